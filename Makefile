@@ -1,0 +1,48 @@
+# Needs python3 (3.11 or newer) and make. Everything is installed into .venv, once.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# Keras starts in 5 s with cached bytecode, in up to 25 s without.
+unexport PYTHONDONTWRITEBYTECODE
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types format pretrain clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.installed ## sample data, train, evaluate, promote, inspect: the whole way, in two minutes
+	$(BIN)/defect demo
+
+test: $(VENV)/.installed-dev ## run the tests (some of them: make test ARGS="tests/data -k corrupt")
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.installed-dev ## check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-dev ## check types
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-dev ## repair what can be repaired of style and formatting
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+pretrain: $(VENV)/.installed ## make the weights of the compact trunk again (up to an hour; resumable)
+	$(BIN)/defect pretrain $(ARGS)
+
+clean: ## remove what the tools cache; data, models and the registry stay
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache
+	find . -path './$(VENV)' -prune -o -name __pycache__ -type d -exec rm -rf {} +
+
+# The stamps say what is installed: a second make installs nothing, a changed list of requirements does.
+$(VENV)/.installed: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, $(PYTHON) is %d.%d: make PYTHON=python3.12" % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --requirement requirements.txt
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+	$(BIN)/python -m pip install --disable-pip-version-check --requirement requirements-dev.txt
+	@touch $@

@@ -1,0 +1,3 @@
+"""Visual inspection: train, evaluate, promote and serve defect classifiers."""
+
+__version__ = "0.1.0"

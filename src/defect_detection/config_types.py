@@ -1,0 +1,70 @@
+"""Kinds of values that settings take, each with the words that an error message uses for it."""
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, ValidationInfo
+
+
+class Expected(str):
+    """Metadata of a field: says in words which values it takes. Error messages quote it."""
+
+    __slots__ = ()
+
+
+Text = Annotated[str, Field(min_length=1), Expected("a text")]
+Slug = Annotated[
+    str,
+    Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$"),
+    Expected("a name of lower-case letters, digits, '-' and '_'"),
+]
+Count = Annotated[int, Field(gt=0, strict=True), Expected("a whole number above 0")]
+OptionalCount = Annotated[int | None, Field(gt=0, strict=True), Expected("a whole number above 0, or null")]
+WholeNumber = Annotated[int, Field(ge=0, strict=True), Expected("a whole number of 0 or more")]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), Expected("a number above 0")]
+Share = Annotated[float, Field(ge=0, le=1), Expected("a number from 0 to 1")]
+OptionalShare = Annotated[float | None, Field(ge=0, le=1), Expected("a number from 0 to 1, or null")]
+BelowOne = Annotated[float, Field(ge=0, lt=1), Expected("a number from 0 up to but without 1")]
+InsideUnit = Annotated[float, Field(gt=0, lt=1), Expected("a number between 0 and 1")]
+
+
+def _resolve(value: Any, info: ValidationInfo) -> Any:
+    """Make a relative path absolute, seen from the folder of the file that names it."""
+    root = (info.context or {}).get("root", Path())
+    return type(value)(os.path.normpath(root / Path(value).expanduser()))
+
+
+def _resolve_weights(value: str | None, info: ValidationInfo) -> str | None:
+    return value if value in (None, "procedural", "imagenet") else str(_resolve(Path(value), info))
+
+
+def _check_pattern(value: str | None) -> str | None:
+    try:
+        groups = 1 if value is None else re.compile(value).groups
+    except re.error as error:
+        raise ValueError(f"a regular expression ({error})") from error
+    if groups != 1:
+        raise ValueError(f"exactly one group in parentheses, found {groups}")
+    return value
+
+
+ImageSize = Annotated[
+    int,
+    Field(ge=32, le=1024, multiple_of=16, strict=True),
+    Expected("a multiple of 16 from 32 to 1024 (pixels)"),
+]
+FilePath = Annotated[Path, AfterValidator(_resolve), Expected("a path")]
+Weights = Annotated[
+    str | None,
+    AfterValidator(_resolve_weights),
+    Expected("procedural, imagenet, null or the path of a weights file"),
+]
+Pattern = Annotated[
+    str | None,
+    AfterValidator(_check_pattern),
+    Expected("null or a regular expression with exactly one group"),
+]
+ModelReference = Annotated[str, Field(pattern=r"^[^@/:]+@[^@/:]+$")]
+FileText = Annotated[str, AfterValidator(_resolve)]

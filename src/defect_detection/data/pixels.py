@@ -1,0 +1,72 @@
+"""Decode images once, in parallel, into a store on disk."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from defect_detection.data.cache import RowStore
+from defect_detection.data.images import DECODER_VERSION, MAX_PIXELS, read_image
+from defect_detection.data.samples import Sample
+from defect_detection.errors import ImageError
+
+CHUNK_BYTES = 64 * 2**20  # of decoded rows that are in memory at a time
+MOST_THREADS = 16  # each may hold one image at its full size
+
+OnProgress = Callable[[int, int], None]
+"""Is called with (images done, images in all)."""
+
+
+def decoded(
+    samples: Sequence[Sample],
+    size: tuple[int, int],
+    cache_dir: Path,
+    max_pixels: int = MAX_PIXELS,
+    on_progress: OnProgress | None = None,
+) -> tuple[RowStore, dict[str, str]]:
+    """Decode the images that the cache doesn't hold yet.
+
+    Args:
+        samples: which images.
+        size: (height, width) in pixels that they are resized to.
+        cache_dir: the store lies in its folder ``pixels``.
+        max_pixels: a larger image counts as unreadable.
+        on_progress: called as images are done.
+
+    Returns:
+        store: uint8 rows of shape (height, width, 3), RGB, by the sample's ``sha256``.
+        unreadable: from the path of each image that can't be read to the reason.
+    """
+    store = RowStore(cache_dir / "pixels" / f"v{DECODER_VERSION}", (*size, 3), np.uint8)
+    by_content = {sample.sha256: sample for sample in samples}
+    todo = [by_content[key] for key in store.missing(by_content)]
+    done = len(by_content) - len(todo)
+    reasons: dict[str, str] = {}
+    with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as threads:
+        for chunk in _chunks(todo, max(1, CHUNK_BYTES // (size[0] * size[1] * 3))):
+            results = threads.map(lambda sample: _decode(sample.path, size, max_pixels), chunk)
+            rows: dict[str, np.ndarray] = {}
+            for sample, result in zip(chunk, results, strict=True):
+                if isinstance(result, str):
+                    reasons[sample.sha256] = result
+                else:
+                    rows[sample.sha256] = result
+                done += 1
+                if on_progress is not None:
+                    on_progress(done, len(by_content))
+            if rows:
+                store.append(list(rows), np.stack(list(rows.values())))
+    return store, {str(sample.path): reasons[sample.sha256] for sample in samples if sample.sha256 in reasons}
+
+
+def _chunks(samples: list[Sample], length: int) -> Iterator[list[Sample]]:
+    return (samples[start : start + length] for start in range(0, len(samples), length))
+
+
+def _decode(path: Path, size: tuple[int, int], max_pixels: int) -> np.ndarray | str:
+    try:
+        return read_image(path, size, max_pixels)
+    except ImageError as error:
+        return str(error).removeprefix(f"{path}: ")

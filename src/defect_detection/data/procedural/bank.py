@@ -1,0 +1,85 @@
+"""A bank of drawn scenes on disk, for pre-training: made once, in worker processes, resumable."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from defect_detection.data.procedural.defects import DEFECT_NAMES
+from defect_detection.data.procedural.scene import draw
+
+CELL_PX = 8
+_PER_CHUNK = 512
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Drawn scenes.
+
+    images: uint8 array of shape (n, size, size, 3), RGB.
+    cells: uint16 array of shape (n, size / 8, size / 8); bit k is set where defect type k touches the cell.
+    backgrounds: int16 array of shape (n,).
+    """
+
+    images: np.ndarray
+    cells: np.ndarray
+    backgrounds: np.ndarray
+
+
+def make_bank(
+    folder: Path,
+    n_images: int,
+    size: int,
+    seed: int,
+    *,
+    workers: int = 2,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Bank:
+    """Draw `n_images` scenes of `size` px, or what is missing of them in `folder`, and return them all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    n_chunks = -(-n_images // _PER_CHUNK)
+    paths = [folder / f"{size}px-seed{seed}-{chunk:05d}.npz" for chunk in range(n_chunks)]
+    missing = [chunk for chunk, path in enumerate(paths) if not path.exists()]
+    with ProcessPoolExecutor(max_workers=workers) as pool:
+        jobs = [pool.submit(_draw_chunk, paths[chunk], chunk, size, seed) for chunk in missing]
+        for done, job in enumerate(as_completed(jobs), start=n_chunks - len(missing) + 1):
+            job.result()
+            if on_progress:
+                on_progress(done * _PER_CHUNK, n_chunks * _PER_CHUNK)
+    return _load(paths, n_images)
+
+
+def _draw_chunk(path: Path, chunk: int, size: int, seed: int) -> None:
+    scenes = [_draw_one(np.random.default_rng([seed, chunk, index]), size) for index in range(_PER_CHUNK)]
+    images, cells, backgrounds = (np.stack(column) for column in zip(*scenes, strict=True))
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    with partial.open("wb") as file:
+        np.savez(file, images=images, cells=cells, backgrounds=backgrounds.astype(np.int16))
+    partial.replace(path)
+
+
+def _draw_one(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    scene = draw(rng, size, int(rng.choice([0, 1, 2, 3], p=[0.3, 0.35, 0.2, 0.15])))
+    cells = np.zeros((size // CELL_PX, size // CELL_PX), np.uint16)
+    for kind, mask in scene.masks.items():
+        touched = mask.reshape(size // CELL_PX, CELL_PX, size // CELL_PX, CELL_PX).sum((1, 3)) >= 2
+        cells |= touched.astype(np.uint16) << kind
+    return scene.image, cells, np.asarray(scene.background)
+
+
+def _load(paths: list[Path], n_images: int) -> Bank:
+    chunks = []
+    for path in paths:
+        with np.load(path, allow_pickle=False) as file:
+            chunks.append((file["images"], file["cells"], file["backgrounds"]))
+    images, cells, backgrounds = (np.concatenate(column)[:n_images] for column in zip(*chunks, strict=True))
+    return Bank(images, cells, backgrounds)
+
+
+def cell_targets(cells: np.ndarray) -> np.ndarray:
+    """Unpack cell bits into float32 (n, h, w, n_types + 1): one channel a defect type, the last one "any defect"."""
+    bits = (cells[..., None] >> np.arange(len(DEFECT_NAMES), dtype=np.uint16)) & 1
+    return np.concatenate([bits, (cells > 0)[..., None]], axis=-1).astype(np.float32)

@@ -1,0 +1,232 @@
+"""Split samples into train, validation and test so that no image and no group is in two of them."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+
+from defect_detection.config import Config
+from defect_detection.data.cache import RowStore
+from defect_detection.data.index import shortened
+from defect_detection.data.pixels import OnProgress, decoded
+from defect_detection.data.samples import DEFECTIVE, OK, Sample, Skipped, fingerprint, scan
+from defect_detection.data.units import Unit, join
+from defect_detection.errors import DataError, LeakageError
+
+_LABEL_NAMES = {OK: "OK", DEFECTIVE: "defective"}
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The three splits, what was left out, and the decoded train and validation images (by ``sha256``)."""
+
+    train: tuple[Sample, ...]
+    validation: tuple[Sample, ...]
+    test: tuple[Sample, ...]
+    skipped: tuple[Skipped, ...]
+    pixels: RowStore
+
+    @cached_property
+    def train_fingerprint(self) -> str:
+        return fingerprint(self.train)
+
+    @cached_property
+    def validation_fingerprint(self) -> str:
+        return fingerprint(self.validation)
+
+    @cached_property
+    def test_fingerprint(self) -> str:
+        return fingerprint(self.test)
+
+
+def load_splits(config: Config, on_progress: OnProgress | None = None) -> Splits:
+    """Scan both folders, decode every image once, and split the train folder into train and validation.
+
+    Args:
+        config: its ``data`` section, ``seed`` and ``cache_dir``.
+        on_progress: called with (images done, images in all) while train images are decoded.
+
+    Raises:
+        DataError: a folder is missing, lacks a label, has too few images to split, or (with
+            ``data.on_unreadable: refuse``) holds unreadable files.
+        LeakageError: the same image or group lies in both folders.
+    """
+    data = config.data
+    found, skipped = _scan(config, "train_dir")
+    found_test, skipped_test = _scan(config, "test_dir")
+    check_leakage(found, found_test)
+    samples, pixels = _readable(config, "train_dir", found, skipped, on_progress)
+    test, _ = _readable(config, "test_dir", found_test, skipped_test, None)
+    try:
+        train, validation = split_train_validation(samples, data.validation_fraction, config.seed)
+    except DataError as error:
+        raise DataError(f"data.train_dir: {data.train_dir}: {error}") from error
+    return Splits(tuple(train), tuple(validation), tuple(test), (*skipped, *skipped_test), pixels)
+
+
+def load_test(config: Config, on_progress: OnProgress | None = None) -> tuple[list[Sample], list[Skipped]]:
+    """Return the readable images of ``data.test_dir``, and what was left out.
+
+    Raises:
+        DataError: the folder is missing or lacks a label, or (with ``data.on_unreadable: refuse``) holds
+            unreadable files.
+    """
+    found, skipped = _scan(config, "test_dir")
+    samples, _ = _readable(config, "test_dir", found, skipped, on_progress)
+    return samples, skipped
+
+
+def _scan(config: Config, key: str) -> tuple[list[Sample], list[Skipped]]:
+    try:
+        return scan(getattr(config.data, key), config.data.ok_classes, config.data.group_pattern)
+    except DataError as error:
+        raise DataError(f"data.{key}: {error}") from error
+
+
+def _readable(
+    config: Config, key: str, found: list[Sample], skipped: list[Skipped], on_progress: OnProgress | None
+) -> tuple[list[Sample], RowStore]:
+    """Return the samples that can be decoded, with the store of them; add the others to `skipped`."""
+    data = config.data
+    size = (data.image_size, data.image_size)
+    pixels, unreadable = decoded(found, size, config.cache_dir, data.max_pixels, on_progress)
+    skipped += [Skipped(Path(path), reason) for path, reason in unreadable.items()]
+    if skipped and data.on_unreadable == "refuse":
+        raise DataError(f"data.{key}: {_list_skipped(skipped)}")
+    samples = [sample for sample in found if str(sample.path) not in unreadable]
+    _check_labels(samples, skipped, f"data.{key}: {getattr(data, key)}", data.ok_classes)
+    return samples, pixels
+
+
+def _list_skipped(skipped: Sequence[Skipped]) -> str:
+    lines = [f"{item.path}: {item.reason}" for item in skipped]
+    title = f"{len(skipped)} unreadable image files; repair or remove them, or set data.on_unreadable to skip"
+    return "\n  ".join([title, *shortened(lines)])
+
+
+def _check_labels(
+    samples: Sequence[Sample], skipped: Sequence[Skipped], where: str, ok_classes: Sequence[str]
+) -> None:
+    counts = Counter(sample.label for sample in samples)
+    if counts[OK] and counts[DEFECTIVE]:
+        return
+    first = [f"{item.path}: {item.reason}" for item in skipped[:1]]
+    unused = f" ({len(skipped)} files were skipped, such as {first[0]})" if first else ""
+    raise DataError(
+        f"{where}: expected OK and defective images, received {counts[OK]} OK and {counts[DEFECTIVE]} "
+        f"defective{unused}; put OK images in a folder named as one of data.ok_classes "
+        f"({', '.join(ok_classes)}), and defective ones in a folder of any other name"
+    )
+
+
+def check_leakage(train: Iterable[Sample], test: Iterable[Sample]) -> None:
+    """Refuse data where a test image, or another image of its group, is among the training images.
+
+    Raises:
+        LeakageError: lists the shared groups and the identical images.
+    """
+    train, test = list(train), list(test)
+    groups = sorted({s.group for s in train if s.group} & {s.group for s in test})
+    by_content = {sample.sha256: sample for sample in train}
+    same = [f"{by_content[s.sha256].path} = {s.path}" for s in test if s.sha256 in by_content]
+    parts = []
+    if groups:
+        parts.append("\n  ".join([f"{len(groups)} groups are in both train and test:", *shortened(groups)]))
+    if same:
+        parts.append("\n  ".join([f"{len(same)} test images are also in train:", *shortened(same)]))
+    if parts:
+        advice = "remove them from one of the two: a test on images that were trained on says nothing"
+        raise LeakageError("\n".join([*parts, advice]))
+
+
+def split_train_validation(
+    samples: Sequence[Sample], fraction: float, seed: int
+) -> tuple[list[Sample], list[Sample]]:
+    """Return (train, validation), each in the order of `samples`.
+
+    Images of one group, and identical images, stay together. Labels and defect types are spread evenly. Which
+    side a group falls on depends on the seed and its name, so most stay where they are when data is added.
+
+    Args:
+        samples: with both labels.
+        fraction: of the samples for validation, between 0 and 1; kept as nearly as groups allow.
+        seed: another seed, another split.
+
+    Raises:
+        DataError: a label has fewer than 2 groups of images, so that one side would lack it.
+    """
+    units = sorted(join(samples), key=lambda unit: unit.rank(seed))
+    _check_can_split(units)
+    chosen = _choose(units, fraction)
+    _complete(units, chosen)
+    held_out = {sample.path for unit in units if unit.name in chosen for sample in unit.samples}
+    return (
+        [sample for sample in samples if sample.path not in held_out],
+        [sample for sample in samples if sample.path in held_out],
+    )
+
+
+def _check_can_split(units: Sequence[Unit]) -> None:
+    counts = {label: sum(label in unit.labels for unit in units) for label in _LABEL_NAMES}
+    lacking = [_LABEL_NAMES[label] for label, count in counts.items() if count < 2]
+    if lacking:
+        raise DataError(
+            "can't be split into train and validation: expected at least 2 different images or groups "
+            f"of each label, one for each side, received {counts[OK]} OK and {counts[DEFECTIVE]} defective; "
+            f"add images that are {' and '.join(lacking)}"
+        )
+
+
+def _choose(units: Sequence[Unit], fraction: float) -> set[str]:
+    """Return the names of the units for validation: by shares of labels and types, then of labels alone.
+
+    Defect types would leave out many rare ones, each of which rounds to none.
+    """
+    chosen = _fill(units, set(), fraction, lambda sample: (sample.label, sample.defect_type))
+    return _fill(units, chosen, fraction, lambda sample: (sample.label,))
+
+
+def _fill(
+    units: Sequence[Unit], chosen: set[str], fraction: float, kinds: Callable[[Sample], tuple[object, ...]]
+) -> set[str]:
+    """Choose units that bring the kinds of samples nearer to their shares, those in `chosen` first.
+
+    The distance is the sum over kinds of ``(chosen - fraction * all)² / all``, in samples. So a unit that is
+    too large for what is still wanted is passed over.
+    """
+    counts = {unit.name: Counter(chain.from_iterable(map(kinds, unit.samples))) for unit in units}
+    totals = Counter(chain.from_iterable(kinds(sample) for unit in units for sample in unit.samples))
+    excess = {kind: -fraction * total for kind, total in totals.items()}
+    filled = set()
+    for unit in sorted(units, key=lambda unit: unit.name not in chosen):
+        added = counts[unit.name]
+        change = sum(count * (2 * excess[kind] + count) / totals[kind] for kind, count in added.items())
+        if change < 0:
+            filled.add(unit.name)
+            for kind, count in added.items():
+                excess[kind] += count
+    return filled
+
+
+def _complete(units: Sequence[Unit], chosen: set[str]) -> None:
+    """Move single units until validation (`chosen`) and train have both labels each.
+
+    With 2 units of each label, whichever side lacks one, the other has a unit that it can spare.
+    """
+    for label in _LABEL_NAMES:
+        for in_validation in (True, False):
+            side = [unit for unit in units if (unit.name in chosen) == in_validation]
+            if not any(label in unit.labels for unit in side):
+                other = [unit for unit in units if (unit.name in chosen) != in_validation]
+                chosen ^= {_spare(other, label).name}
+
+
+def _spare(side: Sequence[Unit], label: int) -> Unit:
+    """Return the smallest unit with the label without which the side still has every label that it has."""
+    counts = Counter(held for unit in side for held in unit.labels)
+    candidates = [
+        unit for unit in side if label in unit.labels and all(counts[held] > 1 for held in unit.labels)
+    ]
+    return min(candidates, key=lambda unit: len(unit.samples))

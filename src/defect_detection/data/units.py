@@ -1,0 +1,56 @@
+"""Join samples that must stay on one side of a split."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from defect_detection.data.samples import Sample
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Samples of one group, or with identical bytes, or joined by a chain of both."""
+
+    name: str  # of its group, else of its content
+    samples: tuple[Sample, ...]
+
+    @cached_property
+    def labels(self) -> frozenset[int]:
+        return frozenset(sample.label for sample in self.samples)
+
+    def rank(self, seed: int) -> str:
+        """Return what orders units at random, each independently of which others there are."""
+        return hashlib.sha256(f"{seed} {self.name}".encode(errors="surrogateescape")).hexdigest()
+
+
+def join(samples: Iterable[Sample]) -> list[Unit]:
+    """Return the units of the samples, in the order of each unit's first sample."""
+    leaders: dict[str, str] = {}
+    members: dict[str, list[Sample]] = defaultdict(list)
+    samples = list(samples)
+    for sample in samples:
+        keys = _keys(sample)
+        _unite(leaders, keys[0], keys[-1])
+    for sample in samples:
+        members[_leader(leaders, _keys(sample)[0])].append(sample)
+    return [Unit(name, tuple(joined)) for name, joined in members.items()]
+
+
+def _keys(sample: Sample) -> list[str]:
+    content = f"image:{sample.sha256}"
+    return [f"group:{sample.group}", content] if sample.group else [content]
+
+
+def _unite(leaders: dict[str, str], one: str, other: str) -> None:
+    """Let the lesser name lead, so that a unit keeps its name ("group:" before "image:") as it grows."""
+    low, high = sorted((_leader(leaders, one), _leader(leaders, other)))
+    leaders[high] = low
+
+
+def _leader(leaders: dict[str, str], key: str) -> str:
+    while leaders.setdefault(key, key) != key:
+        leaders[key] = leaders[leaders[key]]
+        key = leaders[key]
+    return key

@@ -1,0 +1,239 @@
+"""What the scores of a labelled split say: counts, rates with intervals, ranking, calibration."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from .rates import Estimate, Frozen, Rate, clopper_pearson
+
+__all__ = [
+    "Bin",
+    "Estimate",
+    "Metrics",
+    "Rate",
+    "checked",
+    "clopper_pearson",
+    "evaluate",
+    "ranking",
+    "reliability",
+    "roc_curve",
+]
+
+BOOTSTRAP_CELLS = 4_000_000  # resampling weights held at once: 32 MB
+
+
+class Bin(Frozen):
+    """One bar of the reliability diagram: how often images with about this score are defective."""
+
+    mean_score: float
+    defective: Rate
+
+
+class Metrics(Frozen):
+    """One model's figures on one split at one threshold."""
+
+    fingerprint: str = ""
+    threshold: float
+    n: int
+    tp: int
+    fp: int
+    tn: int
+    fn: int
+    accuracy: Rate
+    escape: Rate
+    overkill: Rate
+    balanced_accuracy: float
+    auroc: Estimate
+    average_precision: Estimate
+    brier: float
+    log_loss: float
+    calibration_error: float
+    per_defect_type: dict[str, Rate]
+
+
+def evaluate(
+    scores: Sequence[float] | np.ndarray,
+    labels: Sequence[int] | np.ndarray,
+    threshold: float,
+    *,
+    defect_types: Sequence[str] | None = None,
+    groups: Sequence[str] | None = None,
+    fingerprint: str = "",
+    confidence: float = 0.95,
+    repetitions: int = 1000,
+    seed: int = 0,
+) -> Metrics:
+    """Compute every figure of one split at one threshold.
+
+    Args:
+        scores: float array of shape (n_images,), P(defective) in [0, 1].
+        labels: int array of shape (n_images,), 1 = defective, 0 = OK.
+        threshold: an image is called defective when ``score >= threshold``.
+        defect_types: one name per image, read for defective ones only. An empty one counts as "defective".
+        groups: one name per image ("" = on its own). Images of one group are resampled as one.
+        fingerprint: of the split, kept in the result so that only like is compared with like.
+        repetitions: bootstrap resamplings behind the intervals of AUROC and average precision.
+
+    Raises:
+        ValueError: lengths differ, a score is not in [0, 1], or a label is missing altogether.
+    """
+    scores, labels = checked(scores, labels)
+    called = scores >= threshold
+    tn, fp, fn, tp = np.bincount(2 * labels + called, minlength=4).tolist()
+    bootstrap = {"repetitions": repetitions, "seed": seed}
+    auroc, precision = ranking(scores, labels, groups, confidence=confidence, **bootstrap)
+    return Metrics(
+        fingerprint=fingerprint,
+        threshold=float(threshold),
+        n=len(labels),
+        tp=tp,
+        fp=fp,
+        tn=tn,
+        fn=fn,
+        accuracy=Rate.of(tp + tn, len(labels), confidence),
+        escape=Rate.of(fn, tp + fn, confidence),
+        overkill=Rate.of(fp, fp + tn, confidence),
+        balanced_accuracy=(tp / (tp + fn) + tn / (tn + fp)) / 2,
+        auroc=auroc,
+        average_precision=precision,
+        brier=float(np.mean((scores - labels) ** 2)),
+        log_loss=_log_loss(scores, labels),
+        calibration_error=_calibration_error(scores, labels),
+        per_defect_type=_escapes_by_type(called, labels, defect_types, confidence),
+    )
+
+
+def checked(scores: object, labels: object) -> tuple[np.ndarray, np.ndarray]:
+    """Return scores as float64 and labels as int64, both of shape (n_images,).
+
+    Raises:
+        ValueError: as :func:`evaluate`.
+    """
+    values, truth = np.asarray(scores, np.float64), np.asarray(labels, np.int64)
+    if values.ndim != 1 or values.shape != truth.shape:
+        raise ValueError(f"expected one score per label, received shapes {values.shape} and {truth.shape}")
+    if not ((values >= 0) & (values <= 1)).all():
+        raise ValueError("scores: expected P(defective) in [0, 1], received a value outside or not a number")
+    if not np.isin(truth, (0, 1)).all():
+        raise ValueError("labels: expected 1 (defective) or 0 (OK), received another value")
+    for label, name in ((0, "OK"), (1, "defective")):
+        if label not in truth:
+            raise ValueError(f"labels hold no {name} image, so its error rate is not defined")
+    return values, truth
+
+
+def ranking(
+    scores: np.ndarray,
+    labels: np.ndarray,
+    groups: Sequence[str] | None = None,
+    *,
+    confidence: float = 0.95,
+    repetitions: int = 1000,
+    seed: int = 0,
+) -> tuple[Estimate, Estimate]:
+    """Return AUROC and average precision with percentile bootstrap intervals.
+
+    OK and defective images are resampled apart, so every resampling has as many of each; groups as a whole.
+    """
+    order = np.argsort(scores, kind="stable")
+    starts = np.flatnonzero(np.diff(scores[order], prepend=-1.0))  # first image of each distinct score
+    names = None if groups is None else np.asarray(groups)[order]
+    value = _ranking(np.ones((1, len(order))), labels[order], starts)  # (2, 1)
+    draws = [
+        _ranking(weights, labels[order], starts)
+        for weights in _resamplings(labels[order], names, repetitions, np.random.default_rng(seed))
+    ]
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(np.concatenate(draws, axis=1), [tail, 1 - tail], axis=1)  # each (2,)
+    auroc, average_precision = (
+        Estimate(value=float(v), low=float(a), high=float(b), confidence=confidence)
+        for v, a, b in zip(value[:, 0], low, high, strict=True)
+    )
+    return auroc, average_precision
+
+
+def _ranking(weights: np.ndarray, labels: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Return AUROC and average precision, shape (2, n_draws), of images sorted by rising score.
+
+    Args:
+        weights: how often each image was drawn, shape (n_draws, n_images).
+        starts: where each distinct score begins: images of equal score count as one step.
+    """
+    positive = np.add.reduceat(weights * labels, starts, axis=1)  # (n_draws, n_distinct)
+    negative = np.add.reduceat(weights * (1 - labels), starts, axis=1)
+    n_positive, n_negative = positive.sum(1), negative.sum(1)
+    below = negative.cumsum(1) - negative
+    auroc = (positive * (below + negative / 2)).sum(1) / (n_positive * n_negative)
+    caught, called = positive[:, ::-1].cumsum(1), (positive + negative)[:, ::-1].cumsum(1)
+    precision = caught / np.maximum(called, 1)
+    return np.stack([auroc, (positive[:, ::-1] * precision).sum(1) / n_positive])
+
+
+def _resamplings(
+    labels: np.ndarray, groups: np.ndarray | None, repetitions: int, rng: np.random.Generator
+) -> Iterator[np.ndarray]:
+    """Yield how often each image is drawn, in chunks of shape (n_draws, n_images)."""
+    unit = _units(groups, len(labels))
+    size = np.bincount(unit)
+    defective = np.bincount(unit, labels)
+    stratum = np.where(defective == 0, 0, np.where(defective == size, 1, 2))  # 2: a group with both labels
+    chunk = max(1, BOOTSTRAP_CELLS // len(labels))
+    for start in range(0, repetitions, chunk):
+        drawn = np.zeros((min(chunk, repetitions - start), len(size)))
+        for members in (np.flatnonzero(stratum == s) for s in np.unique(stratum)):
+            even = np.full(len(members), 1 / len(members))
+            drawn[:, members] = rng.multinomial(len(members), even, size=len(drawn))
+        yield drawn[:, unit]
+
+
+def _units(groups: np.ndarray | None, n: int) -> np.ndarray:
+    """Return the number of what is resampled as a whole, for each image: its group, or itself."""
+    if groups is None:
+        return np.arange(n)
+    names = [f"group {name}" if name else f"image {i}" for i, name in enumerate(groups)]
+    return np.unique(names, return_inverse=True)[1]
+
+
+def reliability(scores: np.ndarray, labels: np.ndarray, bins: int = 10) -> list[Bin]:
+    """Return the reliability diagram's bars: `bins` score ranges of equal width, the empty ones left out."""
+    place = np.minimum((scores * bins).astype(int), bins - 1)
+    return [
+        Bin(
+            mean_score=float(scores[place == i].mean()),
+            defective=Rate.of(labels[place == i].sum(), (place == i).sum()),
+        )
+        for i in np.unique(place)
+    ]
+
+
+def roc_curve(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return overkill and caught share at each threshold, from (0, 0) to (1, 1)."""
+    order = np.argsort(-scores, kind="stable")
+    last = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)  # last image of each score
+    caught, rejected = labels[order].cumsum()[last], (1 - labels[order]).cumsum()[last]
+    return np.append(0, rejected / rejected[-1]), np.append(0, caught / caught[-1])
+
+
+def _log_loss(scores: np.ndarray, labels: np.ndarray) -> float:
+    tiny = np.finfo(np.float64).eps
+    given_to_truth = np.clip(np.where(labels == 1, scores, 1 - scores), tiny, 1 - tiny)
+    return float(-np.log(given_to_truth).mean())
+
+
+def _calibration_error(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Return the expected calibration error: |mean score − share defective|, averaged over the images."""
+    bars = reliability(scores, labels)
+    return sum(b.defective.total * abs(b.mean_score - b.defective.value) for b in bars) / len(scores)
+
+
+def _escapes_by_type(
+    called: np.ndarray, labels: np.ndarray, defect_types: Sequence[str] | None, confidence: float
+) -> dict[str, Rate]:
+    if defect_types is None:
+        return {}
+    names = np.array([name or "defective" for name in defect_types])
+    rates = {}
+    for name in np.unique(names[labels == 1]):
+        caught = called[(labels == 1) & (names == name)]
+        rates[str(name)] = Rate.of((~caught).sum(), len(caught), confidence)
+    return rates

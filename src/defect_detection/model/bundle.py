@@ -1,0 +1,157 @@
+"""The bundle: a folder that holds everything an inspection needs. It is what is saved, registered and deployed.
+
+best_cnn_model.keras   the Keras model
+model.xml, model.bin   the same for OpenVINO: what inspects
+inspector.json         the card: classes, input size, operating point, origin, checksums
+golden.npz             a few validation images (uint8) with their Keras scores: every runtime must give the same
+trained_on.npy         uint64, the first 8 bytes of the sha256 of every training image: whoever tests the model on one of them
+                       is warned
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from defect_detection.errors import BundleError
+
+KERAS_FILE = "best_cnn_model.keras"
+OPENVINO_FILE = "model.xml"
+CARD_FILE = "inspector.json"
+GOLDEN_FILE = "golden.npz"
+TRAINED_ON_FILE = "trained_on.npy"
+_CHECKED = (KERAS_FILE, OPENVINO_FILE, "model.bin", GOLDEN_FILE, TRAINED_ON_FILE)
+
+
+class Card(BaseModel):
+    """What travels with a model. An image is defective when ``score >= threshold``; review when low <= score < high."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    name: str
+    created: str
+    image_size: int
+    threshold: float
+    threshold_rule: str
+    review_low: float | None = None
+    review_high: float | None = None
+    defect_types: tuple[str, ...]
+    trunk: str
+    weights: str | None
+    weights_licence: str
+    trunk_fingerprint: str
+    hyperparameters: dict[str, Any]
+    calibration: dict[str, float]
+    data: dict[str, str | int]
+    validation: dict[str, float]
+    versions: dict[str, str]
+    checksums: dict[str, str] = {}
+
+    def verdict(self, score: float) -> Literal["ok", "defective", "review"]:
+        if (
+            self.review_low is not None
+            and self.review_high is not None
+            and self.review_low <= score < self.review_high
+        ):
+            return "review"
+        return "defective" if score >= self.threshold else "ok"
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Give an empty folder that takes the place of `folder` when the block ends well, and vanishes when it doesn't."""
+    folder = folder.absolute()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    replaced = folder.with_name(f".{folder.name}.{os.getpid()}.replaced")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        yield partial
+        if folder.exists():
+            folder.replace(replaced)
+        partial.replace(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)
+
+
+def write_card(folder: Path, card: Card) -> None:
+    """Write the card last, with the checksums of what lies beside it."""
+    checksums = {name: checksum(folder / name) for name in _CHECKED}
+    text = card.model_copy(update={"checksums": checksums}).model_dump_json(indent=2)
+    (folder / CARD_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def read_card(folder: Path) -> Card:
+    """Read a bundle's card and check that its files are there.
+
+    Raises:
+        BundleError: no folder, no card, a card of another version, or a file is missing.
+    """
+    path = folder / CARD_FILE
+    try:
+        card = Card.model_validate_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BundleError(
+            f"{folder}: expected a model folder with {CARD_FILE} in it; train one with `python src/train.py`"
+        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise BundleError(
+            f"{path}: {key}: {first['msg']}; the file is damaged or of another version, train again"
+        ) from error
+    if missing := [name for name in _CHECKED if not (folder / name).is_file()]:
+        raise BundleError(f"{folder}: {', '.join(missing)} is missing; copy the whole folder again")
+    return card
+
+
+def verify(folder: Path, card: Card, names: Iterable[str] = _CHECKED) -> None:
+    """Compare files with the card's checksums.
+
+    Raises:
+        BundleError: a file was changed or damaged.
+    """
+    for name in names:
+        if checksum(folder / name) != card.checksums.get(name):
+            raise BundleError(
+                f"{folder / name}: differs from its checksum in {CARD_FILE}; copy the whole folder again"
+            )
+
+
+def checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_golden(folder: Path, images: np.ndarray, scores: np.ndarray) -> None:
+    np.savez_compressed(folder / GOLDEN_FILE, images=images, scores=scores)
+
+
+def read_golden(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return golden images, uint8 (n, H, W, 3), and their Keras scores, float32 (n,)."""
+    with np.load(folder / GOLDEN_FILE, allow_pickle=False) as file:
+        return file["images"], file["scores"]
+
+
+def short_hashes(sha256s: Iterable[str]) -> np.ndarray:
+    """Return the first 8 bytes of each hash, sorted, as uint64."""
+    return np.sort(np.array([int(sha256[:16], 16) for sha256 in sha256s], np.uint64))
+
+
+def write_trained_on(folder: Path, sha256s: Iterable[str]) -> None:
+    np.save(folder / TRAINED_ON_FILE, short_hashes(sha256s), allow_pickle=False)
+
+
+def seen_in_training(folder: Path, sha256s: Iterable[str]) -> list[str]:
+    """Return those images that the bundle's model was trained on."""
+    known = np.load(folder / TRAINED_ON_FILE, allow_pickle=False)
+    return [sha256 for sha256 in sha256s if np.uint64(int(sha256[:16], 16)) in known]

@@ -1,0 +1,159 @@
+"""The classifier head: what is trained on a trunk's maps, as plain arrays, and the Keras graph made of them.
+
+    maps ─┬─ mean, std, max of each level ─ standardise, clip ─ linear ───────────────────▶ pooled logit ─┐
+          └─ cells: all levels on one grid ─ standardise, clip ─ Dense ReLU ─┬─ linear ──▶ evidence        ├─ calibration ─▶ score
+                                                                             └─ log-mean-exp + mean ▶ local logit ─┘
+
+The pooled branch sees the whole image at once; the local branch judges each cell, so a small defect isn't averaged away,
+and what it says per cell is the evidence map.
+"""
+
+from dataclasses import dataclass, field
+
+import keras
+import numpy as np
+from keras import ops
+
+CLIP = 6.0  # standard deviations; features of a part unlike all training parts can't drown the rest
+CELL_STRIDE = 16  # px of the input per cell of the evidence map
+
+
+@dataclass(frozen=True)
+class Standardise:
+    """Per-channel mean and standard deviation on the training images, each float32 of shape (n_features,)."""
+
+    mean: np.ndarray
+    std: np.ndarray
+
+    @classmethod
+    def fit(cls, mean: np.ndarray, variance: np.ndarray) -> "Standardise":
+        """A channel that hardly varies gets a wide scale instead of a huge gain."""
+        std = np.sqrt(variance)
+        floor = 1e-3 * max(float(np.median(std)), 1e-6)
+        return cls(mean.astype(np.float32), np.maximum(std, floor).astype(np.float32))
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        return np.clip((values - self.mean) / self.std, -CLIP, CLIP).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """Linear classifier on pooled features: weights float32 (n_features,), bias."""
+
+    standardise: Standardise
+    weights: np.ndarray
+    bias: float
+
+
+@dataclass(frozen=True)
+class Local:
+    """Judge of single cells.
+
+    hidden_weights (n_channels, n_hidden), hidden_bias (n_hidden,); evidence_weights (n_hidden,), evidence_bias;
+    mean_weights (n_hidden,): what the average cell adds.
+    """
+
+    standardise: Standardise
+    hidden_weights: np.ndarray
+    hidden_bias: np.ndarray
+    evidence_weights: np.ndarray
+    evidence_bias: float
+    mean_weights: np.ndarray
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """score = sigmoid(pooled · pooled logit + local · local logit + bias)."""
+
+    pooled: float = 1.0
+    local: float = 1.0
+    bias: float = 0.0
+
+
+@dataclass(frozen=True)
+class Head:
+    """A trained head; a branch that isn't used is None (at least one is)."""
+
+    pooled: Pooled | None
+    local: Local | None
+    calibration: Calibration = field(default_factory=Calibration)
+
+
+def pooled_features(maps: list[keras.KerasTensor]) -> keras.KerasTensor:
+    """Return mean, standard deviation and maximum of each map: [(B, h, w, C), …] → (B, 3 · ΣC)."""
+    statistics = []
+    for level in maps:
+        variance = ops.var(level, axis=(1, 2))
+        statistics += [ops.mean(level, axis=(1, 2)), ops.sqrt(variance + 1e-5), ops.max(level, axis=(1, 2))]
+    return ops.concatenate(statistics, axis=-1)
+
+
+def cell_features(maps: list[keras.KerasTensor], image_size: int) -> keras.KerasTensor:
+    """Bring the levels onto one grid of 16-px cells: finer ones by mean and maximum, coarser ones by repetition.
+
+    Returns:
+        (B, image_size / 16, image_size / 16, C).
+    """
+    grid = image_size // CELL_STRIDE
+    columns = []
+    for level in maps:
+        height = level.shape[1]
+        if height >= 2 * grid:
+            window = height // grid
+            columns += [
+                keras.layers.AveragePooling2D(window, name=f"cells_mean_{height}")(level),
+                keras.layers.MaxPooling2D(window, name=f"cells_max_{height}")(level),
+            ]
+        elif height == grid:
+            columns.append(level)
+        else:
+            repeated = ops.repeat(ops.repeat(level, -(-grid // height), axis=1), -(-grid // height), axis=2)
+            columns.append(repeated[:, :grid, :grid])
+    return ops.concatenate([column[:, :grid, :grid] for column in columns], axis=-1)
+
+
+def standardised(x: keras.KerasTensor, standardise: Standardise, name: str) -> keras.KerasTensor:
+    layer = keras.layers.Normalization(
+        mean=standardise.mean.tolist(), variance=(standardise.std**2).tolist(), name=name
+    )
+    return ops.clip(layer(x), -CLIP, CLIP)
+
+
+def judge_cells(
+    cells: keras.KerasTensor, hidden_units: int, dropout: float = 0.0
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """Judge each cell and pool: standardised cells (B, h, w, C) → evidence (B, h, w), local logit (B,).
+
+    The pool is a soft maximum, log-mean-exp, which neither averages a small defect away nor grows with the image, plus a linear
+    term of the average cell. Dropout acts in training only.
+    """
+    n_cells = cells.shape[1] * cells.shape[2]
+    x = keras.layers.SpatialDropout2D(dropout / 3, name="local_channels")(cells)
+    x = keras.layers.Dense(hidden_units, activation="relu", name="local_hidden")(x)
+    x = keras.layers.Dropout(dropout, name="local_dropout")(x)
+    evidence = ops.squeeze(keras.layers.Dense(1, name="local_evidence")(x), -1)
+    average = keras.layers.Dense(1, use_bias=False, name="local_mean")(ops.mean(x, axis=(1, 2)))
+    return evidence, ops.logsumexp(evidence, axis=(1, 2)) - float(np.log(n_cells)) + ops.squeeze(average, -1)
+
+
+def read_local(model: keras.Model, standardise: Standardise) -> Local:
+    """Take the trained weights of `judge_cells` out of a model."""
+    hidden_weights, hidden_bias = model.get_layer("local_hidden").get_weights()
+    evidence_weights, evidence_bias = model.get_layer("local_evidence").get_weights()
+    (mean_weights,) = model.get_layer("local_mean").get_weights()
+    return Local(
+        standardise,
+        hidden_weights,
+        hidden_bias,
+        evidence_weights[:, 0],
+        float(evidence_bias[0]),
+        mean_weights[:, 0],
+    )
+
+
+def write_local(model: keras.Model, local: Local) -> None:
+    """Put weights into the layers of `judge_cells`."""
+    model.get_layer("local_hidden").set_weights([local.hidden_weights, local.hidden_bias])
+    evidence_bias = np.array([local.evidence_bias], np.float32)
+    model.get_layer("local_evidence").set_weights([local.evidence_weights[:, None], evidence_bias])
+    model.get_layer("local_mean").set_weights([local.mean_weights[:, None]])

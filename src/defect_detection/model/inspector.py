@@ -1,0 +1,79 @@
+"""The inspector: one graph from uint8 pixels to a calibrated score and an evidence map. Preprocessing is inside.
+
+    image uint8 (B, H, W, 3) RGB → {"score": float32 (B,), P(defective); "evidence": float32 (B, H / 16, W / 16), log-odds}
+
+It is made of Keras' own layers and operations only, so any Keras 3 loads it with ``safe_mode=True`` and without this package.
+"""
+
+import keras
+import numpy as np
+from keras import ops
+
+from defect_detection.model.heads import (
+    Head,
+    Pooled,
+    cell_features,
+    judge_cells,
+    pooled_features,
+    standardised,
+    write_local,
+)
+from defect_detection.model.trunks import Trunk
+
+
+def build_inspector(trunk: Trunk, head: Head) -> keras.Model:
+    """Join a trunk and a trained head into one model."""
+    image_size = trunk.model.input_shape[1]
+    maps = trunk.model.outputs
+    cells = cell_features(maps, image_size)
+    calibration = head.calibration
+    logit, evidence = 0.0, None
+    if head.pooled:
+        x = standardised(pooled_features(maps), head.pooled.standardise, "pooled_standardise")
+        logit += calibration.pooled * ops.squeeze(keras.layers.Dense(1, name="pooled")(x), -1)
+    if head.pooled and not head.local:
+        evidence = ops.squeeze(keras.layers.Dense(1, name="pooled_evidence")(cells), -1)
+    if head.local:
+        x = standardised(cells, head.local.standardise, "local_standardise")
+        evidence, local_logit = judge_cells(x, len(head.local.hidden_bias))
+        logit += calibration.local * local_logit
+    scale = calibration.local if head.local else calibration.pooled
+    outputs = {
+        "score": keras.layers.Activation("sigmoid", name="score")(logit + calibration.bias),
+        "evidence": keras.layers.Rescaling(scale, offset=calibration.bias, name="evidence")(evidence),
+    }
+    model = keras.Model(trunk.model.inputs, outputs, name="inspector")
+    if head.pooled:
+        model.get_layer("pooled").set_weights(
+            [head.pooled.weights[:, None], np.array([head.pooled.bias], np.float32)]
+        )
+        if not head.local:
+            model.get_layer("pooled_evidence").set_weights(_mean_term(maps, head.pooled, image_size))
+    if head.local:
+        write_local(model, head.local)
+    return model
+
+
+def _mean_term(maps: list[keras.KerasTensor], pooled: Pooled, image_size: int) -> list[np.ndarray]:
+    """Return what the pooled branch's terms of the channel means say of one cell (its class activation map).
+
+    The terms of standard deviation and maximum have no exact map; they shift all cells alike, at their training mean: 0.
+    """
+    gain = pooled.weights / pooled.standardise.std
+    weights, bias, start = [], pooled.bias, 0
+    for level in maps:
+        channels, height = level.shape[-1], level.shape[1]
+        level_gain = gain[start : start + channels]
+        bias -= float(level_gain @ pooled.standardise.mean[start : start + channels])
+        weights.append(level_gain)
+        if height >= 2 * (image_size // 16):
+            weights.append(np.zeros(channels))  # the cell's maximum
+        start += 3 * channels
+    return [np.concatenate(weights)[:, None].astype(np.float32), np.array([bias], np.float32)]
+
+
+def build_features(trunk: Trunk) -> keras.Model:
+    """The frozen part, computed once per image: image → {"pooled": (B, F), "cells": (B, h, w, C)}."""
+    maps = trunk.model.outputs
+    outputs = {"pooled": pooled_features(maps), "cells": cell_features(maps, trunk.model.input_shape[1])}
+    return keras.Model(trunk.model.inputs, outputs, name="features")

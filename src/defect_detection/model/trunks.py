@@ -1,0 +1,208 @@
+"""Trunks: feature extractors that give maps at several levels. `compact` is our own; the others are keras.applications'."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from defect_detection.errors import ConfigError
+
+COMPACT = "compact"
+COMPACT_WEIGHTS = Path(__file__).parent / "weights" / "compact_procedural.npz"
+COMPACT_LEVELS = ("level1", "level2", "level3")
+
+_LEVELS = {"MobileNetV2": ("block_6_expand_relu", "block_10_expand_relu", "block_13_expand_relu", "out_relu")}
+# How each family of keras.applications wants its input: x / 127.5 - 1, ImageNet mean and variance, or BGR minus mean.
+_SYMMETRIC = ("MobileNet", "MobileNetV2", "InceptionV3", "InceptionResNetV2", "Xception", "NASNetMobile", "NASNetLarge",
+              "ResNet50V2", "ResNet101V2", "ResNet152V2")  # fmt: skip
+_STANDARDISED = ("DenseNet121", "DenseNet169", "DenseNet201")
+_BGR = ("ResNet50", "ResNet101", "ResNet152", "VGG16", "VGG19")
+_OWN_PREPROCESSING = ("EfficientNet", "ConvNeXt", "MobileNetV3")
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """A feature extractor.
+
+    model: uint8 images (B, H, W, 3) RGB → one float32 map (B, h, w, C) per level, fine to coarse; its preprocessing is inside.
+    levels: the names of the layers whose outputs these are.
+    name, weights: what was asked for.
+    fingerprint: sha256 over the architecture, levels and weights; the key of everything that is cached.
+    """
+
+    model: keras.Model
+    levels: tuple[str, ...]
+    name: str
+    weights: str | None
+    fingerprint: str
+
+
+def build_trunk(
+    name: str,
+    weights: str | Path | None,
+    image_size: int,
+    levels: tuple[str, ...] | None = None,
+    seed: int = 0,
+) -> Trunk:
+    """Build a trunk and load its weights.
+
+    Args:
+        name: `compact`, or a class of keras.applications such as `MobileNetV2`.
+        weights: `procedural` (compact only), `imagenet` (keras.applications only; downloads), a local weights file, or None for
+            a random start.
+        image_size: height and width of the input in px.
+        levels: names of layers to take maps from; None for the trunk's own choice.
+
+    Raises:
+        ConfigError: the name, weights or levels don't exist or don't fit together.
+    """
+    keras.utils.set_random_seed(seed)
+    base = _compact(image_size) if name == COMPACT else _application(name, weights, image_size)
+    chosen = tuple(levels or _default_levels(name, base))
+    known = {layer.name for layer in base.layers}
+    if unknown := [level for level in chosen if level not in known]:
+        raise ConfigError(
+            f"levels: trunk {name} has no layer {unknown[0]!r}; its default levels are {', '.join(_default_levels(name, base))}"
+        )
+    _load_weights(base, name, weights)
+    outputs = [base.get_layer(level).output for level in chosen]
+    model = keras.Model(base.inputs, outputs, name=f"{name}_trunk")
+    return Trunk(model, chosen, name, str(weights) if weights else None, fingerprint(model))
+
+
+def fingerprint(model: keras.Model) -> str:
+    """Return the sha256 of a model's architecture and weights: equal fingerprints give equal activations."""
+    digest = hashlib.sha256()
+    for layer in model.layers:
+        config = {
+            key: value for key, value in layer.get_config().items() if key not in ("trainable", "dtype")
+        }
+        digest.update(json.dumps([layer.__class__.__name__, config], sort_keys=True, default=str).encode())
+    digest.update(json.dumps([str(output.shape) for output in model.outputs]).encode())
+    for value in model.get_weights():
+        digest.update(np.ascontiguousarray(value).tobytes())
+    return digest.hexdigest()
+
+
+def _compact(image_size: int) -> keras.Model:
+    """Our own trunk: a wide first convolution and three residual stages at strides 4, 8 and 16."""
+    image = keras.Input((image_size, image_size, 3), dtype="uint8", name="image")
+    x = keras.layers.Rescaling(1 / 64, offset=-2, name="rescale")(image)  # (x - 128) / 64
+    x = _convolution(x, 16, 5, 2, "stem")  # (B, H/2, W/2, 16)
+    x = _stage(x, 32, "level1")  # (B, H/4, W/4, 32)
+    x = _stage(x, 64, "level2")  # (B, H/8, W/8, 64)
+    x = _stage(x, 128, "level3")  # (B, H/16, W/16, 128)
+    return keras.Model(image, x, name="compact")
+
+
+def _stage(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
+    x = _convolution(x, filters, 3, 2, f"{name}_down")
+    y = _convolution(x, filters, 3, 1, f"{name}_a")
+    y = _convolution(y, filters, 3, 1, f"{name}_b", activation=False)
+    return keras.layers.ReLU(name=name)(keras.layers.Add(name=f"{name}_add")([x, y]))
+
+
+def _convolution(
+    x: keras.KerasTensor, filters: int, kernel: int, stride: int, name: str, activation: bool = True
+) -> keras.KerasTensor:
+    x = keras.layers.Conv2D(filters, kernel, stride, padding="same", use_bias=False, name=f"{name}_conv")(x)
+    x = keras.layers.BatchNormalization(name=f"{name}_bn")(x)
+    return keras.layers.ReLU(name=f"{name}_relu")(x) if activation else x
+
+
+def _application(name: str, weights: str | Path | None, image_size: int) -> keras.Model:
+    architecture = getattr(keras.applications, name, None)
+    if not isinstance(architecture, type(keras.applications.MobileNetV2)):
+        raise ConfigError(
+            f"trunk: expected 'compact' or a model of keras.applications such as 'MobileNetV2', received {name!r}"
+        )
+    image = keras.Input((image_size, image_size, 3), dtype="uint8", name="image")
+    source = "imagenet" if weights == "imagenet" else None
+    return architecture(include_top=False, weights=source, input_tensor=_preprocessed(image, name))
+
+
+def _preprocessed(image: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    if name in _SYMMETRIC:
+        return keras.layers.Rescaling(1 / 127.5, offset=-1, name="rescale")(image)
+    if name in _STANDARDISED:
+        scaled = keras.layers.Rescaling(1 / 255, name="rescale")(image)
+        mean, variance = (0.485, 0.456, 0.406), (0.229**2, 0.224**2, 0.225**2)
+        return keras.layers.Normalization(mean=mean, variance=variance, name="standardise")(scaled)
+    if name in _BGR:
+        x = keras.ops.flip(keras.layers.Rescaling(1.0, name="rescale")(image), axis=-1)
+        return keras.layers.Normalization(
+            mean=(103.939, 116.779, 123.68), variance=(1, 1, 1), name="standardise"
+        )(x)
+    if name.startswith(_OWN_PREPROCESSING):
+        return keras.layers.Rescaling(1.0, name="rescale")(image)
+    raise ConfigError(
+        f"trunk: how {name!r} wants its input is not known here; expected one of MobileNetV2, ResNet50V2, EfficientNetB0, …"
+    )
+
+
+def _default_levels(name: str, base: keras.Model) -> tuple[str, ...]:
+    """Return the known levels, or the last layer at each of the three coarsest resolutions."""
+    if name == COMPACT:
+        return COMPACT_LEVELS
+    if name in _LEVELS:
+        return _LEVELS[name]
+    last_at = {}
+    for layer in base.layers:
+        shape = getattr(layer.output, "shape", ())
+        if len(shape) == 4 and shape[1]:
+            last_at[shape[1]] = layer.name
+    return tuple(last_at[height] for height in sorted(last_at)[:3][::-1])
+
+
+def _load_weights(base: keras.Model, name: str, weights: str | Path | None) -> None:
+    if weights in (None, "imagenet"):
+        return
+    if weights == "procedural":
+        if name != COMPACT:
+            raise ConfigError(
+                f"weights: 'procedural' belongs to trunk 'compact'; for {name} use 'imagenet', a weights file or null"
+            )
+        load_npz(base, COMPACT_WEIGHTS)
+        return
+    if not Path(weights).is_file():
+        raise ConfigError(
+            f"weights: expected 'procedural', 'imagenet', null or an existing weights file, received '{weights}'"
+        )
+    if Path(weights).suffix == ".npz":
+        load_npz(base, Path(weights))
+        return
+    try:
+        base.load_weights(weights)
+    except (ValueError, OSError, KeyError) as error:
+        raise ConfigError(
+            f"weights: {weights} doesn't fit trunk {name}: {str(error).splitlines()[0]}"
+        ) from error
+
+
+def save_npz(model: keras.Model, path: Path) -> None:
+    """Write a model's weights by variable path, in half precision."""
+    values = {
+        variable.path: keras.ops.convert_to_numpy(variable.value).astype(np.float16)
+        for variable in model.weights
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        np.savez(file, **values)
+    partial.replace(path)
+
+
+def load_npz(model: keras.Model, path: Path) -> None:
+    """Read weights that `save_npz` wrote."""
+    with np.load(path, allow_pickle=False) as file:
+        stored = {key: file[key].astype(np.float32) for key in file.files}
+    expected = {variable.path: tuple(variable.shape) for variable in model.weights}
+    if {key: value.shape for key, value in stored.items()} != expected:
+        raise ConfigError(
+            f"weights: {path} doesn't hold the weights of {model.name}; expected {len(expected)} arrays, received {len(stored)}"
+        )
+    for variable in model.weights:
+        variable.assign(stored[variable.path])

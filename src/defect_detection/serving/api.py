@@ -1,0 +1,108 @@
+"""The views: each translates between HTTP and one function of the package."""
+
+from http import HTTPStatus
+from typing import Any, Literal
+
+from flask import Response, current_app, jsonify, request
+from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.models.tag import Tag
+from pydantic import BaseModel, Field
+
+from defect_detection.errors import DefectDetectionError
+from defect_detection.serving.access import require_access
+from defect_detection.serving.jobs import Outcome, Retraining
+from defect_detection.serving.problems import described, problem
+from defect_detection.serving.readiness import Readiness
+
+HEALTH = Tag(name="health", description="For load balancers and supervisors")
+RETRAINING = Tag(name="retraining", description="Train again; promote what is better")
+SECURITY: list[dict[str, list[Any]]] = [{}, {"bearer": []}, {"header": []}]  # {}: none, from this machine
+
+api = APIBlueprint("api", __name__)
+
+
+class Live(BaseModel):
+    """The process answers."""
+
+    status: Literal["live"] = "live"
+
+
+class Ready(BaseModel):
+    """A promoted model is there."""
+
+    status: Literal["ready"] = "ready"
+    name: str = Field(description="registered model", examples=["Production_Reg"])
+    version: int = Field(description="its promoted version", examples=[3])
+
+
+class RetrainingSucceeded(BaseModel):
+    """The retraining ended well, whether or not its model was promoted: `stdout` says which."""
+
+    status: Literal["success"] = "success"
+    message: str
+    stdout: str = Field(description="what it printed; of a long text the end")
+    stderr: str = Field(description="its log; of a long text the end")
+
+
+class RetrainingFailed(BaseModel):
+    """The retraining ended with an error; the promoted model is what it was."""
+
+    status: Literal["error"] = "error"
+    message: str
+    error_details: str = Field(description="why, in one line")
+    stdout: str = Field(description="what it printed; of a long text the end")
+    stderr: str = Field(description="its log; of a long text the end")
+
+
+@api.get("/health/live", summary="Is the process alive?", tags=[HEALTH], responses={200: Live})
+def live() -> Response:
+    return _json(Live())
+
+
+@api.get(
+    "/health/ready",
+    summary="Is there a promoted model?",
+    tags=[HEALTH],
+    responses={200: Ready, 503: described(503)},
+)
+def ready() -> Response:
+    readiness: Readiness = current_app.extensions["readiness"]
+    try:
+        champion = readiness.champion()
+    except DefectDetectionError as error:
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+    return _json(Ready(name=champion.name, version=champion.version))
+
+
+@api.post(
+    "/retrain",
+    summary="Run re_train/re_train.py and wait until it ends",
+    tags=[RETRAINING],
+    security=SECURITY,
+    responses={
+        200: RetrainingSucceeded,
+        500: RetrainingFailed,
+        **{status: described(status) for status in (401, 403, 409, 413)},
+    },
+)
+def retrain() -> Response:
+    require_access(request, current_app.extensions["api_key"])
+    retraining: Retraining = current_app.extensions["retraining"]
+    return _answer(retraining.run())
+
+
+def _answer(outcome: Outcome) -> Response:
+    stdout, stderr = outcome.stdout, outcome.stderr
+    if outcome.failure is None:
+        message = f"Retraining ended after {outcome.duration_s:.1f} s."
+        return _json(RetrainingSucceeded(message=message, stdout=stdout, stderr=stderr))
+    failed = RetrainingFailed(
+        message="Retraining failed.", error_details=outcome.failure, stdout=stdout, stderr=stderr
+    )
+    return _json(failed, HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def _json(body: BaseModel, status: int = HTTPStatus.OK) -> Response:
+    response = jsonify(body.model_dump())
+    response.status_code = status
+    return response

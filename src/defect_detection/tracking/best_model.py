@@ -1,0 +1,72 @@
+"""``best_model_info.txt``: which model training has chosen, one ``key: value`` a line."""
+
+import os
+import tempfile
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from defect_detection.errors import NoModelError, TrackingError
+
+
+@dataclass(frozen=True, slots=True)
+class BestModelInfo:
+    """The candidate.
+
+    Attributes:
+        run_id: its MLflow run.
+        model_path: ``best_cnn_model.keras``; the rest of the bundle lies in the same folder.
+        model_uri: its logged model, ``models:/m-…``.
+        metric: what it was chosen by, on the validation split.
+        value: of that metric.
+    """
+
+    run_id: str
+    model_path: Path
+    model_uri: str
+    metric: str
+    value: float
+
+    def write(self, path: Path) -> None:
+        """Write the file, whole or not at all."""
+        text = "".join(f"{key}: {value}\n" for key, value in asdict(self).items())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
+        ) as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(file.name).replace(path)
+
+    @classmethod
+    def read(cls, path: Path) -> "BestModelInfo":
+        """Read the file.
+
+        Raises:
+            NoModelError: it isn't there, because nothing has been trained yet.
+            TrackingError: a line is missing or isn't what it should be.
+        """
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError as error:
+            raise NoModelError(
+                f"{path}: not found, so no model has been trained yet. Run `python src/train.py`."
+            ) from error
+        return cls._parsed(text, path)
+
+    @classmethod
+    def _parsed(cls, text: str, path: Path) -> "BestModelInfo":
+        values = dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
+        missing = [field.name for field in fields(cls) if field.name not in values]
+        if missing:
+            raise TrackingError(
+                f"{path}: expected a line `{missing[0]}: …`, found none. Run `python src/train.py` again."
+            )
+        try:
+            value = float(values["value"])
+        except ValueError as error:
+            raise TrackingError(
+                f"{path}: value: expected a number, received '{values['value']}'. "
+                "Run `python src/train.py` again."
+            ) from error
+        return cls(values["run_id"], Path(values["model_path"]), values["model_uri"], values["metric"], value)

@@ -1,0 +1,171 @@
+"""A bundle as a logged model of MLflow, with the flavours ``keras`` and ``python_function``.
+
+    mlflow.keras.load_model(uri)     the Keras graph, from the bundle's own file
+    mlflow.pyfunc.load_model(uri)    the same `Inspector` that everything else uses, without Keras
+
+The model carries this package's source and loads by module name: no pickle. It is logged with the calls of
+`MlflowClient` instead of ``Model.log``, which depends on the process-wide tracking URI.
+"""
+
+import base64
+import platform
+import shutil
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from defect_detection.model.bundle import KERAS_FILE, read_card
+from defect_detection.tracking.store import Store
+
+if TYPE_CHECKING:
+    from defect_detection.inference.inspect import Inspector
+
+BUNDLE = "bundle"  # folder of the bundle inside the logged model
+REQUIRED_PACKAGES = ("mlflow", "numpy", "openvino", "pandas", "pillow", "pydantic", "python-dotenv", "pyyaml")
+
+_CODE = "code"
+_PACKAGE = Path(__file__).parents[1]
+_COLUMNS = ["score", "verdict", "threshold", "error"]
+
+
+def log_bundle(store: Store, bundle: Path, name: str, run_id: str, params: Mapping[str, str]) -> str:
+    """Log a bundle as a model of the run.
+
+    Returns:
+        its URI, ``models:/m-…``.
+
+    Raises:
+        BundleError: the folder isn't a whole bundle.
+    """
+    from mlflow.entities import LoggedModelOutput
+
+    read_card(bundle)
+    model = store.client.create_logged_model(
+        store.experiment_id, name=name, source_run_id=run_id, params=dict(params)
+    )
+    try:
+        _upload(store, bundle, model)
+    except BaseException:
+        store.client.finalize_logged_model(model.model_id, "FAILED")
+        raise
+    store.client.finalize_logged_model(model.model_id, "READY")
+    store.client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+    return f"models:/{model.model_id}"
+
+
+def _upload(store: Store, bundle: Path, model: Any) -> None:
+    """Send the bundle first: ``MLmodel``, by which MLflow knows a model, comes with the last call."""
+    with tempfile.TemporaryDirectory() as temporary:
+        _write_description(Path(temporary), bundle, model)
+        store.client.log_model_artifacts(model.model_id, str(bundle), BUNDLE)
+        store.client.log_model_artifacts(model.model_id, temporary)
+
+
+def _write_description(folder: Path, bundle: Path, model: Any) -> None:
+    shutil.copytree(_PACKAGE, folder / _CODE / _PACKAGE.name, ignore=_all_but_source)
+    requirements = [f"{package}=={version(package)}" for package in REQUIRED_PACKAGES]
+    (folder / "requirements.txt").write_text("\n".join(requirements) + "\n", encoding="utf-8")
+    environment = {"python": platform.python_version(), "dependencies": ["-r requirements.txt"]}
+    (folder / "python_env.yaml").write_text(yaml.safe_dump(environment), encoding="utf-8")
+    _description(bundle, model).save(str(folder / "MLmodel"))
+
+
+def _all_but_source(folder: str, names: list[str]) -> list[str]:
+    """Leave out bytecode, weights, templates and the like: inference needs the ``.py`` files only."""
+    kept = {name for name in names if name.endswith(".py") or (Path(folder) / name).is_dir()}
+    return [name for name in names if name not in kept or name == "__pycache__"]
+
+
+def _description(bundle: Path, model: Any) -> Any:
+    from mlflow.models import Model
+
+    description = Model(
+        artifact_path=model.artifact_location,
+        run_id=model.source_run_id,
+        model_uuid=model.model_id,
+        model_id=model.model_id,
+        signature=_signature(),
+        model_size_bytes=sum(file.stat().st_size for file in bundle.rglob("*") if file.is_file()),
+    )
+    keras_file = f"{BUNDLE}/{KERAS_FILE.removesuffix('.keras')}"  # MLflow adds the suffix
+    description.add_flavor(
+        "keras", data=keras_file, keras_version=version("keras"), save_exported_model=False
+    )
+    description.add_flavor(  # by hand: importing mlflow.pyfunc is slow and prints a warning
+        "python_function",
+        loader_module=__name__,
+        python_version=platform.python_version(),
+        data=BUNDLE,
+        code=_CODE,
+        env={"virtualenv": "python_env.yaml"},
+    )
+    return description
+
+
+def _signature() -> Any:
+    """One unnamed column of any type: a named one refuses lists, a binary one decodes some inputs only."""
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import AnyType, ColSpec, Schema
+
+    outputs = [ColSpec("double", "score"), ColSpec("string", "verdict"), ColSpec("double", "threshold")]
+    return ModelSignature(Schema([ColSpec(AnyType())]), Schema([*outputs, ColSpec("string", "error")]))
+
+
+def _load_pyfunc(path: str) -> "PyfuncModel":
+    """What MLflow calls to load the ``python_function`` flavour."""
+    from defect_detection.inference.inspect import Inspector
+
+    return PyfuncModel(Inspector.load(Path(path)))
+
+
+class PyfuncModel:
+    """Answer MLflow's ``predict`` with an `Inspector`."""
+
+    def __init__(self, inspector: "Inspector") -> None:
+        self._inspector = inspector
+        self._one_at_a_time = Lock()  # MLflow's server calls from several threads
+
+    def predict(self, model_input: Any, params: Mapping[str, Any] | None = None) -> Any:
+        """Inspect encoded images.
+
+        Args:
+            model_input: DataFrame with a column ``image`` (or only one column), or a list. Each item is the
+                bytes of an image file, the same as a base64 text, or a `pathlib.Path`. A text is never taken
+                for a path, so a caller of ``mlflow models serve`` can't make it open the server's files.
+            params: not used; part of MLflow's interface.
+
+        Returns:
+            DataFrame with one row per image: score (None on error), verdict, threshold, error (None if none).
+        """
+        import pandas as pd
+
+        sources = [_source(item) for item in _items(model_input)]
+        with self._one_at_a_time:
+            inspections = list(self._inspector.inspect(sources))
+        rows = [[getattr(inspection, name) for name in _COLUMNS] for inspection in inspections]
+        return pd.DataFrame(rows, columns=_COLUMNS, dtype=object, index=getattr(model_input, "index", None))
+
+
+def _items(model_input: Any) -> list[Any]:
+    if not hasattr(model_input, "columns"):
+        return list(model_input)
+    columns = list(model_input.columns)
+    if "image" not in columns and len(columns) != 1:
+        raise ValueError(f"expected a column 'image', received {columns}")
+    return list(model_input["image" if "image" in columns else columns[0]])
+
+
+def _source(item: Any) -> Path | bytes:
+    """Return what `Inspector` reads. What is neither bytes nor base64 stays as it is: no image, as it will say."""
+    if isinstance(item, (Path, bytes)):
+        return item
+    text = "".join(str(item).split())
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        return text.encode()

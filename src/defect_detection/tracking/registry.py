@@ -1,0 +1,242 @@
+"""Registered models: versions, aliases, and their bundles on this machine.
+
+Which version an alias points to is read from the embedded store's file directly: that takes milliseconds,
+where importing mlflow and opening its store would add 4 s to every ``src/inference.py``. Anything unexpected
+in the file (another schema, a lock), every other store and all that writes goes through MLflow.
+"""
+
+import hashlib
+import json
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+from defect_detection.errors import TrackingError
+from defect_detection.tracking.store import Store, connect, redacted, reporting, sqlite_file
+
+BUNDLE = "bundle"  # as in flavor.py, which imports more
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRef:
+    """One version of a registered model. `location` is where its files lie; "" when only the server knows."""
+
+    name: str
+    version: int
+    run_id: str
+    tags: Mapping[str, str]
+    location: str = ""
+
+    @property
+    def model_uri(self) -> str:
+        return f"models:/{self.name}/{self.version}"
+
+    def __str__(self) -> str:
+        return f"{self.name} version {self.version}"
+
+
+class Registry:
+    """The model registry of one store. Connects on first need; every method may raise `TrackingError`."""
+
+    def __init__(self, tracking_uri: str) -> None:
+        self.tracking_uri = tracking_uri
+
+    def register(self, model_uri: str, name: str, tags: Mapping[str, Any] | None = None) -> ModelRef:
+        """Make a logged model (``models:/m-…``) the newest version of `name`.
+
+        Its tags get ``source_run_id`` and ``model_id``, by which `version_of_run` and `promote_copy` know it.
+        """
+        client = self._store.client
+        model_id = model_uri.removeprefix("models:/")
+        with reporting(self.tracking_uri, f"registering {model_uri} as {name}"):
+            model = client.get_logged_model(model_id)
+            identity = {"source_run_id": model.source_run_id, "model_id": model_id}
+            # The embedded store would look up a models: URI in the process-wide tracking URI.
+            source = model.artifact_location if sqlite_file(self.tracking_uri) else model_uri
+            return self._create(name, source, model.source_run_id, {**(tags or {}), **identity}, model_id)
+
+    def promote_copy(self, source: ModelRef, name: str, tags: Mapping[str, Any] | None = None) -> ModelRef:
+        """Copy a version to another registered model, with its tags and the given ones.
+
+        The same logged model is never copied twice: then the version that exists gets the tags.
+        """
+        existing = self.version_of_run(name, source.run_id)
+        if existing is None or existing.tags.get("model_id") != source.tags.get("model_id"):
+            with reporting(self.tracking_uri, f"copying {source} to {name}"):
+                return self._create(name, source.model_uri, source.run_id, {**source.tags, **(tags or {})})
+        with reporting(self.tracking_uri, f"tagging {existing}"):
+            for key, value in (tags or {}).items():
+                self._store.client.set_model_version_tag(name, str(existing.version), key, str(value))
+            return self._reference(self._store.client.get_model_version(name, str(existing.version)))
+
+    def version_of(self, name: str, alias: str) -> ModelRef | None:
+        """Return the version that the alias points to, or None when there is no such model or alias."""
+        if database := sqlite_file(self.tracking_uri):
+            if not database.exists():
+                return None
+            try:
+                return _looked_up(database, name, alias)
+            except sqlite3.Error:
+                pass  # MLflow itself knows its schema, and says what is wrong with the file
+        with reporting(self.tracking_uri, f"looking up {name}@{alias}"):
+            return self._version_of(name, alias)
+
+    def version_of_run(self, name: str, run_id: str) -> ModelRef | None:
+        """Return the newest version of `name` whose model comes from the run, or None."""
+        with reporting(self.tracking_uri, f"looking for versions of {name}"):
+            found = self._store.client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
+            newest = max(found, key=lambda one: int(one.version), default=None)
+            return newest and self._reference(newest)
+
+    def set_alias(self, name: str, alias: str, version: int) -> None:
+        """Point the alias to the version, and read it back.
+
+        Raises:
+            TrackingError: the store refused, or points elsewhere afterwards.
+        """
+        with reporting(self.tracking_uri, f"pointing {name}@{alias} to version {version}"):
+            self._store.client.set_registered_model_alias(name, alias, str(version))
+            found = self._version_of(name, alias)
+        if found is None or found.version != version:
+            raise TrackingError(
+                f"{redacted(self.tracking_uri)}: {name}@{alias} was set to version {version} but points to "
+                f"{found or 'nothing'}: something else has moved it. Look, and try again."
+            )
+
+    def bundle_of(self, reference: ModelRef, cache_dir: Path) -> Path:
+        """Return a local folder with the version's bundle, fetched on first use and then kept.
+
+        It appears whole or not at all: an interrupted download leaves nothing that looks like a bundle.
+        """
+        folder = cache_dir / "models" / f"{reference.name}-{reference.version}-{_identity(reference)}"
+        if folder.is_dir():
+            return folder
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".incomplete-") as temporary:
+            fetched = self._fetch(reference, Path(temporary))
+            try:
+                fetched.rename(folder)
+            except OSError:
+                if not folder.is_dir():  # otherwise another process was faster
+                    raise
+        return folder
+
+    @cached_property
+    def _store(self) -> Store:
+        return connect(self.tracking_uri)
+
+    def _create(
+        self, name: str, source: str, run_id: str, tags: Mapping[str, Any], model_id: str | None = None
+    ) -> ModelRef:
+        from mlflow.exceptions import MlflowException
+
+        client = self._store.client
+        try:
+            client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        texts = {key: str(value) for key, value in tags.items()}
+        created = client.create_model_version(name, source, run_id, tags=texts, model_id=model_id)
+        if linked := texts.get("model_id"):
+            self._link(linked, {"name": name, "version": int(created.version)})
+        return self._reference(created)
+
+    def _link(self, model_id: str, made: dict[str, Any]) -> None:
+        """Show the version on MLflow's page of the logged model; a server does so for some versions only."""
+        tags = self._store.client.get_logged_model(model_id).tags
+        known = json.loads(tags.get("mlflow.modelVersions", "[]"))
+        if made not in known:
+            self._store.client.set_logged_model_tags(
+                model_id, {"mlflow.modelVersions": json.dumps([*known, made])}
+            )
+
+    def _version_of(self, name: str, alias: str) -> ModelRef | None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self._reference(self._store.client.get_model_version_by_alias(name, alias))
+        except MlflowException as error:
+            missing_alias = error.error_code == "INVALID_PARAMETER_VALUE" and "not found" in str(error)
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST" or missing_alias:
+                return None
+            raise
+
+    def _reference(self, found: Any) -> ModelRef:
+        return ModelRef(found.name, int(found.version), found.run_id or "", dict(found.tags))
+
+    def _fetch(self, reference: ModelRef, folder: Path) -> Path:
+        """Put the bundle into the folder and return its path there."""
+        location = reference.location
+        if not location:
+            with reporting(self.tracking_uri, f"looking up the files of {reference}"):
+                client = self._store.client
+                location = client.get_model_version_download_uri(reference.name, str(reference.version))
+        if local := _local_path(location):
+            return _copied(reference, local / BUNDLE, folder / BUNDLE)
+        return self._downloaded(reference, location, folder)
+
+    def _downloaded(self, reference: ModelRef, location: str, folder: Path) -> Path:
+        with reporting(self.tracking_uri, f"downloading {reference} from {location}"):
+            from mlflow.artifacts import download_artifacts
+
+            return Path(
+                download_artifacts(
+                    f"{location.rstrip('/')}/{BUNDLE}", dst_path=str(folder), tracking_uri=self.tracking_uri
+                )
+            )
+
+
+def _looked_up(database: Path, name: str, alias: str) -> ModelRef | None:
+    """Read from MLflow's own tables, without changing anything.
+
+    Raises:
+        sqlite3.Error: the file, or a table or column, isn't what it was in MLflow 3.17.
+    """
+    which = {"name": name, "alias": alias}
+    with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=20)) as connection:
+        row = connection.execute(
+            "SELECT v.version, v.run_id, v.source, v.storage_location FROM registered_model_aliases AS a "
+            "JOIN model_versions AS v USING (workspace, name, version) "
+            "WHERE a.workspace = 'default' AND a.name = :name AND a.alias = :alias",
+            which,
+        ).fetchone()
+        if row is None:
+            return None
+        version, run_id, source, location = row
+        tags = connection.execute(
+            "SELECT key, value FROM model_version_tags "
+            "WHERE workspace = 'default' AND name = :name AND version = :version",
+            {"name": name, "version": version},
+        ).fetchall()
+    return ModelRef(name, version, run_id or "", dict(tags), location or source)
+
+
+def _identity(reference: ModelRef) -> str:
+    """Tell versions of the same name and number apart that come from different stores."""
+    known = reference.tags.get("model_id") or reference.run_id
+    return known or hashlib.sha256(reference.location.encode()).hexdigest()[:16]
+
+
+def _local_path(location: str) -> Path | None:
+    """Return the path of a ``file:`` URI or a plain path, or None for an address elsewhere."""
+    parsed = urlparse(location)
+    if parsed.scheme == "file":
+        return Path(unquote(parsed.path))
+    return Path(location) if parsed.scheme == "" else None
+
+
+def _copied(reference: ModelRef, source: Path, target: Path) -> Path:
+    if not source.is_dir():
+        raise TrackingError(
+            f"{source}: not found, but {reference} is registered with it. Was the folder moved or deleted? "
+            "Put it back, or train, evaluate and promote another version."
+        )
+    return Path(shutil.copytree(source, target))

@@ -1,0 +1,162 @@
+"""Record trials as MLflow runs: parameters, metrics, figures, texts, data fingerprints and the model."""
+
+import getpass
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from defect_detection.errors import TrackingError
+from defect_detection.tracking.flavor import log_bundle
+from defect_detection.tracking.store import Store, connect, reporting
+
+
+class ExperimentRecorder:
+    """All runs of one experiment.
+
+    Raises:
+        TrackingError: the store can't be used (see `connect`).
+    """
+
+    def __init__(self, tracking_uri: str, experiment: str) -> None:
+        self._store = connect(tracking_uri, experiment)
+
+    @contextmanager
+    def trial(
+        self, name: str, params: Mapping[str, Any], tags: Mapping[str, Any] | None = None
+    ) -> Iterator["TrialRecord"]:
+        """Record what the block does as one run.
+
+        The run ends as FINISHED; as KILLED when the block is interrupted (Ctrl-C, exit); as FAILED on an
+        error, with its text in the tag ``failure``.
+        """
+        with reporting(self._store.uri, "creating a run"):
+            run = self._store.client.create_run(
+                self._store.experiment_id, run_name=name, tags=_origin() | _texts(tags or {})
+            )
+        record = TrialRecord(self._store, run.info.run_id, name)
+        try:
+            record._params(params)
+            yield record
+        except BaseException as error:
+            with suppress(TrackingError):  # the first error is the one to show
+                record._end_after(error)
+            raise
+        record._end("FINISHED")
+
+
+class TrialRecord:
+    """One run while it lasts. Every method raises `TrackingError` when the store can't be reached."""
+
+    def __init__(self, store: Store, run_id: str, name: str) -> None:
+        self.run_id = run_id
+        self._store = store
+        self._name = name
+        self._all_params: dict[str, str] = {}
+        self._final: dict[str, float] = {}
+
+    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
+        """Log numbers in one call: of an epoch when `step` is given, else final ones."""
+        if step is None:
+            self._final.update(values)
+        self._batch(metrics=self._metrics(values, step or 0))
+
+    def figure(self, name: str, figure: Any) -> None:
+        """Log a matplotlib Figure, or an image file, as ``figures/<name>``."""
+        with reporting(self._store.uri, f"logging the figure {name}"):
+            if isinstance(figure, Path):
+                self._copy_of(figure, f"{Path(name).stem}{figure.suffix}")
+            else:
+                self._store.client.log_figure(self.run_id, figure, f"figures/{Path(name).stem}.png")
+
+    def text(self, name: str, text: str) -> None:
+        """Log a text as the file `name`, for example ``config.yaml``."""
+        with reporting(self._store.uri, f"logging {name}"):
+            self._store.client.log_text(self.run_id, text, name)
+
+    def folder(self, name: str, folder: Path) -> None:
+        """Log the files of a folder, for example a report, under `name`."""
+        with reporting(self._store.uri, f"logging {folder}"):
+            self._store.client.log_artifacts(self.run_id, str(folder), name)
+
+    def dataset(self, split: str, fingerprint: str, *, source: str = "", images: int, defective: int) -> None:
+        """Record which data a split held: as a dataset of the run, and as tags that can be searched."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        profile = f'{{"images": {images}, "defective": {defective}}}'
+        dataset = Dataset(
+            name=split, digest=fingerprint[:32], source_type="local", source=source or split, profile=profile
+        )
+        tags = {"fingerprint": fingerprint, "images": images, "defective": defective}
+        with reporting(self._store.uri, "logging a dataset"):
+            context = [InputTag("mlflow.data.context", split)]
+            self._store.client.log_inputs(self.run_id, [DatasetInput(dataset, tags=context)])
+        self.tags({f"data.{split}.{key}": value for key, value in tags.items()})
+
+    def tags(self, values: Mapping[str, Any]) -> None:
+        from mlflow.entities import RunTag
+
+        self._batch(tags=[RunTag(key, value) for key, value in _texts(values).items()])
+
+    def model(self, bundle: Path) -> str:
+        """Log a bundle as the run's model, with the run's parameters and final metrics.
+
+        Returns:
+            its URI, ``models:/m-…``.
+        """
+        with reporting(self._store.uri, "logging the model"):
+            uri = log_bundle(self._store, bundle, self._name, self.run_id, self._all_params)
+        model_id = uri.removeprefix("models:/")
+        self._batch(metrics=self._metrics(self._final, 0, model_id))
+        return uri
+
+    def _params(self, params: Mapping[str, Any]) -> None:
+        from mlflow.entities import Param
+
+        self._all_params = _texts(params)
+        self._batch(params=[Param(key, value) for key, value in self._all_params.items()])
+
+    def _metrics(self, values: Mapping[str, float], step: int, model_id: str | None = None) -> list[Any]:
+        from mlflow.entities import Metric
+
+        now_ms = int(time.time() * 1000)
+        return [Metric(key, float(value), now_ms, step, model_id) for key, value in values.items()]
+
+    def _batch(self, **entities: Any) -> None:
+        with reporting(self._store.uri, f"logging {', '.join(entities)}"):
+            self._store.client.log_batch(self.run_id, **entities)
+
+    def _copy_of(self, file: Path, name: str) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            copy = shutil.copyfile(file, Path(folder) / name)
+            self._store.client.log_artifact(self.run_id, str(copy), "figures")
+
+    def _end_after(self, error: BaseException) -> None:
+        if isinstance(error, Exception):
+            self.tags({"failure": str(error)[:5000] or type(error).__name__})
+        self._end("FAILED" if isinstance(error, Exception) else "KILLED")
+
+    def _end(self, status: str) -> None:
+        with reporting(self._store.uri, f"marking the run as {status}"):
+            self._store.client.set_terminated(self.run_id, status)
+
+
+def _origin() -> dict[str, str]:
+    """Who and what made the run: the columns User and Source of MLflow's page."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # a container's user id without a name
+        user = "unknown"
+    return {
+        "mlflow.user": user,
+        "mlflow.source.name": Path(sys.argv[0]).name,
+        "mlflow.source.type": "LOCAL",
+    }
+
+
+def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+    return {key: str(value) for key, value in values.items()}

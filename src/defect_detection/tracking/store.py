@@ -1,0 +1,170 @@
+"""Reach MLflow: a server, or the embedded SQLite store that needs nothing started.
+
+Nothing here sets MLflow's process-wide tracking URI (which would also rewrite ``MLFLOW_TRACKING_URI``):
+a `Store` carries its own, so one process can use several. Importing this module doesn't import mlflow.
+"""
+
+import os
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from defect_detection.errors import TrackingError
+
+PROBE_TIMEOUT_S = 5.0
+LOCK_TIMEOUT_S = 120.0  # a first start takes seconds, on a busy machine tens of them
+ARTIFACTS = "mlartifacts"  # beside the SQLite file
+
+# MLflow's own defaults: telemetry on, retries for minutes, links with emoji, and a stack trace on the terminal
+# for every error that it raises as well. What the user has set, stays.
+_DEFAULTS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+
+_CURES = {  # what MLflow says, and what helps
+    "Invalid Host header": " Name it in MLFLOW_SERVER_ALLOWED_HOSTS where the MLflow server is started.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """One MLflow store. `client` is an ``mlflow.MlflowClient`` for tracking and registry."""
+
+    uri: str
+    client: Any
+    experiment_id: str | None
+
+
+def connect(tracking_uri: str, experiment: str | None = None) -> Store:
+    """Open the store, and create it (SQLite) and the experiment when they aren't there yet.
+
+    Args:
+        tracking_uri: ``sqlite:///<file>`` for the embedded store, or the ``http(s)://`` address of a server.
+        experiment: its name; none is needed to use the registry only.
+
+    Raises:
+        TrackingError: no server answers, the file can't be used, or the experiment has been deleted.
+    """
+    with reporting(tracking_uri, "connecting"):
+        database = sqlite_file(tracking_uri)
+        client = _embedded(tracking_uri, database) if database else _remote(tracking_uri)
+        if experiment is None:
+            return Store(tracking_uri, client, None)
+        location = (database.parent / ARTIFACTS).as_uri() if database else None
+        return Store(tracking_uri, client, _experiment_id(client, tracking_uri, experiment, location))
+
+
+def sqlite_file(tracking_uri: str) -> Path | None:
+    """Return the absolute path of the embedded store's file, or None for any other store."""
+    if not tracking_uri.startswith("sqlite:///"):
+        return None
+    return Path(tracking_uri.removeprefix("sqlite:///").partition("?")[0]).absolute()
+
+
+@contextmanager
+def reporting(tracking_uri: str, doing: str) -> Iterator[None]:
+    """Turn what MLflow, its database or its network raise into one `TrackingError` that names the store.
+
+    Entering imports mlflow (3 s the first time) with `_DEFAULTS`, so every use of mlflow begins here.
+    """
+    for name, value in _DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        raise TrackingError(f"{redacted(tracking_uri)}: {doing} failed: {_first_line(error)}") from error
+
+
+def redacted(text: str) -> str:
+    """Hide user name and password of every address in the text."""
+    return re.sub(r"://[^/@\s]+@", "://***@", text)
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    cure = next((cure for sign, cure in _CURES.items() if sign in str(error)), "")
+    return redacted(lines[0])[:400] + cure
+
+
+def _embedded(uri: str, database: Path) -> Any:
+    """Open the SQLite store, alone: processes that migrate one new file at the same time break it."""
+    from mlflow import MlflowClient
+
+    database.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(f"{database}.lock", timeout=LOCK_TIMEOUT_S):
+            _check_database(database)
+            return MlflowClient(uri, registry_uri=uri)
+    except Timeout as error:
+        raise TrackingError(
+            f"{database}.lock: another process has held it for {LOCK_TIMEOUT_S:.0f} s. "
+            "Wait for it, or end it, and try again."
+        ) from error
+
+
+def _check_database(database: Path) -> None:
+    """Refuse a file that isn't SQLite's at once: MLflow itself retries for more than a minute."""
+    try:
+        with closing(sqlite3.connect(database, timeout=20)) as connection:
+            connection.execute("PRAGMA schema_version")
+    except sqlite3.Error as error:
+        raise TrackingError(
+            f"{database}: expected a SQLite database that can be written, received: {error}. "
+            "Move the file away, or set MLFLOW_TRACKING_URI to another store."
+        ) from error
+
+
+def _remote(uri: str) -> Any:
+    from mlflow import MlflowClient
+
+    if uri.startswith(("http://", "https://")):
+        _check_server(uri)
+    return MlflowClient(uri, registry_uri=uri)
+
+
+def _check_server(uri: str) -> None:
+    """Ask once, with a short limit: MLflow's own calls try for minutes before they give up."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request
+
+    try:
+        http_request(get_default_host_creds(uri), "/health", "GET", timeout=PROBE_TIMEOUT_S, max_retries=0)
+    except (MlflowException, OSError) as error:
+        raise TrackingError(
+            f"{redacted(uri)}: no MLflow server answers there within {PROBE_TIMEOUT_S:.0f} s. Start it, or "
+            "correct MLFLOW_TRACKING_URI (environment or .env); unset it to use the embedded SQLite store."
+        ) from error
+
+
+def _experiment_id(client: Any, uri: str, name: str, location: str | None) -> str:
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return str(client.create_experiment(name, artifact_location=location))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            found = client.get_experiment_by_name(name)  # another process has just made it
+    if found.lifecycle_stage != "active":
+        raise TrackingError(
+            f"{redacted(uri)}: the experiment '{name}' has been deleted. Restore it with `mlflow experiments "
+            f"restore --experiment-id {found.experiment_id}` or choose another mlflow.experiment_name."
+        )
+    return str(found.experiment_id)

@@ -1,0 +1,84 @@
+"""Frozen work, done once: activations of the fixed part of a trunk, on disk, by the content of the images."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from defect_detection.data.cache import RowStore
+from defect_detection.inference.runtime import Runtime
+from defect_detection.model.export import to_openvino
+from defect_detection.model.trunks import fingerprint
+
+_BATCH = 16
+_ROWS_PER_WRITE = 256
+_FULL_PRECISION_BELOW = 10_000  # values a row: maps are kept as float16, small rows as float32
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a memory-mapped store in the order of some samples: ``rows[indices]`` reads just those."""
+
+    stored: np.ndarray
+    positions: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitem__(self, indices: np.ndarray | slice) -> np.ndarray:
+        return np.asarray(self.stored[self.positions[indices]])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one row."""
+        return tuple(self.stored.shape[1:])
+
+
+def activations(
+    model: keras.Model,
+    keys: Sequence[str],
+    pixels: RowStore,
+    cache_dir: Path,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Rows]:
+    """Return a frozen model's outputs for the images, computing only what the cache doesn't hold.
+
+    Args:
+        model: uint8 image (B, H, W, 3) → one or more named outputs.
+        keys: the images' content hashes, as in `pixels`.
+        pixels: decoded images.
+        on_progress: is called with (images done, images in all).
+    """
+    folder = cache_dir / "activations" / fingerprint(model)[:20]
+    stores = {
+        name: RowStore(folder / name, tuple(output.shape[1:]), _precision(output.shape[1:]))
+        for name, output in zip(model.output_names, model.outputs, strict=True)
+    }
+    todo = list(dict.fromkeys(key for store in stores.values() for key in store.missing(keys)))
+    if todo:
+        runtime = _compiled(model, folder / "model.xml")
+        for start in range(0, len(todo), _ROWS_PER_WRITE):
+            chunk = todo[start : start + _ROWS_PER_WRITE]
+            for name, rows in _run(runtime, pixels, chunk).items():
+                stores[name].append(chunk, rows.astype(stores[name].dtype))
+            if on_progress:
+                on_progress(len(keys) - len(todo) + start + len(chunk), len(keys))
+    return {name: Rows(*store.view(keys)) for name, store in stores.items()}
+
+
+def _precision(shape: tuple[int, ...]) -> type:
+    return np.float32 if int(np.prod(shape)) < _FULL_PRECISION_BELOW else np.float16
+
+
+def _compiled(model: keras.Model, path: Path) -> Runtime:
+    if not path.exists():
+        to_openvino(model, path)
+    return Runtime(path)
+
+
+def _run(runtime: Runtime, pixels: RowStore, keys: Sequence[str]) -> dict[str, np.ndarray]:
+    images = pixels.rows(keys)
+    batches = [runtime(images[start : start + _BATCH]) for start in range(0, len(images), _BATCH)]
+    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}

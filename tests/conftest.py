@@ -1,0 +1,47 @@
+"""Fixtures for all tests: an environment of their own, and small data sets on disk."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from defect_detection.config import Config, load_config
+
+ENVIRONMENT = ("MLFLOW_TRACKING_URI", "DEFECT_API_KEY")
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ENVIRONMENT:
+        monkeypatch.setenv(name, "")  # so that what a test's own .env sets is undone as well
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def write_images() -> Callable[..., list[Path]]:
+    """A function that writes images of noise, no two alike: `write_images(folder, count)`."""
+    random = np.random.default_rng(0)
+
+    def write(folder: Path, count: int, *, suffix: str = ".png", side: int = 12) -> list[Path]:
+        folder.mkdir(parents=True, exist_ok=True)
+        first = len(list(folder.iterdir()))
+        paths = [folder / f"{number:03}{suffix}" for number in range(first, first + count)]
+        for path in paths:
+            Image.fromarray(random.integers(0, 256, (side, side, 3), dtype=np.uint8)).save(path)
+        return paths
+
+    return write
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Callable[..., Config]:
+    """A function that loads the smallest configuration, with its files in `tmp_path`: `project("seed=1")`."""
+    path = tmp_path / "config.yaml"
+    path.write_text("data: {image_size: 32}\ntraining: {hyperparameter_sets: [{name: only}]}\n")
+
+    def load(*overrides: str) -> Config:
+        return load_config(path, overrides)
+
+    return load

@@ -1,0 +1,126 @@
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from defect_detection.data.cache import RowStore
+from defect_detection.errors import DataError
+
+SHAPE = (2, 3)
+
+
+def store_in(folder: Path) -> RowStore:
+    return RowStore(folder, SHAPE, np.float32)
+
+
+def rows_of(*values: float) -> np.ndarray:
+    return np.stack([np.full(SHAPE, value, np.float32) for value in values])
+
+
+def first_values(store: RowStore, keys: list[str]) -> list[float]:
+    return [float(value) for value in store.rows(keys)[:, 0, 0]]
+
+
+def files_of(folder: Path) -> tuple[Path, Path]:
+    return next(folder.glob("*.rows")), next(folder.glob("*.keys"))
+
+
+def test_rows_come_back_by_key_in_the_order_asked_for(tmp_path):
+    store_in(tmp_path).append(["a", "b", "c"], rows_of(1, 2, 3))
+    store = store_in(tmp_path)
+    assert len(store) == 3
+    assert first_values(store, ["c", "a", "c"]) == [3, 1, 3]
+    assert store.rows([]).shape == (0, *SHAPE)
+
+
+def test_missing_keeps_the_order_and_names_each_once(tmp_path):
+    store = store_in(tmp_path)
+    assert store.missing(["b", "a", "b"]) == ["b", "a"]
+    store.append(["a"], rows_of(1))
+    assert store.missing(["b", "a", "b"]) == ["b"]
+
+
+def test_view_maps_rows_without_loading_them(tmp_path):
+    store = store_in(tmp_path)
+    store.append(["a", "b"], rows_of(1, 2))
+    stored, positions = store.view(["b"])
+    assert isinstance(stored, np.memmap)
+    assert (positions.dtype, list(positions)) == (np.int64, [1])
+    np.testing.assert_array_equal(stored[positions], rows_of(2))
+
+
+def test_key_without_a_row_is_an_error(tmp_path):
+    with pytest.raises(KeyError, match="nowhere"):
+        store_in(tmp_path).rows(["nowhere"])
+
+
+def test_the_first_row_of_a_key_stays(tmp_path):
+    store = store_in(tmp_path)
+    store.append(["a", "b"], rows_of(1, 2))
+    store_in(tmp_path).append(["b", "c", "c"], rows_of(20, 3, 3))
+    assert first_values(store, ["a", "b", "c"]) == [1, 2, 3]
+    assert len(store) == 3
+
+
+def test_wrong_shape_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"expected rows of shape \(2, 2, 3\), received \(1, 2, 3\)"):
+        store_in(tmp_path).append(["a", "b"], rows_of(1))
+
+
+def test_stores_of_other_shapes_and_types_share_a_folder(tmp_path):
+    store_in(tmp_path).append(["a"], rows_of(1))
+    other = RowStore(tmp_path, SHAPE, np.uint8)
+    assert other.missing(["a"]) == ["a"]
+    other.append(["a"], rows_of(7).astype(np.uint8))
+    assert first_values(store_in(tmp_path), ["a"]) == [1]
+    assert other.rows(["a"]).dtype == np.uint8
+
+
+@pytest.mark.parametrize("torn_row_bytes", [0, 5, 24, 60])
+@pytest.mark.parametrize("torn_key", [b"", b"ke"])
+def test_what_a_killed_writer_left_is_neither_read_nor_in_the_way(tmp_path, torn_row_bytes, torn_key):
+    store_in(tmp_path).append(["a", "b"], rows_of(1, 2))
+    rows_file, keys_file = files_of(tmp_path)
+    with rows_file.open("ab") as rows, keys_file.open("ab") as keys:
+        rows.write(b"\xff" * torn_row_bytes)
+        keys.write(torn_key)
+    reader, writer = store_in(tmp_path), store_in(tmp_path)
+    assert first_values(reader, ["a", "b"]) == [1, 2]
+    assert reader.missing(["a", "ke", "c"]) == ["ke", "c"]
+    writer.append(["c"], rows_of(3))
+    assert first_values(reader, ["a", "b", "c"]) == [1, 2, 3]
+    assert first_values(store_in(tmp_path), ["c", "b"]) == [3, 2]
+    assert rows_file.stat().st_size == 3 * rows_of(1).nbytes
+
+
+WRITER = """
+import sys, numpy as np
+from pathlib import Path
+from defect_detection.data.cache import RowStore
+store = RowStore(Path(sys.argv[1]), (2, 3), np.float32)
+for start in range(0, 60, 3):
+    numbers = range(start, start + 6)
+    store.append([str(n) for n in numbers], np.stack([np.full((2, 3), n) for n in numbers]))
+"""
+
+
+def test_processes_and_threads_that_add_the_same_keys_agree(tmp_path):
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)]) for _ in range(2)]
+    with ThreadPoolExecutor(4) as threads:
+        for start in range(0, 60, 4):
+            keys = [str(number) for number in range(start, start + 4)]
+            rows = rows_of(*range(start, start + 4))
+            list(threads.map(lambda _, keys=keys, rows=rows: store_in(tmp_path).append(keys, rows), range(4)))
+    assert [writer.wait() for writer in writers] == [0, 0]
+    store = store_in(tmp_path)
+    assert len(store) == 63
+    assert first_values(store, [str(number) for number in range(63)]) == list(range(63))
+
+
+def test_folder_that_can_not_be_written_says_what_to_do(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DataError, match=r"can't be written .*; make room or set cache_dir to another folder"):
+        store_in(tmp_path / "file").append(["a"], rows_of(1))

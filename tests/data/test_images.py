@@ -1,0 +1,177 @@
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from defect_detection.data.images import IMAGE_SUFFIXES, read_image
+from defect_detection.errors import ImageError
+
+GRADIENT = np.linspace(0, 255, 24 * 16 * 3).reshape(16, 24, 3).astype(np.uint8)  # (height, width, RGB)
+STORED_AS = {  # by EXIF orientation: what becomes upright again when a viewer applies it
+    1: np.array,
+    2: np.fliplr,
+    3: lambda upright: np.rot90(upright, 2),
+    4: np.flipud,
+    5: np.transpose,
+    6: np.rot90,
+    7: lambda upright: np.rot90(upright, 2).T,
+    8: lambda upright: np.rot90(upright, -1),
+}
+LOSSLESS = {"PNG": {}, "BMP": {}, "TIFF": {}, "WEBP": {"lossless": True}}
+
+
+def encoded(image: Image.Image, format: str = "PNG", **options: object) -> bytes:
+    buffer = BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def colour_of(image: Image.Image, format: str = "PNG", **options: object) -> tuple[int, ...]:
+    """Write and read the image, and return its first pixel."""
+    pixels = read_image(encoded(image, format, **options))
+    assert (pixels.dtype, pixels.shape) == (np.uint8, (image.height, image.width, 3))
+    return tuple(int(value) for value in pixels[0, 0])
+
+
+@pytest.mark.parametrize("format", LOSSLESS)
+def test_lossless_formats_give_back_the_pixels(format):
+    data = encoded(Image.fromarray(GRADIENT), format, **LOSSLESS[format])
+    np.testing.assert_array_equal(read_image(data), GRADIENT)
+
+
+def test_jpeg_gives_back_nearly_the_pixels():
+    smooth = np.broadcast_to(np.linspace(0, 255, 32, dtype=np.uint8)[:, None, None], (32, 32, 3))
+    pixels = read_image(encoded(Image.fromarray(smooth), "JPEG", quality=95))
+    assert np.abs(pixels.astype(int) - smooth).max() <= 4
+
+
+@pytest.mark.parametrize("suffix", sorted(IMAGE_SUFFIXES))
+def test_every_suffix_is_read_from_a_file(tmp_path, suffix):
+    path = tmp_path / f"Prüfling 部品{suffix.upper()}"
+    Image.fromarray(GRADIENT).save(path)
+    assert read_image(path, (32, 48)).shape == (32, 48, 3)
+
+
+def test_gray_palette_and_one_bit_become_rgb():
+    assert colour_of(Image.new("L", (3, 2), 77)) == (77, 77, 77)
+    assert colour_of(Image.new("1", (3, 2), 1)) == (255, 255, 255)
+    assert colour_of(Image.new("RGB", (3, 2), (200, 20, 60)).quantize(4)) == (200, 20, 60)
+
+
+def test_cmyk_becomes_rgb():
+    red, green, blue = colour_of(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "TIFF")
+    assert (red, green, blue) == (255, 0, 0)
+    red, green, blue = colour_of(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG", quality=100)
+    assert red > 250
+    assert max(green, blue) < 5
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+@pytest.mark.parametrize(("value", "expected"), [(0, 0), (257, 1), (256 * 100, 99), (65535, 255)])
+def test_sixteen_bit_gray_has_one_scale_for_all_images(format, value, expected):
+    image = Image.fromarray(np.full((4, 5), value, np.uint16))
+    assert colour_of(image, format) == (expected,) * 3
+
+
+def test_big_endian_sixteen_bit_tiff_is_read_like_any_other():
+    ones = np.full((4, 5), 257 * 9, ">u2")
+    assert colour_of(Image.frombytes("I;16B", (5, 4), ones.tobytes()), "TIFF") == (9, 9, 9)
+
+
+def test_wide_integers_count_as_sixteen_bit_and_larger_ones_are_refused():
+    assert colour_of(Image.fromarray(np.full((4, 5), 65535, np.int32)), "TIFF") == (255, 255, 255)
+    with pytest.raises(ImageError, match="expected values from 0 to 65535, received 65536 to 65536"):
+        read_image(encoded(Image.fromarray(np.full((4, 5), 65536, np.int32)), "TIFF"))
+
+
+def test_float_tiff_runs_from_0_to_1():
+    assert colour_of(Image.fromarray(np.full((4, 5), 0.5, np.float32)), "TIFF") == (128, 128, 128)
+    for wrong in (200.0, -1.0, np.nan):
+        with pytest.raises(ImageError, match="expected float values from 0 to 1"):
+            read_image(encoded(Image.fromarray(np.full((4, 5), wrong, np.float32)), "TIFF"))
+
+
+def test_transparent_pixels_are_blended_with_white():
+    assert colour_of(Image.new("RGBA", (3, 2), (10, 20, 30, 0))) == (255, 255, 255)
+    assert colour_of(Image.new("RGBA", (3, 2), (10, 20, 30, 255))) == (10, 20, 30)
+    assert colour_of(Image.new("LA", (3, 2), (0, 0))) == (255, 255, 255)
+    assert colour_of(Image.new("P", (3, 2), 0), transparency=0) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(format, orientation):
+    upright = np.zeros((32, 64), np.uint8)
+    upright[:16, :32] = 255  # bright top left
+    stored = STORED_AS[orientation](upright)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    pixels = read_image(encoded(Image.fromarray(np.ascontiguousarray(stored)), format, exif=exif))
+    assert pixels.shape == (32, 64, 3)
+    assert pixels[4:12, 4:28].min() > 240
+    assert pixels[20:, 36:].max() < 15
+
+
+def test_only_the_first_page_is_read():
+    pages = [Image.new("L", (4, 4), 10), Image.new("L", (4, 4), 200)]
+    assert colour_of(pages[0], "TIFF", save_all=True, append_images=pages[1:]) == (10, 10, 10)
+
+
+def test_images_of_any_size_are_stretched_with_antialiasing():
+    stripes = np.zeros((64, 200), np.uint8)
+    stripes[:, ::2] = 254
+    pixels = read_image(encoded(Image.fromarray(stripes)), (16, 20))
+    assert pixels.shape == (16, 20, 3)
+    assert np.abs(pixels.astype(int) - 127).max() <= 4  # else stripes would alias to 0 or 254
+
+
+def test_a_large_jpeg_keeps_its_look_when_decoded_at_reduced_scale():
+    rows, columns = np.mgrid[0:512, 0:768]
+    waves = (127 + 80 * np.sin(rows / 40) * np.cos(columns / 60)).astype(np.uint8)
+    large = Image.fromarray(waves)
+    from_jpeg = read_image(encoded(large, "JPEG", quality=95), (32, 48)).astype(int)
+    from_png = read_image(encoded(large, "PNG"), (32, 48)).astype(int)
+    assert np.abs(from_jpeg - from_png).max() <= 3
+
+
+@pytest.mark.parametrize("format", ["JPEG", *LOSSLESS])
+def test_truncated_files_are_refused_and_named(tmp_path, format):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    whole = encoded(Image.fromarray(noise), format)
+    path = tmp_path / "cut.img"
+    path.write_bytes(whole[: len(whole) * 2 // 3])
+    with pytest.raises(ImageError, match=r"cut\.img: can't be decoded|cut\.img: expected a JPEG"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("format", ["GIF", "PPM", "ICO"])
+def test_other_formats_are_refused_whatever_the_suffix(tmp_path, format):
+    path = tmp_path / "part.png"
+    path.write_bytes(encoded(Image.fromarray(GRADIENT), format))
+    with pytest.raises(ImageError, match=r"part\.png: expected a JPEG, PNG, BMP, TIFF or WebP image"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("data", [b"", b"\x89PNG\r\n\x1a\n", b"not an image" * 99])
+def test_bytes_that_are_no_image_are_refused(data):
+    with pytest.raises(ImageError, match=f"image of {len(data)} bytes: "):
+        read_image(data)
+
+
+def test_missing_file_is_named():
+    with pytest.raises(ImageError, match=r"nowhere\.png: can't be read \(No such file"):
+        read_image(Path("nowhere.png"))
+
+
+def test_too_many_pixels_are_refused_before_decoding():
+    bomb = encoded(Image.new("1", (12_000, 12_000)))  # 18 kB that would become 432 MB
+    with pytest.raises(
+        ImageError, match=r"at most 100000000 pixels \(data.max_pixels\), received 12000 x 12000"
+    ):
+        read_image(bomb)
+    small = encoded(Image.new("L", (10, 10)))
+    assert read_image(small, max_pixels=100).shape == (10, 10, 3)
+    with pytest.raises(ImageError, match="at most 99 pixels"):
+        read_image(small, max_pixels=99)

@@ -1,0 +1,132 @@
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from defect_detection.config import Config
+from defect_detection.data.split import load_splits, load_test
+from defect_detection.errors import DataError, LeakageError
+
+REAL_DATA = Path(__file__).parents[2] / ".." / "shared" / "data"
+Project = Callable[..., Config]
+
+
+@pytest.fixture
+def data(tmp_path, write_images):
+    """Folder with train (10 OK, 10 defective) and test (3 and 3)."""
+    for split, count in (("train", 10), ("test", 3)):
+        write_images(tmp_path / "data" / split / "good", count)
+        write_images(tmp_path / "data" / split / "dent", count)
+    return tmp_path / "data"
+
+
+def test_splits_hold_every_image_once_with_its_pixels(data, project: Project):
+    splits = load_splits(project())
+    assert [len(splits.train), len(splits.validation), len(splits.test)] == [16, 4, 6]
+    assert splits.skipped == ()
+    keys = [sample.sha256 for sample in (*splits.train, *splits.validation)]
+    assert splits.pixels.rows(keys).shape == (20, 32, 32, 3)
+    assert len({splits.train_fingerprint, splits.validation_fingerprint, splits.test_fingerprint}) == 3
+
+
+def test_test_split_is_the_same_for_training_and_evaluation(data, project: Project):
+    samples, skipped = load_test(project())
+    assert (tuple(samples), skipped) == (load_splits(project()).test, [])
+
+
+def test_one_corrupt_file_among_many_is_skipped_and_named(data, project: Project, write_images):
+    write_images(data / "train" / "good", 200)
+    broken = data / "train" / "good" / "107.png"
+    broken.write_bytes(broken.read_bytes()[:200])
+    (data / "test" / "dent" / "empty.jpg").touch()
+    splits = load_splits(project())
+    assert len(splits.train) + len(splits.validation) == 219
+    assert [(item.path, item.reason.split(",")[0]) for item in splits.skipped] == [
+        (broken, "can't be decoded"),
+        (data / "test" / "dent" / "empty.jpg", "empty file (0 bytes)"),
+    ]
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_one_corrupt_file_is_refused_when_configured(data, project: Project, split):
+    (data / split / "good" / "000.png").write_bytes(b"\x89PNG broken")
+    with pytest.raises(
+        DataError, match=rf"data.{split}_dir: 1 unreadable image files; repair[^/]*/.*/000.png: expec"
+    ):
+        load_splits(project("data.on_unreadable=refuse"))
+
+
+@pytest.mark.parametrize("folder", ["train", "test"])
+@pytest.mark.parametrize("class_name", ["good", "dent"])
+@pytest.mark.parametrize("is_left_empty", [True, False])
+def test_class_folder_that_is_empty_or_missing_is_an_error(data, project, folder, class_name, is_left_empty):
+    shutil.rmtree(data / folder / class_name)
+    if is_left_empty:
+        (data / folder / class_name).mkdir()
+    counts = r"0 OK and \d+ defective" if class_name == "good" else r"\d+ OK and 0 defective"
+    with pytest.raises(
+        DataError, match=rf"data.{folder}_dir: .*/{folder}: expected OK and.*{counts}; put OK images"
+    ):
+        load_splits(project())
+
+
+def test_only_broken_images_of_a_class_are_reported_with_the_first_reason(data, project: Project):
+    for path in (data / "train" / "dent").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(
+        DataError, match=r"10 OK and 0 defective \(10 files were skipped, such as .*dent/000.png: empty"
+    ):
+        load_splits(project())
+
+
+@pytest.mark.parametrize("key", ["train_dir", "test_dir"])
+def test_missing_folder_is_named_with_its_key(data, project: Project, key):
+    with pytest.raises(DataError, match=rf"data.{key}: .*/nowhere: no such folder"):
+        load_splits(project(f"data.{key}=nowhere"))
+
+
+def test_three_images_in_all_say_why_they_can_not_be_split(tmp_path, data, project: Project, write_images):
+    shutil.rmtree(data / "train")
+    write_images(data / "train" / "good", 2)
+    write_images(data / "train" / "dent", 1)
+    with pytest.raises(
+        DataError, match=r"data.train_dir: .*can't be split.*2 OK and 1 defective; add .* defective"
+    ):
+        load_splits(project())
+
+
+def test_identical_image_in_train_and_test_is_listed(data, project: Project):
+    shutil.copy(data / "train" / "good" / "003.png", data / "test" / "good" / "copy.png")
+    with pytest.raises(
+        LeakageError, match=r"1 test images are also in train:\n .*good/003.png = .*good/copy.png"
+    ):
+        load_splits(project())
+
+
+def test_group_in_train_and_test_is_listed_and_within_train_it_stays_together(data, project: Project):
+    index = [f"train/good/{n:03}.png,part{n // 5}" for n in range(10)]
+    (data / "index.csv").write_text("\n".join(["file,group", *index]))
+    splits = load_splits(project())
+    assert not {s.group for s in splits.train if s.group} & {s.group for s in splits.validation}
+    (data / "index.csv").write_text("\n".join(["file,group", *index, "test/good/000.png,part1"]))
+    with pytest.raises(LeakageError, match="1 groups are in both train and test:\n  part1"):
+        load_splits(project())
+
+
+def test_group_pattern_of_the_settings_is_used(data, project: Project):
+    with pytest.raises(LeakageError, match="2 groups are in both train and test:\n  dent\n  good"):
+        load_splits(project("data.group_pattern='^(\\w+)/'"))
+
+
+@pytest.mark.skipif(not REAL_DATA.is_dir(), reason="no ../shared/data beside the repository")
+@pytest.mark.parametrize("name", ["magnetic_tile", "cookies_small"])
+def test_real_data_is_split_by_part(project: Project, name):
+    config = project(
+        f"data.train_dir={REAL_DATA / name / 'train'}", f"data.test_dir={REAL_DATA / name / 'test'}"
+    )
+    splits = load_splits(config)
+    assert not {s.group for s in splits.train if s.group} & {s.group for s in splits.validation}
+    share = len(splits.validation) / (len(splits.train) + len(splits.validation))
+    assert share == pytest.approx(0.2, abs=0.03)
+    assert splits.skipped == ()

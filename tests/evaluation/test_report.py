@@ -1,0 +1,173 @@
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from defect_detection.evaluation.gate import decide
+from defect_detection.evaluation.metrics import evaluate
+from defect_detection.evaluation.operating_point import choose_review_band, choose_threshold
+from defect_detection.evaluation.report import Champion, ModelInfo, Report, about, build_report, write_report
+
+LABELS = np.array([0] * 30 + [1] * 20)
+SCORES = np.linspace(0.05, 0.45, 50) + 0.5 * LABELS
+SCORES[[3, 7]] = 0.8, 0.9  # two false rejects
+SCORES[[33, 40, 49]] = 0.2, 0.1, 0.3  # three escapes
+PATHS = [f"data/test/{'crack' if label else 'ok'}/{i}.png" for i, label in enumerate(LABELS)]
+TYPES = ["crack" if label else "" for label in LABELS]
+
+
+def build(scores=SCORES, model="Defect_CNN", **settings):
+    metrics = evaluate(scores, LABELS, 0.5, defect_types=TYPES, fingerprint="abc", repetitions=50)
+    return build_report(ModelInfo(name=model, version="7"), metrics, PATHS, scores, LABELS, **settings)
+
+
+def full_report():
+    champion_scores = np.where(np.arange(50) % 5 == 0, 1 - SCORES, SCORES)
+    champion = evaluate(champion_scores, LABELS, 0.5, fingerprint="abc", repetitions=50)
+    return build(
+        defect_types=TYPES,
+        operating_point=choose_threshold(SCORES, LABELS, "fixed", threshold=0.5),
+        review_band=choose_review_band(SCORES, 0.5, 0.1),
+        champion=Champion(model=ModelInfo(name="Defect_CNN", version="6"), metrics=champion),
+        decision=decide(build().metrics, champion, accuracy_threshold=0.8, parity_flips=0),
+        notes=["One image could not be read: <broken>.png"],
+    )
+
+
+def pictures_of(report):
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    return {m.path: (image, rng.normal(size=(4, 4))) for m in report.mistakes}
+
+
+class Page(HTMLParser):
+    """Collects what a page shows and what it would fetch."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.images, self.links, self.words = [], [], [], []
+        self.feed(text)
+        self.text = " ".join(" ".join(self.words).replace("\u00a0", " ").split())
+
+    def handle_starttag(self, tag, attributes):
+        if tag not in ("meta", "img", "link"):
+            self.open.append(tag)
+        values = dict(attributes)
+        if tag == "img":
+            self.images.append(values["src"])
+        self.links += [v for k, v in attributes if k in ("src", "href", "xlink:href")]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.words.append(data)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    report = full_report()
+    files = write_report(
+        report, SCORES, LABELS, pictures_of(report), tmp_path_factory.mktemp("reports") / "new"
+    )
+    return report, files, Page(files["html"].read_text(encoding="utf-8"))
+
+
+def test_worst_mistakes_come_first():
+    report = build(defect_types=TYPES)
+    assert [(m.path, m.score, m.defect_type) for m in report.worst_escapes] == [
+        ("data/test/crack/40.png", 0.1, "crack"),
+        ("data/test/crack/33.png", 0.2, "crack"),
+        ("data/test/crack/49.png", 0.3, "crack"),
+    ]
+    assert [m.score for m in report.worst_overkills] == [0.9, 0.8]
+    assert len(build(worst=1).mistakes) == 2
+
+
+def test_every_file_is_written(written):
+    _, files, _ = written
+    assert set(files) == {
+        "html",
+        "json",
+        "confusion_matrix",
+        "score_histogram",
+        "roc",
+        "reliability",
+        "worst_escapes",
+        "worst_overkills",
+    }
+    assert all(path.stat().st_size > 0 for path in files.values())
+
+
+def test_json_holds_the_whole_report(written):
+    report, files, _ = written
+    assert Report.model_validate_json(files["json"].read_text()) == report
+    plain = json.loads(files["json"].read_text())
+    assert plain["metrics"]["escape"]["value"] == 0.15
+    assert plain["decision"]["outcome"] == "promote"
+
+
+def test_page_is_well_formed_and_fetches_nothing(written):
+    _, _, page = written
+    assert page.open == []
+    assert all(link.startswith(("data:", "#")) for link in page.links)
+    assert len(page.images) == 10  # five mistakes, each beside its evidence map
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "3 of 20 defective test images missed, 2 of 30 OK ones rejected",
+        "45 of 50 right",
+        "20 defective test images, 3 of them missed, show an escape rate of no more than 34.4 %",
+        "15 of 100 defective parts pass",
+        "660 of 9 900 good parts are rejected",
+        "Promoted registered for production",
+        "Accuracy 45/50 (90.0 %) meets the required 80.0 %.",
+        "Defect_CNN 6, in production until now",
+        "crack 3/20 15.0 %",
+        "rule “fixed”, chosen on validation: escapes 3/20 (15.0 %, 95 % CI 3.2 to 37.9 %)",
+        "One image could not be read: <broken>.png",
+        "go to a person",
+    ],
+)
+def test_page_says(written, statement):
+    assert statement in written[2].text
+
+
+def test_charts_of_the_page_take_its_colours(written):
+    html = written[1]["html"].read_text(encoding="utf-8")
+    used = set(re.findall(r"var\(--([a-z-]+)\)", html))
+    defined = set(re.findall(r"--([a-z-]+):", html))
+    assert used <= defined
+
+
+@pytest.fixture(scope="module")
+def perfect(tmp_path_factory):
+    scores = np.where(LABELS == 1, 0.9, 0.1)
+    report = build(scores, model="<script>alert(1)</script>")
+    return write_report(report, scores, LABELS, {}, tmp_path_factory.mktemp("reports"))
+
+
+def test_names_from_outside_are_shown_not_run(perfect):
+    assert "<script" not in perfect["html"].read_text(encoding="utf-8")
+
+
+def test_perfect_result_is_reported_without_pretending_certainty(perfect):
+    text = Page(perfect["html"].read_text(encoding="utf-8")).text
+    assert "All 20 defective test images caught, no OK one rejected" in text
+    assert "too few images to show a width" in text
+    assert "2 % 149 129" in text
+    assert "No defective test image was passed." in text
+    assert "worst_escapes" not in perfect
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0"), (0.04, "under 0.1"), (2, "2"), (2.46, "2.5"), (9.99, "10"), (12345, "12\u202f345")],
+)
+def test_numbers_of_parts_read_as_a_person_says_them(count, text):
+    assert about(count) == text

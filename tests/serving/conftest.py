@@ -1,0 +1,73 @@
+"""A project folder with a retraining script of the test's own, and the real server over it."""
+
+import threading
+from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from waitress.wasyncore import close_all
+
+from defect_detection.config import Config, load_config
+from defect_detection.serving.app import create_app
+from defect_detection.serving.server import make_server
+
+Send = Callable[..., "Answer"]
+
+
+class Answer:
+    """Status, headers and body of one response."""
+
+    def __init__(self, connection: HTTPConnection) -> None:
+        response = connection.getresponse()
+        self.status, self.headers, self.body = response.status, response.headers, response.read()
+
+
+class Project:
+    """A folder with config.yaml and re_train/re_train.py."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        (root / "config.yaml").write_text("training: {hyperparameter_sets: [{name: only}]}\n")
+        (root / "re_train").mkdir()
+
+    def script(self, text: str) -> None:
+        (self.root / "re_train" / "re_train.py").write_text(dedent(text))
+
+    def config(self, *overrides: str) -> Config:
+        return load_config(self.root / "config.yaml", overrides)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.delenv("DEFECT_API_KEY", raising=False)
+    return Project(tmp_path)
+
+
+@pytest.fixture
+def serving() -> Iterator[Callable[..., Send]]:
+    """Return a function that serves a configuration and returns the function that sends to it."""
+    running = []
+
+    def start(config: Config) -> Send:
+        server = make_server(create_app(config), "127.0.0.1", 0)
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        running.append((server, thread))
+
+        def send(method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
+            connection = HTTPConnection("127.0.0.1", server.effective_port, timeout=30)
+            try:
+                connection.request(method, path, body, headers)
+                return Answer(connection)
+            finally:
+                connection.close()
+
+        return send
+
+    yield start
+    for server, thread in running:
+        server.trigger.pull_trigger(lambda server=server: close_all(server._map))
+        thread.join()
+        server.task_dispatcher.shutdown()

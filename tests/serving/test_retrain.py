@@ -1,0 +1,167 @@
+"""``POST /retrain`` over a real server, with real processes."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from defect_detection.serving.jobs import MAX_OUTPUT_BYTES, Outcome, Retraining
+
+WAIT_FOR_FILE = """
+    import pathlib, time
+    pathlib.Path("started").touch()
+    while not pathlib.Path("go").exists():
+        time.sleep(0.01)
+    """
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    end = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
+
+def is_running(pid: int) -> bool:
+    """A zombie that nobody has reaped yet doesn't run."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def stop_once_started(retraining: Retraining, root: Path) -> Outcome:
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(retraining.run)
+        wait_until((root / "started").exists)
+        retraining.stop()
+        return running.result()
+
+
+def test_success_carries_what_the_script_wrote(project, serving):
+    project.script("""
+        import pathlib, sys
+        print("promoted", pathlib.Path.cwd().name)
+        print("a line of the log", file=sys.stderr)
+    """)
+    answer = serving(project.config())("POST", "/retrain")
+    body = json.loads(answer.body)
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
+    assert body.keys() == {"status", "message", "stdout", "stderr"}
+    assert body["status"] == "success"
+    assert body["stdout"] == f"promoted {project.root.name}\n"
+    assert body["stderr"] == "a line of the log\n"
+
+
+def test_failure_carries_the_reason_and_what_the_script_wrote(project, serving):
+    project.script("""
+        print("loading")
+        raise SystemExit("Testing_Reg has no version")
+    """)
+    answer = serving(project.config())("POST", "/retrain")
+    body = json.loads(answer.body)
+    assert answer.status == 500
+    assert body.keys() == {"status", "message", "error_details", "stdout", "stderr"}
+    assert (body["status"], body["stdout"]) == ("error", "loading\n")
+    assert body["error_details"] == "re_train/re_train.py ended with exit code 1: Testing_Reg has no version"
+
+
+def test_a_process_that_dies_of_a_signal_is_a_failure_that_names_it(project, serving):
+    project.script("import os; os.kill(os.getpid(), 9)")
+    body = json.loads(serving(project.config())("POST", "/retrain").body)
+    assert body["error_details"] == "re_train/re_train.py was ended by SIGKILL"
+
+
+def test_a_second_retraining_is_refused_while_one_runs_and_other_requests_are_answered(project, serving):
+    project.script(WAIT_FOR_FILE)
+    send = serving(project.config())
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(send, "POST", "/retrain")
+        wait_until((project.root / "started").exists)
+        second, live = send("POST", "/retrain"), send("GET", "/health/live")
+        (project.root / "go").touch()
+        assert first.result().status == 200
+    assert (second.status, second.headers["Content-Type"]) == (409, "application/problem+json")
+    assert "running" in json.loads(second.body)["detail"]
+    assert live.status == 200
+    assert send("POST", "/retrain").status == 200
+
+
+def test_a_retraining_that_another_process_runs_is_respected(project, serving):
+    project.script("print('done')")
+    lock_file = str(project.root / ".retrain.lock")
+    hold = f"from filelock import FileLock; lock = FileLock({lock_file!r}); lock.acquire(); "
+    command = [sys.executable, "-c", hold + "print('held', flush=True); input()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"held\n"
+        send = serving(project.config())
+        assert send("POST", "/retrain").status == 409
+        other.communicate(b"enough\n")
+    assert send("POST", "/retrain").status == 200
+
+
+def test_the_script_can_take_the_lock_itself(project, serving):
+    project.script("""
+        from filelock import FileLock
+        with FileLock(".retrain.lock", blocking=False):
+            print("alone")
+    """)
+    assert json.loads(serving(project.config())("POST", "/retrain").body)["stdout"] == "alone\n"
+
+
+def test_after_the_timeout_the_script_is_ended(project, serving):
+    project.script("import time; time.sleep(60)")
+    body = json.loads(serving(project.config("serving.retrain_timeout_s=0.5"))("POST", "/retrain").body)
+    assert "took longer than 0.5 s (serving.retrain_timeout_s)" in body["error_details"]
+
+
+def test_everything_that_the_script_started_ends_with_it(project):
+    project.script("""
+        import pathlib, subprocess, sys, time
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        pathlib.Path("child").write_text(str(child.pid))
+        pathlib.Path("started").touch()
+        time.sleep(60)
+    """)
+    stop_once_started(Retraining(project.root, timeout_s=60), project.root)
+    child = int((project.root / "child").read_text())
+    wait_until(lambda: not is_running(child))
+
+
+def test_a_script_gets_the_chance_to_close_its_run_before_it_is_killed(project):
+    project.script("""
+        import pathlib, signal, time
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        try:
+            pathlib.Path("started").touch()
+            time.sleep(60)
+        except KeyboardInterrupt:
+            print("run closed", flush=True)
+        time.sleep(60)
+    """)
+    outcome = stop_once_started(Retraining(project.root, timeout_s=60, grace_s=0.3), project.root)
+    assert outcome.stdout == "run closed\n"
+
+
+def test_no_retraining_outlives_the_server(project):
+    project.script(WAIT_FOR_FILE)
+    retraining = Retraining(project.root, timeout_s=60)
+    assert "stopped" in stop_once_started(retraining, project.root).failure
+    assert "stopped" in retraining.run().failure
+
+
+def test_a_long_output_is_answered_by_its_end(project):
+    project.script(f"print('x' * {MAX_OUTPUT_BYTES}); print('the end')")
+    outcome = Retraining(project.root, timeout_s=30).run()
+    assert outcome.stdout.startswith("[9 bytes before this are left out]\nx")
+    assert outcome.stdout.endswith("x\nthe end\n")
+
+
+def test_retraining_leaves_the_processor_to_inspections(project):
+    project.script("import os, time; time.sleep(0.1); print(os.getpriority(os.PRIO_PROCESS, 0))")
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert int(Retraining(project.root, timeout_s=30).run().stdout) == min(19, own + 10)

@@ -1,0 +1,263 @@
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from defect_detection.config import Config, HyperparameterSet, RetrainConfig, load_config, load_retrain_config
+from defect_detection.errors import ConfigError
+
+ROOT = Path(__file__).parents[1]
+MINIMAL = "training: {hyperparameter_sets: [{name: a}, {name: b}]}\n"
+Project = Callable[..., Config]
+
+
+def load_text(folder: Path, text: str, *overrides: str) -> Config:
+    path = folder / "config.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load_config(path, overrides)
+
+
+def message_of(folder: Path, text: str, *overrides: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_text(folder, text, *overrides)
+    return str(caught.value)
+
+
+def keys_of(model: type[BaseModel]) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        yield name
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from keys_of(field.annotation)
+
+
+def explained_keys(text: str) -> set[str]:
+    """Keys with a comment behind them, above them, or in the table of a comment (`#  key, key: text`)."""
+    keys: set[str] = set()
+    previous = ""
+    for line in text.splitlines():
+        key = re.match(r" *([a-z_]+):", line)
+        if key and (" # " in line or previous.strip().startswith("# ")):
+            keys.add(key[1])
+        table = re.match(r" *#   ((?:[a-z_]+(?:, )?)+)(?::|  )", line)
+        keys |= set(table[1].split(", ")) if table else set()
+        previous = line
+    return keys
+
+
+def test_the_shipped_file_holds_the_defaults(tmp_path):
+    shipped = load_config(ROOT / "config.yaml")
+    sets = shipped.model_dump(mode="json")["training"]["hyperparameter_sets"]
+    defaults = load_text(tmp_path, f"training: {{hyperparameter_sets: {sets}}}".replace("None", "null"))
+    here, there = str(shipped.model_dump(mode="json")), str(defaults.model_dump(mode="json"))
+    assert here.replace(str(ROOT), "<root>") == there.replace(str(tmp_path), "<root>")
+
+
+@pytest.mark.parametrize(
+    ("path", "model"), [("config.yaml", Config), ("re_train/re_train.yaml", RetrainConfig)], ids=str
+)
+def test_every_key_is_explained_in_the_shipped_file(path, model):
+    explained = explained_keys((ROOT / path).read_text())
+    sections = {"mlflow", "data", "training", "evaluation", "inference", "serving"}  # their keys explain them
+    expected = {*keys_of(model), *(HyperparameterSet.model_fields if model is Config else ())} - sections
+    assert expected <= explained
+
+
+def test_shipped_sets_are_frozen_fine_tuned_and_another_head():
+    sets = {one.name: one for one in load_config(ROOT / "config.yaml").training.hyperparameter_sets}
+    assert sets["frozen_compact"].trainable_from is None
+    assert sets["finetuned_compact"].trainable_from == "level3"
+    assert sets["pooled_only"].branches == ("pooled",)
+
+
+def test_unknown_key_is_refused_with_the_nearest_known_one(tmp_path):
+    text = MINIMAL.replace("training: {", "training: {epoch: 5, ")
+    assert message_of(tmp_path, text) == "config.yaml: training.epoch: unknown key, did you mean 'epochs'?"
+
+
+def test_unknown_key_unlike_any_other_lists_the_known_ones(tmp_path):
+    assert "unknown key, expected one of: seed, cache_dir" in message_of(tmp_path, f"{MINIMAL}xyzzy: 1")
+
+
+def test_unknown_key_of_a_hyperparameter_set_is_named_with_its_place(tmp_path):
+    text = "training: {hyperparameter_sets: [{name: a}, {name: b, drop_out: 0.1}]}"
+    message = message_of(tmp_path, text)
+    assert message == (
+        "config.yaml: training.hyperparameter_sets.1.drop_out: unknown key, did you mean 'dropout'?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("training.epochs=ten", "training.epochs: expected a whole number above 0, received 'ten'"),
+        ("training.epochs=0", "training.epochs: expected a whole number above 0, received 0"),
+        ("training.epochs=2.5", "training.epochs: expected a whole number above 0, received 2.5"),
+        ("training.epochs=true", "training.epochs: expected a whole number above 0, received true"),
+        ("training.threads=0", "training.threads: expected a whole number above 0, or null, received 0"),
+        ("data.image_size=100", "expected a multiple of 16 from 32 to 1024 (pixels), received 100"),
+        ("data.image_size=2048", "expected a multiple of 16 from 32 to 1024 (pixels), received 2048"),
+        ("data.on_unreadable=ignore", "data.on_unreadable: expected skip or refuse, received 'ignore'"),
+        ("data.group_pattern=part", "expected exactly one group in parentheses, found 0, received 'part'"),
+        ("data.group_pattern='(a'", "data.group_pattern: expected a regular expression (missing )"),
+        ("data.train_dir=null", "data.train_dir: expected a path, received null"),
+        ("evaluation_threshold=80", "evaluation_threshold: expected a number from 0 to 1, received 80"),
+        ("evaluation=5", "evaluation: expected keys with values, received 5"),
+        ("training.hyperparameter_sets=[]", "expected a list of at least one set, received []"),
+        ("training.hyperparameter_sets.0.name=No Slug", "expected a name of lower-case letters"),
+        ("training.hyperparameter_sets.1.name=a", "a different name for each set, a is there more than once"),
+        ("evaluation.operating_point.rule=fixed", "a value for 'threshold', because rule is fixed"),
+        ("evaluation.operating_point.rule=max_escape_rate", "a value for 'max_escape_rate'"),
+    ],
+)
+def test_wrong_value_names_key_expectation_and_what_was_received(tmp_path, override, expected):
+    assert expected in message_of(tmp_path, MINIMAL, override)
+
+
+def test_all_problems_are_listed_one_a_line(tmp_path):
+    lines = message_of(tmp_path, f"{MINIMAL}seed: -1\nevaluation_threshold: high\n").splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("config.yaml: ") for line in lines)
+
+
+def test_missing_hyperparameter_sets_say_so(tmp_path):
+    expected = "config.yaml: training.hyperparameter_sets: missing, expected a list of at least one set"
+    assert message_of(tmp_path, "training: {epochs: 3}") == expected
+    assert message_of(tmp_path, "") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a: [1\n", "not valid YAML: line 2"),
+        ("seed: 1\nseed: 2\n", "line 2, column 1: key 'seed' is there twice"),
+        ("- 1\n", "expected keys with values"),
+    ],
+)
+def test_file_that_is_no_mapping_names_the_place(tmp_path, text, expected):
+    assert expected in message_of(tmp_path, text)
+
+
+def test_missing_file_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"config\.yaml: can't be read .* run the command in the folder"):
+        load_config()
+
+
+def test_relative_paths_start_at_the_folder_of_the_file(tmp_path):
+    config = load_text(tmp_path, f"{MINIMAL}data: {{train_dir: ../parts, test_dir: /elsewhere}}\n")
+    assert config.root == tmp_path
+    assert config.data.train_dir == tmp_path.parent / "parts"
+    assert config.data.test_dir == Path("/elsewhere")
+    assert config.cache_dir == tmp_path / "cache"
+    assert config.inference_images == (str(tmp_path / "data/test"),)
+
+
+def test_weights_are_a_keyword_or_a_path_from_the_folder_of_the_file(tmp_path):
+    names = ["procedural", "imagenet", "null", "mine.h5"]
+    sets = ", ".join(f"{{name: n{place}, weights: {name}}}" for place, name in enumerate(names))
+    config = load_text(tmp_path, f"training: {{hyperparameter_sets: [{sets}]}}")
+    weights = [one.weights for one in config.training.hyperparameter_sets]
+    assert weights == ["procedural", "imagenet", None, str(tmp_path / "mine.h5")]
+
+
+def test_empty_section_is_the_section_of_defaults(tmp_path):
+    assert load_text(tmp_path, f"{MINIMAL}serving:\ndata:\n").serving.port == 5001
+
+
+def test_overrides_win_and_take_yaml_values(tmp_path):
+    overrides = ["training.epochs=5", "training.learning_rate=1e-4", "data.ok_classes=[fine]"]
+    config = load_text(tmp_path, MINIMAL, *overrides, "training.hyperparameter_sets.1.dropout=0.1")
+    assert (config.training.epochs, config.training.learning_rate) == (5, 0.0001)
+    assert config.data.ok_classes == ("fine",)
+    assert [one.dropout for one in config.training.hyperparameter_sets] == [0.3, 0.1]
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        (
+            "training.epochs",
+            "override: expected key=value as in training.epochs=5, received 'training.epochs'",
+        ),
+        ("training.epoch=5", "override: training.epoch: unknown key, did you mean 'epochs'?"),
+        ("training.hyperparameter_sets.2.dropout=0", "expected a number from 0 to 1 where '2' is"),
+        ("training.hyperparameter_sets.0.name.x=0", "expected no further key where 'x' is"),
+        ("seed=[", "override: seed: not valid YAML"),
+    ],
+)
+def test_wrong_override_is_named_as_one(tmp_path, override, expected):
+    assert expected in message_of(tmp_path, MINIMAL, override)
+
+
+def test_a_set_takes_what_it_leaves_out_of_its_schedule_from_training(tmp_path):
+    text = "training: {epochs: 7, batch_size: 8, hyperparameter_sets: [{name: a, epochs: 3}]}"
+    training = load_text(tmp_path, text).training
+    resolved = training.resolved(training.hyperparameter_sets[0])
+    assert (resolved.epochs, resolved.batch_size, resolved.learning_rate) == (3, 8, 0.001)
+    assert training.resolved(resolved) == resolved
+
+
+def test_settings_of_a_model_survive_being_written_and_read(project: Project):
+    training = project().training
+    resolved = training.resolved(training.hyperparameter_sets[0])
+    assert HyperparameterSet.model_validate(resolved.model_dump(mode="json")) == resolved
+
+
+def test_tracking_uri_is_the_environment_then_dotenv_then_a_file_beside_the_config(
+    tmp_path, monkeypatch, project: Project
+):
+    assert project().tracking_uri == f"sqlite:///{tmp_path}/mlflow.db"
+    (tmp_path / ".env").write_text("MLFLOW_TRACKING_URI=http://from-file:5000\n")
+    assert project().tracking_uri == "http://from-file:5000"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://from-environment:5000")
+    assert project().tracking_uri == "http://from-environment:5000"
+
+
+def test_api_key_comes_from_the_environment_and_is_never_shown(tmp_path, monkeypatch, project: Project):
+    secret = "sixteen-and-more-characters"
+    monkeypatch.setenv("DEFECT_API_KEY", secret)
+    config = project()
+    assert config.serving.api_key is not None
+    assert config.serving.api_key.get_secret_value() == secret
+    assert secret not in repr(config) + config.model_dump_json()
+    monkeypatch.setenv("DEFECT_API_KEY", "too-short")
+    with pytest.raises(ConfigError) as caught:
+        project()
+    assert "serving.api_key: expected null or 16 characters" in str(caught.value)
+    assert "too-short" not in str(caught.value)
+
+
+def test_dotenv_of_one_test_does_not_reach_the_next():
+    assert "MLFLOW_TRACKING_URI" not in os.environ
+
+
+def test_settings_can_not_be_changed_later(project: Project):
+    with pytest.raises(ValueError, match="frozen"):
+        project().seed = 1
+
+
+def test_retrain_settings_name_the_config_and_pass_overrides_on(tmp_path):
+    path = tmp_path / "re_train" / "re_train.yaml"
+    path.parent.mkdir()
+    path.write_text("set: {training.epochs: 5, data.ok_classes: [fine, good], data.group_pattern: null}\n")
+    (tmp_path / "config.yaml").write_text(MINIMAL)
+    retrain = load_retrain_config(path)
+    config = load_config(retrain.config, retrain.overrides)
+    assert config.training.epochs == 5
+    assert config.data.ok_classes == ("fine", "good")
+    assert config.root == tmp_path
+
+
+def test_wrong_retrain_settings_are_named(tmp_path):
+    path = tmp_path / "re_train.yaml"
+    path.write_text("start_form: scratch\nmetric: f1\nbase_models: [Testing_Reg]\n")
+    with pytest.raises(ConfigError) as caught:
+        load_retrain_config(path)
+    assert set(str(caught.value).splitlines()) == {
+        "re_train.yaml: start_form: unknown key, did you mean 'start_from'?",
+        "re_train.yaml: metric: expected accuracy, balanced_accuracy or auroc, received 'f1'",
+        "re_train.yaml: base_models.0: expected a list of name@alias, received 'Testing_Reg'",
+    }

@@ -1,0 +1,140 @@
+"""The house of the package: imports point down only, and heavy libraries load only where they work."""
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.util import resolve_name
+from pathlib import Path
+
+import pytest
+
+import defect_detection
+
+PACKAGE = Path(defect_detection.__file__).parent
+NAME = PACKAGE.name
+
+# From the bottom up. A module or folder may import those of the rows above its own, and itself.
+LAYERS = [
+    {"config", "config_file", "config_types", "errors"},
+    {"data", "evaluation"},
+    {"model"},
+    {"inference"},
+    {"training"},  # computes frozen features with inference's runtime
+    {"tracking"},
+    {"pipeline"},
+    {"retraining"},
+    {"serving"},
+    {"cli"},
+]
+RANK = {unit: rank for rank, units in enumerate(LAYERS) for unit in units}
+HEAVY = {"tensorflow", "keras", "jax", "mlflow"}
+
+
+def parse_package() -> dict[str, ast.Module]:
+    """Return every module's syntax tree by its full name, without the package's own."""
+    trees = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        trees[".".join(parts).removesuffix(".__init__")] = ast.parse(path.read_text(encoding="utf-8"))
+    return {module: tree for module, tree in trees.items() if module != NAME}
+
+
+MODULES = parse_package()
+
+
+def unit_of(module: str) -> str:
+    """Return the folder or file right below the package: ``defect_detection.data.images`` → ``data``."""
+    return module.split(".")[1]
+
+
+def imports_of(module: str) -> Iterator[str]:
+    """Yield the full name of everything that a module imports, also inside its functions."""
+    for node in ast.walk(MODULES[module]):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            source = resolve_name("." * node.level + (node.module or ""), folder_of(module))
+            yield from (f"{source}.{alias.name}" for alias in node.names)
+
+
+def folder_of(module: str) -> str:
+    """Return the folder that a relative import of the module starts from."""
+    is_folder = PACKAGE.parent.joinpath(*module.split(".")).is_dir()
+    return module if is_folder else module.rpartition(".")[0]
+
+
+def units_imported_by(module: str) -> set[str]:
+    """Return which other units of the package a module imports (``__version__`` is none)."""
+    inside = {unit_of(name) for name in imports_of(module) if name.startswith(NAME + ".")}
+    return inside - {"__version__", unit_of(module)}
+
+
+def is_below(imported: str, importer: str) -> bool:
+    """Say whether an import points down; the modules of the lowest row may import each other."""
+    return RANK[imported] < RANK[importer] or RANK[imported] == RANK[importer] == 0
+
+
+def test_every_module_has_its_layer():
+    assert {unit_of(module) for module in MODULES} - RANK.keys() == set(), "give it a place in LAYERS"
+
+
+def test_imports_point_down_only():
+    upward = [
+        f"{module} imports {imported}"
+        for module in MODULES
+        for imported in sorted(units_imported_by(module))
+        if not is_below(imported, unit_of(module))
+    ]
+    assert upward == []
+
+
+@pytest.mark.parametrize(
+    ("library", "allowed"),
+    [("mlflow", {"tracking"}), ("flask", {"serving"}), ("keras", {"model", "training", "tracking"})],
+)
+def test_a_library_is_imported_where_it_belongs(library, allowed):
+    importers = {unit_of(module) for module in MODULES if library in map(root_of, imports_of(module))}
+    assert importers <= allowed
+
+
+def root_of(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def import_all_of(unit: str) -> str:
+    return "import " + ", ".join(module for module in MODULES if unit_of(module) == unit)
+
+
+def loaded_after(statement: str) -> set[str]:
+    """Return which heavy libraries are loaded once a fresh interpreter has run the statement."""
+    code = f"""
+import json, runpy, sys
+try:
+    {statement}
+except SystemExit as end:
+    assert not end.code
+print()
+print(json.dumps([name for name in {sorted(HEAVY)} if name in sys.modules]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import defect_detection",
+        import_all_of("inference"),
+        import_all_of("serving"),
+        "sys.argv = ['defect', '--help']; runpy.run_module('defect_detection.cli', run_name='__main__')",
+    ],
+    ids=["package", "inference", "serving", "--help"],
+)
+def test_start_up_loads_no_heavy_library(statement):
+    assert loaded_after(statement) == set()
+
+
+def test_a_heavy_library_would_be_noticed():
+    assert loaded_after("sys.modules['jax'] = sys") == {"jax"}

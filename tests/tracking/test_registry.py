@@ -1,0 +1,138 @@
+import json
+import shutil
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from defect_detection.errors import TrackingError
+from defect_detection.tracking.registry import ModelRef, Registry
+from defect_detection.tracking.runs import ExperimentRecorder
+from defect_detection.tracking.store import connect, sqlite_file
+
+# MLflow 3.17 on SQLAlchemy 2.1
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
+
+
+@pytest.fixture
+def registry(uri: str) -> Registry:
+    return Registry(uri)
+
+
+@pytest.fixture
+def candidate(registry: Registry, name: str, bundle: Path) -> ModelRef:
+    """A version of ``<name>-candidates``, as training registers it."""
+    with ExperimentRecorder(registry.tracking_uri, name).trial("a", {}) as record:
+        model_uri = record.model(bundle)
+    return registry.register(model_uri, f"{name}-candidates", {"accuracy": 0.75})
+
+
+def test_registering_numbers_the_versions_and_keeps_their_origin(registry: Registry, candidate: ModelRef):
+    again = registry.register(f"models:/{candidate.tags['model_id']}", candidate.name)
+    assert (candidate.version, again.version) == (1, 2)
+    assert candidate.tags["accuracy"] == "0.75"
+    assert candidate.tags["source_run_id"] == candidate.run_id
+    assert registry.version_of_run(candidate.name, candidate.run_id).version == 2
+    assert registry.version_of_run(candidate.name, "0" * 32) is None
+
+
+def test_promoting_the_same_model_twice_makes_one_version(registry: Registry, candidate: ModelRef, name: str):
+    first = registry.promote_copy(candidate, name, {"test_accuracy": 0.5})
+    second = registry.promote_copy(candidate, name, {"test_accuracy": 0.25})
+    assert (first.version, second.version) == (1, 1)
+    assert (first.tags["test_accuracy"], second.tags["test_accuracy"]) == ("0.5", "0.25")
+    assert second.tags["source_run_id"] == candidate.run_id
+    source = connect(registry.tracking_uri).client.get_model_version(name, "1").source
+    assert source == candidate.model_uri
+
+
+def test_the_logged_model_names_its_versions(registry: Registry, candidate: ModelRef, name: str):
+    registry.promote_copy(candidate, name)
+    model = connect(registry.tracking_uri).client.get_logged_model(candidate.tags["model_id"])
+    versions = [(one["name"], one["version"]) for one in json.loads(model.tags["mlflow.modelVersions"])]
+    assert versions == [(candidate.name, 1), (name, 1)]
+
+
+def test_an_alias_points_to_the_version_it_was_last_set_to(registry: Registry, candidate: ModelRef):
+    newer = registry.register(f"models:/{candidate.tags['model_id']}", candidate.name)
+    for version in (newer, candidate):
+        registry.set_alias(candidate.name, "prod", version.version)
+        assert registry.version_of(candidate.name, "prod").version == version.version
+    found = registry.version_of(candidate.name, "prod")
+    assert (found.run_id, found.tags) == (candidate.run_id, candidate.tags)
+
+
+def test_an_alias_that_nobody_has_set_points_to_nothing(registry: Registry, candidate: ModelRef):
+    assert registry.version_of(candidate.name, "prod") is None
+    assert registry.version_of("never-registered", "prod") is None
+
+
+@pytest.mark.parametrize(("alias", "version"), [("latest", 1), ("prod", 99)])
+def test_an_alias_that_cannot_be_set_is_reported(
+    registry: Registry, candidate: ModelRef, alias: str, version: int
+):
+    with pytest.raises(TrackingError, match=f"pointing {candidate.name}@{alias} to version {version} failed"):
+        registry.set_alias(candidate.name, alias, version)
+
+
+def test_the_direct_look_up_finds_what_mlflow_finds(embedded_uri: str, name: str, bundle: Path):
+    registry = Registry(embedded_uri)
+    with ExperimentRecorder(embedded_uri, name).trial("a", {}) as record:
+        registered = registry.register(record.model(bundle), name, {"a": "b"})
+    copy = registry.promote_copy(registered, f"{name}-copy")
+    registry.set_alias(copy.name, "prod", copy.version)
+    direct, through_mlflow = registry.version_of(copy.name, "prod"), registry._version_of(copy.name, "prod")
+    location = connect(embedded_uri).client.get_model_version_download_uri(copy.name, str(copy.version))
+    assert direct == ModelRef(copy.name, 1, through_mlflow.run_id, through_mlflow.tags, location)
+
+
+def test_a_database_that_cannot_be_looked_up_directly_is_left_to_mlflow(embedded_uri: str, tmp_path: Path):
+    copy = shutil.copyfile(sqlite_file(embedded_uri), tmp_path / "mlflow.db")
+    with closing(sqlite3.connect(copy)) as connection, connection:
+        connection.execute("ALTER TABLE registered_models RENAME COLUMN description TO text")
+        connection.execute("ALTER TABLE model_versions RENAME COLUMN source TO origin")
+    with pytest.raises(TrackingError, match="looking up a@prod failed: .*no such column"):
+        Registry(f"sqlite:///{copy}").version_of("a", "prod")
+
+
+def test_looking_up_an_alias_creates_no_store(tmp_path: Path):
+    assert Registry(f"sqlite:///{tmp_path}/mlflow.db").version_of("a", "prod") is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unreachable_registry_is_reported(closed_port: int):
+    registry = Registry(f"http://127.0.0.1:{closed_port}")
+    with pytest.raises(TrackingError, match="no MLflow server answers"):
+        registry.version_of("a", "prod")
+
+
+def test_a_bundle_is_fetched_once_and_whole(
+    registry: Registry, candidate: ModelRef, name: str, bundle: Path, tmp_path: Path
+):
+    promoted = registry.promote_copy(candidate, name)
+    registry.set_alias(name, "prod", promoted.version)
+    found = registry.version_of(name, "prod")
+    with ThreadPoolExecutor(4) as threads:
+        folders = set(threads.map(lambda _: registry.bundle_of(found, tmp_path / "cache"), range(4)))
+    (folder,) = folders
+    assert folder.name == f"{name}-1-{candidate.tags['model_id']}"
+    assert [one.name for one in folder.parent.iterdir()] == [folder.name]
+    assert contents(folder) == contents(bundle)
+    (folder / "model.bin").write_bytes(b"mark")
+    assert (registry.bundle_of(found, tmp_path / "cache") / "model.bin").read_bytes() == b"mark"
+
+
+def test_a_download_that_fails_leaves_nothing(
+    registry: Registry, candidate: ModelRef, kept_in: Path, tmp_path: Path
+):
+    (files,) = kept_in.rglob(candidate.tags["model_id"])
+    shutil.rmtree(files)
+    with pytest.raises(TrackingError, match=f"{candidate.name} version 1"):
+        registry.bundle_of(candidate, tmp_path / "cache")
+    assert list((tmp_path / "cache" / "models").iterdir()) == []
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}

@@ -1,0 +1,91 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.figure import Figure
+
+from defect_detection.errors import BundleError, TrackingError
+from defect_detection.tracking.runs import ExperimentRecorder
+from defect_detection.tracking.store import connect
+
+# MLflow 3.17 on SQLAlchemy 2.1
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
+
+
+def run_of(uri: str, run_id: str) -> Any:
+    return connect(uri).client.get_run(run_id)
+
+
+def test_a_trial_keeps_everything_it_is_given(uri: str, name: str, tmp_path: Path):
+    image = tmp_path / "made elsewhere.png"
+    Figure().savefig(image)
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "report.html").write_text("<html>")
+    with ExperimentRecorder(uri, name).trial(
+        "compact", {"epochs": 3, "levels": None}, {"set": "a"}
+    ) as record:
+        for epoch in range(3):
+            record.metrics({"loss": 1 / (epoch + 1), "accuracy": 0.5}, step=epoch)
+        record.metrics({"validation_accuracy": 0.75})
+        record.figure("curves", Figure())
+        record.figure("worst", image)
+        record.text("config.yaml", "seed: 42\n")
+        record.folder("report", tmp_path / "report")
+        record.dataset("train", "ab" * 32, source="/data/train", images=10, defective=4)
+
+    run = run_of(uri, record.run_id)
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "compact")
+    assert run.data.params == {"epochs": "3", "levels": "None"}
+    assert run.data.metrics == {"loss": 1 / 3, "accuracy": 0.5, "validation_accuracy": 0.75}
+    assert run.data.tags["set"] == "a"
+    assert run.data.tags["data.train.fingerprint"] == "ab" * 32
+    assert run.inputs.dataset_inputs[0].dataset.digest == "ab" * 16
+    client = connect(uri).client
+    losses = [point.value for point in client.get_metric_history(record.run_id, "loss")]
+    assert losses == [1, 1 / 2, 1 / 3]
+    files = {
+        file.path for top in ("figures", "report", None) for file in client.list_artifacts(record.run_id, top)
+    }
+    assert {"figures/curves.png", "figures/worst.png", "report/report.html", "config.yaml"} <= files
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(KeyboardInterrupt(), "KILLED"), (SystemExit(1), "KILLED"), (ValueError("too few images"), "FAILED")],
+)
+def test_a_trial_that_ends_early_says_how(uri: str, name: str, error: BaseException, status: str):
+    with pytest.raises(type(error)), ExperimentRecorder(uri, name).trial("a", {}) as record:
+        raise error
+    run = run_of(uri, record.run_id)
+    assert run.info.status == status
+    assert run.data.tags.get("failure") == ("too few images" if status == "FAILED" else None)
+
+
+def test_a_logged_model_belongs_to_its_run(uri: str, name: str, bundle: Path):
+    with ExperimentRecorder(uri, name).trial("a", {"epochs": 3}) as record:
+        record.metrics({"accuracy": 0.75})
+        model_uri = record.model(bundle)
+
+    model = connect(uri).client.get_logged_model(model_uri.removeprefix("models:/"))
+    assert (model.status.name, model.source_run_id, model.params) == ("READY", record.run_id, {"epochs": "3"})
+    assert [(metric.key, metric.value) for metric in model.metrics] == [("accuracy", 0.75)]
+    assert run_of(uri, record.run_id).outputs.model_outputs[0].model_id == model.model_id
+
+
+def test_a_folder_that_is_no_bundle_is_refused_before_anything_is_logged(uri: str, name: str, tmp_path: Path):
+    with (
+        pytest.raises(BundleError, match=r"inspector\.json"),
+        ExperimentRecorder(uri, name).trial("a", {}) as record,
+    ):
+        record.model(tmp_path)
+    assert run_of(uri, record.run_id).outputs is None or not run_of(uri, record.run_id).outputs.model_outputs
+
+
+def test_without_a_server_no_trial_starts(closed_port: int):
+    started = []
+    with (
+        pytest.raises(TrackingError),
+        ExperimentRecorder(f"http://127.0.0.1:{closed_port}", "x").trial("a", {}),
+    ):
+        started.append("a")
+    assert not started
