@@ -2,12 +2,14 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+UV := $(BIN)/uv
+COMPILE := --quiet --universal --no-header --no-annotate --no-emit-index-url --no-emit-find-links --python-version 3.11
 
 # Keras starts in 5 s with cached bytecode, in up to 25 s without.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types format pretrain clean
+.PHONY: help demo test lint types format pretrain requirements clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +33,11 @@ format: $(VENV)/.installed-dev ## repair what can be repaired of style and forma
 
 pretrain: $(VENV)/.installed ## make the weights of the compact trunk again (up to an hour; resumable)
 	$(BIN)/defect pretrain $(ARGS)
+
+requirements: ## pin the versions again, after a change of pyproject.toml
+	echo '-e .' | $(UV) pip compile $(COMPILE) - --output-file requirements.txt
+	grep -v '^-e' requirements.txt > $(VENV)/pinned.txt
+	$(UV) pip compile $(COMPILE) --group dev --constraint $(VENV)/pinned.txt --output-file requirements-dev.txt
 
 clean: ## remove what the tools cache; data, models and the registry stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache

@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from plant import Plant
 
 from defect_detection.config import Config, load_config
+from defect_detection.pipeline.train import train
 
 ENVIRONMENT = ("MLFLOW_TRACKING_URI", "DEFECT_API_KEY")
 
@@ -45,3 +47,20 @@ def project(tmp_path: Path) -> Callable[..., Config]:
         return load_config(path, overrides)
 
     return load
+
+
+@pytest.fixture(scope="session")
+def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Plant:
+    """The plant after training; for all tests, so change nothing in it."""
+    with pytest.MonkeyPatch.context() as environment:
+        for name in ENVIRONMENT:
+            environment.delenv(name, raising=False)
+        plant = Plant.build(tmp_path_factory.mktemp("plant"))
+        train(plant.config())
+        return plant
+
+
+@pytest.fixture
+def plant(trained_once: Plant, tmp_path: Path) -> Plant:
+    """The plant after training, as a copy of the test's own."""
+    return trained_once.copy(tmp_path)

@@ -9,6 +9,7 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -47,16 +48,8 @@ def server_uri(server_folder: Path, plain_environment: dict[str, str]) -> Iterat
     command += ["--allowed-hosts", f"127.0.0.1:{port}"]
     command += ["--artifacts-destination", str(folder / "artifacts")]
     environment = {**plain_environment, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with (folder / "log.txt").open("w") as log:
-        server = subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
-        )
-    try:
-        wait_for(f"http://127.0.0.1:{port}/health", server, folder / "log.txt")
+    with running(command, f"http://127.0.0.1:{port}/health", environment, folder):
         yield f"http://127.0.0.1:{port}"
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(timeout=30)
 
 
 @pytest.fixture(params=["embedded", "server"])
@@ -77,8 +70,8 @@ def closed_port() -> int:
 
 
 @pytest.fixture
-def await_answer() -> Callable[[str, subprocess.Popen, Path], None]:
-    return wait_for
+def run_server() -> Callable[..., AbstractContextManager[None]]:
+    return running
 
 
 @pytest.fixture
@@ -119,6 +112,23 @@ def bundle(tmp_path: Path, card: Card) -> Path:
     return folder
 
 
+@contextmanager
+def running(command: list[str], url: str, environment: dict[str, str], folder: Path) -> Iterator[None]:
+    """Start a server, wait until it answers at `url`, and end it with its workers after the block."""
+    log = folder / "log.txt"
+    with log.open("w") as file:
+        server = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=file, stderr=file, start_new_session=True
+        )
+    try:
+        wait_for(url, server, log)
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)
+        server.wait(timeout=30)
+
+
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
@@ -126,9 +136,11 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def plain_environment() -> dict[str, str]:
-    """What a user's shell has: without the marks of a test or of CI, at which MLflow changes its ways."""
+    """What a user's shell has, in an activated environment: without the marks of a test or of CI, at which
+    MLflow changes its ways."""
     marks = ("PYTEST_", "MLFLOW_", "CI", "GITHUB_")
-    return {key: value for key, value in os.environ.items() if not key.startswith(marks)}
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(marks)}
+    return kept | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"}
 
 
 def wait_for(url: str, server: subprocess.Popen, log: Path) -> None:

@@ -2,44 +2,61 @@
 
 import base64
 import json
-import os
-import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterable
+from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from PIL import Image
 
+from defect_detection.data.images import read_image
 from defect_detection.inference.inspect import Inspection, Inspector
-from defect_detection.model.bundle import Card, write_card, write_golden, write_trained_on
-from defect_detection.tracking.flavor import PyfuncModel
+from defect_detection.model.bundle import (
+    KERAS_FILE,
+    OPENVINO_FILE,
+    Card,
+    write_card,
+    write_golden,
+    write_trained_on,
+)
+from defect_detection.model.export import to_openvino
+from defect_detection.tracking.flavor import REQUIRED_PACKAGES, PyfuncModel
 from defect_detection.tracking.registry import Registry
 from defect_detection.tracking.runs import ExperimentRecorder
+from defect_detection.tracking.store import connect
 
-# MLflow 3.17 on SQLAlchemy 2.1
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
+pytestmark = [
+    # MLflow 3.17 on SQLAlchemy 2.1
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),
+    # Keras 3 and TensorFlow 2.21 on NumPy 2
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"),
+]
 
-# What a user runs, in an environment without this package's source on its path.
 LOAD = """
 import json, sys
 import mlflow, pandas
 model = mlflow.pyfunc.load_model(sys.argv[1])
 rows = model.predict(pandas.DataFrame({"image": [open(path, "rb").read() for path in sys.argv[2:]]}))
-print(json.dumps([sorted({"tensorflow", "keras", "jax"} & set(sys.modules)), rows.to_dict("records")]))
+source = sys.modules["defect_detection"].__file__
+too_many = sorted({"tensorflow", "keras", "jax"} & set(sys.modules))
+print(json.dumps([too_many, source, rows.to_dict("records")]))
 """
-LOAD_KERAS = """
+INSPECT = """
 import json, sys
-import mlflow, numpy
-from PIL import Image
-model = mlflow.keras.load_model(sys.argv[1])
-pixels = numpy.stack([numpy.asarray(Image.open(path)) for path in sys.argv[2:]])
-print(json.dumps(model.predict(pixels, verbose=0)["score"].tolist()))
+from pathlib import Path
+from defect_detection.tracking.flavor import _load_pyfunc
+_load_pyfunc(sys.argv[1]).predict([Path(sys.argv[2])])
+print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 """
 
 
@@ -48,8 +65,11 @@ def real_bundle(tmp_path_factory: pytest.TempPathFactory, card: Card) -> Path:
     """A bundle that can be loaded, of a model that finds bright images defective."""
     folder = tmp_path_factory.mktemp("real") / "bundle"
     folder.mkdir()
-    script = Path(__file__).with_name("tiny_model.py")
-    subprocess.run([sys.executable, str(script), str(folder)], check=True, capture_output=True, text=True)
+    model = tiny_model()
+    model.save(folder / KERAS_FILE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # OpenVINO's converter gives Keras a list for the one input
+        to_openvino(model, folder / OPENVINO_FILE)
     write_golden(folder, np.zeros((1, 32, 32, 3), np.uint8), np.zeros(1, np.float32))
     write_trained_on(folder, [])
     write_card(folder, card)
@@ -129,27 +149,33 @@ def test_columns_without_an_image_are_refused(model: PyfuncModel):
         model.predict(pd.DataFrame({"a": [1], "b": [2]}))
 
 
-def test_pyfunc_gives_the_inspectors_score_without_keras(
+def test_pyfunc_gives_the_inspectors_score_from_its_own_source_and_without_keras(
     uri: str,
     log_model: Callable[[str], str],
     images: list[Path],
     inspections: list[Inspection],
     run_python: Any,
 ):
-    modules, rows = run_python(LOAD, uri, log_model(uri), *images)
+    modules, source, rows = run_python(LOAD, uri, log_model(uri), *images)
     assert modules == []
+    assert source.endswith("/code/defect_detection/__init__.py")
     assert [row["score"] for row in rows] == [one.score for one in inspections]
     assert [row["verdict"] for row in rows] == [one.verdict for one in inspections]
 
 
 def test_the_keras_flavour_gives_the_same_score(
     embedded_uri: str,
+    name: str,
     log_model: Callable[[str], str],
     images: list[Path],
     inspections: list[Inspection],
-    run_python: Any,
 ):
-    scores = run_python(LOAD_KERAS, embedded_uri, log_model(embedded_uri), *images)
+    log_model(embedded_uri)
+    location = connect(embedded_uri).client.get_model_version_download_uri(name, "1")
+    import mlflow
+
+    model = mlflow.keras.load_model(location)
+    scores = model.predict(np.stack([read_image(path) for path in images]), verbose=0)["score"]
     assert np.allclose(scores, [one.score for one in inspections], atol=1e-4)
 
 
@@ -160,39 +186,60 @@ def test_mlflow_serves_the_model(
     inspections: list[Inspection],
     closed_port: int,
     plain_environment: dict[str, str],
-    await_answer: Any,
+    run_server: Any,
     tmp_path: Path,
 ):
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "models",
-        "serve",
-        "--env-manager",
-        "local",
-        "--host",
-        "127.0.0.1",
-    ]
-    command += ["--port", str(closed_port), "--workers", "1", "--model-uri", log_model(embedded_uri)]
+    address = f"http://127.0.0.1:{closed_port}"
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local", "--workers", "1"]
+    command += ["--port", str(closed_port), "--model-uri", log_model(embedded_uri)]
+    data = [[base64.b64encode(path.read_bytes()).decode()] for path in images]
+    body = {"dataframe_split": {"columns": ["image"], "data": [*data, ["no image"]]}}
+    request = urllib.request.Request(
+        f"{address}/invocations", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
     environment = plain_environment | {"MLFLOW_TRACKING_URI": embedded_uri}
-    with (tmp_path / "log.txt").open("w") as log:
-        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
-    try:
-        await_answer(f"http://127.0.0.1:{closed_port}/ping", server, tmp_path / "log.txt")
-        data = [[base64.b64encode(path.read_bytes()).decode()] for path in images]
-        body = {"dataframe_split": {"columns": ["image"], "data": [*data, ["no image"]]}}
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{closed_port}/invocations",
-            json.dumps(body).encode(),
-            {"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            rows = json.load(answer)["predictions"]
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(timeout=30)
+    with (
+        run_server(command, f"{address}/ping", environment, tmp_path),
+        urllib.request.urlopen(request, timeout=30) as answer,
+    ):
+        rows = json.load(answer)["predictions"]
     assert [row["score"] for row in rows] == [*(one.score for one in inspections), None]
+
+
+def test_the_requirements_hold_every_package_that_inference_imports(
+    real_bundle: Path, images: list[Path], run_python: Any
+):
+    providers = packages_distributions()
+    imported = run_python(INSPECT, "", real_bundle, images[0])
+    used = {canonicalize_name(provider) for module in imported for provider in providers.get(module, [])}
+    optional = {"absl-py", "setuptools"}  # OpenVINO and Python's start-up use them where they are there
+    assert used - with_dependencies(REQUIRED_PACKAGES) - optional <= {"defect-detection"}
+    assert {"openvino", "pillow"} <= used
+
+
+def with_dependencies(packages: Iterable[str]) -> set[str]:
+    """Return the packages and what they need, and what that needs, in this environment."""
+    found: set[str] = set()
+    waiting = list(packages)
+    while waiting:
+        name = canonicalize_name(waiting.pop())
+        if name not in found:
+            found.add(name)
+            needed = [Requirement(text) for text in requires(name) or []]
+            waiting += [
+                one.name for one in needed if one.marker is None or one.marker.evaluate({"extra": ""})
+            ]
+    return found
+
+
+def tiny_model() -> keras.Model:
+    image = keras.Input((32, 32, 3), dtype="uint8", name="image")
+    bright = keras.layers.AveragePooling2D(16)(keras.layers.Rescaling(1 / 255)(image))
+    ones, minus_one = keras.initializers.Ones(), keras.initializers.Constant(-1)
+    cells = keras.layers.Conv2D(1, 1, kernel_initializer=ones, bias_initializer=minus_one)(bright)
+    evidence = keras.layers.Reshape((2, 2), name="evidence")(cells)
+    score = keras.layers.Activation("sigmoid", name="score")(keras.ops.mean(evidence, axis=(1, 2)))
+    return keras.Model(image, {"score": score, "evidence": evidence})
 
 
 @pytest.fixture

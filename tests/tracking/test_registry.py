@@ -1,14 +1,17 @@
 import json
 import shutil
 import sqlite3
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from defect_detection.errors import TrackingError
-from defect_detection.tracking.registry import ModelRef, Registry
+from defect_detection.tracking.registry import ModelRef, Registry, _asked, _looked_up
 from defect_detection.tracking.runs import ExperimentRecorder
 from defect_detection.tracking.store import connect, sqlite_file
 
@@ -62,6 +65,7 @@ def test_an_alias_points_to_the_version_it_was_last_set_to(registry: Registry, c
         assert registry.version_of(candidate.name, "prod").version == version.version
     found = registry.version_of(candidate.name, "prod")
     assert (found.run_id, found.tags) == (candidate.run_id, candidate.tags)
+    assert registry.version_of(candidate.name, "latest").version == newer.version
 
 
 def test_an_alias_that_nobody_has_set_points_to_nothing(registry: Registry, candidate: ModelRef):
@@ -77,15 +81,27 @@ def test_an_alias_that_cannot_be_set_is_reported(
         registry.set_alias(candidate.name, alias, version)
 
 
-def test_the_direct_look_up_finds_what_mlflow_finds(embedded_uri: str, name: str, bundle: Path):
-    registry = Registry(embedded_uri)
-    with ExperimentRecorder(embedded_uri, name).trial("a", {}) as record:
-        registered = registry.register(record.model(bundle), name, {"a": "b"})
-    copy = registry.promote_copy(registered, f"{name}-copy")
-    registry.set_alias(copy.name, "prod", copy.version)
-    direct, through_mlflow = registry.version_of(copy.name, "prod"), registry._version_of(copy.name, "prod")
-    location = connect(embedded_uri).client.get_model_version_download_uri(copy.name, str(copy.version))
-    assert direct == ModelRef(copy.name, 1, through_mlflow.run_id, through_mlflow.tags, location)
+def test_the_direct_look_up_finds_what_mlflow_finds(registry: Registry, candidate: ModelRef, name: str):
+    copy = registry.promote_copy(candidate, name, {"line": "5 ü"})
+    registry.set_alias(name, "prod", copy.version)
+    if database := sqlite_file(registry.tracking_uri):
+        direct = _looked_up(database, name, "prod")
+        client = connect(registry.tracking_uri).client
+        assert direct.location == client.get_model_version_download_uri(name, "1")
+    else:
+        direct = _asked(registry.tracking_uri, name, "prod")
+    assert replace(direct, location="") == registry._version_of(name, "prod") == copy
+
+
+def test_looking_up_an_alias_needs_no_mlflow(registry: Registry, candidate: ModelRef, plain_environment):
+    registry.set_alias(candidate.name, "prod", 1)
+    code = "import sys; from defect_detection.tracking.registry import Registry\n"
+    code += (
+        "found = Registry(sys.argv[1]).version_of(sys.argv[2], 'prod'); print(found, 'mlflow' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, registry.tracking_uri, candidate.name]
+    answer = subprocess.check_output(command, env=plain_environment, text=True)
+    assert answer == f"{candidate.name} version 1 False\n"
 
 
 def test_a_database_that_cannot_be_looked_up_directly_is_left_to_mlflow(embedded_uri: str, tmp_path: Path):
@@ -93,7 +109,7 @@ def test_a_database_that_cannot_be_looked_up_directly_is_left_to_mlflow(embedded
     with closing(sqlite3.connect(copy)) as connection, connection:
         connection.execute("ALTER TABLE registered_models RENAME COLUMN description TO text")
         connection.execute("ALTER TABLE model_versions RENAME COLUMN source TO origin")
-    with pytest.raises(TrackingError, match="looking up a@prod failed: .*no such column"):
+    with pytest.raises(TrackingError, match=r"looking up a@prod failed: .*no such column"):
         Registry(f"sqlite:///{copy}").version_of("a", "prod")
 
 

@@ -6,10 +6,19 @@ from typing import Literal
 from .metrics import Metrics
 from .rates import Frozen, Rate, percent
 
+_ROUNDING = 1e-9  # .95 - .90 is a little more than .05
+
 
 class Outcome(StrEnum):
     PROMOTE = "promote"
     HOLD = "hold"
+
+
+class Improvement(Frozen):
+    """What better than the champion means: `metric` must be higher by more than `more_than`, a fraction."""
+
+    metric: Literal["accuracy", "balanced_accuracy", "auroc"] = "accuracy"
+    more_than: float = 0.0
 
 
 class Decision(Frozen):
@@ -21,25 +30,31 @@ class Decision(Frozen):
 
 
 def decide(
-    candidate: Metrics, champion: Metrics | None, *, accuracy_threshold: float, parity_flips: int
+    candidate: Metrics,
+    champion: Metrics | None,
+    *,
+    accuracy_threshold: float,
+    parity_flips: int,
+    improvement: Improvement = Improvement(),  # noqa: B008  frozen
 ) -> Decision:
     """Decide from the two models' figures on the same frozen split.
 
-    The candidate is promoted when its accuracy meets the threshold and is strictly higher than the champion's
-    (an equal one changes nothing), and its exported forms give the same verdicts. The threshold alone decides
+    The candidate is promoted when its accuracy meets the threshold, it is better than the champion (an equal one
+    changes nothing), and its exported forms give the same verdicts. The threshold alone decides
     where it is registered.
 
     Args:
         champion: re-scored on the candidate's split, never read from old figures; None when there is none.
         accuracy_threshold: least accuracy for production, in [0, 1].
         parity_flips: golden images whose verdict differs between Keras and an exported form.
+        improvement: what better means; strictly higher accuracy when not given.
 
     Raises:
         ValueError: the two results are of different data, or it is not known that they are of the same.
     """
-    if champion is not None:
-        _require_same_data(candidate, champion)
-    rules = [_meets_threshold(candidate.accuracy, accuracy_threshold), _beats(candidate, champion)]
+    first = (True, "There is no model in production to compare with")
+    beats = compare(candidate, champion, improvement) if champion else first
+    rules = [_meets_threshold(candidate.accuracy, accuracy_threshold), beats]
     if parity_flips:
         rules.append((False, f"{parity_flips} golden image(s) get another verdict from an exported form"))
     promote = all(met for met, _ in rules)
@@ -49,6 +64,44 @@ def decide(
         register_as="production" if rules[0][0] else "testing",
         reasons=tuple(reasons),
     )
+
+
+def compare(
+    candidate: Metrics,
+    champion: Metrics,
+    improvement: Improvement = Improvement(),  # noqa: B008  frozen
+) -> tuple[bool, str]:
+    """Say whether the candidate is better on the same split, and both figures in words.
+
+    Raises:
+        ValueError: as :func:`decide`.
+    """
+    _require_same_data(candidate, champion)
+    name, ours, theirs = _named(candidate, champion, improvement)
+    gain = _value(candidate, improvement) - _value(champion, improvement)
+    if gain == 0:
+        return False, f"{name} equals the champion's, {ours} against {theirs}: the champion stays"
+    if gain < 0:
+        return False, f"{name} is lower than the champion's: {ours} against {theirs}"
+    if gain <= improvement.more_than + _ROUNDING and improvement.more_than:
+        asked = f"more than {percent(improvement.more_than)} % is asked for"
+        return False, f"{name} is higher than the champion's by too little: {ours} against {theirs}; {asked}"
+    return True, f"{name} is higher than the champion's: {ours} against {theirs}"
+
+
+def _value(metrics: Metrics, improvement: Improvement) -> float:
+    value = getattr(metrics, improvement.metric)
+    return float(value if improvement.metric == "balanced_accuracy" else value.value)
+
+
+def _named(candidate: Metrics, champion: Metrics, improvement: Improvement) -> tuple[str, str, str]:
+    """Return the metric's name and both values in words: accuracy as a fraction."""
+    if improvement.metric == "accuracy":
+        return "Accuracy", _brief(candidate.accuracy), _brief(champion.accuracy)
+    if improvement.metric == "auroc":
+        return "AUROC", f"{candidate.auroc.value:.4f}", f"{champion.auroc.value:.4f}"
+    ours, theirs = candidate.balanced_accuracy, champion.balanced_accuracy
+    return "Balanced accuracy", f"{percent(ours)} %", f"{percent(theirs)} %"
 
 
 def _require_same_data(candidate: Metrics, champion: Metrics) -> None:
@@ -64,17 +117,6 @@ def _meets_threshold(accuracy: Rate, threshold: float) -> tuple[bool, str]:
     met = accuracy.value >= threshold
     verb = "meets" if met else "is below"
     return met, f"Accuracy {_brief(accuracy)} {verb} the required {percent(threshold)} %"
-
-
-def _beats(candidate: Metrics, champion: Metrics | None) -> tuple[bool, str]:
-    if champion is None:
-        return True, "There is no model in production to compare with"
-    ours, theirs = candidate.accuracy, champion.accuracy
-    compared = f"{_brief(ours)} against {_brief(theirs)}"
-    if ours.value == theirs.value:
-        return False, f"Accuracy equals the champion's, {compared}: the champion stays"
-    better = ours.value > theirs.value
-    return better, f"Accuracy is {'higher' if better else 'lower'} than the champion's: {compared}"
 
 
 def _remarks(candidate: Metrics, champion: Metrics | None) -> list[str]:

@@ -144,6 +144,8 @@ def ranking(
         for weights in _resamplings(labels[order], names, repetitions, np.random.default_rng(seed))
     ]
     tail = (1 - confidence) / 2
+    if not draws:  # nothing resampled: all that is known is that both lie between 0 and 1
+        draws = [np.array([[0.0, 1.0], [0.0, 1.0]])]
     low, high = np.quantile(np.concatenate(draws, axis=1), [tail, 1 - tail], axis=1)  # each (2,)
     auroc, average_precision = (
         Estimate(value=float(v), low=float(a), high=float(b), confidence=confidence)

@@ -25,10 +25,11 @@ class Runtime:
             raise BundleError(
                 f"{path}: OpenVINO can't load it; copy or train it again ({str(error).splitlines()[-1]})"
             ) from error
-        self._names = {output: next(iter(output.get_names())) for output in self._model.outputs}
+        # An output may have several names, of which the converter adds some: all of them are valid.
+        self._outputs = {name: output for output in self._model.outputs for name in output.get_names()}
         self._request = self._model.create_infer_request()
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Run a batch of uint8 images (B, H, W, 3), RGB. Not for several threads at once."""
         results = self._request.infer({0: images}, share_inputs=True)
-        return {name: np.array(results[output]) for output, name in self._names.items()}
+        return {name: np.array(results[output]) for name, output in self._outputs.items()}

@@ -44,6 +44,7 @@ class Card(BaseModel):
     review_high: float | None = None
     defect_types: tuple[str, ...]
     trunk: str
+    levels: tuple[str, ...]
     weights: str | None
     weights_licence: str
     trunk_fingerprint: str

@@ -21,7 +21,12 @@ def to_openvino(model: "keras.Model", path: Path) -> None:
     partial.replace(path)  # the .xml last: whoever sees it sees a whole model
 
 
+def named_outputs(model: "keras.Model") -> "dict[str, keras.KerasTensor]":
+    """Return the outputs of a model that was built with a mapping of them."""
+    return dict(model.output)
+
+
 def _check_outputs(converted: object, model: "keras.Model") -> None:
     names = {name for output in converted.outputs for name in output.get_names()}  # type: ignore[attr-defined]
-    if missing := set(model.output_names) - names:
+    if missing := named_outputs(model).keys() - names:
         raise ValueError(f"the exported model has no output {sorted(missing)}; it has {sorted(names)}")

@@ -33,7 +33,10 @@ class Standardise:
         return cls(mean.astype(np.float32), np.maximum(std, floor).astype(np.float32))
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
-        return np.clip((values - self.mean) / self.std, -CLIP, CLIP).astype(np.float32)
+        scaled = values.astype(np.float32)
+        scaled -= self.mean
+        scaled /= self.std
+        return np.clip(scaled, -CLIP, CLIP, out=scaled)
 
 
 @dataclass(frozen=True)

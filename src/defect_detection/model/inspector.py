@@ -5,10 +5,14 @@
 It is made of Keras' own layers and operations only, so any Keras 3 loads it with ``safe_mode=True`` and without this package.
 """
 
+from pathlib import Path
+
 import keras
 import numpy as np
 from keras import ops
 
+from defect_detection.errors import BundleError
+from defect_detection.model.bundle import KERAS_FILE, read_card, verify
 from defect_detection.model.heads import (
     Head,
     Pooled,
@@ -18,7 +22,7 @@ from defect_detection.model.heads import (
     standardised,
     write_local,
 )
-from defect_detection.model.trunks import Trunk
+from defect_detection.model.trunks import Trunk, fingerprint
 
 
 def build_inspector(trunk: Trunk, head: Head) -> keras.Model:
@@ -77,3 +81,25 @@ def build_features(trunk: Trunk) -> keras.Model:
     maps = trunk.model.outputs
     outputs = {"pooled": pooled_features(maps), "cells": cell_features(maps, trunk.model.input_shape[1])}
     return keras.Model(trunk.model.inputs, outputs, name="features")
+
+
+def read_trunk(folder: Path, origin: str) -> Trunk:
+    """Take the trunk out of a bundle's Keras model, to train on from it.
+
+    Args:
+        origin: what its weights are called from now on, such as "Production_Reg version 3".
+
+    Raises:
+        BundleError: the folder is incomplete, damaged or of another version.
+    """
+    card = read_card(folder)
+    verify(folder, card, (KERAS_FILE,))
+    try:
+        inspector = keras.models.load_model(folder / KERAS_FILE, compile=False, safe_mode=True)
+        outputs = [inspector.get_layer(level).output for level in card.levels]
+    except (ValueError, TypeError, OSError) as error:
+        raise BundleError(
+            f"{folder / KERAS_FILE}: Keras {keras.__version__} can't load it; train again ({error})"
+        ) from error
+    model = keras.Model(inspector.inputs, outputs, name=f"{card.trunk}_trunk")
+    return Trunk(model, card.levels, card.trunk, origin, fingerprint(model))

@@ -76,12 +76,15 @@ def build_trunk(
 def fingerprint(model: keras.Model) -> str:
     """Return the sha256 of a model's architecture and weights: equal fingerprints give equal activations."""
     digest = hashlib.sha256()
-    for layer in model.layers:
-        config = {
-            key: value for key, value in layer.get_config().items() if key not in ("trainable", "dtype")
-        }
-        digest.update(json.dumps([layer.__class__.__name__, config], sort_keys=True, default=str).encode())
-    digest.update(json.dumps([str(output.shape) for output in model.outputs]).encode())
+    places = {id(operation): place for place, operation in enumerate(model.operations)}
+    for operation in model.operations:
+        ignored = ("name", "trainable", "dtype")  # names count up with every model built in a process
+        config = {key: value for key, value in operation.get_config().items() if key not in ignored}
+        sources = [places.get(id(node.operation)) for node in operation._inbound_nodes[0].parent_nodes]
+        step = [operation.__class__.__name__, config, sources]
+        digest.update(json.dumps(step, sort_keys=True, default=str).encode())
+    outputs = [(places[id(output._keras_history.operation)], str(output.shape)) for output in model.outputs]
+    digest.update(json.dumps(outputs).encode())
     for value in model.get_weights():
         digest.update(np.ascontiguousarray(value).tobytes())
     return digest.hexdigest()
@@ -149,9 +152,9 @@ def _default_levels(name: str, base: keras.Model) -> tuple[str, ...]:
         return COMPACT_LEVELS
     if name in _LEVELS:
         return _LEVELS[name]
-    last_at = {}
+    last_at: dict[int, str] = {}
     for layer in base.layers:
-        shape = getattr(layer.output, "shape", ())
+        shape: tuple[int | None, ...] = getattr(layer.output, "shape", ())
         if len(shape) == 4 and shape[1]:
             last_at[shape[1]] = layer.name
     return tuple(last_at[height] for height in sorted(last_at)[:3][::-1])

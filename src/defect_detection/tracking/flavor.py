@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from defect_detection.inference.inspect import Inspector
 
 BUNDLE = "bundle"  # folder of the bundle inside the logged model
-REQUIRED_PACKAGES = ("mlflow", "numpy", "openvino", "pandas", "pillow", "pydantic", "python-dotenv", "pyyaml")
+REQUIRED_PACKAGES = ("filelock", "mlflow", "numpy", "openvino", "pandas", "pillow", "pydantic", "pyyaml")
 
 _CODE = "code"
 _PACKAGE = Path(__file__).parents[1]
@@ -142,13 +142,14 @@ class PyfuncModel:
         Returns:
             DataFrame with one row per image: score (None on error), verdict, threshold, error (None if none).
         """
-        import pandas as pd
+        import pandas as pd  # type: ignore[import-untyped]
 
         sources = [_source(item) for item in _items(model_input)]
         with self._one_at_a_time:
             inspections = list(self._inspector.inspect(sources))
         rows = [[getattr(inspection, name) for name in _COLUMNS] for inspection in inspections]
-        return pd.DataFrame(rows, columns=_COLUMNS, dtype=object, index=getattr(model_input, "index", None))
+        index = model_input.index if hasattr(model_input, "columns") else None
+        return pd.DataFrame(rows, columns=_COLUMNS, dtype=object, index=index)
 
 
 def _items(model_input: Any) -> list[Any]:
@@ -161,7 +162,7 @@ def _items(model_input: Any) -> list[Any]:
 
 
 def _source(item: Any) -> Path | bytes:
-    """Return what `Inspector` reads. What is neither bytes nor base64 stays as it is: no image, as it will say."""
+    """Return what `Inspector` reads. What is neither bytes nor base64 stays: it will be called no image."""
     if isinstance(item, (Path, bytes)):
         return item
     text = "".join(str(item).split())

@@ -1,8 +1,8 @@
 """Registered models: versions, aliases, and their bundles on this machine.
 
-Which version an alias points to is read from the embedded store's file directly: that takes milliseconds,
-where importing mlflow and opening its store would add 4 s to every ``src/inference.py``. Anything unexpected
-in the file (another schema, a lock), every other store and all that writes goes through MLflow.
+Which version an alias points to is asked without mlflow: in the embedded store's file, or by a server's REST
+interface. That takes milliseconds, where importing mlflow and opening a store would add 4 s to every
+``src/inference.py``. Whatever is unexpected there, and all that writes, goes through MLflow.
 """
 
 import hashlib
@@ -14,12 +14,21 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlparse
+from urllib.parse import unquote, urlencode, urlparse
+from urllib.request import urlopen
 
 from defect_detection.errors import TrackingError
-from defect_detection.tracking.store import Store, connect, redacted, reporting, sqlite_file
+from defect_detection.tracking.store import (
+    PROBE_TIMEOUT_S,
+    Store,
+    connect,
+    redacted,
+    reporting,
+    sqlite_file,
+)
 
 BUNDLE = "bundle"  # as in flavor.py, which imports more
 
@@ -77,14 +86,19 @@ class Registry:
             return self._reference(self._store.client.get_model_version(name, str(existing.version)))
 
     def version_of(self, name: str, alias: str) -> ModelRef | None:
-        """Return the version that the alias points to, or None when there is no such model or alias."""
-        if database := sqlite_file(self.tracking_uri):
-            if not database.exists():
-                return None
-            try:
+        """Return the version that the alias points to, or None when there is no such model or alias.
+
+        MLflow takes the alias ``latest`` for the newest version.
+        """
+        database = sqlite_file(self.tracking_uri)
+        if database and not database.exists():
+            return None
+        try:
+            if database:
                 return _looked_up(database, name, alias)
-            except sqlite3.Error:
-                pass  # MLflow itself knows its schema, and says what is wrong with the file
+            return _asked(self.tracking_uri, name, alias)
+        except (sqlite3.Error, HTTPException, OSError, LookupError, ValueError):
+            pass  # MLflow tries again: with its credentials, its schema, and an error that says what is wrong
         with reporting(self.tracking_uri, f"looking up {name}@{alias}"):
             return self._version_of(name, alias)
 
@@ -199,7 +213,10 @@ def _looked_up(database: Path, name: str, alias: str) -> ModelRef | None:
 
     Raises:
         sqlite3.Error: the file, or a table or column, isn't what it was in MLflow 3.17.
+        LookupError: the alias isn't kept in a table.
     """
+    if alias == "latest":
+        raise LookupError("no stored alias: MLflow means the newest version")
     which = {"name": name, "alias": alias}
     with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=20)) as connection:
         row = connection.execute(
@@ -217,6 +234,23 @@ def _looked_up(database: Path, name: str, alias: str) -> ModelRef | None:
             {"name": name, "version": version},
         ).fetchall()
     return ModelRef(name, version, run_id or "", dict(tags), location or source)
+
+
+def _asked(tracking_uri: str, name: str, alias: str) -> ModelRef:
+    """Ask a server by MLflow's public REST interface, without credentials.
+
+    Raises:
+        OSError, HTTPException: it can't be reached, wants credentials, or has no such model or alias.
+        LookupError, ValueError: not a server's address, or not the answer of an MLflow server.
+    """
+    if not tracking_uri.startswith(("http://", "https://")):
+        raise ValueError("not the address of a server")
+    address = f"{tracking_uri.rstrip('/')}/api/2.0/mlflow/registered-models/alias"
+    query = urlencode({"name": name, "alias": alias})
+    with urlopen(f"{address}?{query}", timeout=PROBE_TIMEOUT_S) as answer:  # noqa: S310  http only, see above
+        found = json.load(answer)["model_version"]
+    tags = {tag["key"]: tag["value"] for tag in found.get("tags", [])}
+    return ModelRef(found["name"], int(found["version"]), found.get("run_id", ""), tags)
 
 
 def _identity(reference: ModelRef) -> str:

@@ -137,8 +137,10 @@ class TrialRecord:
 
     def _end_after(self, error: BaseException) -> None:
         if isinstance(error, Exception):
+            self._end("FAILED")
             self.tags({"failure": str(error)[:5000] or type(error).__name__})
-        self._end("FAILED" if isinstance(error, Exception) else "KILLED")
+        else:
+            self._end("KILLED")
 
     def _end(self, status: str) -> None:
         with reporting(self._store.uri, f"marking the run as {status}"):

@@ -21,8 +21,8 @@ PROBE_TIMEOUT_S = 5.0
 LOCK_TIMEOUT_S = 120.0  # a first start takes seconds, on a busy machine tens of them
 ARTIFACTS = "mlartifacts"  # beside the SQLite file
 
-# MLflow's own defaults: telemetry on, retries for minutes, links with emoji, and a stack trace on the terminal
-# for every error that it raises as well. What the user has set, stays.
+# MLflow's own defaults: telemetry on, retries for minutes, links with emoji, and stack traces on the terminal
+# of errors that it raises as well. What the user has set, stays.
 _DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",

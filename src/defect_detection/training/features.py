@@ -9,7 +9,7 @@ import numpy as np
 
 from defect_detection.data.cache import RowStore
 from defect_detection.inference.runtime import Runtime
-from defect_detection.model.export import to_openvino
+from defect_detection.model.export import named_outputs, to_openvino
 from defect_detection.model.trunks import fingerprint
 
 _BATCH = 16
@@ -54,7 +54,7 @@ def activations(
     folder = cache_dir / "activations" / fingerprint(model)[:20]
     stores = {
         name: RowStore(folder / name, tuple(output.shape[1:]), _precision(output.shape[1:]))
-        for name, output in zip(model.output_names, model.outputs, strict=True)
+        for name, output in named_outputs(model).items()
     }
     todo = list(dict.fromkeys(key for store in stores.values() for key in store.missing(keys)))
     if todo:

@@ -1,10 +1,12 @@
 """Fit the local branch on cached cells, alone or together with the upper part of the trunk below it."""
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
+from scipy.special import logsumexp
 from sklearn.metrics import roc_auc_score
 
 from defect_detection.config import HyperparameterSet
@@ -13,8 +15,6 @@ from defect_detection.model.heads import (
     Standardise,
     judge_cells,
     read_local,
-    standardised,
-    write_local,
 )
 from defect_detection.training.features import Rows
 
@@ -40,7 +40,7 @@ class Turned(keras.utils.PyDataset):
         self.on_epoch_end()
 
     def __len__(self) -> int:
-        return -(-len(self.side.labels) // self.batch_size)
+        return math.ceil(len(self.side.labels) / self.batch_size)
 
     def on_epoch_end(self) -> None:
         self.order = self.rng.permutation(len(self.side.labels))
@@ -64,26 +64,74 @@ def class_weights(labels: np.ndarray) -> np.ndarray:
     return (len(labels) / (2 * counts)).astype(np.float32)
 
 
-def fit_local(
-    train: Side, validation: Side, settings: HyperparameterSet, seed: int, on_epoch: OnEpoch
-) -> Local:
-    """Train the local branch on frozen cells (input ``cells``). The best epoch by validation log loss is kept."""
-    keras.utils.set_random_seed(seed)
-    standardise = cell_statistics(train.inputs["cells"])
-    cells = keras.Input(train.inputs["cells"].shape, name="cells")
-    _, logit = judge_cells(
-        standardised(cells, standardise, "standardise"), settings.hidden_units, settings.dropout
+@dataclass(frozen=True)
+class Cells:
+    """What the local branch trains on: cells standardised, clipped and rotated onto their strongest components.
+
+    Half precision, shape (n_images, h, w, n_components); the rotation, (n_channels, n_components), folds into the first layer,
+    so the graph never sees it.
+    """
+
+    standardise: Standardise
+    rotation: np.ndarray
+    train: Rows
+    validation: Rows
+
+
+def rotated_cells(train: Rows, validation: Rows, components: int = 128) -> Cells:
+    """Fit standardisation and rotation on training cells and apply them to both sides, a few images at a time."""
+    standardise = cell_statistics(train)
+    sample = standardise(_sample(train)).reshape(-1, train.shape[-1])
+    _, axes = np.linalg.eigh(sample.T @ sample)  # eigenvalues ascend
+    rotation = np.ascontiguousarray(axes[:, ::-1][:, :components])
+    return Cells(
+        standardise, rotation, *(_rotate(rows, standardise, rotation) for rows in (train, validation))
     )
-    model = keras.Model({"cells": cells}, logit)
-    fit(model, train, validation, settings, settings.epochs, settings.learning_rate, seed, on_epoch)
-    return read_local(model, standardise)
+
+
+def _rotate(rows: Rows, standardise: Standardise, rotation: np.ndarray) -> Rows:
+    rotated = np.empty((len(rows), *rows.shape[:-1], rotation.shape[1]), np.float16)
+    for start in range(0, len(rows), 64):
+        cells = standardise(rows[start : start + 64])
+        # One large product: numpy multiplies a stack of small matrices twenty times slower.
+        product = cells.reshape(-1, cells.shape[-1]) @ rotation
+        rotated[start : start + 64] = product.reshape(*cells.shape[:-1], -1)
+    return Rows(rotated, np.arange(len(rows)))
+
+
+def fit_local(
+    cells: Cells,
+    labels: tuple[np.ndarray, np.ndarray],
+    settings: HyperparameterSet,
+    seed: int,
+    on_epoch: OnEpoch,
+) -> Local:
+    """Train the local branch on frozen cells. The best epoch by validation log loss is kept.
+
+    Args:
+        labels: of the training and the validation images, int arrays of shape (n_images,), 1 = defective.
+    """
+    keras.utils.set_random_seed(seed)
+    inputs = keras.Input(cells.train.shape, name="cells")
+    model = keras.Model({"cells": inputs}, judge_cells(inputs, settings.hidden_units, settings.dropout)[1])
+    sides = [
+        Side({"cells": rows}, some)
+        for rows, some in zip((cells.train, cells.validation), labels, strict=True)
+    ]
+    fit(model, *sides, settings, settings.epochs, settings.learning_rate, seed, on_epoch)
+    local = read_local(model, cells.standardise)
+    return replace(local, hidden_weights=(cells.rotation @ local.hidden_weights).astype(np.float32))
 
 
 def cell_statistics(cells: Rows) -> Standardise:
     """Return mean and spread of each channel over the cells of at most 256 training images."""
-    chosen = np.linspace(0, len(cells) - 1, min(len(cells), _STATISTICS_IMAGES)).astype(int)
-    values = cells[chosen].astype(np.float32).reshape(-1, cells.shape[-1])
+    values = _sample(cells).reshape(-1, cells.shape[-1])
     return Standardise.fit(values.mean(0), values.var(0))
+
+
+def _sample(cells: Rows) -> np.ndarray:
+    chosen = np.linspace(0, len(cells) - 1, min(len(cells), _STATISTICS_IMAGES)).astype(int)
+    return cells[chosen].astype(np.float32)
 
 
 def fit(
@@ -139,10 +187,14 @@ def logits_of(model: keras.Model, inputs: Mapping[str, Rows], batch_size: int) -
     return np.concatenate(batches)
 
 
-def local_logit(local: Local, cells: Rows, batch_size: int = 64) -> np.ndarray:
-    """Return the branch's logit for cached cells, float array of shape (n_images,)."""
-    inputs = keras.Input(cells.shape, name="cells")
-    _, logit = judge_cells(standardised(inputs, local.standardise, "standardise"), len(local.hidden_bias))
-    model = keras.Model({"cells": inputs}, logit)
-    write_local(model, local)
-    return logits_of(model, {"cells": cells}, batch_size)
+def local_logit(local: Local, cells: Rows) -> np.ndarray:
+    """Return the branch's logit for cached cells, float array of shape (n_images,): what `judge_cells` computes."""
+    return np.concatenate([_local_logit(local, cells[i : i + 64]) for i in range(0, len(cells), 64)])
+
+
+def _local_logit(local: Local, cells: np.ndarray) -> np.ndarray:
+    flat = local.standardise(cells).reshape(-1, cells.shape[-1])
+    hidden = np.maximum(flat @ local.hidden_weights + local.hidden_bias, 0)
+    evidence = (hidden @ local.evidence_weights + local.evidence_bias).reshape(len(cells), -1)
+    average = hidden.reshape(len(cells), -1, hidden.shape[-1]).mean(1)
+    return logsumexp(evidence, axis=1) - np.log(evidence.shape[1]) + average @ local.mean_weights

@@ -3,16 +3,18 @@
 Nothing here has seen a photograph. The recipe and what it gave are in docs/pretraining.md.
 """
 
-from dataclasses import asdict, dataclass
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from defect_detection.data.procedural.bank import Bank, cell_targets
+from defect_detection.data.procedural.bank import Bank, cell_targets, make_bank
 from defect_detection.data.procedural.defects import DEFECT_NAMES
 from defect_detection.data.procedural.scene import N_BACKGROUNDS
-from defect_detection.model.trunks import COMPACT, build_trunk, save_npz
+from defect_detection.model.trunks import COMPACT, COMPACT_WEIGHTS, build_trunk, save_npz
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Recipe:
 
     bank_images: int = 32_768
     size_px: int = 96
-    steps: int = 9_000
+    steps: int = 4_800
     steps_per_epoch: int = 300
     batch_size: int = 64
     learning_rate: float = 3e-3
@@ -105,26 +107,53 @@ def compile_model(model: keras.Model, recipe: Recipe) -> None:
     )
 
 
-def pretrain(bank: Bank, recipe: Recipe, state_dir: Path, weights_path: Path) -> dict[str, float]:
+def run_pretraining(
+    recipe: Recipe, cache_dir: Path, weights_path: Path | None, watch: Callable[[str, int, int], None]
+) -> tuple[Path, dict[str, float]]:
+    """Draw the bank, pre-train, and write the weights. Both parts go on where a stopped run left off.
+
+    Args:
+        weights_path: None for the file that the package ships.
+        watch: is told the phase and how much of it is done.
+    """
+    folder = cache_dir / "pretraining"
+    bank = make_bank(
+        folder / "bank",
+        recipe.bank_images,
+        recipe.size_px,
+        recipe.seed,
+        workers=os.cpu_count() or 1,
+        on_progress=lambda done, total: watch("drawing", done, total),
+    )
+    path = weights_path or COMPACT_WEIGHTS
+    figures = pretrain(
+        bank, recipe, folder / f"state-{recipe.steps}", path, lambda done, total: watch("steps", done, total)
+    )
+    return path, figures
+
+
+def pretrain(
+    bank: Bank, recipe: Recipe, state_dir: Path, weights_path: Path, on_progress: Callable[[int, int], None]
+) -> dict[str, float]:
     """Train, or go on where a stopped run left off, and write the trunk's weights. Return the last epoch's losses."""
     keras.utils.set_random_seed(recipe.seed)
     model = build_model(recipe)
     compile_model(model, recipe)
     batches = Augmented(bank, recipe)
+    state_dir.parent.mkdir(parents=True, exist_ok=True)
     follow = keras.callbacks.LambdaCallback(
         on_epoch_begin=lambda epoch, logs: setattr(
             batches, "epoch", epoch
         ),  # also after a restart in the middle
-        on_epoch_end=lambda epoch, logs: save_trunk(model, weights_path),
+        on_train_batch_end=lambda batch, logs: on_progress(
+            batches.epoch * recipe.steps_per_epoch + batch + 1, recipe.steps
+        ),
     )
-    history = model.fit(
-        batches,
-        epochs=recipe.steps // recipe.steps_per_epoch,
-        callbacks=[keras.callbacks.BackupAndRestore(str(state_dir)), follow],
-        verbose=2,
-    )
+    resume = keras.callbacks.BackupAndRestore(str(state_dir), delete_checkpoint=False)
+    epochs = recipe.steps // recipe.steps_per_epoch
+    history = model.fit(batches, epochs=epochs, callbacks=[resume, follow], verbose=0)
     save_trunk(model, weights_path)
-    return {name: values[-1] for name, values in history.history.items()} | asdict(recipe)
+    return {name: float(values[-1]) for name, values in history.history.items()}
 
 
 def save_trunk(model: keras.Model, weights_path: Path) -> None:

@@ -80,6 +80,6 @@ def _load(paths: list[Path], n_images: int) -> Bank:
 
 
 def cell_targets(cells: np.ndarray) -> np.ndarray:
-    """Unpack cell bits into float32 (n, h, w, n_types + 1): one channel a defect type, the last one "any defect"."""
+    """Unpack cell bits into float32 (n, h, w, n_types + 1): a channel per type, the last "any"."""
     bits = (cells[..., None] >> np.arange(len(DEFECT_NAMES), dtype=np.uint16)) & 1
     return np.concatenate([bits, (cells > 0)[..., None]], axis=-1).astype(np.float32)

@@ -1,7 +1,7 @@
 """Defects: changes of texture, of geometry and of light, each with its mask.
 
-Every function takes ``(rng, surface, texture)`` and returns the changed surface and its mask. `surface` is a float32 array
-of shape (size, size) of brightness around 0.5, `texture` the same material's field (another sample of it can be cut in).
+Every function takes ``(rng, surface)`` and returns the changed surface and its mask. `surface` is a float32
+array of shape (size, size) of brightness around 0.5, the mask one in [0, 1].
 Strength is measured against the surface's own spread, so that defects range from glaring to barely visible.
 """
 
@@ -14,12 +14,12 @@ from scipy import ndimage
 from defect_detection.data.procedural.textures import coordinates, spectral
 
 Change = tuple[np.ndarray, np.ndarray]
-Defect = Callable[[np.random.Generator, np.ndarray, np.ndarray], Change]
+Defect = Callable[[np.random.Generator, np.ndarray], Change]
 _SUPERSAMPLING = 4
 
 
 def strength(rng: np.random.Generator, surface: np.ndarray) -> float:
-    """Draw a signed contrast: from half to several times the surface's local spread, at least just visible."""
+    """Draw a signed contrast: one to five times the local spread, at least just visible."""
     local = float(np.std(surface - ndimage.uniform_filter(surface, 9)))
     return float(rng.choice([-1, -1, 1]) * np.clip((local + 0.02) * rng.uniform(1.0, 5.0), 0.04, 0.6))
 
@@ -54,7 +54,7 @@ def walk(rng: np.random.Generator, size: int, step_px: float, jitter: float, ste
     return rng.uniform(0.05, 0.95, 2) * size + np.cumsum(moves, axis=0)
 
 
-def scratch(rng: np.random.Generator, surface: np.ndarray, texture: np.ndarray) -> Change:
+def scratch(rng: np.random.Generator, surface: np.ndarray) -> Change:
     size = len(surface)
     points = walk(rng, size, size * rng.uniform(0.02, 0.08), rng.uniform(0, 0.12), 12)
     mask = stroke(rng, size, points, rng.uniform(0.6, 2.6))
@@ -66,7 +66,7 @@ def scratch(rng: np.random.Generator, surface: np.ndarray, texture: np.ndarray) 
     return surface + change, mask
 
 
-def crack(rng: np.random.Generator, surface: np.ndarray, texture: np.ndarray) -> Change:
+def crack(rng: np.random.Generator, surface: np.ndarray) -> Change:
     size = len(surface)
     points = walk(rng, size, size * rng.uniform(0.015, 0.04), rng.uniform(0.3, 0.8), int(rng.integers(8, 28)))
     mask = stroke(rng, size, points, rng.uniform(0.5, 1.8))
@@ -77,7 +77,7 @@ def crack(rng: np.random.Generator, surface: np.ndarray, texture: np.ndarray) ->
     return surface - mask * abs(strength(rng, surface)) * rng.choice([1, 1, 1, -1]), mask
 
 
-def pit(rng: np.random.Generator, surface: np.ndarray, texture: np.ndarray) -> Change:
+def pit(rng: np.random.Generator, surface: np.ndarray) -> Change:
     """Pores, blowholes, inclusions: dark or bright spots, some with a lit rim."""
     size = len(surface)
     mask = np.zeros_like(surface)
@@ -91,12 +91,12 @@ def pit(rng: np.random.Generator, surface: np.ndarray, texture: np.ndarray) -> C
     return surface + change, mask
 
 
-def stain(rng: np.random.Generator, surface: np.ndarray, texture: np.ndarray) -> Change:
+def stain(rng: np.random.Generator, surface: np.ndarray) -> Change:
     mask = ndimage.gaussian_filter(blob(rng, len(surface), 0.1, 0.6), rng.uniform(0.3, 4))
     return surface + mask * strength(rng, surface) * rng.uniform(0.4, 1.0), mask
 
 
-def smear(rng: np.random.Generator, surface: np.ndarray, texture: np.ndarray) -> Change:
+def smear(rng: np.random.Generator, surface: np.ndarray) -> Change:
     """The texture is worn off, polished or out of order inside a region."""
     size = len(surface)
     mask = blob(rng, size, 0.08, 0.5)
@@ -105,14 +105,16 @@ def smear(rng: np.random.Generator, surface: np.ndarray, texture: np.ndarray) ->
         other = ndimage.gaussian_filter(surface, rng.uniform(1.5, 4))
     elif style == 1:
         other = (
-            np.rot90(surface, rng.integers(1, 4)) if rng.random() < 0.5 else np.roll(surface, size // 3, 0)
+            np.rot90(surface, int(rng.integers(1, 4)))
+            if rng.random() < 0.5
+            else np.roll(surface, size // 3, 0)
         )
     else:
         other = surface.mean() + (surface - surface.mean()) * rng.choice([-0.6, 0.25, 2.0])
     return surface + mask * (other - surface), mask
 
 
-def foreign(rng: np.random.Generator, surface: np.ndarray, texture: np.ndarray) -> Change:
+def foreign(rng: np.random.Generator, surface: np.ndarray) -> Change:
     """A patch of another material: fibre, chip, residue, label."""
     size = len(surface)
     if rng.random() < 0.4:
@@ -123,7 +125,7 @@ def foreign(rng: np.random.Generator, surface: np.ndarray, texture: np.ndarray) 
     return surface + mask * (material - surface), mask
 
 
-def warp(rng: np.random.Generator, surface: np.ndarray, texture: np.ndarray) -> Change:
+def warp(rng: np.random.Generator, surface: np.ndarray) -> Change:
     """A local displacement: bent threads, dents in a pattern, a shifted print."""
     size = len(surface)
     mask = ndimage.gaussian_filter(blob(rng, size, 0.1, 0.4), size * rng.uniform(0.01, 0.04))
@@ -136,7 +138,7 @@ def warp(rng: np.random.Generator, surface: np.ndarray, texture: np.ndarray) -> 
     return bent, mask
 
 
-def dent(rng: np.random.Generator, surface: np.ndarray, texture: np.ndarray) -> Change:
+def dent(rng: np.random.Generator, surface: np.ndarray) -> Change:
     """A bump or hollow under directed light: one side brighter, the other darker."""
     size = len(surface)
     height = ndimage.gaussian_filter(blob(rng, size, 0.06, 0.35), size * rng.uniform(0.015, 0.06))
@@ -147,7 +149,7 @@ def dent(rng: np.random.Generator, surface: np.ndarray, texture: np.ndarray) -> 
     return surface + shade * abs(strength(rng, surface)) * 1.3, np.clip(np.abs(shade) * 2, 0, 1)
 
 
-def specks(rng: np.random.Generator, surface: np.ndarray, texture: np.ndarray) -> Change:
+def specks(rng: np.random.Generator, surface: np.ndarray) -> Change:
     """A cluster of tiny particles or pinholes."""
     size = len(surface)
     count = int(rng.integers(2, 25))
@@ -159,7 +161,7 @@ def specks(rng: np.random.Generator, surface: np.ndarray, texture: np.ndarray) -
     return surface + mask * strength(rng, surface) * 1.5, mask
 
 
-def streak(rng: np.random.Generator, surface: np.ndarray, texture: np.ndarray) -> Change:
+def streak(rng: np.random.Generator, surface: np.ndarray) -> Change:
     """A straight band across the image: roller mark, missing thread, fold, coating line."""
     size = len(surface)
     rows, columns = coordinates(size)

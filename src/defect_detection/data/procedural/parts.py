@@ -1,4 +1,4 @@
-"""Parts: outlines of made things, as signed distance fields (negative inside, in units of half the image width)."""
+"""Parts: outlines of made things, as signed distance fields (negative inside, in half image widths)."""
 
 import numpy as np
 from scipy import ndimage
@@ -9,15 +9,15 @@ from defect_detection.data.procedural.textures import coordinates, spectral
 def outline(rng: np.random.Generator, size: int) -> np.ndarray:
     """Return the signed distance to the outline of a random part, float32 of shape (size, size).
 
-    The part is a disc, ring, gear, polygon, rounded plate or bar, with or without drilled holes, turned and shifted at random.
+    The part is a disc, ring, gear, polygon, rounded plate or bar, with or without drilled holes, turned and
+    shifted at random.
     """
     rows, columns = coordinates(size)
     angle = rng.uniform(0, 2 * np.pi)
     centre = rng.uniform(-0.15, 0.15, 2)
     y = (rows - centre[0]) * np.cos(angle) + (columns - centre[1]) * np.sin(angle)
     x = (columns - centre[1]) * np.cos(angle) - (rows - centre[0]) * np.sin(angle)
-    shape = rng.choice([_round, _polygon, _plate, _plate])
-    distance = shape(rng, y, x)
+    distance = _SHAPES[rng.choice(len(_SHAPES))](rng, y, x)
     for _ in range(rng.integers(0, 5) if rng.random() < 0.6 else 0):
         hole_y, hole_x = rng.uniform(-0.6, 0.6, 2)
         distance = np.maximum(distance, rng.uniform(0.05, 0.2) - np.hypot(y - hole_y, x - hole_x))
@@ -49,8 +49,11 @@ def _plate(rng: np.random.Generator, y: np.ndarray, x: np.ndarray) -> np.ndarray
     return np.hypot(np.maximum(dy, 0), np.maximum(dx, 0)) + np.minimum(np.maximum(dy, dx), 0) - corner
 
 
+_SHAPES = (_round, _polygon, _plate, _plate)
+
+
 def relief(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Return height steps that belong to the design (ribs, pockets, bosses), float32 of shape (size, size)."""
+    """Return height steps that belong to the design (ribs, pockets, bosses), float32 (size, size)."""
     height = np.zeros((size, size), np.float32)
     for _ in range(rng.integers(0, 4)):
         height += np.where(outline(rng, size) < -rng.uniform(0.1, 0.5), rng.uniform(-1, 1), 0)
@@ -58,7 +61,7 @@ def relief(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def bite(rng: np.random.Generator, distance: np.ndarray) -> np.ndarray:
-    """Break a piece off the outline: return the new signed distance. Where it differs from the old one is the defect."""
+    """Break a piece off the outline, or add a burr: return the new signed distance."""
     size = len(distance)
     edge = np.argwhere(np.abs(distance) < 0.03)
     if not len(edge):

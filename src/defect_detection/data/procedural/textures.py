@@ -1,7 +1,7 @@
 """Surfaces: what a flawless material looks like, as height-and-albedo-like gray fields.
 
-Every function takes ``(rng, size)`` and returns a float32 array of shape (size, size) with mean near 0 and a standard
-deviation near 1; `scene.py` gives it contrast, colour and light.
+Every function takes ``(rng, size)`` and returns a float32 array of shape (size, size) with mean near 0 and
+standard deviation near 1; `scene.py` gives it contrast, colour and light.
 """
 
 from collections.abc import Callable
@@ -174,5 +174,6 @@ def rippled(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 TEXTURES: tuple[Texture, ...] = (
-    plain, fractal, grainy, brushed, speckled, striped, woven, cellular, dotted, ringed, tiled, printed, rippled,
+    plain, fractal, grainy, brushed, speckled, striped, woven,
+    cellular, dotted, ringed, tiled, printed, rippled,
 )  # fmt: skip

@@ -1,0 +1,1 @@
+"""The main job, as functions that the command line, Python and HTTP all call: train, evaluate, inspect."""

@@ -1,0 +1,67 @@
+"""The whole way on sample data, in a folder of its own, ending with one screen."""
+
+import shutil
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.panel import Panel
+
+from defect_detection.config import load_config
+from defect_detection.data.procedural.samples import write_sample_data
+from defect_detection.errors import ConfigError
+from defect_detection.inference.inspect import find_images
+from defect_detection.pipeline.evaluate import evaluate
+from defect_detection.pipeline.inspect import load_inspector, write_overlay
+from defect_detection.pipeline.progress import bars
+from defect_detection.pipeline.train import train
+
+CONFIG = Path("config.yaml")
+
+
+def run_demo(folder: Path) -> None:
+    """Draw data, train, evaluate, promote and inspect in `folder`, with the settings of ./config.yaml.
+
+    Raises:
+        ConfigError: there is no config.yaml in the current folder.
+    """
+    if not CONFIG.is_file():
+        raise ConfigError("config.yaml: not found in the current folder; run the demo where the project lies")
+    started = time.perf_counter()
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(CONFIG, folder / "config.yaml")
+    config = load_config(folder / "config.yaml")
+    with bars() as watch:
+        write_sample_data(
+            folder / "data", on_progress=lambda done, total: watch("sample data", "drawing", done, total)
+        )
+        trained = train(config, watch)
+        evaluated = evaluate(config, watch)
+        inspector = load_inspector(config)
+        overlays = folder / "overlays"
+        shutil.rmtree(overlays, ignore_errors=True)
+        overlays.mkdir()
+        images = find_images([str(config.data.test_dir)])
+        verdicts = {"ok": 0, "defective": 0, "review": 0}
+        for number, inspection in enumerate(inspector.inspect(images), start=1):
+            verdicts[inspection.verdict or "review"] += 1
+            write_overlay(inspection, overlays, inspector.card.image_size)
+            watch("inspecting", "", number, len(images))
+    metrics = evaluated.report.metrics
+    text = (
+        f"[bold]{len(images)} test images inspected[/] with {inspector.name} "
+        f"({trained.best}): {verdicts['ok']} ok, {verdicts['defective']} defective\n\n"
+        f"accuracy  {metrics.accuracy}\nescapes   {metrics.escape}\noverkill  {metrics.overkill}\n"
+        f"AUROC     {metrics.auroc}\n\n"
+        f"[bold]Look at[/]\n  the report     {folder}/reports/report.html\n  the overlays   {overlays}/\n"
+        f"  the runs       mlflow ui --backend-store-uri sqlite:///{folder}/mlflow.db --port 5000\n\n"
+        f"[bold]Next[/]: put your images into data/train/ok, data/train/<defect>, data/test/…\n"
+        "  python src/train.py && python src/evaluation.py && python src/inference.py"
+    )
+    Console().print(
+        Panel(
+            text,
+            title=f"{evaluated.decision.outcome.upper()} in {time.perf_counter() - started:.0f} s",
+            expand=False,
+        )
+    )

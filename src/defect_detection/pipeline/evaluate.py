@@ -1,0 +1,314 @@
+"""Evaluate the candidate on the untouched test split, decide, register, and move the aliases last."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from defect_detection.config import Config
+from defect_detection.data.pixels import decoded
+from defect_detection.data.samples import Sample, fingerprint
+from defect_detection.data.split import load_test
+from defect_detection.errors import BusyError, LeakageError, NoModelError
+from defect_detection.evaluation import metrics as figures_of
+from defect_detection.evaluation.gate import Decision, Improvement, Outcome, decide
+from defect_detection.evaluation.metrics import Metrics
+from defect_detection.evaluation.operating_point import ReviewBand
+from defect_detection.evaluation.report import Champion, ModelInfo, Report, build_report, write_report
+from defect_detection.inference.inspect import Inspector
+from defect_detection.model.bundle import Card, read_golden, seen_in_training
+from defect_detection.pipeline.watch import Watch, unwatched
+from defect_detection.tracking.best_model import BestModelInfo
+from defect_detection.tracking.registry import ModelRef, Registry
+from defect_detection.tracking.runs import ExperimentRecorder
+
+PROMOTIONS = "promotions"  # the experiment whose runs are the decisions
+PRODUCTION_ALIAS = "prod"
+RETRAIN_ALIAS = "re-train"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A model on the test split: its figures at its own threshold, scores (n_images,) and its inspector."""
+
+    reference: ModelRef
+    bundle: Path
+    inspector: Inspector
+    metrics: Metrics
+    scores: np.ndarray
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What evaluation came to. `registered` is None when a model that isn't promoted wasn't to be registered."""
+
+    report: Report
+    decision: Decision
+    registered: ModelRef | None
+    files: dict[str, Path]
+    champion: ModelRef | None
+
+
+def evaluate(
+    config: Config,
+    watch: Watch = unwatched,
+    *,
+    register: Literal["always", "promoted"] = "always",
+    improvement: Improvement = Improvement(),  # noqa: B008  frozen
+) -> Evaluated:
+    """Evaluate what ``best_model_info`` names, and keep the registry right.
+
+    The candidate and the champion are both scored now, on the same test images, each at its own threshold. The candidate becomes
+    a version of ``mlflow.production_model_name`` when its accuracy reaches ``evaluation_threshold``, else of
+    ``mlflow.testing_model_name``. Alias ``prod`` moves to it when it is better than the champion; alias ``re-train`` to the newest
+    testing version. Running it again changes nothing.
+
+    Args:
+        register: "promoted" registers only a candidate that is promoted.
+        improvement: what better than the champion means.
+
+    Raises:
+        NoModelError: nothing was trained yet.
+        DataError: the test folder can't be used; LeakageError: the candidate was trained on one of its images.
+        BusyError: another evaluation is running here.
+        TrackingError: MLflow can't be reached; no alias was moved.
+    """
+    try:
+        with FileLock(config.root / ".promotion.lock", timeout=0):
+            return _evaluate(config, watch, register, improvement)
+    except Timeout as error:
+        raise BusyError(f"{config.root}: another evaluation is running; wait for it to end") from error
+
+
+def _evaluate(
+    config: Config, watch: Watch, register: Literal["always", "promoted"], improvement: Improvement
+) -> Evaluated:
+    info = BestModelInfo.read(config.best_model_info)
+    registry = Registry(config.tracking_uri)
+    source = registry.version_of_run(config.mlflow.registered_model_name, info.run_id)
+    if source is None:
+        raise NoModelError(
+            f"{config.best_model_info}: run {info.run_id} has no version of {config.mlflow.registered_model_name} in this registry; "
+            "run `python src/train.py` with the same MLFLOW_TRACKING_URI"
+        )
+    samples, skipped = load_test(config)
+    watch("evaluating", "candidate", 0, len(samples))
+    candidate = score(source, registry, samples, config)
+    _refuse_leakage(candidate, samples)
+    watch("evaluating", "candidate", len(samples), len(samples))
+    champion = _champion(registry, samples, config)
+    decision = decide(
+        candidate.metrics,
+        champion.metrics if champion else None,
+        accuracy_threshold=config.evaluation_threshold,
+        parity_flips=count_flips(candidate),
+        improvement=improvement,
+    )
+    notes = [f"{len(skipped)} test files could not be read and were left out"] if skipped else []
+    notes += _champion_note(champion, samples)
+    report = _report(candidate, champion, decision, samples, config, notes)
+    watch("evaluating", "report", 0, 1)
+    files = write_report(
+        report,
+        candidate.scores,
+        labels_of(samples),
+        _pictures(report, candidate, samples, config),
+        config.report_dir,
+    )
+    files["summary"] = _write_summary(report, config.report_dir)
+    watch("evaluating", "report", 1, 1)
+    registered = _record(candidate, champion, decision, registry, config, register)
+    return Evaluated(report, decision, registered, files, champion.reference if champion else None)
+
+
+def score(reference: ModelRef, registry: Registry, samples: Sequence[Sample], config: Config) -> Scored:
+    """Load a registered version and score images with it, at its own size and threshold."""
+    bundle = registry.bundle_of(reference, config.cache_dir)
+    return Scored(reference, bundle, *score_bundle(bundle, str(reference), samples, config))
+
+
+def score_bundle(
+    bundle: Path, name: str, samples: Sequence[Sample], config: Config
+) -> tuple[Inspector, Metrics, np.ndarray]:
+    """Score images with a bundle, at its own size and threshold: its inspector, figures and scores (n_images,)."""
+    inspector = Inspector.load(
+        bundle, name=name, threads=config.inference.threads, batch_size=config.inference.batch_size
+    )
+    size = (inspector.card.image_size,) * 2
+    store, _ = decoded(samples, size, config.cache_dir, config.data.max_pixels)
+    rows = [store.rows([s.sha256 for s in samples[i : i + 256]]) for i in range(0, len(samples), 256)]
+    scores = np.concatenate([inspector.score(images)["score"] for images in rows]).astype(np.float64)
+    settings = config.evaluation
+    metrics = figures_of.evaluate(
+        scores,
+        labels_of(samples),
+        inspector.card.threshold,
+        defect_types=[sample.defect_type for sample in samples],
+        groups=[sample.group or sample.sha256 for sample in samples],
+        fingerprint=fingerprint(samples),
+        confidence=settings.confidence,
+        repetitions=settings.bootstrap_repetitions,
+        seed=config.seed,
+    )
+    return inspector, metrics, scores
+
+
+def labels_of(samples: Sequence[Sample]) -> np.ndarray:
+    return np.array([sample.label for sample in samples], np.int64)
+
+
+def count_flips(scored: Scored) -> int:
+    """Count golden images that get another verdict from the deployed form than from Keras when it was trained."""
+    images, keras_scores = read_golden(scored.bundle)
+    card = scored.inspector.card
+    served = scored.inspector.score(images)["score"]
+    return sum(
+        card.verdict(float(a)) != card.verdict(float(b)) for a, b in zip(served, keras_scores, strict=True)
+    )
+
+
+def _refuse_leakage(candidate: Scored, samples: Sequence[Sample]) -> None:
+    seen = set(seen_in_training(candidate.bundle, (sample.sha256 for sample in samples)))
+    if seen:
+        paths = [str(sample.path) for sample in samples if sample.sha256 in seen]
+        raise LeakageError(
+            f"{len(paths)} test images were among the training images of {candidate.reference}; a test on them says nothing. Remove "
+            "them from the test folder, or train again without them:\n  " + "\n  ".join(paths[:10])
+        )
+
+
+def _champion(registry: Registry, samples: Sequence[Sample], config: Config) -> Scored | None:
+    reference = registry.version_of(config.mlflow.production_model_name, PRODUCTION_ALIAS)
+    return score(reference, registry, samples, config) if reference else None
+
+
+def _champion_note(champion: Scored | None, samples: Sequence[Sample]) -> list[str]:
+    if champion is None:
+        return []
+    seen = seen_in_training(champion.bundle, (sample.sha256 for sample in samples))
+    return [f"The champion was trained on {len(seen)} of these test images, which favours it"] if seen else []
+
+
+def _report(
+    candidate: Scored,
+    champion: Scored | None,
+    decision: Decision,
+    samples: Sequence[Sample],
+    config: Config,
+    notes: Sequence[str],
+) -> Report:
+    card = candidate.inspector.card
+    return build_report(
+        _info(candidate.reference, card),
+        candidate.metrics,
+        [str(sample.path) for sample in samples],
+        candidate.scores,
+        labels_of(samples),
+        defect_types=[sample.defect_type for sample in samples],
+        review_band=_review(card),
+        defect_rate=config.evaluation.defect_rate,
+        champion=Champion(model=_info(champion.reference, champion.inspector.card), metrics=champion.metrics)
+        if champion
+        else None,
+        decision=decision,
+        notes=notes,
+    )
+
+
+def _info(reference: ModelRef, card: Card) -> ModelInfo:
+    return ModelInfo(name=card.name, version=str(reference), run_id=reference.run_id)
+
+
+def _review(card: Card) -> ReviewBand | None:
+    if card.review_low is None or card.review_high is None:
+        return None
+    return ReviewBand(low=card.review_low, high=card.review_high)
+
+
+def _pictures(
+    report: Report, candidate: Scored, samples: Sequence[Sample], config: Config
+) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
+    by_path = {str(sample.path): sample.sha256 for sample in samples}
+    if not report.mistakes:
+        return {}
+    paths = [mistake.path for mistake in report.mistakes]
+    size = (candidate.inspector.card.image_size,) * 2
+    store, _ = decoded(
+        [s for s in samples if str(s.path) in paths], size, config.cache_dir, config.data.max_pixels
+    )
+    images = store.rows([by_path[path] for path in paths])
+    evidence = candidate.inspector.score(images)["evidence"]
+    return {path: (image, map_) for path, image, map_ in zip(paths, images, evidence, strict=True)}
+
+
+def _record(
+    candidate: Scored,
+    champion: Scored | None,
+    decision: Decision,
+    registry: Registry,
+    config: Config,
+    register: Literal["always", "promoted"],
+) -> ModelRef | None:
+    """Write the decision down as a run, register the candidate, and move the aliases last."""
+    promoted = decision.outcome is Outcome.PROMOTE
+    names = {"production": config.mlflow.production_model_name, "testing": config.mlflow.testing_model_name}
+    name = names[decision.register_as]
+    metrics = candidate.metrics
+    params = {
+        "candidate": str(candidate.reference),
+        "candidate_run_id": candidate.reference.run_id,
+        "champion": str(champion.reference) if champion else "none",
+        "test_fingerprint": metrics.fingerprint,
+        "evaluation_threshold": config.evaluation_threshold,
+    }
+    recorder = ExperimentRecorder(config.tracking_uri, PROMOTIONS)
+    with recorder.trial(f"{candidate.inspector.card.name}: {decision.outcome}", params) as record:
+        record.metrics(
+            _numbers(metrics, "test") | (_numbers(champion.metrics, "champion") if champion else {})
+        )
+        record.text("reasons.txt", "\n".join(decision.reasons) + "\n")
+        record.folder("report", config.report_dir)
+        registered = None
+        if promoted or register == "always":
+            tags = {"test_accuracy": f"{metrics.accuracy.value:.4f}", "test_fingerprint": metrics.fingerprint}
+            registered = registry.promote_copy(candidate.reference, name, tags)
+            if decision.register_as == "testing":
+                registry.set_alias(name, RETRAIN_ALIAS, registered.version)
+        if promoted and registered:
+            registry.set_alias(name, PRODUCTION_ALIAS, registered.version)
+        record.tags({"outcome": decision.outcome, "registered": registered or "no"})
+    return registered
+
+
+def _numbers(metrics: Metrics, prefix: str) -> dict[str, float]:
+    values = {
+        "accuracy": metrics.accuracy.value,
+        "balanced_accuracy": metrics.balanced_accuracy,
+        "escape_rate": metrics.escape.value,
+        "overkill_rate": metrics.overkill.value,
+        "auroc": metrics.auroc.value,
+        "average_precision": metrics.average_precision.value,
+        "brier": metrics.brier,
+    }
+    return {f"{prefix}_{name}": value for name, value in values.items()}
+
+
+def _write_summary(report: Report, folder: Path) -> Path:
+    """Write the few lines that a build's summary or a message shows, as Markdown."""
+    metrics, decision = report.metrics, report.decision
+    rows = [
+        ("accuracy", metrics.accuracy),
+        ("escapes (defective parts passed)", metrics.escape),
+        ("overkill (OK parts rejected)", metrics.overkill),
+        ("AUROC", metrics.auroc),
+    ]
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows)
+    reasons = "\n".join(f"- {reason}" for reason in decision.reasons) if decision else ""
+    outcome = decision.outcome.upper() if decision else ""
+    path = folder / "summary.md"
+    text = f"## {report.model}: {outcome}\n\n| on {metrics.n} test images | |\n| --- | --- |\n{table}\n\n{reasons}\n"
+    path.write_text(text, encoding="utf-8")
+    return path

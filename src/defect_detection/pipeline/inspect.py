@@ -1,0 +1,57 @@
+"""Inspect images with what is in production, or with a bundle."""
+
+from pathlib import Path
+
+from defect_detection.config import Config
+from defect_detection.errors import NoModelError
+from defect_detection.inference.inspect import Inspection, Inspector
+from defect_detection.tracking.registry import Registry
+
+
+def load_inspector(config: Config) -> Inspector:
+    """Load ``inference_model_name``@``inference_model_alias`` from the registry; its files are fetched once.
+
+    Raises:
+        NoModelError: nothing was promoted yet.
+        TrackingError: MLflow can't be reached.
+    """
+    name, alias = config.inference_model_name, config.inference_model_alias
+    registry = Registry(config.tracking_uri)
+    reference = registry.version_of(name, alias)
+    if reference is None:
+        raise NoModelError(
+            f"{name}@{alias}: no such model in {config.tracking_uri}; make one with `python src/train.py` and "
+            "`python src/evaluation.py`, or inspect with a model folder: `python src/inference.py --model DIR`"
+        )
+    settings = config.inference
+    return Inspector.load(
+        registry.bundle_of(reference, config.cache_dir),
+        name=f"{name} v{reference.version} @{alias}",
+        threads=settings.threads,
+        precision=settings.precision,
+        batch_size=settings.batch_size,
+    )
+
+
+def write_overlay(inspection: Inspection, folder: Path, size: int) -> Path | None:
+    """Write the image with its evidence map over it as ``<name>.<verdict>.png``; None when it couldn't be read.
+
+    Args:
+        size: height and width in px that the image is shown at.
+    """
+    from PIL import Image
+
+    from defect_detection.data.images import read_image
+    from defect_detection.evaluation.figures import overlay
+
+    if inspection.evidence is None:
+        return None
+    image = read_image(Path(inspection.path), (size, size))
+    path = folder / f"{Path(inspection.path).stem}.{inspection.verdict}.png"
+    number = 1
+    while path.exists():
+        number += 1
+        path = folder / f"{Path(inspection.path).stem}-{number}.{inspection.verdict}.png"
+    low, high = float(inspection.evidence.min()), float(max(inspection.evidence.max(), 0.0))
+    Image.fromarray(overlay(image, inspection.evidence, (min(low, high - 1e-6), high))).save(path)
+    return path

@@ -1,0 +1,58 @@
+"""Progress bars for a terminal; a few plain lines where there is none."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from defect_detection.pipeline.watch import Watch
+
+
+@contextmanager
+def bars() -> Iterator[Watch]:
+    """Give a `Watch` that shows a bar per task on standard error."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _lines()
+        return
+    columns = (
+        TextColumn("{task.description:<26}"),
+        BarColumn(24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}", style="dim"),
+    )
+    with Progress(*columns, console=console) as progress:
+        yield _bar_per_task(progress)
+
+
+def _bar_per_task(progress: Progress) -> Watch:
+    known: dict[str, TaskID] = {}
+
+    def watch(
+        task: str, phase: str, done: int, total: int, metrics: Mapping[str, float] | None = None
+    ) -> None:
+        if task not in known:
+            known[task] = progress.add_task(task, total=total, note="")
+        note = f"{phase}  {_brief(metrics)}" if metrics else phase
+        progress.update(known[task], completed=done, total=total, note=note)
+
+    return watch
+
+
+def _lines() -> Watch:
+    """Write one line when a phase is done."""
+
+    def watch(
+        task: str, phase: str, done: int, total: int, metrics: Mapping[str, float] | None = None
+    ) -> None:
+        if done == total:
+            print(f"{task}: {phase} {done}/{total} {_brief(metrics)}".rstrip(), file=sys.stderr, flush=True)
+
+    return watch
+
+
+def _brief(metrics: Mapping[str, float] | None) -> str:
+    return " ".join(f"{name} {value:.3f}" for name, value in (metrics or {}).items())

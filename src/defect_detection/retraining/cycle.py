@@ -1,0 +1,173 @@
+"""One retraining: start point → training → better on validation? → better on test? → promoted."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from defect_detection.config import Config, RetrainConfig, load_config, load_retrain_config
+from defect_detection.data.samples import Sample
+from defect_detection.data.split import Splits, load_splits
+from defect_detection.errors import BusyError
+from defect_detection.evaluation.gate import Improvement, Outcome, compare
+from defect_detection.evaluation.rates import percent
+from defect_detection.model.bundle import seen_in_training
+from defect_detection.pipeline.evaluate import PRODUCTION_ALIAS, Evaluated, evaluate, score, score_bundle
+from defect_detection.pipeline.train import Candidate, keep, train_sets
+from defect_detection.pipeline.watch import Watch, unwatched
+from defect_detection.retraining.start import Start, find_start
+from defect_detection.tracking.registry import ModelRef, Registry
+from defect_detection.tracking.runs import ExperimentRecorder
+
+Say = Callable[[str], None]
+
+LOCK_NAME = ".retrain.lock"  # in the root; the HTTP API looks at it too
+_LEAST_OF_A_LABEL = 2  # images; a comparison on fewer says nothing
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """What a retraining came to.
+
+    base: what it started from; None from scratch. candidate: the version that was kept, or None when none was better
+    on validation; promoted: the version that is in production now, or None on hold. files: of the test report.
+    """
+
+    outcome: Outcome
+    reasons: tuple[str, ...]
+    base: ModelRef | None = None
+    candidate: ModelRef | None = None
+    promoted: ModelRef | None = None
+    files: dict[str, Path] = field(default_factory=dict)
+
+
+def retrain(
+    settings_path: Path, overrides: Sequence[str] = (), watch: Watch = unwatched, say: Say = print
+) -> Retrained:
+    """Train from a registered model or from scratch, and promote what is better than the model in production.
+
+    It must be better on validation first; otherwise nothing is kept. Then it takes the place that ``src/train.py`` gives its
+    best model, and is evaluated on the test split; only if it is better there too, it is registered and promoted.
+
+    Args:
+        settings_path: ``re_train.yaml``.
+        overrides: ``dotted.key=value`` each, for config.yaml.
+        say: is told each decision, one line each; the last is the outcome.
+
+    Raises:
+        BusyError: a retraining is running here.
+        ConfigError, DataError, BundleError, TrackingError: what the user has to mend; production is as it was.
+    """
+    settings = load_retrain_config(settings_path)
+    overrides = [*settings.overrides, *overrides]
+    config = load_config(settings.config, overrides)
+    try:
+        with FileLock(config.root / LOCK_NAME, timeout=0):
+            return _retrain(settings, config, overrides, watch, say)
+    except Timeout as error:
+        raise BusyError(f"{config.root}: a retraining is running already; wait for it to end") from error
+
+
+def _retrain(
+    settings: RetrainConfig, config: Config, overrides: Sequence[str], watch: Watch, say: Say
+) -> Retrained:
+    registry = Registry(config.tracking_uri)
+    improvement = Improvement(metric=settings.metric, more_than=settings.min_improvement)
+    start = find_start(settings, config, registry, overrides, say)
+    splits = load_splits(start.config, lambda done, total: watch("reading images", "decoding", done, total))
+    _say_data(splits, say)
+    with tempfile.TemporaryDirectory(prefix="defect-") as folder:
+        best = _train(start, splits, Path(folder), watch, say)
+        better, reason = _compare_on_validation(best, splits, registry, start.config, improvement)
+        say(f"On validation: {reason}")
+        if not better:
+            say(f"Outcome: HOLD. {_in_production(registry, config)}; nothing was kept")
+            return Retrained(Outcome.HOLD, (reason,), start.reference)
+        candidate = keep(best, start.config)
+    say(f"Kept as {candidate} and in {config.bundle_dir}")
+    evaluated = evaluate(start.config, watch, register="promoted", improvement=improvement)
+    return _conclude(evaluated, start, candidate, registry, say)
+
+
+def _train(start: Start, splits: Splits, folder: Path, watch: Watch, say: Say) -> Candidate:
+    recorder = ExperimentRecorder(start.config.tracking_uri, start.config.mlflow.experiment_name)
+    tags = {"retraining": "true", "base": str(start.reference or "scratch")}
+    best, figures = train_sets(
+        start.sets, splits, start.config, recorder, folder, watch, base=start.trunk, tags=tags
+    )
+    for name, values in figures.items():
+        say(f"Trained {name}: validation {_in_words(values, splits.validation)}")
+    if len(figures) > 1:
+        say(f"Best on validation: {best.card.name}")
+    return best
+
+
+def _compare_on_validation(
+    candidate: Candidate, splits: Splits, registry: Registry, config: Config, improvement: Improvement
+) -> tuple[bool, str]:
+    """Say whether to go on to the test, and why. Images that the production model was trained on count for neither."""
+    champion = registry.version_of(config.mlflow.production_model_name, PRODUCTION_ALIAS)
+    if champion is None:
+        return True, "there is no model in production to compare with"
+    bundle = registry.bundle_of(champion, config.cache_dir)
+    seen = set(seen_in_training(bundle, (sample.sha256 for sample in splits.validation)))
+    unseen = [sample for sample in splits.validation if sample.sha256 not in seen]
+    left_out = f"{champion} was trained on {len(seen)} of {len(splits.validation)} validation images"
+    counts = [sum(sample.label == label for sample in unseen) for label in (0, 1)]
+    if min(counts) < _LEAST_OF_A_LABEL:
+        remaining = (
+            f"{counts[0]} OK and {counts[1]} defective images remain, too few to compare; the test decides"
+        )
+        return True, f"{left_out}: {remaining}"
+    theirs = score(champion, registry, unseen, config).metrics
+    _, ours, _ = score_bundle(candidate.folder, candidate.card.name, unseen, config)
+    better, reason = compare(ours, theirs, improvement)
+    return better, f"{reason} ({champion})" + (f"; {left_out}, which were left out" if seen else "")
+
+
+def _conclude(
+    evaluated: Evaluated, start: Start, candidate: ModelRef, registry: Registry, say: Say
+) -> Retrained:
+    decision = evaluated.decision
+    for reason in (*decision.reasons, *evaluated.report.notes):
+        say(f"On test: {reason}")
+    say(f"Report: {evaluated.files['html']}")
+    promoted = evaluated.registered if decision.outcome is Outcome.PROMOTE else None
+    if promoted:
+        say(f"Outcome: PROMOTE. {promoted} is in production now")
+    else:
+        say(f"Outcome: HOLD. {_in_production(registry, start.config)}")
+    return Retrained(
+        decision.outcome, decision.reasons, start.reference, candidate, promoted, evaluated.files
+    )
+
+
+def _in_production(registry: Registry, config: Config) -> str:
+    champion = registry.version_of(config.mlflow.production_model_name, PRODUCTION_ALIAS)
+    return f"{champion} stays in production" if champion else "No model is in production"
+
+
+def _say_data(splits: Splits, say: Say) -> None:
+    for name, samples, fingerprint in (
+        ("training", splits.train, splits.train_fingerprint),
+        ("validation", splits.validation, splits.validation_fingerprint),
+        ("test", splits.test, splits.test_fingerprint),
+    ):
+        defective = sum(sample.label for sample in samples)
+        say(f"Data: {len(samples)} {name} images, {defective} defective, fingerprint {fingerprint[:16]}")
+    if splits.skipped:
+        say(f"Data: {len(splits.skipped)} unreadable files were skipped; skipped.txt in each run names them")
+
+
+def _in_words(values: dict[str, float], samples: Sequence[Sample]) -> str:
+    """Return a trial's figures, rates with their fractions."""
+    defective = sum(sample.label for sample in samples)
+    rates = [
+        ("accuracy", values["accuracy"], len(samples)),
+        ("escapes", values["escape_rate"], defective),
+        ("overkill", values["overkill_rate"], len(samples) - defective),
+    ]
+    parts = [f"{name} {round(rate * total)}/{total} ({percent(rate)} %)" for name, rate, total in rates]
+    return ", ".join([*parts, f"AUROC {values['auroc']:.4f}"])

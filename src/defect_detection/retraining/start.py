@@ -1,0 +1,145 @@
+"""Where a retraining starts: the first base model that the registry has, or from scratch."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from defect_detection.config import Config, HyperparameterSet, RetrainConfig, Schedule
+from defect_detection.config_file import validate
+from defect_detection.errors import BundleError, ConfigError
+from defect_detection.model.bundle import CARD_FILE, KERAS_FILE, Card, read_card, verify
+from defect_detection.tracking.registry import ModelRef, Registry
+from defect_detection.tracking.store import redacted
+
+if TYPE_CHECKING:
+    from defect_detection.model.trunks import Trunk
+
+_SETS_KEY = "training.hyperparameter_sets"
+
+
+@dataclass(frozen=True)
+class Start:
+    """Sets to train, with their schedule filled in, and the settings that hold for them.
+
+    reference: the base model; None from scratch. trunk: gives a fresh copy of its trunk; None: each set builds its own.
+    """
+
+    sets: tuple[HyperparameterSet, ...]
+    config: Config
+    reference: ModelRef | None = None
+    trunk: "Callable[[], Trunk] | None" = None
+
+
+def find_start(
+    settings: RetrainConfig,
+    config: Config,
+    registry: Registry,
+    overrides: Sequence[str],
+    say: Callable[[str], None],
+) -> Start:
+    """Find the start point and say which it is.
+
+    Args:
+        overrides: those that `config` was loaded with; what they name wins over the base model's own settings.
+
+    Raises:
+        ConfigError: a setting contradicts the base model.
+        BundleError: the base model's files are damaged or of another version.
+    """
+    if settings.start_from == "registry":
+        for name_and_alias in settings.base_models:
+            if reference := registry.version_of(*name_and_alias.split("@")):
+                return _from_base(name_and_alias, reference, settings, config, registry, overrides, say)
+        say(
+            f"Start: none of {', '.join(settings.base_models)} exists in {redacted(config.tracking_uri)}, "
+            "so training starts from scratch"
+        )
+    else:
+        say("Start: from scratch (start_from: scratch)")
+    sets = settings.hyperparameter_sets or config.training.hyperparameter_sets
+    where = "re_train.yaml" if settings.hyperparameter_sets else "config.yaml"
+    say(f"Hyperparameter sets of {where}: {', '.join(one.name for one in sets)}")
+    return Start(tuple(config.training.resolved(one) for one in sets), config)
+
+
+def _from_base(
+    name_and_alias: str,
+    reference: ModelRef,
+    settings: RetrainConfig,
+    config: Config,
+    registry: Registry,
+    overrides: Sequence[str],
+    say: Callable[[str], None],
+) -> Start:
+    bundle = registry.bundle_of(reference, config.cache_dir)
+    card = read_card(bundle)
+    verify(bundle, card, (KERAS_FILE,))
+    keys = [override.partition("=")[0].strip() for override in overrides]
+    _refuse_contradictions(keys, card, reference, config)
+    own = _own_set(card, bundle, reference, [key.removeprefix("training.") for key in keys])
+    given = settings.hyperparameter_sets
+    sets = [_on_base(one, own, card, reference) for one in given] if given else [own]
+    trained_on = f"{card.data.get('train_images', 'unknown')} images"
+    say(
+        f"Start: {reference} ({name_and_alias}), {card.trunk} at {card.image_size} px, trained on {trained_on}"
+    )
+    if card.image_size != config.data.image_size:
+        say(f"Image size: {card.image_size} px, the base model's, instead of {config.data.image_size} px")
+    source = "re_train.yaml" if given else "the base model"
+    say(f"Hyperparameter sets of {source}: {', '.join(one.name for one in sets)}")
+    data = config.data.model_copy(update={"image_size": card.image_size})
+    return Start(
+        tuple(config.training.resolved(one) for one in sets),
+        config.model_copy(update={"data": data}),
+        reference,
+        partial(_read_trunk, bundle, str(reference)),
+    )
+
+
+def _read_trunk(bundle: Path, origin: str) -> "Trunk":
+    from defect_detection.model.inspector import read_trunk  # loads Keras
+
+    return read_trunk(bundle, origin)
+
+
+def _refuse_contradictions(keys: Sequence[str], card: Card, reference: ModelRef, config: Config) -> None:
+    """Refuse overrides that a start from a base model would leave without effect."""
+    if "data.image_size" in keys and config.data.image_size != card.image_size:
+        raise ConfigError(
+            f"override: data.image_size: expected {card.image_size}, the size of the base model {reference}, received "
+            f"{config.data.image_size}; leave it out, or set start_from: scratch in re_train.yaml"
+        )
+    if any(key == _SETS_KEY or key.startswith(f"{_SETS_KEY}.") for key in keys):
+        raise ConfigError(
+            f"override: {_SETS_KEY}: not used when a retraining starts from a base model ({reference}); set "
+            "hyperparameter_sets or start_from: scratch in re_train.yaml"
+        )
+
+
+def _own_set(card: Card, bundle: Path, reference: ModelRef, overridden: Sequence[str]) -> HyperparameterSet:
+    """Return what the base model was trained with, without what is overridden."""
+    left_out = Schedule.model_fields.keys() & set(overridden)
+    document: dict[str, Any] = {k: v for k, v in card.hyperparameters.items() if k not in left_out}
+    try:
+        return validate(HyperparameterSet, document, bundle / CARD_FILE, root=bundle)
+    except ConfigError as error:
+        raise BundleError(
+            f"{reference}: its hyperparameters aren't those of this version; set hyperparameter_sets in re_train.yaml:\n{error}"
+        ) from error
+
+
+def _on_base(
+    given: HyperparameterSet, own: HyperparameterSet, card: Card, reference: ModelRef
+) -> HyperparameterSet:
+    """Return a set of re_train.yaml with the base model's trunk; refuse one that asks for another."""
+    trunk = {"trunk": card.trunk, "weights": own.weights, "levels": card.levels}
+    for key, value in trunk.items():
+        asked = getattr(given, key)
+        if key in given.model_fields_set and asked not in (value, getattr(own, key)):
+            raise ConfigError(
+                f"re_train.yaml: hyperparameter_sets: {given.name}: {key}: expected {value!r}, that of the base model {reference}, "
+                f"received {asked!r}; leave it out, or set start_from: scratch"
+            )
+    return given.model_copy(update=trunk)

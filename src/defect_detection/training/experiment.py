@@ -1,0 +1,126 @@
+"""Turn a trained trial into a bundle, with proof that the deployed form gives the scores that were trained."""
+
+import datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from defect_detection import __version__
+from defect_detection.config import Config
+from defect_detection.data.split import Splits
+from defect_detection.errors import BundleError
+from defect_detection.inference.inspect import Inspector
+from defect_detection.model import bundle
+from defect_detection.model.bundle import Card
+from defect_detection.model.export import to_openvino
+from defect_detection.model.inspector import build_inspector
+from defect_detection.training.trial import Trial
+
+GOLDEN_IMAGES = 8
+MOST_DIFFERENCE = 1e-3  # between the Keras score and the deployed one
+_LICENCES = {"procedural": "MIT (this project's own)", None: "trained here from random weights"}
+
+
+def save_trial(trial: Trial, splits: Splits, config: Config, folder: Path) -> Card:
+    """Write a trial's bundle, whole or not at all, after checking that both of its forms agree.
+
+    Raises:
+        BundleError: the exported form gives another score or verdict than Keras on a golden image.
+    """
+    model = build_inspector(trial.trunk, trial.head)
+    card = describe(trial, splits, config)
+    images = splits.pixels.rows([splits.validation[i].sha256 for i in golden_indices(trial)])
+    scores = np.asarray(model.predict(images, batch_size=len(images), verbose=0)["score"])
+    with bundle.new_folder(folder) as partial:
+        model.save(partial / bundle.KERAS_FILE)
+        to_openvino(model, partial / bundle.OPENVINO_FILE)
+        bundle.write_golden(partial, images, scores)
+        bundle.write_trained_on(partial, (sample.sha256 for sample in splits.train))
+        bundle.write_card(partial, card)
+        check_parity(Inspector.load(partial), images, scores)
+    return card
+
+
+def check_parity(inspector: Inspector, images: np.ndarray, scores: np.ndarray) -> float:
+    """Return the largest difference between an inspector's scores and the given ones.
+
+    Raises:
+        BundleError: it is above 1e-3, or a verdict differs.
+    """
+    served = inspector.score(images)["score"]
+    difference = float(np.abs(served - scores).max())
+    flips = sum(
+        inspector.card.verdict(float(a)) != inspector.card.verdict(float(b))
+        for a, b in zip(served, scores, strict=True)
+    )
+    if flips or difference > MOST_DIFFERENCE:
+        raise BundleError(
+            f"{inspector.name}: the exported model differs from the trained one on {flips} of {len(scores)} golden verdicts, by up to "
+            f"{difference:.2g} in the score (allowed: none, {MOST_DIFFERENCE}); it isn't saved"
+        )
+    return difference
+
+
+def golden_indices(trial: Trial) -> list[int]:
+    """Choose validation images from the lowest score to the highest, without those on the threshold itself."""
+    order = np.argsort(trial.scores)
+    clear = order[np.abs(trial.scores[order] - trial.operating_point.threshold) > MOST_DIFFERENCE]
+    chosen = clear if len(clear) else order
+    places = np.linspace(0, len(chosen) - 1, min(GOLDEN_IMAGES, len(chosen))).astype(int)
+    return [int(i) for i in chosen[places]]
+
+
+def describe(trial: Trial, splits: Splits, config: Config) -> Card:
+    """Write down where a model comes from and how it decides."""
+    metrics, head = trial.metrics, trial.head
+    weights = trial.settings.weights
+    counts = {
+        name: {"images": len(samples), "defective": sum(sample.label for sample in samples)}
+        for name, samples in (("train", splits.train), ("validation", splits.validation))
+    }
+    data: dict[str, str | int] = {
+        f"{name}_{key}": value for name, some in counts.items() for key, value in some.items()
+    }
+    data |= {
+        "train_fingerprint": splits.train_fingerprint,
+        "validation_fingerprint": splits.validation_fingerprint,
+    }
+    return Card(
+        name=trial.settings.name,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        image_size=config.data.image_size,
+        threshold=trial.operating_point.threshold,
+        threshold_rule=trial.operating_point.rule,
+        review_low=None if trial.review.is_empty else trial.review.low,
+        review_high=None if trial.review.is_empty else trial.review.high,
+        defect_types=tuple(sorted({sample.defect_type for sample in splits.train if sample.defect_type})),
+        trunk=trial.trunk.name,
+        levels=trial.trunk.levels,
+        weights=trial.trunk.weights,
+        weights_licence=_LICENCES.get(weights, "that of the weights file"),
+        trunk_fingerprint=trial.trunk.fingerprint,
+        hyperparameters=trial.settings.model_dump(mode="json"),
+        calibration={
+            "pooled": head.calibration.pooled,
+            "local": head.calibration.local,
+            "bias": head.calibration.bias,
+        },
+        data=data,
+        validation={
+            "auroc": metrics.auroc.value,
+            "accuracy": metrics.accuracy.value,
+            "balanced_accuracy": metrics.balanced_accuracy,
+            "escape_rate": metrics.escape.value,
+            "overkill_rate": metrics.overkill.value,
+            "log_loss": metrics.log_loss,
+        },
+        versions={
+            "defect-detection": __version__,
+            "keras": keras.__version__,
+            "backend": keras.backend.backend(),
+            "openvino": version("openvino"),
+            "numpy": np.__version__,
+        },
+    )

@@ -1,0 +1,148 @@
+"""Train the upper part of a trunk together with the local branch, on cached activations of the part below it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from defect_detection.config import HyperparameterSet
+from defect_detection.data.cache import RowStore
+from defect_detection.errors import ConfigError
+from defect_detection.model.heads import Standardise, cell_features, judge_cells, standardised
+from defect_detection.model.trunks import Trunk, fingerprint
+from defect_detection.training.features import activations
+from defect_detection.training.local import OnEpoch, Side, cell_statistics, fit
+
+BELOW = "below"  # the cached activations that the trained part starts from
+FIXED = "fixed"  # cells of the levels that stay as they are
+
+
+def fine_tune(
+    trunk: Trunk,
+    settings: HyperparameterSet,
+    keys: tuple[Sequence[str], Sequence[str]],
+    labels: tuple[np.ndarray, np.ndarray],
+    pixels: RowStore,
+    cache_dir: Path,
+    seed: int,
+    on_epoch: OnEpoch,
+) -> Trunk:
+    """Return the trunk with everything from layer ``settings.trainable_from`` up trained on the images.
+
+    The trunk given is changed. Its BatchNormalization stays in inference mode, unless it starts from random weights. The
+    best epoch by validation log loss is kept.
+
+    Args:
+        keys, labels: content hashes and int labels (n_images,) of the training and the validation images.
+
+    Raises:
+        ConfigError: the trunk has no such layer, or can't be cut below it.
+    """
+    keras.utils.set_random_seed(seed)
+    cut = cut_below(trunk, settings.trainable_from)
+    frozen = _frozen_part(trunk, cut)
+    sides = [
+        Side(activations(frozen, some, pixels, cache_dir), values)
+        for some, values in zip(keys, labels, strict=True)
+    ]
+    _set_trainable(trunk, cut)
+    model = _trainable_part(trunk, cut, settings, sides[0])
+    scratch = trunk.weights is None
+    epochs, rate = (
+        (settings.epochs, settings.learning_rate)
+        if scratch
+        else (settings.fine_tune_epochs, settings.fine_tune_learning_rate)
+    )
+    fit(model, sides[0], sides[1], settings, epochs, rate, seed, on_epoch)
+    return Trunk(
+        trunk.model, trunk.levels, trunk.name, f"fine-tuned {trunk.weights}", fingerprint(trunk.model)
+    )
+
+
+def cut_below(trunk: Trunk, layer_name: str | None) -> int:
+    """Return the index of the first layer to train: the named one, or the first of the stage with that name.
+
+    ``level3`` of `compact` names its last stage, whose first layer is ``level3_down_conv``. None cuts at the image.
+    """
+    layers = trunk.model.layers
+    if layer_name is None:
+        return 1
+    named = [
+        i
+        for i, layer in enumerate(layers)
+        if layer.name == layer_name or layer.name.startswith(f"{layer_name}_")
+    ]
+    if not named:
+        raise ConfigError(
+            f"trainable_from: trunk {trunk.name} has no layer {layer_name!r}; its levels are {', '.join(trunk.levels)}"
+        )
+    first = named[0]
+    above = {id(layer.output) for layer in layers[first:]}
+    below = {id(x) for layer in layers[first:] for x in _inputs(layer) if id(x) not in above}
+    if len(below) != 1:
+        raise ConfigError(
+            f"trainable_from: {layer_name!r} of {trunk.name} isn't the start of a stage: {len(below)} connections lead past it; "
+            "name a layer where everything flows through one"
+        )
+    return first
+
+
+def _inputs(layer: keras.layers.Layer) -> list[keras.KerasTensor]:
+    return layer.input if isinstance(layer.input, list) else [layer.input]
+
+
+def _frozen_part(trunk: Trunk, cut: int) -> keras.Model:
+    """The part below the cut: image → activations at the cut, and the cells of the levels below it."""
+    outputs = {BELOW: _inputs(trunk.model.layers[cut])[0]}
+    if fixed := [output for output, below in _levels(trunk, cut) if below]:
+        outputs[FIXED] = cell_features(fixed, trunk.model.input_shape[1])
+    return keras.Model(trunk.model.inputs, outputs, name="below")
+
+
+def _levels(trunk: Trunk, cut: int) -> list[tuple[keras.KerasTensor, bool]]:
+    """Return each level's output and whether it lies below the cut."""
+    order = [layer.name for layer in trunk.model.layers]
+    return [
+        (output, order.index(level) < cut)
+        for level, output in zip(trunk.levels, trunk.model.outputs, strict=True)
+    ]
+
+
+def _set_trainable(trunk: Trunk, cut: int) -> None:
+    for index, layer in enumerate(trunk.model.layers):
+        normalises = isinstance(layer, keras.layers.BatchNormalization)
+        layer.trainable = index >= cut and (trunk.weights is None or not normalises)
+
+
+def _trainable_part(trunk: Trunk, cut: int, settings: HyperparameterSet, train: Side) -> keras.Model:
+    """The part above the cut with the local branch on top: {below, fixed} → logit (B,). Shares the trunk's layers."""
+    size = trunk.model.input_shape[1]
+    start = _inputs(trunk.model.layers[cut])[0]
+    tuned = [output for output, below in _levels(trunk, cut) if not below]
+    upper = keras.Model(start, cell_features(tuned, size), name="upper")
+    inputs = {
+        name: keras.Input(rows.shape, name=name, dtype=start.dtype if name == BELOW else "float32")
+        for name, rows in train.inputs.items()
+    }
+    cells = upper(inputs[BELOW])
+    parts = [
+        standardised(inputs[FIXED], cell_statistics(train.inputs[FIXED]), "fixed_standardise")
+        if FIXED in inputs
+        else None,
+        standardised(cells, _first_statistics(upper, train), "tuned_standardise"),
+    ]
+    joined = keras.ops.concatenate([part for part in parts if part is not None], axis=-1)
+    _, logit = judge_cells(joined, settings.hidden_units, settings.dropout)
+    return keras.Model(inputs, logit, name="fine_tuning")
+
+
+def _first_statistics(upper: keras.Model, train: Side) -> Standardise:
+    """Return mean and spread of the tuned levels' channels before the first step, over at most 128 images."""
+    below = train.inputs[BELOW]
+    chosen = np.linspace(0, len(below) - 1, min(len(below), 128)).astype(int)
+    values = np.concatenate(
+        [upper.predict_on_batch(below[chosen[i : i + 32]]) for i in range(0, len(chosen), 32)]
+    )
+    flat = values.reshape(-1, values.shape[-1])
+    return Standardise.fit(flat.mean(0), flat.var(0))

@@ -1,0 +1,120 @@
+"""A small plant: parts with defects that nobody can miss, a project that was trained on them, and candidates made of its model."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from defect_detection.config import Config, load_config
+from defect_detection.data.pixels import decoded
+from defect_detection.data.samples import Sample, scan
+from defect_detection.inference.inspect import Inspector
+from defect_detection.model.bundle import CARD_FILE, read_card, write_card, write_trained_on
+from defect_detection.pipeline.train import Candidate, keep
+from defect_detection.tracking.registry import ModelRef, Registry
+from defect_detection.tracking.runs import ExperimentRecorder
+
+SIDE = 64  # px
+SETTINGS = f"""
+data: {{image_size: {SIDE}}}
+evaluation: {{bootstrap_repetitions: 20}}
+training:
+  epochs: 3
+  batch_size: 16
+  learning_rate: 0.01
+  hyperparameter_sets:
+    - {{name: both, hidden_units: 16}}
+    - {{name: pooled_only, branches: [pooled]}}
+"""
+
+
+def draw_part(rng: np.random.Generator, defective: bool) -> Image.Image:
+    """Draw a gray, grainy part; a defective one has a black square on it."""
+    pixels = rng.normal(150, 5, (SIDE, SIDE)) + np.linspace(-20, 20, SIDE)
+    if defective:
+        side = int(rng.integers(12, 20))
+        x, y = rng.integers(0, SIDE - side, 2)
+        pixels[y : y + side, x : x + side] = rng.normal(30, 5, (side, side))
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+def draw_parts(folder: Path, n_ok: int, n_defective: int, seed: int) -> None:
+    """Write ``ok`` and ``hole`` below the folder."""
+    rng = np.random.default_rng(seed)
+    for name, count in (("ok", n_ok), ("hole", n_defective)):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            draw_part(rng, name != "ok").save(folder / name / f"{seed}-{number:03}.png")
+
+
+@dataclass(frozen=True)
+class Plant:
+    """A project folder in which ``src/train.py`` has run."""
+
+    root: Path
+
+    @classmethod
+    def build(cls, root: Path) -> "Plant":
+        """Write settings and images; nothing is trained yet."""
+        (root / "config.yaml").write_text(SETTINGS)
+        draw_parts(root / "data/train", 30, 30, seed=1)
+        draw_parts(root / "data/test", 10, 10, seed=2)
+        return cls(root)
+
+    def copy(self, root: Path) -> "Plant":
+        shutil.copytree(self.root, root, dirs_exist_ok=True)
+        return Plant(root)
+
+    def config(self, *overrides: str) -> Config:
+        return load_config(self.root / "config.yaml", overrides)
+
+    @property
+    def registry(self) -> Registry:
+        return Registry(self.config().tracking_uri)
+
+    def in_production(self) -> ModelRef | None:
+        return self.registry.version_of("Production_Reg", "prod")
+
+    def in_testing(self) -> ModelRef | None:
+        return self.registry.version_of("Testing_Reg", "re-train")
+
+    def samples(self, split: str = "test") -> list[Sample]:
+        return scan(self.root / "data" / split, self.config().data.ok_classes)[0]
+
+    def scores(self, split: str = "test") -> np.ndarray:
+        """Return the trained model's scores of the images in the folder of a split."""
+        config, samples = self.config(), self.samples(split)
+        store, _ = decoded(samples, (SIDE, SIDE), config.cache_dir)
+        images = store.rows([sample.sha256 for sample in samples])
+        return np.asarray(Inspector.load(config.bundle_dir).score(images)["score"])
+
+    def threshold_missing(self, n_escapes: int, split: str = "test") -> float:
+        """Return a threshold at which so many defective images of the folder pass (and no OK one is rejected)."""
+        labels = np.array([sample.label for sample in self.samples(split)])
+        scores = np.sort(self.scores(split)[labels == 1])
+        return float(scores[n_escapes - 1 : n_escapes + 1].mean())
+
+    def candidate(
+        self, threshold: float | None = None, trained_on: Sequence[Sample] | None = None
+    ) -> Candidate:
+        """Log the trained model as a run of its own, with another threshold or other training images on its card."""
+        folder = self.root / "candidate"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(self.config().bundle_dir, folder)
+        card = read_card(folder)
+        if trained_on is not None:
+            write_trained_on(folder, [sample.sha256 for sample in trained_on])
+        card = card if threshold is None else card.model_copy(update={"threshold": threshold})
+        (folder / CARD_FILE).unlink()
+        write_card(folder, card)
+        recorder = ExperimentRecorder(self.config().tracking_uri, "defect-detection")
+        with recorder.trial("candidate", {"threshold": card.threshold}) as record:
+            return Candidate(card, folder, record.run_id, record.model(folder))
+
+    def make(self, threshold: float | None = None, trained_on: Sequence[Sample] | None = None) -> ModelRef:
+        """Make such a candidate the one that evaluation looks at. The bundle folder stays the trained model's."""
+        config = self.config(f"bundle_dir={self.root / 'kept'}")
+        return keep(self.candidate(threshold, trained_on), config)

@@ -1,0 +1,216 @@
+"""Retraining from the registry and from scratch, to each of its ends."""
+
+import json
+
+import pytest
+from filelock import FileLock
+from plant import Plant
+
+from defect_detection.data.split import load_splits
+from defect_detection.errors import BundleError, BusyError, ConfigError
+from defect_detection.evaluation.gate import Outcome
+from defect_detection.model.bundle import KERAS_FILE, read_card
+from defect_detection.pipeline.evaluate import evaluate
+from defect_detection.retraining.cycle import Retrained, retrain
+from defect_detection.tracking.best_model import BestModelInfo
+from defect_detection.tracking.store import connect
+
+POOLED_ONLY = [{"name": "again", "branches": ["pooled"]}]
+
+
+class Retraining:
+    """Retrain a plant, and keep what is said."""
+
+    def __init__(self, plant: Plant) -> None:
+        self.plant = plant
+        self.lines: list[str] = []
+
+    def __call__(self, *overrides: str, **settings: object) -> Retrained:
+        folder = self.plant.root / "re_train"
+        folder.mkdir(exist_ok=True)
+        (folder / "re_train.yaml").write_text(json.dumps({"hyperparameter_sets": POOLED_ONLY, **settings}))
+        return retrain(folder / "re_train.yaml", overrides, say=self.lines.append)
+
+    def said(self, *words: str) -> str:
+        """Return the one line with these words."""
+        (line,) = [line for line in self.lines if all(word in line for word in words)]
+        return line
+
+
+@pytest.fixture
+def retraining(plant: Plant) -> Retraining:
+    return Retraining(plant)
+
+
+def kept(plant: Plant) -> tuple[object, ...]:
+    """Return everything that a retraining without success leaves as it was."""
+    config = plant.config()
+    client = connect(config.tracking_uri).client
+    registered = sorted((version.name, version.version) for version in client.search_model_versions())
+    return config.best_model_info.read_text(), read_card(config.bundle_dir), registered, plant.in_production()
+
+
+def activation_rows(plant: Plant) -> dict[str, int]:
+    """Return how much is in the cache of frozen work."""
+    return {str(path): path.stat().st_size for path in (plant.root / "cache/activations").rglob("*.rows")}
+
+
+def runs_of_retrainings(plant: Plant) -> list:
+    store = connect(plant.config().tracking_uri, "defect-detection")
+    return store.client.search_runs([store.experiment_id], "tags.retraining = 'true'")
+
+
+def test_a_better_model_from_the_base_model_is_promoted(plant, retraining):
+    plant.make(plant.threshold_missing(2, "train"))
+    evaluate(plant.config())
+    before = activation_rows(plant)
+    retrained = retraining(hyperparameter_sets=None)
+    assert retrained.outcome is Outcome.PROMOTE
+    assert str(retrained.base) == "Production_Reg version 1"
+    assert str(retrained.promoted) == str(plant.in_production()) == "Production_Reg version 2"
+    assert activation_rows(plant) == before, "the trunk hasn't changed, so there is nothing to compute"
+
+    assert "Production_Reg@prod" in retraining.said("Start")
+    assert "48 training images, 24 defective" in retraining.said("Data", "training")
+    assert "12/12 (100 %)" in retraining.said("On validation: Accuracy is higher")
+    assert "20/20 (100 %)" in retraining.said("On test: Accuracy is higher")
+    assert retraining.lines[-1] == "Outcome: PROMOTE. Production_Reg version 2 is in production now"
+
+    card, base = read_card(plant.config().bundle_dir), read_card(plant.root / "candidate")
+    assert (card.name, card.trunk_fingerprint) == (base.name, base.trunk_fingerprint)
+    assert card.hyperparameters == base.hyperparameters
+    (run,) = runs_of_retrainings(plant)
+    assert run.data.tags["base"] == "Production_Reg version 1"
+    assert BestModelInfo.read(plant.config().best_model_info).run_id == run.info.run_id
+
+
+def test_a_model_that_is_not_better_on_validation_leaves_everything(plant, retraining):
+    evaluate(plant.config())
+    before = kept(plant)
+    retrained = retraining()
+    assert (retrained.outcome, retrained.candidate, retrained.promoted) == (Outcome.HOLD, None, None)
+    assert kept(plant) == before
+    assert "equals" in retraining.said("On validation")
+    assert retraining.lines[-1].startswith("Outcome: HOLD. Production_Reg version 1 stays in production")
+    assert [run.info.status for run in runs_of_retrainings(plant)] == ["FINISHED"]
+
+
+def test_a_model_that_is_better_on_validation_only_is_not_promoted(plant, retraining):
+    """The champion misses weak defects, and the test images have none."""
+    threshold = plant.threshold_missing(5, "train")
+    for sample, score in zip(plant.samples(), plant.scores(), strict=True):
+        if sample.label and score < threshold:
+            sample.path.unlink()
+    plant.make(threshold)
+    evaluate(plant.config())
+    retrained = retraining()
+    assert (retrained.outcome, retrained.promoted) == (Outcome.HOLD, None)
+    assert "Accuracy is higher" in retraining.said("On validation")
+    assert "Accuracy equals" in retraining.said("On test", "champion")
+    assert str(retrained.candidate) == "Defect_CNN version 3"
+    assert (plant.in_production().version, plant.in_testing()) == (1, None)
+
+
+def test_an_improvement_that_is_too_small_is_none(plant, retraining):
+    plant.make(plant.threshold_missing(2, "train"))
+    evaluate(plant.config())
+    before = kept(plant)
+    assert retraining(min_improvement=0.5).outcome is Outcome.HOLD
+    assert "by too little" in retraining.said("On validation")
+    assert kept(plant) == before
+
+
+def test_images_that_the_champion_was_trained_on_count_for_neither(plant, retraining):
+    validation = load_splits(plant.config()).validation
+    seen = [sample for sample in validation if sample.label][:3]
+    plant.make(plant.threshold_missing(10, "train"), trained_on=seen)
+    evaluate(plant.config("evaluation_threshold=0"))
+    retraining("evaluation_threshold=0")
+    assert "9/9 (100 %)" in retraining.said("On validation", "trained on 3 of 12 validation images")
+
+
+def test_without_unseen_validation_images_the_test_decides(plant, retraining):
+    plant.make(plant.threshold_missing(2), trained_on=load_splits(plant.config()).validation)
+    evaluate(plant.config())
+    assert retraining().outcome is Outcome.PROMOTE
+    assert "0 OK and 0 defective images remain" in retraining.said("On validation")
+
+
+def test_without_a_base_model_it_starts_from_scratch_and_makes_the_first(plant, retraining):
+    retrained = retraining("evaluation_threshold=0.5")
+    assert (retrained.outcome, retrained.base) == (Outcome.PROMOTE, None)
+    assert "none of Testing_Reg@re-train, Production_Reg@prod exists" in retraining.said("Start")
+    assert "no model in production" in retraining.said("On validation")
+    assert plant.in_production().version == 1
+
+
+def test_from_scratch_it_trains_the_sets_of_the_configuration(plant, retraining):
+    evaluate(plant.config())
+    overrides = 'training.hyperparameter_sets=[{"name": "fresh", "branches": ["pooled"]}]'
+    retrained = retraining(overrides, start_from="scratch", hyperparameter_sets=None)
+    assert retrained.base is None
+    assert retraining.said("Hyperparameter sets").endswith("config.yaml: fresh")
+    (run,) = runs_of_retrainings(plant)
+    assert (run.info.run_name, run.data.tags["base"]) == ("fresh", "scratch")
+
+
+def test_each_fine_tuned_set_starts_from_the_base_model_itself(plant, retraining):
+    """Fine-tuning changes the trunk that it is given, so sets must not share one."""
+    evaluate(plant.config())
+    sets = [
+        {"name": name, "trainable_from": "level3", "fine_tune_epochs": 1, "branches": ["pooled"]}
+        for name in "ab"
+    ]
+    retraining(hyperparameter_sets=sets)
+    first, second = runs_of_retrainings(plant)
+    for metric in ("fine_tune_val_loss", "val_log_loss"):
+        assert first.data.metrics[metric] == pytest.approx(second.data.metrics[metric], rel=1e-4)
+
+
+@pytest.fixture
+def in_production(plant: Plant) -> Plant:
+    evaluate(plant.config())
+    return plant
+
+
+@pytest.mark.parametrize(
+    ("overrides", "settings", "words"),
+    [
+        (["data.image_size=96"], {}, "data.image_size: expected 64"),
+        (
+            ["training.hyperparameter_sets.0.epochs=1"],
+            {},
+            "not used when a retraining starts from a base model",
+        ),
+        (
+            [],
+            {"hyperparameter_sets": [{"name": "a", "trunk": "MobileNetV2"}]},
+            "a: trunk: expected 'compact'",
+        ),
+        ([], {"hyperparameter_sets": [{"name": "a", "levels": ["level1"]}]}, "a: levels: expected"),
+        ([], {"hyperparameter_sets": [{"name": "a", "weights": None}]}, "a: weights: expected 'procedural'"),
+    ],
+)
+def test_what_contradicts_the_base_model_is_refused(in_production, overrides, settings, words):
+    with pytest.raises(ConfigError, match=words):
+        Retraining(in_production)(*overrides, **settings)
+
+
+def test_an_override_wins_over_the_base_models_own_setting(in_production):
+    Retraining(in_production)("training.epochs=1", hyperparameter_sets=None)
+    (run,) = runs_of_retrainings(in_production)
+    assert run.data.params["epochs"] == "1"
+    assert run.data.params["batch_size"] == "16"
+
+
+def test_a_damaged_base_model_is_an_error(in_production, retraining):
+    bundle = in_production.registry.bundle_of(in_production.in_production(), in_production.config().cache_dir)
+    with (bundle / KERAS_FILE).open("r+b") as file:
+        file.write(b"damaged")
+    with pytest.raises(BundleError, match="checksum"):
+        retraining()
+
+
+def test_a_second_retraining_at_the_same_time_is_refused(plant, retraining):
+    with FileLock(plant.root / ".retrain.lock"), pytest.raises(BusyError, match="running already"):
+        retraining()

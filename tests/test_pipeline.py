@@ -1,0 +1,339 @@
+"""Train and evaluate on drawn parts, with a real registry: what is kept, registered and promoted after each sequence."""
+
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+from plant import Plant
+
+from defect_detection.data.samples import fingerprint
+from defect_detection.data.split import load_splits
+from defect_detection.errors import BusyError, LeakageError, NoModelError, TrackingError
+from defect_detection.evaluation.gate import Outcome
+from defect_detection.inference.inspect import Inspector
+from defect_detection.model.bundle import KERAS_FILE, read_card, read_golden, seen_in_training, verify
+from defect_detection.pipeline.evaluate import evaluate
+from defect_detection.pipeline.inspect import load_inspector
+from defect_detection.pipeline.train import keep, train
+from defect_detection.tracking.best_model import BestModelInfo
+from defect_detection.tracking.store import connect
+
+REPOSITORY = Path(__file__).parents[1]
+SETS = {"both", "pooled_only"}
+
+
+def runs_of(plant: Plant, experiment: str = "defect-detection") -> list:
+    store = connect(plant.config().tracking_uri, experiment)
+    return store.client.search_runs([store.experiment_id])
+
+
+def artifacts_of(plant: Plant, run, folder: str | None = None) -> set[str]:
+    return {
+        found.path
+        for found in connect(plant.config().tracking_uri).client.list_artifacts(run.info.run_id, folder)
+    }
+
+
+def versions(plant: Plant) -> dict[str, list[int]]:
+    """Return the versions of every registered model."""
+    client = connect(plant.config().tracking_uri).client
+    found = [(version.name, int(version.version)) for version in client.search_model_versions()]
+    return {name: sorted(number for other, number in found if other == name) for name, _ in found}
+
+
+# -- train ------------------------------------------------------------------------------------------------------------
+
+
+def test_each_hyperparameter_set_is_a_finished_run(trained_once):
+    runs = runs_of(trained_once)
+    assert {run.info.run_name for run in runs} == SETS
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    for run in runs:
+        assert run.data.params["image_size"] == "64"
+        assert {"val_auroc", "val_accuracy", "val_escape_rate", "seconds"} <= run.data.metrics.keys()
+        assert {"config.json", "figures"} <= artifacts_of(trained_once, run)
+        figures = artifacts_of(trained_once, run, "figures")
+        assert {"figures/confusion_matrix.png", "figures/worst_images.png"} <= figures
+
+
+def test_a_run_has_metrics_of_each_epoch_and_their_curves(trained_once):
+    client = connect(trained_once.config().tracking_uri).client
+    (run,) = [run for run in runs_of(trained_once) if run.info.run_name == "both"]
+    for name in ("loss", "val_loss"):
+        assert [metric.step for metric in client.get_metric_history(run.info.run_id, name)] == [1, 2, 3]
+    assert "figures/training_curves.png" in artifacts_of(trained_once, run, "figures")
+
+
+def test_a_run_names_its_data(trained_once):
+    splits = load_splits(trained_once.config())
+    for run in runs_of(trained_once):
+        tags = run.data.tags
+        assert tags["data.train.fingerprint"] == splits.train_fingerprint
+        assert tags["data.validation.fingerprint"] == splits.validation_fingerprint
+        assert tags["data.test.fingerprint"] == fingerprint(trained_once.samples())
+        assert (tags["data.train.images"], tags["data.train.defective"]) == ("48", "24")
+
+
+def test_the_best_by_validation_is_kept(trained_once):
+    config = trained_once.config()
+    info = BestModelInfo.read(config.best_model_info)
+    runs = {run.info.run_id: run for run in runs_of(trained_once)}
+    assert info.value == max(run.data.metrics["val_auroc"] for run in runs.values())
+    assert runs[info.run_id].info.run_name == read_card(config.bundle_dir).name
+    assert info.model_path == config.bundle_dir / KERAS_FILE
+    assert trained_once.registry.version_of_run("Defect_CNN", info.run_id).version == 1
+
+
+def test_the_bundle_is_whole_and_knows_its_training_images(trained_once):
+    config = trained_once.config()
+    verify(config.bundle_dir, read_card(config.bundle_dir))
+    splits = load_splits(config)
+    both = [sample.sha256 for sample in (*splits.train, *splits.validation)]
+    assert sorted(seen_in_training(config.bundle_dir, both)) == sorted(
+        sample.sha256 for sample in splits.train
+    )
+    assert [path.name for path in config.root.iterdir() if path.name.startswith(".temp")] == []
+
+
+def test_keras_openvino_and_mlflow_agree_on_golden_images(trained_once):
+    import keras
+
+    folder = trained_once.config().bundle_dir
+    images, trained = read_golden(folder)
+    card = read_card(folder)
+    model = keras.models.load_model(folder / KERAS_FILE, safe_mode=True)
+    uri = BestModelInfo.read(trained_once.config().best_model_info).model_uri
+    pyfunc = mlflow_scores(trained_once, uri, images)
+    scores = {
+        "keras": np.asarray(model.predict(images, verbose=0)["score"]),
+        "openvino": Inspector.load(folder).score(images)["score"],
+        "pyfunc": pyfunc,
+    }
+    for name, values in scores.items():
+        assert np.abs(values - trained).max() < 1e-3, name
+        assert [card.verdict(v) for v in values] == [card.verdict(v) for v in trained], name
+
+
+def mlflow_scores(plant: Plant, uri: str, images: np.ndarray) -> np.ndarray:
+    import io
+
+    from PIL import Image
+
+    def png(image):
+        Image.fromarray(image).save(buffer := io.BytesIO(), "png")
+        return buffer.getvalue()
+
+    mlflow.set_tracking_uri(plant.config().tracking_uri)
+    answers = mlflow.pyfunc.load_model(uri).predict([png(image) for image in images])
+    return answers["score"].to_numpy(np.float32)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7])
+def test_scores_do_not_depend_on_the_batch_size(trained_once, batch_size):
+    folder = trained_once.config().bundle_dir
+    images = load_splits(trained_once.config()).pixels.rows([s.sha256 for s in trained_once.samples("train")])
+    alone = Inspector.load(folder, batch_size=batch_size).score(images)
+    together = Inspector.load(folder, batch_size=64).score(images)
+    np.testing.assert_allclose(alone["score"], together["score"], atol=1e-6)
+    np.testing.assert_allclose(alone["evidence"], together["evidence"], atol=1e-4)
+
+
+def test_nothing_is_kept_when_the_registry_is_lost_at_the_end(plant, closed_port):
+    candidate, before = plant.candidate(0.1), plant.config()
+    kept = (before.best_model_info.read_text(), read_card(before.bundle_dir))
+    with pytest.MonkeyPatch.context() as environment, pytest.raises(TrackingError):
+        environment.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{closed_port}")
+        keep(candidate, plant.config())
+    assert kept == (before.best_model_info.read_text(), read_card(before.bundle_dir))
+
+
+@pytest.mark.parametrize("work", [train, evaluate])
+def test_an_unreachable_server_is_an_error_that_changes_nothing(plant, closed_port, work, monkeypatch):
+    evaluate(plant.config())
+    before = versions(plant), plant.config().best_model_info.read_text()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{closed_port}")
+    with pytest.raises(TrackingError, match="no MLflow server answers"):
+        work(plant.config())
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert before == (versions(plant), plant.config().best_model_info.read_text())
+
+
+@pytest.fixture
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+# -- evaluate ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_first_good_model_goes_to_production(plant):
+    evaluated = evaluate(plant.config())
+    assert evaluated.decision.outcome is Outcome.PROMOTE
+    assert evaluated.report.metrics.accuracy.count == 20
+    assert versions(plant) == {"Defect_CNN": [1], "Production_Reg": [1]}
+    assert str(plant.in_production()) == str(evaluated.registered) == "Production_Reg version 1"
+    inspector = load_inspector(plant.config())
+    assert inspector.name == "Production_Reg v1 @prod"
+    verdicts = [found.verdict for found in inspector.inspect([sample.path for sample in plant.samples()])]
+    assert verdicts == ["defective"] * 10 + ["ok"] * 10
+    for name in ("html", "json", "summary"):
+        assert evaluated.files[name].stat().st_size > 0
+    (decision,) = runs_of(plant, "promotions")
+    assert decision.data.tags["outcome"] == "promote"
+    assert decision.data.metrics["test_accuracy"] == 1.0
+
+
+def test_evaluating_the_same_model_again_changes_nothing(plant):
+    first = evaluate(plant.config()).registered
+    again = evaluate(plant.config())
+    assert again.decision.outcome is Outcome.HOLD
+    assert versions(plant) == {"Defect_CNN": [1], "Production_Reg": [1]}
+    assert (plant.in_production().version, again.registered.version) == (first.version, 1)
+
+
+@pytest.mark.parametrize(("n_escapes", "word"), [(2, "lower"), (0, "equals")])
+def test_a_model_that_is_not_better_leaves_the_champion(plant, n_escapes, word):
+    evaluate(plant.config())
+    plant.make(plant.threshold_missing(n_escapes) if n_escapes else None)
+    evaluated = evaluate(plant.config())
+    assert evaluated.decision.outcome is Outcome.HOLD
+    assert word in evaluated.decision.reasons[1]
+    assert versions(plant)["Production_Reg"] == [1, 2]
+    assert plant.in_production().version == 1
+
+
+def test_a_better_model_replaces_the_champion(plant):
+    plant.make(plant.threshold_missing(2))
+    evaluate(plant.config())
+    plant.make()
+    evaluated = evaluate(plant.config())
+    assert "20/20 (100 %) against 18/20 (90.0 %)" in evaluated.decision.reasons[1]
+    assert plant.in_production().version == evaluated.registered.version == 2
+
+
+def test_a_model_below_the_threshold_goes_to_testing(plant):
+    evaluate(plant.config())
+    for version in (1, 2):
+        plant.make(plant.threshold_missing(8))
+        evaluated = evaluate(plant.config())
+        assert str(evaluated.registered) == f"Testing_Reg version {version}"
+        assert plant.in_testing().version == version
+    assert versions(plant)["Production_Reg"] == [1]
+    assert plant.in_production().version == 1
+
+
+def test_a_model_that_is_not_promoted_is_not_registered_where_only_promoted_ones_are_wanted(plant):
+    plant.make(plant.threshold_missing(8))
+    evaluated = evaluate(plant.config(), register="promoted")
+    assert evaluated.registered is None
+    assert versions(plant) == {"Defect_CNN": [1, 2]}
+
+
+def test_both_are_scored_again_when_the_test_images_have_changed(plant):
+    """The champion misses weak defects. As long as the test has none, it equals the candidate."""
+    threshold = plant.threshold_missing(5)
+    weak = [
+        s.path
+        for s, score in zip(plant.samples(), plant.scores(), strict=True)
+        if s.label and score < threshold
+    ]
+    aside = plant.root / "aside"
+    aside.mkdir()
+    moved = {path: Path(shutil.move(path, aside)) for path in weak}
+    plant.make(threshold)
+    evaluate(plant.config())
+    plant.make()
+    assert evaluate(plant.config()).decision.outcome is Outcome.HOLD
+
+    for path, place in moved.items():
+        shutil.move(place, path)
+    evaluated = evaluate(plant.config())
+    assert evaluated.report.champion.metrics.accuracy.count == 15
+    assert evaluated.report.metrics.fingerprint == fingerprint(plant.samples())
+    assert evaluated.report.champion.metrics.fingerprint == fingerprint(plant.samples())
+    assert evaluated.decision.outcome is Outcome.PROMOTE
+    assert plant.in_production().version == 2
+
+
+def test_a_model_that_was_trained_on_a_test_image_is_not_evaluated(plant):
+    known = load_splits(plant.config()).train[0].path
+    shutil.copy(known, plant.root / "data/test/ok/known.png")
+    with pytest.raises(LeakageError, match=r"known\.png"):
+        evaluate(plant.config())
+    assert versions(plant) == {"Defect_CNN": [1]}
+
+
+def test_without_a_trained_model_evaluation_says_what_to_run(plant):
+    plant.config().best_model_info.unlink()
+    with pytest.raises(NoModelError, match=r"src/train\.py"):
+        evaluate(plant.config())
+
+
+def test_a_model_of_another_store_is_an_error(plant, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{plant.root}/other.db")
+    with pytest.raises(NoModelError, match="MLFLOW_TRACKING_URI"):
+        evaluate(plant.config())
+
+
+def test_a_second_evaluation_at_the_same_time_is_refused(plant):
+    from filelock import FileLock
+
+    with FileLock(plant.root / ".promotion.lock"), pytest.raises(BusyError):
+        evaluate(plant.config())
+
+
+# -- Ctrl-C -----------------------------------------------------------------------------------------------------------
+
+
+def test_ctrl_c_leaves_the_last_model_and_a_killed_run(plant):
+    """In a process of its own, in the middle of an epoch."""
+    before = plant.config().best_model_info.read_text(), read_card(plant.config().bundle_dir), versions(plant)
+    command = [sys.executable, REPOSITORY / "src/train.py", "--set", "training.epochs=100000"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    process = subprocess.Popen(
+        command, cwd=plant.root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        wait_for_epochs(plant.root / "mlflow.db", process)
+        process.send_signal(signal.SIGINT)
+        output = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, output
+    killed = [run for run in runs_of(plant) if run.info.status != "FINISHED"]
+    assert [run.info.status for run in killed] == ["KILLED"]
+    assert before == (
+        plant.config().best_model_info.read_text(),
+        read_card(plant.config().bundle_dir),
+        versions(plant),
+    )
+    assert [
+        path.name for path in plant.root.iterdir() if "partial" in path.name or "replaced" in path.name
+    ] == []
+
+
+def wait_for_epochs(database: Path, process: subprocess.Popen, timeout_s: float = 120.0) -> None:
+    """Wait until the run that is under way has logged an epoch's loss."""
+    end = time.monotonic() + timeout_s
+    query = (
+        "SELECT count(*) FROM metrics JOIN runs USING (run_uuid) WHERE status = 'RUNNING' AND key = 'loss'"
+    )
+    while time.monotonic() < end and process.poll() is None:
+        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=20)) as connection:
+            if connection.execute(query).fetchone()[0]:
+                return
+        time.sleep(0.1)
+    pytest.fail(
+        f"no epoch was logged: {process.communicate(timeout=5) if process.poll() is not None else ''}"
+    )
