@@ -184,7 +184,9 @@ def _short(path: Path) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a verb. Returns the exit code: 0, 2 for a wrong command line, 3 for an error that the user can mend, 130 for Ctrl-C."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own chatter; its errors come as exceptions
+    os.environ.setdefault(
+        "TF_CPP_MIN_LOG_LEVEL", "3"
+    )  # TensorFlow's own chatter; its errors come as exceptions
     try:
         code = app(args=list(sys.argv[1:] if argv is None else argv), standalone_mode=False)
     except DefectDetectionError as error:

@@ -1,6 +1,6 @@
 import pytest
 
-from defect_detection.evaluation.gate import Outcome, decide
+from defect_detection.evaluation.gate import Improvement, Outcome, compare, decide
 from defect_detection.evaluation.metrics import evaluate
 
 
@@ -78,3 +78,25 @@ def test_promotion_never_goes_both_ways():
         for other in results:
             both = {decision(one, other).outcome, decision(other, one).outcome}
             assert both != {Outcome.PROMOTE}
+
+
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [
+        ("accuracy", "Accuracy is higher than the champion's: 29/30 (96.7 %) against 27/30 (90.0 %)"),
+        ("balanced_accuracy", "Balanced accuracy is higher than the champion's: 97.5 % against 92.5 %"),
+        ("auroc", "AUROC is higher than the champion's: 0.9750 against 0.9250"),
+    ],
+)
+def test_better_can_mean_another_metric(metric, words):
+    improvement = Improvement(metric=metric)
+    assert compare(result(0, 1), result(0, 3), improvement) == (True, words)
+    assert compare(result(0, 3), result(0, 1), improvement)[0] is False
+    assert compare(result(0, 3), result(0, 3), improvement)[0] is False
+
+
+@pytest.mark.parametrize(("asked", "better"), [(0.0, True), (0.05, True), (0.1, False), (0.2, False)])
+def test_better_can_mean_by_more_than_a_margin(asked, better):
+    made, reason = compare(result(0, 0), result(0, 3), Improvement(more_than=asked))  # 30/30 against 27/30
+    assert made is better
+    assert ("by too little" in reason) is not better

@@ -7,11 +7,11 @@ from filelock import FileLock
 from plant import Plant
 
 from defect_detection.data.split import load_splits
-from defect_detection.errors import BundleError, BusyError, ConfigError
-from defect_detection.evaluation.gate import Outcome
-from defect_detection.model.bundle import KERAS_FILE, read_card
+from defect_detection.errors import BusyError
+from defect_detection.evaluation.gate import Improvement, Outcome
+from defect_detection.model.bundle import read_card
 from defect_detection.pipeline.evaluate import evaluate
-from defect_detection.retraining.cycle import Retrained, retrain
+from defect_detection.retraining.cycle import Retrained, compare_on_validation, retrain
 from defect_detection.tracking.best_model import BestModelInfo
 from defect_detection.tracking.store import connect
 
@@ -84,13 +84,14 @@ def test_a_better_model_from_the_base_model_is_promoted(plant, retraining):
     assert BestModelInfo.read(plant.config().best_model_info).run_id == run.info.run_id
 
 
-def test_a_model_that_is_not_better_on_validation_leaves_everything(plant, retraining):
+def test_a_model_that_is_not_better_enough_on_validation_leaves_everything(plant, retraining):
+    plant.make(plant.threshold_missing(2, "train"))
     evaluate(plant.config())
     before = kept(plant)
-    retrained = retraining()
+    retrained = retraining(min_improvement=0.5)
     assert (retrained.outcome, retrained.candidate, retrained.promoted) == (Outcome.HOLD, None, None)
     assert kept(plant) == before
-    assert "equals" in retraining.said("On validation")
+    assert "by too little" in retraining.said("On validation")
     assert retraining.lines[-1].startswith("Outcome: HOLD. Production_Reg version 1 stays in production")
     assert [run.info.status for run in runs_of_retrainings(plant)] == ["FINISHED"]
 
@@ -111,47 +112,12 @@ def test_a_model_that_is_better_on_validation_only_is_not_promoted(plant, retrai
     assert (plant.in_production().version, plant.in_testing()) == (1, None)
 
 
-def test_an_improvement_that_is_too_small_is_none(plant, retraining):
-    plant.make(plant.threshold_missing(2, "train"))
-    evaluate(plant.config())
-    before = kept(plant)
-    assert retraining(min_improvement=0.5).outcome is Outcome.HOLD
-    assert "by too little" in retraining.said("On validation")
-    assert kept(plant) == before
-
-
-def test_images_that_the_champion_was_trained_on_count_for_neither(plant, retraining):
-    validation = load_splits(plant.config()).validation
-    seen = [sample for sample in validation if sample.label][:3]
-    plant.make(plant.threshold_missing(10, "train"), trained_on=seen)
-    evaluate(plant.config("evaluation_threshold=0"))
-    retraining("evaluation_threshold=0")
-    assert "9/9 (100 %)" in retraining.said("On validation", "trained on 3 of 12 validation images")
-
-
-def test_without_unseen_validation_images_the_test_decides(plant, retraining):
-    plant.make(plant.threshold_missing(2), trained_on=load_splits(plant.config()).validation)
-    evaluate(plant.config())
-    assert retraining().outcome is Outcome.PROMOTE
-    assert "0 OK and 0 defective images remain" in retraining.said("On validation")
-
-
 def test_without_a_base_model_it_starts_from_scratch_and_makes_the_first(plant, retraining):
     retrained = retraining("evaluation_threshold=0.5")
     assert (retrained.outcome, retrained.base) == (Outcome.PROMOTE, None)
     assert "none of Testing_Reg@re-train, Production_Reg@prod exists" in retraining.said("Start")
     assert "no model in production" in retraining.said("On validation")
     assert plant.in_production().version == 1
-
-
-def test_from_scratch_it_trains_the_sets_of_the_configuration(plant, retraining):
-    evaluate(plant.config())
-    overrides = 'training.hyperparameter_sets=[{"name": "fresh", "branches": ["pooled"]}]'
-    retrained = retraining(overrides, start_from="scratch", hyperparameter_sets=None)
-    assert retrained.base is None
-    assert retraining.said("Hyperparameter sets").endswith("config.yaml: fresh")
-    (run,) = runs_of_retrainings(plant)
-    assert (run.info.run_name, run.data.tags["base"]) == ("fresh", "scratch")
 
 
 def test_each_fine_tuned_set_starts_from_the_base_model_itself(plant, retraining):
@@ -167,48 +133,28 @@ def test_each_fine_tuned_set_starts_from_the_base_model_itself(plant, retraining
         assert first.data.metrics[metric] == pytest.approx(second.data.metrics[metric], rel=1e-4)
 
 
-@pytest.fixture
-def in_production(plant: Plant) -> Plant:
+def test_what_the_champion_was_trained_on_counts_for_neither(plant):
+    splits = load_splits(plant.config())
+    seen = [sample for sample in splits.validation if sample.label][:3]
+    plant.make(plant.threshold_missing(10, "train"), trained_on=seen)
+    evaluate(plant.config("evaluation_threshold=0"))
+    better, reason = compare_on_validation(
+        plant.candidate(), splits, plant.registry, plant.config(), Improvement()
+    )
+    assert better
+    assert "Accuracy is higher than the champion's: 9/9 (100 %) against" in reason
+    assert "Production_Reg version 1 was trained on 3 of 12 validation images, which were left out" in reason
+
+
+def test_without_unseen_validation_images_the_test_decides(plant):
+    splits = load_splits(plant.config())
+    plant.make(trained_on=splits.validation)
     evaluate(plant.config())
-    return plant
-
-
-@pytest.mark.parametrize(
-    ("overrides", "settings", "words"),
-    [
-        (["data.image_size=96"], {}, "data.image_size: expected 64"),
-        (
-            ["training.hyperparameter_sets.0.epochs=1"],
-            {},
-            "not used when a retraining starts from a base model",
-        ),
-        (
-            [],
-            {"hyperparameter_sets": [{"name": "a", "trunk": "MobileNetV2"}]},
-            "a: trunk: expected 'compact'",
-        ),
-        ([], {"hyperparameter_sets": [{"name": "a", "levels": ["level1"]}]}, "a: levels: expected"),
-        ([], {"hyperparameter_sets": [{"name": "a", "weights": None}]}, "a: weights: expected 'procedural'"),
-    ],
-)
-def test_what_contradicts_the_base_model_is_refused(in_production, overrides, settings, words):
-    with pytest.raises(ConfigError, match=words):
-        Retraining(in_production)(*overrides, **settings)
-
-
-def test_an_override_wins_over_the_base_models_own_setting(in_production):
-    Retraining(in_production)("training.epochs=1", hyperparameter_sets=None)
-    (run,) = runs_of_retrainings(in_production)
-    assert run.data.params["epochs"] == "1"
-    assert run.data.params["batch_size"] == "16"
-
-
-def test_a_damaged_base_model_is_an_error(in_production, retraining):
-    bundle = in_production.registry.bundle_of(in_production.in_production(), in_production.config().cache_dir)
-    with (bundle / KERAS_FILE).open("r+b") as file:
-        file.write(b"damaged")
-    with pytest.raises(BundleError, match="checksum"):
-        retraining()
+    better, reason = compare_on_validation(
+        plant.candidate(), splits, plant.registry, plant.config(), Improvement()
+    )
+    assert better
+    assert "0 OK and 0 defective images remain, too few to compare; the test decides" in reason
 
 
 def test_a_second_retraining_at_the_same_time_is_refused(plant, retraining):

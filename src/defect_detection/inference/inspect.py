@@ -177,9 +177,8 @@ def find_images(patterns: Sequence[str]) -> list[Path]:
         if path.is_dir():
             images = sorted(child for child in path.rglob("*") if _is_image(child, path))
         elif glob.has_magic(pattern) and not path.exists():
-            images = sorted(
-                Path(match) for match in glob.glob(str(path), recursive=True) if Path(match).is_file()
-            )
+            matches = glob.glob(str(path), recursive=True)  # noqa: PTH207  the pattern may be absolute
+            images = sorted(Path(match) for match in matches if Path(match).is_file())
         else:
             images = [path]
         if not images:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from defect_detection.config import Config, load_config
+from defect_detection.data.images import MAX_PIXELS
 from defect_detection.inference.inspect import Inspection, Inspector, find_images
 from defect_detection.pipeline.inspect import load_inspector, write_overlay
 from defect_detection.pipeline.progress import bars
@@ -29,8 +30,7 @@ def inspect_images(
     config = None if model and patterns and not config_path.exists() else load_config(config_path, overrides)
     images = find_images(patterns or (config.inference_images if config else ()))
     inspector = _inspector(config, model)
-    limits = {"max_pixels": config.data.max_pixels} if config else {}
-    inspections = inspector.inspect(images, **limits)
+    inspections = inspector.inspect(images, max_pixels=config.data.max_pixels if config else MAX_PIXELS)
     if output:
         output.mkdir(parents=True, exist_ok=True)
         inspections = _with_overlays(inspections, output, inspector.card.image_size)

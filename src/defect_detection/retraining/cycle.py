@@ -80,7 +80,7 @@ def _retrain(
     _say_data(splits, say)
     with tempfile.TemporaryDirectory(prefix="defect-") as folder:
         best = _train(start, splits, Path(folder), watch, say)
-        better, reason = _compare_on_validation(best, splits, registry, start.config, improvement)
+        better, reason = compare_on_validation(best, splits, registry, start.config, improvement)
         say(f"On validation: {reason}")
         if not better:
             say(f"Outcome: HOLD. {_in_production(registry, config)}; nothing was kept")
@@ -104,7 +104,7 @@ def _train(start: Start, splits: Splits, folder: Path, watch: Watch, say: Say) -
     return best
 
 
-def _compare_on_validation(
+def compare_on_validation(
     candidate: Candidate, splits: Splits, registry: Registry, config: Config, improvement: Improvement
 ) -> tuple[bool, str]:
     """Say whether to go on to the test, and why. Images that the production model was trained on count for neither."""

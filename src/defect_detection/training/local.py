@@ -114,11 +114,8 @@ def fit_local(
     keras.utils.set_random_seed(seed)
     inputs = keras.Input(cells.train.shape, name="cells")
     model = keras.Model({"cells": inputs}, judge_cells(inputs, settings.hidden_units, settings.dropout)[1])
-    sides = [
-        Side({"cells": rows}, some)
-        for rows, some in zip((cells.train, cells.validation), labels, strict=True)
-    ]
-    fit(model, *sides, settings, settings.epochs, settings.learning_rate, seed, on_epoch)
+    train, validation = Side({"cells": cells.train}, labels[0]), Side({"cells": cells.validation}, labels[1])
+    fit(model, train, validation, settings, settings.epochs, settings.learning_rate, seed, on_epoch)
     local = read_local(model, cells.standardise)
     return replace(local, hidden_weights=(cells.rotation @ local.hidden_weights).astype(np.float32))
 
