@@ -11,6 +11,7 @@ from PIL import Image
 from defect_detection.config import Config, load_config
 from defect_detection.data.pixels import decoded
 from defect_detection.data.samples import Sample, scan
+from defect_detection.data.split import load_splits
 from defect_detection.inference.inspect import Inspector
 from defect_detection.model.bundle import CARD_FILE, read_card, write_card, write_trained_on
 from defect_detection.pipeline.train import Candidate, keep
@@ -82,17 +83,21 @@ class Plant:
         return self.registry.version_of("Testing_Reg", "re-train")
 
     def samples(self, split: str = "test") -> list[Sample]:
-        return scan(self.root / "data" / split, self.config().data.ok_classes)[0]
+        """Return the images of the folder ``train`` or ``test``, or those that training keeps for ``validation``."""
+        config = self.config()
+        if split == "validation":
+            return list(load_splits(config).validation)
+        return scan(self.root / "data" / split, config.data.ok_classes)[0]
 
     def scores(self, split: str = "test") -> np.ndarray:
-        """Return the trained model's scores of the images in the folder of a split."""
+        """Return the trained model's scores of the same images."""
         config, samples = self.config(), self.samples(split)
         store, _ = decoded(samples, (SIDE, SIDE), config.cache_dir)
         images = store.rows([sample.sha256 for sample in samples])
         return np.asarray(Inspector.load(config.bundle_dir).score(images)["score"])
 
     def threshold_missing(self, n_escapes: int, split: str = "test") -> float:
-        """Return a threshold at which so many defective images of the folder pass (and no OK one is rejected)."""
+        """Return a threshold at which so many of the defective images pass (and no OK one is rejected)."""
         labels = np.array([sample.label for sample in self.samples(split)])
         scores = np.sort(self.scores(split)[labels == 1])
         return float(scores[n_escapes - 1 : n_escapes + 1].mean())

@@ -96,7 +96,7 @@ def test_unknown_key_of_a_hyperparameter_set_is_named_with_its_place(tmp_path):
         ("training.epochs=0", "training.epochs: expected a whole number above 0, received 0"),
         ("training.epochs=2.5", "training.epochs: expected a whole number above 0, received 2.5"),
         ("training.epochs=true", "training.epochs: expected a whole number above 0, received true"),
-        ("training.threads=0", "training.threads: expected a whole number above 0, or null, received 0"),
+        ("inference.threads=0", "inference.threads: expected a whole number above 0, or null, received 0"),
         ("data.image_size=100", "expected a multiple of 16 from 32 to 1024 (pixels), received 100"),
         ("data.image_size=2048", "expected a multiple of 16 from 32 to 1024 (pixels), received 2048"),
         ("data.on_unreadable=ignore", "data.on_unreadable: expected skip or refuse, received 'ignore'"),

@@ -1,5 +1,6 @@
 """Train and evaluate on drawn parts, with a real registry: what is kept, registered and promoted after each sequence."""
 
+import io
 import os
 import shutil
 import signal
@@ -11,9 +12,11 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+import keras
 import mlflow
 import numpy as np
 import pytest
+from PIL import Image
 from plant import Plant
 
 from defect_detection.data.samples import fingerprint
@@ -105,37 +108,30 @@ def test_the_bundle_is_whole_and_knows_its_training_images(trained_once):
     assert [path.name for path in config.root.iterdir() if path.name.startswith(".temp")] == []
 
 
-def test_keras_openvino_and_mlflow_agree_on_golden_images(trained_once):
-    import keras
-
+@pytest.mark.filterwarnings(
+    "ignore:.*Any type hint is inferred as AnyType:UserWarning"
+)  # importing mlflow.pyfunc
+def test_keras_openvino_and_mlflow_agree_on_golden_images(trained_once, monkeypatch):
     folder = trained_once.config().bundle_dir
     images, trained = read_golden(folder)
     card = read_card(folder)
     model = keras.models.load_model(folder / KERAS_FILE, safe_mode=True)
     uri = BestModelInfo.read(trained_once.config().best_model_info).model_uri
-    pyfunc = mlflow_scores(trained_once, uri, images)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", trained_once.config().tracking_uri)
+    answers = mlflow.pyfunc.load_model(uri).predict([png(image) for image in images])
     scores = {
         "keras": np.asarray(model.predict(images, verbose=0)["score"]),
         "openvino": Inspector.load(folder).score(images)["score"],
-        "pyfunc": pyfunc,
+        "pyfunc": answers["score"].to_numpy(np.float32),
     }
     for name, values in scores.items():
         assert np.abs(values - trained).max() < 1e-3, name
         assert [card.verdict(v) for v in values] == [card.verdict(v) for v in trained], name
 
 
-def mlflow_scores(plant: Plant, uri: str, images: np.ndarray) -> np.ndarray:
-    import io
-
-    from PIL import Image
-
-    def png(image):
-        Image.fromarray(image).save(buffer := io.BytesIO(), "png")
-        return buffer.getvalue()
-
-    mlflow.set_tracking_uri(plant.config().tracking_uri)
-    answers = mlflow.pyfunc.load_model(uri).predict([png(image) for image in images])
-    return answers["score"].to_numpy(np.float32)
+def png(image: np.ndarray) -> bytes:
+    Image.fromarray(image).save(buffer := io.BytesIO(), "png")
+    return buffer.getvalue()
 
 
 @pytest.mark.parametrize("batch_size", [1, 7])

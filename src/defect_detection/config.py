@@ -99,6 +99,7 @@ class HyperparameterSet(Schedule):
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False), Expected("a number of 0 or more")] = 0.05
     pooled_regularization: Positive = 0.01
     pooled_components: Count = 384
+    turns: Annotated[int, Field(ge=1, le=8, strict=True), Expected("a whole number from 1 to 8")] = 4
     branches: Annotated[
         tuple[Literal["pooled", "local"], ...],
         Field(min_length=1),
@@ -107,7 +108,6 @@ class HyperparameterSet(Schedule):
 
 
 class TrainingConfig(Schedule):
-    threads: OptionalCount = None
     hyperparameter_sets: Annotated[
         tuple[HyperparameterSet, ...], Field(min_length=1), Expected("a list of at least one set")
     ]

@@ -61,8 +61,8 @@ def runs_of_retrainings(plant: Plant) -> list:
 
 
 def test_a_better_model_from_the_base_model_is_promoted(plant, retraining):
-    plant.make(plant.threshold_missing(2, "train"))
-    evaluate(plant.config())
+    plant.make(max(plant.threshold_missing(1, "validation"), plant.threshold_missing(1, "test")))
+    evaluate(plant.config("evaluation_threshold=0"))
     before = activation_rows(plant)
     retrained = retraining(hyperparameter_sets=None)
     assert retrained.outcome is Outcome.PROMOTE
@@ -85,8 +85,8 @@ def test_a_better_model_from_the_base_model_is_promoted(plant, retraining):
 
 
 def test_a_model_that_is_not_better_enough_on_validation_leaves_everything(plant, retraining):
-    plant.make(plant.threshold_missing(2, "train"))
-    evaluate(plant.config())
+    plant.make(plant.threshold_missing(1, "validation"))
+    evaluate(plant.config("evaluation_threshold=0"))
     before = kept(plant)
     retrained = retraining(min_improvement=0.5)
     assert (retrained.outcome, retrained.candidate, retrained.promoted) == (Outcome.HOLD, None, None)
@@ -98,7 +98,7 @@ def test_a_model_that_is_not_better_enough_on_validation_leaves_everything(plant
 
 def test_a_model_that_is_better_on_validation_only_is_not_promoted(plant, retraining):
     """The champion misses weak defects, and the test images have none."""
-    threshold = plant.threshold_missing(5, "train")
+    threshold = plant.threshold_missing(1, "validation")
     for sample, score in zip(plant.samples(), plant.scores(), strict=True):
         if sample.label and score < threshold:
             sample.path.unlink()
@@ -136,7 +136,7 @@ def test_each_fine_tuned_set_starts_from_the_base_model_itself(plant, retraining
 def test_what_the_champion_was_trained_on_counts_for_neither(plant):
     splits = load_splits(plant.config())
     seen = [sample for sample in splits.validation if sample.label][:3]
-    plant.make(plant.threshold_missing(10, "train"), trained_on=seen)
+    plant.make(1.0, trained_on=seen)
     evaluate(plant.config("evaluation_threshold=0"))
     better, reason = compare_on_validation(
         plant.candidate(), splits, plant.registry, plant.config(), Improvement()

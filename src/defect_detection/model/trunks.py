@@ -161,6 +161,10 @@ def _default_levels(name: str, base: keras.Model) -> tuple[str, ...]:
 
 
 def _load_weights(base: keras.Model, name: str, weights: str | Path | None) -> None:
+    if name == COMPACT and weights == "imagenet":
+        raise ConfigError(
+            "weights: 'imagenet' belongs to trunks of keras.applications; for compact use 'procedural', a weights file or null"
+        )
     if weights in (None, "imagenet"):
         return
     if weights == "procedural":

@@ -42,6 +42,9 @@ def activations(
     pixels: RowStore,
     cache_dir: Path,
     on_progress: Callable[[int, int], None] | None = None,
+    *,
+    only: str | None = None,
+    turn: int = 0,
 ) -> dict[str, Rows]:
     """Return a frozen model's outputs for the images, computing only what the cache doesn't hold.
 
@@ -50,19 +53,25 @@ def activations(
         keys: the images' content hashes, as in `pixels`.
         pixels: decoded images.
         on_progress: is called with (images done, images in all).
+        only: name of the one output that is wanted and kept; None for all.
+        turn: which of the eight flips and turns the images are shown in (`turned`).
     """
+    images, keys = keys, [f"{key}/{turn}" if turn else key for key in keys]
     folder = cache_dir / "activations" / fingerprint(model)[:20]
     stores = {
         name: RowStore(folder / name, tuple(output.shape[1:]), _precision(output.shape[1:]))
         for name, output in named_outputs(model).items()
+        if only in (None, name)
     }
+    content = dict(zip(keys, images, strict=True))
     todo = list(dict.fromkeys(key for store in stores.values() for key in store.missing(keys)))
     if todo:
         runtime = _compiled(model, folder / "model.xml")
         for start in range(0, len(todo), _ROWS_PER_WRITE):
             chunk = todo[start : start + _ROWS_PER_WRITE]
-            for name, rows in _run(runtime, pixels, chunk).items():
-                stores[name].append(chunk, rows.astype(stores[name].dtype))
+            outputs = _run(runtime, turned(pixels.rows([content[key] for key in chunk]), turn))
+            for name, store in stores.items():
+                store.append(chunk, outputs[name].astype(store.dtype))
             if on_progress:
                 on_progress(len(keys) - len(todo) + start + len(chunk), len(keys))
     return {name: Rows(*store.view(keys)) for name, store in stores.items()}
@@ -78,7 +87,12 @@ def _compiled(model: keras.Model, path: Path) -> Runtime:
     return Runtime(path)
 
 
-def _run(runtime: Runtime, pixels: RowStore, keys: Sequence[str]) -> dict[str, np.ndarray]:
-    images = pixels.rows(keys)
+def _run(runtime: Runtime, images: np.ndarray) -> dict[str, np.ndarray]:
     batches = [runtime(images[start : start + _BATCH]) for start in range(0, len(images), _BATCH)]
     return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+
+
+def turned(maps: np.ndarray, turn: int) -> np.ndarray:
+    """Return square maps, (n, h, w, …), in one of their eight flips and turns; 0 leaves them as they are."""
+    rotated = np.rot90(maps, turn % 4, (1, 2))
+    return np.ascontiguousarray(rotated[:, :, ::-1] if turn >= 4 else rotated)

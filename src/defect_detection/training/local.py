@@ -16,7 +16,7 @@ from defect_detection.model.heads import (
     judge_cells,
     read_local,
 )
-from defect_detection.training.features import Rows
+from defect_detection.training.features import Rows, turned
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]
 _STATISTICS_IMAGES = 256  # images whose cells give mean and spread
@@ -47,15 +47,10 @@ class Turned(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
         rows = np.sort(self.order[index * self.batch_size : (index + 1) * self.batch_size])
-        turns, mirrored = int(self.rng.integers(4)), bool(self.rng.integers(2))
-        inputs = {name: _turn(values[rows], turns, mirrored) for name, values in self.side.inputs.items()}
+        turn = int(self.rng.integers(8))
+        inputs = {name: turned(values[rows], turn) for name, values in self.side.inputs.items()}
         labels = self.side.labels[rows]
         return inputs, labels.astype(np.float32), self.weights[labels]
-
-
-def _turn(maps: np.ndarray, turns: int, mirrored: bool) -> np.ndarray:
-    turned = np.rot90(maps, turns, (1, 2))
-    return np.ascontiguousarray(turned[:, :, ::-1] if mirrored else turned)
 
 
 def class_weights(labels: np.ndarray) -> np.ndarray:

@@ -94,10 +94,10 @@ def fit_head(
     labels = _labels(splits.train), _labels(splits.validation)
     pooled, local, logits = None, None, {}
     if "pooled" in settings.branches:
-        features = np.asarray(train["pooled"][:])
+        features = _turned_features(trunk, settings.turns, splits, config, follow)
         pooled = fit_pooled(
             features,
-            labels[0],
+            np.tile(labels[0], settings.turns),
             regularization=settings.pooled_regularization,
             components=settings.pooled_components,
         )
@@ -127,6 +127,23 @@ def _features(
     train = {name: replace(values, positions=values.positions[:cut]) for name, values in rows.items()}
     validation = {name: replace(values, positions=values.positions[cut:]) for name, values in rows.items()}
     return train, validation
+
+
+def _turned_features(trunk: Trunk, turns: int, splits: Splits, config: Config, follow: Follow) -> np.ndarray:
+    """Return the pooled features of the training images in the first `turns` of their flips and turns, one after another."""
+    model, keys = build_features(trunk), _keys(splits.train)
+    total = turns * len(keys)
+    columns = []
+    for turn in range(turns):
+
+        def on_progress(done: int, _: int, before: int = turn * len(keys)) -> None:
+            follow("turns", before + done, total)
+
+        rows = activations(
+            model, keys, splits.pixels, config.cache_dir, on_progress, only="pooled", turn=turn
+        )
+        columns.append(np.asarray(rows["pooled"][:]))
+    return np.concatenate(columns)
 
 
 def _measure(

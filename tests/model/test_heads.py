@@ -1,0 +1,112 @@
+"""The head in the graph computes what training measured in NumPy."""
+
+import keras
+import numpy as np
+import pytest
+
+from defect_detection.model.heads import (
+    Calibration,
+    Head,
+    Local,
+    Pooled,
+    Standardise,
+    judge_cells,
+    write_local,
+)
+from defect_detection.model.inspector import build_features, build_inspector
+from defect_detection.model.trunks import Trunk, build_trunk
+from defect_detection.training.features import Rows
+from defect_detection.training.local import local_logit
+from defect_detection.training.pooled import pooled_logit
+
+RANDOM = np.random.default_rng(0)
+IMAGES = RANDOM.integers(0, 256, (3, 64, 64, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def trunk() -> Trunk:
+    return build_trunk("compact", "procedural", 64)
+
+
+@pytest.fixture(scope="module")
+def features(trunk: Trunk) -> dict[str, np.ndarray]:
+    return build_features(trunk).predict(IMAGES, verbose=0)
+
+
+def standardise(values: np.ndarray) -> Standardise:
+    flat = values.reshape(-1, values.shape[-1])
+    return Standardise.fit(flat.mean(0), flat.var(0))
+
+
+def random_local(cells: np.ndarray, n_hidden: int = 8) -> Local:
+    hidden = RANDOM.normal(0, 0.1, (cells.shape[-1], n_hidden)).astype(np.float32)
+    vectors = RANDOM.normal(0, 1, (3, n_hidden)).astype(np.float32)
+    return Local(standardise(cells), hidden, vectors[0], vectors[1], 0.3, vectors[2])
+
+
+def random_pooled(values: np.ndarray) -> Pooled:
+    return Pooled(standardise(values), RANDOM.normal(0, 0.05, values.shape[1]).astype(np.float32), -0.2)
+
+
+def rows(cells: np.ndarray) -> Rows:
+    return Rows(cells, np.arange(len(cells)))
+
+
+def logit(score: np.ndarray) -> np.ndarray:
+    return np.log(score / (1 - score))
+
+
+def test_the_local_branch_gives_the_same_logit_in_the_graph(features):
+    local = random_local(features["cells"])
+    inputs = keras.Input(features["cells"].shape[1:])
+    model = keras.Model(inputs, judge_cells(inputs, 8))
+    write_local(model, local)
+    evidence, logits = model.predict(local.standardise(features["cells"]), verbose=0)
+    assert evidence.shape == (3, 4, 4)
+    np.testing.assert_allclose(logits, local_logit(local, rows(features["cells"])), atol=1e-4)
+
+
+@pytest.mark.parametrize("branches", [("pooled",), ("local",), ("pooled", "local")])
+def test_the_score_is_the_calibrated_sum_of_the_branches(trunk, features, branches):
+    pooled = random_pooled(features["pooled"]) if "pooled" in branches else None
+    local = random_local(features["cells"]) if "local" in branches else None
+    calibration = Calibration(pooled=0.7, local=0.4, bias=-0.1)
+    outputs = build_inspector(trunk, Head(pooled, local, calibration)).predict(IMAGES, verbose=0)
+    expected = np.full(3, calibration.bias)
+    if pooled:
+        expected += calibration.pooled * pooled_logit(pooled, features["pooled"])
+    if local:
+        expected += calibration.local * local_logit(local, rows(features["cells"]))
+    assert outputs["evidence"].shape == (3, 4, 4)
+    np.testing.assert_allclose(logit(outputs["score"]), expected, atol=2e-3)
+
+
+def test_a_pooled_models_evidence_adds_up_to_what_it_says_of_the_means(trunk, features):
+    """With weights on the means only, the average of the map is the logit itself."""
+    pooled = random_pooled(features["pooled"])
+    weights, start = np.zeros_like(pooled.weights), 0
+    for channels in (output.shape[-1] for output in trunk.model.outputs):
+        weights[start : start + channels] = pooled.weights[start : start + channels]
+        start += 3 * channels
+    head = Head(Pooled(pooled.standardise, weights, pooled.bias), None, Calibration(0.5, 0.0, 0.2))
+    outputs = build_inspector(trunk, head).predict(IMAGES, verbose=0)
+    np.testing.assert_allclose(outputs["evidence"].mean((1, 2)), logit(outputs["score"]), atol=2e-3)
+
+
+def test_an_even_map_gives_the_same_logit_at_any_size():
+    cells = np.ones((1, 1, 1, 6), np.float32)
+    local = random_local(RANDOM.normal(size=(4, 6)).astype(np.float32))
+    logits = [local_logit(local, rows(np.tile(cells, (1, side, side, 1))))[0] for side in (1, 4, 9)]
+    assert logits == pytest.approx([logits[0]] * 3, abs=1e-5)
+
+
+def test_a_channel_that_hardly_varies_is_not_blown_up():
+    values = RANDOM.normal(0, 1, (50, 4)).astype(np.float32)
+    values[:, 0] = 1.0
+    values[0, 0] += 1e-6
+    assert np.abs(standardise(values)(values)[:, 0]).max() < 1e-2
+
+
+def test_a_feature_far_outside_is_clipped():
+    fitted = Standardise(np.zeros(2, np.float32), np.ones(2, np.float32))
+    np.testing.assert_array_equal(fitted(np.array([[1e9, -1e9]])), [[6, -6]])

@@ -1,0 +1,127 @@
+"""Trunks: what they give, what is refused, and the fingerprint that the cache relies on."""
+
+import keras
+import numpy as np
+import pytest
+
+from defect_detection.errors import ConfigError
+from defect_detection.model.inspector import build_features
+from defect_detection.model.trunks import (
+    COMPACT_LEVELS,
+    _preprocessed,
+    build_trunk,
+    fingerprint,
+    load_npz,
+    save_npz,
+)
+
+
+def noise(size: int, n_images: int = 2) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (n_images, size, size, 3), np.uint8)
+
+
+@pytest.mark.parametrize("size", [32, 96, 112, 160])
+def test_compact_gives_three_levels_at_any_size(size):
+    trunk = build_trunk("compact", "procedural", size)
+    maps = trunk.model.predict(noise(size), verbose=0)
+    assert trunk.levels == COMPACT_LEVELS
+    assert [one.shape for one in maps] == [
+        (2, size // 4, size // 4, 32),
+        (2, size // 8, size // 8, 64),
+        (2, size // 16, size // 16, 128),
+    ]
+    assert all(one.dtype == np.float32 and np.isfinite(one).all() and one.std() > 0 for one in maps)
+
+
+def test_levels_can_be_chosen():
+    trunk = build_trunk("compact", None, 32, levels=("level1", "level3_a_relu"))
+    assert [output.shape for output in trunk.model.outputs] == [(None, 8, 8, 32), (None, 2, 2, 128)]
+
+
+def test_mobilenet_is_built_from_random_weights():
+    trunk = build_trunk("MobileNetV2", None, 64)
+    assert [output.shape[1] for output in trunk.model.outputs] == [8, 4, 4, 2]
+    assert trunk.levels[-1] == "out_relu"
+    assert trunk.weights is None
+
+
+@pytest.mark.parametrize(
+    ("name", "reference"),
+    [
+        ("MobileNetV2", keras.applications.mobilenet_v2),
+        ("DenseNet121", keras.applications.densenet),
+        ("ResNet50", keras.applications.resnet),
+        ("ResNet50V2", keras.applications.resnet_v2),
+        ("EfficientNetB0", keras.applications.efficientnet),
+        ("ConvNeXtTiny", keras.applications.convnext),
+    ],
+)
+def test_preprocessing_is_that_of_keras_applications(name, reference):
+    image = keras.Input((32, 32, 3), dtype="uint8")
+    ours = keras.Model(image, _preprocessed(image, name)).predict(noise(32), verbose=0)
+    np.testing.assert_allclose(ours, reference.preprocess_input(noise(32).astype(np.float32)), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("Compact", None), "trunk: expected 'compact' or a model of keras.applications"),
+        (("layers", None), "trunk: expected 'compact' or a model of keras.applications"),
+        (("MobileNetV2", "procedural"), "'procedural' belongs to trunk 'compact'"),
+        (("compact", "imagenet"), "'imagenet' belongs to trunks of keras.applications"),
+        (("compact", "missing.npz"), "existing weights file, received 'missing.npz'"),
+        (
+            ("compact", None, ("level4",)),
+            "levels: trunk compact has no layer 'level4'; .* level1, level2, level3",
+        ),
+    ],
+)
+def test_what_does_not_exist_is_refused(arguments, words):
+    name, weights, *levels = arguments
+    with pytest.raises(ConfigError, match=words):
+        build_trunk(name, weights, 32, *levels)
+
+
+def test_weights_of_another_trunk_are_refused(tmp_path):
+    save_npz(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]), tmp_path / "other.npz")
+    with pytest.raises(ConfigError, match=r"other\.npz doesn't hold the weights of compact"):
+        build_trunk("compact", tmp_path / "other.npz", 32)
+
+
+def test_weights_come_back_from_their_file(tmp_path):
+    one = build_trunk("compact", None, 32, seed=1)
+    save_npz(one.model, tmp_path / "weights.npz")
+    load_npz(one.model, tmp_path / "weights.npz")  # now rounded to what the file holds
+    again = build_trunk("compact", tmp_path / "weights.npz", 32)
+    np.testing.assert_array_equal(
+        one.model.predict(noise(32), verbose=0)[2], again.model.predict(noise(32), verbose=0)[2]
+    )
+
+
+def test_the_fingerprint_is_the_same_for_the_same_trunk():
+    one, other = (build_trunk("compact", "procedural", 32) for _ in range(2))
+    assert one.fingerprint == other.fingerprint
+    assert fingerprint(build_features(one)) == fingerprint(build_features(other))
+
+
+def test_the_fingerprint_survives_saving(tmp_path):
+    trunk = build_trunk("MobileNetV2", None, 32)
+    features = build_features(trunk)
+    features.save(tmp_path / "features.keras")
+    assert fingerprint(keras.models.load_model(tmp_path / "features.keras")) == fingerprint(features)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"seed": 1},
+        {"weights": "procedural"},
+        {"image_size": 48},
+        {"levels": ("level1_add", "level2", "level3")},  # of the same shape as the default ones
+        {"levels": ("level3", "level2", "level1")},
+    ],
+    ids=str,
+)
+def test_the_fingerprint_changes_with_all_that_changes_the_maps(other):
+    plain = {"name": "compact", "weights": None, "image_size": 32}
+    assert build_trunk(**plain).fingerprint != build_trunk(**{**plain, **other}).fingerprint

@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+
+from defect_detection.training.calibration import calibrate, log_loss, platt
+
+RANDOM = np.random.default_rng(0)
+LABELS = RANDOM.integers(0, 2, 4000)
+
+
+def test_platt_finds_the_slope_and_offset_that_the_data_was_drawn_with():
+    logits = RANDOM.normal(0, 2, 40_000)
+    labels = (RANDOM.random(40_000) < 1 / (1 + np.exp(-(1.5 * logits - 0.5)))).astype(int)
+    assert platt(logits, labels) == pytest.approx((1.5, -0.5), abs=0.08)
+
+
+def test_perfectly_separated_images_give_a_finite_slope():
+    labels = np.array([0] * 10 + [1] * 10)
+    slope, offset = platt(np.where(labels, 3.0, -3.0), labels)
+    scores = 1 / (1 + np.exp(-(slope * np.array([-3, 3]) + offset)))
+    assert scores == pytest.approx([1 / 12, 11 / 12], abs=1e-3)  # Platt's targets
+
+
+def test_a_score_that_ranks_the_wrong_way_round_is_flattened():
+    slope, _ = platt(np.where(LABELS, -1.0, 1.0), LABELS)
+    assert 0 < slope <= 0.01
+
+
+def test_a_branch_counts_by_its_ranking_whatever_its_scale():
+    pooled, local = (LABELS + RANDOM.normal(0, 1, len(LABELS)) for _ in range(2))
+    plain, scaled = calibrate(pooled, local, LABELS), calibrate(1000 * pooled, local, LABELS)
+    assert scaled.pooled * 1000 == pytest.approx(plain.pooled, rel=1e-3)
+    assert scaled.local == pytest.approx(plain.local, rel=1e-3)
+
+
+@pytest.mark.parametrize("branch", ["pooled", "local"])
+def test_a_missing_branch_gets_no_weight(branch):
+    logits = LABELS + RANDOM.normal(0, 1, len(LABELS))
+    given = {"pooled": None, "local": None, branch: logits}
+    made = calibrate(given["pooled"], given["local"], LABELS)
+    slope, offset = platt(logits, LABELS)
+    assert getattr(made, branch) == pytest.approx(slope, rel=1e-2)
+    assert made.bias == pytest.approx(offset, abs=1e-2)
+    assert (made.pooled == 0) != (made.local == 0)
+
+
+def test_a_branch_that_says_the_same_of_every_image_does_no_harm():
+    made = calibrate(np.zeros(len(LABELS)), None, LABELS)
+    assert np.isfinite([made.pooled, made.bias]).all()
+
+
+def test_log_loss_of_hand_computed_logits():
+    assert log_loss(np.array([0.0, np.log(3)]), np.array([1, 0])) == pytest.approx(
+        (np.log(2) + np.log(4)) / 2
+    )
