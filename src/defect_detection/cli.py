@@ -166,9 +166,8 @@ def pretrain(
         path, figures = run_pretraining(
             Recipe(steps=steps), cache, output, lambda *progress: watch("pretraining", *progress)
         )
-    typer.echo(
-        f"Loss {figures['loss']:.4f} (cells {figures['cells_loss']:.4f}); wrote {path}. Next: python src/train.py"
-    )
+    done = f"Loss {figures['loss']:.4f} (cells {figures['cells_loss']:.4f})" if figures else "Was done already"
+    typer.echo(f"{done}; wrote {path}. Next: python src/train.py")
 
 
 @app.command()

@@ -89,7 +89,7 @@ def cell_loss(positive_weight: float) -> keras.losses.Loss:
 
 
 def compile_model(model: keras.Model, recipe: Recipe) -> None:
-    warmup = 300
+    warmup = min(300, recipe.steps // 16)
     schedule = keras.optimizers.schedules.CosineDecay(
         recipe.learning_rate / 30,
         recipe.steps - warmup,
