@@ -1,15 +1,8 @@
 """Train and evaluate on drawn parts, with a real registry: what is kept, registered and promoted after each sequence."""
 
 import io
-import os
 import shutil
-import signal
 import socket
-import sqlite3
-import subprocess
-import sys
-import time
-from contextlib import closing
 from pathlib import Path
 
 import keras
@@ -31,7 +24,6 @@ from defect_detection.pipeline.train import keep, train
 from defect_detection.tracking.best_model import BestModelInfo
 from defect_detection.tracking.store import connect
 
-REPOSITORY = Path(__file__).parents[1]
 SETS = {"both", "pooled_only"}
 
 
@@ -287,49 +279,3 @@ def test_a_second_evaluation_at_the_same_time_is_refused(plant):
 
     with FileLock(plant.root / ".promotion.lock"), pytest.raises(BusyError):
         evaluate(plant.config())
-
-
-# -- Ctrl-C -----------------------------------------------------------------------------------------------------------
-
-
-def test_ctrl_c_leaves_the_last_model_and_a_killed_run(plant):
-    """In a process of its own, in the middle of an epoch."""
-    before = plant.config().best_model_info.read_text(), read_card(plant.config().bundle_dir), versions(plant)
-    command = [sys.executable, REPOSITORY / "src/train.py", "--set", "training.epochs=100000"]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    process = subprocess.Popen(
-        command, cwd=plant.root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        wait_for_epochs(plant.root / "mlflow.db", process)
-        process.send_signal(signal.SIGINT)
-        output = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    assert process.returncode == 130, output
-    killed = [run for run in runs_of(plant) if run.info.status != "FINISHED"]
-    assert [run.info.status for run in killed] == ["KILLED"]
-    assert before == (
-        plant.config().best_model_info.read_text(),
-        read_card(plant.config().bundle_dir),
-        versions(plant),
-    )
-    assert [
-        path.name for path in plant.root.iterdir() if "partial" in path.name or "replaced" in path.name
-    ] == []
-
-
-def wait_for_epochs(database: Path, process: subprocess.Popen, timeout_s: float = 120.0) -> None:
-    """Wait until the run that is under way has logged an epoch's loss."""
-    end = time.monotonic() + timeout_s
-    query = (
-        "SELECT count(*) FROM metrics JOIN runs USING (run_uuid) WHERE status = 'RUNNING' AND key = 'loss'"
-    )
-    while time.monotonic() < end and process.poll() is None:
-        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=20)) as connection:
-            if connection.execute(query).fetchone()[0]:
-                return
-        time.sleep(0.1)
-    pytest.fail(
-        f"no epoch was logged: {process.communicate(timeout=5) if process.poll() is not None else ''}"
-    )

@@ -10,16 +10,15 @@ from filelock import FileLock, Timeout
 
 from defect_detection.config import Config
 from defect_detection.data.pixels import decoded
-from defect_detection.data.samples import Sample, fingerprint
+from defect_detection.data.samples import Sample
 from defect_detection.data.split import load_test
 from defect_detection.errors import BusyError, LeakageError, NoModelError
-from defect_detection.evaluation import metrics as figures_of
 from defect_detection.evaluation.gate import Decision, Improvement, Outcome, decide
 from defect_detection.evaluation.metrics import Metrics
 from defect_detection.evaluation.operating_point import ReviewBand
 from defect_detection.evaluation.report import Champion, ModelInfo, Report, build_report, write_report
-from defect_detection.inference.inspect import Inspector
-from defect_detection.model.bundle import Card, read_golden, seen_in_training
+from defect_detection.model.bundle import Card, seen_in_training
+from defect_detection.pipeline.scoring import Scored, count_flips, labels_of, score
 from defect_detection.pipeline.watch import Watch, unwatched
 from defect_detection.tracking.best_model import BestModelInfo
 from defect_detection.tracking.registry import ModelRef, Registry
@@ -28,17 +27,6 @@ from defect_detection.tracking.runs import ExperimentRecorder
 PROMOTIONS = "promotions"  # the experiment whose runs are the decisions
 PRODUCTION_ALIAS = "prod"
 RETRAIN_ALIAS = "re-train"
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A model on the test split: its figures at its own threshold, scores (n_images,) and its inspector."""
-
-    reference: ModelRef
-    bundle: Path
-    inspector: Inspector
-    metrics: Metrics
-    scores: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -122,52 +110,6 @@ def _evaluate(
     watch("evaluating", "report", 1, 1)
     registered = _record(candidate, champion, decision, registry, config, register)
     return Evaluated(report, decision, registered, files, champion.reference if champion else None)
-
-
-def score(reference: ModelRef, registry: Registry, samples: Sequence[Sample], config: Config) -> Scored:
-    """Load a registered version and score images with it, at its own size and threshold."""
-    bundle = registry.bundle_of(reference, config.cache_dir)
-    return Scored(reference, bundle, *score_bundle(bundle, str(reference), samples, config))
-
-
-def score_bundle(
-    bundle: Path, name: str, samples: Sequence[Sample], config: Config
-) -> tuple[Inspector, Metrics, np.ndarray]:
-    """Score images with a bundle, at its own size and threshold: its inspector, figures and scores (n_images,)."""
-    inspector = Inspector.load(
-        bundle, name=name, threads=config.inference.threads, batch_size=config.inference.batch_size
-    )
-    size = (inspector.card.image_size,) * 2
-    store, _ = decoded(samples, size, config.cache_dir, config.data.max_pixels)
-    rows = [store.rows([s.sha256 for s in samples[i : i + 256]]) for i in range(0, len(samples), 256)]
-    scores = np.concatenate([inspector.score(images)["score"] for images in rows]).astype(np.float64)
-    settings = config.evaluation
-    metrics = figures_of.evaluate(
-        scores,
-        labels_of(samples),
-        inspector.card.threshold,
-        defect_types=[sample.defect_type for sample in samples],
-        groups=[sample.group or sample.sha256 for sample in samples],
-        fingerprint=fingerprint(samples),
-        confidence=settings.confidence,
-        repetitions=settings.bootstrap_repetitions,
-        seed=config.seed,
-    )
-    return inspector, metrics, scores
-
-
-def labels_of(samples: Sequence[Sample]) -> np.ndarray:
-    return np.array([sample.label for sample in samples], np.int64)
-
-
-def count_flips(scored: Scored) -> int:
-    """Count golden images that get another verdict from the deployed form than from Keras when it was trained."""
-    images, keras_scores = read_golden(scored.bundle)
-    card = scored.inspector.card
-    served = scored.inspector.score(images)["score"]
-    return sum(
-        card.verdict(float(a)) != card.verdict(float(b)) for a, b in zip(served, keras_scores, strict=True)
-    )
 
 
 def _refuse_leakage(candidate: Scored, samples: Sequence[Sample]) -> None:

@@ -1,0 +1,73 @@
+"""Score images with a model, as evaluation and retraining compare them: now, at its own size and threshold."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from defect_detection.config import Config
+from defect_detection.data.pixels import decoded
+from defect_detection.data.samples import Sample, fingerprint
+from defect_detection.evaluation import metrics as figures_of
+from defect_detection.evaluation.metrics import Metrics
+from defect_detection.inference.inspect import Inspector
+from defect_detection.model.bundle import read_golden
+from defect_detection.tracking.registry import ModelRef, Registry
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A model on some images: its figures at its own threshold, scores (n_images,) and its inspector."""
+
+    reference: ModelRef
+    bundle: Path
+    inspector: Inspector
+    metrics: Metrics
+    scores: np.ndarray
+
+
+def score(reference: ModelRef, registry: Registry, samples: Sequence[Sample], config: Config) -> Scored:
+    """Load a registered version and score images with it, at its own size and threshold."""
+    bundle = registry.bundle_of(reference, config.cache_dir)
+    return Scored(reference, bundle, *score_bundle(bundle, str(reference), samples, config))
+
+
+def score_bundle(
+    bundle: Path, name: str, samples: Sequence[Sample], config: Config
+) -> tuple[Inspector, Metrics, np.ndarray]:
+    """Score images with a bundle, at its own size and threshold: its inspector, figures and scores (n_images,)."""
+    inspector = Inspector.load(
+        bundle, name=name, threads=config.inference.threads, batch_size=config.inference.batch_size
+    )
+    size = (inspector.card.image_size,) * 2
+    store, _ = decoded(samples, size, config.cache_dir, config.data.max_pixels)
+    rows = [store.rows([s.sha256 for s in samples[i : i + 256]]) for i in range(0, len(samples), 256)]
+    scores = np.concatenate([inspector.score(images)["score"] for images in rows]).astype(np.float64)
+    settings = config.evaluation
+    metrics = figures_of.evaluate(
+        scores,
+        labels_of(samples),
+        inspector.card.threshold,
+        defect_types=[sample.defect_type for sample in samples],
+        groups=[sample.group or sample.sha256 for sample in samples],
+        fingerprint=fingerprint(samples),
+        confidence=settings.confidence,
+        repetitions=settings.bootstrap_repetitions,
+        seed=config.seed,
+    )
+    return inspector, metrics, scores
+
+
+def labels_of(samples: Sequence[Sample]) -> np.ndarray:
+    return np.array([sample.label for sample in samples], np.int64)
+
+
+def count_flips(scored: Scored) -> int:
+    """Count golden images that get another verdict from the deployed form than from Keras when it was trained."""
+    images, keras_scores = read_golden(scored.bundle)
+    card = scored.inspector.card
+    served = scored.inspector.score(images)["score"]
+    return sum(
+        card.verdict(float(a)) != card.verdict(float(b)) for a, b in zip(served, keras_scores, strict=True)
+    )

@@ -1,0 +1,67 @@
+"""Ctrl-C while ``src/train.py`` runs: what was there stays, and MLflow knows."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from plant import Plant
+
+from defect_detection.model.bundle import read_card
+from defect_detection.tracking.store import connect
+
+SCRIPT = Path(__file__).parents[1] / "src" / "train.py"
+
+
+def kept(plant: Plant) -> tuple[object, ...]:
+    """Return everything that an interrupted training leaves as it was."""
+    config = plant.config()
+    versions = connect(config.tracking_uri).client.search_model_versions()
+    registered = sorted((version.name, version.version) for version in versions)
+    return config.best_model_info.read_text(), read_card(config.bundle_dir), registered
+
+
+def states_of_runs(plant: Plant) -> list[str]:
+    store = connect(plant.config().tracking_uri, "defect-detection")
+    return [run.info.status for run in store.client.search_runs([store.experiment_id])]
+
+
+def test_ctrl_c_leaves_the_last_model_and_a_killed_run(plant):
+    """In a process of its own, between two epochs of many."""
+    before = kept(plant)
+    command = [sys.executable, SCRIPT, "--set", "training.epochs=100000"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    process = subprocess.Popen(
+        command, cwd=plant.root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        wait_for_epochs(plant.root / "mlflow.db", process)
+        process.send_signal(signal.SIGINT)
+        output = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, output
+    assert sorted(states_of_runs(plant)) == ["FINISHED", "FINISHED", "KILLED"]
+    assert kept(plant) == before
+    assert [path.name for path in plant.root.iterdir() if path.name.startswith(".temp")] == []
+
+
+def wait_for_epochs(database: Path, process: subprocess.Popen, timeout_s: float = 120.0) -> None:
+    """Wait until the run that is under way has logged an epoch's loss."""
+    end = time.monotonic() + timeout_s
+    query = (
+        "SELECT count(*) FROM metrics JOIN runs USING (run_uuid) WHERE status = 'RUNNING' AND key = 'loss'"
+    )
+    while time.monotonic() < end and process.poll() is None:
+        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=20)) as connection:
+            if connection.execute(query).fetchone()[0]:
+                return
+        time.sleep(0.1)
+    pytest.fail(
+        f"no epoch was logged: {process.communicate(timeout=5) if process.poll() is not None else ''}"
+    )
