@@ -166,7 +166,9 @@ def pretrain(
         path, figures = run_pretraining(
             Recipe(steps=steps), cache, output, lambda *progress: watch("pretraining", *progress)
         )
-    done = f"Loss {figures['loss']:.4f} (cells {figures['cells_loss']:.4f})" if figures else "Was done already"
+    done = (
+        f"Loss {figures['loss']:.4f} (cells {figures['cells_loss']:.4f})" if figures else "Was done already"
+    )
     typer.echo(f"{done}; wrote {path}. Next: python src/train.py")
 
 

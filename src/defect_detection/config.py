@@ -97,8 +97,8 @@ class HyperparameterSet(Schedule):
     hidden_units: Count = 64
     dropout: BelowOne = 0.3
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False), Expected("a number of 0 or more")] = 0.05
-    pooled_regularization: Positive = 0.01
-    pooled_components: Count = 384
+    pooled_regularization: Positive = 0.1
+    pooled_components: OptionalCount = None
     turns: Annotated[int, Field(ge=1, le=8, strict=True), Expected("a whole number from 1 to 8")] = 4
     branches: Annotated[
         tuple[Literal["pooled", "local"], ...],

@@ -10,18 +10,19 @@ LABELS = RANDOM.integers(0, 2, 4000)
 def test_platt_finds_the_slope_and_offset_that_the_data_was_drawn_with():
     logits = RANDOM.normal(0, 2, 40_000)
     labels = (RANDOM.random(40_000) < 1 / (1 + np.exp(-(1.5 * logits - 0.5)))).astype(int)
-    assert platt(logits, labels) == pytest.approx((1.5, -0.5), abs=0.08)
+    slopes, offset = platt(logits[:, None], labels)
+    assert (slopes[0], offset) == pytest.approx((1.5, -0.5), abs=0.08)
 
 
 def test_perfectly_separated_images_give_a_finite_slope():
     labels = np.array([0] * 10 + [1] * 10)
-    slope, offset = platt(np.where(labels, 3.0, -3.0), labels)
+    (slope,), offset = platt(np.where(labels, 3.0, -3.0)[:, None], labels)
     scores = 1 / (1 + np.exp(-(slope * np.array([-3, 3]) + offset)))
     assert scores == pytest.approx([1 / 12, 11 / 12], abs=1e-3)  # Platt's targets
 
 
 def test_a_score_that_ranks_the_wrong_way_round_is_flattened():
-    slope, _ = platt(np.where(LABELS, -1.0, 1.0), LABELS)
+    (slope,), _ = platt(np.where(LABELS, -1.0, 1.0)[:, None], LABELS)
     assert 0 < slope <= 0.01
 
 
@@ -32,12 +33,22 @@ def test_a_branch_counts_by_its_ranking_whatever_its_scale():
     assert scaled.local == pytest.approx(plain.local, rel=1e-3)
 
 
+def test_the_better_branch_counts_more_and_the_more_so_the_more_images_show_it():
+    good, poor = LABELS + RANDOM.normal(0, 0.5, len(LABELS)), LABELS + RANDOM.normal(0, 3, len(LABELS))
+
+    def apart(n: int) -> float:
+        made = calibrate(good[:n], poor[:n], LABELS[:n])
+        return made.pooled * good[:n].std() - made.local * poor[:n].std()
+
+    assert 0 < apart(8) < 1 < apart(len(LABELS))
+
+
 @pytest.mark.parametrize("branch", ["pooled", "local"])
 def test_a_missing_branch_gets_no_weight(branch):
     logits = LABELS + RANDOM.normal(0, 1, len(LABELS))
     given = {"pooled": None, "local": None, branch: logits}
     made = calibrate(given["pooled"], given["local"], LABELS)
-    slope, offset = platt(logits, LABELS)
+    (slope,), offset = platt(logits[:, None], LABELS)
     assert getattr(made, branch) == pytest.approx(slope, rel=1e-2)
     assert made.bias == pytest.approx(offset, abs=1e-2)
     assert (made.pooled == 0) != (made.local == 0)

@@ -9,41 +9,50 @@ _FLATTEST = 1e-3  # a score that ranks the wrong way round is flattened, never t
 
 
 def calibrate(pooled: np.ndarray | None, local: np.ndarray | None, labels: np.ndarray) -> Calibration:
-    """Weigh both branches by their spread and fit slope and offset of a sigmoid.
+    """Weigh the branches and fit slope and offset of a sigmoid.
 
-    Platt scaling with his smoothed targets (Platt 1999, "Probabilistic outputs for support vector machines", eq. 10 and 11), so
-    that a perfectly separated validation split doesn't give an infinite slope.
+    Each branch is divided by its spread first. Their weights start equal, and only evidence pulls them apart: on few
+    validation images both count nearly the same, on many the better one counts more.
 
     Args:
         pooled, local: logits of the validation images, float arrays of shape (n_images,), or None for a branch that isn't there.
         labels: int array of shape (n_images,), 1 = defective; both classes present.
     """
-    spreads = {
-        name: max(float(v.std()), 1e-6) for name, v in (("pooled", pooled), ("local", local)) if v is not None
-    }
-    joined = np.zeros(len(labels))
-    for name, values in (("pooled", pooled), ("local", local)):
-        if values is not None:
-            joined += values / spreads[name] / len(spreads)
-    slope, offset = platt(joined, labels)
-    weight = {name: slope / spread / len(spreads) for name, spread in spreads.items()}
+    branches = {name: values for name, values in (("pooled", pooled), ("local", local)) if values is not None}
+    spreads = [max(float(values.std()), 1e-6) for values in branches.values()]
+    weights, offset = platt(np.stack(list(branches.values()), axis=-1) / spreads, labels)
+    weight = {name: float(w / s) for name, w, s in zip(branches, weights, spreads, strict=True)}
     return Calibration(weight.get("pooled", 0.0), weight.get("local", 0.0), offset)
 
 
-def platt(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """Return slope and offset so that sigmoid(slope · logit + offset) is P(defective)."""
+def platt(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return slopes and offset so that sigmoid(logits · slopes + offset) is P(defective).
+
+    Platt scaling with his smoothed targets (Platt 1999, "Probabilistic outputs for support vector machines", eq. 10 and 11), so
+    that a perfectly separated validation split doesn't give an infinite slope. With several columns it is stacking with a normal prior
+    (variance 1) on the difference of the slopes from their mean.
+
+    Args:
+        logits: float array of shape (n_images, n_branches).
+        labels: int array of shape (n_images,), 1 = defective.
+    """
     n_defective = int(labels.sum())
     n_ok = len(labels) - n_defective
     targets = np.where(labels == 1, (n_defective + 1) / (n_defective + 2), 1 / (n_ok + 2))
 
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
-        z = parameters[0] * logits + parameters[1]
+        slopes, offset = parameters[:-1], parameters[-1]
+        z = logits @ slopes + offset
         error = 1 / (1 + np.exp(-np.clip(z, -500, 500))) - targets
-        return float(np.sum(np.logaddexp(0, z) - targets * z)), np.array([error @ logits, error.sum()])
+        apart = slopes - slopes.mean()
+        value = float(np.sum(np.logaddexp(0, z) - targets * z) + apart @ apart / 2)
+        return value, np.append(error @ logits + apart, error.sum())
 
-    bounds = [(_FLATTEST, None), (None, None)]
-    found = minimize(loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=bounds)
-    return float(found.x[0]), float(found.x[1])
+    n_branches = logits.shape[1]
+    bounds = [(_FLATTEST, None)] * n_branches + [(None, None)]
+    start = np.append(np.full(n_branches, 1 / n_branches), 0.0)
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
+    return found.x[:-1], float(found.x[-1])
 
 
 def log_loss(logits: np.ndarray, labels: np.ndarray) -> float:

@@ -30,8 +30,7 @@ def fine_tune(
 ) -> Trunk:
     """Return the trunk with everything from layer ``settings.trainable_from`` up trained on the images.
 
-    The trunk given is changed. Its BatchNormalization stays in inference mode, unless it starts from random weights. The
-    best epoch by validation log loss is kept.
+    The trunk given is changed. Its BatchNormalization stays in inference mode, unless it starts from random weights.
 
     Args:
         keys, labels: content hashes and int labels (n_images,) of the training and the validation images.

@@ -101,7 +101,7 @@ def fit_local(
     seed: int,
     on_epoch: OnEpoch,
 ) -> Local:
-    """Train the local branch on frozen cells. The best epoch by validation log loss is kept.
+    """Train the local branch on frozen cells.
 
     Args:
         labels: of the training and the validation images, int arrays of shape (n_images,), 1 = defective.
@@ -136,37 +136,37 @@ def fit(
     seed: int,
     on_epoch: OnEpoch,
 ) -> None:
-    """Train a model that gives one logit, and leave it at its best epoch by validation log loss."""
+    """Train a model that gives one logit, to the end of its learning rate schedule.
+
+    Not the best epoch by validation: with a few parts in validation that epoch is chosen by chance (docs/decisions).
+    """
     batches = Turned(train, settings.batch_size, seed)
     schedule = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * len(batches))
     model.compile(
         optimizer=keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay, clipnorm=1.0),
         loss=keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=settings.label_smoothing),
     )
-    best = BestEpoch(validation, settings.batch_size, on_epoch)
-    model.fit(batches, epochs=epochs, verbose=0, callbacks=[best])
+    measure = AfterEpoch(validation, settings.batch_size, on_epoch)
+    model.fit(batches, epochs=epochs, verbose=0, callbacks=[measure])
 
 
-class BestEpoch(keras.callbacks.Callback):
-    """Measure validation after each epoch, report it, and restore the best weights at the end."""
+class AfterEpoch(keras.callbacks.Callback):
+    """Measure validation after each epoch and report it."""
 
     def __init__(self, validation: Side, batch_size: int, on_epoch: OnEpoch) -> None:
         super().__init__()
         self.validation, self.batch_size, self.on_epoch = validation, batch_size, on_epoch
-        self.lowest, self.weights = float("inf"), None
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        logits = logits_of(self.model, self.validation.inputs, self.batch_size)
-        weights = class_weights(self.validation.labels)[self.validation.labels]
-        loss = float(np.average(np.logaddexp(0, logits) - self.validation.labels * logits, weights=weights))
-        if loss < self.lowest:
-            self.lowest, self.weights = loss, self.model.get_weights()
-        auroc = float(roc_auc_score(self.validation.labels, logits))
-        self.on_epoch(epoch, {"loss": float((logs or {})["loss"]), "val_loss": loss, "val_auroc": auroc})
-
-    def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
-        if self.weights is not None:
-            self.model.set_weights(self.weights)
+        logits, labels = (
+            logits_of(self.model, self.validation.inputs, self.batch_size),
+            self.validation.labels,
+        )
+        loss = np.average(np.logaddexp(0, logits) - labels * logits, weights=class_weights(labels)[labels])
+        auroc = float(roc_auc_score(labels, logits))
+        self.on_epoch(
+            epoch, {"loss": float((logs or {})["loss"]), "val_loss": float(loss), "val_auroc": auroc}
+        )
 
 
 def logits_of(model: keras.Model, inputs: Mapping[str, Rows], batch_size: int) -> np.ndarray:

@@ -7,7 +7,9 @@ from sklearn.linear_model import LogisticRegression
 from defect_detection.model.heads import Pooled, Standardise
 
 
-def fit_pooled(features: np.ndarray, labels: np.ndarray, *, regularization: float, components: int) -> Pooled:
+def fit_pooled(
+    features: np.ndarray, labels: np.ndarray, *, regularization: float, components: int | None
+) -> Pooled:
     """Standardise, clip, rotate onto the strongest components, average a logistic regression and an LDA.
 
     All of it but the clip is linear, so it folds into one weight per feature. Both classes count the same, however rare defects are.
@@ -16,7 +18,7 @@ def fit_pooled(features: np.ndarray, labels: np.ndarray, *, regularization: floa
         features: float array of shape (n_images, n_features), of the training images.
         labels: int array of shape (n_images,), 1 = defective.
         regularization: C of the logistic regression; smaller is smoother.
-        components: at most so many principal components are kept.
+        components: at most so many principal components are kept; None for all.
     """
     standardise = Standardise.fit(features.mean(0), features.var(0))
     x = standardise(features).astype(np.float64)
@@ -36,10 +38,10 @@ def fit_pooled(features: np.ndarray, labels: np.ndarray, *, regularization: floa
     return Pooled(standardise, folded.astype(np.float32), bias)
 
 
-def _principal_axes(centred: np.ndarray, components: int) -> np.ndarray:
+def _principal_axes(centred: np.ndarray, components: int | None) -> np.ndarray:
     _, singular, axes = np.linalg.svd(centred, full_matrices=False)
-    kept = min(components, int((singular > 1e-6 * singular[0]).sum()))
-    return axes[:kept].T
+    useful = int((singular > 1e-6 * singular[0]).sum())
+    return axes[: min(components or useful, useful)].T
 
 
 def pooled_logit(pooled: Pooled, features: np.ndarray) -> np.ndarray:
