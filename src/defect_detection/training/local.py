@@ -1,7 +1,6 @@
 """Fit the local branch on cached cells, alone or together with the upper part of the trunk below it."""
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import keras
@@ -30,27 +29,29 @@ class Side:
     labels: np.ndarray
 
 
-class Turned(keras.utils.PyDataset):
-    """Shuffled batches of maps, each batch in one of the eight flips and turns. The same for the same seed."""
+class Turned:
+    """Shuffled batches of maps, each batch in one of the eight flips and turns. The same for the same seed.
+
+    All batches have one size; which images an epoch leaves out for that changes from epoch to epoch.
+    """
 
     def __init__(self, side: Side, batch_size: int, seed: int) -> None:
-        super().__init__(workers=1, use_multiprocessing=False)
-        self.side, self.batch_size, self.rng = side, batch_size, np.random.default_rng(seed)
+        self.side, self.rng = side, np.random.default_rng(seed)
         self.weights = class_weights(side.labels)
-        self.on_epoch_end()
+        self.batch_size = min(batch_size, len(side.labels))
 
     def __len__(self) -> int:
-        return math.ceil(len(self.side.labels) / self.batch_size)
+        return len(self.side.labels) // self.batch_size
 
-    def on_epoch_end(self) -> None:
-        self.order = self.rng.permutation(len(self.side.labels))
-
-    def __getitem__(self, index: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-        rows = np.sort(self.order[index * self.batch_size : (index + 1) * self.batch_size])
-        turn = int(self.rng.integers(8))
-        inputs = {name: turned(values[rows], turn) for name, values in self.side.inputs.items()}
-        labels = self.side.labels[rows]
-        return inputs, labels.astype(np.float32), self.weights[labels]
+    def epoch(self) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]]:
+        """Yield inputs, labels and weights of one pass over the images."""
+        order = self.rng.permutation(len(self.side.labels))
+        for number in range(len(self)):
+            rows = np.sort(order[number * self.batch_size : (number + 1) * self.batch_size])
+            turn = int(self.rng.integers(8))
+            labels = self.side.labels[rows]
+            inputs = {name: turned(values[rows], turn) for name, values in self.side.inputs.items()}
+            yield inputs, labels.astype(np.float32), self.weights[labels]
 
 
 def class_weights(labels: np.ndarray) -> np.ndarray:
@@ -146,37 +147,29 @@ def fit(
         optimizer=keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay, clipnorm=1.0),
         loss=keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=settings.label_smoothing),
     )
-    measure = AfterEpoch(validation, settings.batch_size, on_epoch)
-    model.fit(batches, epochs=epochs, verbose=0, callbacks=[measure])
+    for epoch in range(epochs):
+        losses = [
+            model.train_on_batch(inputs, labels, sample_weight=weights)
+            for inputs, labels, weights in batches.epoch()
+        ]
+        measured = _measure(logits_of(model, validation.inputs, settings.batch_size), validation.labels)
+        on_epoch(epoch, {"loss": float(np.mean(losses)), **measured})
 
 
-class AfterEpoch(keras.callbacks.Callback):
-    """Measure validation after each epoch and report it."""
-
-    def __init__(self, validation: Side, batch_size: int, on_epoch: OnEpoch) -> None:
-        super().__init__()
-        self.validation, self.batch_size, self.on_epoch = validation, batch_size, on_epoch
-
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        logits, labels = (
-            logits_of(self.model, self.validation.inputs, self.batch_size),
-            self.validation.labels,
-        )
-        loss = np.average(np.logaddexp(0, logits) - labels * logits, weights=class_weights(labels)[labels])
-        auroc = float(roc_auc_score(labels, logits))
-        self.on_epoch(
-            epoch, {"loss": float((logs or {})["loss"]), "val_loss": float(loss), "val_auroc": auroc}
-        )
+def _measure(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Return log loss, both classes counting the same, and AUROC."""
+    loss = np.average(np.logaddexp(0, logits) - labels * logits, weights=class_weights(labels)[labels])
+    return {"val_loss": float(loss), "val_auroc": float(roc_auc_score(labels, logits))}
 
 
 def logits_of(model: keras.Model, inputs: Mapping[str, Rows], batch_size: int) -> np.ndarray:
     """Return the model's logits for all rows, float array of shape (n_images,)."""
     n_rows = len(next(iter(inputs.values())))
-    batches = [
-        model.predict_on_batch({name: rows[slice(i, i + batch_size)] for name, rows in inputs.items()})
-        for i in range(0, n_rows, batch_size)
-    ]
-    return np.concatenate(batches)
+    batches = []
+    for start in range(0, n_rows, batch_size):
+        indices = np.minimum(np.arange(start, start + batch_size), n_rows - 1)  # one size: traced once
+        batches.append(model.predict_on_batch({name: rows[indices] for name, rows in inputs.items()}))
+    return np.concatenate(batches)[:n_rows]
 
 
 def local_logit(local: Local, cells: Rows) -> np.ndarray:
