@@ -10,7 +10,8 @@ from rich.panel import Panel
 from defect_detection.config import load_config
 from defect_detection.data.procedural.samples import write_sample_data
 from defect_detection.errors import ConfigError
-from defect_detection.inference.inspect import find_images
+from defect_detection.evaluation.gate import Outcome
+from defect_detection.inference.inspect import Inspector, find_images
 from defect_detection.pipeline.evaluate import evaluate
 from defect_detection.pipeline.inspect import load_inspector, write_overlay
 from defect_detection.pipeline.progress import bars
@@ -37,7 +38,8 @@ def run_demo(folder: Path) -> None:
         )
         trained = train(config, watch)
         evaluated = evaluate(config, watch)
-        inspector = load_inspector(config)
+        promoted = evaluated.decision.outcome is Outcome.PROMOTE or evaluated.champion is not None
+        inspector = load_inspector(config) if promoted else Inspector.load(config.bundle_dir)
         overlays = folder / "overlays"
         shutil.rmtree(overlays, ignore_errors=True)
         overlays.mkdir()
