@@ -90,6 +90,7 @@ def card() -> Card:
         threshold_rule="balanced",
         defect_types=("scratch",),
         trunk="compact",
+        levels=("level1",),
         weights=None,
         weights_licence="",
         trunk_fingerprint="",
