@@ -139,7 +139,11 @@ def sample_data(
         summary = write_sample_data(
             folder, seed=seed, on_progress=lambda done, total: watch("sample data", "drawing", done, total)
         )
-    typer.echo(f"{summary} Next: python src/train.py")
+    counts = ", ".join(
+        f"{sum(split.values())} in {name}"
+        for name, split in (("train", summary.train), ("test", summary.test))
+    )
+    typer.echo(f"Sample data in {summary.folder}: {counts}. Next: python src/train.py")
 
 
 @app.command()
