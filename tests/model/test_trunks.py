@@ -38,6 +38,11 @@ def test_levels_can_be_chosen():
     assert [output.shape for output in trunk.model.outputs] == [(None, 8, 8, 32), (None, 2, 2, 128)]
 
 
+def test_levels_of_other_trunks_are_maps_at_three_resolutions():
+    trunk = build_trunk("EfficientNetB0", None, 96)  # has squeezed 1 x 1 weights and padded maps between
+    assert [output.shape[1] for output in trunk.model.outputs] == [12, 6, 3]
+
+
 def test_mobilenet_is_built_from_random_weights():
     trunk = build_trunk("MobileNetV2", None, 64)
     assert [output.shape[1] for output in trunk.model.outputs] == [8, 4, 4, 2]

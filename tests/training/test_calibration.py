@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from defect_detection.training.calibration import calibrate, log_loss, platt
+from defect_detection.training.calibration import calibrate, platt
 
 RANDOM = np.random.default_rng(0)
 LABELS = RANDOM.integers(0, 2, 4000)
@@ -57,9 +57,3 @@ def test_a_missing_branch_gets_no_weight(branch):
 def test_a_branch_that_says_the_same_of_every_image_does_no_harm():
     made = calibrate(np.zeros(len(LABELS)), None, LABELS)
     assert np.isfinite([made.pooled, made.bias]).all()
-
-
-def test_log_loss_of_hand_computed_logits():
-    assert log_loss(np.array([0.0, np.log(3)]), np.array([1, 0])) == pytest.approx(
-        (np.log(2) + np.log(4)) / 2
-    )

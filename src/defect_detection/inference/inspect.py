@@ -189,11 +189,6 @@ def find_images(patterns: Sequence[str]) -> list[Path]:
     return list(found)
 
 
-def _matches(pattern: Path) -> list[Path]:
-    matches = glob.glob(str(pattern), recursive=True)  # noqa: PTH207  patterns may be absolute
-    return sorted(Path(match) for match in matches if Path(match).is_file())
-
-
 def _is_image(path: Path, folder: Path) -> bool:
     hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
     return path.suffix.lower() in IMAGE_SUFFIXES and not hidden and path.is_file()

@@ -155,8 +155,9 @@ def _default_levels(name: str, base: keras.Model) -> tuple[str, ...]:
     last_at: dict[int, str] = {}
     for layer in base.layers:
         shape: tuple[int | None, ...] = getattr(layer.output, "shape", ())
-        if len(shape) == 4 and shape[1]:
-            last_at[shape[1]] = layer.name
+        height = (shape[1] or 0) if len(shape) == 4 else 0
+        if height > 1 and not isinstance(layer, keras.layers.ZeroPadding2D):  # 1: a squeezed attention weight
+            last_at[height] = layer.name
     return tuple(last_at[height] for height in sorted(last_at)[:3][::-1])
 
 

@@ -53,8 +53,3 @@ def platt(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, float]:
     start = np.append(np.full(n_branches, 1 / n_branches), 0.0)
     found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
     return found.x[:-1], float(found.x[-1])
-
-
-def log_loss(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Return the mean binary cross-entropy of logits, in nats."""
-    return float(np.mean(np.logaddexp(0, logits) - labels * logits))

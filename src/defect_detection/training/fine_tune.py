@@ -11,7 +11,7 @@ from defect_detection.data.cache import RowStore
 from defect_detection.errors import ConfigError
 from defect_detection.model.heads import Standardise, cell_features, judge_cells, standardised
 from defect_detection.model.trunks import Trunk, fingerprint
-from defect_detection.training.features import activations
+from defect_detection.training.features import Rows, activations
 from defect_detection.training.local import OnEpoch, Side, cell_statistics, fit
 
 BELOW = "below"  # the cached activations that the trained part starts from
@@ -40,9 +40,8 @@ def fine_tune(
     """
     keras.utils.set_random_seed(seed)
     cut = cut_below(trunk, settings.trainable_from)
-    frozen = _frozen_part(trunk, cut)
     sides = [
-        Side(activations(frozen, some, pixels, cache_dir), values)
+        Side(_inputs_below(trunk, cut, some, pixels, cache_dir), values)
         for some, values in zip(keys, labels, strict=True)
     ]
     _set_trainable(trunk, cut)
@@ -55,7 +54,11 @@ def fine_tune(
     )
     fit(model, sides[0], sides[1], settings, epochs, rate, seed, on_epoch)
     return Trunk(
-        trunk.model, trunk.levels, trunk.name, f"fine-tuned {trunk.weights}", fingerprint(trunk.model)
+        trunk.model,
+        trunk.levels,
+        trunk.name,
+        f"fine-tuned {trunk.weights or 'random'}",
+        fingerprint(trunk.model),
     )
 
 
@@ -91,6 +94,15 @@ def _inputs(layer: keras.layers.Layer) -> list[keras.KerasTensor]:
     return layer.input if isinstance(layer.input, list) else [layer.input]
 
 
+def _inputs_below(
+    trunk: Trunk, cut: int, keys: Sequence[str], pixels: RowStore, cache_dir: Path
+) -> dict[str, Rows]:
+    """Return what the part above the cut is trained on: cached activations, or the pixels where everything is trained."""
+    if isinstance(trunk.model.layers[cut - 1], keras.layers.InputLayer):
+        return {BELOW: Rows(*pixels.view(keys))}
+    return activations(_frozen_part(trunk, cut), keys, pixels, cache_dir)
+
+
 def _frozen_part(trunk: Trunk, cut: int) -> keras.Model:
     """The part below the cut: image → activations at the cut, and the cells of the levels below it."""
     outputs = {BELOW: _inputs(trunk.model.layers[cut])[0]}
@@ -112,6 +124,8 @@ def _set_trainable(trunk: Trunk, cut: int) -> None:
     for index, layer in enumerate(trunk.model.layers):
         normalises = isinstance(layer, keras.layers.BatchNormalization)
         layer.trainable = index >= cut and (trunk.weights is None or not normalises)
+        if normalises and layer.trainable:
+            layer.momentum = 0.9  # a few hundred steps must be enough for its running statistics
 
 
 def _trainable_part(trunk: Trunk, cut: int, settings: HyperparameterSet, train: Side) -> keras.Model:
@@ -129,19 +143,23 @@ def _trainable_part(trunk: Trunk, cut: int, settings: HyperparameterSet, train: 
         standardised(inputs[FIXED], cell_statistics(train.inputs[FIXED]), "fixed_standardise")
         if FIXED in inputs
         else None,
-        standardised(cells, _first_statistics(upper, train), "tuned_standardise"),
+        standardised(cells, _first_statistics(upper, train, trunk.weights is None), "tuned_standardise"),
     ]
     joined = keras.ops.concatenate([part for part in parts if part is not None], axis=-1)
     _, logit = judge_cells(joined, settings.hidden_units, settings.dropout)
     return keras.Model(inputs, logit, name="fine_tuning")
 
 
-def _first_statistics(upper: keras.Model, train: Side) -> Standardise:
-    """Return mean and spread of the tuned levels' channels before the first step, over at most 128 images."""
+def _first_statistics(upper: keras.Model, train: Side, normalising: bool) -> Standardise:
+    """Return mean and spread of the tuned levels' channels before the first step, over at most 128 images.
+
+    `normalising`: with the statistics of each batch, as training from random weights sees them; its running ones mean
+    nothing yet.
+    """
     below = train.inputs[BELOW]
     chosen = np.linspace(0, len(below) - 1, min(len(below), 128)).astype(int)
-    values = np.concatenate(
-        [upper.predict_on_batch(below[chosen[i : i + 32]]) for i in range(0, len(chosen), 32)]
+    batches = [upper(below[chosen[i : i + 32]], training=normalising) for i in range(0, len(chosen), 32)]
+    flat = np.concatenate(
+        [keras.ops.convert_to_numpy(batch).reshape(-1, batch.shape[-1]) for batch in batches]
     )
-    flat = values.reshape(-1, values.shape[-1])
     return Standardise.fit(flat.mean(0), flat.var(0))

@@ -1,0 +1,82 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from defect_detection.config import HyperparameterSet
+from defect_detection.data.cache import RowStore
+from defect_detection.errors import ConfigError
+from defect_detection.model.trunks import build_trunk
+from defect_detection.training.fine_tune import fine_tune
+
+SIDE = 32
+SETTINGS = {
+    "name": "tried",
+    "epochs": 12,
+    "fine_tune_epochs": 2,
+    "batch_size": 8,
+    "hidden_units": 8,
+    "dropout": 0.0,
+}
+
+
+@pytest.fixture
+def pixels(tmp_path: Path) -> tuple[RowStore, list[str], np.ndarray]:
+    """Sixty-four grainy images, every second with a bright square: the store, its keys and the labels."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(64) % 2
+    images = rng.integers(90, 110, (64, SIDE, SIDE, 3)).astype(np.uint8)
+    for number in np.flatnonzero(labels):
+        y, x = rng.integers(0, SIDE - 10, 2)
+        images[number, y : y + 10, x : x + 10] = 250
+    store = RowStore(tmp_path / "pixels", (SIDE, SIDE, 3), np.uint8)
+    keys = [f"image {number}" for number in range(64)]
+    store.append(keys, images)
+    return store, keys, labels
+
+
+def tuned(trunk, pixels, tmp_path: Path, **changes):
+    store, keys, labels = pixels
+    settings = HyperparameterSet(**{**SETTINGS, **changes})
+    epochs: list[dict[str, float]] = []
+    sides = (keys[:48], keys[48:]), (labels[:48], labels[48:])
+    made = fine_tune(
+        trunk,
+        settings,
+        *sides,
+        store,
+        tmp_path / "cache",
+        0,
+        lambda epoch, metrics: epochs.append(dict(metrics)),
+    )
+    return made, epochs
+
+
+def test_a_trunk_trained_from_random_weights_learns_from_the_pixels(pixels, tmp_path):
+    trunk = build_trunk("compact", None, SIDE)
+    made, epochs = tuned(trunk, pixels, tmp_path, weights=None, learning_rate=0.003)
+    assert len(epochs) == SETTINGS["epochs"]
+    assert epochs[-1]["loss"] < epochs[0]["loss"]
+    assert epochs[-1]["val_auroc"] > 0.9
+    assert made.weights == "fine-tuned random"
+    assert not (tmp_path / "cache").exists(), "nothing is frozen, so nothing is cached"
+
+
+def test_only_the_part_from_the_named_stage_up_changes(pixels, tmp_path):
+    trunk = build_trunk("compact", "procedural", SIDE)
+    before = {weight.path: np.array(weight) for weight in trunk.model.weights}
+    made, epochs = tuned(trunk, pixels, tmp_path, trainable_from="level3")
+    changed = {
+        weight.path
+        for weight in made.model.weights
+        if not np.array_equal(before[weight.path], np.array(weight))
+    }
+    assert {path.split("/")[0] for path in changed} >= {"level3_down_conv", "level3_a_conv", "level3_b_conv"}
+    assert all(path.startswith("level3") for path in changed)
+    assert not any("moving" in path for path in changed), "normalisation stays in inference mode"
+    assert len(epochs) == 2
+
+
+def test_an_unknown_layer_is_named(pixels, tmp_path):
+    with pytest.raises(ConfigError, match="trainable_from: trunk compact has no layer 'level9'"):
+        tuned(build_trunk("compact", None, SIDE), pixels, tmp_path, trainable_from="level9")
