@@ -97,8 +97,10 @@ class HyperparameterSet(Schedule):
     hidden_units: Count = 64
     dropout: BelowOne = 0.3
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False), Expected("a number of 0 or more")] = 0.05
-    pooled_regularization: Positive = 0.1
-    pooled_components: OptionalCount = None
+    pooled_regularization: Annotated[
+        float | None, Field(gt=0, allow_inf_nan=False), Expected("null or a number above 0")
+    ] = None
+    pooled_components: OptionalCount = 384
     turns: Annotated[int, Field(ge=1, le=8, strict=True), Expected("a whole number from 1 to 8")] = 4
     branches: Annotated[
         tuple[Literal["pooled", "local"], ...],
@@ -108,6 +110,7 @@ class HyperparameterSet(Schedule):
 
 
 class TrainingConfig(Schedule):
+    cv_below: WholeNumber = 5000
     hyperparameter_sets: Annotated[
         tuple[HyperparameterSet, ...], Field(min_length=1), Expected("a list of at least one set")
     ]

@@ -2,6 +2,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from defect_detection.config import Config
@@ -22,12 +23,24 @@ def data(tmp_path, write_images):
 
 
 def test_splits_hold_every_image_once_with_its_pixels(data, project: Project):
-    splits = load_splits(project())
+    splits = load_splits(project("training.cv_below=0"))
     assert [len(splits.train), len(splits.validation), len(splits.test)] == [16, 4, 6]
     assert splits.skipped == ()
-    keys = [sample.sha256 for sample in (*splits.train, *splits.validation)]
+    assert splits.samples == splits.train + splits.validation
+    assert splits.fold.tolist() == [-1] * 16 + [0] * 4
+    keys = [sample.sha256 for sample in splits.samples]
     assert splits.pixels.rows(keys).shape == (20, 32, 32, 3)
     assert len({splits.train_fingerprint, splits.validation_fingerprint, splits.test_fingerprint}) == 3
+
+
+def test_few_images_are_all_held_out_once(data, project: Project):
+    splits = load_splits(project("training.cv_below=21"))
+    assert splits.samples == splits.train == splits.validation
+    assert splits.is_cross_validated
+    assert np.bincount(splits.fold).tolist() == [4] * 5
+    labels = np.array([sample.label for sample in splits.samples])
+    assert np.bincount(splits.fold[labels == 1]).tolist() == [2] * 5
+    assert not load_splits(project("training.cv_below=20")).is_cross_validated
 
 
 def test_test_split_is_the_same_for_training_and_evaluation(data, project: Project):
@@ -41,7 +54,7 @@ def test_one_corrupt_file_among_many_is_skipped_and_named(data, project: Project
     broken.write_bytes(broken.read_bytes()[:200])
     (data / "test" / "dent" / "empty.jpg").touch()
     splits = load_splits(project())
-    assert len(splits.train) + len(splits.validation) == 219
+    assert len(splits.samples) == 219
     assert [(item.path, item.reason.split(",")[0]) for item in splits.skipped] == [
         (broken, "can't be decoded"),
         (data / "test" / "dent" / "empty.jpg", "empty file (0 bytes)"),
@@ -107,8 +120,11 @@ def test_identical_image_in_train_and_test_is_listed(data, project: Project):
 def test_group_in_train_and_test_is_listed_and_within_train_it_stays_together(data, project: Project):
     index = [f"train/good/{n:03}.png,part{n // 5}" for n in range(10)]
     (data / "index.csv").write_text("\n".join(["file,group", *index]))
-    splits = load_splits(project())
+    splits = load_splits(project("training.cv_below=0"))
     assert not {s.group for s in splits.train if s.group} & {s.group for s in splits.validation}
+    crossed = load_splits(project())
+    folds = {(s.group, fold) for s, fold in zip(crossed.samples, crossed.folds, strict=True) if s.group}
+    assert len(folds) == 2
     (data / "index.csv").write_text("\n".join(["file,group", *index, "test/good/000.png,part1"]))
     with pytest.raises(LeakageError, match="1 groups are in both train and test:\n  part1"):
         load_splits(project())
@@ -122,10 +138,11 @@ def test_group_pattern_of_the_settings_is_used(data, project: Project):
 @pytest.mark.skipif(not REAL_DATA.is_dir(), reason="no ../shared/data beside the repository")
 @pytest.mark.parametrize("name", ["magnetic_tile", "cookies_small"])
 def test_real_data_is_split_by_part(project: Project, name):
-    config = project(
-        f"data.train_dir={REAL_DATA / name / 'train'}", f"data.test_dir={REAL_DATA / name / 'test'}"
-    )
-    splits = load_splits(config)
+    folders = f"data.train_dir={REAL_DATA / name / 'train'}", f"data.test_dir={REAL_DATA / name / 'test'}"
+    crossed = load_splits(project(*folders))
+    fold_of = dict(zip((s.group for s in crossed.samples), crossed.folds, strict=True))
+    assert crossed.folds == tuple(fold_of[s.group] for s in crossed.samples)
+    splits = load_splits(project(*folders, "training.cv_below=0"))
     assert not {s.group for s in splits.train if s.group} & {s.group for s in splits.validation}
     share = len(splits.validation) / (len(splits.train) + len(splits.validation))
     assert share == pytest.approx(0.2, abs=0.03)

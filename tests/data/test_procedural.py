@@ -7,8 +7,9 @@ from scipy import ndimage
 from defect_detection.data.procedural import parts
 from defect_detection.data.procedural.bank import CELL_PX, cell_targets, make_bank
 from defect_detection.data.procedural.defects import DEFECT_NAMES, DEFECTS, OUTLINE
+from defect_detection.data.procedural.fields import noise, spectral, streaks
 from defect_detection.data.procedural.scene import N_BACKGROUNDS, draw
-from defect_detection.data.procedural.textures import TEXTURES, spectral
+from defect_detection.data.procedural.textures import TEXTURES, surface
 
 SIZE = 48
 SEEDS = range(12)
@@ -26,6 +27,32 @@ def test_every_texture_is_finite_and_normalised_for_any_seed(texture):
         assert np.isfinite(field).all()
         assert abs(field.mean()) < 1e-3
         assert field.std() == pytest.approx(1, abs=1e-3) or np.ptp(field) == 0
+
+
+@pytest.mark.parametrize("field", [lambda rng: noise(rng, SIZE, 1.0), lambda rng: streaks(rng, SIZE, 8.0)])
+def test_noise_from_the_pool_is_normalised_varied_and_the_same_for_the_same_seed(field):
+    drawn = [field(np.random.default_rng(seed)) for seed in SEEDS]
+    assert all(abs(one.mean()) < 1e-3 and one.std() == pytest.approx(1, abs=1e-3) for one in drawn)
+    likeness = np.corrcoef([one.ravel() for one in drawn]) - np.eye(len(drawn))
+    assert np.abs(likeness).max() < 0.9
+    np.testing.assert_array_equal(field(np.random.default_rng(3)), drawn[3])
+
+
+def test_surfaces_join_textures_and_name_the_one_they_are_mostly_made_of():
+    drawn = [surface(np.random.default_rng(seed), SIZE) for seed in range(200)]
+    assert {kind for _, kind in drawn} == set(range(len(TEXTURES)))
+    assert all(field.dtype == np.float32 and np.isfinite(field).all() for field, _ in drawn)
+    alone = [
+        (field == TEXTURES[kind](_after_kinds(seed), SIZE)).all() for seed, (field, kind) in enumerate(drawn)
+    ]
+    assert 0.3 < np.mean(alone) < 0.7
+
+
+def _after_kinds(seed: int) -> np.random.Generator:
+    """Return the generator as `surface` has it when it draws the texture."""
+    rng = np.random.default_rng(seed)
+    rng.integers(len(TEXTURES), size=2)
+    return rng
 
 
 @pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.__name__)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from defect_detection.data.samples import Sample
-from defect_detection.data.split import check_leakage, split_train_validation
+from defect_detection.data.split import assign_folds, check_leakage, split_train_validation
 from defect_detection.errors import DataError, LeakageError
 
 
@@ -178,3 +178,40 @@ def test_shared_groups_and_identical_images_are_listed_and_counted():
 
 def test_images_without_a_group_share_none():
     check_leakage(many("train", 3), many("test", 3))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_folds_keep_groups_and_copies_together_and_spread_labels_and_types(seed):
+    rng = np.random.default_rng(seed)
+    types = ["", "", "", "dent", "scratch"]
+    samples = []
+    for group in range(60):
+        kind = types[int(rng.integers(5))]
+        samples += [
+            sample(f"{group}-{n}", int(kind != ""), f"g{group}", type=kind)
+            for n in range(int(rng.integers(1, 6)))
+        ]
+    folds = assign_folds(samples, seed)
+    fold_of = {one.group: fold for one, fold in zip(samples, folds, strict=True)}
+    assert folds == tuple(fold_of[one.group] for one in samples)
+    for kind in ("", "dent", "scratch"):
+        counts = np.bincount(
+            [f for s, f in zip(samples, folds, strict=True) if s.defect_type == kind], minlength=5
+        )
+        assert counts.min() >= 0.4 * counts.mean()
+    assert assign_folds(samples, seed) == folds
+    assert assign_folds(samples, seed + 100) != folds
+
+
+def test_a_label_with_three_groups_gives_three_folds_each_with_both_labels():
+    samples = [*many("ok", 30), *(sample(f"bad{n}", 1, f"g{n % 3}") for n in range(9))]
+    folds = np.array(assign_folds(samples, 1))
+    assert sorted(set(folds.tolist())) == [0, 1, 2]
+    assert np.bincount(folds[30:]).tolist() == [3, 3, 3]
+    assert np.bincount(folds[:30]).tolist() == [10, 10, 10]
+
+
+def test_one_group_of_a_label_can_not_be_held_out():
+    samples = [*many("ok", 5), *many("bad", 3, label=1, group="same")]
+    with pytest.raises(DataError, match="at least 2 different images or groups"):
+        assign_folds(samples, 1)

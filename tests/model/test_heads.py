@@ -15,9 +15,7 @@ from defect_detection.model.heads import (
 )
 from defect_detection.model.inspector import build_features, build_inspector
 from defect_detection.model.trunks import Trunk, build_trunk
-from defect_detection.training.features import Rows
-from defect_detection.training.local import local_logit
-from defect_detection.training.pooled import pooled_logit
+from tests.model.reference import local_logit, pooled_logit
 
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.integers(0, 256, (3, 64, 64, 3), np.uint8)
@@ -48,10 +46,6 @@ def random_pooled(values: np.ndarray) -> Pooled:
     return Pooled(standardise(values), RANDOM.normal(0, 0.05, values.shape[1]).astype(np.float32), -0.2)
 
 
-def rows(cells: np.ndarray) -> Rows:
-    return Rows(cells, np.arange(len(cells)))
-
-
 def logit(score: np.ndarray) -> np.ndarray:
     return np.log(score / (1 - score))
 
@@ -63,7 +57,7 @@ def test_the_local_branch_gives_the_same_logit_in_the_graph(features):
     write_local(model, local)
     evidence, logits = model.predict(local.standardise(features["cells"]), verbose=0)
     assert evidence.shape == (3, 4, 4)
-    np.testing.assert_allclose(logits, local_logit(local, rows(features["cells"])), atol=1e-4)
+    np.testing.assert_allclose(logits, local_logit(local, features["cells"]), atol=1e-4)
 
 
 @pytest.mark.parametrize("branches", [("pooled",), ("local",), ("pooled", "local")])
@@ -76,7 +70,7 @@ def test_the_score_is_the_calibrated_sum_of_the_branches(trunk, features, branch
     if pooled:
         expected += calibration.pooled * pooled_logit(pooled, features["pooled"])
     if local:
-        expected += calibration.local * local_logit(local, rows(features["cells"]))
+        expected += calibration.local * local_logit(local, features["cells"])
     assert outputs["evidence"].shape == (3, 4, 4)
     np.testing.assert_allclose(logit(outputs["score"]), expected, atol=2e-3)
 
@@ -96,7 +90,7 @@ def test_a_pooled_models_evidence_adds_up_to_what_it_says_of_the_means(trunk, fe
 def test_an_even_map_gives_the_same_logit_at_any_size():
     cells = np.ones((1, 1, 1, 6), np.float32)
     local = random_local(RANDOM.normal(size=(4, 6)).astype(np.float32))
-    logits = [local_logit(local, rows(np.tile(cells, (1, side, side, 1))))[0] for side in (1, 4, 9)]
+    logits = [local_logit(local, np.tile(cells, (1, side, side, 1)))[0] for side in (1, 4, 9)]
     assert logits == pytest.approx([logits[0]] * 3, abs=1e-5)
 
 

@@ -56,7 +56,9 @@ def test_a_bundle_gives_the_trunk_back(trained_once):
     images, _ = read_golden(folder)
     assert [maps.shape[1:] for maps in trunk.model.predict(images, verbose=0)] == [
         (16, 16, 32),
+        (8, 8, 128),
         (8, 8, 64),
+        (4, 4, 384),
         (4, 4, 128),
     ]
 

@@ -21,13 +21,15 @@ def noise(size: int, n_images: int = 2) -> np.ndarray:
 
 
 @pytest.mark.parametrize("size", [32, 96, 112, 160])
-def test_compact_gives_three_levels_at_any_size(size):
+def test_compact_gives_narrow_and_wide_levels_at_any_size(size):
     trunk = build_trunk("compact", "procedural", size)
     maps = trunk.model.predict(noise(size), verbose=0)
     assert trunk.levels == COMPACT_LEVELS
     assert [one.shape for one in maps] == [
         (2, size // 4, size // 4, 32),
+        (2, size // 8, size // 8, 128),
         (2, size // 8, size // 8, 64),
+        (2, size // 16, size // 16, 384),
         (2, size // 16, size // 16, 128),
     ]
     assert all(one.dtype == np.float32 and np.isfinite(one).all() and one.std() > 0 for one in maps)
@@ -77,7 +79,7 @@ def test_preprocessing_is_that_of_keras_applications(name, reference):
         (("compact", "missing.npz"), "existing weights file, received 'missing.npz'"),
         (
             ("compact", None, ("level4",)),
-            "levels: trunk compact has no layer 'level4'; .* level1, level2, level3",
+            "levels: trunk compact has no layer 'level4'; .* level1, level2_wide_relu, level2, level3_wide_relu, level3",
         ),
     ],
 )

@@ -8,6 +8,7 @@ from defect_detection.data.cache import RowStore
 from defect_detection.errors import ConfigError
 from defect_detection.model.trunks import build_trunk
 from defect_detection.training.fine_tune import fine_tune
+from defect_detection.training.folds import Folds
 
 SIDE = 32
 SETTINGS = {
@@ -39,11 +40,13 @@ def tuned(trunk, pixels, tmp_path: Path, **changes):
     store, keys, labels = pixels
     settings = HyperparameterSet(**{**SETTINGS, **changes})
     epochs: list[dict[str, float]] = []
-    sides = (keys[:48], keys[48:]), (labels[:48], labels[48:])
+    folds = Folds(np.repeat([-1, 0], [48, 16]), refit=False)
     made = fine_tune(
         trunk,
         settings,
-        *sides,
+        keys,
+        labels,
+        folds,
         store,
         tmp_path / "cache",
         0,
@@ -71,7 +74,11 @@ def test_only_the_part_from_the_named_stage_up_changes(pixels, tmp_path):
         for weight in made.model.weights
         if not np.array_equal(before[weight.path], np.array(weight))
     }
-    assert {path.split("/")[0] for path in changed} >= {"level3_down_conv", "level3_a_conv", "level3_b_conv"}
+    assert {path.split("/")[0] for path in changed} >= {
+        "level3_down_conv",
+        "level3_a_conv",
+        "level3_wide_conv",
+    }
     assert all(path.startswith("level3") for path in changed)
     assert not any("moving" in path for path in changed), "normalisation stays in inference mode"
     assert len(epochs) == 2

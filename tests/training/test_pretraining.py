@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -7,19 +8,21 @@ from defect_detection.data.procedural.bank import Bank, cell_targets
 from defect_detection.data.procedural.defects import DEFECT_NAMES
 from defect_detection.data.procedural.scene import N_BACKGROUNDS
 from defect_detection.model.trunks import build_trunk
-from defect_detection.training.pretraining import Augmented, Recipe, pretrain, recolour
+from defect_detection.training.pretraining import Recipe, Views, build_model, pretrain, recolour, scene_loss
 
-RECIPE = Recipe(size_px=32, steps=32, steps_per_epoch=16, batch_size=8, seed=3)
+RECIPE = Recipe(
+    size_px=40, crop_px=32, steps=32, steps_per_epoch=16, scenes_per_step=4, precision="float32", seed=3
+)
 
 
 @pytest.fixture(scope="module")
 def bank() -> Bank:
     """Dark images with a bright square in a cell, which is the only cell with a defect."""
     rng = np.random.default_rng(0)
-    images = rng.integers(0, 60, (64, 32, 32, 3), dtype=np.uint8)
-    cells = np.zeros((64, 4, 4), np.uint16)
+    images = rng.integers(0, 60, (64, 40, 40, 3), dtype=np.uint8)
+    cells = np.zeros((64, 5, 5), np.uint16)
     for image, row in zip(images, cells, strict=True):
-        y, x = rng.integers(4, size=2)
+        y, x = rng.integers(1, 4, size=2)  # in every window of 4 x 4 cells
         image[8 * y : 8 * y + 8, 8 * x : 8 * x + 8] = 250
         row[y, x] = 1 << 2
     return Bank(images, cells, rng.integers(0, N_BACKGROUNDS, 64).astype(np.int16))
@@ -33,7 +36,7 @@ def test_cell_targets_have_one_channel_a_type_and_one_for_any():
 
 
 def test_turns_move_the_cells_with_the_image(bank):
-    batches = Augmented(bank, RECIPE)
+    batches = Views(bank, RECIPE)
     for index in range(8):
         images, targets = batches[index]
         gray = images.astype(float).mean(-1).reshape(8, 4, 8, 4, 8).mean((2, 4))
@@ -42,14 +45,45 @@ def test_turns_move_the_cells_with_the_image(bank):
 
 
 def test_batches_are_the_same_for_the_same_seed_and_step(bank):
-    first, second = Augmented(bank, RECIPE)[5], Augmented(bank, RECIPE)[5]
+    first, second = Views(bank, RECIPE)[5], Views(bank, RECIPE)[5]
     np.testing.assert_array_equal(first[0], second[0])
+
+
+def test_the_second_views_follow_the_first_in_the_same_order(bank):
+    images, targets = Views(bank, RECIPE)[0]
+    assert images.shape == (8, 32, 32, 3)
+    assert targets["scene"].tolist() == [0, 1, 2, 3, 0, 1, 2, 3]
+    np.testing.assert_array_equal(targets["background"][:4], targets["background"][4:])
+    np.testing.assert_array_equal(targets["defects"], targets["cells"].max((1, 2)))
+
+
+def test_views_of_one_scene_that_look_alike_cost_less_than_strangers():
+    each = np.eye(8, dtype=np.float32)[:4]
+    alike = keras.ops.convert_to_numpy(scene_loss(None, np.concatenate([each, each])))
+    strangers = keras.ops.convert_to_numpy(scene_loss(None, np.concatenate([each, each[::-1]])))
+    assert alike < 0.1 < 4 < strangers
+
+
+def test_the_learning_rate_rises_stays_whatever_the_length_and_falls_at_the_end():
+    long, short = Recipe(steps=10_000), Recipe(steps=5_000)
+    assert long.rate(0) < long.rate(100) < long.rate(299) == long.learning_rate
+    assert [long.rate(step) for step in (0, 100, 3_000)] == [short.rate(step) for step in (0, 100, 3_000)]
+    assert long.rate(7_000) == long.learning_rate > long.rate(8_500) > long.rate(9_999) > 0
+
+
+def test_the_trained_trunk_has_every_task_on_top_of_it():
+    model = build_model(RECIPE)
+    shapes = {name: output.shape[1:] for name, output in model.output.items()}
+    n_defects = len(DEFECT_NAMES) + 1
+    assert shapes == {
+        "cells": (4, 4, n_defects), "defects": (n_defects,), "background": (N_BACKGROUNDS,), "scene": (128,)
+    }  # fmt: skip
 
 
 def test_recolouring_keeps_shape_and_range(bank):
     recoloured = recolour(np.random.default_rng(1), bank.images[:8])
     assert recoloured.dtype == np.uint8
-    assert recoloured.shape == (8, 32, 32, 3)
+    assert recoloured.shape == (8, 40, 40, 3)
 
 
 def test_pretraining_learns_and_goes_on_after_its_end_without_training_again(bank, tmp_path: Path):

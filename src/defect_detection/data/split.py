@@ -7,6 +7,8 @@ from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
+
 from defect_detection.config import Config
 from defect_detection.data.cache import RowStore
 from defect_detection.data.index import shortened
@@ -15,18 +17,41 @@ from defect_detection.data.samples import DEFECTIVE, OK, Sample, Skipped, finger
 from defect_detection.data.units import Unit, join
 from defect_detection.errors import DataError, LeakageError
 
+MOST_FOLDS = 5
 _LABEL_NAMES = {OK: "OK", DEFECTIVE: "defective"}
 
 
 @dataclass(frozen=True)
 class Splits:
-    """The three splits, what was left out, and the decoded train and validation images (by ``sha256``)."""
+    """The three splits, what was left out, and the decoded train and validation images (by ``sha256``).
+
+    With cross-validation `train` and `validation` are the same images: each is judged by a fit that held it out.
+
+    folds: then the fold that each of them is held out in, from 0; else empty.
+    """
 
     train: tuple[Sample, ...]
     validation: tuple[Sample, ...]
     test: tuple[Sample, ...]
     skipped: tuple[Skipped, ...]
     pixels: RowStore
+    folds: tuple[int, ...] = ()
+
+    @property
+    def is_cross_validated(self) -> bool:
+        return bool(self.folds)
+
+    @cached_property
+    def samples(self) -> tuple[Sample, ...]:
+        """Return all images that training may look at."""
+        return self.train if self.folds else self.train + self.validation
+
+    @cached_property
+    def fold(self) -> np.ndarray:
+        """Return the fold that each of `samples` is held out in, int (n,); -1: in none."""
+        if self.folds:
+            return np.array(self.folds)
+        return np.repeat([-1, 0], [len(self.train), len(self.validation)])
 
     @cached_property
     def train_fingerprint(self) -> str:
@@ -59,11 +84,14 @@ def load_splits(config: Config, on_progress: OnProgress | None = None) -> Splits
     check_leakage(found, found_test)
     samples, pixels = _readable(config, "train_dir", found, skipped, on_progress)
     test, _ = _readable(config, "test_dir", found_test, skipped_test, None)
+    rest = tuple(test), (*skipped, *skipped_test), pixels
     try:
+        if len(samples) < config.training.cv_below:
+            return Splits(tuple(samples), tuple(samples), *rest, folds=assign_folds(samples, config.seed))
         train, validation = split_train_validation(samples, data.validation_fraction, config.seed)
     except DataError as error:
         raise DataError(f"data.train_dir: {data.train_dir}: {error}") from error
-    return Splits(tuple(train), tuple(validation), tuple(test), (*skipped, *skipped_test), pixels)
+    return Splits(tuple(train), tuple(validation), *rest)
 
 
 def load_test(config: Config, on_progress: OnProgress | None = None) -> tuple[list[Sample], list[Skipped]]:
@@ -139,6 +167,38 @@ def check_leakage(train: Iterable[Sample], test: Iterable[Sample]) -> None:
     if parts:
         advice = "remove them from one of the two: a test on images that were trained on says nothing"
         raise LeakageError("\n".join([*parts, advice]))
+
+
+def assign_folds(samples: Sequence[Sample], seed: int, most: int = MOST_FOLDS) -> tuple[int, ...]:
+    """Return for each sample the fold that it is held out in: at most `most`, fewer where a label has fewer units.
+
+    Images of one group, and identical images, share a fold. Labels and defect types are spread evenly.
+
+    Raises:
+        DataError: a label has fewer than 2 groups of images.
+    """
+    units = sorted(join(samples), key=lambda unit: unit.rank(seed))
+    _check_can_split(units)
+    count = min(most, *(sum(label in unit.labels for unit in units) for label in _LABEL_NAMES))
+    totals = Counter(chain.from_iterable(map(_kinds, samples)))
+    loads: list[Counter[tuple[object, ...]]] = [Counter() for _ in range(count)]
+    fold_of: dict[Path, int] = {}
+    # The rarest kinds first, and large units before small ones: those that are hard to place.
+    for unit in sorted(
+        units, key=lambda unit: (min(totals[k] for s in unit.samples for k in _kinds(s)), -len(unit.samples))
+    ):
+        kinds = Counter(chain.from_iterable(map(_kinds, unit.samples)))
+        chosen = min(
+            range(count),
+            key=lambda fold: sum(n * loads[fold][kind] / totals[kind] ** 2 for kind, n in kinds.items()),
+        )
+        loads[chosen].update(kinds)
+        fold_of |= {sample.path: chosen for sample in unit.samples}
+    return tuple(fold_of[sample.path] for sample in samples)
+
+
+def _kinds(sample: Sample) -> tuple[tuple[object, ...], ...]:
+    return (sample.label,), (sample.label, sample.defect_type)
 
 
 def split_train_validation(

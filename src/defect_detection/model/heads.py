@@ -9,6 +9,7 @@ and what it says per cell is the evidence map.
 """
 
 from dataclasses import dataclass, field
+from itertools import groupby
 
 import keras
 import numpy as np
@@ -99,7 +100,7 @@ def cell_features(maps: list[keras.KerasTensor], image_size: int) -> keras.Keras
     """
     grid = image_size // CELL_STRIDE
     columns = []
-    for level in maps:
+    for level in _joined_by_height(maps):
         height = level.shape[1]
         if height >= 2 * grid:
             window = height // grid
@@ -113,6 +114,12 @@ def cell_features(maps: list[keras.KerasTensor], image_size: int) -> keras.Keras
             repeated = ops.repeat(ops.repeat(level, -(-grid // height), axis=1), -(-grid // height), axis=2)
             columns.append(repeated[:, :grid, :grid])
     return ops.concatenate([column[:, :grid, :grid] for column in columns], axis=-1)
+
+
+def _joined_by_height(maps: list[keras.KerasTensor]) -> list[keras.KerasTensor]:
+    """Join neighbouring levels of one resolution along their channels."""
+    groups = [list(group) for _, group in groupby(maps, key=lambda level: level.shape[1])]
+    return [ops.concatenate(group, axis=-1) if len(group) > 1 else group[0] for group in groups]
 
 
 def standardised(x: keras.KerasTensor, standardise: Standardise, name: str) -> keras.KerasTensor:
@@ -130,28 +137,19 @@ def judge_cells(
     The pool is a soft maximum, log-mean-exp, which neither averages a small defect away nor grows with the image, plus a linear
     term of the average cell. Dropout acts in training only.
     """
-    n_cells = cells.shape[1] * cells.shape[2]
     x = keras.layers.SpatialDropout2D(dropout / 3, name="local_channels")(cells)
     x = keras.layers.Dense(hidden_units, activation="relu", name="local_hidden")(x)
     x = keras.layers.Dropout(dropout, name="local_dropout")(x)
     evidence = ops.squeeze(keras.layers.Dense(1, name="local_evidence")(x), -1)
     average = keras.layers.Dense(1, use_bias=False, name="local_mean")(ops.mean(x, axis=(1, 2)))
-    return evidence, ops.logsumexp(evidence, axis=(1, 2)) - float(np.log(n_cells)) + ops.squeeze(average, -1)
+    return evidence, pool_evidence(evidence, axis=(1, 2)) + ops.squeeze(average, -1)
 
 
-def read_local(model: keras.Model, standardise: Standardise) -> Local:
-    """Take the trained weights of `judge_cells` out of a model."""
-    hidden_weights, hidden_bias = model.get_layer("local_hidden").get_weights()
-    evidence_weights, evidence_bias = model.get_layer("local_evidence").get_weights()
-    (mean_weights,) = model.get_layer("local_mean").get_weights()
-    return Local(
-        standardise,
-        hidden_weights,
-        hidden_bias,
-        evidence_weights[:, 0],
-        float(evidence_bias[0]),
-        mean_weights[:, 0],
-    )
+def pool_evidence(evidence: keras.KerasTensor, axis: int | tuple[int, int]) -> keras.KerasTensor:
+    """Return the log-mean-exp of the evidence over the axes of the cells: a soft maximum."""
+    axes = (axis,) if isinstance(axis, int) else axis
+    n_cells = np.prod([evidence.shape[one] for one in axes])
+    return ops.logsumexp(evidence, axis=axis) - float(np.log(n_cells))
 
 
 def write_local(model: keras.Model, local: Local) -> None:

@@ -5,6 +5,7 @@
 It is made of Keras' own layers and operations only, so any Keras 3 loads it with ``safe_mode=True`` and without this package.
 """
 
+from itertools import groupby
 from pathlib import Path
 
 import keras
@@ -65,14 +66,16 @@ def _mean_term(maps: list[keras.KerasTensor], pooled: Pooled, image_size: int) -
     """
     gain = pooled.weights / pooled.standardise.std
     weights, bias, start = [], pooled.bias, 0
-    for level in maps:
-        channels, height = level.shape[-1], level.shape[1]
-        level_gain = gain[start : start + channels]
-        bias -= float(level_gain @ pooled.standardise.mean[start : start + channels])
-        weights.append(level_gain)
+    for height, levels in groupby(maps, key=lambda level: level.shape[1]):
+        group = []
+        for level in levels:
+            channels = level.shape[-1]
+            group.append(gain[start : start + channels])
+            bias -= float(group[-1] @ pooled.standardise.mean[start : start + channels])
+            start += 3 * channels
+        weights += group
         if height >= 2 * (image_size // 16):
-            weights.append(np.zeros(channels))  # the cell's maximum
-        start += 3 * channels
+            weights += [np.zeros_like(one) for one in group]  # the cells' maxima
     return [np.concatenate(weights)[:, None].astype(np.float32), np.array([bias], np.float32)]
 
 

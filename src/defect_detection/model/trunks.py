@@ -12,7 +12,7 @@ from defect_detection.errors import ConfigError
 
 COMPACT = "compact"
 COMPACT_WEIGHTS = Path(__file__).parent / "weights" / "compact_procedural.npz"
-COMPACT_LEVELS = ("level1", "level2", "level3")
+COMPACT_LEVELS = ("level1", "level2_wide_relu", "level2", "level3_wide_relu", "level3")
 
 _LEVELS = {"MobileNetV2": ("block_6_expand_relu", "block_10_expand_relu", "block_13_expand_relu", "out_relu")}
 # How each family of keras.applications wants its input: x / 127.5 - 1, ImageNet mean and variance, or BGR minus mean.
@@ -96,15 +96,27 @@ def _compact(image_size: int) -> keras.Model:
     x = keras.layers.Rescaling(1 / 64, offset=-2, name="rescale")(image)  # (x - 128) / 64
     x = _convolution(x, 16, 5, 2, "stem")  # (B, H/2, W/2, 16)
     x = _stage(x, 32, "level1")  # (B, H/4, W/4, 32)
-    x = _stage(x, 64, "level2")  # (B, H/8, W/8, 64)
-    x = _stage(x, 128, "level3")  # (B, H/16, W/16, 128)
+    x = _stage(x, 64, "level2", wide=128)  # (B, H/8, W/8, 64)
+    x = _stage(x, 128, "level3", wide=384)  # (B, H/16, W/16, 128)
     return keras.Model(image, x, name="compact")
 
 
-def _stage(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
+def _stage(x: keras.KerasTensor, filters: int, name: str, wide: int = 0) -> keras.KerasTensor:
+    """Halve the resolution, then a residual block of 3 × 3, and with `wide` one of 1 × 1 through so many channels.
+
+    The wide activations cost little and are many different detectors: what a linear head needs.
+    """
     x = _convolution(x, filters, 3, 2, f"{name}_down")
     y = _convolution(x, filters, 3, 1, f"{name}_a")
     y = _convolution(y, filters, 3, 1, f"{name}_b", activation=False)
+    x = _joined(x, y, f"{name}_block" if wide else name)
+    if not wide:
+        return x
+    y = _convolution(x, wide, 1, 1, f"{name}_wide")
+    return _joined(x, _convolution(y, filters, 1, 1, f"{name}_narrow", activation=False), name)
+
+
+def _joined(x: keras.KerasTensor, y: keras.KerasTensor, name: str) -> keras.KerasTensor:
     return keras.layers.ReLU(name=name)(keras.layers.Add(name=f"{name}_add")([x, y]))
 
 

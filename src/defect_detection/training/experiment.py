@@ -1,6 +1,7 @@
 """Turn a trained trial into a bundle, with proof that the deployed form gives the scores that were trained."""
 
 import datetime
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def save_trial(trial: Trial, splits: Splits, config: Config, folder: Path) -> Ca
     """
     model = build_inspector(trial.trunk, trial.head)
     card = describe(trial, splits, config)
-    images = splits.pixels.rows([splits.validation[i].sha256 for i in golden_indices(trial)])
+    images = splits.pixels.rows([trial.validation[i].sha256 for i in golden_indices(trial)])
     scores = np.asarray(model.predict(images, batch_size=len(images), verbose=0)["score"])
     with bundle.new_folder(folder) as partial:
         model.save(partial / bundle.KERAS_FILE)
@@ -72,20 +73,29 @@ def golden_indices(trial: Trial) -> list[int]:
     return [int(i) for i in chosen[places]]
 
 
+def _spread(fold_auroc: Sequence[float | None]) -> dict[str, float]:
+    """Return mean and standard deviation of AUROC over the folds, where there are several."""
+    known = [value for value in fold_auroc if value is not None]
+    if len(known) < 2:
+        return {}
+    return {"auroc_mean": float(np.mean(known)), "auroc_std": float(np.std(known, ddof=1))}
+
+
 def describe(trial: Trial, splits: Splits, config: Config) -> Card:
     """Write down where a model comes from and how it decides."""
     metrics, head = trial.metrics, trial.head
     weights = trial.settings.weights
     counts = {
         name: {"images": len(samples), "defective": sum(sample.label for sample in samples)}
-        for name, samples in (("train", splits.train), ("validation", splits.validation))
+        for name, samples in (("train", splits.train), ("validation", trial.validation))
     }
     data: dict[str, str | int] = {
         f"{name}_{key}": value for name, some in counts.items() for key, value in some.items()
     }
     data |= {
         "train_fingerprint": splits.train_fingerprint,
-        "validation_fingerprint": splits.validation_fingerprint,
+        "validation_fingerprint": metrics.fingerprint,
+        "cross_validation_folds": len(trial.fold_auroc) if splits.is_cross_validated else 0,
     }
     return Card(
         name=trial.settings.name,
@@ -115,6 +125,7 @@ def describe(trial: Trial, splits: Splits, config: Config) -> Card:
             "escape_rate": metrics.escape.value,
             "overkill_rate": metrics.overkill.value,
             "log_loss": metrics.log_loss,
+            **_spread(trial.fold_auroc),
         },
         versions={
             "defect-detection": __version__,

@@ -43,7 +43,7 @@ def activations(
     cache_dir: Path,
     on_progress: Callable[[int, int], None] | None = None,
     *,
-    only: str | None = None,
+    only: Sequence[str] | None = None,
     turn: int = 0,
 ) -> dict[str, Rows]:
     """Return a frozen model's outputs for the images, computing only what the cache doesn't hold.
@@ -53,7 +53,7 @@ def activations(
         keys: the images' content hashes, as in `pixels`.
         pixels: decoded images.
         on_progress: is called with (images done, images in all).
-        only: name of the one output that is wanted and kept; None for all.
+        only: names of the outputs that are wanted and kept; None for all.
         turn: which of the eight flips and turns the images are shown in (`turned`).
     """
     images, keys = keys, [f"{key}/{turn}" if turn else key for key in keys]
@@ -61,7 +61,7 @@ def activations(
     stores = {
         name: RowStore(folder / name, tuple(output.shape[1:]), _precision(output.shape[1:]))
         for name, output in named_outputs(model).items()
-        if only in (None, name)
+        if only is None or name in only
     }
     content = dict(zip(keys, images, strict=True))
     todo = list(dict.fromkeys(key for store in stores.values() for key in store.missing(keys)))

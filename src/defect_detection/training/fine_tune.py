@@ -12,7 +12,9 @@ from defect_detection.errors import ConfigError
 from defect_detection.model.heads import Standardise, cell_features, judge_cells, standardised
 from defect_detection.model.trunks import Trunk, fingerprint
 from defect_detection.training.features import Rows, activations
-from defect_detection.training.local import OnEpoch, Side, cell_statistics, fit
+from defect_detection.training.fit import Examples, OnEpoch, Schedule, fit
+from defect_detection.training.folds import Folds
+from defect_detection.training.local import cell_statistics
 
 BELOW = "below"  # the cached activations that the trained part starts from
 FIXED = "fixed"  # cells of the levels that stay as they are
@@ -21,8 +23,9 @@ FIXED = "fixed"  # cells of the levels that stay as they are
 def fine_tune(
     trunk: Trunk,
     settings: HyperparameterSet,
-    keys: tuple[Sequence[str], Sequence[str]],
-    labels: tuple[np.ndarray, np.ndarray],
+    keys: Sequence[str],
+    labels: np.ndarray,
+    folds: Folds,
     pixels: RowStore,
     cache_dir: Path,
     seed: int,
@@ -33,26 +36,18 @@ def fine_tune(
     The trunk given is changed. Its BatchNormalization stays in inference mode, unless it starts from random weights.
 
     Args:
-        keys, labels: content hashes and int labels (n_images,) of the training and the validation images.
+        keys, labels: content hashes and int labels (n_images,).
+        folds: one fold, whose images are held out; no refit.
 
     Raises:
         ConfigError: the trunk has no such layer, or can't be cut below it.
     """
     keras.utils.set_random_seed(seed)
     cut = cut_below(trunk, settings.trainable_from)
-    sides = [
-        Side(_inputs_below(trunk, cut, some, pixels, cache_dir), values)
-        for some, values in zip(keys, labels, strict=True)
-    ]
+    examples = Examples(_inputs_below(trunk, cut, keys, pixels, cache_dir), labels, folds)
     _set_trainable(trunk, cut)
-    model = _trainable_part(trunk, cut, settings, sides[0])
-    scratch = trunk.weights is None
-    epochs, rate = (
-        (settings.epochs, settings.learning_rate)
-        if scratch
-        else (settings.fine_tune_epochs, settings.fine_tune_learning_rate)
-    )
-    fit(model, sides[0], sides[1], settings, epochs, rate, seed, on_epoch)
+    model = _trainable_part(trunk, cut, settings, examples)
+    fit(model, examples, _schedule(trunk, settings), settings, seed, on_epoch)
     return Trunk(
         trunk.model,
         trunk.levels,
@@ -60,6 +55,12 @@ def fine_tune(
         f"fine-tuned {trunk.weights or 'random'}",
         fingerprint(trunk.model),
     )
+
+
+def _schedule(trunk: Trunk, settings: HyperparameterSet) -> Schedule:
+    if trunk.weights is None:
+        return Schedule(settings.epochs, settings.learning_rate, settings.batch_size)
+    return Schedule(settings.fine_tune_epochs, settings.fine_tune_learning_rate, settings.batch_size)
 
 
 def cut_below(trunk: Trunk, layer_name: str | None) -> int:
@@ -128,36 +129,38 @@ def _set_trainable(trunk: Trunk, cut: int) -> None:
             layer.momentum = 0.9  # a few hundred steps must be enough for its running statistics
 
 
-def _trainable_part(trunk: Trunk, cut: int, settings: HyperparameterSet, train: Side) -> keras.Model:
-    """The part above the cut with the local branch on top: {below, fixed} → logit (B,). Shares the trunk's layers."""
+def _trainable_part(trunk: Trunk, cut: int, settings: HyperparameterSet, examples: Examples) -> keras.Model:
+    """The part above the cut with the local branch on top: {below, fixed} → logit (B, 1). Shares the trunk's layers."""
     size = trunk.model.input_shape[1]
     start = _inputs(trunk.model.layers[cut])[0]
     tuned = [output for output, below in _levels(trunk, cut) if not below]
     upper = keras.Model(start, cell_features(tuned, size), name="upper")
     inputs = {
         name: keras.Input(rows.shape, name=name, dtype=start.dtype if name == BELOW else "float32")
-        for name, rows in train.inputs.items()
+        for name, rows in examples.inputs.items()
     }
     cells = upper(inputs[BELOW])
     parts = [
-        standardised(inputs[FIXED], cell_statistics(train.inputs[FIXED]), "fixed_standardise")
+        standardised(
+            inputs[FIXED], cell_statistics(examples.inputs[FIXED], examples.folds.kept), "fixed_standardise"
+        )
         if FIXED in inputs
         else None,
-        standardised(cells, _first_statistics(upper, train, trunk.weights is None), "tuned_standardise"),
+        standardised(cells, _first_statistics(upper, examples, trunk.weights is None), "tuned_standardise"),
     ]
     joined = keras.ops.concatenate([part for part in parts if part is not None], axis=-1)
     _, logit = judge_cells(joined, settings.hidden_units, settings.dropout)
-    return keras.Model(inputs, logit, name="fine_tuning")
+    return keras.Model(inputs, keras.ops.expand_dims(logit, -1), name="fine_tuning")
 
 
-def _first_statistics(upper: keras.Model, train: Side, normalising: bool) -> Standardise:
+def _first_statistics(upper: keras.Model, examples: Examples, normalising: bool) -> Standardise:
     """Return mean and spread of the tuned levels' channels before the first step, over at most 128 images.
 
     `normalising`: with the statistics of each batch, as training from random weights sees them; its running ones mean
     nothing yet.
     """
-    below = train.inputs[BELOW]
-    chosen = np.linspace(0, len(below) - 1, min(len(below), 128)).astype(int)
+    below, learned = examples.inputs[BELOW], examples.folds.kept
+    chosen = learned[np.linspace(0, len(learned) - 1, min(len(learned), 128)).astype(int)]
     batches = [upper(below[chosen[i : i + 32]], training=normalising) for i in range(0, len(chosen), 32)]
     flat = np.concatenate(
         [keras.ops.convert_to_numpy(batch).reshape(-1, batch.shape[-1]) for batch in batches]

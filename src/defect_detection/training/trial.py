@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
+from sklearn.metrics import roc_auc_score
 
 from defect_detection.config import Config, HyperparameterSet
-from defect_detection.data.samples import Sample
+from defect_detection.data.samples import Sample, fingerprint
 from defect_detection.data.split import Splits
 from defect_detection.evaluation.metrics import Metrics, evaluate
 from defect_detection.evaluation.operating_point import (
@@ -23,22 +24,28 @@ from defect_detection.model.trunks import Trunk, build_trunk
 from defect_detection.training.calibration import calibrate
 from defect_detection.training.features import Rows, activations
 from defect_detection.training.fine_tune import fine_tune
-from defect_detection.training.local import OnEpoch, fit_local, local_logit, rotated_cells
-from defect_detection.training.pooled import fit_pooled, pooled_logit
+from defect_detection.training.fit import OnEpoch
+from defect_detection.training.folds import Folds
+from defect_detection.training.local import fit_local, rotated_cells
+from defect_detection.training.pooled import fit_pooled
 
 
 @dataclass(frozen=True)
 class Trial:
     """A trained hyperparameter set.
 
-    scores: calibrated P(defective) of the validation images, float array of shape (n_images,).
+    validation: the images that it was judged on: each was held out by the fit that scored it.
+    scores: their calibrated P(defective), float array of shape (n_images,).
+    fold_auroc: AUROC on each fold; None where a fold lacks a label.
     history: per phase ("fine_tune", "local") and metric, the value after each epoch.
     """
 
     settings: HyperparameterSet
     trunk: Trunk
     head: Head
+    validation: tuple[Sample, ...]
     scores: np.ndarray
+    fold_auroc: tuple[float | None, ...]
     operating_point: OperatingPoint
     review: ReviewBand
     metrics: Metrics
@@ -69,81 +76,87 @@ def run_trial(
     history: dict[str, list[float]] = {}
     size, cache = config.data.image_size, config.cache_dir
     trunk = base or build_trunk(settings.trunk, settings.weights, size, settings.levels, config.seed)
+    folds = Folds(splits.fold, splits.is_cross_validated)
     if settings.trainable_from or trunk.weights is None:
+        folds = folds.only(0)  # one trunk: only the images that it didn't learn from can judge it
         epochs = settings.epochs if trunk.weights is None else settings.fine_tune_epochs
         on_epoch = _recorder("fine-tuning", epochs, follow, history)
-        sides = (
-            (_keys(splits.train), _keys(splits.validation)),
-            (_labels(splits.train), _labels(splits.validation)),
+        keys, labels = _keys(splits.samples), _labels(splits.samples)
+        held_out = replace(folds, refit=False)
+        trunk = fine_tune(
+            trunk, settings, keys, labels, held_out, splits.pixels, cache, config.seed, on_epoch
         )
-        trunk = fine_tune(trunk, settings, *sides, splits.pixels, cache, config.seed, on_epoch)
-    head, logits = fit_head(trunk, settings, splits, config, follow, history)
-    return _measure(settings, trunk, head, logits, splits, config, history, time.perf_counter() - started)
+    head, logits = fit_head(trunk, settings, splits, folds, config, follow, history)
+    return _measure(settings, trunk, head, logits, splits, folds, config, history, started)
 
 
 def fit_head(
     trunk: Trunk,
     settings: HyperparameterSet,
     splits: Splits,
+    folds: Folds,
     config: Config,
     follow: Follow,
     history: dict[str, list[float]],
 ) -> tuple[Head, np.ndarray]:
-    """Train both branches on the trunk's frozen features and calibrate them. Return the head and validation logits."""
-    train, validation = _features(trunk, splits, config, follow)
-    labels = _labels(splits.train), _labels(splits.validation)
+    """Train both branches on the trunk's frozen features and calibrate them.
+
+    Returns:
+        the head, and each image's logit from the fits that held it out, (n_images,); NaN where none did.
+    """
+    keys, labels = _keys(splits.samples), _labels(splits.samples)
+    wanted = {"pooled": "pooled" in settings.branches, "cells": "local" in settings.branches}
+    rows = _features(trunk, keys, [name for name, used in wanted.items() if used], splits, config, follow)
     pooled, local, logits = None, None, {}
-    if "pooled" in settings.branches:
-        features = _turned_features(trunk, settings.turns, splits, config, follow)
-        pooled = fit_pooled(
-            features,
-            np.tile(labels[0], settings.turns),
+    if wanted["pooled"]:
+        turned = _turned_features(trunk, settings.turns, keys, splits, config, follow)
+        pooled, logits["pooled"] = fit_pooled(
+            [rows["pooled"], *turned],
+            labels,
+            folds,
             regularization=settings.pooled_regularization,
             components=settings.pooled_components,
         )
-        logits["pooled"] = pooled_logit(pooled, np.asarray(validation["pooled"][:]))
-    if "local" in settings.branches:
-        cells = rotated_cells(train["cells"], validation["cells"])
+    if wanted["cells"]:
         on_epoch = _recorder("head", settings.epochs, follow, history)
-        local = fit_local(cells, labels, settings, config.seed, on_epoch)
-        logits["local"] = local_logit(local, validation["cells"])
-    calibration = calibrate(logits.get("pooled"), logits.get("local"), labels[1])
+        cells = rotated_cells(rows["cells"], folds)
+        local, logits["local"] = fit_local(cells, labels, folds, settings, config.seed, on_epoch)
+    some = folds.scored
+    known = {name: values[some] for name, values in logits.items()}
+    calibration = calibrate(known.get("pooled"), known.get("local"), labels[some])
     joined = sum(getattr(calibration, name) * values for name, values in logits.items()) + calibration.bias
     return Head(pooled, local, calibration), np.asarray(joined)
 
 
 def _features(
-    trunk: Trunk, splits: Splits, config: Config, follow: Follow
-) -> tuple[dict[str, Rows], dict[str, Rows]]:
-    keys = [*_keys(splits.train), *_keys(splits.validation)]
-    rows = activations(
+    trunk: Trunk, keys: list[str], names: list[str], splits: Splits, config: Config, follow: Follow
+) -> dict[str, Rows]:
+    return activations(
         build_features(trunk),
         keys,
         splits.pixels,
         config.cache_dir,
         lambda done, total: follow("features", done, total),
+        only=names,
     )
-    cut = len(splits.train)
-    train = {name: replace(values, positions=values.positions[:cut]) for name, values in rows.items()}
-    validation = {name: replace(values, positions=values.positions[cut:]) for name, values in rows.items()}
-    return train, validation
 
 
-def _turned_features(trunk: Trunk, turns: int, splits: Splits, config: Config, follow: Follow) -> np.ndarray:
-    """Return the pooled features of the training images in the first `turns` of their flips and turns, one after another."""
-    model, keys = build_features(trunk), _keys(splits.train)
-    total = turns * len(keys)
+def _turned_features(
+    trunk: Trunk, turns: int, keys: list[str], splits: Splits, config: Config, follow: Follow
+) -> list[Rows]:
+    """Return the pooled features of the images in the first `turns` of their flips and turns, without the images as they are."""
+    model, total = build_features(trunk), (turns - 1) * len(keys)
     columns = []
-    for turn in range(turns):
+    for turn in range(1, turns):
 
-        def on_progress(done: int, _: int, before: int = turn * len(keys)) -> None:
+        def on_progress(done: int, _: int, before: int = (turn - 1) * len(keys)) -> None:
             follow("turns", before + done, total)
 
         rows = activations(
-            model, keys, splits.pixels, config.cache_dir, on_progress, only="pooled", turn=turn
+            model, keys, splits.pixels, config.cache_dir, on_progress, only=["pooled"], turn=turn
         )
-        columns.append(np.asarray(rows["pooled"][:]))
-    return np.concatenate(columns)
+        columns.append(rows["pooled"])
+    return columns
 
 
 def _measure(
@@ -152,12 +165,15 @@ def _measure(
     head: Head,
     logits: np.ndarray,
     splits: Splits,
+    folds: Folds,
     config: Config,
     history: dict[str, list[float]],
-    seconds: float,
+    started: float,
 ) -> Trial:
-    labels = _labels(splits.validation)
-    scores = 1 / (1 + np.exp(-np.clip(logits, -50, 50)))
+    some = folds.scored
+    samples = tuple(splits.samples[i] for i in some)
+    labels = _labels(samples)
+    scores = 1 / (1 + np.exp(-np.clip(logits[some], -50, 50)))
     rule = config.evaluation.operating_point
     point = choose_threshold(
         scores,
@@ -172,11 +188,17 @@ def _measure(
         scores,
         labels,
         point.threshold,
-        fingerprint=splits.validation_fingerprint,
+        fingerprint=fingerprint(samples),
         confidence=config.evaluation.confidence,
         repetitions=0,
     )
-    return Trial(settings, trunk, head, scores, point, review, metrics, history, seconds)
+    spread = tuple(_auroc(scores, labels, folds.fold[some] == number) for number in range(folds.count))
+    seconds = time.perf_counter() - started
+    return Trial(settings, trunk, head, samples, scores, spread, point, review, metrics, history, seconds)
+
+
+def _auroc(scores: np.ndarray, labels: np.ndarray, chosen: np.ndarray) -> float | None:
+    return float(roc_auc_score(labels[chosen], scores[chosen])) if len(set(labels[chosen])) == 2 else None
 
 
 def _recorder(phase: str, epochs: int, follow: Follow, history: dict[str, list[float]]) -> OnEpoch:

@@ -71,12 +71,17 @@ def _draw_one(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarr
 
 
 def _load(paths: list[Path], n_images: int) -> Bank:
-    chunks = []
-    for path in paths:
+    """Read the chunks, one at a time, into arrays of their final size."""
+    with np.load(paths[0], allow_pickle=False) as first:
+        columns = {
+            name: np.empty((n_images, *first[name].shape[1:]), first[name].dtype) for name in first.files
+        }
+    for number, path in enumerate(paths):
         with np.load(path, allow_pickle=False) as file:
-            chunks.append((file["images"], file["cells"], file["backgrounds"]))
-    images, cells, backgrounds = (np.concatenate(column)[:n_images] for column in zip(*chunks, strict=True))
-    return Bank(images, cells, backgrounds)
+            for name, column in columns.items():
+                part = column[number * _PER_CHUNK : (number + 1) * _PER_CHUNK]
+                part[:] = file[name][: len(part)]
+    return Bank(**columns)
 
 
 def cell_targets(cells: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from defect_detection.data.procedural.textures import coordinates, spectral
+from defect_detection.data.procedural.fields import coordinates, spectral
 
 _BEVEL_PX = 3.0
 _BRUSHED = 24  # how narrow the highlight across brush marks is

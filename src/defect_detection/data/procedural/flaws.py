@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from defect_detection.data.procedural.camera import Part, tinted
 from defect_detection.data.procedural.defects import blob, stroke, walk
-from defect_detection.data.procedural.textures import coordinates, spectral
+from defect_detection.data.procedural.fields import coordinates, spectral
 
 Flaw = Callable[[np.random.Generator, Part, float], Part]
 

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from defect_detection.data.procedural.camera import Light, Part, mottled, tinted
-from defect_detection.data.procedural.textures import coordinates, spectral
+from defect_detection.data.procedural.fields import coordinates, spectral
 
 Holes = list[tuple[float, float, float]]
 _THREADS = 15.0  # per half image width

@@ -1,9 +1,11 @@
 """Parts: outlines of made things, as signed distance fields (negative inside, in half image widths)."""
 
+import math
+
 import numpy as np
 from scipy import ndimage
 
-from defect_detection.data.procedural.textures import coordinates, spectral
+from defect_detection.data.procedural.fields import coordinates, noise, turned
 
 
 def outline(rng: np.random.Generator, size: int) -> np.ndarray:
@@ -13,22 +15,32 @@ def outline(rng: np.random.Generator, size: int) -> np.ndarray:
     shifted at random.
     """
     rows, columns = coordinates(size)
-    angle = rng.uniform(0, 2 * np.pi)
-    centre = rng.uniform(-0.15, 0.15, 2)
-    y = (rows - centre[0]) * np.cos(angle) + (columns - centre[1]) * np.sin(angle)
-    x = (columns - centre[1]) * np.cos(angle) - (rows - centre[0]) * np.sin(angle)
-    distance = _SHAPES[rng.choice(len(_SHAPES))](rng, y, x)
+    centre_y, centre_x = rng.uniform(-0.2, 0.2, 2).tolist()
+    zoom = rng.uniform(0.8, 1.8)
+    y, x = turned((rows - centre_y) * zoom, (columns - centre_x) * zoom, rng.uniform(0, 2 * math.pi))
+    distance = _SHAPES[int(rng.integers(len(_SHAPES)))](rng, y, x)
     for _ in range(rng.integers(0, 5) if rng.random() < 0.6 else 0):
-        hole_y, hole_x = rng.uniform(-0.6, 0.6, 2)
+        hole_y, hole_x = rng.uniform(-0.6, 0.6, 2).tolist()
         distance = np.maximum(distance, rng.uniform(0.05, 0.2) - np.hypot(y - hole_y, x - hole_x))
-    return distance.astype(np.float32)
+    return (distance / zoom).astype(np.float32)
+
+
+def many(rng: np.random.Generator, size: int) -> np.ndarray:
+    """Return the signed distance to several equal small parts in a grid: pins, pads, pills, seeds, cells."""
+    rows, columns = coordinates(size)
+    pitch = rng.uniform(0.25, 0.7)
+    y, x = turned(rows, columns, rng.uniform(0, math.pi))
+    y, x = ((axis + pitch / 2) % pitch - pitch / 2 for axis in (y, x))
+    scale = pitch / 2 * rng.uniform(0.9, 1.2)
+    shape = _SHAPES[int(rng.integers(len(_SHAPES)))](rng, y / scale, x / scale)
+    return (shape * scale).astype(np.float32)
 
 
 def _round(rng: np.random.Generator, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    radius, theta = np.hypot(y, x), np.arctan2(y, x)
-    teeth = (
-        rng.uniform(0, 0.08) * np.tanh(4 * np.sin(rng.integers(4, 24) * theta)) if rng.random() < 0.4 else 0.0
-    )
+    radius, theta = np.hypot(y, x), np.arctan2(y, x) if rng.random() < 0.4 else None
+    teeth: np.ndarray | float = 0.0
+    if theta is not None:
+        teeth = rng.uniform(0, 0.08) * np.tanh(4 * np.sin(int(rng.integers(4, 24)) * theta))
     distance = radius - rng.uniform(0.5, 0.95) - teeth
     if rng.random() < 0.6:
         distance = np.maximum(distance, rng.uniform(0.08, 0.4) - radius)
@@ -39,7 +51,7 @@ def _polygon(rng: np.random.Generator, y: np.ndarray, x: np.ndarray) -> np.ndarr
     sides = rng.integers(3, 9)
     directions = 2 * np.pi * (np.arange(sides) + rng.uniform(-0.15, 0.15, sides)) / sides
     reach = rng.uniform(0.4, 0.8)
-    return np.max([y * np.sin(d) + x * np.cos(d) - reach for d in directions], axis=0)
+    return np.maximum.reduce([y * math.sin(d) + x * math.cos(d) - reach for d in directions])
 
 
 def _plate(rng: np.random.Generator, y: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -55,9 +67,9 @@ _SHAPES = (_round, _polygon, _plate, _plate)
 def relief(rng: np.random.Generator, size: int) -> np.ndarray:
     """Return height steps that belong to the design (ribs, pockets, bosses), float32 (size, size)."""
     height = np.zeros((size, size), np.float32)
-    for _ in range(rng.integers(0, 4)):
-        height += np.where(outline(rng, size) < -rng.uniform(0.1, 0.5), rng.uniform(-1, 1), 0)
-    return ndimage.gaussian_filter(height, rng.uniform(0.6, 2.0))
+    for _ in range(rng.integers(0, 3)):
+        height += (outline(rng, size) < -rng.uniform(0.1, 0.5)) * np.float32(rng.uniform(-1, 1))
+    return ndimage.gaussian_filter(height, rng.uniform(0.6, 2.0), truncate=2.5)
 
 
 def bite(rng: np.random.Generator, distance: np.ndarray) -> np.ndarray:
@@ -66,11 +78,11 @@ def bite(rng: np.random.Generator, distance: np.ndarray) -> np.ndarray:
     edge = np.argwhere(np.abs(distance) < 0.03)
     if not len(edge):
         return distance
-    centre = edge[rng.integers(len(edge))] / (size - 1) * 2 - 1
+    centre_y, centre_x = (edge[rng.integers(len(edge))] / (size - 1) * 2 - 1).tolist()
     rows, columns = coordinates(size)
-    radius = rng.uniform(0.05, 0.3)
-    rough = spectral(rng, size, 1.2) * radius * rng.uniform(0.05, 0.35)
-    piece = np.hypot(rows - centre[0], (columns - centre[1]) * rng.uniform(0.5, 2)) - radius + rough
+    radius = rng.uniform(0.03, 0.3)
+    rough = noise(rng, size, 1.2) * radius * rng.uniform(0.05, 0.35)
+    piece = np.hypot(rows - centre_y, (columns - centre_x) * rng.uniform(0.5, 2)) - radius + rough
     if rng.random() < 0.75:
         return np.maximum(distance, -piece)  # chipped
     return np.minimum(distance, piece + 0.4 * radius)  # a burr

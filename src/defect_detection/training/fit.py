@@ -1,0 +1,128 @@
+"""Train a small Keras model on cached maps: several fits side by side, the epoch with the least held-out log loss kept."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from keras import ops
+from sklearn.metrics import roc_auc_score
+
+from defect_detection.config import HyperparameterSet
+from defect_detection.training.features import Rows, turned
+from defect_detection.training.folds import Folds
+
+OnEpoch = Callable[[int, Mapping[str, float]], None]
+_LEAST_STEPS = 16  # of an epoch: few images must not mean few steps
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What is learned from: the network's inputs, one row per image, int labels (n_images,), and who learns from which image."""
+
+    inputs: dict[str, Rows]
+    labels: np.ndarray
+    folds: Folds
+
+    def weights(self) -> np.ndarray:
+        """Return how much each image counts in each fit, float32 (n_images, n_fits): both classes count the same."""
+        learns = self.folds.learns
+        counts = np.stack([learns[self.labels == label].sum(0) for label in (0, 1)])  # (2, n_fits)
+        return learns * (learns.sum(0) / (2 * np.maximum(counts, 1)))[self.labels]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Passes over the images, the highest learning rate (it falls as a cosine), and images per step."""
+
+    epochs: int
+    learning_rate: float
+    batch_size: int
+
+
+class Turned:
+    """Shuffled batches of maps, each batch in one of the eight flips and turns. The same for the same seed.
+
+    All batches have one size, smaller than asked for where an epoch would have fewer than 16 of them. Which images an epoch
+    leaves out for that changes from epoch to epoch.
+    """
+
+    def __init__(self, examples: Examples, batch_size: int, seed: int) -> None:
+        self.examples, self.rng = examples, np.random.default_rng(seed)
+        self.weights = examples.weights()
+        self.rows = np.flatnonzero(self.weights.any(1))
+        self.batch_size = min(batch_size, max(len(self.rows) // _LEAST_STEPS, 1))
+
+    def __len__(self) -> int:
+        return len(self.rows) // self.batch_size
+
+    def epoch(self) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
+        """Yield inputs, and targets (batch, 1 + n_fits) of one pass over the images: the label, then its weight in each fit."""
+        order = self.rng.permutation(self.rows)
+        for number in range(len(self)):
+            rows = np.sort(order[number * self.batch_size : (number + 1) * self.batch_size])
+            turn = int(self.rng.integers(8))
+            labels = self.examples.labels[rows, None].astype(np.float32)
+            inputs = {name: turned(values[rows], turn) for name, values in self.examples.inputs.items()}
+            yield inputs, np.concatenate([labels, self.weights[rows]], axis=1)
+
+
+def fit(
+    model: keras.Model,
+    examples: Examples,
+    schedule: Schedule,
+    settings: HyperparameterSet,
+    seed: int,
+    on_epoch: OnEpoch,
+) -> np.ndarray:
+    """Train a model that gives one logit per fit, and give it the weights of its best epoch.
+
+    The best is that with the least log loss on held-out images (all of them together where several folds hold out).
+
+    Returns:
+        the logits of all images after that epoch, float array of shape (n_images, n_fits).
+    """
+    batches = Turned(examples, schedule.batch_size, seed)
+    rate = keras.optimizers.schedules.CosineDecay(schedule.learning_rate, schedule.epochs * len(batches))
+    model.compile(
+        optimizer=keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay, clipnorm=1.0),
+        loss=_weighted_loss(settings.label_smoothing),
+    )
+    best, kept, logits = np.inf, model.get_weights(), np.empty(0)
+    for epoch in range(schedule.epochs):
+        losses = [model.train_on_batch(inputs, targets) for inputs, targets in batches.epoch()]
+        now = logits_of(model, examples.inputs, batches.batch_size)
+        measured = _measure(examples.folds.held_out(now), examples)
+        if measured["val_loss"] < best:
+            best, kept, logits = measured["val_loss"], model.get_weights(), now
+        on_epoch(epoch, {"loss": float(np.mean(losses)), **measured})
+    model.set_weights(kept)
+    return logits
+
+
+def _weighted_loss(label_smoothing: float) -> Callable[..., keras.KerasTensor]:
+    def loss(targets: keras.KerasTensor, logits: keras.KerasTensor) -> keras.KerasTensor:
+        labels = targets[:, :1] * (1 - label_smoothing) + label_smoothing / 2
+        each = ops.relu(logits) - logits * labels + ops.softplus(-ops.abs(logits))
+        return ops.mean(ops.sum(each * targets[:, 1:], axis=1))
+
+    return loss
+
+
+def _measure(logits: np.ndarray, examples: Examples) -> dict[str, float]:
+    """Return log loss on held-out images, both classes counting the same, and AUROC."""
+    some = examples.folds.scored
+    logits, labels = logits[some], examples.labels[some]
+    weights = 1 / np.bincount(labels, minlength=2)[labels]
+    loss = np.average(np.logaddexp(0, logits) - labels * logits, weights=weights)
+    return {"val_loss": float(loss), "val_auroc": float(roc_auc_score(labels, logits))}
+
+
+def logits_of(model: keras.Model, inputs: Mapping[str, Rows], batch_size: int) -> np.ndarray:
+    """Return the model's logits for all rows, float array of shape (n_images, n_fits)."""
+    n_rows = len(next(iter(inputs.values())))
+    batches = []
+    for start in range(0, n_rows, batch_size):
+        indices = np.minimum(np.arange(start, start + batch_size), n_rows - 1)  # one size: traced once
+        batches.append(model.predict_on_batch({name: rows[indices] for name, rows in inputs.items()}))
+    return np.concatenate(batches)[:n_rows]

@@ -1,0 +1,58 @@
+"""Which images each fit leaves out, so that every image that is judged was never learned from."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Folds:
+    """The fits of one trial: one for each fold, which holds its images out, and the one that is kept.
+
+    fold: int array of shape (n_images,): the fold that an image is held out in, from 0; -1: in none.
+    refit: the fit that is kept learns from all images (cross-validation); else it is that of the only fold.
+    """
+
+    fold: np.ndarray
+    refit: bool
+
+    @cached_property
+    def count(self) -> int:
+        return int(self.fold.max()) + 1
+
+    @cached_property
+    def scored(self) -> np.ndarray:
+        """Return the indices of the images that some fit holds out."""
+        return np.flatnonzero(self.fold >= 0)
+
+    @cached_property
+    def kept(self) -> np.ndarray:
+        """Return the indices of the images that the fit which is kept learns from."""
+        return np.arange(len(self.fold)) if self.refit else np.flatnonzero(self.fold < 0)
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield for each fold the indices it learns from, and those that it holds out."""
+        for number in range(self.count):
+            yield np.flatnonzero(self.fold != number), np.flatnonzero(self.fold == number)
+
+    @cached_property
+    def learns(self) -> np.ndarray:
+        """Return which fit learns from which image: float32 (n_images, n_fits), 1 or 0; the fit that is kept comes last."""
+        columns = [self.fold != number for number in range(self.count)]
+        columns += [np.ones_like(columns[0])] if self.refit else []
+        return np.stack(columns, axis=-1).astype(np.float32)
+
+    def held_out(self, values: np.ndarray) -> np.ndarray:
+        """Return of each image the value of the fit that held it out, (n_images,); NaN where none did.
+
+        Args:
+            values: float array of shape (n_images, n_fits), in the order of `learns`.
+        """
+        chosen = np.take_along_axis(values, np.maximum(self.fold, 0)[:, None], 1)[:, 0].astype(np.float64)
+        return np.where(self.fold >= 0, chosen, np.nan)
+
+    def only(self, number: int) -> "Folds":
+        """Return these folds with only one of them: where a trunk was trained on the images of the others."""
+        return Folds(np.where(self.fold == number, 0, -1), self.refit)
