@@ -86,21 +86,21 @@ def _side_by_side(shape: tuple[int, ...], n_fits: int, hidden_units: int, dropou
     """Judge cells as `heads.judge_cells` does, once for each fit: cells (B, h, w, C) → logits (B, n_fits)."""
     inputs = keras.Input(shape, name="cells")
     x = keras.layers.SpatialDropout2D(dropout / 3)(inputs)
-    x = keras.layers.Dense(n_fits * hidden_units, activation="relu", name="hidden")(x)
-    x = keras.layers.Dropout(dropout)(x)
+    x = keras.layers.Dense(n_fits * hidden_units, activation="relu", name="local_hidden")(x)
+    x = keras.layers.Dropout(dropout, noise_shape=(None, 1, 1, n_fits * hidden_units))(x)
     x = keras.layers.Reshape((shape[0] * shape[1], n_fits, hidden_units))(x)  # (B, cells, fits, units)
     evidence = keras.layers.EinsumDense(
         "bnfh,fh->bnf", (shape[0] * shape[1], n_fits), bias_axes="f", name="evidence"
     )(x)
-    average = keras.layers.EinsumDense("bfh,fh->bf", (n_fits,), name="mean")(ops.mean(x, axis=1))
+    average = keras.layers.EinsumDense("bfh,fh->bf", (n_fits,), name="local_mean")(ops.mean(x, axis=1))
     return keras.Model({"cells": inputs}, pool_evidence(evidence, axis=1) + average)
 
 
 def _last(model: keras.Model, cells: Cells, hidden_units: int) -> Local:
     """Take the last fit's weights out of the model."""
-    hidden_weights, hidden_bias = model.get_layer("hidden").get_weights()
-    evidence_weights, evidence_bias = model.get_layer("evidence").get_weights()
-    (mean_weights,) = model.get_layer("mean").get_weights()
+    hidden_weights, hidden_bias = model.get_layer("local_hidden").get_weights()
+    evidence_weights, evidence_bias = model.get_layer("local_evidence").get_weights()
+    (mean_weights,) = model.get_layer("local_mean").get_weights()
     return Local(
         cells.standardise,
         (cells.rotation @ hidden_weights[:, -hidden_units:]).astype(np.float32),
