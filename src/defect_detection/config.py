@@ -32,6 +32,7 @@ from defect_detection.config_types import (
     InsideUnit,
     ModelReference,
     OptionalCount,
+    OptionalPositive,
     OptionalShare,
     Pattern,
     Positive,
@@ -181,6 +182,7 @@ class Config(Section):
 
     seed: WholeNumber = 42
     cache_dir: FilePath = Path("cache")
+    cache_max_gb: OptionalPositive = 20
     report_dir: FilePath = Path("reports")
     bundle_dir: FilePath = Path("temp_best_model")
     best_model_info: FilePath = Path("best_model_info.txt")

@@ -24,6 +24,9 @@ Count = Annotated[int, Field(gt=0, strict=True), Expected("a whole number above 
 OptionalCount = Annotated[int | None, Field(gt=0, strict=True), Expected("a whole number above 0, or null")]
 WholeNumber = Annotated[int, Field(ge=0, strict=True), Expected("a whole number of 0 or more")]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), Expected("a number above 0")]
+OptionalPositive = Annotated[
+    float | None, Field(gt=0, allow_inf_nan=False), Expected("a number above 0, or null")
+]
 Share = Annotated[float, Field(ge=0, le=1), Expected("a number from 0 to 1")]
 OptionalShare = Annotated[float | None, Field(ge=0, le=1), Expected("a number from 0 to 1, or null")]
 BelowOne = Annotated[float, Field(ge=0, lt=1), Expected("a number from 0 up to but without 1")]

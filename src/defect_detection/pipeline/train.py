@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from defect_detection.config import Config, HyperparameterSet
+from defect_detection.data.cache_folder import bound
 from defect_detection.data.split import Splits, load_splits
 from defect_detection.model.bundle import KERAS_FILE, Card, new_folder
 from defect_detection.pipeline.watch import Watch, unwatched
@@ -103,6 +104,7 @@ def train_sets(
             best, loser = candidate, best
         if loser:
             shutil.rmtree(loser.folder)
+        bound(config.cache_dir, config.cache_max_gb)
     assert best is not None  # the configuration holds at least one set
     return best, figures
 
