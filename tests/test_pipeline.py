@@ -84,6 +84,14 @@ def test_a_run_has_metrics_of_each_epoch_and_their_curves(trained_once):
     assert "figures/training_curves.png" in artifacts_of(trained_once, run, "figures")
 
 
+def test_the_auroc_of_a_run_is_that_of_the_whole_model_and_not_of_an_epoch(trained_once):
+    client = connect(trained_once.config().tracking_uri).client
+    for run in runs_of_sets(trained_once):
+        assert {metric.step for metric in client.get_metric_history(run.info.run_id, "val_auroc")} == {0}
+    (run,) = [run for run in runs_of_sets(trained_once) if run.info.run_name == "both"]
+    assert "local_val_auroc" in run.data.metrics
+
+
 def test_a_run_names_its_data(trained_once):
     splits = load_splits(trained_once.config())
     for run in runs_of_sets(trained_once):

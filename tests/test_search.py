@@ -19,7 +19,7 @@ from defect_detection.config import Config
 from defect_detection.data.split import load_splits
 from defect_detection.errors import BusyError, ConfigError
 from defect_detection.model.bundle import read_card
-from defect_detection.pipeline.search import search, search_name
+from defect_detection.pipeline.search import search, search_name, storage_url
 from defect_detection.pipeline.train import train
 from defect_detection.pipeline.trials import Bench
 from defect_detection.pipeline.watch import unwatched
@@ -85,7 +85,7 @@ def test_each_trial_is_a_run_below_the_run_of_the_search(plant):
         with_curves = "local" in run.data.params["branches"]
         assert ("training_curves" in figures_of(plant, run)) == with_curves
         assert run.outputs is None or not run.outputs.model_outputs, "only what is kept is saved"
-    assert figures_of(plant, parent) == {"search"}
+    assert figures_of(plant, parent) == {"search_auroc", "search_log_loss"}
     assert parent.data.tags["best"] == best.name
     (run,) = [run for run in trials if run.info.run_name == best.name]
     ranks = [(run.data.metrics["val_auroc"], -run.data.metrics["val_log_loss"]) for run in trials]
@@ -223,6 +223,18 @@ def test_two_searches_at_the_same_time_are_refused(plant):
 
     with FileLock(plant.root / ".search.lock"), pytest.raises(BusyError):
         search_of(plant, searching(1))
+
+
+@pytest.mark.parametrize(
+    ("tracking_uri", "expected"),
+    [
+        ("sqlite:////plant/mlflow.db", "sqlite:////plant/mlflow.db"),
+        ("postgresql+psycopg://me@db/mlflow", "postgresql+psycopg://me@db/mlflow"),
+        ("http://mlflow:5000", "sqlite:////plant/search.db"),
+    ],
+)
+def test_the_search_is_kept_where_mlflow_is_or_beside_the_settings(tracking_uri, expected):
+    assert storage_url(tracking_uri, Path("/plant")) == expected
 
 
 def test_mlflow_and_the_search_share_one_database(plant):

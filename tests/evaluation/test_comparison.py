@@ -13,13 +13,13 @@ SETS = [
     for name, v in (("frozen", 0.95), ("pooled_only", 0.9))
 ]
 TRIALS = [
-    Searched({"dropout": 0.1, "pooled_regularization": 0.001, "branches": ["pooled"]}, 0.9),
-    Searched({"dropout": 0.2, "pooled_regularization": 1.0, "branches": ["pooled", "local"]}, None),
-    Searched({"dropout": 0.3, "pooled_regularization": 0.1, "branches": ["pooled", "local"]}, 0.8),
+    Searched({"dropout": 0.1, "pooled_regularization": 0.001, "branches": ["pooled"]}, 0.9, 0.2),
+    Searched({"dropout": 0.2, "pooled_regularization": 1.0, "branches": ["pooled", "local"]}, None, None),
+    Searched({"dropout": 0.3, "pooled_regularization": 0.1, "branches": ["pooled", "local"]}, 0.8, 0.1),
 ]
 
 
-@pytest.mark.parametrize("draw", [lambda: comparison(SETS), lambda: search_course(TRIALS)])
+@pytest.mark.parametrize("draw", [lambda: comparison(SETS), lambda: search_course(TRIALS, "auroc")])
 def test_chart_is_drawn(draw):
     picture = Image.open(io.BytesIO(to_png(draw())))
     assert len(np.unique(np.asarray(picture.convert("L")))) > 10
@@ -37,7 +37,7 @@ def test_comparison_shows_each_set_with_its_intervals():
 
 
 def test_search_shows_the_best_so_far_and_each_hyperparameter():
-    course, *panels = search_course(TRIALS).axes
+    course, *panels = search_course(TRIALS, "auroc").axes
     done, pruned, best = course.lines
     assert (list(done.get_xdata()), list(pruned.get_xdata())) == ([1, 3], [2])
     np.testing.assert_allclose(best.get_ydata(), [0.9, 0.9, 0.9])
@@ -46,6 +46,13 @@ def test_search_shows_the_best_so_far_and_each_hyperparameter():
     assert [label.get_text() for label in panels[2].get_xticklabels()] == ["pooled", "pooled, local"]
 
 
+def test_of_log_loss_the_lowest_is_the_best():
+    done, pruned, best = search_course(TRIALS, "log_loss").axes[0].lines
+    np.testing.assert_allclose(done.get_ydata(), [0.2, 0.1])
+    assert pruned.get_ydata()[0] > 0.2
+    np.testing.assert_allclose(best.get_ydata(), [0.2, 0.2, 0.1])
+
+
 def test_a_search_in_which_all_was_pruned_is_still_drawn():
-    course = search_course([Searched({"dropout": 0.1}, None)]).axes[0]
+    course = search_course([Searched({"dropout": 0.1}, None, None)], "auroc").axes[0]
     assert [list(line.get_xdata()) for line in course.lines] == [[], [1], [1]]

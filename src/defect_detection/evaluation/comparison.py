@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -11,6 +11,8 @@ from .rates import Estimate, Rate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_LABELS = {"auroc": "AUROC", "log_loss": "log loss"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +29,11 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class Searched:
-    """One trial of a search: what was tried, and its validation AUROC; None of one that was pruned."""
+    """One trial of a search: what was tried, and its validation figures; None of one that was pruned."""
 
     values: Mapping[str, Any]
     auroc: float | None
+    log_loss: float | None
 
 
 def comparison(rows: Sequence[Compared]) -> "Figure":
@@ -60,26 +63,37 @@ def _intervals(
     axes.plot([estimate.value for estimate in estimates], places, "o", color=colour, label=label)
 
 
-def search_course(trials: Sequence[Searched]) -> "Figure":
-    """Draw a search: AUROC over the trials with the best so far, and over each hyperparameter that was searched.
+def search_course(trials: Sequence[Searched], by: Literal["auroc", "log_loss"]) -> "Figure":
+    """Draw a search: a figure over the trials with the best so far, and over each hyperparameter that was searched.
 
-    Pruned trials are crosses at the lower edge.
+    Pruned trials are crosses at the worst edge. Where AUROC is 1 for all, log loss still tells them apart.
     """
     names = list(dict.fromkeys(name for trial in trials for name in trial.values))
-    done = [trial.auroc for trial in trials if trial.auroc is not None]
-    floor = min(done, default=0.0) - 0.05 * (max(done, default=1.0) - min(done, default=0.0))
+    heights = _with_pruned([getattr(trial, by) for trial in trials], worst_is_low=by == "auroc")
+    pruned = np.array([trial.auroc is None for trial in trials])
     columns = min(4, 1 + len(names))
     rows = -(-(1 + len(names)) // columns)
     figure = new_figure(3.3 * columns, 2.7 * rows)
-    course = new_axes(figure, (rows, columns, 1), "trial", "validation AUROC")
-    _dots(course, list(range(1, len(trials) + 1)), trials, floor)
-    best = np.maximum.accumulate([floor if trial.auroc is None else trial.auroc for trial in trials])
-    course.plot(range(1, len(trials) + 1), best, color=OK, linewidth=1.5, drawstyle="steps-post")
+    course = new_axes(figure, (rows, columns, 1), "trial", f"validation {_LABELS[by]}")
+    order = np.arange(1, len(trials) + 1)
+    _dots(course, order, heights, pruned)
+    best = (np.maximum if by == "auroc" else np.minimum).accumulate(heights)
+    course.plot(order, best, color=OK, linewidth=1.5, drawstyle="steps-post")
+    course.xaxis.get_major_locator().set_params(integer=True)
     for place, name in enumerate(names, 2):
         axes = new_axes(figure, (rows, columns, place), name, "")
-        tried = [trial for trial in trials if name in trial.values]
-        _dots(axes, _on_an_axis(axes, [trial.values[name] for trial in tried]), tried, floor)
+        tried = np.array([name in trial.values for trial in trials])
+        places = _on_an_axis(axes, [trial.values[name] for trial in trials if name in trial.values])
+        _dots(axes, np.array(places), heights[tried], pruned[tried])
     return figure
+
+
+def _with_pruned(figures: Sequence[float | None], worst_is_low: bool) -> np.ndarray:
+    """Return the figures, with a place a little beyond the worst for those that have none."""
+    known = [value for value in figures if value is not None] or [0.0]
+    margin = max(0.05 * (max(known) - min(known)), 1e-3)
+    edge = min(known) - margin if worst_is_low else max(known) + margin
+    return np.array([edge if value is None else value for value in figures])
 
 
 def _on_an_axis(axes: Any, values: Sequence[Any]) -> Sequence[Any]:
@@ -94,8 +108,6 @@ def _on_an_axis(axes: Any, values: Sequence[Any]) -> Sequence[Any]:
     return values
 
 
-def _dots(axes: Any, places: Sequence[float], trials: Sequence[Searched], floor: float) -> None:
-    for pruned, marker, colour in ((False, "o", OK), (True, "x", MUTED)):
-        chosen = [(x, t.auroc) for x, t in zip(places, trials, strict=True) if (t.auroc is None) == pruned]
-        heights = [floor if y is None else y for _, y in chosen]
-        axes.plot([x for x, _ in chosen], heights, marker, color=colour, markersize=5, alpha=0.8)
+def _dots(axes: Any, places: np.ndarray, heights: np.ndarray, pruned: np.ndarray) -> None:
+    for chosen, marker, colour in ((~pruned, "o", OK), (pruned, "x", MUTED)):
+        axes.plot(places[chosen], heights[chosen], marker, color=colour, markersize=5, alpha=0.8)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from filelock import FileLock, Timeout
@@ -201,8 +202,12 @@ class _Search:
         pruned = sum("auroc" not in trial.user_attrs for trial in trials)
         parent.metrics({"trials": len(trials), "pruned_trials": pruned})
         if trials:
-            shown = [Searched(_values(trial), trial.user_attrs.get("auroc")) for trial in trials]
-            parent.figure("search", search_course(shown))
+            figures_of = [
+                (trial.user_attrs.get("auroc"), trial.user_attrs.get("log_loss")) for trial in trials
+            ]
+            shown = [Searched(_values(t), *both) for t, both in zip(trials, figures_of, strict=True)]
+            parent.figure("search_auroc", search_course(shown, "auroc"))
+            parent.figure("search_log_loss", search_course(shown, "log_loss"))
         if best:
             name = self._settings(best.number, {}).name
             parent.tags({"best": name, "best_run": best.user_attrs["run_id"], **_values(best)})
@@ -224,16 +229,14 @@ def search_name(base: HyperparameterSet, space: Mapping[str, Any], splits: Split
 
 
 def _open_study(name: str, config: Config) -> "Study":
-    """Open the study in MLflow's database, where that can be opened by URL; else in a SQLite file beside the settings.
+    """Open the study, or begin it.
 
     Both libraries note their table version in ``alembic_version``. MLflow's database has MLflow's note there already, which
     Optuna leaves alone as long as it isn't asked to compare it with its own.
     """
     import optuna
 
-    scheme = config.tracking_uri.partition("://")[0].partition("+")[0]
-    is_database = scheme in ("sqlite", "postgresql", "mysql", "mssql")
-    url = config.tracking_uri if is_database else f"sqlite:///{(config.root / 'search.db').as_posix()}"
+    url = storage_url(config.tracking_uri, config.root)
     patience = (
         {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
     )  # while others write, in s
@@ -246,6 +249,14 @@ def _open_study(name: str, config: Config) -> "Study":
     study.sampler = optuna.samplers.TPESampler(seed=(config.seed + tried) % 2**32)  # not the same draws again
     study.pruner = optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=EPOCHS_BEFORE_PRUNING)
     return study
+
+
+def storage_url(tracking_uri: str, root: Path) -> str:
+    """Return MLflow's own database where its address is one, else (a server) a SQLite file in the root."""
+    scheme = tracking_uri.partition("://")[0].partition("+")[0]
+    if scheme in ("sqlite", "postgresql", "mysql", "mssql"):
+        return tracking_uri
+    return f"sqlite:///{(root / 'search.db').as_posix()}"
 
 
 def _suggest(proposal: "Proposal", name: str, values: Any) -> Any:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from defect_detection.model.trunks import Trunk
     from defect_detection.training.trial import Follow, Trial
 
+# MLflow shows the value of the highest step as the run's own. `val_auroc` is that of the whole model, logged at the end.
+_EPOCH_NAMES = {"val_auroc": "local_val_auroc"}
+
 
 @dataclass(frozen=True)
 class Bench:
@@ -52,7 +55,7 @@ class Bench:
 
         def follow(phase: str, done: int, total: int, metrics: Mapping[str, float] | None = None) -> None:
             if metrics:
-                record.metrics(metrics, step=done)
+                record.metrics({_EPOCH_NAMES.get(key, key): v for key, v in metrics.items()}, step=done)
             watch(phase, done, total, metrics)
 
         return run_trial(settings, self.splits, self.config, follow, self.base and self.base())
