@@ -198,6 +198,20 @@ def test_a_search_that_is_killed_goes_on_where_it_was(plant):
     assert states[: len(before)] == [*before[:-1], "FAIL"]
     assert sum(state in ("COMPLETE", "PRUNED") for state in states) == 5
     assert len(states) == 6
+    failed, again = study_of(plant.config()).trials[len(before) - 1 : len(before) + 1]
+    assert failed.params == again.params, "what was killed is tried once more"
+
+
+def test_values_that_were_killed_twice_are_not_tried_a_third_time(plant):
+    search_of(plant, searching(1))
+    study = study_of(plant.config())
+    killed = {"pooled_regularization": 0.5, "hidden_units": 8, "branches": '["pooled"]'}
+    study.enqueue_trial(killed, user_attrs={"again": True})
+    proposal = study.ask()
+    assert proposal.suggest_float("pooled_regularization", 0.001, 1.0, log=True) == 0.5
+    search_of(plant, searching(2))
+    tried = [trial.params["pooled_regularization"] for trial in study_of(plant.config()).trials]
+    assert tried.count(0.5) == 1
 
 
 def wait_for_second_running(database: Path, process: subprocess.Popen, timeout_s: float = 180.0) -> None:

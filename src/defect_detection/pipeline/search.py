@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 SEARCH_TAG = "search"  # of the run above all trials: the name of the search, by which it is found again
 LOG_LOSS_WEIGHT = 1e-3  # decides between trials of (nearly) equal AUROC, as the choice among sets does
 EPOCHS_BEFORE_PRUNING = 5
+_AGAIN = "again"  # of a trial whose values were killed once
 LOCK_NAME = ".search.lock"  # in the root
 
 
@@ -67,10 +68,10 @@ def search(bench: Bench) -> HyperparameterSet | None:
     plan = bench.config.training.search
     if plan is None:
         return None
-    sets = {one.name: one for one in bench.config.training.hyperparameter_sets}
-    base = bench.config.training.resolved(sets[plan.base])
     from optuna.exceptions import OptunaError
 
+    sets = {one.name: one for one in bench.config.training.hyperparameter_sets}
+    base = bench.config.training.resolved(sets[plan.base])
     try:
         with FileLock(bench.config.root / LOCK_NAME, timeout=0):
             return _Search(bench, base, plan.space).run(plan.trials, plan.timeout_s)
@@ -119,7 +120,10 @@ class _Search:
         )
 
     def _end_what_was_killed(self, parent: TrialRecord) -> None:
-        """Nobody else searches here (`LOCK_NAME`), so what still counts as running was killed. It doesn't count as a trial."""
+        """Nobody else searches here (`LOCK_NAME`), so what still counts as running was killed: it isn't one of the trials.
+
+        Its values are tried once more, and not again: perhaps it was them that killed it.
+        """
         from optuna.trial import TrialState
 
         self.bench.recorder.end_unfinished(parent.run_id)
