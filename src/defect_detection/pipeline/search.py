@@ -129,6 +129,8 @@ class _Search:
         self.bench.recorder.end_unfinished(parent.run_id)
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             self.study.tell(trial.number, state=TrialState.FAIL)
+            if _AGAIN not in trial.user_attrs:
+                self.study.enqueue_trial(trial.params, user_attrs={_AGAIN: True})
 
     def _try(self, proposal: "Proposal", bench: Bench) -> None:
         """Run one trial as one run; pruned, its run says so and is finished all the same."""
