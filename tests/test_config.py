@@ -116,6 +116,61 @@ def test_wrong_value_names_key_expectation_and_what_was_received(tmp_path, overr
     assert expected in message_of(tmp_path, MINIMAL, override)
 
 
+@pytest.mark.parametrize(
+    ("search", "expected"),
+    [
+        ("{base: c, space: {dropout: [0.1, 0.2]}}", "search.base to name one of the sets (a, b), not c"),
+        ("{base: a, space: {drop_out: [0.1, 0.2]}}", "drop_out is none, did you mean 'dropout'?"),
+        ("{base: a, space: {name: [b, c]}}", "name is none"),
+        ("{base: a, space: {dropout: [0.1]}}", "a list of two or more values, or {low: number, high"),
+        ("{base: a, space: {dropout: {low: 0.5, high: 0.1}}}", "a list of two or more values"),
+        ("{base: a, space: {dropout: {low: 0.1, hi: 0.5}}}", "a list of two or more values"),
+        ("{base: a, space: {dropout: {low: x, high: 0.5}}}", "a list of two or more values"),
+        ("{base: a, space: {dropout: {low: 0.5, high: 1.0}}}", "dropout to be a number from 0 up to but"),
+        (
+            "{base: a, space: {hidden_units: {low: 2.5, high: 8}}}",
+            "hidden_units to be a whole number above 0",
+        ),
+        (
+            "{base: a, space: {branches: [[pooled], [locla]]}}",
+            "branches to be a list of pooled, local or both",
+        ),
+        ("{base: a, space: {}}", "training.search.space: expected a mapping of hyperparameters"),
+        ("{base: a, space: 3}", "training.search.space: expected a mapping of hyperparameters"),
+        ("{space: {dropout: [0.1, 0.2]}}", "training.search.base: missing, expected a name"),
+        (
+            "{base: a, trial: 3, space: {dropout: [0, 0.2]}}",
+            "search.trial: unknown key, did you mean 'trials'?",
+        ),
+        (
+            "{base: a, timeout_s: 0, space: {dropout: [0, 0.2]}}",
+            "search.timeout_s: expected a number above 0",
+        ),
+        ("30", "training.search: expected null or keys with values, received 30"),
+    ],
+)
+def test_wrong_search_is_named(tmp_path, search, expected):
+    assert expected in message_of(tmp_path, MINIMAL, f"training.search={search}")
+
+
+def test_the_search_that_the_shipped_file_shows_is_valid(tmp_path):
+    text = (ROOT / "config.yaml").read_text()
+    shown = re.search(r"  search: null\n((?:  # .*\n)+)", text)
+    assert shown
+    search = load_text(tmp_path, text.replace(shown[0], shown[1].replace("  # ", "  "))).training.search
+    assert search is not None
+    assert (search.base, search.space["pooled_regularization"]) == (
+        "frozen_compact",
+        {"low": 0.001, "high": 1},
+    )
+
+
+def test_a_range_takes_numbers_as_yaml_writes_them(tmp_path):
+    space = "{learning_rate: {low: 1e-4, high: 1e-2}, hidden_units: {low: 8, high: 64}}"
+    training = load_text(tmp_path, MINIMAL, f"training.search={{base: a, space: {space}}}").training
+    assert training.search.space["learning_rate"] == {"low": 0.0001, "high": 0.01}
+
+
 def test_all_problems_are_listed_one_a_line(tmp_path):
     lines = message_of(tmp_path, f"{MINIMAL}seed: -1\nevaluation_threshold: high\n").splitlines()
     assert len(lines) == 2

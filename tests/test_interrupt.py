@@ -46,7 +46,7 @@ def test_ctrl_c_leaves_the_last_model_and_a_killed_run(plant):
     finally:
         process.kill()
     assert process.returncode == 130, output
-    assert sorted(states_of_runs(plant)) == ["FINISHED", "FINISHED", "KILLED"]
+    assert sorted(states_of_runs(plant)) == [*["FINISHED"] * 3, *["KILLED"] * 2], "each with the run above"
     assert kept(plant) == before
     assert [path.name for path in plant.root.iterdir() if path.name.startswith(".temp")] == []
 

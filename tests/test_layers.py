@@ -92,7 +92,12 @@ def test_imports_point_down_only():
 
 @pytest.mark.parametrize(
     ("library", "allowed"),
-    [("mlflow", {"tracking"}), ("flask", {"serving"}), ("keras", {"model", "training", "tracking"})],
+    [
+        ("mlflow", {"tracking"}),
+        ("flask", {"serving"}),
+        ("keras", {"model", "training", "tracking"}),
+        ("optuna", {"pipeline"}),
+    ],
 )
 def test_a_library_is_imported_where_it_belongs(library, allowed):
     importers = {unit_of(module) for module in MODULES if library in map(root_of, imports_of(module))}

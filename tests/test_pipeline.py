@@ -25,11 +25,16 @@ from defect_detection.tracking.best_model import BestModelInfo
 from defect_detection.tracking.store import connect
 
 SETS = {"both", "pooled_only"}
+PARENT = "mlflow.parentRunId"
 
 
 def runs_of(plant: Plant, experiment: str = "defect-detection") -> list:
     store = connect(plant.config().tracking_uri, experiment)
     return store.client.search_runs([store.experiment_id])
+
+
+def runs_of_sets(plant: Plant) -> list:
+    return [run for run in runs_of(plant) if PARENT in run.data.tags]
 
 
 def artifacts_of(plant: Plant, run, folder: str | None = None) -> set[str]:
@@ -50,7 +55,7 @@ def versions(plant: Plant) -> dict[str, list[int]]:
 
 
 def test_each_hyperparameter_set_is_a_finished_run(trained_once):
-    runs = runs_of(trained_once)
+    runs = runs_of_sets(trained_once)
     assert {run.info.run_name for run in runs} == SETS
     assert {run.info.status for run in runs} == {"FINISHED"}
     for run in runs:
@@ -61,17 +66,35 @@ def test_each_hyperparameter_set_is_a_finished_run(trained_once):
         assert {"figures/confusion_matrix.png", "figures/worst_images.png"} <= figures
 
 
+def test_the_run_above_the_sets_compares_them(trained_once):
+    (parent,) = [run for run in runs_of(trained_once) if PARENT not in run.data.tags]
+    assert (parent.info.run_name, parent.info.status) == ("training", "FINISHED")
+    assert {run.data.tags[PARENT] for run in runs_of_sets(trained_once)} == {parent.info.run_id}
+    assert artifacts_of(trained_once, parent, "figures") == {"figures/comparison.png"}
+    info = BestModelInfo.read(trained_once.config().best_model_info)
+    assert parent.data.tags["best_run"] == info.run_id
+    assert parent.data.tags["best"] == read_card(trained_once.config().bundle_dir).name
+
+
 def test_a_run_has_metrics_of_each_epoch_and_their_curves(trained_once):
     client = connect(trained_once.config().tracking_uri).client
-    (run,) = [run for run in runs_of(trained_once) if run.info.run_name == "both"]
+    (run,) = [run for run in runs_of_sets(trained_once) if run.info.run_name == "both"]
     for name in ("loss", "val_loss"):
         assert [metric.step for metric in client.get_metric_history(run.info.run_id, name)] == [1, 2, 3]
     assert "figures/training_curves.png" in artifacts_of(trained_once, run, "figures")
 
 
+def test_the_auroc_of_a_run_is_that_of_the_whole_model_and_not_of_an_epoch(trained_once):
+    client = connect(trained_once.config().tracking_uri).client
+    for run in runs_of_sets(trained_once):
+        assert {metric.step for metric in client.get_metric_history(run.info.run_id, "val_auroc")} == {0}
+    (run,) = [run for run in runs_of_sets(trained_once) if run.info.run_name == "both"]
+    assert "local_val_auroc" in run.data.metrics
+
+
 def test_a_run_names_its_data(trained_once):
     splits = load_splits(trained_once.config())
-    for run in runs_of(trained_once):
+    for run in runs_of_sets(trained_once):
         tags = run.data.tags
         assert tags["data.train.fingerprint"] == splits.train_fingerprint
         assert tags["data.validation.fingerprint"] == splits.validation_fingerprint
@@ -82,7 +105,7 @@ def test_a_run_names_its_data(trained_once):
 def test_the_best_by_validation_is_kept(trained_once):
     config = trained_once.config()
     info = BestModelInfo.read(config.best_model_info)
-    runs = {run.info.run_id: run for run in runs_of(trained_once)}
+    runs = {run.info.run_id: run for run in runs_of_sets(trained_once)}
     assert info.value == max(run.data.metrics["val_auroc"] for run in runs.values())
     assert runs[info.run_id].info.run_name == read_card(config.bundle_dir).name
     assert info.model_path == config.bundle_dir / KERAS_FILE

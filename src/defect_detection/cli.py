@@ -176,6 +176,42 @@ def pretrain(
     typer.echo(f"{done}; wrote {path}. Next: python src/train.py")
 
 
+cache_app = typer.Typer(help="Show or clear the cache of decoded images and features.")
+app.add_typer(cache_app, name="cache")
+
+
+@cache_app.callback(invoke_without_command=True)
+def cache(context: typer.Context, config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
+    """Show what the cache holds, how large it is and when it was last used."""
+    from defect_detection.config import load_config
+    from defect_detection.data.cache_folder import table
+
+    if context.invoked_subcommand is None:
+        settings = load_config(config, overrides or ())
+        typer.echo("\n".join([str(settings.cache_dir), *table(settings.cache_dir, settings.cache_max_gb)]))
+
+
+@cache_app.command()
+def clear(
+    kinds: Annotated[
+        list[str] | None,
+        typer.Argument(help="What to clear, as `defect cache` names it; else pixels and activations."),
+    ] = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+    overrides: Overrides = None,
+) -> None:
+    """Remove from the cache what no process has open. It is made again where it is needed."""
+    from defect_detection.config import load_config
+    from defect_detection.data.cache_folder import LIMITED, in_words
+    from defect_detection.data.cache_folder import clear as run
+
+    folder = load_config(config, overrides or ()).cache_dir
+    freed, in_use = run(folder, kinds or LIMITED)
+    typer.echo(f"Freed {in_words(freed)} in {_short(folder)}")
+    for path in in_use:
+        typer.echo(f"  in use, so it stayed: {_short(path)}")
+
+
 @app.command()
 def version() -> None:
     """Print the version."""

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from dotenv import load_dotenv
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -32,14 +33,17 @@ from defect_detection.config_types import (
     InsideUnit,
     ModelReference,
     OptionalCount,
+    OptionalPositive,
     OptionalShare,
     Pattern,
     Positive,
+    SearchValues,
     Share,
     Slug,
     Text,
     Weights,
     WholeNumber,
+    check_space,
 )
 
 
@@ -109,16 +113,40 @@ class HyperparameterSet(Schedule):
     ] = ("pooled", "local")
 
 
+class SearchConfig(Section):
+    """A search from one hyperparameter set on. `space`: by hyperparameter, a list of values or ``{low, high}``."""
+
+    base: Slug
+    trials: Count = 30
+    timeout_s: OptionalPositive = None
+    space: Annotated[
+        dict[str, SearchValues],
+        Field(min_length=1),
+        AfterValidator(lambda space: check_space(space, HyperparameterSet, {"name"})),
+        Expected("a mapping of hyperparameters to a list of values or {low, high}"),
+    ]
+
+
 class TrainingConfig(Schedule):
     cv_below: WholeNumber = 5000
     hyperparameter_sets: Annotated[
         tuple[HyperparameterSet, ...], Field(min_length=1), Expected("a list of at least one set")
     ]
+    search: Annotated[SearchConfig | None, Expected("null or keys with values")] = None
 
     @field_validator("hyperparameter_sets")
     @classmethod
     def _unique_names(cls, sets: tuple[HyperparameterSet, ...]) -> tuple[HyperparameterSet, ...]:
         return _with_unique_names(sets)
+
+    @model_validator(mode="after")
+    def _base_of_the_search(self) -> "TrainingConfig":
+        names = [one.name for one in self.hyperparameter_sets]
+        if self.search and self.search.base not in names:
+            raise ValueError(
+                f"search.base to name one of the sets ({', '.join(names)}), not {self.search.base}"
+            )
+        return self
 
     def resolved(self, hyperparameters: HyperparameterSet) -> HyperparameterSet:
         """Return the set with what it doesn't set of its schedule taken from ``training``."""
@@ -184,6 +212,7 @@ class Config(Section):
 
     seed: WholeNumber = 42
     cache_dir: FilePath = Path("cache")
+    cache_max_gb: OptionalPositive = 20
     report_dir: FilePath = Path("reports")
     bundle_dir: FilePath = Path("temp_best_model")
     best_model_info: FilePath = Path("best_model_info.txt")

@@ -1,11 +1,13 @@
 """Kinds of values that settings take, each with the words that an error message uses for it."""
 
+import difflib
+import math
 import os
 import re
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, ValidationInfo
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, ValidationInfo
 
 
 class Expected(str):
@@ -24,6 +26,9 @@ Count = Annotated[int, Field(gt=0, strict=True), Expected("a whole number above 
 OptionalCount = Annotated[int | None, Field(gt=0, strict=True), Expected("a whole number above 0, or null")]
 WholeNumber = Annotated[int, Field(ge=0, strict=True), Expected("a whole number of 0 or more")]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), Expected("a number above 0")]
+OptionalPositive = Annotated[
+    float | None, Field(gt=0, allow_inf_nan=False), Expected("a number above 0, or null")
+]
 Share = Annotated[float, Field(ge=0, le=1), Expected("a number from 0 to 1")]
 OptionalShare = Annotated[float | None, Field(ge=0, le=1), Expected("a number from 0 to 1, or null")]
 BelowOne = Annotated[float, Field(ge=0, lt=1), Expected("a number from 0 up to but without 1")]
@@ -50,6 +55,51 @@ def _check_pattern(value: str | None) -> str | None:
     return value
 
 
+def _number(value: Any) -> int | float:
+    """Return a number; YAML reads 1e-3 as a text."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    try:
+        return float(value) if isinstance(value, str) else math.nan
+    except ValueError:
+        return math.nan  # smaller than nothing, so it is refused
+
+
+def _check_search_values(values: Any) -> Any:
+    """Accept a list of two or more values, or a range of numbers."""
+    if isinstance(values, list | tuple) and len(values) > 1:
+        return list(values)
+    if isinstance(values, dict) and values.keys() == {"low", "high"}:
+        low, high = (_number(values[end]) for end in ("low", "high"))
+        if low < high:
+            return {"low": low, "high": high}
+    raise ValueError("a list of two or more values, or {low: number, high: larger number}")
+
+
+def check_space(space: dict[str, Any], model: type[BaseModel], fixed: set[str]) -> dict[str, Any]:
+    """Refuse hyperparameters that `model` hasn't or that are fixed, and values that it doesn't take."""
+    for name, values in space.items():
+        if name not in model.model_fields or name in fixed:
+            known = [field for field in model.model_fields if field not in fixed]
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f", did you mean '{close[0]}'?" if close else f"; there are {', '.join(known)}"
+            raise ValueError(f"hyperparameters, {name} is none{hint}")
+        for value in values if isinstance(values, list) else values.values():
+            try:
+                model.model_validate({"name": "any", name: value})
+            except ValidationError as error:
+                words = [
+                    str(item) for item in model.model_fields[name].metadata if isinstance(item, Expected)
+                ]
+                raise ValueError(f"{name} to be {words[0]}, not {value!r}") from error
+    return space
+
+
+SearchValues = Annotated[
+    Any,
+    AfterValidator(_check_search_values),
+    Expected("a list of two or more values, or {low: number, high: larger number}"),
+]
 ImageSize = Annotated[
     int,
     Field(ge=32, le=1024, multiple_of=16, strict=True),

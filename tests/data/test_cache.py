@@ -120,6 +120,62 @@ def test_processes_and_threads_that_add_the_same_keys_agree(tmp_path):
     assert first_values(store, [str(number) for number in range(63)]) == list(range(63))
 
 
+KILLED_WRITER = """
+import sys, numpy as np
+from pathlib import Path
+from defect_detection.data.cache import RowStore
+store = RowStore(Path(sys.argv[1]), (500, 100), np.float32)
+for number in range(100000):
+    store.append([str(number)], np.full((1, 500, 100), number, np.float32))
+    print(number, flush=True)
+"""
+
+
+def test_a_writer_that_is_killed_leaves_only_whole_rows_and_no_one_waits_for_it(tmp_path):
+    """With kill -9, at three different moments of one store."""
+    for rounds in range(1, 4):
+        writer = subprocess.Popen(
+            [sys.executable, "-c", KILLED_WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(10 * rounds):
+            writer.stdout.readline()
+        writer.kill()
+        writer.communicate()
+        store = RowStore(tmp_path, (500, 100), np.float32)
+        keys = [str(number) for number in range(len(store))]
+        assert len(keys) >= 10 * rounds
+        rows = store.rows(keys)
+        np.testing.assert_array_equal(rows, np.broadcast_to(np.arange(len(keys))[:, None, None], rows.shape))
+    store.append(["after"], np.full((1, 500, 100), 7, np.float32))
+    assert store.rows(["after"])[0, 0, 0] == 7
+
+
+READER = """
+import resource, sys, numpy as np
+from pathlib import Path
+from defect_detection.data.cache import RowStore
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+stored, positions = RowStore(Path(sys.argv[1]), (1000, 1000), np.float32).view([str(n) for n in range(64)])
+before = peak()
+total = sum(float(stored[positions[start : start + 4]].sum()) for start in range(0, 64, 4))
+print(total, (peak() - before) / 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peaks of memory are in KiB on Linux only")
+def test_reading_a_store_batch_by_batch_does_not_fill_the_memory(tmp_path):
+    """256 MB in batches of 16 MB."""
+    store = RowStore(tmp_path, (1000, 1000), np.float32)
+    for start in range(0, 64, 8):
+        store.append([str(n) for n in range(start, start + 8)], np.ones((8, 1000, 1000), np.float32))
+    done = subprocess.run(
+        [sys.executable, "-c", READER, str(tmp_path)], stdout=subprocess.PIPE, text=True, check=True
+    )
+    total, grown_mb = map(float, done.stdout.split())
+    assert total == 64e6
+    assert grown_mb < 100
+
+
 def test_folder_that_can_not_be_written_says_what_to_do(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataError, match=r"can't be written .*; make room or set cache_dir to another folder"):

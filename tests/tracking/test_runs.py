@@ -89,3 +89,38 @@ def test_without_a_server_no_trial_starts(closed_port: int):
     ):
         started.append("a")
     assert not started
+
+
+def test_a_trial_stands_below_its_parent(uri: str, name: str):
+    recorder = ExperimentRecorder(uri, name)
+    with recorder.trial("all", {}) as parent, recorder.trial("one", {}, parent=parent.run_id) as record:
+        pass
+    assert run_of(uri, record.run_id).data.tags["mlflow.parentRunId"] == parent.run_id
+    assert "mlflow.parentRunId" not in run_of(uri, parent.run_id).data.tags
+
+
+def test_a_run_is_found_by_its_tag_and_goes_on(uri: str, name: str):
+    recorder = ExperimentRecorder(uri, name)
+    for number in (1, 2):
+        with recorder.trial("a", {"n": number}, {"search": "x-1"}) as record:
+            pass
+    with recorder.trial("b", {}, {"search": "x-2"}):
+        pass
+    assert recorder.find("search", "x-1") == record.run_id, "the newest of the two"
+    assert recorder.find("search", "x-3") is None
+    with recorder.trial("a", {"n": 2}, resume=record.run_id) as again:
+        assert run_of(uri, record.run_id).info.status == "RUNNING"
+        again.metrics({"trials": 3})
+    run = run_of(uri, record.run_id)
+    assert (again.run_id, run.info.status, run.data.metrics) == (record.run_id, "FINISHED", {"trials": 3})
+
+
+def test_runs_that_a_killed_process_left_are_ended(uri: str, name: str):
+    recorder = ExperimentRecorder(uri, name)
+    with recorder.trial("all", {}) as parent, recorder.trial("other", {}) as other:
+        with recorder.trial("done", {}, parent=parent.run_id) as done:
+            pass
+        with recorder.trial("left", {}, parent=parent.run_id) as left:
+            assert recorder.end_unfinished(parent.run_id) == 1
+            status = {run.run_id: run_of(uri, run.run_id).info.status for run in (parent, other, done, left)}
+    assert list(status.values()) == ["RUNNING", "RUNNING", "FINISHED", "KILLED"]

@@ -3,17 +3,28 @@
 Rows lie one after another in a binary file, in the order of the keys in a text file beside it, one a line. A
 row counts as soon as its key does: keys are written after their rows are safely on disk. So a writer that is
 killed leaves at most a tail that nobody reads, and the next writer cuts it off.
+
+Who works with a store holds a mark beside it, a file that is locked: the lock ends with its process, however that
+ends. A store with such a mark is never removed (`cache_folder`).
 """
 
+import mmap
 import os
+import uuid
+import weakref
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from defect_detection.errors import DataError
+
+KEYS, ROWS, LOCK, MARK = ".keys", ".rows", ".lock", ".in-use-"  # behind the name of a store
+_FORGET = getattr(mmap, "MADV_DONTNEED", None)  # not on Windows
 
 
 class RowStore:
@@ -32,9 +43,10 @@ class RowStore:
         self.shape = tuple(shape)
         self.dtype = np.dtype(dtype)
         name = f"{'x'.join(str(length) for length in shape)}-{self.dtype.name}"
-        self._rows_path = folder / f"{name}.rows"
-        self._keys_path = folder / f"{name}.keys"
-        self._lock_path = folder / f"{name}.lock"
+        self._rows_path = folder / f"{name}{ROWS}"
+        self._keys_path = folder / f"{name}{KEYS}"
+        self._lock_path = folder / f"{name}{LOCK}"
+        self._mark: _Mark | None = None
         self._row_bytes = self.dtype.itemsize * int(np.prod(self.shape))
         self._positions: dict[str, int] = {}
         self._keys_read = 0  # bytes of the keys file that `_positions` knows
@@ -45,6 +57,8 @@ class RowStore:
 
     def missing(self, keys: Iterable[str]) -> list[str]:
         """Return those keys that have no row yet, each once, in their order."""
+        with suppress(OSError):  # `append` says what is wrong with the folder
+            self.folder.mkdir(parents=True, exist_ok=True)  # so that it is in use before there is a row
         self._refresh()
         return [key for key in dict.fromkeys(keys) if key not in self._positions]
 
@@ -62,6 +76,7 @@ class RowStore:
             raise ValueError(f"expected rows of shape {(len(keys), *self.shape)}, received {rows.shape}")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            self._hold()
             with FileLock(self._lock_path):
                 self._append_locked(keys, rows)
         except OSError as error:
@@ -82,6 +97,8 @@ class RowStore:
     def view(self, keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Return where the rows of the keys are, without reading them: ``stored[positions]`` are the rows.
 
+        As long as `stored` exists, the store counts as in use. What is read of it doesn't stay in memory.
+
         Returns:
             memory map of shape (n_stored, *shape), and int64 positions of shape (n_keys,).
 
@@ -96,10 +113,24 @@ class RowStore:
     def _map(self) -> np.ndarray:
         if not self._positions:
             return np.empty((0, *self.shape), self.dtype)
-        return np.memmap(self._rows_path, self.dtype, mode="r", shape=(len(self._positions), *self.shape))
+        mapped = _Mapped(self._rows_path, self.dtype, mode="r", shape=(len(self._positions), *self.shape))
+        mapped.mark = self._mark
+        return mapped
+
+    def _hold(self) -> None:
+        """Mark the store as in use, and as used now, as long as this object or a view of it exists.
+
+        Not in a folder that can't be written: nobody removes anything there either.
+        """
+        if self._mark is None and self.folder.is_dir():
+            with suppress(OSError), FileLock(self._lock_path):
+                self._mark = _Mark(self._lock_path.with_suffix(f"{MARK}{os.getpid()}-{uuid.uuid4().hex[:8]}"))
+                if self._keys_path.exists():
+                    os.utime(self._keys_path)
 
     def _refresh(self) -> None:
         """Learn the keys that were added since the last look; an unfinished last line isn't one."""
+        self._hold()
         try:
             with self._keys_path.open("rb") as file:
                 file.seek(self._keys_read)
@@ -120,6 +151,47 @@ class RowStore:
         _write_at(self._rows_path, len(self._positions) * self._row_bytes, ordered.data.cast("B"))
         _write_at(self._keys_path, self._keys_read, "".join(f"{key}\n" for key in new).encode())
         self._refresh()
+
+
+class _Mark:
+    """A locked file. It is removed with this object; of a killed process, the lock alone goes."""
+
+    def __init__(self, path: Path) -> None:
+        lock = FileLock(path, thread_local=False)
+        lock.acquire(timeout=0)
+        weakref.finalize(self, _end_mark, lock, path)
+
+
+def _end_mark(lock: Any, path: Path) -> None:
+    with suppress(OSError):  # on Windows an open file can't be removed: `is_in_use` does it
+        path.unlink(missing_ok=True)
+    lock.release()
+
+
+def is_in_use(store: Path) -> bool:
+    """Say whether somebody holds a mark of the store `<folder>/<name>`, and remove marks whose holder was killed."""
+    for mark in store.parent.glob(f"{store.name}{MARK}*"):
+        try:
+            with FileLock(mark, timeout=0):
+                mark.unlink(missing_ok=True)
+        except Timeout:
+            return True
+    return False
+
+
+class _Mapped(np.memmap):
+    """Rows of a file. Pages that were read are given back once their rows are copied, so memory holds a batch, not the file."""
+
+    mark: _Mark | None = None
+    _mmap: mmap.mmap | None  # numpy's own; None in a copy
+
+    def __getitem__(self, index: Any) -> Any:
+        rows = super().__getitem__(index)
+        if isinstance(rows, _Mapped) and rows._mmap is not None:  # a part of the map itself
+            return rows
+        if _FORGET is not None and self._mmap is not None:
+            self._mmap.madvise(_FORGET)
+        return np.asarray(rows)[()]
 
 
 def _write_at(path: Path, offset: int, content: bytes | memoryview) -> None:

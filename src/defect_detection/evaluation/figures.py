@@ -41,9 +41,9 @@ def training_curves(history: Mapping[str, Sequence[float]]) -> "Figure":
         history: values per epoch; ``val_loss`` shares the panel of ``loss``.
     """
     names = list(dict.fromkeys(name.removeprefix("val_") for name in history))
-    figure = _figure(max(4.2, 3.6 * len(names)), 3.0)
+    figure = new_figure(max(4.2, 3.6 * len(names)), 3.0)
     for place, name in enumerate(names, 1):
-        axes = _axes(figure, (1, len(names), place), "epoch", "")
+        axes = new_axes(figure, (1, len(names), place), "epoch", "")
         axes.set_title(name.replace("_", " "), loc="left", fontsize=10, color=INK)
         curves = ((name, "training", MUTED, "--"), (f"val_{name}", "validation", OK, "-"))
         for key, label, colour, line in curves:
@@ -51,13 +51,13 @@ def training_curves(history: Mapping[str, Sequence[float]]) -> "Figure":
                 epochs = np.arange(1, len(history[key]) + 1)
                 axes.plot(epochs, history[key], line, color=colour, label=label, linewidth=1.8)
         axes.xaxis.get_major_locator().set_params(integer=True)
-        _legend(axes)
+        add_legend(axes)
     return figure
 
 
 def confusion_matrix(tp: int, fp: int, tn: int, fn: int) -> "Figure":
     """Draw the four counts, each with its share of the images that truly are so."""
-    figure = _figure(4.8, 3.5)
+    figure = new_figure(4.8, 3.5)
     axes = figure.add_subplot()
     cells = [
         (0, 1, tn, tn + fp, "passed", OK),
@@ -84,8 +84,8 @@ def confusion_matrix(tp: int, fp: int, tn: int, fn: int) -> "Figure":
 
 def roc(scores: np.ndarray, labels: np.ndarray, threshold: float) -> "Figure":
     """Draw caught defects against rejected OK parts over all thresholds, with the chosen one marked."""
-    figure = _figure(4.8, 3.5)
-    axes = _axes(figure, (1, 1, 1), "overkill: share of OK parts rejected", "share of defects caught")
+    figure = new_figure(4.8, 3.5)
+    axes = new_axes(figure, (1, 1, 1), "overkill: share of OK parts rejected", "share of defects caught")
     overkill, caught = roc_curve(scores, labels)
     axes.fill_between(overkill, caught, color=OK, alpha=0.1, linewidth=0)
     axes.plot([0, 1], [0, 1], ":", color=MUTED, linewidth=1)
@@ -100,10 +100,10 @@ def roc(scores: np.ndarray, labels: np.ndarray, threshold: float) -> "Figure":
 
 def score_histogram(scores: np.ndarray, labels: np.ndarray, threshold: float) -> "Figure":
     """Draw how the scores of OK and of defective images lie about the threshold, the wrong ones filled."""
-    figure = _figure(4.8, 3.5)
+    figure = new_figure(4.8, 3.5)
     edges = np.linspace(0, 1, 41)
     for place, (label, name, colour) in enumerate(((0, "OK", OK), (1, "defective", DEFECTIVE)), 1):
-        axes = _axes(figure, (2, 1, place), "score, P(defective)" if label else "", "images, root scale")
+        axes = new_axes(figure, (2, 1, place), "score, P(defective)" if label else "", "images, root scale")
         own = scores[labels == label]
         wrong = (own >= threshold) != bool(label)
         for shown, opacity in ((own, 0.3), (own[wrong], 1)):
@@ -121,8 +121,8 @@ def score_histogram(scores: np.ndarray, labels: np.ndarray, threshold: float) ->
 
 def reliability_diagram(scores: np.ndarray, labels: np.ndarray) -> "Figure":
     """Draw how often images with about this score are defective, with intervals."""
-    figure = _figure(4.8, 3.5)
-    axes = _axes(figure, (1, 1, 1), "score, P(defective)", "share truly defective")
+    figure = new_figure(4.8, 3.5)
+    axes = new_axes(figure, (1, 1, 1), "score, P(defective)", "share truly defective")
     axes.plot([0, 1], [0, 1], ":", color=MUTED, linewidth=1)
     for each in reliability(scores, labels):
         rate = each.defective
@@ -143,7 +143,7 @@ def contact_sheet(tiles: Sequence[Tile], columns: int = 3) -> "Figure":
         raise ValueError("a contact sheet needs at least one image")
     columns = min(columns, len(tiles))
     rows = -(-len(tiles) // columns)
-    figure = _figure(3.6 * columns, 2.15 * rows)
+    figure = new_figure(3.6 * columns, 2.15 * rows)
     scale = common_scale([tile.evidence for tile in tiles])
     for place, tile in enumerate(tiles, 1):
         axes = figure.add_subplot(rows, columns, place)
@@ -221,7 +221,8 @@ def to_svg(figure: "Figure") -> str:
     return svg
 
 
-def _figure(width: float, height: float) -> "Figure":
+def new_figure(width: float, height: float) -> "Figure":
+    """Return an empty figure of so many inches, outside pyplot."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -230,7 +231,8 @@ def _figure(width: float, height: float) -> "Figure":
     return figure
 
 
-def _axes(figure: "Figure", place: tuple[int, int, int], x: str, y: str) -> Any:
+def new_axes(figure: "Figure", place: tuple[int, int, int], x: str, y: str) -> Any:
+    """Add a panel in our colours: `place` is rows, columns and number from 1; `x` and `y` are its labels."""
     axes = figure.add_subplot(*place)
     axes.set_xlabel(x, fontsize=9, color=MUTED)
     axes.set_ylabel(y, fontsize=9, color=MUTED)
@@ -243,5 +245,6 @@ def _axes(figure: "Figure", place: tuple[int, int, int], x: str, y: str) -> Any:
     return axes
 
 
-def _legend(axes: Any) -> None:
+def add_legend(axes: Any) -> None:
+    """Name the panel's curves."""
     axes.legend(frameon=False, fontsize=8, labelcolor=MUTED)

@@ -14,6 +14,8 @@ from defect_detection.errors import TrackingError
 from defect_detection.tracking.flavor import log_bundle
 from defect_detection.tracking.store import Store, connect, reporting
 
+_PARENT = "mlflow.parentRunId"
+
 
 class ExperimentRecorder:
     """All runs of one experiment.
@@ -27,18 +29,26 @@ class ExperimentRecorder:
 
     @contextmanager
     def trial(
-        self, name: str, params: Mapping[str, Any], tags: Mapping[str, Any] | None = None
+        self,
+        name: str,
+        params: Mapping[str, Any],
+        tags: Mapping[str, Any] | None = None,
+        *,
+        parent: str | None = None,
+        resume: str | None = None,
     ) -> Iterator["TrialRecord"]:
         """Record what the block does as one run.
 
         The run ends as FINISHED; as KILLED when the block is interrupted (Ctrl-C, exit); as FAILED on an
         error, with its text in the tag ``failure``.
+
+        Args:
+            parent: id of the run that MLflow's page shows this one below.
+            resume: id of a run to go on with, instead of a new one.
         """
         with reporting(self._store.uri, "creating a run"):
-            run = self._store.client.create_run(
-                self._store.experiment_id, run_name=name, tags=_origin() | _texts(tags or {})
-            )
-        record = TrialRecord(self._store, run.info.run_id, name)
+            run_id = self._reopened(resume) if resume else self._created(name, tags or {}, parent)
+        record = TrialRecord(self._store, run_id, name)
         try:
             record._params(params)
             yield record
@@ -47,6 +57,35 @@ class ExperimentRecorder:
                 record._end_after(error)
             raise
         record._end("FINISHED")
+
+    def find(self, tag: str, value: str) -> str | None:
+        """Return the id of the newest run with the tag, if there is one."""
+        with reporting(self._store.uri, "looking for a run"):
+            found = self._search(f"tags.`{tag}` = '{value}'", limit=1)
+        return str(found[0].info.run_id) if found else None
+
+    def end_unfinished(self, parent: str) -> int:
+        """Mark the runs below `parent` that are still RUNNING as KILLED. Return how many.
+
+        Call it only when nobody works on them any more: their process was killed, so it couldn't.
+        """
+        with reporting(self._store.uri, "ending runs that were left running"):
+            left = self._search(f"tags.`{_PARENT}` = '{parent}' AND attributes.status = 'RUNNING'")
+            for run in left:
+                self._store.client.set_terminated(run.info.run_id, "KILLED")
+        return len(left)
+
+    def _created(self, name: str, tags: Mapping[str, Any], parent: str | None) -> str:
+        all_tags = _origin() | _texts(tags) | ({_PARENT: parent} if parent else {})
+        run = self._store.client.create_run(self._store.experiment_id, run_name=name, tags=all_tags)
+        return str(run.info.run_id)
+
+    def _reopened(self, run_id: str) -> str:
+        self._store.client.update_run(run_id, status="RUNNING")
+        return run_id
+
+    def _search(self, condition: str, limit: int = 1000) -> list[Any]:
+        return list(self._store.client.search_runs([self._store.experiment_id], condition, max_results=limit))
 
 
 class TrialRecord:

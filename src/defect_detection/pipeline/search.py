@@ -1,0 +1,303 @@
+"""Search for better hyperparameters of one set with Optuna: each trial a short run, all of them below one run.
+
+What has been tried is kept in MLflow's own database, so a search that was stopped or killed goes on where it was.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from filelock import FileLock, Timeout
+
+from defect_detection import __version__
+from defect_detection.config import Config, HyperparameterSet
+from defect_detection.data.cache_folder import bound
+from defect_detection.data.split import Splits
+from defect_detection.errors import BusyError, ConfigError, TrackingError
+from defect_detection.evaluation import figures
+from defect_detection.evaluation.comparison import Searched, search_course
+from defect_detection.pipeline.trials import Bench, record_data
+from defect_detection.tracking.runs import TrialRecord
+from defect_detection.tracking.store import redacted, reporting
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.trial import FrozenTrial
+    from optuna.trial import Trial as Proposal
+
+SEARCH_TAG = "search"  # of the run above all trials: the name of the search, by which it is found again
+LOG_LOSS_WEIGHT = 1e-3  # decides between trials of (nearly) equal AUROC, as the choice among sets does
+EPOCHS_BEFORE_PRUNING = 5
+_AGAIN = "again"  # of a trial whose values were killed once
+LOCK_NAME = ".search.lock"  # in the root
+
+
+def check_search(config: Config) -> None:
+    """Refuse a search without Optuna, before anything is done.
+
+    Raises:
+        ConfigError: it isn't installed.
+    """
+    if config.training.search is None:
+        return
+    try:
+        import optuna
+    except ImportError as error:
+        raise ConfigError(
+            "training.search: Optuna isn't installed. Run `pip install 'defect-detection[search]'` (or "
+            "`pip install optuna`), or set training.search to null"
+        ) from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def search(bench: Bench) -> HyperparameterSet | None:
+    """Do the trials that are still missing, and return the best set of all.
+
+    Returns:
+        None where no search is configured, or no trial was completed.
+
+    Raises:
+        BusyError: a search is running here.
+        TrackingError: MLflow's store can't be used.
+    """
+    plan = bench.config.training.search
+    if plan is None:
+        return None
+    from optuna.exceptions import OptunaError
+
+    sets = {one.name: one for one in bench.config.training.hyperparameter_sets}
+    base = bench.config.training.resolved(sets[plan.base])
+    try:
+        with FileLock(bench.config.root / LOCK_NAME, timeout=0):
+            return _Search(bench, base, plan.space).run(plan.trials, plan.timeout_s)
+    except Timeout as error:
+        raise BusyError(f"{bench.config.root}: a search is running already; wait for it to end") from error
+    except OptunaError as error:
+        raise TrackingError(
+            f"training.search: what has been tried can't be kept: {redacted(str(error))}"
+        ) from error
+
+
+class _Search:
+    """One search: its study in the database, and its run in MLflow."""
+
+    def __init__(self, bench: Bench, base: HyperparameterSet, space: Mapping[str, Any]) -> None:
+        self.bench, self.base, self.space = bench, base, space
+        self.name = search_name(base, space, bench.splits, bench.config)
+        self.study = _open_study(self.name, bench.config)
+
+    def run(self, trials: int, timeout_s: float | None) -> HyperparameterSet | None:
+        end = time.monotonic() + (timeout_s or float("inf"))
+        with self._parent() as parent:
+            record_data(parent, self.bench.splits, self.bench.config)
+            self._end_what_was_killed(parent)
+            if not self.study.get_trials(deepcopy=False):
+                self.study.enqueue_trial(_own_values(self.base, self.space))
+            bench = replace(self.bench, parent=parent.run_id)
+            while (done := len(self._finished())) < trials and time.monotonic() < end:
+                self.bench.watch(f"searching {self.base.name}", "trials", done, trials, self._best_so_far())
+                self._try(self.study.ask(), bench)
+                bound(bench.config.cache_dir, bench.config.cache_max_gb)
+            self.bench.watch(f"searching {self.base.name}", "trials", done, trials, self._best_so_far())
+            self._record(parent)
+        best = self._best()
+        return self._settings(best.number, _values(best)) if best else None
+
+    def _parent(self) -> AbstractContextManager[TrialRecord]:
+        """The run above all trials: that of the search so far, or a new one."""
+        recorder = self.bench.recorder
+        params = self.bench.params(self.base) | {"name": self.base.name, "space": json.dumps(self.space)}
+        return recorder.trial(
+            f"search {self.base.name}",
+            params,
+            {SEARCH_TAG: self.name},
+            resume=recorder.find(SEARCH_TAG, self.name),
+        )
+
+    def _end_what_was_killed(self, parent: TrialRecord) -> None:
+        """Nobody else searches here (`LOCK_NAME`), so what still counts as running was killed: it isn't one of the trials.
+
+        Its values are tried once more, and not again: perhaps it was them that killed it.
+        """
+        from optuna.trial import TrialState
+
+        self.bench.recorder.end_unfinished(parent.run_id)
+        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            self.study.tell(trial.number, state=TrialState.FAIL)
+            if _AGAIN not in trial.user_attrs:
+                self.study.enqueue_trial(trial.params, user_attrs={_AGAIN: True})
+
+    def _try(self, proposal: "Proposal", bench: Bench) -> None:
+        """Run one trial as one run; pruned, its run says so and is finished all the same."""
+        from optuna import TrialPruned
+        from optuna.trial import TrialState
+
+        values = {name: _suggest(proposal, name, values) for name, values in self.space.items()}
+        settings = self._settings(proposal.number, values)
+        try:
+            with bench.recorder.trial(settings.name, bench.params(settings), parent=bench.parent) as record:
+                proposal.set_user_attr("run_id", record.run_id)
+                try:
+                    auroc, log_loss = self._train(settings, record, proposal, bench)
+                except TrialPruned:
+                    record.tags({"pruned": "true"})
+                    self.study.tell(proposal, state=TrialState.PRUNED)
+                    return
+            proposal.set_user_attr("auroc", auroc)
+            proposal.set_user_attr("log_loss", log_loss)
+            self.study.tell(proposal, auroc - LOG_LOSS_WEIGHT * log_loss)
+        except BaseException:
+            self.study.tell(proposal, state=TrialState.FAIL, skip_if_finished=True)
+            raise
+
+    def _train(
+        self, settings: HyperparameterSet, record: TrialRecord, proposal: "Proposal", bench: Bench
+    ) -> tuple[float, float]:
+        from optuna import TrialPruned
+
+        losses: list[float] = []
+
+        def follow(phase: str, done: int, total: int, metrics: Mapping[str, float] | None = None) -> None:
+            if metrics and "val_loss" in metrics:
+                losses.append(metrics["val_loss"])
+                proposal.report(-losses[-1], len(losses))  # the study looks for the highest
+                if proposal.should_prune():
+                    raise TrialPruned
+
+        trial = bench.run(settings, record, follow)
+        metrics = trial.metrics
+        if trial.history:
+            record.figure("training_curves", figures.training_curves(trial.history))
+        rates = {"val_escape_rate": metrics.escape.value, "val_overkill_rate": metrics.overkill.value}
+        record.metrics(
+            {
+                "val_auroc": metrics.auroc.value,
+                "val_log_loss": metrics.log_loss,
+                "val_accuracy": metrics.accuracy.value,
+                "seconds": trial.seconds,
+                **rates,
+            }
+        )
+        return metrics.auroc.value, metrics.log_loss
+
+    def _settings(self, number: int, values: Mapping[str, Any]) -> HyperparameterSet:
+        name = f"{self.base.name[:48]}-trial-{number}"
+        return HyperparameterSet.model_validate({**self.base.model_dump(mode="json"), **values, "name": name})
+
+    def _finished(self) -> "list[FrozenTrial]":
+        from optuna.trial import TrialState
+
+        return self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+
+    def _best(self) -> "FrozenTrial | None":
+        done = [trial for trial in self._finished() if "auroc" in trial.user_attrs]
+        return max(done, key=lambda t: (t.user_attrs["auroc"], -t.user_attrs["log_loss"]), default=None)
+
+    def _best_so_far(self) -> dict[str, float] | None:
+        best = self._best()
+        return {"val_auroc": best.user_attrs["auroc"]} if best else None
+
+    def _record(self, parent: TrialRecord) -> None:
+        """Show on the run above what was tried, and what came of it."""
+        trials, best = self._finished(), self._best()
+        pruned = sum("auroc" not in trial.user_attrs for trial in trials)
+        parent.metrics({"trials": len(trials), "pruned_trials": pruned})
+        if trials:
+            figures_of = [
+                (trial.user_attrs.get("auroc"), trial.user_attrs.get("log_loss")) for trial in trials
+            ]
+            shown = [Searched(_values(t), *both) for t, both in zip(trials, figures_of, strict=True)]
+            parent.figure("search_auroc", search_course(shown, "auroc"))
+            parent.figure("search_log_loss", search_course(shown, "log_loss"))
+        if best:
+            name = self._settings(best.number, {}).name
+            parent.tags({"best": name, "best_run": best.user_attrs["run_id"], **_values(best)})
+
+
+def search_name(base: HyperparameterSet, space: Mapping[str, Any], splits: Splits, config: Config) -> str:
+    """Return a name that is the same for the same search on the same images: how many trials it may take doesn't count."""
+    what = [
+        base.model_dump(mode="json"),
+        space,
+        splits.train_fingerprint,
+        splits.validation_fingerprint,
+        config.data.image_size,
+        config.seed,
+        __version__,
+    ]
+    digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+    return f"{base.name}-{digest[:16]}"
+
+
+def _open_study(name: str, config: Config) -> "Study":
+    """Open the study, or begin it.
+
+    Both libraries note their table version in ``alembic_version``. MLflow's database has MLflow's note there already, which
+    Optuna leaves alone as long as it isn't asked to compare it with its own.
+    """
+    import optuna
+
+    url = storage_url(config.tracking_uri, config.root)
+    patience = (
+        {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
+    )  # while others write, in s
+    with reporting(url, "opening the search"):
+        storage = optuna.storages.RDBStorage(url, patience, skip_compatibility_check=True)
+        study = optuna.create_study(
+            storage=storage, study_name=name, direction="maximize", load_if_exists=True
+        )
+        tried = len(study.get_trials(deepcopy=False))
+    study.sampler = optuna.samplers.TPESampler(seed=(config.seed + tried) % 2**32)  # not the same draws again
+    study.pruner = optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=EPOCHS_BEFORE_PRUNING)
+    return study
+
+
+def storage_url(tracking_uri: str, root: Path) -> str:
+    """Return MLflow's own database where its address is one, else (a server) a SQLite file in the root."""
+    scheme = tracking_uri.partition("://")[0].partition("+")[0]
+    if scheme in ("sqlite", "postgresql", "mysql", "mssql"):
+        return tracking_uri
+    return f"sqlite:///{(root / 'search.db').as_posix()}"
+
+
+def _suggest(proposal: "Proposal", name: str, values: Any) -> Any:
+    if isinstance(values, list):
+        return json.loads(proposal.suggest_categorical(name, [json.dumps(value) for value in values]))
+    low, high = values["low"], values["high"]
+    log = low > 0 and high >= 10 * low
+    if _is_whole(name):
+        return proposal.suggest_int(name, low, high, log=log)
+    return proposal.suggest_float(name, low, high, log=log)
+
+
+def _is_whole(name: str) -> bool:
+    annotation = HyperparameterSet.model_fields[name].annotation
+    return float not in (annotation, *get_args(annotation))
+
+
+def _values(trial: "FrozenTrial") -> dict[str, Any]:
+    """Return what a trial tried, as `_suggest` gave it."""
+    return {
+        name: json.loads(value) if isinstance(value, str) else value for name, value in trial.params.items()
+    }
+
+
+def _own_values(base: HyperparameterSet, space: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the set's own values of what is searched, as far as they lie in the space."""
+    own = base.model_dump(mode="json")
+    inside = {}
+    for name, values in space.items():
+        if isinstance(values, list) and own[name] in values:
+            inside[name] = json.dumps(own[name])
+        elif (
+            isinstance(values, dict)
+            and own[name] is not None
+            and values["low"] <= own[name] <= values["high"]
+        ):
+            inside[name] = own[name]
+    return inside

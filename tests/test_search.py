@@ -1,0 +1,272 @@
+"""Search on drawn parts, with a real database: what is tried, pruned and kept, and how it goes on after a kill."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from plant import Plant
+
+from defect_detection.config import Config
+from defect_detection.data.split import load_splits
+from defect_detection.errors import BusyError, ConfigError
+from defect_detection.model.bundle import read_card
+from defect_detection.pipeline.search import search, search_name, storage_url
+from defect_detection.pipeline.train import train
+from defect_detection.pipeline.trials import Bench
+from defect_detection.pipeline.watch import unwatched
+from defect_detection.tracking.best_model import BestModelInfo
+from defect_detection.tracking.runs import ExperimentRecorder
+from defect_detection.tracking.store import connect
+
+SCRIPT = Path(__file__).parents[1] / "src" / "train.py"
+PARENT = "mlflow.parentRunId"
+SPACE = {
+    "pooled_regularization": {"low": 0.001, "high": 1.0},
+    "hidden_units": {"low": 4, "high": 32},
+    "branches": [["pooled"], ["pooled", "local"]],
+}
+
+
+def searching(trials: int, space: dict[str, Any] | None = None, base: str = "both") -> str:
+    return f"training.search={json.dumps({'base': base, 'trials': trials, 'space': space or SPACE})}"
+
+
+def search_of(plant: Plant, *overrides: str) -> Any:
+    """Search, without training the sets; return the best set."""
+    config = plant.config(*overrides)
+    recorder = ExperimentRecorder(config.tracking_uri, config.mlflow.experiment_name)
+    return search(Bench(load_splits(config), config, recorder, unwatched))
+
+
+def study_of(config: Config) -> optuna.Study:
+    storage = optuna.storages.RDBStorage(config.tracking_uri, skip_compatibility_check=True)
+    (summary,) = optuna.get_all_study_summaries(storage)
+    return optuna.load_study(study_name=summary.study_name, storage=storage)
+
+
+def states_of(study: optuna.Study) -> list[str]:
+    return [trial.state.name for trial in study.trials]
+
+
+def runs_of_search(plant: Plant) -> tuple[Any, list[Any]]:
+    """Return the one run of the search, and those of its trials, the oldest first."""
+    store = connect(plant.config().tracking_uri, "defect-detection")
+    (parent,) = store.client.search_runs([store.experiment_id], "tags.search LIKE '%'")
+    below = f"tags.`{PARENT}` = '{parent.info.run_id}'"
+    return parent, store.client.search_runs([store.experiment_id], below, order_by=["start_time ASC"])
+
+
+def figures_of(plant: Plant, run: Any) -> set[str]:
+    client = connect(plant.config().tracking_uri).client
+    return {Path(file.path).stem for file in client.list_artifacts(run.info.run_id, "figures")}
+
+
+def test_each_trial_is_a_run_below_the_run_of_the_search(plant):
+    best = search_of(plant, searching(4))
+    parent, trials = runs_of_search(plant)
+    study = study_of(plant.config())
+    assert (parent.info.run_name, parent.info.status) == ("search both", "FINISHED")
+    assert [run.info.run_name for run in trials] == [f"both-trial-{number}" for number in range(4)]
+    assert {run.info.status for run in trials} == {"FINISHED"}
+    assert states_of(study) == ["COMPLETE"] * 4
+    for run, trial in zip(trials, study.trials, strict=True):
+        assert trial.user_attrs["run_id"] == run.info.run_id
+        assert float(run.data.params["pooled_regularization"]) == trial.params["pooled_regularization"]
+        assert {"val_auroc", "val_log_loss", "val_escape_rate", "seconds"} <= run.data.metrics.keys()
+        with_curves = "local" in run.data.params["branches"]
+        assert ("training_curves" in figures_of(plant, run)) == with_curves
+        assert run.outputs is None or not run.outputs.model_outputs, "only what is kept is saved"
+    assert figures_of(plant, parent) == {"search_auroc", "search_log_loss"}
+    assert parent.data.tags["best"] == best.name
+    (run,) = [run for run in trials if run.info.run_name == best.name]
+    ranks = [(run.data.metrics["val_auroc"], -run.data.metrics["val_log_loss"]) for run in trials]
+    assert (run.data.metrics["val_auroc"], -run.data.metrics["val_log_loss"]) == max(ranks)
+
+
+def test_the_first_trial_is_the_set_as_it_is(plant):
+    search_of(plant, searching(1))
+    _, (run,) = runs_of_search(plant)
+    (base,) = [one for one in plant.config().training.hyperparameter_sets if one.name == "both"]
+    tried = {name: run.data.params[name] for name in SPACE}
+    assert tried == {
+        name: str(value) for name, value in base.model_dump(mode="json").items() if name in SPACE
+    }
+
+
+def test_training_compares_the_best_of_the_search_with_the_sets(plant):
+    trained = train(plant.config(searching(2)))
+    (added,) = trained.validation.keys() - {"both", "pooled_only"}
+    assert added.startswith("both-trial-")
+    _, trials = runs_of_search(plant)
+    (run,) = [run for run in trials if run.info.run_name == added]
+    assert trained.validation[added]["auroc"] == run.data.metrics["val_auroc"], (
+        "trained again, it is the same"
+    )
+    assert trained.validation[added]["log_loss"] == pytest.approx(run.data.metrics["val_log_loss"], abs=1e-6)
+    assert trained.best == read_card(plant.config().bundle_dir).name
+    assert BestModelInfo.read(plant.config().best_model_info).value == trained.value
+
+
+def test_a_trial_that_falls_behind_is_pruned_and_says_so(plant):
+    """A rate of learning that makes the loss grow without bound, against five that learn."""
+    space = {
+        "learning_rate": [0.01, 0.011, 0.012, 0.013, 0.014, 0.015, 50.0],
+        "branches": [["local"], ["pooled"]],
+    }
+    config = plant.config(searching(8, space), "training.epochs=8")
+    splits = load_splits(config)
+    (base,) = [one for one in config.training.hyperparameter_sets if one.name == "both"]
+    name = search_name(config.training.resolved(base), space, splits, config)
+    storage = optuna.storages.RDBStorage(config.tracking_uri, skip_compatibility_check=True)
+    study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
+    for rate in (0.01, 0.011, 0.012, 0.013, 0.014, 0.015, 50.0, 50.0):
+        study.enqueue_trial(
+            {"learning_rate": json.dumps(rate), "branches": '["local"]'}, skip_if_exists=False
+        )
+    best = search_of(plant, searching(8, space), "training.epochs=8")
+    parent, trials = runs_of_search(plant)
+    assert states_of(study_of(config)) == [*["COMPLETE"] * 6, *["PRUNED"] * 2]
+    assert [run.data.tags.get("pruned", "false") for run in trials] == [*["false"] * 6, *["true"] * 2]
+    assert {run.info.status for run in trials} == {"FINISHED"}
+    assert not any("failure" in run.data.tags for run in trials)
+    assert parent.data.metrics == {"trials": 8, "pruned_trials": 2}
+    assert best.learning_rate < 1
+
+
+def test_a_finished_search_goes_on_when_more_trials_are_wanted(plant):
+    search_of(plant, searching(2))
+    search_of(plant, searching(2))
+    assert len(study_of(plant.config()).trials) == 2
+    search_of(plant, searching(3))
+    parent, trials = runs_of_search(plant)
+    values = [trial.params["pooled_regularization"] for trial in study_of(plant.config()).trials]
+    assert len(trials) == len(set(values)) == 3, "no draw is repeated"
+    assert parent.data.metrics["trials"] == 3
+
+
+def test_another_set_space_or_seed_is_another_search(plant):
+    config = plant.config()
+    splits = load_splits(config)
+    both, pooled = map(config.training.resolved, config.training.hyperparameter_sets)
+    names = [
+        search_name(both, SPACE, splits, config),
+        search_name(pooled, SPACE, splits, config),
+        search_name(both, {"dropout": [0.1, 0.2]}, splits, config),
+        search_name(both, SPACE, splits, plant.config("seed=7")),
+        search_name(both, SPACE, load_splits(plant.config("seed=7")), config),
+    ]
+    assert len(set(names)) == 5
+    assert search_name(both, SPACE, splits, plant.config("training.epochs=3")) == names[0]
+
+
+def test_a_search_that_is_killed_goes_on_where_it_was(plant):
+    """Kill -9 in the middle of a trial, in a process of its own."""
+    overrides = [searching(5), "training.epochs=60"]
+    command = [sys.executable, SCRIPT, *[part for one in overrides for part in ("--set", one)]]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    process = subprocess.Popen(
+        command, cwd=plant.root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        wait_for_second_running(plant.root / "mlflow.db", process)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    killed, (first, *later) = runs_of_search(plant)
+    assert (killed.info.status, first.info.status, later[-1].info.status) == (
+        "RUNNING",
+        "FINISHED",
+        "RUNNING",
+    )
+    before = states_of(study_of(plant.config()))
+
+    search_of(plant, *overrides)
+    parent, trials = runs_of_search(plant)
+    states = states_of(study_of(plant.config()))
+    assert parent.info.run_id == killed.info.run_id
+    assert parent.info.status == "FINISHED"
+    assert sorted(run.info.status for run in trials) == [*["FINISHED"] * 5, "KILLED"]
+    assert states[: len(before)] == [*before[:-1], "FAIL"]
+    assert sum(state in ("COMPLETE", "PRUNED") for state in states) == 5
+    assert len(states) == 6
+    failed, again = study_of(plant.config()).trials[len(before) - 1 : len(before) + 1]
+    assert failed.params == again.params, "what was killed is tried once more"
+
+
+def test_values_that_were_killed_twice_are_not_tried_a_third_time(plant):
+    search_of(plant, searching(1))
+    study = study_of(plant.config())
+    killed = {"pooled_regularization": 0.5, "hidden_units": 8, "branches": '["pooled"]'}
+    study.enqueue_trial(killed, user_attrs={"again": True})
+    proposal = study.ask()
+    assert proposal.suggest_float("pooled_regularization", 0.001, 1.0, log=True) == 0.5
+    search_of(plant, searching(2))
+    tried = [trial.params["pooled_regularization"] for trial in study_of(plant.config()).trials]
+    assert tried.count(0.5) == 1
+
+
+def wait_for_second_running(database: Path, process: subprocess.Popen, timeout_s: float = 180.0) -> None:
+    """Wait until a trial is done and the next one has logged the loss of an epoch."""
+    end = time.monotonic() + timeout_s
+    done = "SELECT count(*) FROM trials WHERE state = 'COMPLETE'"
+    under_way = (
+        "SELECT count(*) FROM metrics JOIN runs USING (run_uuid) WHERE status = 'RUNNING' AND key = 'loss'"
+    )
+    while time.monotonic() < end and process.poll() is None:
+        with (
+            closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=20)) as connection,
+            suppress(sqlite3.OperationalError),  # no table yet
+        ):
+            if all(connection.execute(query).fetchone()[0] for query in (done, under_way)):
+                return
+        time.sleep(0.05)
+    pytest.fail(f"no second trial was under way: {process.communicate(timeout=5) if process.poll() else ''}")
+
+
+def test_two_searches_at_the_same_time_are_refused(plant):
+    from filelock import FileLock
+
+    with FileLock(plant.root / ".search.lock"), pytest.raises(BusyError):
+        search_of(plant, searching(1))
+
+
+@pytest.mark.parametrize(
+    ("tracking_uri", "expected"),
+    [
+        ("sqlite:////plant/mlflow.db", "sqlite:////plant/mlflow.db"),
+        ("postgresql+psycopg://me@db/mlflow", "postgresql+psycopg://me@db/mlflow"),
+        ("http://mlflow:5000", "sqlite:////plant/search.db"),
+    ],
+)
+def test_the_search_is_kept_where_mlflow_is_or_beside_the_settings(tracking_uri, expected):
+    assert storage_url(tracking_uri, Path("/plant")) == expected
+
+
+def test_mlflow_and_the_search_share_one_database(plant):
+    """Both note the version of their tables in one place; each must still open the file, in a fresh process."""
+    search_of(plant, searching(1))
+    uri = plant.config().tracking_uri
+    assert not (plant.root / "search.db").exists()
+    for code in (
+        f"import mlflow; mlflow.MlflowClient('{uri}').search_experiments()",
+        f"import optuna; optuna.storages.RDBStorage('{uri}', skip_compatibility_check=True).get_all_studies()",
+    ):
+        subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
+
+
+def test_without_optuna_the_error_says_what_to_install(plant, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(ConfigError, match=r"pip install 'defect-detection\[search\]'"):
+        train(plant.config(searching(1)))
+    assert (
+        train(plant.config("training.hyperparameter_sets=[{name: only, branches: [pooled]}]")).best == "only"
+    )
