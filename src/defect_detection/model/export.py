@@ -4,14 +4,15 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from defect_detection.model.openvino import load_openvino
+
 if TYPE_CHECKING:
     import keras
 
 
 def to_openvino(model: "keras.Model", path: Path) -> None:
     """Write `model` as ``path`` (.xml) with its weights beside it (.bin), in full precision; outputs keep their names."""
-    import openvino
-
+    openvino = load_openvino()
     converted = openvino.convert_model(model)
     _check_outputs(converted, model)
     path.parent.mkdir(parents=True, exist_ok=True)
