@@ -5,9 +5,10 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -162,15 +163,19 @@ def _decoded(
     images: Iterable[Source], size: int, max_pixels: int, threads: int
 ) -> Generator[_Decoded, None, None]:
     """Decode in threads, and yield in order; at most three images a thread are under way or waiting."""
-    waiting: deque[Future[_Decoded]] = deque()
+    waiting: deque[Callable[[], _Decoded]] = deque()
     pool = ThreadPoolExecutor(threads)
     try:
         for index, image in enumerate(images):
-            waiting.append(pool.submit(_decode, image, index, size, max_pixels))
+            decode = partial(_decode, image, index, size, max_pixels)
+            in_memory = isinstance(
+                image, np.ndarray
+            )  # nothing to decode: another thread would only cost time
+            waiting.append(decode if in_memory else pool.submit(decode).result)
             if len(waiting) >= 3 * threads:
-                yield waiting.popleft().result()
+                yield waiting.popleft()()
         while waiting:
-            yield waiting.popleft().result()
+            yield waiting.popleft()()
     finally:
         pool.shutdown(cancel_futures=True)
 
