@@ -78,10 +78,11 @@ class Runtime:
 
     @cached_property
     def _streams(self) -> "_Compiled":
-        return self._compile("THROUGHPUT")
+        # Not tied to cores: decoding, and whatever else runs, needs them too.
+        return self._compile("THROUGHPUT", ENABLE_CPU_PINNING=False)
 
-    def _compile(self, hint: str) -> "_Compiled":
-        options = self._options | {"PERFORMANCE_HINT": hint}
+    def _compile(self, hint: str, **more: object) -> "_Compiled":
+        options = self._options | {"PERFORMANCE_HINT": hint} | more
         return _Compiled(self._core.compile_model(self._graph, "CPU", options))
 
 
@@ -93,8 +94,8 @@ class _Compiled:
         # An output may have several names, of which the converter adds some: all of them are valid.
         self.outputs = [(name, output) for output in model.outputs for name in output.get_names()]
         self.idle: deque[Any] = deque()
-        # Twice as many as run at the same time, so that the next is there when one ends.
-        self.most_at_once = 2 * model.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+        # More than run at the same time, so that a core goes on while another, busy with something else, is behind.
+        self.most_at_once = 4 * model.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
 
     def start(self, image: np.ndarray) -> "_Running":
         try:
