@@ -17,7 +17,9 @@ from defect_detection.errors import DataError
 from defect_detection.inference.inspect import Inspector
 from defect_detection.inference.runtime import FEW
 
-MOST_AHEAD = 100  # images that are read before their verdict is out, on a machine of up to 16 cores
+MOST_AHEAD = 50 + 4 * (
+    os.cpu_count() or 1
+)  # images that are read before their verdict is out: decoding, and running
 
 
 def scores(inspections) -> list[float]:

@@ -104,7 +104,7 @@ class Inspector:
         """Yield one inspection per image, in order; an image that can't be read gets its error.
 
         Decoding in threads overlaps with the model. However many images come, only a few are in memory: `images` may be a
-        generator, and is read at most some tens of images ahead of what was yielded.
+        generator, and is read only a few images per core ahead of what was yielded.
 
         Args:
             images: paths, encoded bytes, or uint8 arrays of shape (image_size, image_size, 3), RGB.
