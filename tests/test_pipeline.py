@@ -149,16 +149,6 @@ def png(image: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("batch_size", [1, 7])
-def test_scores_do_not_depend_on_the_batch_size(trained_once, batch_size):
-    folder = trained_once.config().bundle_dir
-    images = load_splits(trained_once.config()).pixels.rows([s.sha256 for s in trained_once.samples("train")])
-    alone = Inspector.load(folder, batch_size=batch_size).score(images)
-    together = Inspector.load(folder, batch_size=64).score(images)
-    np.testing.assert_allclose(alone["score"], together["score"], atol=1e-6)
-    np.testing.assert_allclose(alone["evidence"], together["evidence"], atol=1e-4)
-
-
 def test_nothing_is_kept_when_the_registry_is_lost_at_the_end(plant, closed_port):
     candidate, before = plant.candidate(0.1), plant.config()
     kept = (before.best_model_info.read_text(), read_card(before.bundle_dir))

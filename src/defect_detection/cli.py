@@ -103,6 +103,29 @@ def inspect(
 
 
 @app.command()
+def export(
+    form: Annotated[
+        str, typer.Argument(help="onnx: one file. int8: a model folder with 8-bit convolutions.")
+    ],
+    output: Annotated[Path, typer.Option(help="The file or the folder to write.")],
+    model: Annotated[Path | None, typer.Option(help="The model folder; bundle_dir when not given.")] = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+    overrides: Overrides = None,
+) -> None:
+    """Export a model to ONNX or to 8 bits, and say how far its scores move (needs the extra `export`)."""
+    from defect_detection.config import load_config
+    from defect_detection.pipeline.export import export as run
+
+    settings = load_config(config, overrides or ())
+    found = run(form, model or settings.bundle_dir, output, settings)
+    typer.echo(
+        f"{found.flips} of {found.images} verdicts differ, scores by up to {found.difference:.2g}"
+        + ("" if found.auroc is None else f"; AUROC {found.auroc_before:.4f} before, {found.auroc:.4f} after")
+        + f" (validation images for int8, golden ones for onnx). Wrote {_short(output)}"
+    )
+
+
+@app.command()
 def retrain(
     settings: Annotated[Path, typer.Option(help="The retraining's own settings.")] = Path(
         "re_train/re_train.yaml"

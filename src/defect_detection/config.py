@@ -189,7 +189,6 @@ class EvaluationConfig(Section):
 
 
 class InferenceConfig(Section):
-    batch_size: Count = 16
     threads: OptionalCount = None
     precision: Annotated[Literal["f32", "bf16"], Expected("f32 or bf16")] = "f32"
 

@@ -1,10 +1,14 @@
 """Inspect images with a bundle: decode, score, verdict, evidence map. Needs neither TensorFlow nor MLflow."""
 
 import glob
+import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +16,19 @@ import numpy as np
 
 from defect_detection.data.images import IMAGE_SUFFIXES, MAX_PIXELS, read_image
 from defect_detection.errors import DataError, ImageError
-from defect_detection.inference.runtime import Runtime
+from defect_detection.inference.runtime import Answer, Runtime
 from defect_detection.model.bundle import OPENVINO_FILE, Card, read_card, verify
 
 Source = Path | bytes | np.ndarray
+
+MOST_DECODING = 16  # threads; each may hold one image at its full size
 
 
 @dataclass(frozen=True)
 class Inspection:
     """One verdict on one image, or why there is none.
 
-    score: P(defective). latency_ms: decoding plus the image's share of its batch.
+    score: P(defective). latency_ms: decoding plus the model, with the model's waiting for other images.
     evidence: float32 array of shape (h, w), log-odds per cell: where the defect is.
     """
 
@@ -48,7 +54,7 @@ class Inspection:
 
 
 class Inspector:
-    """A bundle that is loaded and ready.
+    """A bundle that is loaded and ready. Several threads may share it.
 
     Example:
         inspector = Inspector.load(Path("temp_best_model"))
@@ -56,23 +62,22 @@ class Inspector:
             print(inspection.verdict, inspection.score)
     """
 
-    def __init__(self, runtime: Runtime, card: Card, name: str, batch_size: int = 16) -> None:
+    def __init__(self, runtime: Runtime, card: Card, name: str, threads: int | None = None) -> None:
         self.card = card
         self.name = name
-        self.batch_size = batch_size
         self._runtime = runtime
+        self._threads = min(threads or os.cpu_count() or 1, MOST_DECODING)
 
     @classmethod
     def load(
-        cls,
-        folder: Path,
-        *,
-        name: str | None = None,
-        threads: int | None = None,
-        precision: str = "f32",
-        batch_size: int = 16,
+        cls, folder: Path, *, name: str | None = None, threads: int | None = None, precision: str = "f32"
     ) -> "Inspector":
-        """Load a bundle. `name` is what inspections call the model; the folder's own when not given.
+        """Load a bundle.
+
+        Args:
+            name: what inspections call the model; the card's name and the folder when not given.
+            threads: CPU threads of the model, and of decoding; all cores when not given.
+            precision: f32, or bf16.
 
         Raises:
             BundleError: the folder is incomplete, damaged or of another version.
@@ -80,87 +85,123 @@ class Inspector:
         card = read_card(folder)
         verify(folder, card, (OPENVINO_FILE, "model.bin"))
         runtime = Runtime(folder / OPENVINO_FILE, threads=threads, precision=precision)
-        return cls(runtime, card, name or f"{card.name} ({folder})", batch_size)
+        return cls(runtime, card, name or f"{card.name} ({folder})", threads)
 
     def score(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Score decoded images.
 
         Args:
-            images: uint8 array of shape (n_images, image_size, image_size, 3), RGB.
+            images: uint8 array of shape (n_images, image_size, image_size, 3), RGB; at least one image.
 
         Returns:
             score: float32 array of shape (n_images,), P(defective); evidence: float32 array of shape (n_images, h, w).
         """
-        batches = [
-            self._runtime(images[i : i + self.batch_size]) for i in range(0, len(images), self.batch_size)
-        ]
-        return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+        return self._runtime(images)
 
     def inspect(
-        self,
-        images: Sequence[Source],
-        *,
-        max_pixels: int = MAX_PIXELS,
-        on_progress: Callable[[int], None] | None = None,
-    ) -> Iterator[Inspection]:
+        self, images: Iterable[Source], *, max_pixels: int = MAX_PIXELS
+    ) -> Generator[Inspection, None, None]:
         """Yield one inspection per image, in order; an image that can't be read gets its error.
 
-        Decoding of the next images overlaps with the model; at most two batches of images are in memory.
+        Decoding in threads overlaps with the model. However many images come, only a few are in memory: `images` may be a
+        generator, and is read only a few images per core ahead of what was yielded.
 
         Args:
-            images: paths, encoded bytes, or uint8 arrays (height, width, 3) RGB of the model's size.
+            images: paths, encoded bytes, or uint8 arrays of shape (image_size, image_size, 3), RGB.
             max_pixels: a larger image is refused before it is decoded.
-            on_progress: is called with the number of images done.
         """
-        size = (self.card.image_size, self.card.image_size)
-        with ThreadPoolExecutor(2) as threads:
-            numbered = list(enumerate(images))
-            chunks = [numbered[i : i + self.batch_size] for i in range(0, len(numbered), self.batch_size)]
-            decoding = (
-                [threads.submit(_decode, image, size, max_pixels) for _, image in chunks[0]] if chunks else []
-            )
-            for number, chunk in enumerate(chunks):
-                decoded = [job.result() for job in decoding]
-                following = chunks[number + 1] if number + 1 < len(chunks) else []
-                decoding = [threads.submit(_decode, image, size, max_pixels) for _, image in following]
-                yield from self._verdicts([_label(image, index) for index, image in chunk], decoded)
-                if on_progress:
-                    on_progress(chunk[-1][0] + 1)
+        size = self.card.image_size
+        with (
+            closing(_decoded(images, size, max_pixels, self._threads)) as decoded,
+            closing(self._runtime.each((image, image.pixels) for image in decoded)) as answers,
+        ):
+            for image, answer in answers:
+                yield self._inspection(image, answer)
 
-    def _verdicts(
-        self, paths: list[str], decoded: list[tuple[np.ndarray | str, float]]
+    def inspect_folder(
+        self,
+        folder: Path,
+        *,
+        max_pixels: int = MAX_PIXELS,
+        on_progress: Callable[[int, int], None] | None = None,
     ) -> Iterator[Inspection]:
-        readable = [pixels for pixels, _ in decoded if isinstance(pixels, np.ndarray)]
-        started = time.perf_counter()
-        outputs = self._runtime(np.stack(readable)) if readable else {}
-        share_ms = (time.perf_counter() - started) * 1000 / max(len(readable), 1)
-        row = 0
-        for path, (pixels, decode_ms) in zip(paths, decoded, strict=True):
-            if isinstance(pixels, str):
-                yield Inspection(path, None, None, self.card.threshold, self.name, decode_ms, error=pixels)
-                continue
-            score = float(outputs["score"][row])
-            verdict = self.card.verdict(score)
-            evidence = outputs["evidence"][row]
-            yield Inspection(
-                path, score, verdict, self.card.threshold, self.name, decode_ms + share_ms, evidence
-            )
-            row += 1
+        """Inspect the images in a folder and below it, in the order of their paths; hidden ones are left out.
+
+        Args:
+            on_progress: is called with (images done, images in all).
+
+        Raises:
+            DataError: there is no image.
+        """
+        images = find_images([str(folder)])
+        for done, inspection in enumerate(self.inspect(images, max_pixels=max_pixels), 1):
+            yield inspection
+            if on_progress:
+                on_progress(done, len(images))
+
+    def _inspection(self, image: "_Decoded", answer: Answer | None) -> Inspection:
+        path, threshold = image.label, self.card.threshold
+        if answer is None:
+            return Inspection(path, None, None, threshold, self.name, image.took_ms, error=image.error)
+        score = float(answer.outputs["score"])
+        took_ms = image.took_ms + answer.took_ms
+        verdict, evidence = self.card.verdict(score), answer.outputs["evidence"]
+        return Inspection(path, score, verdict, threshold, self.name, took_ms, evidence)
 
 
-def _decode(image: Source, size: tuple[int, int], max_pixels: int) -> tuple[np.ndarray | str, float]:
-    started = time.perf_counter()
+@dataclass(frozen=True)
+class _Decoded:
+    """An image, uint8 (size, size, 3) RGB, or why it can't be read."""
+
+    label: str
+    pixels: np.ndarray | None
+    error: str | None
+    took_ms: float
+
+
+def _decoded(
+    images: Iterable[Source], size: int, max_pixels: int, threads: int
+) -> Generator[_Decoded, None, None]:
+    """Decode in threads, and yield in order; at most three images a thread are under way or waiting."""
+    waiting: deque[Callable[[], _Decoded]] = deque()
+    pool = ThreadPoolExecutor(threads)
     try:
-        pixels: np.ndarray | str = (
-            image if isinstance(image, np.ndarray) else read_image(image, size, max_pixels)
+        for index, image in enumerate(images):
+            decode = partial(_decode, image, index, size, max_pixels)
+            in_memory = isinstance(
+                image, np.ndarray
+            )  # nothing to decode: another thread would only cost time
+            waiting.append(decode if in_memory else pool.submit(decode).result)
+            if len(waiting) >= 3 * threads:
+                yield waiting.popleft()()
+        while waiting:
+            yield waiting.popleft()()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _decode(image: Source, index: int, size: int, max_pixels: int) -> _Decoded:
+    started = time.perf_counter()
+    pixels, error = None, None
+    try:
+        pixels = (
+            _checked(image, size)
+            if isinstance(image, np.ndarray)
+            else read_image(image, (size, size), max_pixels)
         )
-    except ImageError as error:
-        pixels = str(error)
-    return pixels, (time.perf_counter() - started) * 1000
+    except ImageError as reason:
+        error = str(reason)
+    label = str(image) if isinstance(image, Path) else f"image {index}"
+    return _Decoded(label, pixels, error, (time.perf_counter() - started) * 1000)
 
 
-def _label(image: Source, index: int) -> str:
-    return str(image) if isinstance(image, Path) else f"image {index}"
+def _checked(pixels: np.ndarray, size: int) -> np.ndarray:
+    if pixels.dtype != np.uint8 or pixels.shape != (size, size, 3):
+        raise ImageError(
+            f"expected a uint8 array of shape ({size}, {size}, 3), RGB, received {pixels.dtype} of shape {pixels.shape}; "
+            "`read_image(path, size)` makes one"
+        )
+    return pixels
 
 
 def find_images(patterns: Sequence[str]) -> list[Path]:

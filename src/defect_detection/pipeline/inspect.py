@@ -29,7 +29,6 @@ def load_inspector(config: Config) -> Inspector:
         name=f"{name} v{reference.version} @{alias}",
         threads=settings.threads,
         precision=settings.precision,
-        batch_size=settings.batch_size,
     )
 
 

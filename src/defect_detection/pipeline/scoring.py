@@ -37,9 +37,7 @@ def score_bundle(
     bundle: Path, name: str, samples: Sequence[Sample], config: Config
 ) -> tuple[Inspector, Metrics, np.ndarray]:
     """Score images with a bundle, at its own size and threshold: its inspector, figures and scores (n_images,)."""
-    inspector = Inspector.load(
-        bundle, name=name, threads=config.inference.threads, batch_size=config.inference.batch_size
-    )
+    inspector = Inspector.load(bundle, name=name, threads=config.inference.threads)
     size = (inspector.card.image_size,) * 2
     store, _ = decoded(samples, size, config.cache_dir, config.data.max_pixels)
     rows = [store.rows([s.sha256 for s in samples[i : i + 256]]) for i in range(0, len(samples), 256)]

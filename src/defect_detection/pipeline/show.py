@@ -1,18 +1,21 @@
-"""Inspect images and show the verdicts: a table, or a JSON object a line, and overlays in a folder."""
+"""Inspect images and show the verdicts: a table, or a JSON object a line, and overlays in a folder.
+
+What only some calls need is imported where it is needed: the first verdict of a model folder comes in well under a second.
+"""
 
 import json
 import sys
+import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.table import Table
-
-from defect_detection.config import Config, load_config
 from defect_detection.data.images import MAX_PIXELS
 from defect_detection.inference.inspect import Inspection, Inspector, find_images
-from defect_detection.pipeline.inspect import load_inspector, write_overlay
-from defect_detection.pipeline.progress import bars
+
+if TYPE_CHECKING:
+    from defect_detection.config import Config
 
 _COLOURS = {"ok": "green", "defective": "bold red", "review": "yellow"}
 _MOST_ROWS = 40
@@ -27,58 +30,87 @@ def inspect_images(
     overrides: Sequence[str],
 ) -> bool:
     """Inspect and show. With a model folder and images given, no configuration is needed. Returns whether all could be read."""
-    config = None if model and patterns and not config_path.exists() else load_config(config_path, overrides)
+    config = None
+    if not (model and patterns) or overrides or config_path.exists():
+        from defect_detection.config import load_config
+
+        config = load_config(config_path, overrides)
     images = find_images(patterns or (config.inference_images if config else ()))
     inspector = _inspector(config, model)
-    inspections = inspector.inspect(images, max_pixels=config.data.max_pixels if config else MAX_PIXELS)
+    max_pixels = config.data.max_pixels if config else MAX_PIXELS
+    inspections: Iterable[Inspection] = inspector.inspect(images, max_pixels=max_pixels)
     if output:
         output.mkdir(parents=True, exist_ok=True)
         inspections = _with_overlays(inspections, output, inspector.card.image_size)
     if json_lines:
-        errors = 0
-        for inspection in inspections:
-            errors += inspection.error is not None
-            print(json.dumps(inspection.to_json(), ensure_ascii=False), flush=not sys.stdout.isatty())
-        return errors == 0
-    shown = _watched(inspections, len(images))
-    _print_table(shown, inspector)
-    _print_summary(shown, inspector, output)
-    return all(inspection.error is None for inspection in shown)
+        return _print_json(inspections)
+    return _print_table(inspections, len(images), inspector, output)
 
 
-def _inspector(config: Config | None, model: Path | None) -> Inspector:
+def _inspector(config: "Config | None", model: Path | None) -> Inspector:
     if model is None:
+        from defect_detection.pipeline.inspect import load_inspector
+
         assert config is not None
         return load_inspector(config)
     if config is None:
         return Inspector.load(model)
-    settings = config.inference
-    return Inspector.load(
-        model, threads=settings.threads, precision=settings.precision, batch_size=settings.batch_size
-    )
+    return Inspector.load(model, threads=config.inference.threads, precision=config.inference.precision)
 
 
 def _with_overlays(inspections: Iterable[Inspection], folder: Path, size: int) -> Iterator[Inspection]:
+    from defect_detection.pipeline.inspect import write_overlay
+
     for inspection in inspections:
         write_overlay(inspection, folder, size)
         yield inspection
 
 
-def _watched(inspections: Iterable[Inspection], total: int) -> list[Inspection]:
-    shown = []
-    with bars() as watch:
-        for inspection in inspections:
+def _print_json(inspections: Iterable[Inspection]) -> bool:
+    all_read = True
+    for inspection in inspections:
+        all_read = all_read and inspection.error is None
+        print(json.dumps(inspection.to_json(), ensure_ascii=False), flush=not sys.stdout.isatty())
+    return all_read
+
+
+def _print_table(
+    inspections: Iterable[Inspection], total: int, inspector: Inspector, output: Path | None
+) -> bool:
+    """Show the first inspections and count the rest, so that a folder of any size fits into memory."""
+    shown: list[Inspection] = []
+    counts: Counter[str] = Counter()
+    started = time.perf_counter()
+    for inspection in _watched(inspections, total):
+        counts[inspection.verdict or "unreadable"] += 1
+        if len(shown) < _MOST_ROWS:
             shown.append(inspection)
-            if total > 1:
-                watch("inspecting", "", len(shown), total)
-    return shown
+    seconds = time.perf_counter() - started
+    _print_rows(shown, total - len(shown))
+    _print_summary(counts, total / seconds, inspector, output)
+    return not counts["unreadable"]
 
 
-def _print_table(inspections: Sequence[Inspection], inspector: Inspector) -> None:
+def _watched(inspections: Iterable[Inspection], total: int) -> Iterator[Inspection]:
+    if total == 1:
+        yield from inspections
+        return
+    from defect_detection.pipeline.progress import bars
+
+    with bars() as watch:
+        for done, inspection in enumerate(inspections, 1):
+            yield inspection
+            watch("inspecting", "", done, total)
+
+
+def _print_rows(inspections: Sequence[Inspection], more: int) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column, justify in (("image", "left"), ("verdict", "left"), ("score", "right"), ("ms", "right")):
         table.add_column(column, justify=justify, overflow="fold")  # type: ignore[arg-type]
-    for inspection in inspections[:_MOST_ROWS]:
+    for inspection in inspections:
         if inspection.error:
             table.add_row(
                 inspection.path, "[yellow]error[/]", "", inspection.error.removeprefix(f"{inspection.path}: ")
@@ -89,18 +121,16 @@ def _print_table(inspections: Sequence[Inspection], inspector: Inspector) -> Non
         table.add_row(inspection.path, verdict, f"{inspection.score:.3f}", f"{inspection.latency_ms:.0f}")
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(table)
-    if len(inspections) > _MOST_ROWS:
-        console.print(f"… and {len(inspections) - _MOST_ROWS} more: --json shows all", style="dim")
+    if more:
+        console.print(f"… and {more} more: --json shows all", style="dim")
 
 
-def _print_summary(inspections: Sequence[Inspection], inspector: Inspector, output: Path | None) -> None:
-    counts = {
-        verdict: sum(i.verdict == verdict for i in inspections) for verdict in ("ok", "defective", "review")
-    }
-    errors = sum(i.error is not None for i in inspections)
-    parts = [f"{count} {verdict}" for verdict, count in counts.items() if count or verdict != "review"]
-    parts += [f"{errors} unreadable"] if errors else []
+def _print_summary(counts: Counter[str], rate: float, inspector: Inspector, output: Path | None) -> None:
+    total = counts.total()
+    parts = [f"{counts['ok']} ok", f"{counts['defective']} defective"]
+    parts += [f"{counts[name]} {name}" for name in ("review", "unreadable") if counts[name]]
+    speed = f" at {rate:.0f} images/s" if total > _MOST_ROWS else ""
     where = f"Overlays: {output}." if output else "Next: --output FOLDER shows where the defects are."
     print(
-        f"{len(inspections)} images: {', '.join(parts)}; {inspector.name}, threshold {inspector.card.threshold:.3f}. {where}"
+        f"{total} images{speed}: {', '.join(parts)}; {inspector.name}, threshold {inspector.card.threshold:.3f}. {where}"
     )

@@ -1,0 +1,89 @@
+"""``inspect --model DIR``: what the command line shows, and what it doesn't have to load for it."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from test_layers import loaded_after
+
+from defect_detection.cli import main
+
+
+def test_using_it_is_told_to_nobody(trained_once, paths, tmp_path):
+    """OpenVINO's telemetry keeps an id of the user in the home folder, and sends from a thread."""
+    command = "import sys, threading; from defect_detection.cli import main; main(); print(threading.active_count())"
+    arguments = ["inspect", "--model", trained_once.config().bundle_dir, "--json", paths[0]]
+    environment = {name: value for name, value in os.environ.items() if name != "CI"} | {
+        "HOME": str(tmp_path)
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", command, *arguments],
+        env=environment,
+        cwd=tmp_path,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(tmp_path.iterdir()) == []
+    assert done.stdout.splitlines()[-1] == "1"
+
+
+def test_the_first_verdict_loads_no_heavy_library(trained_once, paths):
+    for options in ([], ["--json"]):
+        arguments = [
+            "defect",
+            "inspect",
+            "--model",
+            str(trained_once.config().bundle_dir),
+            *options,
+            str(paths[0]),
+        ]
+        run = f"sys.argv = {arguments}; runpy.run_module('defect_detection.cli', run_name='__main__')"
+        assert loaded_after(run) == set()
+
+
+@pytest.fixture
+def run(trained_once, tmp_path, monkeypatch, capsys):
+    """A function that inspects with the trained model, without a config.yaml, and returns code, output and errors."""
+    monkeypatch.chdir(tmp_path)
+
+    def inspect(*arguments: object) -> tuple[int, str, str]:
+        code = main(["inspect", "--model", str(trained_once.config().bundle_dir), *map(str, arguments)])
+        return code, *capsys.readouterr()
+
+    return inspect
+
+
+def test_a_large_folder_shows_its_first_images_and_counts_all(run, paths, tmp_path):
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    for number, path in enumerate(paths):
+        shutil.copyfile(path, folder / f"{number:03}.png")
+    (folder / "cut.png").write_bytes(b"cut")
+    code, output, errors = run("parts")
+    assert code == 3
+    assert "parts/000.png" in output
+    assert "parts/040.png" not in output
+    assert "… and 41 more" in output
+    assert "81 images at " in output
+    assert " images/s: 40 ok, 40 defective, 1 unreadable; " in output
+    assert errors.split() == ["inspecting:", "81/81"]
+
+
+def test_json_lines_hold_a_verdict_or_an_error(run, paths):
+    code, output, _ = run("--json", paths[0], "missing.png")
+    good, bad = map(json.loads, output.splitlines())
+    assert code == 3
+    assert (good["path"], good["verdict"]) == (str(paths[0]), "defective")
+    assert (bad["verdict"], bad["score"]) == (None, None)
+    assert "missing.png: can't be read" in bad["error"]
+
+
+def test_a_setting_without_a_settings_file_is_refused(run, paths):
+    code, _, errors = run("--set", "inference.threads=1", paths[0])
+    assert code == 3
+    assert "config.yaml" in errors
