@@ -1,0 +1,45 @@
+"""Give each peer an environment of its own, made when it is first needed."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.processes import Unavailable, run
+
+PEERS = Path(__file__).parent / "peers"
+
+
+@dataclass(frozen=True)
+class Environments:
+    """The peers' environments below a folder.
+
+    requirements: files to install from instead of ``peers/<peer>.txt``, by peer.
+    """
+
+    folder: Path
+    requirements: Mapping[str, Path] = field(default_factory=dict)
+
+    def python(self, peer: str) -> Path:
+        """Return the interpreter of a peer's environment. It is installed again when the list of requirements has changed.
+
+        Raises:
+            Unavailable: it can't be installed; later calls say so without trying again.
+        """
+        wanted = self.requirements.get(peer, PEERS / f"{peer}.txt").read_text(encoding="utf-8")
+        home = self.folder / peer
+        stamp, failure = home / "installed.txt", home / "failed.txt"
+        python = home / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+        if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
+            return python
+        home.mkdir(parents=True, exist_ok=True)
+        (home / "requirements.txt").write_text(wanted, encoding="utf-8")
+        print(f"installing {peer} into {home}", file=sys.stderr, flush=True)
+        try:
+            run([sys.executable, "-m", "venv", home], home)
+            run([python, "-m", "pip", "install", "--quiet", "--requirement", "requirements.txt"], home)
+        except Unavailable as error:
+            failure.write_text(str(error), encoding="utf-8")
+            raise Unavailable(f"can't be installed: {error}") from error
+        stamp.write_text(wanted, encoding="utf-8")
+        return python
