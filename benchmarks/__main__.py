@@ -15,60 +15,64 @@ from benchmarks.tables import put_into
 
 HERE = Path(__file__).parent
 BENCHMARKS = {"training": training, "inference": inference, "quality": quality, "scaling": scaling}
-REPETITIONS = {"training": 2, "inference": 3, "quality": 1, "scaling": 1}  # when not told: 15 minutes in all
+REPETITIONS = {"training": 2, "inference": 3, "scaling": 1}  # when not told; quality has seeds
 LARGE = 10_000  # images
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run what the command line names. Returns the exit code: 3 when there is nothing to measure on."""
+    """Run what the command line names. Returns the exit code: 3 when a benchmark could not be measured; the others are."""
     arguments = _parser().parse_args(argv)
-    results = arguments.cache / "results"
-    chosen = BENCHMARKS if arguments.benchmark in ("all", "tables") else {arguments.benchmark: None}
-    try:
-        if arguments.benchmark != "tables":
-            for name in chosen:
-                _measure(name, arguments, results)
-    except Unavailable as reason:
-        print(f"Error: {reason}", file=sys.stderr)
-        return 3
-    for name in chosen:
-        _show(name, results, arguments.readme)
-    return 0
+    every = arguments.benchmark in ("all", "tables")
+    failed = False
+    for name in BENCHMARKS if every else (arguments.benchmark,):
+        try:
+            if arguments.benchmark != "tables":
+                _measure(name, arguments)
+            _show(name, arguments)
+        except Unavailable as reason:
+            print(f"Error: {name}: {reason}", file=sys.stderr)
+            failed = True
+    return 3 if failed else 0
 
 
-def _measure(name: str, arguments: argparse.Namespace, results: Path) -> None:
+def _measure(name: str, arguments: argparse.Namespace) -> None:
     """Measure, and keep the result as soon as it is there."""
     about = machine.describe()
     result = BENCHMARKS[name].measure(_options(name, arguments))
-    results.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"machine": about} | result, indent=1)
-    (results / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    path = _result_path(name, arguments)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"machine": about} | result, indent=1) + "\n", encoding="utf-8")
 
 
-def _show(name: str, results: Path, readme: Path) -> None:
+def _result_path(name: str, arguments: argparse.Namespace) -> Path:
+    return Path(arguments.cache, "results", f"{name}.json")
+
+
+def _show(name: str, arguments: argparse.Namespace) -> None:
     """Print the table of a result, and put it into the document."""
-    path = results / f"{name}.json"
+    path = _result_path(name, arguments)
     if not path.exists():
         return
     result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     text = f"{machine.line(result['machine'])}\n\n{BENCHMARKS[name].render(result)}"
-    put_into(readme, name, text)
+    put_into(arguments.readme, name, text)
     print(f"{name}\n\n{text}\n")
 
 
 def _options(name: str, arguments: argparse.Namespace) -> Options:
-    files = dict(text.split("=", 1) for text in arguments.requirements)
+    lists = (text.partition("=") for text in arguments.requirements)
+    environments = Environments(
+        arguments.cache.resolve() / "environments", {peer: Path(file) for peer, _, file in lists}
+    )
     return Options(
         cache=arguments.cache.resolve(),
-        environments=Environments(
-            arguments.cache.resolve() / "environments", {peer: Path(file) for peer, file in files.items()}
-        ),
+        environments=environments,
         data=arguments.data,
         on=arguments.on,
         weights=arguments.weights,
         model=arguments.model,
         peers=arguments.peers,
-        repetitions=arguments.repetitions or REPETITIONS[name],
+        repetitions=arguments.repetitions or REPETITIONS.get(name, 1),
         seeds=arguments.seeds,
         sizes=(*arguments.sizes, LARGE) if arguments.large else tuple(arguments.sizes),
         images=arguments.images,

@@ -24,11 +24,11 @@ class Environments:
         """Return the interpreter of a peer's environment. It is installed again when the list of requirements has changed.
 
         Raises:
-            Unavailable: it can't be installed; later calls say so without trying again.
+            Unavailable: it can't be installed.
         """
         wanted = self.requirements.get(peer, PEERS / f"{peer}.txt").read_text(encoding="utf-8")
         home = self.folder / peer
-        stamp, failure = home / "installed.txt", home / "failed.txt"
+        stamp = home / "installed.txt"
         python = home / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
         if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
             return python
@@ -39,7 +39,6 @@ class Environments:
             run([sys.executable, "-m", "venv", home], home)
             run([python, "-m", "pip", "install", "--quiet", "--requirement", "requirements.txt"], home)
         except Unavailable as error:
-            failure.write_text(str(error), encoding="utf-8")
             raise Unavailable(f"can't be installed: {error}") from error
         stamp.write_text(wanted, encoding="utf-8")
         return python

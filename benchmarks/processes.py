@@ -24,8 +24,8 @@ class Finished:
     """A command that ended well.
 
     seconds: wall clock, of the whole process.
-    peak_bytes: the most resident memory of the process and all below it, summed (pages that they share count for each); None where
-    there is no /proc.
+    peak_bytes: the most resident memory of the process and all below it, summed (pages that they share count once); None where there
+    is no /proc.
     """
 
     seconds: float
@@ -68,8 +68,8 @@ def run(command: Sequence[str | Path], folder: Path, variables: Mapping[str, str
 def _watch(process: "subprocess.Popen[bytes]") -> int | None:
     """Wait for the process; return the peak of its tree's memory.
 
-    A sum counts when two looks in a row see it: a child that is just being forked shows all of its parent's pages once more. What
-    one process held at its highest, the system has noted itself.
+    A sum counts when two looks in a row see it: a child that is just being started can show all of its parent's pages once more.
+    What one process held at its highest, the system has noted itself.
     """
     peak = before = 0
     try:
@@ -89,8 +89,10 @@ def _watch(process: "subprocess.Popen[bytes]") -> int | None:
 
 def _tree_bytes(root: int) -> tuple[int, int]:
     """Return the resident bytes of a process and all its descendants, and the most that one of them ever held; 0 without /proc."""
-    held = [_held_bytes(pid) for pid in _tree(root)]
-    return sum(now for now, _ in held), max((highest for _, highest in held), default=0)
+    tree = _tree(root)
+    held = [_held_bytes(pid) for pid in tree]
+    total = held[0][0] if len(tree) == 1 else sum(_share_bytes(pid) for pid in tree)
+    return total, max(highest for _, highest in held)
 
 
 def _tree(root: int) -> set[int]:
@@ -116,8 +118,17 @@ def _held_bytes(pid: int) -> tuple[int, int]:
     return int(values.get("VmRSS", 0)) * 1024, int(values.get("VmHWM", 0)) * 1024
 
 
+def _share_bytes(pid: int) -> int:
+    """Return a process's resident bytes, those that it shares with others only in part: the sum counts each once (PSS)."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+
+
 def _reason(text: str, code: int) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith(("Error:", "ERROR:")) or "Error: " in line[:60]]
     message = (errors or lines or ["no message"])[-1]
-    return f"{message[:300]} (exit code {code})"
+    return f"{message.replace(f'{ROOT}/', '')[:300]} (exit code {code})"
