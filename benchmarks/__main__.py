@@ -37,8 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _measure(name: str, arguments: argparse.Namespace) -> None:
     """Measure, and keep the result as soon as it is there."""
-    about = machine.describe()
-    result = BENCHMARKS[name].measure(_options(name, arguments))
+    about, options = machine.describe(), _options(name, arguments)
+    result = BENCHMARKS[name].measure(options)
+    if options.peers and name in ("training", "inference") and (peers := options.environments.versions()):
+        about["peers"] = peers
     path = _result_path(name, arguments)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"machine": about} | result, indent=1) + "\n", encoding="utf-8")

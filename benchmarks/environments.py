@@ -8,6 +8,7 @@ from pathlib import Path
 from benchmarks.processes import Unavailable, run
 
 PEERS = Path(__file__).parent / "peers"
+_TOLD = ("ultralytics", "anomalib", "torch", "onnxruntime", "tf2onnx")
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Environments:
         wanted = self.requirements.get(peer, PEERS / f"{peer}.txt").read_text(encoding="utf-8")
         home = self.folder / peer
         stamp = home / "installed.txt"
-        python = home / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+        python = _interpreter(home)
         if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
             return python
         home.mkdir(parents=True, exist_ok=True)
@@ -42,3 +43,25 @@ class Environments:
             raise Unavailable(f"can't be installed: {error}") from error
         stamp.write_text(wanted, encoding="utf-8")
         return python
+
+    def versions(self) -> str:
+        """Return what is installed, of those packages whose version matters, as text; empty where nothing is."""
+        code = f"""
+from importlib.metadata import version, PackageNotFoundError
+for name in {_TOLD}:
+    try:
+        print(name, version(name))
+    except PackageNotFoundError:
+        pass
+"""
+        found: dict[str, None] = {}
+        for home in sorted(path.parent for path in self.folder.glob("*/installed.txt")):
+            try:
+                found |= dict.fromkeys(run([_interpreter(home), "-c", code], home).output.splitlines())
+            except Unavailable:  # broken since; its rows say so
+                continue
+        return ", ".join(found)
+
+
+def _interpreter(home: Path) -> Path:
+    return home / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")

@@ -27,7 +27,7 @@ def describe() -> dict[str, str]:
 def line(machine: dict[str, str]) -> str:
     """Return the description as one line of Markdown."""
     return " · ".join(
-        f"{name} {text}" if name in ("commit", "load") else text for name, text in machine.items()
+        f"{name} {text}" if name in ("commit", "load", "peers") else text for name, text in machine.items()
     )
 
 
