@@ -9,7 +9,7 @@ COMPILE := --quiet --universal --no-header --no-annotate --no-emit-index-url --n
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types format pretrain requirements clean
+.PHONY: help demo test bench lint types format pretrain requirements clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ demo: $(VENV)/.installed ## sample data, train, evaluate, promote, inspect: the 
 
 test: $(VENV)/.installed-dev ## run the tests (some of them: make test ARGS="tests/data -k corrupt")
 	$(BIN)/python -m pytest $(ARGS)
+
+bench: $(VENV)/.installed ## measure, into benchmarks/README.md (other data: make bench ARGS="--data DIR --weights FILE")
+	$(BIN)/python -m benchmarks all $(ARGS)
 
 lint: $(VENV)/.installed-dev ## check style and formatting
 	$(BIN)/ruff check .

@@ -1,0 +1,123 @@
+"""Measure, and write the figures into benchmarks/README.md: ``python -m benchmarks --help``."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import inference, machine, quality, scaling, training
+from benchmarks.environments import Environments
+from benchmarks.options import Options
+from benchmarks.processes import Unavailable
+from benchmarks.tables import put_into
+
+HERE = Path(__file__).parent
+BENCHMARKS = {"training": training, "inference": inference, "quality": quality, "scaling": scaling}
+REPETITIONS = {"training": 2, "inference": 3, "scaling": 1}  # when not told; quality has seeds
+LARGE = 10_000  # images
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run what the command line names. Returns the exit code: 3 when a benchmark could not be measured; the others are."""
+    arguments = _parser().parse_args(argv)
+    every = arguments.benchmark in ("all", "tables")
+    failed = False
+    for name in BENCHMARKS if every else (arguments.benchmark,):
+        try:
+            if arguments.benchmark != "tables":
+                _measure(name, arguments)
+            _show(name, arguments)
+        except Unavailable as reason:
+            print(f"Error: {name}: {reason}", file=sys.stderr)
+            failed = True
+    return 3 if failed else 0
+
+
+def _measure(name: str, arguments: argparse.Namespace) -> None:
+    """Measure, and keep the result as soon as it is there."""
+    about, options = machine.describe(), _options(name, arguments)
+    result = BENCHMARKS[name].measure(options)
+    if options.peers and name in ("training", "inference") and (peers := options.environments.versions()):
+        about["peers"] = peers
+    path = _result_path(name, arguments)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"machine": about} | result, indent=1) + "\n", encoding="utf-8")
+
+
+def _result_path(name: str, arguments: argparse.Namespace) -> Path:
+    return Path(arguments.cache, "results", f"{name}.json")
+
+
+def _show(name: str, arguments: argparse.Namespace) -> None:
+    """Print the table of a result, and put it into the document."""
+    path = _result_path(name, arguments)
+    if not path.exists():
+        return
+    result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    text = f"{machine.line(result['machine'])}\n\n{BENCHMARKS[name].render(result)}"
+    put_into(arguments.readme, name, text)
+    print(f"{name}\n\n{text}\n")
+
+
+def _options(name: str, arguments: argparse.Namespace) -> Options:
+    lists = (text.partition("=") for text in arguments.requirements)
+    environments = Environments(
+        arguments.cache.resolve() / "environments", {peer: Path(file) for peer, _, file in lists}
+    )
+    return Options(
+        cache=arguments.cache.resolve(),
+        environments=environments,
+        data=arguments.data,
+        on=arguments.on,
+        weights=arguments.weights,
+        model=arguments.model,
+        peers=arguments.peers,
+        repetitions=arguments.repetitions or REPETITIONS.get(name, 1),
+        seeds=arguments.seeds,
+        sizes=(*arguments.sizes, LARGE) if arguments.large else tuple(arguments.sizes),
+        images=arguments.images,
+        yolo_epochs=arguments.yolo_epochs,
+        overrides=tuple(arguments.set),
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    add = parser.add_argument
+    add("benchmark", choices=[*BENCHMARKS, "all", "tables"], help="tables: write those of earlier runs again")
+    add(
+        "--data",
+        type=Path,
+        help="a data set (train/ and test/), or a folder of them; else sample data is drawn",
+    )
+    add("--on", help="the data set that training and inference are measured on; else the first")
+    add(
+        "--weights",
+        type=Path,
+        help="of MobileNetV2 without its top: measures the pretrained configuration too",
+    )
+    add("--model", type=Path, help="a model folder to measure inference with; else one is trained")
+    add("--repetitions", type=int, help=f"of each measurement, in turn (default: {REPETITIONS})")
+    add("--seeds", type=int, default=1, help="of quality (default: 1)")
+    add("--sizes", type=int, nargs="+", default=[1000], help="training images of scaling (default: 1000)")
+    add("--large", action="store_true", help=f"scaling at {LARGE} images too")
+    add("--images", type=int, default=400, help="in the folder that inference inspects (default: 400)")
+    add("--yolo-epochs", type=int, default=10, help="of Ultralytics' training (default: 10)")
+    add("--no-peers", dest="peers", action="store_false", help="only this project and its runtime")
+    add(
+        "--requirements",
+        action="append",
+        default=[],
+        metavar="PEER=FILE",
+        help="install a peer from this list",
+    )
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of this project")
+    add("--cache", type=Path, default=HERE / ".cache", help="for environments, drawn data and results")
+    add("--readme", type=Path, default=HERE / "README.md", help="the file that the tables go into")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

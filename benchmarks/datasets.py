@@ -1,0 +1,91 @@
+"""Find data sets, draw one where none is given, and lay one out as other tools expect it."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.processes import Unavailable
+from defect_detection.data.procedural.samples import write_sample_data
+from defect_detection.data.samples import Sample, scan
+from defect_detection.data.split import split_train_validation
+
+OK_CLASSES = ("ok", "good", "class_0", "normal", "ok_front")
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A folder with ``train`` and ``test`` in it, each with a folder per class."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def train(self) -> Path:
+        return self.folder / "train"
+
+    @property
+    def test(self) -> Path:
+        return self.folder / "test"
+
+
+def find(folder: Path) -> list[DataSet]:
+    """Return the data set that a folder is, or those that lie in it.
+
+    Raises:
+        Unavailable: there is none.
+    """
+    folder = folder.resolve()
+    places = [folder, *sorted(child for child in folder.glob("*") if child.is_dir())]
+    found = [DataSet(place) for place in places if (place / "train").is_dir() and (place / "test").is_dir()]
+    if not found:
+        raise Unavailable(f"{folder}: expected train/ and test/ in it, or in the folders below it")
+    return found
+
+
+def drawn(folder: Path, *, n_train: int = 420, n_test: int = 150, size: int = 192, seed: int = 42) -> DataSet:
+    """Draw sample data; the same arguments find what is there already."""
+    write_sample_data(folder, seed=seed, n_train=n_train, n_test=n_test, size=size)
+    return DataSet(folder.resolve())
+
+
+def lay_out(data: DataSet, folder: Path, seed: int = 42) -> Path:
+    """Copy a data set to ``train|val|test / ok|defective``, with the validation images that this project takes.
+
+    Returns:
+        the folder; it is made anew each time.
+    """
+    empty(folder)
+    train, validation = split_train_validation(scan(data.train, OK_CLASSES)[0], 0.2, seed)
+    test = scan(data.test, OK_CLASSES)[0]
+    for name, samples in (("train", train), ("val", validation), ("test", test)):
+        _copy(samples, folder / name)
+    return folder
+
+
+def _copy(samples: Sequence[Sample], folder: Path) -> None:
+    for label in ("ok", "defective"):
+        (folder / label).mkdir(parents=True)
+    for sample in samples:
+        name = f"{sample.sha256[:16]}{sample.path.suffix.lower()}"
+        shutil.copyfile(sample.path, folder / ("defective" if sample.label else "ok") / name)
+
+
+def flat_folder(data: DataSet, folder: Path, count: int) -> Path:
+    """Fill a folder with a number of the data set's images, each as often as it takes."""
+    empty(folder)
+    samples = [*scan(data.test, OK_CLASSES)[0], *scan(data.train, OK_CLASSES)[0]]
+    for number in range(count):
+        path = samples[number % len(samples)].path
+        shutil.copyfile(path, folder / f"{number:05}{path.suffix.lower()}")
+    return folder
+
+
+def empty(folder: Path) -> Path:
+    """Make a folder anew."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder

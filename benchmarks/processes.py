@@ -1,0 +1,134 @@
+"""Run a command; say how long it took and how much memory its processes held."""
+
+import json
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+_INTERVAL_S = 0.1  # between two looks at the memory
+_NOT_OURS = ("MLFLOW_TRACKING_URI", "DEFECT_API_KEY", "PYTHONDONTWRITEBYTECODE")
+
+
+class Unavailable(Exception):  # noqa: N818  not an error: it becomes a row that says why
+    """Something can't be measured here; the text says why."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that ended well.
+
+    seconds: wall clock, of the whole process.
+    peak_bytes: the most resident memory of the process and all below it, summed (pages that they share count once); None where there
+    is no /proc.
+    """
+
+    seconds: float
+    peak_bytes: int | None
+    output: str
+
+    def last_json(self) -> dict[str, Any]:
+        """Return the object that the command printed as its last line."""
+        return dict(json.loads(self.output.strip().splitlines()[-1]))
+
+
+def run(command: Sequence[str | Path], folder: Path, variables: Mapping[str, str] | None = None) -> Finished:
+    """Run a command in a folder, quietly.
+
+    Args:
+        variables: of the environment, beside those of this process. The package's sources come first on PYTHONPATH.
+
+    Raises:
+        Unavailable: it can't be started, or ended with an error.
+    """
+    inherited = {name: value for name, value in os.environ.items() if name not in _NOT_OURS}
+    environment = inherited | {"PYTHONPATH": str(ROOT / "src")} | dict(variables or {})
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        started = time.perf_counter()
+        try:
+            process = subprocess.Popen(
+                [str(part) for part in command], cwd=folder, env=environment, stdout=output, stderr=errors
+            )
+        except OSError as error:
+            raise Unavailable(f"{command[0]} can't be started ({error.strerror})") from error
+        peak = _watch(process)
+        seconds = time.perf_counter() - started
+        output.seek(0)
+        errors.seek(0)
+        if process.returncode:
+            raise Unavailable(_reason(errors.read() or output.read(), process.returncode))
+        return Finished(seconds, peak, output.read())
+
+
+def _watch(process: "subprocess.Popen[bytes]") -> int | None:
+    """Wait for the process; return the peak of its tree's memory.
+
+    A sum counts when two looks in a row see it: a child that is just being started can show all of its parent's pages once more.
+    What one process held at its highest, the system has noted itself.
+    """
+    peak = before = 0
+    try:
+        while process.poll() is None:
+            total, highest = _tree_bytes(process.pid)
+            peak, before = max(peak, highest, min(before, total)), total
+            try:
+                process.wait(_INTERVAL_S)
+            except subprocess.TimeoutExpired:
+                continue
+    except BaseException:  # Ctrl-C as well: nothing goes on running
+        process.kill()
+        process.wait()
+        raise
+    return peak or None
+
+
+def _tree_bytes(root: int) -> tuple[int, int]:
+    """Return the resident bytes of a process and all its descendants, and the most that one of them ever held; 0 without /proc."""
+    tree = _tree(root)
+    held = [_held_bytes(pid) for pid in tree]
+    total = held[0][0] if len(tree) == 1 else sum(_share_bytes(pid) for pid in tree)
+    return total, max(highest for _, highest in held)
+
+
+def _tree(root: int) -> set[int]:
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+        except OSError:  # ended in between
+            continue
+    tree = {root}
+    while more := {pid for pid, parent in parents.items() if parent in tree} - tree:
+        tree |= more
+    return tree
+
+
+def _held_bytes(pid: int) -> tuple[int, int]:
+    """Return the resident bytes of a process, now and at their highest."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0, 0
+    values = {line.split(":")[0]: line.split()[1] for line in lines if line.startswith("Vm")}
+    return int(values.get("VmRSS", 0)) * 1024, int(values.get("VmHWM", 0)) * 1024
+
+
+def _share_bytes(pid: int) -> int:
+    """Return a process's resident bytes, those that it shares with others only in part: the sum counts each once (PSS)."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+
+
+def _reason(text: str, code: int) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith(("Error:", "ERROR:")) or "Error: " in line[:60]]
+    message = (errors or lines or ["no message"])[-1]
+    return f"{message.replace(f'{ROOT}/', '')[:300]} (exit code {code})"

@@ -1,0 +1,67 @@
+"""Run this project's own scripts in a folder of their own: no cache, run or model of another measurement is there."""
+
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmarks.datasets import DataSet, empty
+from benchmarks.processes import ROOT, Finished, run
+from defect_detection.config_file import apply_overrides, read_document
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with the settings of the repository, save for those that are set otherwise."""
+
+    folder: Path
+
+    @classmethod
+    def new(cls, folder: Path, data: DataSet, overrides: Sequence[str] = ()) -> "Project":
+        """Make the folder anew."""
+        empty(folder)
+        settings = read_document(ROOT / "config.yaml")
+        apply_overrides(settings, (f"data.train_dir={data.train}", f"data.test_dir={data.test}", *overrides))
+        (folder / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+        (folder / "re_train").mkdir()
+        shutil.copyfile(ROOT / "re_train" / "re_train.yaml", folder / "re_train" / "re_train.yaml")
+        return cls(folder)
+
+    @property
+    def bundle(self) -> Path:
+        return self.folder / "temp_best_model"
+
+    @property
+    def hyperparameter_sets(self) -> list[dict[str, Any]]:
+        return list(read_document(self.folder / "config.yaml")["training"]["hyperparameter_sets"])
+
+    def train(self, *overrides: str) -> Finished:
+        """Run ``src/train.py``."""
+        return self._run("src/train.py", *(part for text in overrides for part in ("--set", text)))
+
+    def evaluate(self) -> dict[str, Any]:
+        """Run ``src/evaluation.py``; return the metrics of its report."""
+        self._run("src/evaluation.py")
+        report = json.loads((self.folder / "reports" / "report.json").read_text(encoding="utf-8"))
+        return dict(report["metrics"])
+
+    def retrain(self) -> Finished:
+        """Run ``re_train/re_train.py``."""
+        return self._run("re_train/re_train.py", "--settings", self.folder / "re_train" / "re_train.yaml")
+
+    def _run(self, script: str, *arguments: str | Path) -> Finished:
+        return run([sys.executable, ROOT / script, *arguments], self.folder)
+
+
+def sets_override(sets: Sequence[dict[str, Any]]) -> str:
+    return f"training.hyperparameter_sets={json.dumps(list(sets))}"
+
+
+def pretrained(weights: Path) -> str:
+    """Return the override that trains one set: MobileNetV2 with weights from a file."""
+    return sets_override([{"name": "pretrained", "trunk": "MobileNetV2", "weights": str(weights.resolve())}])

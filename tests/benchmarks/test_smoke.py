@@ -1,0 +1,141 @@
+"""Each benchmark runs on a tiny input, without peers, and writes its table. How fast anything is isn't looked at."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from plant import Plant
+
+from benchmarks.__main__ import main
+from benchmarks.alternate import alternate
+from benchmarks.environments import Environments
+from benchmarks.processes import Unavailable, run
+from benchmarks.tables import put_into
+
+QUICK = (
+    "data.image_size=32",
+    "evaluation.bootstrap_repetitions=20",
+    "training.hyperparameter_sets=[{name: only, branches: [pooled], turns: 1}]",
+)
+
+
+@pytest.fixture
+def measure(tmp_path):
+    """A function that runs one benchmark and returns the rows of its table: lists of cells."""
+
+    def run_one(name: str, *arguments: str | Path) -> list[list[str]]:
+        readme = tmp_path / "README.md"
+        settings = [part for text in QUICK for part in ("--set", text)]
+        places = ("--cache", tmp_path / "cache", "--readme", readme, "--no-peers", "--repetitions", "1")
+        assert main([str(part) for part in (name, *places, *settings, *arguments)]) == 0
+        lines = [line for line in readme.read_text().splitlines() if line.startswith("|")]
+        return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+    return run_one
+
+
+@pytest.fixture
+def parts(tmp_path) -> Path:
+    """A data set of images with defects that nobody can miss."""
+    (tmp_path / "parts").mkdir()
+    return Plant.build(tmp_path / "parts").root / "data"
+
+
+def test_training_has_a_row_for_this_project(measure, parts):
+    ((name, seconds, auroc, accuracy, memory),) = measure("training", "--data", parts)
+    assert name == "this project, default"
+    assert float(seconds) > 0
+    assert auroc.startswith("1.000 (")
+    assert accuracy.endswith("/20)")
+    assert sys.platform != "linux" or int(memory) > 0
+
+
+def test_quality_has_a_row_per_data_set(measure, parts):
+    ((data, configuration, accuracy, *_),) = measure("quality", "--data", parts)
+    assert (data, configuration) == ("data", "default")
+    assert accuracy.endswith("/20)")
+
+
+def test_inference_measures_latency_folder_and_limits(measure, parts, trained_once):
+    rows = measure(
+        "inference", "--data", parts, "--model", trained_once.root / "temp_best_model", "--images", "40"
+    )
+    by_name = {row[0]: row[1:] for row in rows}
+    first, latency, _, folder, share, _ = by_name["this project, f32"]
+    assert all(float(cell) > 0 for cell in (first, latency, folder))
+    assert share.endswith("%")
+    limits = {name: cells[3] for name, cells in by_name.items() if name.startswith("limit")}
+    assert len(limits) == 2
+    assert all(float(cell) > 0 for cell in limits.values())
+    assert "100 %" in [cells[4] for cells in by_name.values()]
+
+
+def test_scaling_has_a_row_per_step(measure):
+    rows = measure("scaling", "--sizes", "40")
+    assert [row[:2] for row in rows] == [
+        ["40", "1 set, nothing cached"],
+        ["40", "1 set, all cached"],
+        ["40", "2 sets, all cached"],
+        ["40", "1 set, after 5 % new images"],
+        ["40", "re_train/re_train.py, from the registry"],
+    ]
+    assert all(float(row[2]) > 0 for row in rows)
+
+
+def test_a_contender_that_cannot_be_measured_says_why_and_the_others_go_on():
+    def missing() -> dict[str, int]:
+        raise Unavailable("not installed")
+
+    rows = alternate({"a": missing, "b": lambda: {"seconds": 1}}, repetitions=2)
+    assert rows == [
+        {"name": "a", "skipped": "not installed"},
+        {"name": "b", "runs": [{"seconds": 1}, {"seconds": 1}]},
+    ]
+
+
+def test_a_peer_that_cannot_be_installed_says_why(tmp_path):
+    wanted = tmp_path / "wanted.txt"
+    wanted.write_text("./no-such-package\n")
+    environments = Environments(tmp_path / "environments", {"peer": wanted})
+    with pytest.raises(Unavailable, match=r"can't be installed: .*no-such-package"):
+        environments.python("peer")
+
+
+def test_memory_counts_the_child_processes(tmp_path):
+    if sys.platform != "linux":
+        pytest.skip("memory is read from /proc, which only Linux has")
+    hold = f"import subprocess, sys, time; held = b'x' * {200 * 2**20}; "
+    child = f"{hold} time.sleep(1)"
+    parent = f"{hold} subprocess.run([sys.executable, '-c', {child!r}])"
+    peak = run([sys.executable, "-c", parent], tmp_path).peak_bytes
+    assert peak is not None
+    assert 400 < peak / 2**20 < 500
+
+
+def test_a_command_that_fails_gives_its_error(tmp_path):
+    with pytest.raises(Unavailable, match=r"ValueError: too hot \(exit code 1\)"):
+        run([sys.executable, "-c", "raise ValueError('too hot')"], tmp_path)
+
+
+def test_only_what_stands_between_the_markers_is_replaced(tmp_path):
+    path = tmp_path / "README.md"
+    path.write_text("before\n")
+    put_into(path, "quality", "old")
+    path.write_text(path.read_text() + "after\n")
+    put_into(path, "quality", "new")
+    assert path.read_text() == (
+        "before\n\n<!-- quality: written by the benchmark -->\n\nnew\n\n<!-- quality: end -->\nafter\n"
+    )
+
+
+def test_tables_are_written_again_from_the_results(tmp_path):
+    result = {
+        "machine": {"date": "today"},
+        "rows": [{"images": 9, "step": "cold", "runs": [{"seconds": 2, "peak_bytes": None}]}],
+    }
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "scaling.json").write_text(json.dumps(result))
+    readme = tmp_path / "README.md"
+    assert main(["tables", "--cache", str(tmp_path), "--readme", str(readme)]) == 0
+    assert "| 9 | cold | 2.0 | not measured |" in readme.read_text()
