@@ -30,23 +30,22 @@ class Scored:
 def score(reference: ModelRef, registry: Registry, samples: Sequence[Sample], config: Config) -> Scored:
     """Load a registered version and score images with it, at its own size and threshold."""
     bundle = registry.bundle_of(reference, config.cache_dir)
-    return Scored(reference, bundle, *score_bundle(bundle, str(reference), samples, config))
-
-
-def score_bundle(
-    bundle: Path, name: str, samples: Sequence[Sample], config: Config
-) -> tuple[Inspector, Metrics, np.ndarray]:
-    """Score images with a bundle, at its own size and threshold: its inspector, figures and scores (n_images,)."""
-    inspector = Inspector.load(bundle, name=name, threads=config.inference.threads)
+    inspector = Inspector.load(bundle, name=str(reference), threads=config.inference.threads)
     size = (inspector.card.image_size,) * 2
     store, _ = decoded(samples, size, config.cache_dir, config.data.max_pixels)
-    rows = [store.rows([s.sha256 for s in samples[i : i + 256]]) for i in range(0, len(samples), 256)]
-    scores = np.concatenate([inspector.score(images)["score"] for images in rows]).astype(np.float64)
+    chunks = (store.rows([s.sha256 for s in samples[i : i + 256]]) for i in range(0, len(samples), 256))
+    scores = np.concatenate([inspector.score(images)["score"] for images in chunks]).astype(np.float64)
+    metrics = measure(scores, samples, inspector.card.threshold, config)
+    return Scored(reference, bundle, inspector, metrics, scores)
+
+
+def measure(scores: np.ndarray, samples: Sequence[Sample], threshold: float, config: Config) -> Metrics:
+    """Return the figures of some scores at a threshold."""
     settings = config.evaluation
-    metrics = figures_of.evaluate(
+    return figures_of.evaluate(
         scores,
         labels_of(samples),
-        inspector.card.threshold,
+        threshold,
         defect_types=[sample.defect_type for sample in samples],
         groups=[sample.group or sample.sha256 for sample in samples],
         fingerprint=fingerprint(samples),
@@ -54,7 +53,6 @@ def score_bundle(
         repetitions=settings.bootstrap_repetitions,
         seed=config.seed,
     )
-    return inspector, metrics, scores
 
 
 def labels_of(samples: Sequence[Sample]) -> np.ndarray:

@@ -18,7 +18,7 @@ from defect_detection.evaluation.comparison import Compared, comparison
 from defect_detection.evaluation.metrics import ranking
 from defect_detection.model.bundle import KERAS_FILE, Card, new_folder
 from defect_detection.pipeline.search import check_search, search
-from defect_detection.pipeline.trials import Bench, record_figures, scored
+from defect_detection.pipeline.trials import Bench, record_figures
 from defect_detection.pipeline.watch import Watch, unwatched
 from defect_detection.tracking.best_model import BestModelInfo
 from defect_detection.tracking.registry import ModelRef, Registry
@@ -33,12 +33,16 @@ METRIC = "val_auroc"
 
 @dataclass(frozen=True)
 class Candidate:
-    """The best trial of an experiment: its bundle lies in `folder` until it is kept."""
+    """The best trial of an experiment: its bundle lies in `folder` until it is kept.
+
+    scores: P(defective) of each validation image by its hash, from the fit that held it out.
+    """
 
     card: Card
     folder: Path
     run_id: str
     model_uri: str
+    scores: Mapping[str, float]
 
     @property
     def value(self) -> float:
@@ -149,13 +153,16 @@ def _train_one(settings: HyperparameterSet, bench: Bench, folder: Path) -> tuple
         record.metrics({"seconds": trial.seconds})
         uri = record.model(folder)
         bench.watch(task, "saving", 2, 2, {METRIC: trial.metrics.auroc.value})
-    return Candidate(card, folder, record.run_id, uri), _compared(trial, bench)
+    scores = {
+        sample.sha256: float(score) for sample, score in zip(trial.validation, trial.scores, strict=True)
+    }
+    return Candidate(card, folder, record.run_id, uri, scores), _compared(trial, bench)
 
 
 def _compared(trial: "Trial", bench: Bench) -> Compared:
     """Return a set's row of the comparison; only here the interval of AUROC is worked out, by resampling."""
     metrics, settings = trial.metrics, bench.config.evaluation
-    samples = scored(trial, bench.splits)
+    samples = trial.validation
     auroc, _ = ranking(
         trial.scores,
         np.array([sample.label for sample in samples]),

@@ -1,13 +1,12 @@
 """Run one trial as one MLflow run: its parameters, its data, its metrics as they come, its figures."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from defect_detection.config import Config, HyperparameterSet
-from defect_detection.data.samples import Sample
 from defect_detection.data.split import Splits
 from defect_detection.pipeline.watch import Watch
 from defect_detection.tracking.runs import ExperimentRecorder, TrialRecord
@@ -61,12 +60,6 @@ class Bench:
         return run_trial(settings, self.splits, self.config, follow, self.base and self.base())
 
 
-def scored(trial: "Trial", splits: Splits) -> Sequence[Sample]:
-    """Return the images that `trial.scores` are of, in their order."""
-    assert len(trial.scores) == len(splits.validation)
-    return splits.validation
-
-
 def record_data(record: TrialRecord, splits: Splits, config: Config) -> None:
     """Log the configuration, which images each split holds, and which were left out."""
     record.text("config.json", config.model_dump_json(indent=2))
@@ -89,7 +82,7 @@ def record_figures(record: TrialRecord, trial: "Trial", bench: Bench, bundle: Pa
     from defect_detection.evaluation import figures
     from defect_detection.inference.inspect import Inspector
 
-    metrics, samples = trial.metrics, scored(trial, bench.splits)
+    metrics, samples = trial.metrics, trial.validation
     if trial.history:
         record.figure("training_curves", figures.training_curves(trial.history))
     record.figure(

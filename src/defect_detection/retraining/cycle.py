@@ -5,17 +5,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from filelock import FileLock, Timeout
 
 from defect_detection.config import Config, RetrainConfig, load_config, load_retrain_config
-from defect_detection.data.samples import Sample
 from defect_detection.data.split import Splits, load_splits
 from defect_detection.errors import BusyError
 from defect_detection.evaluation.gate import Improvement, Outcome, compare
 from defect_detection.evaluation.rates import percent
 from defect_detection.model.bundle import seen_in_training
 from defect_detection.pipeline.evaluate import PRODUCTION_ALIAS, Evaluated, evaluate
-from defect_detection.pipeline.scoring import score, score_bundle
+from defect_detection.pipeline.scoring import measure, score
 from defect_detection.pipeline.train import Candidate, keep, train_sets
 from defect_detection.pipeline.watch import Watch, unwatched
 from defect_detection.retraining.start import Start, find_start
@@ -99,7 +99,7 @@ def _train(start: Start, splits: Splits, folder: Path, watch: Watch, say: Say) -
         start.sets, splits, start.config, recorder, folder, watch, base=start.trunk, tags=tags
     )
     for name, values in figures.items():
-        say(f"Trained {name}: validation {_in_words(values, splits.validation)}")
+        say(f"Trained {name}: validation {_in_words(values)}")
     if len(figures) > 1:
         say(f"Best on validation: {best.card.name}")
     return best
@@ -114,7 +114,8 @@ def compare_on_validation(
         return True, "there is no model in production to compare with"
     bundle = registry.bundle_of(champion, config.cache_dir)
     seen = set(seen_in_training(bundle, (sample.sha256 for sample in splits.validation)))
-    unseen = [sample for sample in splits.validation if sample.sha256 not in seen]
+    validation = [sample for sample in splits.validation if sample.sha256 in candidate.scores]
+    unseen = [sample for sample in validation if sample.sha256 not in seen]
     left_out = f"{champion} was trained on {len(seen)} of {len(splits.validation)} validation images"
     counts = [sum(sample.label == label for sample in unseen) for label in (0, 1)]
     if min(counts) < _LEAST_OF_A_LABEL:
@@ -123,7 +124,8 @@ def compare_on_validation(
         )
         return True, f"{left_out}: {remaining}"
     theirs = score(champion, registry, unseen, config).metrics
-    _, ours, _ = score_bundle(candidate.folder, candidate.card.name, unseen, config)
+    scores = np.array([candidate.scores[sample.sha256] for sample in unseen])
+    ours = measure(scores, unseen, candidate.card.threshold, config)
     better, reason = compare(ours, theirs, improvement)
     return better, f"{reason} ({champion})" + (f"; {left_out}, which were left out" if seen else "")
 
@@ -162,13 +164,13 @@ def _say_data(splits: Splits, say: Say) -> None:
         say(f"Data: {len(splits.skipped)} unreadable files were skipped; skipped.txt in each run names them")
 
 
-def _in_words(values: dict[str, float], samples: Sequence[Sample]) -> str:
+def _in_words(values: dict[str, float]) -> str:
     """Return a trial's figures, rates with their fractions."""
-    defective = sum(sample.label for sample in samples)
+    images, defective = round(values["images"]), round(values["defective"])
     rates = [
-        ("accuracy", values["accuracy"], len(samples)),
+        ("accuracy", values["accuracy"], images),
         ("escapes", values["escape_rate"], defective),
-        ("overkill", values["overkill_rate"], len(samples) - defective),
+        ("overkill", values["overkill_rate"], images - defective),
     ]
     parts = [f"{name} {round(rate * total)}/{total} ({percent(rate)} %)" for name, rate, total in rates]
     return ", ".join([*parts, f"AUROC {values['auroc']:.4f}"])

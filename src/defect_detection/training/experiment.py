@@ -125,6 +125,8 @@ def describe(trial: Trial, splits: Splits, config: Config) -> Card:
             "escape_rate": metrics.escape.value,
             "overkill_rate": metrics.overkill.value,
             "log_loss": metrics.log_loss,
+            "images": metrics.n,
+            "defective": counts["validation"]["defective"],
             **_spread(trial.fold_auroc),
         },
         versions={
