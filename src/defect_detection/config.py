@@ -105,7 +105,7 @@ class HyperparameterSet(Schedule):
         float | None, Field(gt=0, allow_inf_nan=False), Expected("null or a number above 0")
     ] = None
     pooled_components: OptionalCount = 384
-    turns: Annotated[int, Field(ge=1, le=8, strict=True), Expected("a whole number from 1 to 8")] = 4
+    turns: Annotated[int, Field(ge=1, le=8, strict=True), Expected("a whole number from 1 to 8")] = 2
     branches: Annotated[
         tuple[Literal["pooled", "local"], ...],
         Field(min_length=1),

@@ -90,7 +90,7 @@ def _side_by_side(shape: tuple[int, ...], n_fits: int, hidden_units: int, dropou
     x = keras.layers.Dropout(dropout, noise_shape=(None, 1, 1, n_fits * hidden_units))(x)
     x = keras.layers.Reshape((shape[0] * shape[1], n_fits, hidden_units))(x)  # (B, cells, fits, units)
     evidence = keras.layers.EinsumDense(
-        "bnfh,fh->bnf", (shape[0] * shape[1], n_fits), bias_axes="f", name="evidence"
+        "bnfh,fh->bnf", (shape[0] * shape[1], n_fits), bias_axes="f", name="local_evidence"
     )(x)
     average = keras.layers.EinsumDense("bfh,fh->bf", (n_fits,), name="local_mean")(ops.mean(x, axis=1))
     return keras.Model({"cells": inputs}, pool_evidence(evidence, axis=1) + average)
