@@ -23,11 +23,12 @@ SETTINGS = f"""
 data: {{image_size: {SIDE}}}
 evaluation: {{bootstrap_repetitions: 20}}
 training:
+  cv_below: 0  # a validation split of its own; cross-validation has tests of its own
   epochs: 3
   batch_size: 16
   learning_rate: 0.01
   hyperparameter_sets:
-    - {{name: both, hidden_units: 16}}
+    - {{name: both, hidden_units: 16, pooled_regularization: 0.1}}
     - {{name: pooled_only, branches: [pooled]}}
 """
 
@@ -117,7 +118,9 @@ class Plant:
         write_card(folder, card)
         recorder = ExperimentRecorder(self.config().tracking_uri, "defect-detection")
         with recorder.trial("candidate", {"threshold": card.threshold}) as record:
-            return Candidate(card, folder, record.run_id, record.model(folder))
+            samples, scores = self.samples("validation"), self.scores("validation")
+            by_hash = {one.sha256: float(score) for one, score in zip(samples, scores, strict=True)}
+            return Candidate(card, folder, record.run_id, record.model(folder), by_hash)
 
     def make(self, threshold: float | None = None, trained_on: Sequence[Sample] | None = None) -> ModelRef:
         """Make such a candidate the one that evaluation looks at. The bundle folder stays the trained model's."""

@@ -65,10 +65,12 @@ def test_every_key_is_explained_in_the_shipped_file(path, model):
     assert expected <= explained
 
 
-def test_shipped_sets_are_frozen_fine_tuned_and_another_head():
+def test_shipped_sets_are_heads_on_one_frozen_trunk():
     sets = {one.name: one for one in load_config(ROOT / "config.yaml").training.hyperparameter_sets}
-    assert sets["frozen_compact"].trainable_from is None
-    assert sets["finetuned_compact"].trainable_from == "level3"
+    assert {(one.trunk, one.weights, one.trainable_from) for one in sets.values()} == {
+        ("compact", "procedural", None)
+    }
+    assert sets["smaller_head"].hidden_units < sets["frozen_compact"].hidden_units
     assert sets["pooled_only"].branches == ("pooled",)
 
 

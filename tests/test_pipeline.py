@@ -292,3 +292,31 @@ def test_a_second_evaluation_at_the_same_time_is_refused(plant):
 
     with FileLock(plant.root / ".promotion.lock"), pytest.raises(BusyError):
         evaluate(plant.config())
+
+
+def test_few_images_are_cross_validated_and_the_kept_model_learns_from_all(plant):
+    config = plant.config("training.cv_below=1000")
+    trained = train(config)
+    card = read_card(config.bundle_dir)
+    assert (
+        card.data["cross_validation_folds"],
+        card.data["train_images"],
+        card.data["validation_images"],
+    ) == (
+        5,
+        60,
+        60,
+    )
+    assert card.validation["images"] == 60
+    assert 0 <= card.validation["auroc_std"] < card.validation["auroc_mean"] <= 1
+    assert trained.value > 0.9
+    samples = load_splits(config).samples
+    assert len(seen_in_training(config.bundle_dir, (one.sha256 for one in samples))) == 60
+
+
+def test_a_fine_tuned_trunk_is_judged_by_the_fold_that_it_did_not_learn_from(plant):
+    sets = "[{name: tuned, trainable_from: level3, fine_tune_epochs: 1, branches: [pooled]}]"
+    config = plant.config("training.cv_below=1000", f"training.hyperparameter_sets={sets}")
+    train(config)
+    card = read_card(config.bundle_dir)
+    assert (card.data["train_images"], card.validation["images"], card.validation["defective"]) == (60, 12, 6)
