@@ -53,8 +53,7 @@ class ExperimentRecorder:
             record._params(params)
             yield record
         except BaseException as error:
-            with suppress(TrackingError):  # the first error is the one to show
-                record._end_after(error)
+            record._end_surely(error)
             raise
         record._end("FINISHED")
 
@@ -173,6 +172,15 @@ class TrialRecord:
         with tempfile.TemporaryDirectory() as folder:
             copy = shutil.copyfile(file, Path(folder) / name)
             self._store.client.log_artifact(self.run_id, str(copy), "figures")
+
+    def _end_surely(self, error: BaseException) -> None:
+        """End the run after an error, which is the one to show whatever happens here.
+
+        Ctrl-C in the middle of a call can leave its connection broken; the second try gets a new one.
+        """
+        for _ in range(2):
+            with suppress(TrackingError):
+                return self._end_after(error)
 
     def _end_after(self, error: BaseException) -> None:
         if isinstance(error, Exception):
