@@ -179,7 +179,7 @@ def demo(folder: Annotated[Path, typer.Option(help="Everything goes in here.")] 
 
 @app.command()
 def pretrain(
-    steps: Annotated[int, typer.Option(help="Steps of 64 images.")] = 12_000,
+    steps: Annotated[int, typer.Option(help="Steps of 64 images.")] = 9_000,
     output: Annotated[
         Path | None, typer.Option(help="The weights file; the package's own when not given.")
     ] = None,

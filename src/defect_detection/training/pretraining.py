@@ -35,7 +35,7 @@ class Recipe:
     bank_images: int = 40_960
     size_px: int = 128
     crop_px: int = 96
-    steps: int = 12_000
+    steps: int = 9_000
     steps_per_epoch: int = 250
     scenes_per_step: int = 32
     learning_rate: float = 2e-3

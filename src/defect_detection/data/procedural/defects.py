@@ -236,9 +236,11 @@ def streak(rng: np.random.Generator, surface: np.ndarray) -> Change:
     mask = np.clip(1.5 - distance / rng.uniform(0.01, 0.06), 0, 1)
     if rng.random() < 0.5:
         mask = mask * np.clip((across - rng.uniform(-0.8, 0.3)) * 8, 0, 1)
-    is_coated = rng.random() < 0.6
-    moved = np.roll(surface, len(surface) // 5, int(rng.integers(2)))
-    other = surface + strength(rng, surface) * 0.7 if is_coated else moved
+    other = (
+        surface + strength(rng, surface) * 0.7
+        if rng.random() < 0.6
+        else np.roll(surface, len(surface) // 5, int(rng.integers(2)))
+    )
     return surface + mask * (other - surface), mask
 
 
