@@ -23,7 +23,7 @@ from benchmarks.options import Options
 from benchmarks.processes import ROOT, Finished, Unavailable, run
 from benchmarks.project import Project
 from benchmarks.tables import mebibytes, spread, table
-from defect_detection.config import InferenceConfig
+from defect_detection.config_sections import InferenceConfig
 from defect_detection.model.bundle import read_card
 
 COLUMNS = (

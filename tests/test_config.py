@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from defect_detection.config import Config, HyperparameterSet, RetrainConfig, load_config, load_retrain_config
+from defect_detection.config import Config, RetrainConfig, load_config, load_retrain_config
+from defect_detection.config_sections import HyperparameterSet
 from defect_detection.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]

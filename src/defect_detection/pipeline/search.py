@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, get_args
 from filelock import FileLock, Timeout
 
 from defect_detection import __version__
-from defect_detection.config import Config, HyperparameterSet
+from defect_detection.config import Config
+from defect_detection.config_sections import HyperparameterSet
 from defect_detection.data.cache_folder import bound
 from defect_detection.data.split import Splits
 from defect_detection.errors import BusyError, ConfigError, TrackingError

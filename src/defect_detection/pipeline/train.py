@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from defect_detection.config import Config, HyperparameterSet
+from defect_detection.config import Config
+from defect_detection.config_sections import HyperparameterSet
 from defect_detection.data.cache_folder import bound
 from defect_detection.data.split import Splits, load_splits
 from defect_detection.evaluation.comparison import Compared, comparison

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from defect_detection.config import Config, HyperparameterSet
+from defect_detection.config import Config
+from defect_detection.config_sections import HyperparameterSet
 from defect_detection.data.split import Splits
 from defect_detection.pipeline.watch import Watch
 from defect_detection.tracking.runs import ExperimentRecorder, TrialRecord

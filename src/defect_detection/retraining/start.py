@@ -6,8 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from defect_detection.config import Config, HyperparameterSet, RetrainConfig, Schedule
+from defect_detection.config import Config, RetrainConfig
 from defect_detection.config_file import validate
+from defect_detection.config_sections import HyperparameterSet, Schedule
 from defect_detection.errors import BundleError, ConfigError
 from defect_detection.model.bundle import CARD_FILE, KERAS_FILE, Card, read_card, verify
 from defect_detection.tracking.registry import ModelRef, Registry

@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from defect_detection.config import HyperparameterSet
+from defect_detection.config_sections import HyperparameterSet
 from defect_detection.data.cache import RowStore
 from defect_detection.errors import ConfigError
 from defect_detection.model.heads import Standardise, cell_features, judge_cells, standardised

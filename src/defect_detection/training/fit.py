@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 from sklearn.metrics import roc_auc_score
 
-from defect_detection.config import HyperparameterSet
+from defect_detection.config_sections import HyperparameterSet
 from defect_detection.training.features import Rows, turned
 from defect_detection.training.folds import Folds
 

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from defect_detection.config import HyperparameterSet
+from defect_detection.config_sections import HyperparameterSet
 from defect_detection.model.heads import Local, Standardise, pool_evidence
 from defect_detection.training.features import Rows
 from defect_detection.training.fit import Examples, Schedule, fit

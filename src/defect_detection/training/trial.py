@@ -8,7 +8,8 @@ from typing import Protocol
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from defect_detection.config import Config, HyperparameterSet
+from defect_detection.config import Config
+from defect_detection.config_sections import HyperparameterSet
 from defect_detection.data.samples import Sample, fingerprint
 from defect_detection.data.split import Splits
 from defect_detection.evaluation.metrics import Metrics, evaluate

@@ -1,0 +1,26 @@
+"""The application that all verbs register with, and the options that they share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="defect",
+    help="Visual inspection: train, evaluate, promote and serve defect classifiers.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The settings file.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", metavar="KEY=VALUE", help="Override a setting, as in training.epochs=5."),
+]
+DEFAULT_CONFIG = Path("config.yaml")
+
+
+def short(path: Path) -> str:
+    """Return a path from the current folder, where it lies below it."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -1,0 +1,32 @@
+"""Verbs that judge a model and decide about it."""
+
+import typer
+
+from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, app, short
+
+
+@app.command()
+def evaluate(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
+    """Evaluate the best model on the test split; register it; promote it if it is better."""
+    from defect_detection.config import load_config
+    from defect_detection.pipeline.evaluate import evaluate as run
+    from defect_detection.pipeline.progress import bars
+
+    settings = load_config(config, overrides or ())
+    with bars() as watch:
+        evaluated = run(settings, watch)
+    metrics, decision = evaluated.report.metrics, evaluated.decision
+    typer.echo(f"Test split, {metrics.n} images, threshold {metrics.threshold:.3f}:")
+    for name, value in (
+        ("accuracy", metrics.accuracy),
+        ("escapes", metrics.escape),
+        ("overkill", metrics.overkill),
+        ("AUROC", metrics.auroc),
+    ):
+        typer.echo(f"  {name:<9} {value}")
+    for reason in (*decision.reasons, *evaluated.report.notes):
+        typer.echo(f"  - {reason}")
+    typer.echo(
+        f"{decision.outcome.upper()}: registered as {evaluated.registered}. Report: {short(evaluated.files['html'])}. "
+        "Next: python src/inference.py"
+    )

@@ -1,0 +1,69 @@
+"""Verbs that train."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, app, short
+
+
+@app.command()
+def train(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
+    """Train one model per hyperparameter set; keep the best by validation."""
+    from defect_detection.config import load_config
+    from defect_detection.pipeline.progress import bars
+    from defect_detection.pipeline.train import train as run
+
+    settings = load_config(config, overrides or ())
+    with bars() as watch:
+        trained = run(settings, watch)
+    for name, figures in trained.validation.items():
+        mark = "*" if name == trained.best else " "
+        typer.echo(
+            f"{mark} {name:<24} validation: AUROC {figures['auroc']:.3f}, accuracy {figures['accuracy']:.3f}, "
+            f"escapes {figures['escape_rate']:.1%}, overkill {figures['overkill_rate']:.1%}"
+        )
+    if trained.skipped:
+        typer.echo(f"  {trained.skipped} unreadable files were skipped; skipped.txt in each run names them")
+    typer.echo(
+        f"Best: {trained.best} (validation AUROC {trained.value:.3f}), registered as {trained.reference}, saved in "
+        f"{short(trained.bundle)}. Next: python src/evaluation.py"
+    )
+
+
+@app.command()
+def retrain(
+    settings: Annotated[Path, typer.Option(help="The retraining's own settings.")] = Path(
+        "re_train/re_train.yaml"
+    ),
+    overrides: Overrides = None,
+) -> None:
+    """Retrain, compare with the model in production, promote if better."""
+    from defect_detection.pipeline.progress import bars
+    from defect_detection.retraining.cycle import retrain as run
+
+    with bars() as watch:
+        run(settings, overrides or (), watch, typer.echo)
+
+
+@app.command()
+def pretrain(
+    steps: Annotated[int, typer.Option(help="Steps of 64 images.")] = 9_000,
+    output: Annotated[
+        Path | None, typer.Option(help="The weights file; the package's own when not given.")
+    ] = None,
+    cache: Annotated[Path, typer.Option(help="Drawn images and the state to resume from.")] = Path("cache"),
+) -> None:
+    """Make the compact trunk's weights again from drawn images (resumable)."""
+    from defect_detection.pipeline.progress import bars
+    from defect_detection.training.pretraining import Recipe, run_pretraining
+
+    with bars() as watch:
+        path, figures = run_pretraining(
+            Recipe(steps=steps), cache, output, lambda *progress: watch("pretraining", *progress)
+        )
+    done = (
+        f"Loss {figures['loss']:.4f} (cells {figures['cells_loss']:.4f})" if figures else "Was done already"
+    )
+    typer.echo(f"{done}; wrote {path}. Next: python src/train.py")

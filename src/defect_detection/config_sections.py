@@ -1,0 +1,185 @@
+"""The table of settings, section by section; `config.yaml` documents each of them."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from defect_detection.config_types import (
+    BelowOne,
+    Count,
+    Expected,
+    FilePath,
+    ImageSize,
+    InsideUnit,
+    OptionalCount,
+    OptionalPositive,
+    OptionalShare,
+    Pattern,
+    Positive,
+    SearchValues,
+    Slug,
+    Text,
+    Weights,
+    WholeNumber,
+    check_space,
+)
+
+
+class Section(BaseModel):
+    """Refuse unknown keys and later changes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class MlflowConfig(Section):
+    experiment_name: Text = "defect-detection"
+    registered_model_name: Text = "Defect_CNN"
+    production_model_name: Text = "Production_Reg"
+    testing_model_name: Text = "Testing_Reg"
+
+
+class DataConfig(Section):
+    train_dir: FilePath = Path("data/train")
+    test_dir: FilePath = Path("data/test")
+    ok_classes: Annotated[tuple[str, ...], Field(min_length=1), Expected("a list of folder names")] = (
+        "ok",
+        "good",
+        "class_0",
+        "normal",
+        "ok_front",
+    )
+    image_size: ImageSize = 224
+    validation_fraction: InsideUnit = 0.2
+    group_pattern: Pattern = None
+    on_unreadable: Annotated[Literal["skip", "refuse"], Expected("skip or refuse")] = "skip"
+    max_pixels: Count = 100_000_000
+
+
+class Schedule(Section):
+    """How long and how fast to train: for all hyperparameter sets, or for one."""
+
+    epochs: Count = 20
+    batch_size: Count = 32
+    learning_rate: Positive = 0.001
+    label_smoothing: BelowOne = 0.05
+
+
+class HyperparameterSet(Schedule):
+    """One trial. What of its schedule isn't set comes from ``training``: see `TrainingConfig.resolved`."""
+
+    name: Slug
+    trunk: Text = "compact"
+    weights: Weights = "procedural"
+    levels: Annotated[
+        tuple[str, ...] | None, Field(min_length=1), Expected("null or a list of level names")
+    ] = None
+    trainable_from: Annotated[str | None, Expected("null or the name of a level")] = None
+    fine_tune_epochs: Count = 4
+    fine_tune_learning_rate: Positive = 0.0003
+    hidden_units: Count = 64
+    dropout: BelowOne = 0.3
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False), Expected("a number of 0 or more")] = 0.05
+    pooled_regularization: Annotated[
+        float | None, Field(gt=0, allow_inf_nan=False), Expected("null or a number above 0")
+    ] = None
+    pooled_components: OptionalCount = 384
+    turns: Annotated[int, Field(ge=1, le=8, strict=True), Expected("a whole number from 1 to 8")] = 2
+    branches: Annotated[
+        tuple[Literal["pooled", "local"], ...],
+        Field(min_length=1),
+        Expected("a list of pooled, local or both"),
+    ] = ("pooled", "local")
+
+
+class SearchConfig(Section):
+    """A search from one hyperparameter set on. `space`: by hyperparameter, a list of values or ``{low, high}``."""
+
+    base: Slug
+    trials: Count = 30
+    timeout_s: OptionalPositive = None
+    space: Annotated[
+        dict[str, SearchValues],
+        Field(min_length=1),
+        AfterValidator(lambda space: check_space(space, HyperparameterSet, {"name"})),
+        Expected("a mapping of hyperparameters to a list of values or {low, high}"),
+    ]
+
+
+class TrainingConfig(Schedule):
+    cv_below: WholeNumber = 5000
+    hyperparameter_sets: Annotated[
+        tuple[HyperparameterSet, ...], Field(min_length=1), Expected("a list of at least one set")
+    ]
+    search: Annotated[SearchConfig | None, Expected("null or keys with values")] = None
+
+    @field_validator("hyperparameter_sets")
+    @classmethod
+    def _unique_names(cls, sets: tuple[HyperparameterSet, ...]) -> tuple[HyperparameterSet, ...]:
+        return with_unique_names(sets)
+
+    @model_validator(mode="after")
+    def _base_of_the_search(self) -> "TrainingConfig":
+        names = [one.name for one in self.hyperparameter_sets]
+        if self.search and self.search.base not in names:
+            raise ValueError(
+                f"search.base to name one of the sets ({', '.join(names)}), not {self.search.base}"
+            )
+        return self
+
+    def resolved(self, hyperparameters: HyperparameterSet) -> HyperparameterSet:
+        """Return the set with what it doesn't set of its schedule taken from ``training``."""
+        missing = Schedule.model_fields.keys() - hyperparameters.model_fields_set
+        return hyperparameters.model_copy(update={name: getattr(self, name) for name in missing})
+
+
+def with_unique_names(sets: tuple[HyperparameterSet, ...]) -> tuple[HyperparameterSet, ...]:
+    names = [one.name for one in sets]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"a different name for each set, {', '.join(twice)} is there more than once")
+    return sets
+
+
+class OperatingPointConfig(Section):
+    rule: Annotated[
+        Literal["balanced", "max_escape_rate", "fixed"], Expected("balanced, max_escape_rate or fixed")
+    ] = "balanced"
+    max_escape_rate: Annotated[
+        float | None, Field(ge=0, lt=1), Expected("null or a number from 0 below 1")
+    ] = None
+    threshold: OptionalShare = None
+
+    @model_validator(mode="after")
+    def _value_of_the_rule(self) -> "OperatingPointConfig":
+        if self.rule == "max_escape_rate" and self.max_escape_rate is None:
+            raise ValueError("a value for 'max_escape_rate', because rule is max_escape_rate")
+        if self.rule == "fixed" and self.threshold is None:
+            raise ValueError("a value for 'threshold', because rule is fixed")
+        return self
+
+
+class EvaluationConfig(Section):
+    operating_point: OperatingPointConfig = OperatingPointConfig()
+    review_fraction: BelowOne = 0.0
+    defect_rate: InsideUnit = 0.01
+    bootstrap_repetitions: WholeNumber = 1000
+    confidence: InsideUnit = 0.95
+
+
+class InferenceConfig(Section):
+    threads: OptionalCount = None
+    precision: Annotated[Literal["f32", "bf16"], Expected("f32 or bf16")] = "f32"
+
+
+class ServingConfig(Section):
+    host: Text = "0.0.0.0"  # noqa: S104  every interface: what changes state asks remote callers for a key
+    port: Annotated[int, Field(ge=1, le=65535, strict=True), Expected("a whole number from 1 to 65535")] = (
+        5001
+    )
+    api_key: Annotated[
+        SecretStr | None,
+        Field(min_length=16),
+        Expected("null or 16 characters or more, here or in DEFECT_API_KEY"),
+    ] = None
+    retrain_timeout_s: Positive = 7200
