@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from defect_detection.data.cache import RowStore
+from defect_detection.data.cache import RowStore, scratch
 from defect_detection.errors import DataError
 
 SHAPE = (2, 3)
@@ -99,7 +99,7 @@ def test_what_a_killed_writer_left_is_neither_read_nor_in_the_way(tmp_path, torn
 WRITER = """
 import sys, numpy as np
 from pathlib import Path
-from defect_detection.data.cache import RowStore
+from defect_detection.data.cache import scratch, RowStore
 store = RowStore(Path(sys.argv[1]), (2, 3), np.float32)
 for start in range(0, 60, 3):
     numbers = range(start, start + 6)
@@ -123,7 +123,7 @@ def test_processes_and_threads_that_add_the_same_keys_agree(tmp_path):
 KILLED_WRITER = """
 import sys, numpy as np
 from pathlib import Path
-from defect_detection.data.cache import RowStore
+from defect_detection.data.cache import scratch, RowStore
 store = RowStore(Path(sys.argv[1]), (500, 100), np.float32)
 for number in range(100000):
     store.append([str(number)], np.full((1, 500, 100), number, np.float32))
@@ -153,7 +153,7 @@ def test_a_writer_that_is_killed_leaves_only_whole_rows_and_no_one_waits_for_it(
 READER = """
 import resource, sys, numpy as np
 from pathlib import Path
-from defect_detection.data.cache import RowStore
+from defect_detection.data.cache import scratch, RowStore
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 stored, positions = RowStore(Path(sys.argv[1]), (1000, 1000), np.float32).view([str(n) for n in range(64)])
 before = peak()
@@ -180,3 +180,12 @@ def test_folder_that_can_not_be_written_says_what_to_do(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataError, match=r"can't be written .*; make room or set cache_dir to another folder"):
         store_in(tmp_path / "file").append(["a"], rows_of(1))
+
+
+def test_a_large_array_to_fill_lies_in_a_file_that_nobody_else_sees(tmp_path):
+    small, large = (scratch(shape, np.float16, tmp_path) for shape in ((4, 8), (1100, 128, 1024)))
+    assert not isinstance(small, np.memmap)
+    assert isinstance(large, np.memmap)
+    large[1000:1002] = 7
+    assert (large[1000:1002] == 7).all()
+    assert list(tmp_path.iterdir()) == []

@@ -1,5 +1,7 @@
 """The local branch finds a small spot, and is judged on images that it never saw."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -31,7 +33,7 @@ def fitted(
     values: np.ndarray, folds: Folds, labels: np.ndarray = LABELS, **changes
 ) -> tuple[Local, np.ndarray, list]:
     epochs: list[dict[str, float]] = []
-    cells = rotated_cells(Rows(values, np.arange(len(values))), folds)
+    cells = rotated_cells(Rows(values, np.arange(len(values))), folds, Path())
     settings = SETTINGS.model_copy(update=changes)
     local, held_out = fit_local(
         cells, labels, folds, settings, 0, lambda epoch, metrics: epochs.append(dict(metrics))

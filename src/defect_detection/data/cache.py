@@ -15,6 +15,7 @@ import weakref
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from filelock import FileLock, Timeout
 from defect_detection.errors import DataError
 
 KEYS, ROWS, LOCK, MARK = ".keys", ".rows", ".lock", ".in-use-"  # behind the name of a store
+_SMALL_BYTES = 256 * 1024**2
 _FORGET = getattr(mmap, "MADV_DONTNEED", None)  # not on Windows
 
 
@@ -189,9 +191,34 @@ class _Mapped(np.memmap):
         rows = super().__getitem__(index)
         if isinstance(rows, _Mapped) and rows._mmap is not None:  # a part of the map itself
             return rows
+        self._forget()
+        return np.asarray(rows)[()]
+
+    def __setitem__(self, index: Any, values: Any) -> None:
+        super().__setitem__(index, values)
+        self._forget()  # they are in the file's own pages, which the system writes when it likes
+
+    def _forget(self) -> None:
         if _FORGET is not None and self._mmap is not None:
             self._mmap.madvise(_FORGET)
-        return np.asarray(rows)[()]
+
+
+def scratch(shape: tuple[int, ...], dtype: npt.DTypeLike, folder: Path) -> np.ndarray:
+    """Return an array to fill: in memory where it is small, else in a file below the folder that is gone with the array.
+
+    Raises:
+        DataError: the folder can't be written.
+    """
+    if np.dtype(dtype).itemsize * int(np.prod(shape)) <= _SMALL_BYTES:
+        return np.empty(shape, dtype)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder) as file:  # the map keeps it
+            return _Mapped(file, dtype, mode="w+", shape=shape)
+    except OSError as error:
+        raise DataError(
+            f"{folder}: can't be written ({error.strerror}); make room or set cache_dir to another folder"
+        ) from error
 
 
 def _write_at(path: Path, offset: int, content: bytes | memoryview) -> None:

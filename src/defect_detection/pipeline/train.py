@@ -119,7 +119,10 @@ def train_sets(
         tags: for every run.
         parent: the run that theirs stand below, and that shows the comparison.
     """
-    bench = Bench(splits, config, recorder, watch, base, tags or {}, parent.run_id if parent else None)
+    from defect_detection.training.trial import Fits
+
+    parent_id = parent.run_id if parent else None
+    bench = Bench(splits, config, recorder, watch, base, tags or {}, parent_id, Fits())
     best: Candidate | None = None
     compared = []
     figures = {}

@@ -14,7 +14,7 @@ from defect_detection.tracking.runs import ExperimentRecorder, TrialRecord
 
 if TYPE_CHECKING:
     from defect_detection.model.trunks import Trunk
-    from defect_detection.training.trial import Follow, Trial
+    from defect_detection.training.trial import Fits, Follow, Trial
 
 # MLflow shows the value of the highest step as the run's own. `val_auroc` is that of the whole model, logged at the end.
 _EPOCH_NAMES = {"val_auroc": "local_val_auroc"}
@@ -25,6 +25,7 @@ class Bench:
     """What all trials of an experiment share.
 
     base: gives the trunk that each starts from instead of its own. tags: for every run. parent: id of the run above theirs.
+    fits: branches that the trials share.
     """
 
     splits: Splits
@@ -34,6 +35,7 @@ class Bench:
     base: "Callable[[], Trunk] | None" = None
     tags: Mapping[str, str] = field(default_factory=dict)
     parent: str | None = None
+    fits: "Fits | None" = None
 
     @contextmanager
     def recorded(self, settings: HyperparameterSet) -> Iterator[TrialRecord]:
@@ -58,7 +60,7 @@ class Bench:
                 record.metrics({_EPOCH_NAMES.get(key, key): v for key, v in metrics.items()}, step=done)
             watch(phase, done, total, metrics)
 
-        return run_trial(settings, self.splits, self.config, follow, self.base and self.base())
+        return run_trial(settings, self.splits, self.config, follow, self.base and self.base(), self.fits)
 
 
 def record_data(record: TrialRecord, splits: Splits, config: Config) -> None:

@@ -74,13 +74,18 @@ def fit(
     settings: HyperparameterSet,
     seed: int,
     on_epoch: OnEpoch,
+    held_out: Callable[[], np.ndarray] | None = None,
 ) -> np.ndarray:
     """Train a model that gives one logit per fit, and give it the weights of its best epoch.
 
     The best is that with the least log loss on held-out images (all of them together where several folds hold out).
 
+    Args:
+        held_out: gives each image's logit from the fit that holds it out, with the model's weights of the moment; the model itself
+            is asked, for all fits of all images, when not given.
+
     Returns:
-        the logits of all images after that epoch, float array of shape (n_images, n_fits).
+        each image's logit from the fit that held it out, after that epoch, (n_images,); NaN where none did.
     """
     batches = Turned(examples, schedule.batch_size, seed)
     rate = keras.optimizers.schedules.CosineDecay(schedule.learning_rate, schedule.epochs * len(batches))
@@ -88,11 +93,14 @@ def fit(
         optimizer=keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay, clipnorm=1.0),
         loss=_weighted_loss(settings.label_smoothing),
     )
+    judge = held_out or (
+        lambda: examples.folds.held_out(logits_of(model, examples.inputs, batches.batch_size))
+    )
     best, kept, logits = np.inf, model.get_weights(), np.empty(0)
     for epoch in range(schedule.epochs):
         losses = [model.train_on_batch(inputs, targets) for inputs, targets in batches.epoch()]
-        now = logits_of(model, examples.inputs, batches.batch_size)
-        measured = _measure(examples.folds.held_out(now), examples)
+        now = judge()
+        measured = _measure(now, examples)
         if measured["val_loss"] < best:
             best, kept, logits = measured["val_loss"], model.get_weights(), now
         on_epoch(epoch, {"loss": float(np.mean(losses)), **measured})

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
+from scipy.linalg import eigh
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
+from threadpoolctl import threadpool_limits
 
 from defect_detection.model.heads import Pooled, Standardise
 from defect_detection.training.folds import Folds
@@ -52,9 +54,12 @@ def fit_pooled(
         [_rotated(turn, standardise, centre, rotation) for turn in turns]
     )  # (n_turns, n_images, k)
     tried = REGULARIZATIONS if regularization is None else (regularization,)
-    held_out = {c: _held_out(rotated, labels, folds, c) for c in tried}
-    chosen = min(tried, key=lambda c: _loss(held_out[c], labels, folds))
-    weights, bias = _classify(rotated[:, kept], labels[kept], chosen)
+    with threadpool_limits(
+        1, "blas"
+    ):  # many small products: on a busy machine, threads wait for each other ten times as long
+        held_out = _held_out(rotated, labels, folds, tried)
+        chosen = min(tried, key=lambda c: _loss(held_out[c], labels, folds))
+        weights, bias = _classify(_classifier(), rotated[:, kept], labels[kept], chosen)
     folded = rotation @ weights
     return Pooled(standardise, folded.astype(np.float32), bias - float(centre @ folded)), held_out[chosen]
 
@@ -83,16 +88,24 @@ def _principal_axes(
     ):  # fewer images than features: by the images' own covariance
         x = np.concatenate(list(scaled))
         centre = x.mean(0)
-        values, vectors = np.linalg.eigh((x - centre) @ (x - centre).T)
-        vectors = (x - centre).T @ (vectors / np.sqrt(np.maximum(values, 1e-12 * values[-1])))
+        values, vectors = _strongest((x - centre) @ (x - centre).T, components)
+        vectors = (x - centre).T @ (vectors / np.sqrt(np.maximum(values, 1e-12 * values[0])))
     else:
         total, products = np.zeros(1, np.float32), np.zeros(1, np.float32)
         for x in scaled:
             total, products = total + x.sum(0), products + x.T @ x
         centre = total / (len(turns) * len(kept))
-        values, vectors = np.linalg.eigh(products - np.outer(centre, centre) * (len(turns) * len(kept)))
-    order = np.argsort(values)[::-1][: components or len(values)]
-    return centre, vectors[:, order[values[order] > 1e-6 * values[-1]]]
+        values, vectors = _strongest(
+            products - np.outer(centre, centre) * (len(turns) * len(kept)), components
+        )
+    return centre, vectors[:, values > 1e-6 * values[0]]
+
+
+def _strongest(matrix: np.ndarray, components: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the largest eigenvalues of a symmetric matrix, the largest first, and their vectors as columns."""
+    n = len(matrix)
+    values, vectors = eigh(matrix, subset_by_index=[max(n - (components or n), 0), n - 1])
+    return values[::-1], vectors[:, ::-1]
 
 
 def _rotated(turn: Indexed, standardise: Standardise, centre: np.ndarray, rotation: np.ndarray) -> np.ndarray:
@@ -100,21 +113,35 @@ def _rotated(turn: Indexed, standardise: Standardise, centre: np.ndarray, rotati
     return np.concatenate([(standardise(turn[chunk]) - centre) @ rotation for chunk in chunks])
 
 
-def _held_out(rotated: np.ndarray, labels: np.ndarray, folds: Folds, c: float) -> np.ndarray:
-    logits = np.full(len(labels), np.nan)
+def _held_out(
+    rotated: np.ndarray, labels: np.ndarray, folds: Folds, tried: Sequence[float]
+) -> dict[float, np.ndarray]:
+    """Return for each C the logit of each image from the fit that held it out, (n_images,); NaN where none did."""
+    logits = {c: np.full(len(labels), np.nan) for c in tried}
     for rows, held in folds:
-        weights, bias = _classify(rotated[:, rows], labels[rows], c)
-        logits[held] = rotated[0, held] @ weights + bias
+        model, some = _classifier(), rotated[:, rows]
+        for c in tried:
+            weights, bias = _classify(model, some, labels[rows], c)
+            logits[c][held] = rotated[0, held] @ weights + bias
     return logits
 
 
-def _classify(rotated: np.ndarray, labels: np.ndarray, c: float) -> tuple[np.ndarray, float]:
-    """Return weights (k,) and bias of a balanced logistic regression."""
-    model = LogisticRegression(C=c, class_weight="balanced", solver="newton-cholesky", max_iter=30, tol=1e-3)
+def _classifier() -> LogisticRegression:
+    """Return a balanced logistic regression; one that was fitted before starts from there."""
+    return LogisticRegression(
+        class_weight="balanced", solver="newton-cholesky", max_iter=30, tol=1e-3, warm_start=True
+    )
+
+
+def _classify(
+    model: LogisticRegression, rotated: np.ndarray, labels: np.ndarray, c: float
+) -> tuple[np.ndarray, float]:
+    """Return weights (k,) and bias."""
+    model.set_params(C=c)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # classes that part completely: near enough
         model.fit(rotated.reshape(-1, rotated.shape[-1]), np.tile(labels, len(rotated)))
-    return model.coef_[0], float(model.intercept_[0])
+    return model.coef_[0].copy(), float(model.intercept_[0])
 
 
 def _loss(logits: np.ndarray, labels: np.ndarray, folds: Folds) -> float:

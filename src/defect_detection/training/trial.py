@@ -1,9 +1,9 @@
 """One trial: train one hyperparameter set and measure it on validation."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
@@ -19,7 +19,7 @@ from defect_detection.evaluation.operating_point import (
     choose_review_band,
     choose_threshold,
 )
-from defect_detection.model.heads import Head
+from defect_detection.model.heads import Head, Local, Pooled
 from defect_detection.model.inspector import build_features
 from defect_detection.model.trunks import Trunk, build_trunk
 from defect_detection.training.calibration import calibrate
@@ -29,6 +29,18 @@ from defect_detection.training.fit import OnEpoch
 from defect_detection.training.folds import Folds
 from defect_detection.training.local import fit_local, rotated_cells
 from defect_detection.training.pooled import fit_pooled
+
+# What each branch's fit depends on, beside the trunk and the folds.
+POOLED_SETTINGS = ("turns", "pooled_regularization", "pooled_components")
+LOCAL_SETTINGS = (
+    "hidden_units",
+    "dropout",
+    "weight_decay",
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "label_smoothing",
+)
 
 
 @dataclass(frozen=True)
@@ -62,8 +74,22 @@ class Follow(Protocol):
     ) -> None: ...
 
 
+class Fits(dict[tuple[object, ...], tuple[Any, ...]]):
+    """Branches that were fitted already, by all that they depend on: sets which share one don't fit it again."""
+
+    def once(self, key: tuple[object, ...], fit: Callable[[], tuple[Any, ...]]) -> tuple[Any, ...]:
+        if key not in self:
+            self[key] = fit()
+        return self[key]
+
+
 def run_trial(
-    settings: HyperparameterSet, splits: Splits, config: Config, follow: Follow, base: Trunk | None = None
+    settings: HyperparameterSet,
+    splits: Splits,
+    config: Config,
+    follow: Follow,
+    base: Trunk | None = None,
+    fits: Fits | None = None,
 ) -> Trial:
     """Train one hyperparameter set.
 
@@ -72,6 +98,7 @@ def run_trial(
         splits: train and validation are used; test isn't touched.
         follow: is told of progress and of the metrics after each epoch.
         base: start from this trunk instead of building ``settings.trunk``.
+        fits: of earlier trials on the same splits; those of this one are added.
     """
     started = time.perf_counter()
     history: dict[str, list[float]] = {}
@@ -87,7 +114,9 @@ def run_trial(
         trunk = fine_tune(
             trunk, settings, keys, labels, held_out, splits.pixels, cache, config.seed, on_epoch
         )
-    head, logits = fit_head(trunk, settings, splits, folds, config, follow, history)
+    head, logits = fit_head(
+        trunk, settings, splits, folds, config, follow, history, Fits() if fits is None else fits
+    )
     return _measure(settings, trunk, head, logits, splits, folds, config, history, started)
 
 
@@ -99,6 +128,7 @@ def fit_head(
     config: Config,
     follow: Follow,
     history: dict[str, list[float]],
+    fits: Fits,
 ) -> tuple[Head, np.ndarray]:
     """Train both branches on the trunk's frozen features and calibrate them.
 
@@ -109,24 +139,46 @@ def fit_head(
     wanted = {"pooled": "pooled" in settings.branches, "cells": "local" in settings.branches}
     rows = _features(trunk, keys, [name for name, used in wanted.items() if used], splits, config, follow)
     pooled, local, logits = None, None, {}
-    if wanted["pooled"]:
+    same = (
+        trunk.fingerprint,
+        folds.fold.tobytes(),
+        folds.refit,
+    )  # images and labels are those of the experiment
+
+    def fit_pooled_branch() -> tuple[Pooled, np.ndarray]:
         turned = _turned_features(trunk, settings.turns, keys, splits, config, follow)
-        pooled, logits["pooled"] = fit_pooled(
+        return fit_pooled(
             [rows["pooled"], *turned],
             labels,
             folds,
             regularization=settings.pooled_regularization,
             components=settings.pooled_components,
         )
+
+    def fit_local_branch() -> tuple[Local, np.ndarray, dict[str, list[float]]]:
+        curves: dict[str, list[float]] = {}
+        on_epoch = _recorder("head", settings.epochs, follow, curves)
+        cells = rotated_cells(rows["cells"], folds, config.cache_dir)
+        return *fit_local(cells, labels, folds, settings, config.seed, on_epoch), curves
+
+    if wanted["pooled"]:
+        pooled, logits["pooled"] = fits.once(
+            ("pooled", *same, *_values(settings, POOLED_SETTINGS)), fit_pooled_branch
+        )
     if wanted["cells"]:
-        on_epoch = _recorder("head", settings.epochs, follow, history)
-        cells = rotated_cells(rows["cells"], folds)
-        local, logits["local"] = fit_local(cells, labels, folds, settings, config.seed, on_epoch)
+        local, logits["local"], curves = fits.once(
+            ("local", *same, *_values(settings, LOCAL_SETTINGS)), fit_local_branch
+        )
+        history |= curves
     some = folds.scored
     known = {name: values[some] for name, values in logits.items()}
     calibration = calibrate(known.get("pooled"), known.get("local"), labels[some])
     joined = sum(getattr(calibration, name) * values for name, values in logits.items()) + calibration.bias
     return Head(pooled, local, calibration), np.asarray(joined)
+
+
+def _values(settings: HyperparameterSet, names: Sequence[str]) -> list[object]:
+    return [getattr(settings, name) for name in names]
 
 
 def _features(
