@@ -59,7 +59,7 @@ class DataConfig(Section):
 class Schedule(Section):
     """How long and how fast to train: for all hyperparameter sets, or for one."""
 
-    epochs: Count = 20
+    epochs: Count = 14
     batch_size: Count = 32
     learning_rate: Positive = 0.001
     label_smoothing: BelowOne = 0.05
