@@ -112,10 +112,47 @@ def test_unknown_key_of_a_hyperparameter_set_is_named_with_its_place(tmp_path):
         ("training.hyperparameter_sets.1.name=a", "a different name for each set, a is there more than once"),
         ("evaluation.operating_point.rule=fixed", "a value for 'threshold', because rule is fixed"),
         ("evaluation.operating_point.rule=max_escape_rate", "a value for 'max_escape_rate'"),
+        ("evaluation.operating_point={rule: costs}", "a value for 'costs', because rule is costs"),
+        (
+            "evaluation.operating_point={rule: balanced, threshold: 0.5}",
+            "no value for 'threshold', because rule is balanced",
+        ),
+        (
+            "evaluation.operating_point={max_escape_rate: 0.01, threshold: 0.5}",
+            "one of max_escape_rate, threshold: each asks for another threshold",
+        ),
+        ("evaluation.operating_point={confidence: 0.9}", "no value for 'confidence' without one for"),
+        ("evaluation.operating_point.costs={escape: 10}", "costs.overkill: missing, expected a number above"),
+        ("evaluation.operating_point.costs=10", "expected null or {escape: number, overkill: number}"),
+        (
+            "evaluation.operating_point.costs={escape: 0, overkill: 1}",
+            "costs.escape: expected a number above 0",
+        ),
+        ("evaluation.review={max_escape_rate: 0.1}", "evaluation.review.max_overkill_rate: missing"),
+        (
+            "evaluation={review_fraction: 0.1, review: {max_escape_rate: 0.1, max_overkill_rate: 0.1}}",
+            "evaluation: expected either 'review_fraction' or 'review', not both",
+        ),
     ],
 )
 def test_wrong_value_names_key_expectation_and_what_was_received(tmp_path, override, expected):
     assert expected in message_of(tmp_path, MINIMAL, override)
+
+
+@pytest.mark.parametrize(
+    ("settings", "rule"),
+    [
+        ("{}", "balanced"),
+        ("{max_escape_rate: 0.01, confidence: 0.9}", "max_escape_rate"),
+        ("{max_escape_rate: 0}", "max_escape_rate"),
+        ("{costs: {escape: 10, overkill: 1}}", "costs"),
+        ("{threshold: 0}", "fixed"),
+        ("{rule: fixed, threshold: 0.5}", "fixed"),
+    ],
+)
+def test_the_rule_is_that_of_the_key_that_is_given(tmp_path, settings, rule):
+    config = load_text(tmp_path, MINIMAL, f"evaluation.operating_point={settings}")
+    assert config.evaluation.operating_point.chosen_rule == rule
 
 
 @pytest.mark.parametrize(

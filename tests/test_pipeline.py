@@ -295,9 +295,12 @@ def test_a_second_evaluation_at_the_same_time_is_refused(plant):
 
 
 def test_few_images_are_cross_validated_and_the_kept_model_learns_from_all(plant):
-    config = plant.config("training.cv_below=1000")
+    config = plant.config(
+        "training.cv_below=1000", "evaluation.operating_point={max_escape_rate: 0.01, confidence: 0.9}"
+    )
     trained = train(config)
     card = read_card(config.bundle_dir)
+    check_claim_not_shown(plant, trained, card)
     assert (
         card.data["cross_validation_folds"],
         card.data["train_images"],
@@ -312,6 +315,20 @@ def test_few_images_are_cross_validated_and_the_kept_model_learns_from_all(plant
     assert trained.value > 0.9
     samples = load_splits(config).samples
     assert len(seen_in_training(config.bundle_dir, (one.sha256 for one in samples))) == 60
+
+
+def check_claim_not_shown(plant, trained, card):
+    """30 defective images can't show 1 %: training, card, run and report say so and how many could."""
+    (claim,) = card.claims
+    assert (card.claims_met, claim.met, claim.total, claim.needed) == (False, False, 30, 230)
+    assert trained.claims == (claim.text,)
+    assert "None of 30 defective images passed on validation (out-of-fold scores)" in claim.text
+    best = connect(plant.config().tracking_uri).client.get_run(trained.reference.run_id)
+    assert best.data.tags["claims_met"] == "false"
+    assert "claims.txt" in artifacts_of(plant, best)
+    evaluated = evaluate(plant.config())
+    assert evaluated.report.operating_point.claims == card.claims
+    assert "about 230 with no escape would" in evaluated.files["html"].read_text()
 
 
 def test_a_fine_tuned_trunk_is_judged_by_the_fold_that_it_did_not_learn_from(plant):

@@ -13,6 +13,7 @@ from defect_detection.config_types import (
     ImageSize,
     InsideUnit,
     OptionalCount,
+    OptionalInsideUnit,
     OptionalPositive,
     OptionalShare,
     Pattern,
@@ -141,30 +142,71 @@ def with_unique_names(sets: tuple[HyperparameterSet, ...]) -> tuple[Hyperparamet
     return sets
 
 
+class CostsConfig(Section):
+    escape: Positive
+    overkill: Positive
+
+
 class OperatingPointConfig(Section):
+    """`chosen_rule` is what is meant: `rule`, or the one whose key has a value."""
+
     rule: Annotated[
-        Literal["balanced", "max_escape_rate", "fixed"], Expected("balanced, max_escape_rate or fixed")
-    ] = "balanced"
+        Literal["balanced", "max_escape_rate", "costs", "fixed"] | None,
+        Expected("balanced, max_escape_rate, costs, fixed or null"),
+    ] = None
     max_escape_rate: Annotated[
         float | None, Field(ge=0, lt=1), Expected("null or a number from 0 below 1")
     ] = None
+    confidence: OptionalInsideUnit = None
+    costs: Annotated[CostsConfig | None, Expected("null or {escape: number, overkill: number}")] = None
     threshold: OptionalShare = None
 
+    @property
+    def chosen_rule(self) -> Literal["balanced", "max_escape_rate", "costs", "fixed"]:
+        given = [rule for rule, key in _KEY_OF_RULE.items() if getattr(self, key) is not None]
+        return self.rule or (given[0] if given else "balanced")  # type: ignore[return-value]
+
     @model_validator(mode="after")
-    def _value_of_the_rule(self) -> "OperatingPointConfig":
-        if self.rule == "max_escape_rate" and self.max_escape_rate is None:
-            raise ValueError("a value for 'max_escape_rate', because rule is max_escape_rate")
-        if self.rule == "fixed" and self.threshold is None:
-            raise ValueError("a value for 'threshold', because rule is fixed")
+    def _values_of_the_rule(self) -> "OperatingPointConfig":
+        given = [key for key in _KEY_OF_RULE.values() if getattr(self, key) is not None]
+        if self.rule is None and len(given) > 1:
+            raise ValueError(f"one of {', '.join(given)}: each asks for another threshold")
+        key = _KEY_OF_RULE.get(self.chosen_rule)
+        if key and key not in given:
+            raise ValueError(f"a value for '{key}', because rule is {self.rule}")
+        if others := [other for other in given if other != key]:
+            raise ValueError(f"no value for '{others[0]}', because rule is {self.rule}")
+        if self.confidence is not None and key != "max_escape_rate":
+            raise ValueError(
+                "no value for 'confidence' without one for 'max_escape_rate', which it belongs to"
+            )
         return self
+
+
+_KEY_OF_RULE = {"max_escape_rate": "max_escape_rate", "costs": "costs", "fixed": "threshold"}
+
+
+class ReviewConfig(Section):
+    max_escape_rate: BelowOne
+    max_overkill_rate: BelowOne
+    confidence: OptionalInsideUnit = None
 
 
 class EvaluationConfig(Section):
     operating_point: OperatingPointConfig = OperatingPointConfig()
     review_fraction: BelowOne = 0.0
+    review: Annotated[
+        ReviewConfig | None, Expected("null or {max_escape_rate: number, max_overkill_rate: number}")
+    ] = None
     defect_rate: InsideUnit = 0.01
     bootstrap_repetitions: WholeNumber = 1000
     confidence: InsideUnit = 0.95
+
+    @model_validator(mode="after")
+    def _one_kind_of_review(self) -> "EvaluationConfig":
+        if self.review and self.review_fraction:
+            raise ValueError("either 'review_fraction' or 'review', not both")
+        return self
 
 
 class InferenceConfig(Section):

@@ -1,31 +1,56 @@
 """Where the line between OK and defective is drawn, and what falls between the chairs."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 
+from .claims import RateClaim, Units
 from .metrics import checked
+from .plateaus import cuts_of, expit, logit, middle_of_plateau, share_from, widest
 from .rates import Frozen, Rate
 
-Rule = Literal["balanced", "max_escape_rate", "fixed"]
-LOGIT_LIMIT = 1e-7  # scores nearer to 0 or 1 than this count as that far
+Rule = Literal["balanced", "max_escape_rate", "costs", "fixed"]
+_REASONS = {
+    "balanced": "fewest escapes and false rejects together",
+    "max_escape_rate": "least overkill with the escape rate shown to be within its limit",
+    "fixed": "as it was set",
+}
+_STRICTEST = "no defective image passes on these images; they are too few to show the limit"
 
 
 class OperatingPoint(Frozen):
-    """A threshold, the rule behind it, and its two error rates on the split that it was chosen on."""
+    """A threshold, the rule behind it, and its two error rates on the split that it was chosen on.
+
+    reason: what speaks for this threshold. claims: what was asked of it (of a review band too, on a model's card), and whether
+    the split shows it.
+    """
 
     threshold: float
     rule: Rule
     escape: Rate
     overkill: Rate
     split: str = "validation"
+    reason: str = ""
+    claims: tuple[RateClaim, ...] = ()
+
+
+class Costs(Frozen):
+    """What a missed defective part and a rejected OK part cost, in the same unit, each above 0."""
+
+    escape: float
+    overkill: float
 
 
 class ReviewBand(Frozen):
-    """The scores that a person decides: ``low <= score < high``. Empty when both are the threshold."""
+    """The scores that a person decides: ``low <= score < high``. Empty when both are the threshold.
+
+    claims: about the parts below and above, where the band was asked for by bounds on both error rates.
+    """
 
     low: float
     high: float
+    claims: tuple[RateClaim, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -39,7 +64,13 @@ def choose_threshold(
     *,
     max_escape_rate: float | None = None,
     threshold: float | None = None,
+    costs: Costs | None = None,
+    defect_rate: float = 0.01,
     confidence: float = 0.95,
+    claim_confidence: float | None = None,
+    parts: Sequence[str] | None = None,
+    split: str = "validation",
+    within: tuple[float, float] = (0.0, 1.0),
 ) -> OperatingPoint:
     """Return the operating point that `rule` asks for.
 
@@ -51,19 +82,34 @@ def choose_threshold(
         scores: float array of shape (n_images,), P(defective) in [0, 1].
         labels: int array of shape (n_images,), 1 = defective, 0 = OK.
         rule: ``balanced``: highest mean of (1 − escape) and (1 − overkill); of equal ones the widest plateau.
-            ``max_escape_rate``: least overkill with an escape rate within `max_escape_rate`.
+            ``max_escape_rate``: least overkill with an escape rate that is shown to be within `max_escape_rate`; where the
+            split has too few defective units for that, the highest threshold that none of them passes.
+            ``costs``: least expected cost of a part of the line; of equal ones the widest plateau.
             ``fixed``: `threshold` as it is.
         max_escape_rate: accepted escapes / all defectives, in [0, 1).
         threshold: in [0, 1].
+        defect_rate: defective parts / all parts on the line, for ``costs``; the split's own share says nothing of it.
+        confidence: of the intervals of both rates, and of the claim unless `claim_confidence` is given.
+        parts: name of each image's part ("" = its own part): the claim counts parts.
+        split: how the images are called in texts.
+        within: bounds of a ``balanced`` threshold.
 
     Raises:
         ValueError: `labels` lacks OK or defective images, or the rule's own setting is missing or wrong.
     """
     scores, labels = checked(scores, labels)
+    claims: tuple[RateClaim, ...] = ()
+    reason = _REASONS.get(rule, "")
     if rule == "balanced":
-        chosen = _balanced(scores, labels)
+        chosen = float(np.clip(_balanced(scores, labels), *within))
     elif rule == "max_escape_rate":
-        chosen = _within_escape_rate(scores, labels, max_escape_rate)
+        units = Units.of("escape", scores, labels, parts)
+        limit, sure = _fraction("max_escape_rate", max_escape_rate), claim_confidence or confidence
+        chosen = units.edge(scores, limit, sure)
+        claims = (units.claim(chosen, limit, sure, split),)
+        reason = reason if claims[0].met else _STRICTEST
+    elif rule == "costs":
+        chosen, reason = _cheapest(scores, labels, costs, defect_rate)
     else:
         chosen = _fixed(threshold)
     called = scores >= chosen
@@ -72,6 +118,9 @@ def choose_threshold(
         rule=rule,
         escape=Rate.of((~called & (labels == 1)).sum(), (labels == 1).sum(), confidence),
         overkill=Rate.of((called & (labels == 0)).sum(), (labels == 0).sum(), confidence),
+        split=split,
+        reason=reason,
+        claims=claims,
     )
 
 
@@ -92,54 +141,47 @@ def choose_review_band(scores: np.ndarray, threshold: float, fraction: float) ->
     return ReviewBand(low=expit(centre - half_width), high=expit(centre + half_width))
 
 
-def logit(score: np.ndarray | float) -> np.ndarray:
-    """Return ln(p / (1 − p)), finite also at 0 and 1."""
-    p = np.clip(np.asarray(score, np.float64), LOGIT_LIMIT, 1 - LOGIT_LIMIT)
-    return np.log(p) - np.log1p(-p)
-
-
-def expit(value: np.ndarray | float) -> float:
-    """Return the score of one logit."""
-    return float(1 / (1 + np.exp(-value)))
-
-
 def _balanced(scores: np.ndarray, labels: np.ndarray) -> float:
-    cuts = np.unique(scores)  # called defective from here up; the lowest rejects everything
-    caught = _share_from(scores[labels == 1], cuts)
-    rejected = _share_from(scores[labels == 0], cuts)
+    cuts = cuts_of(scores)
+    caught, rejected = _caught_and_rejected(scores, labels, cuts)
     balanced = (caught + 1 - rejected) / 2
-    width = np.diff(logit(cuts), prepend=logit(cuts[0]))
     best = np.flatnonzero(balanced >= balanced.max() - 1e-12)
-    return _middle_of_plateau(cuts, best[np.argmax(width[best])])
+    return middle_of_plateau(cuts, widest(cuts, best))
 
 
-def _within_escape_rate(scores: np.ndarray, labels: np.ndarray, limit: float | None) -> float:
-    if limit is None or not 0 <= limit < 1:
-        raise ValueError(f"max_escape_rate: expected a fraction from 0 to below 1, received {limit}")
-    defective = np.sort(scores[labels == 1])
-    allowed = int(limit * len(defective) + 1e-9)
-    cuts = np.unique(scores)
-    return _middle_of_plateau(cuts, int(np.searchsorted(cuts, defective[allowed])))
+def _cheapest(
+    scores: np.ndarray, labels: np.ndarray, costs: Costs | None, defect_rate: float
+) -> tuple[float, str]:
+    """Return the threshold with the least expected cost per part of the line, and the costs in words."""
+    if costs is None or min(costs.escape, costs.overkill) <= 0:
+        raise ValueError(f"costs: expected escape and overkill, each above 0, received {costs}")
+    cuts = cuts_of(scores)
+    caught, rejected = _caught_and_rejected(scores, labels, cuts)
+    passing_all, rejecting_all = defect_rate * costs.escape, (1 - defect_rate) * costs.overkill
+    cost = (1 - caught) * passing_all + rejected * rejecting_all
+    best = widest(cuts, np.flatnonzero(cost <= cost.min() + 1e-12 * (passing_all + rejecting_all)))
+    reason = (
+        f"{cost[best]:.3g} a part expected, the least, at {100 * defect_rate:g} % defective parts with {costs.escape:g} for an "
+        f"escape and {costs.overkill:g} for a false reject; passing every part would cost {passing_all:.3g}, rejecting every "
+        f"part {rejecting_all:.3g}"
+    )
+    return middle_of_plateau(cuts, best), reason
+
+
+def _caught_and_rejected(
+    scores: np.ndarray, labels: np.ndarray, cuts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the shares of the defective and of the OK images that each cut calls defective."""
+    return share_from(scores[labels == 1], cuts), share_from(scores[labels == 0], cuts)
+
+
+def _fraction(name: str, value: float | None) -> float:
+    if value is None or not 0 <= value < 1:
+        raise ValueError(f"{name}: expected a fraction from 0 to below 1, received {value}")
+    return value
 
 
 def _fixed(threshold: float | None) -> float:
     if threshold is None or not 0 <= threshold <= 1:
         raise ValueError(f"threshold: expected a number from 0 to 1, received {threshold}")
     return float(threshold)
-
-
-def _share_from(scores: np.ndarray, cuts: np.ndarray) -> np.ndarray:
-    """Return the share of `scores` that is at or above each cut."""
-    return 1 - np.searchsorted(np.sort(scores), cuts, side="left") / len(scores)
-
-
-def _middle_of_plateau(cuts: np.ndarray, index: int) -> float:
-    """Return the middle, in logits, between a distinct score and the next lower one.
-
-    A float32 value, so that comparing it with scores of either precision gives the same verdicts.
-    """
-    top = float(cuts[index])
-    if index == 0:
-        return top
-    middle = float(np.float32(expit((logit(cuts[index - 1]) + logit(top)) / 2)))
-    return middle if cuts[index - 1] < middle <= top else top

@@ -20,6 +20,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from defect_detection.errors import BundleError
+from defect_detection.evaluation.claims import RateClaim
+from defect_detection.evaluation.operating_point import OperatingPoint, Rule
+from defect_detection.evaluation.rates import Rate
 
 KERAS_FILE = "best_cnn_model.keras"
 OPENVINO_FILE = "model.xml"
@@ -30,7 +33,10 @@ _CHECKED = (KERAS_FILE, OPENVINO_FILE, "model.bin", GOLDEN_FILE, TRAINED_ON_FILE
 
 
 class Card(BaseModel):
-    """What travels with a model. An image is defective when ``score >= threshold``; review when low <= score < high."""
+    """What travels with a model. An image is defective when ``score >= threshold``; review when low <= score < high.
+
+    claims: what was asked of the threshold and of the review band, and whether validation showed it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -39,9 +45,12 @@ class Card(BaseModel):
     created: str
     image_size: int
     threshold: float
-    threshold_rule: str
+    threshold_rule: Rule
     review_low: float | None = None
     review_high: float | None = None
+    threshold_split: str = "validation"
+    threshold_reason: str = ""
+    claims: tuple[RateClaim, ...] = ()
     defect_types: tuple[str, ...]
     trunk: str
     levels: tuple[str, ...]
@@ -54,6 +63,33 @@ class Card(BaseModel):
     validation: dict[str, float]
     versions: dict[str, str]
     checksums: dict[str, str] = {}
+
+    @property
+    def claims_met(self) -> bool | None:
+        """Whether all that was claimed is shown; None when nothing was."""
+        return all(claim.met for claim in self.claims) if self.claims else None
+
+    def operating_point(self, confidence: float = 0.95) -> OperatingPoint | None:
+        """Return the threshold with its rates on validation; None when the card has no such figures.
+
+        Args:
+            confidence: of the intervals of the rates.
+        """
+        try:
+            images, defective = (round(self.validation[name]) for name in ("images", "defective"))
+            escapes = round(self.validation["escape_rate"] * defective)
+            rejects = round(self.validation["overkill_rate"] * (images - defective))
+        except KeyError:
+            return None
+        return OperatingPoint(
+            threshold=self.threshold,
+            rule=self.threshold_rule,
+            escape=Rate.of(escapes, defective, confidence),
+            overkill=Rate.of(rejects, images - defective, confidence),
+            split=self.threshold_split,
+            reason=self.threshold_reason,
+            claims=self.claims,
+        )
 
     def verdict(self, score: float) -> Literal["ok", "defective", "review"]:
         if (

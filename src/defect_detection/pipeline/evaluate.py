@@ -150,6 +150,7 @@ def _report(
         candidate.scores,
         labels_of(samples),
         defect_types=[sample.defect_type for sample in samples],
+        operating_point=card.operating_point(config.evaluation.confidence),
         review_band=_review(card),
         defect_rate=config.evaluation.defect_rate,
         champion=Champion(model=_info(champion.reference, champion.inspector.card), metrics=champion.metrics)

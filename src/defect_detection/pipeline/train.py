@@ -58,7 +58,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Trained:
-    """What training came to: one row of figures per set, in their order, and what was kept."""
+    """What training came to: one row of figures per set, in their order, what was kept, and what is claimed of it."""
 
     validation: dict[str, dict[str, float]]
     best: str
@@ -66,6 +66,7 @@ class Trained:
     reference: ModelRef
     bundle: Path
     skipped: int
+    claims: tuple[str, ...] = ()
 
 
 def train(config: Config, watch: Watch = unwatched) -> Trained:
@@ -90,7 +91,10 @@ def train(config: Config, watch: Watch = unwatched) -> Trained:
         watch("keeping the best", best.card.name, 0, 1)
         reference = keep(best, config)
         watch("keeping the best", best.card.name, 1, 1)
-    return Trained(figures, best.card.name, best.value, reference, config.bundle_dir, len(splits.skipped))
+    claims = tuple(claim.text for claim in best.card.claims)
+    return Trained(
+        figures, best.card.name, best.value, reference, config.bundle_dir, len(splits.skipped), claims
+    )
 
 
 def _parent(
@@ -155,6 +159,9 @@ def _train_one(settings: HyperparameterSet, bench: Bench, folder: Path) -> tuple
         record_figures(record, trial, bench, folder)
         record.metrics({f"val_{name}": value for name, value in card.validation.items()})
         record.metrics({"seconds": trial.seconds})
+        if card.claims:
+            record.tags({"claims_met": str(card.claims_met).lower()})
+            record.text("claims.txt", "".join(f"{claim.text}\n" for claim in card.claims))
         uri = record.model(folder)
         bench.watch(task, "saving", 2, 2, {METRIC: trial.metrics.auroc.value})
     scores = {

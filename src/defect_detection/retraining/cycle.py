@@ -102,6 +102,8 @@ def _train(start: Start, splits: Splits, folder: Path, watch: Watch, say: Say) -
         say(f"Trained {name}: validation {_in_words(values)}")
     if len(figures) > 1:
         say(f"Best on validation: {best.card.name}")
+    for claim in best.card.claims:
+        say(f"On validation: {claim.text}")
     return best
 
 

@@ -13,16 +13,12 @@ from defect_detection.config_sections import HyperparameterSet
 from defect_detection.data.samples import Sample, fingerprint
 from defect_detection.data.split import Splits
 from defect_detection.evaluation.metrics import Metrics, evaluate
-from defect_detection.evaluation.operating_point import (
-    OperatingPoint,
-    ReviewBand,
-    choose_review_band,
-    choose_threshold,
-)
+from defect_detection.evaluation.operating_point import OperatingPoint, ReviewBand
 from defect_detection.model.heads import Head, Local, Pooled
 from defect_detection.model.inspector import build_features
 from defect_detection.model.trunks import Trunk, build_trunk
 from defect_detection.training.calibration import calibrate
+from defect_detection.training.decision import decide
 from defect_detection.training.features import Rows, activations
 from defect_detection.training.fine_tune import fine_tune
 from defect_detection.training.fit import OnEpoch
@@ -227,16 +223,8 @@ def _measure(
     samples = tuple(splits.samples[i] for i in some)
     labels = _labels(samples)
     scores = 1 / (1 + np.exp(-np.clip(logits[some], -50, 50)))
-    rule = config.evaluation.operating_point
-    point = choose_threshold(
-        scores,
-        labels,
-        rule.rule,
-        max_escape_rate=rule.max_escape_rate,
-        threshold=rule.threshold,
-        confidence=config.evaluation.confidence,
-    )
-    review = choose_review_band(scores, point.threshold, config.evaluation.review_fraction)
+    name = "validation (out-of-fold scores)" if splits.is_cross_validated else "validation"
+    point, review = decide(scores, samples, config.evaluation, name)
     metrics = evaluate(
         scores,
         labels,

@@ -1,0 +1,46 @@
+"""Between two neighbouring scores every threshold gives the same verdicts: where such plateaus are, and their middle."""
+
+import numpy as np
+
+LOGIT_LIMIT = 1e-7  # scores nearer to 0 or 1 than this count as that far
+
+
+def logit(score: np.ndarray | float) -> np.ndarray:
+    """Return ln(p / (1 − p)), finite also at 0 and 1."""
+    p = np.clip(np.asarray(score, np.float64), LOGIT_LIMIT, 1 - LOGIT_LIMIT)
+    return np.log(p) - np.log1p(-p)
+
+
+def expit(value: np.ndarray | float) -> float:
+    """Return the score of one logit."""
+    return float(1 / (1 + np.exp(-value)))
+
+
+def cuts_of(scores: np.ndarray) -> np.ndarray:
+    """Return the distinct thresholds, ascending: each score (called defective from here up), and one above them all."""
+    above = max(1.0, float(np.nextafter(np.float32(scores.max()), np.float32(2))))
+    return np.append(np.unique(scores), above)
+
+
+def share_from(scores: np.ndarray, cuts: np.ndarray) -> np.ndarray:
+    """Return the share of `scores` that is at or above each cut."""
+    return 1 - np.searchsorted(np.sort(scores), cuts, side="left") / len(scores)
+
+
+def widest(cuts: np.ndarray, places: np.ndarray) -> int:
+    """Return which of the places has the widest plateau below it, in logits; the outer two count as narrow."""
+    width = np.diff(logit(cuts), prepend=logit(cuts[0]))
+    width[-1] = 0
+    return int(places[np.argmax(width[places])])
+
+
+def middle_of_plateau(cuts: np.ndarray, index: int) -> float:
+    """Return the middle, in logits, between a cut and the next lower one.
+
+    A float32 value, so that comparing it with scores of either precision gives the same verdicts.
+    """
+    top = float(cuts[index])
+    if index == 0:
+        return top
+    middle = float(np.float32(expit((logit(cuts[index - 1]) + logit(top)) / 2)))
+    return middle if cuts[index - 1] < middle <= top else top

@@ -1,0 +1,83 @@
+"""The settings' contract, answered on validation scores, and carried by the card."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from defect_detection.data.samples import Sample
+from defect_detection.evaluation.operating_point import OperatingPoint
+from defect_detection.training.decision import decide
+
+RANDOM = np.random.default_rng(3)
+LABELS = np.repeat([0, 1], [600, 400])
+SCORES = 1 / (1 + np.exp(-RANDOM.normal(4 * LABELS - 2, 1.5)))
+
+
+def samples(parts: int | None = None) -> list[Sample]:
+    """One sample for each score; with `parts`, so many of each label."""
+    return [
+        Sample(Path(f"{i}.png"), int(label), "", f"{label}-{i % parts}" if parts else "", f"{i:064x}")
+        for i, label in enumerate(LABELS)
+    ]
+
+
+def test_without_any_setting_the_threshold_is_balanced_and_nobody_is_asked(project):
+    point, review = decide(SCORES, samples(), project().evaluation)
+    assert (point.rule, point.claims, review.is_empty) == ("balanced", (), True)
+
+
+def test_a_claim_takes_its_confidence_from_evaluation_unless_it_has_its_own(project):
+    rates = "evaluation.operating_point.max_escape_rate=0.05"
+    for overrides, confidence in (
+        ([rates], 0.95),
+        ([rates, "evaluation.confidence=0.9"], 0.9),
+        ([rates, "evaluation.confidence=0.9", "evaluation.operating_point.confidence=0.99"], 0.99),
+    ):
+        (claim,) = decide(SCORES, samples(), project(*overrides).evaluation)[0].claims
+        assert (claim.confidence, claim.met) == (confidence, True)
+
+
+def test_a_claim_counts_the_parts_that_the_samples_name(project):
+    settings = project("evaluation.operating_point.max_escape_rate=0.05").evaluation
+    (claim,) = decide(SCORES, samples(parts=100), settings, "these images")[0].claims
+    assert (claim.total, claim.unit) == (100, "part")
+    assert "of 100 defective parts passed on these images" in claim.text
+
+
+def test_costs_are_weighed_with_the_lines_share_of_defective_parts(project):
+    costs = "evaluation.operating_point.costs={escape: 10, overkill: 1}"
+    rare, frequent = (
+        decide(SCORES, samples(), project(costs, f"evaluation.defect_rate={rate}").evaluation)[0].threshold
+        for rate in (0.01, 0.4)
+    )
+    assert rare > frequent
+
+
+def test_bounds_on_both_rates_give_a_band_that_claims_them(project):
+    bounds = "evaluation.review={max_escape_rate: 0.02, max_overkill_rate: 0.03}"
+    _, review = decide(SCORES, samples(), project(bounds).evaluation)
+    assert [(claim.kind, claim.met) for claim in review.claims] == [("escape", True), ("overkill", True)]
+    assert not review.is_empty
+
+
+@pytest.mark.parametrize("bounds", [(0.03, 0.4), (0.4, 0.03), (0.2, 0.2)])
+def test_where_one_threshold_meets_both_bounds_it_is_taken_and_nobody_is_asked(project, bounds):
+    setting = f"evaluation.review={{max_escape_rate: {bounds[0]}, max_overkill_rate: {bounds[1]}}}"
+    point, review = decide(SCORES, samples(), project(setting).evaluation)
+    assert review.is_empty
+    assert all(claim.met for claim in review.claims)
+    assert review.low == review.high == point.threshold
+
+
+def test_the_card_gives_the_operating_point_back(trained_once):
+    from defect_detection.model.bundle import read_card
+
+    card = read_card(trained_once.config().bundle_dir)
+    point = card.operating_point()
+    assert isinstance(point, OperatingPoint)
+    assert (point.threshold, point.rule, point.split) == (card.threshold, "balanced", "validation")
+    assert (point.escape.total, point.overkill.total) == (6, 6)
+    assert point.escape.value == card.validation["escape_rate"]
+    assert card.claims_met is None
+    assert card.model_copy(update={"validation": {}}).operating_point() is None
