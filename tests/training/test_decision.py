@@ -7,7 +7,10 @@ import pytest
 
 from defect_detection.data.samples import Sample
 from defect_detection.evaluation.operating_point import OperatingPoint
+from defect_detection.model.bundle import Card, read_card
+from defect_detection.model.heads import Calibration, Curve
 from defect_detection.training.decision import decide
+from defect_detection.training.experiment import describe_calibration
 
 RANDOM = np.random.default_rng(3)
 LABELS = np.repeat([0, 1], [600, 400])
@@ -71,8 +74,6 @@ def test_where_one_threshold_meets_both_bounds_it_is_taken_and_nobody_is_asked(p
 
 
 def test_the_card_gives_the_operating_point_back(trained_once):
-    from defect_detection.model.bundle import read_card
-
     card = read_card(trained_once.config().bundle_dir)
     point = card.operating_point()
     assert isinstance(point, OperatingPoint)
@@ -81,3 +82,13 @@ def test_the_card_gives_the_operating_point_back(trained_once):
     assert point.escape.value == card.validation["escape_rate"]
     assert card.claims_met is None
     assert card.model_copy(update={"validation": {}}).operating_point() is None
+
+
+def test_the_card_names_the_calibrations_numbers(trained_once):
+    curve = Curve(0.5, 0.25, np.array([-1, 2], np.float32), np.array([0.5, -0.25], np.float32))
+    described = describe_calibration(Calibration(0.5, 0.25, -1.0, curve))
+    card = read_card(trained_once.config().bundle_dir).model_copy(update={"calibration": described})
+    again = Card.model_validate_json(card.model_dump_json()).calibration
+    assert again == described
+    assert (again["pooled"], again["curve_knots"], again["curve_bends"]) == (0.5, [-1, 2], [0.5, -0.25])
+    assert describe_calibration(Calibration(0.5, 0.25, -1.0)).keys() == {"pooled", "local", "bias"}

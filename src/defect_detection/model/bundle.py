@@ -58,7 +58,7 @@ class Card(BaseModel):
     weights_licence: str
     trunk_fingerprint: str
     hyperparameters: dict[str, Any]
-    calibration: dict[str, float]
+    calibration: dict[str, float | list[float]]
     data: dict[str, str | int]
     validation: dict[str, float]
     versions: dict[str, str]

@@ -1,6 +1,7 @@
 """The inspector: one graph from uint8 pixels to a calibrated score and an evidence map. Preprocessing is inside.
 
-    image uint8 (B, H, W, 3) RGB → {"score": float32 (B,), P(defective); "evidence": float32 (B, H / 16, W / 16), log-odds}
+    image uint8 (B, H, W, 3) RGB → {"score": float32 (B,), P(defective); "evidence": float32 (B, H / 16, W / 16), log-odds
+    (before the calibration's curve, where there is one)}
 
 It is made of Keras' own layers and operations only, so any Keras 3 loads it with ``safe_mode=True`` and without this package.
 """
@@ -17,10 +18,12 @@ from defect_detection.model.bundle import KERAS_FILE, read_card, verify
 from defect_detection.model.heads import (
     Head,
     Pooled,
+    bend,
     cell_features,
     judge_cells,
     pooled_features,
     standardised,
+    write_curve,
     write_local,
 )
 from defect_detection.model.trunks import Trunk, fingerprint
@@ -42,9 +45,12 @@ def build_inspector(trunk: Trunk, head: Head) -> keras.Model:
         x = standardised(cells, head.local.standardise, "local_standardise")
         evidence, local_logit = judge_cells(x, len(head.local.hidden_bias))
         logit += calibration.local * local_logit
+    logit += calibration.bias
+    if calibration.curve:
+        logit = bend(logit, calibration.curve)
     scale = calibration.local if head.local else calibration.pooled
     outputs = {
-        "score": keras.layers.Activation("sigmoid", name="score")(logit + calibration.bias),
+        "score": keras.layers.Activation("sigmoid", name="score")(logit),
         "evidence": keras.layers.Rescaling(scale, offset=calibration.bias, name="evidence")(evidence),
     }
     model = keras.Model(trunk.model.inputs, outputs, name="inspector")
@@ -56,6 +62,8 @@ def build_inspector(trunk: Trunk, head: Head) -> keras.Model:
             model.get_layer("pooled_evidence").set_weights(_mean_term(maps, head.pooled, image_size))
     if head.local:
         write_local(model, head.local)
+    if calibration.curve:
+        write_curve(model, calibration.curve)
     return model
 
 

@@ -16,6 +16,7 @@ from defect_detection.inference.inspect import Inspector
 from defect_detection.model import bundle
 from defect_detection.model.bundle import Card
 from defect_detection.model.export import to_openvino
+from defect_detection.model.heads import Calibration
 from defect_detection.model.inspector import build_inspector
 from defect_detection.training.trial import Trial
 
@@ -81,6 +82,15 @@ def _spread(fold_auroc: Sequence[float | None]) -> dict[str, float]:
     return {"auroc_mean": float(np.mean(known)), "auroc_std": float(np.std(known, ddof=1))}
 
 
+def describe_calibration(made: Calibration) -> dict[str, float | list[float]]:
+    """Return the numbers that make the score of the branches' logits, as in `heads.Calibration` and `heads.Curve`."""
+    values: dict[str, float | list[float]] = {"pooled": made.pooled, "local": made.local, "bias": made.bias}
+    if curve := made.curve:
+        values |= {"curve_offset": curve.offset, "curve_slope": curve.slope}
+        values |= {"curve_knots": curve.knots.tolist(), "curve_bends": curve.bends.tolist()}
+    return values
+
+
 def describe(trial: Trial, splits: Splits, config: Config) -> Card:
     """Write down where a model comes from and how it decides."""
     metrics, head = trial.metrics, trial.head
@@ -115,11 +125,7 @@ def describe(trial: Trial, splits: Splits, config: Config) -> Card:
         weights_licence=_LICENCES.get(weights, "that of the weights file"),
         trunk_fingerprint=trial.trunk.fingerprint,
         hyperparameters=trial.settings.model_dump(mode="json"),
-        calibration={
-            "pooled": head.calibration.pooled,
-            "local": head.calibration.local,
-            "bias": head.calibration.bias,
-        },
+        calibration=describe_calibration(head.calibration),
         data=data,
         validation={
             "auroc": metrics.auroc.value,

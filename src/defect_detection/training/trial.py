@@ -168,9 +168,9 @@ def fit_head(
         history |= curves
     some = folds.scored
     known = {name: values[some] for name, values in logits.items()}
-    calibration = calibrate(known.get("pooled"), known.get("local"), labels[some])
-    joined = sum(getattr(calibration, name) * values for name, values in logits.items()) + calibration.bias
-    return Head(pooled, local, calibration), np.asarray(joined)
+    parts = [splits.samples[i].group or keys[i] for i in some]
+    calibration = calibrate(known.get("pooled"), known.get("local"), labels[some], parts)
+    return Head(pooled, local, calibration), calibration(logits)
 
 
 def _values(settings: HyperparameterSet, names: Sequence[str]) -> list[object]:
