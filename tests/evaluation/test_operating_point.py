@@ -75,7 +75,7 @@ def test_too_few_defectives_give_the_strictest_threshold_and_say_how_many_are_ne
     assert (claim.met, claim.needed, point.escape.count) == (False, 299, 0)
     assert claim.bound == pytest.approx(escape_limit(0, 40))
     assert claim.text == (
-        "NOT shown: escape rate of at most 1 % at 95 % confidence. None of 40 defective images passed on validation, which only "
+        "NOT shown: escape rate of at most 1 % at 95 % confidence. Of 40 defective images on validation none passed, which only "
         "shows at most 7.2 %; about 299 with no escape would"
     )
     assert "too few" in point.reason
@@ -145,7 +145,7 @@ def test_images_of_one_part_count_once_because_they_fail_together():
     scores, labels = draw(np.random.default_rng(0))
     (claim,) = choose_threshold(scores, labels, "max_escape_rate", max_escape_rate=0.05, parts=parts).claims
     assert (claim.total, claim.unit) == (100, "part")
-    assert "of 100 defective parts passed" in claim.text
+    assert "Of 100 defective parts on validation " in claim.text
 
 
 def test_a_part_escapes_when_one_of_its_defective_images_does():
@@ -184,7 +184,7 @@ def test_costs_give_the_threshold_that_costs_least_on_the_line(overlapping, esca
     all_costs = [expected_cost(scores, labels, t, costs, defect_rate) for t in (*scores, 1.1)]
     found = expected_cost(scores, labels, point.threshold, costs, defect_rate)
     assert found == pytest.approx(min(all_costs))
-    assert f"{found:.3g} a part expected" in point.reason
+    assert f"an expected cost of {found:.3g} a part" in point.reason
 
 
 def test_the_lines_share_of_defective_parts_counts_not_that_of_the_images(overlapping):

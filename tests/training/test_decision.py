@@ -45,7 +45,7 @@ def test_a_claim_counts_the_parts_that_the_samples_name(project):
     settings = project("evaluation.operating_point.max_escape_rate=0.05").evaluation
     (claim,) = decide(SCORES, samples(parts=100), settings, "these images")[0].claims
     assert (claim.total, claim.unit) == (100, "part")
-    assert "of 100 defective parts passed on these images" in claim.text
+    assert "Of 100 defective parts on these images " in claim.text
 
 
 def test_costs_are_weighed_with_the_lines_share_of_defective_parts(project):

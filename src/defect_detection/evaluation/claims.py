@@ -53,9 +53,8 @@ class RateClaim(Frozen):
 
     @property
     def _found(self) -> str:
-        count = self.count or "None"
-        verb = {"escape": "passed", "overkill": "rejected"}[self.kind]
-        return f"{count} of {self.total} {self._label} {self.unit}s {verb} on {self.split}"
+        wrong = {"escape": "passed", "overkill": "were rejected"}[self.kind]
+        return f"Of {self.total} {self._label} {self.unit}s on {self.split} {self.count or 'none'} {wrong}"
 
     @property
     def _remedy(self) -> str:
