@@ -161,9 +161,9 @@ def _cheapest(
     cost = (1 - caught) * passing_all + rejected * rejecting_all
     best = widest(cuts, np.flatnonzero(cost <= cost.min() + 1e-12 * (passing_all + rejecting_all)))
     reason = (
-        f"an expected cost of {cost[best]:.3g} a part, the least at {100 * defect_rate:g} % defective parts with {costs.escape:g} for an "
-        f"escape and {costs.overkill:g} for a false reject; passing every part would cost {passing_all:.3g}, rejecting every "
-        f"part {rejecting_all:.3g}"
+        f"an expected cost of {cost[best]:.3g} a part, the least with {100 * defect_rate:g} % defective parts, "
+        f"{costs.escape:g} for an escape and {costs.overkill:g} for a false reject; passing every part would cost "
+        f"{passing_all:.3g}, rejecting every part {rejecting_all:.3g}"
     )
     return middle_of_plateau(cuts, best), reason
 
