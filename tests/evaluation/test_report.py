@@ -191,12 +191,13 @@ def test_page_is_well_formed_and_fetches_nothing(written):
         "Rule “fixed”, chosen on validation: escapes 3/20 (15.0 %, 95 % CI 3.2 to 37.9 %)",
         "One image could not be read: <broken>.png",
         "go to a person",
-        "The 50 images come from 25 groups (parts, lots); 25 of them have several images.",
+        "The 50 images come from 25 groups (parts, lots); all of them have several images.",
         "5 of the 25 groups with several images hold a mistake",
         "With 40 for an escape and 0.5 for a rejected OK part, the threshold in use costs about 930",
         "The strongest evidence lies on the defect in 18/20 (90.0 %, 95 % CI 68.3 to 98.8 %)",
         "Strongest evidence at the edge of the picture, all called defective 2/19 10.5 %",
         "Caught, but the strongest evidence isn’t on the defect",
+        "Allowing for images that show the same part, the escape rate may be as high as",
         "Used before This test set has served 3 decisions.",
         "expected calibration error (ECE)",
     ],
@@ -210,6 +211,16 @@ def test_charts_of_the_page_take_its_colours(written):
     used = set(re.findall(r"var\(--([a-z-]+)\)", html))
     defined = set(re.findall(r"--([a-z-]+):", html))
     assert used <= defined
+
+
+def test_evidence_at_the_edge_is_held_up_on_page_one_where_there_are_no_masks(tmp_path):
+    maps = np.zeros((50, 8, 8))
+    maps[:, 0, 0] = 1
+    report = build(evidence=Evidence(maps, {}))
+    text = Page(write_report(report, SCORES, LABELS, {}, tmp_path)["html"].read_text(encoding="utf-8")).text
+    assert "The strongest lies at the edge of the picture in 19/19" in text
+    assert text.index("That is more than chance") < text.index("On the line")
+    assert report.pointing is None and report.border.share == 1
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import numpy as np
 
 from .costs import CostCurve, CostPoint
 from .figures import DEFECTIVE, INK, MUTED, OK, PAPER, new_axes, new_figure, overlay
-from .operating_point import logit
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -92,17 +91,24 @@ def cost_chart(curve: CostCurve) -> "Figure":
 
 def _places(points: Sequence[CostPoint]) -> np.ndarray:
     """Return thresholds as logits, so that those near 0 and near 1 can be told apart."""
-    return logit(np.clip([point.threshold for point in points], _EDGE, 1 - _EDGE))
+    return _logit([point.threshold for point in points])
+
+
+def _logit(values: Sequence[float]) -> np.ndarray:
+    p = np.clip(values, _EDGE, 1 - _EDGE)
+    return np.asarray(np.log(p / (1 - p)))
 
 
 def _panel(figure: "Figure", n_panels: int, place: int, label: str, x: np.ndarray, chosen: float) -> Any:
     last = place == n_panels
     axes = new_axes(figure, (n_panels, 1, place), "threshold" if last else "", label)
-    ticks = [tick for tick in _TICKS if x[0] - 0.5 <= logit(tick) <= x[-1] + 0.5]
-    axes.set_xticks(logit(np.array(ticks)), [f"{tick:g}" for tick in ticks])
+    axes.set_xticks(_logit(_TICKS), [f"{tick:g}" for tick in _TICKS])
     axes.tick_params(labelbottom=last)
     axes.axvline(chosen, color=INK, linewidth=1)
-    axes.set_xlim(min(x[0], chosen) - 0.1, max(x[-1], chosen) + 0.1)
+    right = (
+        x[-2] + 0.4 if len(x) > 1 else x[-1]
+    )  # the last point rejects nothing: the curve stays flat up to it
+    axes.set_xlim(min(x[0], chosen) - 0.1, max(right, chosen + 0.4))
     return axes
 
 

@@ -166,7 +166,8 @@ def _write_summary(report: Report, folder: Path) -> Path:
         ("AUROC", metrics.auroc),
     ]
     table = "\n".join(f"| {name} | {value} |" for name, value in rows)
-    reasons = "\n".join(f"- {reason}" for reason in decision.reasons) if decision else ""
+    said = (*(decision.reasons if decision else ()), *report.notes)
+    reasons = "\n".join(f"- {reason}" for reason in said)
     outcome = decision.outcome.upper() if decision else ""
     path = folder / "summary.md"
     text = f"## {report.model}: {outcome}\n\n| on {metrics.n} test images | |\n| --- | --- |\n{table}\n\n{reasons}\n"
