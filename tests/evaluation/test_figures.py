@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from defect_detection.evaluation import figures
+from defect_detection.evaluation.metrics import reliability
 
 RNG = np.random.default_rng(0)
 LABELS = np.array([0, 1] * 40)
@@ -21,7 +22,7 @@ CHARTS = {
     "confusion": lambda: figures.confusion_matrix(39, 2, 38, 1),
     "roc": lambda: figures.roc(SCORES, LABELS, 0.5),
     "histogram": lambda: figures.score_histogram(SCORES, LABELS, 0.5),
-    "reliability": lambda: figures.reliability_diagram(SCORES, LABELS),
+    "reliability": lambda: figures.reliability_diagram(reliability(SCORES, LABELS)),
     "sheet": lambda: figures.contact_sheet(
         [figures.Tile(PHOTO, EVIDENCE, "a.png"), figures.Tile(PHOTO, None, "b")]
     ),

@@ -1,14 +1,25 @@
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
+import jsonschema_rs
 import numpy as np
 import pytest
 
+from defect_detection.evaluation.charts import Picture
 from defect_detection.evaluation.gate import decide
 from defect_detection.evaluation.metrics import evaluate
-from defect_detection.evaluation.operating_point import choose_review_band, choose_threshold
-from defect_detection.evaluation.report import Champion, ModelInfo, Report, about, build_report, write_report
+from defect_detection.evaluation.operating_point import Costs, choose_review_band, choose_threshold
+from defect_detection.evaluation.page import about, write_report
+from defect_detection.evaluation.report import (
+    Champion,
+    Evidence,
+    ModelInfo,
+    Report,
+    build_report,
+    report_schema,
+)
 
 LABELS = np.array([0] * 30 + [1] * 20)
 SCORES = np.linspace(0.05, 0.45, 50) + 0.5 * LABELS
@@ -16,6 +27,18 @@ SCORES[[3, 7]] = 0.8, 0.9  # two false rejects
 SCORES[[33, 40, 49]] = 0.2, 0.1, 0.3  # three escapes
 PATHS = [f"data/test/{'crack' if label else 'ok'}/{i}.png" for i, label in enumerate(LABELS)]
 TYPES = ["crack" if label else "" for label in LABELS]
+GROUPS = [f"part {i // 2}" for i in range(50)]
+MASK = np.zeros((32, 32), bool)
+MASK[16, 16] = True  # the middle, in cell (2, 2) of 4 x 4
+SCHEMA = Path(__file__).parents[2] / "docs/report.schema.json"
+
+
+def evidence():
+    """Maps that point at the defect, but those of images 34 and 35, which point at a corner."""
+    maps = np.zeros((50, 4, 4))
+    maps[:, 2, 2] = 1
+    maps[[34, 35], 0, 0] = 2
+    return Evidence(maps, dict.fromkeys(range(30, 50), MASK))
 
 
 def build(scores=SCORES, model="Defect_CNN", **settings):
@@ -32,6 +55,10 @@ def full_report():
         review_band=choose_review_band(SCORES, 0.5, 0.1),
         champion=Champion(model=ModelInfo(name="Defect_CNN", version="6"), metrics=champion),
         decision=decide(build().metrics, champion, accuracy_threshold=0.8, parity_flips=0),
+        groups=GROUPS,
+        evidence=evidence(),
+        costs=Costs(escape=40, overkill=0.5),
+        facts=[("Used before", "This test set has served 3 decisions.")],
         notes=["One image could not be read: <broken>.png"],
     )
 
@@ -39,7 +66,7 @@ def full_report():
 def pictures_of(report):
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
-    return {m.path: (image, rng.normal(size=(4, 4))) for m in report.mistakes}
+    return {path: Picture(image, rng.normal(size=(4, 4)), MASK) for path in report.shown}
 
 
 class Page(HTMLParser):
@@ -84,7 +111,19 @@ def test_worst_mistakes_come_first():
         ("data/test/crack/49.png", 0.3, "crack"),
     ]
     assert [m.score for m in report.worst_overkills] == [0.9, 0.8]
-    assert len(build(worst=1).mistakes) == 2
+    assert len(build(worst=1).worst_escapes) == len(build(worst=1).worst_overkills) == 1
+
+
+def test_caught_images_whose_evidence_is_elsewhere_are_shown():
+    report = full_report()
+    assert [m.path for m in report.caught_elsewhere] == ["data/test/crack/35.png", "data/test/crack/34.png"]
+    assert (report.pointing.all.count, report.pointing.caught.count, report.pointing.caught.total) == (
+        18,
+        15,
+        17,
+    )
+    assert (report.border.peaks.count, report.border.peaks.total) == (2, 19)
+    assert {m.path for m in report.caught_elsewhere} < set(report.shown)
 
 
 def test_every_file_is_written(written):
@@ -98,6 +137,8 @@ def test_every_file_is_written(written):
         "reliability",
         "worst_escapes",
         "worst_overkills",
+        "caught_elsewhere",
+        "cost_curve",
     }
     assert all(path.stat().st_size > 0 for path in files.values())
 
@@ -110,11 +151,28 @@ def test_json_holds_the_whole_report(written):
     assert plain["decision"]["outcome"] == "promote"
 
 
+def test_published_schema_is_current():
+    assert json.loads(SCHEMA.read_text(encoding="utf-8")) == report_schema(), (
+        "run python scripts/report_schema.py, and raise SCHEMA_VERSION when a field went away or changed its meaning"
+    )
+
+
+def test_json_follows_the_published_schema(written, perfect):
+    schema = jsonschema_rs.validator_for(json.loads(SCHEMA.read_text(encoding="utf-8")))
+    for files in (written[1], perfect):
+        found = json.loads(files["json"].read_text())
+        schema.validate(found)
+        assert found["schema_version"] == 1
+    del found["metrics"]["escape"]["total"]
+    assert not schema.is_valid(found)
+
+
 def test_page_is_well_formed_and_fetches_nothing(written):
     _, _, page = written
     assert page.open == []
     assert all(link.startswith(("data:", "#")) for link in page.links)
-    assert len(page.images) == 10  # five mistakes, each beside its evidence map
+    # five mistakes and two that were caught for something else, each beside its evidence map; one for the type of defect
+    assert len(page.images) == 15
 
 
 @pytest.mark.parametrize(
@@ -129,9 +187,18 @@ def test_page_is_well_formed_and_fetches_nothing(written):
         "Accuracy 45/50 (90.0 %) meets the required 80.0 %.",
         "Defect_CNN 6, in production until now",
         "crack 3/20 15.0 %",
-        "rule “fixed”, chosen on validation: escapes 3/20 (15.0 %, 95 % CI 3.2 to 37.9 %)",
+        "Rule “fixed”, chosen on validation: escapes 3/20 (15.0 %, 95 % CI 3.2 to 37.9 %)",
         "One image could not be read: <broken>.png",
         "go to a person",
+        "The 50 images come from 25 groups (parts, lots); all of them have several images.",
+        "5 of the 25 groups with several images hold a mistake",
+        "With 40 for an escape and 0.5 for a rejected OK part, the threshold in use costs about 930",
+        "The strongest evidence lies on the defect in 18/20 (90.0 %, 95 % CI 68.3 to 98.8 %)",
+        "Strongest evidence at the edge of the picture, all called defective 2/19 10.5 %",
+        "Caught, but the strongest evidence isn’t on the defect",
+        "Allowing for images that show the same part, the escape rate may be as high as",
+        "Used before This test set has served 3 decisions.",
+        "expected calibration error (ECE)",
     ],
 )
 def test_page_says(written, statement):
@@ -143,6 +210,16 @@ def test_charts_of_the_page_take_its_colours(written):
     used = set(re.findall(r"var\(--([a-z-]+)\)", html))
     defined = set(re.findall(r"--([a-z-]+):", html))
     assert used <= defined
+
+
+def test_evidence_at_the_edge_is_held_up_on_page_one_where_there_are_no_masks(tmp_path):
+    maps = np.zeros((50, 8, 8))
+    maps[:, 0, 0] = 1
+    report = build(evidence=Evidence(maps, {}))
+    text = Page(write_report(report, SCORES, LABELS, {}, tmp_path)["html"].read_text(encoding="utf-8")).text
+    assert "The strongest lies at the edge of the picture in 19/19" in text
+    assert text.index("That is more than chance") < text.index("On the line")
+    assert report.pointing is None and report.border.share == 1
 
 
 @pytest.fixture(scope="module")

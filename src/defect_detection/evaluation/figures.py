@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from .metrics import reliability, roc_curve
+from .metrics import Bin, roc_curve
 from .rates import percent
 
 if TYPE_CHECKING:
@@ -119,15 +119,16 @@ def score_histogram(scores: np.ndarray, labels: np.ndarray, threshold: float) ->
     return figure
 
 
-def reliability_diagram(scores: np.ndarray, labels: np.ndarray) -> "Figure":
+def reliability_diagram(bars: Sequence[Bin]) -> "Figure":
     """Draw how often images with about this score are defective, with intervals."""
     figure = new_figure(4.8, 3.5)
     axes = new_axes(figure, (1, 1, 1), "score, P(defective)", "share truly defective")
     axes.plot([0, 1], [0, 1], ":", color=MUTED, linewidth=1)
-    for each in reliability(scores, labels):
+    n_images = sum(each.defective.total for each in bars)
+    for each in bars:
         rate = each.defective
         axes.plot([each.mean_score] * 2, [rate.low, rate.high], color=OK, alpha=0.45, linewidth=1.5)
-        size = 4 + 6 * np.sqrt(rate.total / len(scores))
+        size = 4 + 6 * np.sqrt(rate.total / n_images)
         axes.plot(each.mean_score, rate.value, "o", color=OK, markeredgecolor=PAPER, markersize=size)
     axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
     return figure

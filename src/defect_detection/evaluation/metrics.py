@@ -17,6 +17,7 @@ __all__ = [
     "ranking",
     "reliability",
     "roc_curve",
+    "units",
 ]
 
 BOOTSTRAP_CELLS = 4_000_000  # resampling weights held at once: 32 MB
@@ -175,7 +176,7 @@ def _resamplings(
     labels: np.ndarray, groups: np.ndarray | None, repetitions: int, rng: np.random.Generator
 ) -> Iterator[np.ndarray]:
     """Yield how often each image is drawn, in chunks of shape (n_draws, n_images)."""
-    unit = _units(groups, len(labels))
+    unit = units(groups, len(labels))
     size = np.bincount(unit)
     defective = np.bincount(unit, labels)
     stratum = np.where(defective == 0, 0, np.where(defective == size, 1, 2))  # 2: a group with both labels
@@ -188,7 +189,7 @@ def _resamplings(
         yield drawn[:, unit]
 
 
-def _units(groups: np.ndarray | None, n: int) -> np.ndarray:
+def units(groups: np.ndarray | None, n: int) -> np.ndarray:
     """Return the number of what is resampled as a whole, for each image: its group, or itself."""
     if groups is None:
         return np.arange(n)
@@ -196,13 +197,15 @@ def _units(groups: np.ndarray | None, n: int) -> np.ndarray:
     return np.unique(names, return_inverse=True)[1]
 
 
-def reliability(scores: np.ndarray, labels: np.ndarray, bins: int = 10) -> list[Bin]:
+def reliability(
+    scores: np.ndarray, labels: np.ndarray, bins: int = 10, confidence: float = 0.95
+) -> list[Bin]:
     """Return the reliability diagram's bars: `bins` score ranges of equal width, the empty ones left out."""
     place = np.minimum((scores * bins).astype(int), bins - 1)
     return [
         Bin(
             mean_score=float(scores[place == i].mean()),
-            defective=Rate.of(labels[place == i].sum(), (place == i).sum()),
+            defective=Rate.of(labels[place == i].sum(), (place == i).sum(), confidence),
         )
         for i in np.unique(place)
     ]

@@ -44,8 +44,8 @@ def forecast(metrics: Metrics, defect_rate: float, parts: int = PARTS) -> Foreca
         parts=parts,
         defect_rate=defect_rate,
         defective=defective,
-        escapes=_times(metrics.escape, defective),
-        overkill=_times(metrics.overkill, parts - defective),
+        escapes=times(metrics.escape, defective),
+        overkill=times(metrics.overkill, parts - defective),
     )
 
 
@@ -97,7 +97,8 @@ def evidence_text(escape: Rate) -> str:
     return text
 
 
-def _times(rate: Rate, parts: float) -> Estimate:
+def times(rate: Rate, parts: float) -> Estimate:
+    """Return what a rate comes to among so many parts."""
     return Estimate(
         value=rate.value * parts, low=rate.low * parts, high=rate.high * parts, confidence=rate.confidence
     )

@@ -57,8 +57,8 @@ def percent(fraction: float) -> str:
     return next((text for text in texts if float(text) not in (0, 100)), f"{100 * fraction:.2g}")
 
 
-def clopper_pearson(count: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the exact two-sided interval of a binomial proportion.
+def clopper_pearson(count: float, total: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the exact two-sided interval of a binomial proportion; of numbers that aren't whole, what lies between.
 
     Clopper and Pearson, "The use of confidence or fiducial limits illustrated in the case of the binomial",
     Biometrika 26 (1934).

@@ -1,26 +1,22 @@
-"""The report on one model: what a quality engineer reads, and the same as JSON."""
+"""The report on one model: everything that a quality engineer reads, as a value. `page` writes it."""
 
-import base64
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from PIL import Image
 
-from . import figures
+from .costs import CostCurve, cost_curve
 from .gate import Decision
-from .metrics import Metrics, checked
-from .operating_point import OperatingPoint, ReviewBand
+from .localisation import Border, Pointing, border, defect_cells, pointing, points_at
+from .metrics import Bin, Metrics, checked, reliability
+from .operating_point import Costs, OperatingPoint, ReviewBand
 from .outlook import Claim, Forecast, Review, evidence_text, forecast, review_workload, stronger_claims
-from .rates import Frozen, escape_limit, percent
+from .rates import Frozen, escape_limit
+from .slices import DefectType, Groups, by_defect_type, by_group
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-Pictures = Mapping[str, tuple[np.ndarray, np.ndarray | None]]
+SCHEMA_VERSION: Literal[1] = 1  # raise it when a field of the JSON goes away or changes its meaning
 
 
 class ModelInfo(Frozen):
@@ -35,7 +31,7 @@ class ModelInfo(Frozen):
 
 
 class Mistake(Frozen):
-    """One image on the wrong side of the threshold."""
+    """One image on the wrong side of the threshold, or called defective for what isn't its defect."""
 
     path: str
     score: float
@@ -49,28 +45,62 @@ class Champion(Frozen):
     metrics: Metrics
 
 
+class Fact(Frozen):
+    """One line of "How far this can be trusted"."""
+
+    name: str
+    text: str
+
+
 class Report(Frozen):
     """Everything that the page shows, for machines."""
 
+    schema_version: Literal[1] = SCHEMA_VERSION
     model: ModelInfo
     created: str
     metrics: Metrics
     operating_point: OperatingPoint | None
     forecast: Forecast
+    cost_curve: CostCurve
     review: Review | None
     escape_limit: float
     claims: tuple[Claim, ...]
     more_defectives_needed: str
+    reliability: tuple[Bin, ...]
+    defect_types: tuple[DefectType, ...]
+    groups: Groups | None
+    pointing: Pointing | None
+    border: Border | None
     worst_escapes: tuple[Mistake, ...]
     worst_overkills: tuple[Mistake, ...]
+    caught_elsewhere: tuple[Mistake, ...]
     champion: Champion | None
     decision: Decision | None
+    facts: tuple[Fact, ...]
     notes: tuple[str, ...]
 
     @property
-    def mistakes(self) -> tuple[Mistake, ...]:
-        """The images worth seeing: pass their pictures to :func:`write_report`."""
-        return self.worst_escapes + self.worst_overkills
+    def shown(self) -> tuple[str, ...]:
+        """The paths of the images worth seeing: pass their pictures to `page.write_report`."""
+        mistakes = self.worst_escapes + self.worst_overkills + self.caught_elsewhere
+        return tuple(dict.fromkeys([m.path for m in mistakes] + [t.hardest for t in self.defect_types]))
+
+
+class Evidence(NamedTuple):
+    """Where the model saw defects, and where they are.
+
+    maps: float array of shape (n_images, h, w), higher = more defective.
+    masks: by the position of an image, bool array of shape (height, width), True = defective.
+    """
+
+    maps: np.ndarray
+    masks: Mapping[int, np.ndarray]
+
+
+def report_schema() -> dict[str, Any]:
+    """Return the JSON schema of the report's JSON."""
+    schema = Report.model_json_schema(mode="serialization")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema
 
 
 def build_report(
@@ -81,11 +111,15 @@ def build_report(
     labels: np.ndarray,
     *,
     defect_types: Sequence[str] | None = None,
+    groups: Sequence[str] | None = None,
+    evidence: Evidence | None = None,
     operating_point: OperatingPoint | None = None,
     review_band: ReviewBand | None = None,
     defect_rate: float = 0.01,
+    costs: Costs | None = None,
     champion: Champion | None = None,
     decision: Decision | None = None,
+    facts: Sequence[tuple[str, str]] = (),
     notes: Sequence[str] = (),
     worst: int = 6,
 ) -> Report:
@@ -96,136 +130,89 @@ def build_report(
         paths: one per image, as they shall be shown.
         scores: float array of shape (n_images,), P(defective) in [0, 1].
         labels: int array of shape (n_images,), 1 = defective, 0 = OK.
+        defect_types: one name per image, the same as `metrics` was made with; without them there is no table of types.
+        groups: one name per image, "" = on its own.
+        evidence: where the model saw defects, and where they are.
         operating_point: where the threshold comes from (the validation split).
         defect_rate: defective parts / all parts on the line.
+        costs: of an escaped and of a rejected OK part.
+        facts: name and text of what else bears on how far the figures can be trusted.
         notes: what else a reader must know about the data, one sentence each.
         worst: images shown of each kind of mistake.
     """
     scores, labels = checked(scores, labels)
-    types = defect_types or [""] * len(scores)
-    called = scores >= metrics.threshold
+    names = [str(path) for path in paths]
+    types = _type_names(defect_types, labels)
+    called, confidence = scores >= metrics.threshold, metrics.accuracy.confidence
+    seen = _localised(evidence, called, types, confidence)
+
+    def listed(chosen: np.ndarray, order: np.ndarray) -> tuple[Mistake, ...]:
+        places = sorted(np.flatnonzero(chosen), key=lambda i: order[i])[:worst]
+        return tuple(Mistake(path=names[i], score=float(scores[i]), defect_type=types[i]) for i in places)
+
     return Report(
         model=model,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         metrics=metrics,
         operating_point=operating_point,
         forecast=forecast(metrics, defect_rate),
+        cost_curve=cost_curve(scores, labels, metrics.threshold, defect_rate, costs, confidence=confidence),
         review=review_workload(scores, labels, review_band, metrics, defect_rate),
-        escape_limit=escape_limit(metrics.fn, metrics.fn + metrics.tp, metrics.escape.confidence),
+        escape_limit=escape_limit(metrics.fn, metrics.fn + metrics.tp, confidence),
         claims=stronger_claims(metrics.escape),
         more_defectives_needed=evidence_text(metrics.escape),
-        worst_escapes=_mistakes(paths, scores, types, ~called & (labels == 1), worst, lowest=True),
-        worst_overkills=_mistakes(paths, scores, types, called & (labels == 0), worst, lowest=False),
+        reliability=tuple(reliability(scores, labels, confidence=confidence)),
+        defect_types=by_defect_type(
+            metrics.per_defect_type if defect_types else {},
+            seen.pointing.per_defect_type if seen.pointing else {},
+            names,
+            scores,
+            labels,
+            types,
+        ),
+        groups=by_group(called, labels, groups, confidence=confidence) if groups else None,
+        pointing=seen.pointing,
+        border=seen.border,
+        worst_escapes=listed(~called & (labels == 1), scores),
+        worst_overkills=listed(called & (labels == 0), -scores),
+        caught_elsewhere=listed(seen.elsewhere & called, -scores),
         champion=champion,
         decision=decision,
+        facts=tuple(Fact(name=name, text=text) for name, text in facts),
         notes=tuple(notes),
     )
 
 
-def write_report(
-    report: Report, scores: np.ndarray, labels: np.ndarray, pictures: Pictures, folder: Path
-) -> dict[str, Path]:
-    """Write the report as one self-contained page, as JSON, and its figures as PNG files.
-
-    Args:
-        pictures: by the path of each of the report's mistakes its image (uint8, (height, width, 3), RGB) and
-            evidence map (float, (h, w), or None); a mistake without a picture is shown by path and score.
-        folder: is made when missing; files of an earlier report in it are replaced.
-
-    Returns:
-        The files by name: ``html``, ``json``, and one for each figure.
-    """
-    scores, labels = checked(scores, labels)
-    charts = _charts(report, scores, labels)
-    page = _render(report, {name: figures.to_svg(chart) for name, chart in charts.items()}, pictures)
-    sheets = {name: _sheet(mistakes, pictures) for name, mistakes in _shown(report, pictures).items()}
-    folder.mkdir(parents=True, exist_ok=True)
-    files = {"html": folder / "report.html", "json": folder / "report.json"}
-    files["html"].write_text(page, encoding="utf-8")
-    files["json"].write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    for name, chart in (charts | sheets).items():
-        files[name] = folder / f"{name}.png"
-        files[name].write_bytes(figures.to_png(chart))
-    return files
+def _type_names(defect_types: Sequence[str] | None, labels: np.ndarray) -> list[str]:
+    """Return the type of each defective image, "defective" where none is known, and "" for OK ones."""
+    names = defect_types or [""] * len(labels)
+    return [name or "defective" if label else "" for name, label in zip(names, labels, strict=True)]
 
 
-def _mistakes(
-    paths: Sequence[str | Path],
-    scores: np.ndarray,
-    types: Sequence[str],
-    wrong: np.ndarray,
-    most: int,
-    *,
-    lowest: bool,
-) -> tuple[Mistake, ...]:
-    places = np.flatnonzero(wrong)
-    order = np.argsort(scores[places] if lowest else -scores[places], kind="stable")
-    return tuple(
-        Mistake(path=str(paths[i]), score=float(scores[i]), defect_type=types[i])
-        for i in places[order][:most]
+class _Localised(NamedTuple):
+    """elsewhere: bool (n_images,), those with a mask whose strongest evidence isn't on the defect."""
+
+    pointing: Pointing | None
+    border: Border | None
+    elsewhere: np.ndarray
+
+
+def _localised(
+    evidence: Evidence | None, called: np.ndarray, types: Sequence[str], confidence: float
+) -> _Localised:
+    elsewhere = np.zeros(len(called), bool)
+    if evidence is None:
+        return _Localised(None, None, elsewhere)
+    maps = evidence.maps
+    cells = {i: defect_cells(mask, maps.shape[1:]) for i, mask in evidence.masks.items()}
+    hits = {i: points_at(maps[i], own) for i, own in cells.items()}
+    elsewhere[[i for i, hit in hits.items() if not hit]] = True
+    aim = pointing(
+        list(hits.values()),
+        list(cells.values()),
+        [bool(called[i]) for i in hits],
+        [types[i] for i in hits],
+        confidence,
     )
-
-
-def _charts(report: Report, scores: np.ndarray, labels: np.ndarray) -> dict[str, "Figure"]:
-    m = report.metrics
-    return {
-        "confusion_matrix": figures.confusion_matrix(m.tp, m.fp, m.tn, m.fn),
-        "score_histogram": figures.score_histogram(scores, labels, m.threshold),
-        "roc": figures.roc(scores, labels, m.threshold),
-        "reliability": figures.reliability_diagram(scores, labels),
-    }
-
-
-def _shown(report: Report, pictures: Pictures) -> dict[str, list[Mistake]]:
-    kinds = {"worst_escapes": report.worst_escapes, "worst_overkills": report.worst_overkills}
-    seen = {name: [m for m in mistakes if m.path in pictures] for name, mistakes in kinds.items()}
-    return {name: mistakes for name, mistakes in seen.items() if mistakes}
-
-
-def _sheet(mistakes: Sequence[Mistake], pictures: Pictures) -> "Figure":
-    tiles = [figures.Tile(*pictures[m.path], caption=f"{Path(m.path).name}  {m.score:.3f}") for m in mistakes]
-    return figures.contact_sheet(tiles)
-
-
-def _render(report: Report, charts: Mapping[str, str], pictures: Pictures) -> str:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("defect_detection.evaluation"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    environment.filters |= {"percent": percent, "about": about}
-    page = environment.get_template("report.html.j2").render(
-        report=report,
-        m=report.metrics,
-        charts=charts,
-        pictures=_inline_pictures(report, pictures),
-    )
-    return page.replace(" %", "\u00a0%")  # a number and its sign stay on one line
-
-
-def about(count: float) -> str:
-    """Return a number of parts as a person would say it: one decimal below 10, whole above."""
-    if count >= 9.95:
-        return f"{round(count):,}".replace(",", "\u202f")
-    return f"{count:.1f}".removesuffix(".0") if count >= 0.1 or count == 0 else "under 0.1"
-
-
-def _inline_pictures(report: Report, pictures: Pictures) -> dict[str, list[str]]:
-    """Return the image and its overlay as data URLs, by path. All maps share one scale."""
-    shown = {m.path: pictures[m.path] for m in report.mistakes if m.path in pictures}
-    scale = figures.common_scale([evidence for _, evidence in shown.values()])
-    urls = {}
-    for path, (image, evidence) in shown.items():
-        views = [image] if evidence is None else [image, figures.overlay(image, evidence, scale)]
-        urls[path] = [_data_url(view) for view in views]
-    return urls
-
-
-def _data_url(image: np.ndarray) -> str:
-    buffer = BytesIO()
-    Image.fromarray(image).save(buffer, format="JPEG", quality=88)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    outermost = border(maps[called], [cells.get(int(i)) for i in np.flatnonzero(called)], confidence)
+    return _Localised(aim, outermost, elsewhere)

@@ -5,20 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from filelock import FileLock, Timeout
 
 from defect_detection.config import Config
-from defect_detection.data.pixels import decoded
 from defect_detection.data.samples import Sample
 from defect_detection.data.split import load_test
 from defect_detection.errors import BusyError, LeakageError, NoModelError
 from defect_detection.evaluation.gate import Decision, Improvement, Outcome, decide
 from defect_detection.evaluation.metrics import Metrics
-from defect_detection.evaluation.operating_point import ReviewBand
-from defect_detection.evaluation.report import Champion, ModelInfo, Report, build_report, write_report
-from defect_detection.model.bundle import Card, seen_in_training
-from defect_detection.pipeline.scoring import Scored, count_flips, labels_of, score
+from defect_detection.evaluation.report import Report
+from defect_detection.model.bundle import seen_in_training
+from defect_detection.pipeline.reporting import make_report, report_numbers
+from defect_detection.pipeline.scoring import Scored, count_flips, score
 from defect_detection.pipeline.watch import Watch, unwatched
 from defect_detection.tracking.best_model import BestModelInfo
 from defect_detection.tracking.registry import ModelRef, Registry
@@ -97,18 +95,10 @@ def _evaluate(
     )
     notes = [f"{len(skipped)} test files could not be read and were left out"] if skipped else []
     notes += _champion_note(champion, samples)
-    report = _report(candidate, champion, decision, samples, config, notes)
     watch("evaluating", "report", 0, 1)
-    files = write_report(
-        report,
-        candidate.scores,
-        labels_of(samples),
-        _pictures(report, candidate, samples, config),
-        config.report_dir,
-    )
-    files["summary"] = _write_summary(report, config.report_dir)
+    report, files = make_report(candidate, champion, decision, samples, config, notes=notes)
     watch("evaluating", "report", 1, 1)
-    registered = _record(candidate, champion, decision, registry, config, register)
+    registered = _record(report, candidate, champion, decision, registry, config, register)
     return Evaluated(report, decision, registered, files, champion.reference if champion else None)
 
 
@@ -134,60 +124,8 @@ def _champion_note(champion: Scored | None, samples: Sequence[Sample]) -> list[s
     return [f"The champion was trained on {len(seen)} of these test images, which favours it"] if seen else []
 
 
-def _report(
-    candidate: Scored,
-    champion: Scored | None,
-    decision: Decision,
-    samples: Sequence[Sample],
-    config: Config,
-    notes: Sequence[str],
-) -> Report:
-    card = candidate.inspector.card
-    return build_report(
-        _info(candidate.reference, card),
-        candidate.metrics,
-        [str(sample.path) for sample in samples],
-        candidate.scores,
-        labels_of(samples),
-        defect_types=[sample.defect_type for sample in samples],
-        operating_point=card.operating_point(config.evaluation.confidence),
-        review_band=_review(card),
-        defect_rate=config.evaluation.defect_rate,
-        champion=Champion(model=_info(champion.reference, champion.inspector.card), metrics=champion.metrics)
-        if champion
-        else None,
-        decision=decision,
-        notes=notes,
-    )
-
-
-def _info(reference: ModelRef, card: Card) -> ModelInfo:
-    return ModelInfo(name=card.name, version=str(reference), run_id=reference.run_id)
-
-
-def _review(card: Card) -> ReviewBand | None:
-    if card.review_low is None or card.review_high is None:
-        return None
-    return ReviewBand(low=card.review_low, high=card.review_high)
-
-
-def _pictures(
-    report: Report, candidate: Scored, samples: Sequence[Sample], config: Config
-) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
-    by_path = {str(sample.path): sample.sha256 for sample in samples}
-    if not report.mistakes:
-        return {}
-    paths = [mistake.path for mistake in report.mistakes]
-    size = (candidate.inspector.card.image_size,) * 2
-    store, _ = decoded(
-        [s for s in samples if str(s.path) in paths], size, config.cache_dir, config.data.max_pixels
-    )
-    images = store.rows([by_path[path] for path in paths])
-    evidence = candidate.inspector.score(images)["evidence"]
-    return {path: (image, map_) for path, image, map_ in zip(paths, images, evidence, strict=True)}
-
-
 def _record(
+    report: Report,
     candidate: Scored,
     champion: Scored | None,
     decision: Decision,
@@ -212,6 +150,7 @@ def _record(
         record.metrics(
             _numbers(metrics, "test") | (_numbers(champion.metrics, "champion") if champion else {})
         )
+        record.metrics(report_numbers(report))
         record.text("reasons.txt", "\n".join(decision.reasons) + "\n")
         record.folder("report", config.report_dir)
         registered = None
@@ -237,21 +176,3 @@ def _numbers(metrics: Metrics, prefix: str) -> dict[str, float]:
         "brier": metrics.brier,
     }
     return {f"{prefix}_{name}": value for name, value in values.items()}
-
-
-def _write_summary(report: Report, folder: Path) -> Path:
-    """Write the few lines that a build's summary or a message shows, as Markdown."""
-    metrics, decision = report.metrics, report.decision
-    rows = [
-        ("accuracy", metrics.accuracy),
-        ("escapes (defective parts passed)", metrics.escape),
-        ("overkill (OK parts rejected)", metrics.overkill),
-        ("AUROC", metrics.auroc),
-    ]
-    table = "\n".join(f"| {name} | {value} |" for name, value in rows)
-    reasons = "\n".join(f"- {reason}" for reason in decision.reasons) if decision else ""
-    outcome = decision.outcome.upper() if decision else ""
-    path = folder / "summary.md"
-    text = f"## {report.model}: {outcome}\n\n| on {metrics.n} test images | |\n| --- | --- |\n{table}\n\n{reasons}\n"
-    path.write_text(text, encoding="utf-8")
-    return path

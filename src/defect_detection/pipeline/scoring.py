@@ -18,13 +18,17 @@ from defect_detection.tracking.registry import ModelRef, Registry
 
 @dataclass(frozen=True)
 class Scored:
-    """A model on some images: its figures at its own threshold, scores (n_images,) and its inspector."""
+    """A model on some images: its figures at its own threshold, scores (n_images,) and its inspector.
+
+    evidence: float32 array of shape (n_images, h, w), log-odds per cell: where it sees defects.
+    """
 
     reference: ModelRef
     bundle: Path
     inspector: Inspector
     metrics: Metrics
     scores: np.ndarray
+    evidence: np.ndarray
 
 
 def score(reference: ModelRef, registry: Registry, samples: Sequence[Sample], config: Config) -> Scored:
@@ -34,9 +38,11 @@ def score(reference: ModelRef, registry: Registry, samples: Sequence[Sample], co
     size = (inspector.card.image_size,) * 2
     store, _ = decoded(samples, size, config.cache_dir, config.data.max_pixels)
     chunks = (store.rows([s.sha256 for s in samples[i : i + 256]]) for i in range(0, len(samples), 256))
-    scores = np.concatenate([inspector.score(images)["score"] for images in chunks]).astype(np.float64)
+    answers = [inspector.score(images) for images in chunks]
+    scores, evidence = (np.concatenate([one[name] for one in answers]) for name in ("score", "evidence"))
+    scores = scores.astype(np.float64)
     metrics = measure(scores, samples, inspector.card.threshold, config)
-    return Scored(reference, bundle, inspector, metrics, scores)
+    return Scored(reference, bundle, inspector, metrics, scores, evidence)
 
 
 def measure(scores: np.ndarray, samples: Sequence[Sample], threshold: float, config: Config) -> Metrics:

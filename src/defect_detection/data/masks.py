@@ -1,0 +1,54 @@
+"""Find and read masks: which pixels of an image are defective."""
+
+from pathlib import Path
+
+import numpy as np
+
+from defect_detection.data.images import MAX_PIXELS, read_image
+from defect_detection.data.samples import DEFECTIVE, Sample
+from defect_detection.errors import ImageError
+
+MASK_FOLDER = "ground_truth"  # beside the folder of a split, as MVTec and others have it
+
+
+def find_mask(sample: Sample, folder: Path) -> Path | None:
+    """Return the mask of a defective image: the index's, else ``ground_truth/<class>/<name>[_mask].png`` beside `folder`.
+
+    Args:
+        folder: that was scanned, such as ``data/test``.
+    """
+    if sample.mask is not None or sample.label != DEFECTIVE:
+        return sample.mask
+    if not sample.path.is_relative_to(folder):
+        return None
+    beside = folder.parent / MASK_FOLDER / sample.path.relative_to(folder).parent
+    places = [beside / f"{sample.path.stem}{ending}.png" for ending in ("_mask", "")]
+    return next((place for place in places if place.is_file()), None)
+
+
+def read_mask(path: Path, size: int, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Read a mask and stretch it as images are, so that it lies over them pixel by pixel.
+
+    A pixel of the mask counts from half of its brightest on: 0 and 255 as well as 0 and 1 are read. A pixel of the result is
+    defective when any that it covers is, so that thin defects don't vanish.
+
+    Returns:
+        bool array of shape (size, size).
+
+    Raises:
+        ImageError: it can't be read, or marks nothing. Names the file.
+    """
+    values = read_image(path, max_pixels=max_pixels).max(axis=2)
+    if not values.any():
+        raise ImageError(f"{path}: expected a mask with the defect in white, received one that is all black")
+    marked = values > values.max() / 2
+    return _any_below(_any_below(marked, size).T, size).T
+
+
+def _any_below(marked: np.ndarray, size: int) -> np.ndarray:
+    """Stretch the rows of a bool array of shape (height, width) to `size`: each is the union of those that it covers."""
+    height = len(marked)
+    first = np.arange(size) * height // size
+    end = -(-(np.arange(size) + 1) * height // size)  # rounded up
+    counts = np.pad(marked.cumsum(0), ((1, 0), (0, 0)))
+    return np.asarray(counts[end] > counts[first])

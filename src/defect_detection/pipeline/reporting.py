@@ -1,0 +1,172 @@
+"""Make the report on a scored candidate: its figures, with pictures, masks and evidence maps from the files."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from defect_detection.config import Config
+from defect_detection.data.masks import find_mask, read_mask
+from defect_detection.data.pixels import decoded
+from defect_detection.data.samples import Sample
+from defect_detection.errors import ImageError
+from defect_detection.evaluation.charts import Picture
+from defect_detection.evaluation.gate import Decision
+from defect_detection.evaluation.operating_point import Costs, ReviewBand
+from defect_detection.evaluation.page import write_report
+from defect_detection.evaluation.report import Champion, Evidence, ModelInfo, Report, build_report
+from defect_detection.model.bundle import Card
+from defect_detection.pipeline.scoring import Scored, labels_of
+from defect_detection.tracking.registry import ModelRef
+
+MOST_THREADS = 4  # that read masks, each at its full size
+
+
+def make_report(
+    candidate: Scored,
+    champion: Scored | None,
+    decision: Decision,
+    samples: Sequence[Sample],
+    config: Config,
+    *,
+    facts: Sequence[tuple[str, str]] = (),
+    notes: Sequence[str] = (),
+) -> tuple[Report, dict[str, Path]]:
+    """Build the report on the test split and write it to ``report_dir``.
+
+    Args:
+        candidate, champion: scored on `samples`.
+        facts: name and text of what else bears on how far the figures can be trusted.
+        notes: what a reader must know about the data, one sentence each.
+
+    Returns:
+        the report and its files by name: ``html``, ``json``, ``summary``, and one for each figure.
+    """
+    masks, unusable = _masks(samples, candidate.inspector.card.image_size, config)
+    card = candidate.inspector.card
+    report = build_report(
+        _info(candidate.reference, card),
+        candidate.metrics,
+        _shown(samples, config),
+        candidate.scores,
+        labels_of(samples),
+        defect_types=[sample.defect_type for sample in samples],
+        groups=[sample.group for sample in samples],
+        evidence=Evidence(candidate.evidence, masks),
+        operating_point=card.operating_point(config.evaluation.confidence),
+        review_band=_review(card),
+        defect_rate=config.evaluation.defect_rate,
+        costs=_costs(config),
+        champion=_champion(champion),
+        decision=decision,
+        facts=facts,
+        notes=[*notes, *unusable],
+    )
+    pictures = _pictures(report, candidate, samples, masks, config)
+    files = write_report(report, candidate.scores, labels_of(samples), pictures, config.report_dir)
+    return report, files | {"summary": _write_summary(report, config.report_dir)}
+
+
+def report_numbers(report: Report) -> dict[str, float]:
+    """Return what a run in MLflow shows of the report beyond the plain figures: intervals, the line, where the evidence lies."""
+    m, f = report.metrics, report.forecast
+    rates = {"accuracy": m.accuracy, "escape_rate": m.escape, "overkill_rate": m.overkill}
+    ranked = {"auroc": m.auroc, "average_precision": m.average_precision}
+    line = {"escapes_per_10000": f.escapes, "overkill_per_10000": f.overkill}
+    aim = {"pointing_accuracy": report.pointing.all} if report.pointing else {}
+    named = rates | ranked | line | aim
+    numbers = {f"{name}_{end}": getattr(one, end) for name, one in named.items() for end in ("low", "high")}
+    numbers |= {name: one.value for name, one in (line | aim).items()}
+    numbers |= {"log_loss": m.log_loss, "calibration_error": m.calibration_error}
+    if report.border:
+        numbers["evidence_on_border"] = report.border.share
+    if report.cost_curve.chosen.cost is not None:
+        numbers["cost_per_10000"] = report.cost_curve.chosen.cost
+    return {f"test_{name}": value for name, value in numbers.items()}
+
+
+def _masks(samples: Sequence[Sample], size: int, config: Config) -> tuple[dict[int, np.ndarray], list[str]]:
+    """Return the masks of defective images by position, bool (size, size), and a note where some can't be used."""
+    paths = {i: path for i, sample in enumerate(samples) if (path := find_mask(sample, config.data.test_dir))}
+
+    def read(path: Path) -> np.ndarray | str:
+        try:
+            return read_mask(path, size, config.data.max_pixels)
+        except ImageError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(MOST_THREADS) as threads:
+        found = dict(zip(paths, threads.map(read, paths.values()), strict=True))
+    masks = {i: mask for i, mask in found.items() if not isinstance(mask, str)}
+    unusable = [reason for reason in found.values() if isinstance(reason, str)]
+    if not unusable:
+        return masks, []
+    count = "1 mask was" if len(unusable) == 1 else f"{len(unusable)} masks were"
+    return masks, [f"{count} left out of where the evidence lies, such as {unusable[0]}"]
+
+
+def _shown(samples: Sequence[Sample], config: Config) -> list[str]:
+    """Return the paths as a reader finds them: from the folder of the settings on, where they lie in it."""
+    root = config.root
+    return [str(s.path.relative_to(root) if s.path.is_relative_to(root) else s.path) for s in samples]
+
+
+def _info(reference: ModelRef, card: Card) -> ModelInfo:
+    return ModelInfo(name=card.name, version=str(reference), run_id=reference.run_id)
+
+
+def _review(card: Card) -> ReviewBand | None:
+    if card.review_low is None or card.review_high is None:
+        return None
+    return ReviewBand(low=card.review_low, high=card.review_high)
+
+
+def _costs(config: Config) -> Costs | None:
+    costs = config.evaluation.operating_point.costs
+    return Costs(escape=costs.escape, overkill=costs.overkill) if costs else None
+
+
+def _champion(champion: Scored | None) -> Champion | None:
+    if champion is None:
+        return None
+    return Champion(model=_info(champion.reference, champion.inspector.card), metrics=champion.metrics)
+
+
+def _pictures(
+    report: Report,
+    candidate: Scored,
+    samples: Sequence[Sample],
+    masks: dict[int, np.ndarray],
+    config: Config,
+) -> dict[str, Picture]:
+    if not report.shown:
+        return {}
+    places = {path: i for i, path in enumerate(_shown(samples, config))}
+    chosen = [places[path] for path in report.shown]
+    size = (candidate.inspector.card.image_size,) * 2
+    store, _ = decoded([samples[i] for i in chosen], size, config.cache_dir, config.data.max_pixels)
+    images = store.rows([samples[i].sha256 for i in chosen])
+    return {
+        path: Picture(image, candidate.evidence[i], masks.get(i))
+        for path, image, i in zip(report.shown, images, chosen, strict=True)
+    }
+
+
+def _write_summary(report: Report, folder: Path) -> Path:
+    """Write the few lines that a build's summary or a message shows, as Markdown."""
+    metrics, decision = report.metrics, report.decision
+    rows = [
+        ("accuracy", metrics.accuracy),
+        ("escapes (defective parts passed)", metrics.escape),
+        ("overkill (OK parts rejected)", metrics.overkill),
+        ("AUROC", metrics.auroc),
+    ]
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows)
+    said = (*(decision.reasons if decision else ()), *report.notes)
+    reasons = "\n".join(f"- {reason}" for reason in said)
+    outcome = decision.outcome.upper() if decision else ""
+    path = folder / "summary.md"
+    text = f"## {report.model}: {outcome}\n\n| on {metrics.n} test images | |\n| --- | --- |\n{table}\n\n{reasons}\n"
+    path.write_text(text, encoding="utf-8")
+    return path
