@@ -24,6 +24,7 @@ def train(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> N
             f"{mark} {name:<24} validation: AUROC {figures['auroc']:.3f}, accuracy {figures['accuracy']:.3f}, "
             f"escapes {figures['escape_rate']:.1%}, overkill {figures['overkill_rate']:.1%}"
         )
+    typer.echo(f"  Data: {trained.audit}; see {short(trained.audit.files['html'])}")
     if trained.skipped:
         typer.echo(f"  {trained.skipped} unreadable files were skipped; skipped.txt in each run names them")
     typer.echo(

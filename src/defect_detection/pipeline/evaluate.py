@@ -12,12 +12,13 @@ from defect_detection.config import Config
 from defect_detection.data.pixels import decoded
 from defect_detection.data.samples import Sample
 from defect_detection.data.split import load_test
-from defect_detection.errors import BusyError, LeakageError, NoModelError
+from defect_detection.errors import BusyError, NoModelError
 from defect_detection.evaluation.gate import Decision, Improvement, Outcome, decide
 from defect_detection.evaluation.metrics import Metrics
 from defect_detection.evaluation.operating_point import ReviewBand
 from defect_detection.evaluation.report import Champion, ModelInfo, Report, build_report, write_report
 from defect_detection.model.bundle import Card, seen_in_training
+from defect_detection.pipeline.leakage import leakage_notes
 from defect_detection.pipeline.scoring import Scored, count_flips, labels_of, score
 from defect_detection.pipeline.watch import Watch, unwatched
 from defect_detection.tracking.best_model import BestModelInfo
@@ -85,7 +86,7 @@ def _evaluate(
     samples, skipped = load_test(config)
     watch("evaluating", "candidate", 0, len(samples))
     candidate = score(source, registry, samples, config)
-    _refuse_leakage(candidate, samples)
+    leaks = leakage_notes(candidate, samples, config.data.allow_leakage)
     watch("evaluating", "candidate", len(samples), len(samples))
     champion = _champion(registry, samples, config)
     decision = decide(
@@ -96,7 +97,7 @@ def _evaluate(
         improvement=improvement,
     )
     notes = [f"{len(skipped)} test files could not be read and were left out"] if skipped else []
-    notes += _champion_note(champion, samples)
+    notes += [*leaks, *_champion_note(champion, samples)]
     report = _report(candidate, champion, decision, samples, config, notes)
     watch("evaluating", "report", 0, 1)
     files = write_report(
@@ -110,16 +111,6 @@ def _evaluate(
     watch("evaluating", "report", 1, 1)
     registered = _record(candidate, champion, decision, registry, config, register)
     return Evaluated(report, decision, registered, files, champion.reference if champion else None)
-
-
-def _refuse_leakage(candidate: Scored, samples: Sequence[Sample]) -> None:
-    seen = set(seen_in_training(candidate.bundle, (sample.sha256 for sample in samples)))
-    if seen:
-        paths = [str(sample.path) for sample in samples if sample.sha256 in seen]
-        raise LeakageError(
-            f"{len(paths)} test images were among the training images of {candidate.reference}; a test on them says nothing. Remove "
-            "them from the test folder, or train again without them:\n  " + "\n  ".join(paths[:10])
-        )
 
 
 def _champion(registry: Registry, samples: Sequence[Sample], config: Config) -> Scored | None:
@@ -248,7 +239,7 @@ def _write_summary(report: Report, folder: Path) -> Path:
         ("AUROC", metrics.auroc),
     ]
     table = "\n".join(f"| {name} | {value} |" for name, value in rows)
-    reasons = "\n".join(f"- {reason}" for reason in decision.reasons) if decision else ""
+    reasons = "\n".join(f"- {text}" for text in (*(decision.reasons if decision else ()), *report.notes))
     outcome = decision.outcome.upper() if decision else ""
     path = folder / "summary.md"
     text = f"## {report.model}: {outcome}\n\n| on {metrics.n} test images | |\n| --- | --- |\n{table}\n\n{reasons}\n"
