@@ -5,6 +5,7 @@ after what all images share is taken away? And is this pair more alike than eith
 real data: docs/decisions/0007-near-duplicates.md.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,8 @@ LEAST_SIMILARITY = 0.8  # correlation of grain, from -1 to 1
 CERTAIN = 0.95  # above it, a pair needn't be rarer than others: a burst of the same view
 STANDS_OUT = 0.5  # how far it must lie above what is usual for both images, as arctanh of correlation
 
-_BLOCK = 256  # images compared with all others at a time
+_BLOCK = 256  # images compared at a time,
+_COLUMNS = 4096  # with so many others
 _REFERENCES = 1000  # images that say what is usual
 _USUAL = 100  # one in so many of them is as similar as what counts as usual,
 _LEAST_RANK = 8  # but at least so many: the same spot is often photographed several times
@@ -58,21 +60,29 @@ def nearest(
     """
     words = np.ascontiguousarray(hashes).view(np.uint64)
     grain = _grain(thumbnails)
-    usual = _usual(grain)
+    needed = np.tanh(np.arctanh(_usual(grain).clip(0, 0.999)) + STANDS_OUT).clip(LEAST_SIMILARITY, CERTAIN)
     found = [Nearest(np.full(len(grain), -1), np.full(len(grain), -1.0)) for _ in range(len(relations) + 1)]
-    for start in range(0, len(grain), _BLOCK):
-        rows = np.arange(start, min(start + _BLOCK, len(grain)))
-        columns = start + np.flatnonzero((_bits(words, rows, start) <= MOST_BITS).any(axis=0))
+    for rows, columns, bits in _candidates(words):
         similarity = grain[rows] @ grain[columns].T
-        is_pair = _is_alike(similarity, usual[rows], usual[columns])
-        is_pair &= (
-            (columns > rows[:, None]) & _differ(contents, rows, columns) & _differ(units, rows, columns)
-        )
-        is_pair &= _bits(words, rows, start)[:, columns - start] <= MOST_BITS
+        is_pair = similarity >= np.maximum(needed[rows][:, None], needed[columns])
+        if not is_pair.any():
+            continue
+        is_pair &= (bits <= MOST_BITS) & (columns > rows[:, None])
+        is_pair &= _differ(contents, rows, columns) & _differ(units, rows, columns)
         separated = [_differ(relation, rows, columns) for relation in relations]
         for result, where in zip(found, [*separated, ~np.any(separated, axis=0)], strict=True):
             _note(result, rows, columns, np.where(is_pair & where, similarity, -1.0))
     return found
+
+
+def _candidates(words: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield blocks of images, of later images that one of them may resemble, and the bits in which their hashes differ."""
+    for start in range(0, len(words), _BLOCK):
+        rows = np.arange(start, min(start + _BLOCK, len(words)))
+        for first in range(start, len(words), _COLUMNS):
+            bits = _bits(words[rows], words[first : first + _COLUMNS])
+            near = np.flatnonzero((bits <= MOST_BITS).any(axis=0))
+            yield rows, first + near, bits[:, near]
 
 
 def _grain(thumbnails: np.ndarray) -> np.ndarray:
@@ -99,18 +109,12 @@ def _usual(grain: np.ndarray) -> np.ndarray:
     )
 
 
-def _bits(words: np.ndarray, rows: np.ndarray, start: int) -> np.ndarray:
-    """Return how many bits differ between the rows and all images from `start` on, uint16 (n_rows, n_images - start)."""
-    count = np.zeros((len(rows), len(words) - start), np.uint16)
-    for word in words.T:
-        count += np.bitwise_count(word[rows][:, None] ^ word[start:])
+def _bits(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Return how many bits differ between each two hashes, uint16 (n_rows, n_columns)."""
+    count = np.zeros((len(rows), len(columns)), np.uint16)
+    for row, column in zip(rows.T, columns.T, strict=True):
+        count += np.bitwise_count(row[:, None] ^ column)
     return count
-
-
-def _is_alike(similarity: np.ndarray, usual_rows: np.ndarray, usual_columns: np.ndarray) -> np.ndarray:
-    usual = np.maximum(usual_rows[:, None], usual_columns).clip(0, 0.999)
-    needed = np.tanh(np.arctanh(usual) + STANDS_OUT)
-    return (similarity >= LEAST_SIMILARITY) & ((similarity >= needed) | (similarity >= CERTAIN))
 
 
 def _differ(numbers: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
