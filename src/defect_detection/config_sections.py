@@ -54,6 +54,7 @@ class DataConfig(Section):
     validation_fraction: InsideUnit = 0.2
     group_pattern: Pattern = None
     on_unreadable: Annotated[Literal["skip", "refuse"], Expected("skip or refuse")] = "skip"
+    allow_leakage: Annotated[bool, Field(strict=True), Expected("true or false")] = False
     max_pixels: Count = 100_000_000
 
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from defect_detection.data.leakage import check_leakage
 from defect_detection.data.procedural.camera import expose
 from defect_detection.data.procedural.flaws import FLAWS
 from defect_detection.data.procedural.lines import LINES
 from defect_detection.data.procedural.samples import Shot, take, write_sample_data
 from defect_detection.data.samples import Sample, scan
-from defect_detection.data.split import check_leakage
 from defect_detection.errors import DataError
 
 SIZE = 64

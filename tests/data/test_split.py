@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from defect_detection.data.leakage import check_leakage
 from defect_detection.data.samples import Sample
-from defect_detection.data.split import assign_folds, check_leakage, split_train_validation
+from defect_detection.data.split import assign_folds, split_train_validation
 from defect_detection.errors import DataError, LeakageError
 
 

@@ -1,7 +1,7 @@
 """Split samples into train, validation and test so that no image and no group is in two of them."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -12,10 +12,11 @@ import numpy as np
 from defect_detection.config import Config
 from defect_detection.data.cache import RowStore
 from defect_detection.data.index import shortened
+from defect_detection.data.leakage import check_leakage, leaking
 from defect_detection.data.pixels import OnProgress, decoded
 from defect_detection.data.samples import DEFECTIVE, OK, Sample, Skipped, fingerprint, scan
 from defect_detection.data.units import Unit, join
-from defect_detection.errors import DataError, LeakageError
+from defect_detection.errors import DataError
 
 MOST_FOLDS = 5
 _LABEL_NAMES = {OK: "OK", DEFECTIVE: "defective"}
@@ -54,6 +55,11 @@ class Splits:
         return np.repeat([-1, 0], [len(self.train), len(self.validation)])
 
     @cached_property
+    def leaking(self) -> tuple[Sample, ...]:
+        """Return the test images that training has seen, or another image of their group: none unless that is allowed."""
+        return tuple(leaking(self.samples, self.test))
+
+    @cached_property
     def train_fingerprint(self) -> str:
         return fingerprint(self.train)
 
@@ -76,12 +82,13 @@ def load_splits(config: Config, on_progress: OnProgress | None = None) -> Splits
     Raises:
         DataError: a folder is missing, lacks a label, has too few images to split, or (with
             ``data.on_unreadable: refuse``) holds unreadable files.
-        LeakageError: the same image or group lies in both folders.
+        LeakageError: the same image or group lies in both folders, and ``data.allow_leakage`` is false.
     """
     data = config.data
     found, skipped = _scan(config, "train_dir")
     found_test, skipped_test = _scan(config, "test_dir")
-    check_leakage(found, found_test)
+    if not data.allow_leakage:
+        check_leakage(found, found_test)
     samples, pixels = _readable(config, "train_dir", found, skipped, on_progress)
     test, _ = _readable(config, "test_dir", found_test, skipped_test, None)
     rest = tuple(test), (*skipped, *skipped_test), pixels
@@ -95,15 +102,23 @@ def load_splits(config: Config, on_progress: OnProgress | None = None) -> Splits
 
 
 def load_test(config: Config, on_progress: OnProgress | None = None) -> tuple[list[Sample], list[Skipped]]:
-    """Return the readable images of ``data.test_dir``, and what was left out.
+    """Return the readable images of ``data.test_dir``, and what was left out. Raises what `load_folder` does."""
+    samples, skipped, _ = load_folder(config, "test_dir", on_progress)
+    return samples, skipped
+
+
+def load_folder(
+    config: Config, key: str, on_progress: OnProgress | None = None
+) -> tuple[list[Sample], list[Skipped], RowStore]:
+    """Return the readable images of the folder ``data.<key>``, what was left out, and the decoded images.
 
     Raises:
         DataError: the folder is missing or lacks a label, or (with ``data.on_unreadable: refuse``) holds
             unreadable files.
     """
-    found, skipped = _scan(config, "test_dir")
-    samples, _ = _readable(config, "test_dir", found, skipped, on_progress)
-    return samples, skipped
+    found, skipped = _scan(config, key)
+    samples, pixels = _readable(config, key, found, skipped, on_progress)
+    return samples, skipped, pixels
 
 
 def _scan(config: Config, key: str) -> tuple[list[Sample], list[Skipped]]:
@@ -147,26 +162,6 @@ def _check_labels(
         f"defective{unused}; put OK images in a folder named as one of data.ok_classes "
         f"({', '.join(ok_classes)}), and defective ones in a folder of any other name"
     )
-
-
-def check_leakage(train: Iterable[Sample], test: Iterable[Sample]) -> None:
-    """Refuse data where a test image, or another image of its group, is among the training images.
-
-    Raises:
-        LeakageError: lists the shared groups and the identical images.
-    """
-    train, test = list(train), list(test)
-    groups = sorted({s.group for s in train if s.group} & {s.group for s in test})
-    by_content = {sample.sha256: sample for sample in train}
-    same = [f"{by_content[s.sha256].path} = {s.path}" for s in test if s.sha256 in by_content]
-    parts = []
-    if groups:
-        parts.append("\n  ".join([f"{len(groups)} groups are in both train and test:", *shortened(groups)]))
-    if same:
-        parts.append("\n  ".join([f"{len(same)} test images are also in train:", *shortened(same)]))
-    if parts:
-        advice = "remove them from one of the two: a test on images that were trained on says nothing"
-        raise LeakageError("\n".join([*parts, advice]))
 
 
 def assign_folds(samples: Sequence[Sample], seed: int, most: int = MOST_FOLDS) -> tuple[int, ...]:

@@ -6,15 +6,17 @@ inspector.json         the card: classes, input size, operating point, origin, c
 golden.npz             a few validation images (uint8) with their Keras scores: every runtime must give the same
 trained_on.npy         uint64, the first 8 bytes of the sha256 of every training image: whoever tests the model on one of them
                        is warned
+held_out_scores.npz    P(defective) of the images that judged the model, each from a fit that didn't learn from it: for the data audit
 """
 
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import BadZipFile
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -29,6 +31,7 @@ OPENVINO_FILE = "model.xml"
 CARD_FILE = "inspector.json"
 GOLDEN_FILE = "golden.npz"
 TRAINED_ON_FILE = "trained_on.npy"
+HELD_OUT_FILE = "held_out_scores.npz"
 _CHECKED = (KERAS_FILE, OPENVINO_FILE, "model.bin", GOLDEN_FILE, TRAINED_ON_FILE)
 
 
@@ -192,3 +195,18 @@ def seen_in_training(folder: Path, sha256s: Iterable[str]) -> list[str]:
     """Return those images that the bundle's model was trained on."""
     known = np.load(folder / TRAINED_ON_FILE, allow_pickle=False)
     return [sha256 for sha256 in sha256s if np.uint64(int(sha256[:16], 16)) in known]
+
+
+def write_held_out(folder: Path, scores: Mapping[str, float]) -> None:
+    """Write the scores of images, by their hash, from fits that didn't learn from them."""
+    values = np.array(list(scores.values()), np.float32)
+    np.savez_compressed(folder / HELD_OUT_FILE, sha256s=np.array(list(scores)), scores=values)
+
+
+def read_held_out(folder: Path) -> dict[str, float]:
+    """Return what `write_held_out` wrote; nothing where no model is, or one of a version that didn't write it."""
+    try:
+        with np.load(folder / HELD_OUT_FILE, allow_pickle=False) as file:
+            return dict(zip(file["sha256s"].tolist(), file["scores"].tolist(), strict=True))
+    except (OSError, ValueError, KeyError, BadZipFile):
+        return {}

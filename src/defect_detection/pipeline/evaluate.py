@@ -10,11 +10,12 @@ from filelock import FileLock, Timeout
 from defect_detection.config import Config
 from defect_detection.data.samples import Sample
 from defect_detection.data.split import load_test
-from defect_detection.errors import BusyError, LeakageError, NoModelError
+from defect_detection.errors import BusyError, NoModelError
 from defect_detection.evaluation.gate import Decision, Improvement, Outcome, decide
 from defect_detection.evaluation.metrics import Metrics
 from defect_detection.evaluation.report import Report
 from defect_detection.model.bundle import seen_in_training
+from defect_detection.pipeline.leakage import leakage_notes
 from defect_detection.pipeline.reporting import make_report, report_numbers
 from defect_detection.pipeline.scoring import Scored, count_flips, score
 from defect_detection.pipeline.watch import Watch, unwatched
@@ -83,7 +84,7 @@ def _evaluate(
     samples, skipped = load_test(config)
     watch("evaluating", "candidate", 0, len(samples))
     candidate = score(source, registry, samples, config)
-    _refuse_leakage(candidate, samples)
+    leaks = leakage_notes(candidate, samples, config.data.allow_leakage)
     watch("evaluating", "candidate", len(samples), len(samples))
     champion = _champion(registry, samples, config)
     decision = decide(
@@ -94,22 +95,12 @@ def _evaluate(
         improvement=improvement,
     )
     notes = [f"{len(skipped)} test files could not be read and were left out"] if skipped else []
-    notes += _champion_note(champion, samples)
+    notes += [*leaks, *_champion_note(champion, samples)]
     watch("evaluating", "report", 0, 1)
     report, files = make_report(candidate, champion, decision, samples, config, notes=notes)
     watch("evaluating", "report", 1, 1)
     registered = _record(report, candidate, champion, decision, registry, config, register)
     return Evaluated(report, decision, registered, files, champion.reference if champion else None)
-
-
-def _refuse_leakage(candidate: Scored, samples: Sequence[Sample]) -> None:
-    seen = set(seen_in_training(candidate.bundle, (sample.sha256 for sample in samples)))
-    if seen:
-        paths = [str(sample.path) for sample in samples if sample.sha256 in seen]
-        raise LeakageError(
-            f"{len(paths)} test images were among the training images of {candidate.reference}; a test on them says nothing. Remove "
-            "them from the test folder, or train again without them:\n  " + "\n  ".join(paths[:10])
-        )
 
 
 def _champion(registry: Registry, samples: Sequence[Sample], config: Config) -> Scored | None:

@@ -18,6 +18,7 @@ from defect_detection.data.split import Splits, load_splits
 from defect_detection.evaluation.comparison import Compared, comparison
 from defect_detection.evaluation.metrics import ranking
 from defect_detection.model.bundle import KERAS_FILE, Card, new_folder
+from defect_detection.pipeline.audit import Audited, audit_splits
 from defect_detection.pipeline.search import check_search, search
 from defect_detection.pipeline.trials import Bench, record_figures
 from defect_detection.pipeline.watch import Watch, unwatched
@@ -66,6 +67,7 @@ class Trained:
     reference: ModelRef
     bundle: Path
     skipped: int
+    audit: Audited
     claims: tuple[str, ...] = ()
 
 
@@ -83,6 +85,7 @@ def train(config: Config, watch: Watch = unwatched) -> Trained:
     check_search(config)
     recorder = ExperimentRecorder(config.tracking_uri, config.mlflow.experiment_name)
     splits = load_splits(config, lambda done, total: watch("reading images", "decoding", done, total))
+    audited = audit_splits(splits, config, watch)
     sets = [config.training.resolved(one) for one in config.training.hyperparameter_sets]
     if found := search(Bench(splits, config, recorder, watch)):
         sets.append(found)
@@ -93,7 +96,14 @@ def train(config: Config, watch: Watch = unwatched) -> Trained:
         watch("keeping the best", best.card.name, 1, 1)
     claims = tuple(claim.text for claim in best.card.claims)
     return Trained(
-        figures, best.card.name, best.value, reference, config.bundle_dir, len(splits.skipped), claims
+        figures,
+        best.card.name,
+        best.value,
+        reference,
+        config.bundle_dir,
+        len(splits.skipped),
+        audited,
+        claims,
     )
 
 

@@ -14,6 +14,7 @@ from defect_detection.errors import BusyError
 from defect_detection.evaluation.gate import Improvement, Outcome, compare
 from defect_detection.evaluation.rates import percent
 from defect_detection.model.bundle import seen_in_training
+from defect_detection.pipeline.audit import audit_splits
 from defect_detection.pipeline.evaluate import PRODUCTION_ALIAS, Evaluated, evaluate
 from defect_detection.pipeline.scoring import measure, score
 from defect_detection.pipeline.train import Candidate, keep, train_sets
@@ -79,6 +80,8 @@ def _retrain(
     start = find_start(settings, config, registry, overrides, say)
     splits = load_splits(start.config, lambda done, total: watch("reading images", "decoding", done, total))
     _say_data(splits, say)
+    audited = audit_splits(splits, start.config, watch)
+    say(f"Data: {audited}; see {audited.files['html']}")
     with tempfile.TemporaryDirectory(prefix="defect-") as folder:
         best = _train(start, splits, Path(folder), watch, say)
         better, reason = compare_on_validation(best, splits, registry, start.config, improvement)

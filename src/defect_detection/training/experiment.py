@@ -40,9 +40,15 @@ def save_trial(trial: Trial, splits: Splits, config: Config, folder: Path) -> Ca
         to_openvino(model, partial / bundle.OPENVINO_FILE)
         bundle.write_golden(partial, images, scores)
         bundle.write_trained_on(partial, (sample.sha256 for sample in splits.train))
+        bundle.write_held_out(partial, held_out(trial))
         bundle.write_card(partial, card)
         check_parity(Inspector.load(partial), images, scores)
     return card
+
+
+def held_out(trial: Trial) -> dict[str, float]:
+    """Return the score of each image that judged the trial, by its hash."""
+    return {s.sha256: float(score) for s, score in zip(trial.validation, trial.scores, strict=True)}
 
 
 def check_parity(inspector: Inspector, images: np.ndarray, scores: np.ndarray) -> float:
@@ -107,6 +113,8 @@ def describe(trial: Trial, splits: Splits, config: Config) -> Card:
         "validation_fingerprint": metrics.fingerprint,
         "cross_validation_folds": len(trial.fold_auroc) if splits.is_cross_validated else 0,
     }
+    if splits.leaking:
+        data["leaking_images"] = len(splits.leaking)
     return Card(
         name=trial.settings.name,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

@@ -1,0 +1,131 @@
+"""Find nearly identical images among parts that all look alike.
+
+Three questions, each for what the one before let through. Are the perceptual hashes close? Does the grain agree: fine structure
+after what all images share is taken away? And is this pair more alike than either is to the rest? The figures were chosen on
+real data: docs/decisions/0008-near-duplicates.md.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+MOST_BITS = 64  # of 256 in which the perceptual hashes of a pair may differ
+LEAST_SIMILARITY = 0.8  # correlation of grain, from -1 to 1
+CERTAIN = 0.95  # above it, a pair needn't be rarer than others: a burst of the same view
+STANDS_OUT = 0.5  # how far it must lie above what is usual for both images, as arctanh of correlation
+
+_BLOCK = 256  # images compared at a time,
+_COLUMNS = 4096  # with so many others
+_REFERENCES = 1000  # images that say what is usual
+_USUAL = 100  # one in so many of them is as similar as what counts as usual,
+_LEAST_RANK = 8  # but at least so many: the same spot is often photographed several times
+_GRAIN_PX = 2.0  # of the thumbnail: coarser structure is taken away
+_NOISE_LEVELS = 1.0  # gray levels of contrast that count as none
+_SHRINKAGE = 10  # images: fewer than a few say little about what all share
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """The most similar near duplicate of each image; partner is -1 where it has none, and similarity too.
+
+    partner: int array of shape (n_images,); similarity: float array of shape (n_images,).
+    """
+
+    partner: np.ndarray
+    similarity: np.ndarray
+
+    def pairs(self) -> list[tuple[int, int]]:
+        """Return pairs of images, each once, the most similar first."""
+        order = np.argsort(-self.similarity, kind="stable")
+        found = [(int(i), int(self.partner[i])) for i in order if self.partner[i] >= 0]
+        return list(dict.fromkeys((min(pair), max(pair)) for pair in found))
+
+
+def nearest(
+    hashes: np.ndarray, thumbnails: np.ndarray, contents: np.ndarray, units: np.ndarray, relations: np.ndarray
+) -> list[Nearest]:
+    """Find near duplicates. Memory grows with the number of images, not with its square.
+
+    Args:
+        hashes: uint8 array of shape (n_images, 32), bits of the perceptual hashes.
+        thumbnails: uint8 array of shape (n_images, height, width), gray.
+        contents: int array of shape (n_images,): two images with the same number are identical and no pair.
+        units: int array of shape (n_images,): images of one group have the same number and are no pair either.
+        relations: int array of shape (n_relations, n_images): a pair counts in a row when its numbers there differ.
+
+    Returns:
+        the nearest in each relation, and last among pairs that no row separates.
+    """
+    words = np.ascontiguousarray(hashes).view(np.uint64)
+    grain = _grain(thumbnails)
+    needed = np.tanh(np.arctanh(_usual(grain).clip(0, 0.999)) + STANDS_OUT).clip(LEAST_SIMILARITY, CERTAIN)
+    found = [Nearest(np.full(len(grain), -1), np.full(len(grain), -1.0)) for _ in range(len(relations) + 1)]
+    for rows, columns, bits in _candidates(words):
+        similarity = grain[rows] @ grain[columns].T
+        is_pair = similarity >= np.maximum(needed[rows][:, None], needed[columns])
+        if not is_pair.any():
+            continue
+        is_pair &= (bits <= MOST_BITS) & (columns > rows[:, None])
+        is_pair &= _differ(contents, rows, columns) & _differ(units, rows, columns)
+        separated = [_differ(relation, rows, columns) for relation in relations]
+        for result, where in zip(found, [*separated, ~np.any(separated, axis=0)], strict=True):
+            _note(result, rows, columns, np.where(is_pair & where, similarity, -1.0))
+    return found
+
+
+def _candidates(words: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield blocks of images, of later images that one of them may resemble, and the bits in which their hashes differ."""
+    for start in range(0, len(words), _BLOCK):
+        rows = np.arange(start, min(start + _BLOCK, len(words)))
+        for first in range(start, len(words), _COLUMNS):
+            bits = _bits(words[rows], words[first : first + _COLUMNS])
+            near = np.flatnonzero((bits <= MOST_BITS).any(axis=0))
+            yield rows, first + near, bits[:, near]
+
+
+def _grain(thumbnails: np.ndarray) -> np.ndarray:
+    """Return float32 vectors of length 1 whose products are correlations, (n_images, height * width)."""
+    grain = np.empty((len(thumbnails), thumbnails[0].size), np.float32)
+    for start in range(0, len(grain), _BLOCK):
+        values = thumbnails[start : start + _BLOCK].astype(np.float32)
+        fine = values - gaussian_filter(values, (0, _GRAIN_PX, _GRAIN_PX))
+        contrast = np.sqrt(gaussian_filter(fine**2, (0, _GRAIN_PX, _GRAIN_PX))) + _NOISE_LEVELS
+        grain[start : start + _BLOCK] = (fine / contrast).reshape(len(values), -1)
+    grain -= grain.sum(axis=0) / (len(grain) + _SHRINKAGE)
+    grain -= grain.mean(axis=1, keepdims=True)
+    grain /= np.linalg.norm(grain, axis=1, keepdims=True) + 1e-6
+    return grain
+
+
+def _usual(grain: np.ndarray) -> np.ndarray:
+    """Return which similarity to others isn't rare for each image, (n_images,)."""
+    chosen = np.random.default_rng(0).permutation(len(grain))[:_REFERENCES]
+    rank = min(max(_LEAST_RANK, len(chosen) // _USUAL), len(chosen) - 1)
+    blocks = np.array_split(grain, max(1, len(grain) // _BLOCK))
+    return np.concatenate(
+        [-np.partition(-(block @ grain[chosen].T), rank, axis=1)[:, rank] for block in blocks]
+    )
+
+
+def _bits(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Return how many bits differ between each two hashes, uint16 (n_rows, n_columns)."""
+    count = np.zeros((len(rows), len(columns)), np.uint16)
+    for row, column in zip(rows.T, columns.T, strict=True):
+        count += np.bitwise_count(row[:, None] ^ column)
+    return count
+
+
+def _differ(numbers: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    return np.asarray(numbers[rows][:, None] != numbers[columns])
+
+
+def _note(result: Nearest, rows: np.ndarray, columns: np.ndarray, similarity: np.ndarray) -> None:
+    """Keep for each image the best partner so far, seen from both sides."""
+    for ours, theirs, table in ((rows, columns, similarity), (columns, rows, similarity.T)):
+        best = table.argmax(axis=1)
+        value = table[np.arange(len(ours)), best]
+        better = value > result.similarity[ours]
+        result.similarity[ours[better]] = value[better]
+        result.partner[ours[better]] = theirs[best[better]]

@@ -1,0 +1,81 @@
+"""Audit the data: before every training, and on demand. The findings go to ``audit.html`` and ``audit.json``."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from defect_detection.config import Config
+from defect_detection.data.audit.findings import Finding, Material, find
+from defect_detection.data.audit.kinds import Severity
+from defect_detection.data.audit.measure import measured
+from defect_detection.data.cache import RowStore
+from defect_detection.data.pixels import OnProgress
+from defect_detection.data.samples import Sample, Skipped
+from defect_detection.data.split import Splits, load_folder
+from defect_detection.model.bundle import read_held_out
+from defect_detection.pipeline.audit_page import write_audit
+from defect_detection.pipeline.watch import Watch, unwatched
+
+_TASK = "checking data"
+
+
+@dataclass(frozen=True)
+class Audited:
+    """What an audit came to. files: ``html`` and ``json``. has_scores: labels were compared with a model's scores."""
+
+    findings: tuple[Finding, ...]
+    files: dict[str, Path]
+    has_scores: bool
+
+    @property
+    def is_blocked(self) -> bool:
+        return any(finding.severity is Severity.BLOCKS for finding in self.findings)
+
+    def __str__(self) -> str:
+        counts = Counter(finding.severity for finding in self.findings)
+        words = {"blocks": "blocking", "allowed": "allowed leakage", "warning": "warnings", "note": "notes"}
+        parts = [f"{counts[one]} {words[one]}" for one in Severity if counts[one]]
+        return f"{len(self.findings)} findings" + (f" ({', '.join(parts)})" if parts else "")
+
+
+def audit(config: Config, watch: Watch = unwatched) -> Audited:
+    """Look at both folders, whatever is wrong with them.
+
+    Raises:
+        DataError: a folder is missing, or lacks a label.
+    """
+    lenient = config.model_copy(update={"data": config.data.model_copy(update={"on_unreadable": "skip"})})
+    train, skipped, pixels = load_folder(lenient, "train_dir", _decoding(watch, "reading train images"))
+    test, skipped_test, _ = load_folder(lenient, "test_dir", _decoding(watch, "reading test images"))
+    return _audit(train, test, (*skipped, *skipped_test), pixels, config, watch)
+
+
+def _decoding(watch: Watch, task: str) -> OnProgress:
+    return lambda done, total: watch(task, "decoding", done, total)
+
+
+def audit_splits(splits: Splits, config: Config, watch: Watch = unwatched) -> Audited:
+    """Look at what training is about to learn from; it is decoded already."""
+    return _audit(splits.samples, splits.test, splits.skipped, splits.pixels, config, watch)
+
+
+def _audit(
+    train: Sequence[Sample],
+    test: Sequence[Sample],
+    skipped: Sequence[Skipped],
+    pixels: RowStore,
+    config: Config,
+    watch: Watch,
+) -> Audited:
+    samples = (*train, *test)
+    rows = measured(
+        samples, pixels, config.cache_dir, lambda done, total: watch(_TASK, "measuring", done, total)
+    )
+    scores = read_held_out(config.bundle_dir)
+    watch(_TASK, "comparing", 0, len(samples))
+    material = Material(tuple(train), tuple(test), tuple(skipped), rows, scores)
+    findings = find(material, config.data.allow_leakage)
+    files = write_audit(material, findings, pixels, config)
+    watch(_TASK, "comparing", len(samples), len(samples))
+    return Audited(tuple(findings), files, any(sample.sha256 in scores for sample in train))

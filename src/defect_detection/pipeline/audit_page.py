@@ -1,0 +1,172 @@
+"""Write what an audit found: one self-contained page with thumbnails, and all of it as JSON."""
+
+import base64
+import json
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from defect_detection.config import Config
+from defect_detection.data.audit.findings import Entry, Finding, Material
+from defect_detection.data.audit.kinds import Severity
+from defect_detection.data.cache import RowStore
+from defect_detection.data.samples import Sample
+
+_SHOWN = 12  # entries of one finding on the page
+_SHOWN_OF_ENTRY = 2  # images of one entry
+_THUMBNAIL = 160  # px, a side
+_BADGES = {
+    Severity.BLOCKS: "blocks training",
+    Severity.ALLOWED: "allowed leakage",
+    Severity.WARNING: "warning",
+    Severity.NOTE: "note",
+}
+
+
+def write_audit(
+    material: Material, findings: Sequence[Finding], pixels: RowStore, config: Config
+) -> dict[str, Path]:
+    """Write ``audit.html`` and ``audit.json`` to ``report_dir``. Returns the two files by their ending."""
+    document = _document(material, findings, config)
+    page = _render(document, findings, _Thumbnails(material.samples, pixels), config.root)
+    files = {"html": config.report_dir / "audit.html", "json": config.report_dir / "audit.json"}
+    config.report_dir.mkdir(parents=True, exist_ok=True)
+    _replace(files["html"], page)
+    _replace(files["json"], json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    return files
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file under a temporary name first, so that it is whole or as it was."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.write_text(text, encoding="utf-8", errors="surrogateescape")
+    partial.replace(path)
+
+
+def _document(material: Material, findings: Sequence[Finding], config: Config) -> dict[str, Any]:
+    sides = ("train", config.data.train_dir, material.train), ("test", config.data.test_dir, material.test)
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "allow_leakage": config.data.allow_leakage,
+        "blocks_training": any(finding.severity is Severity.BLOCKS for finding in findings),
+        "labels_compared_with_scores": any(sample.sha256 in material.scores for sample in material.train),
+        "folders": [_side(*side) for side in sides],
+        "findings": [_as_json(finding) for finding in findings],
+    }
+
+
+def _side(name: str, folder: Path, samples: Sequence[Sample]) -> dict[str, Any]:
+    defective = sum(sample.label for sample in samples)
+    types = sorted({sample.defect_type for sample in samples if sample.defect_type})
+    return {
+        "name": name,
+        "folder": str(folder),
+        "images": len(samples),
+        "defective": defective,
+        "types": ", ".join(types),
+    }
+
+
+def _as_json(finding: Finding) -> dict[str, Any]:
+    kind = finding.kind
+    return {
+        "kind": kind.name,
+        "severity": finding.severity.value,
+        "title": kind.title,
+        "summary": finding.summary,
+        "meaning": kind.meaning,
+        "advice": kind.advice,
+        "entries": [
+            {"paths": [str(path) for path in entry.paths], "text": entry.text} for entry in finding.entries
+        ],
+    }
+
+
+def _render(
+    document: Mapping[str, Any], findings: Sequence[Finding], thumbnails: "_Thumbnails", root: Path
+) -> str:
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+
+    places = [PackageLoader("defect_detection.pipeline"), PackageLoader("defect_detection.evaluation")]
+    environment = Environment(
+        loader=ChoiceLoader(places),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters["percent"] = str  # the report's page, whose frame this is, names it
+    environment.filters["about"] = str
+    shown = [_on_page(finding, thumbnails, root) for finding in findings]
+    return environment.get_template("audit.html.j2").render(
+        created=document["created"],
+        sides=document["folders"],
+        has_scores=document["labels_compared_with_scores"],
+        findings=shown,
+        badges=_BADGES,
+        headline=_headline(findings),
+        lede=_lede(findings),
+    )
+
+
+def _headline(findings: Sequence[Finding]) -> str:
+    severities = {finding.severity for finding in findings}
+    if Severity.BLOCKS in severities:
+        return "Training refuses this data"
+    if Severity.ALLOWED in severities:
+        return "Train and test share images, and that is allowed"
+    if Severity.WARNING in severities:
+        return "This data can be trained on; look at the warnings first"
+    return "This data can be trained on"
+
+
+def _lede(findings: Sequence[Finding]) -> str:
+    titles = [finding.kind.title for finding in findings if finding.severity is not Severity.NOTE]
+    return (
+        "; ".join([*titles[:1], *(title[0].lower() + title[1:] for title in titles[1:])]) + "."
+        if titles
+        else ""
+    )
+
+
+def _on_page(finding: Finding, thumbnails: "_Thumbnails", root: Path) -> dict[str, Any]:
+    shown = [_entry_on_page(entry, thumbnails, root) for entry in finding.entries[:_SHOWN]]
+    return _as_json(finding) | {
+        "kind": finding.kind.name,
+        "shown": shown,
+        "total": len(finding.entries),
+        "is_paired": any(len(entry.paths) > 1 for entry in finding.entries),
+    }
+
+
+def _entry_on_page(entry: Entry, thumbnails: "_Thumbnails", root: Path) -> dict[str, Any]:
+    images = [
+        {
+            "path": str(path.relative_to(root)) if path.is_relative_to(root) else str(path),
+            "url": thumbnails.url(path),
+        }
+        for path in entry.paths[:_SHOWN_OF_ENTRY]
+    ]
+    return {"images": images, "text": entry.text, "more": len(entry.paths) - len(images)}
+
+
+class _Thumbnails:
+    """Images as data URLs, by path; of those that can't be read there is none."""
+
+    def __init__(self, samples: Sequence[Sample], pixels: RowStore) -> None:
+        self._contents = {sample.path: sample.sha256 for sample in samples}
+        self._pixels = pixels
+
+    def url(self, path: Path) -> str | None:
+        if path not in self._contents:
+            return None
+        image = Image.fromarray(self._pixels.rows([self._contents[path]])[0])
+        image.thumbnail((_THUMBNAIL, _THUMBNAIL))
+        buffer = BytesIO()
+        image.save(buffer, format="JPEG", quality=82)
+        return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
