@@ -44,7 +44,7 @@ OFFERED = get_args(InferenceConfig.model_fields["precision"].annotation)  # prec
 class Contender:
     """A script of ``peers/``, in an environment of its own or (None) in that of this project.
 
-    precision: of this project's Inspector.
+    precision: of this project's Inspector; int8 inspects an 8-bit copy of the bundle.
     """
 
     script: str

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from defect_detection.data.images import IMAGE_SUFFIXES, MAX_PIXELS, read_image
-from defect_detection.errors import DataError, ImageError
+from defect_detection.errors import ConfigError, DataError, ImageError
 from defect_detection.inference.runtime import Answer, Runtime
 from defect_detection.model.bundle import OPENVINO_FILE, Card, read_card, verify
+from defect_detection.model.parity import allowed_difference, golden_parity
 
 Source = Path | bytes | np.ndarray
 
@@ -77,14 +78,17 @@ class Inspector:
         Args:
             name: what inspections call the model; the card's name and the folder when not given.
             threads: CPU threads of the model, and of decoding; all cores when not given.
-            precision: f32, or bf16.
+            precision: f32, or bf16, which is tried on the golden images first.
 
         Raises:
             BundleError: the folder is incomplete, damaged or of another version.
+            ConfigError: with this precision golden images get other verdicts, or scores that differ too much.
         """
         card = read_card(folder)
         verify(folder, card, (OPENVINO_FILE, "model.bin"))
         runtime = Runtime(folder / OPENVINO_FILE, threads=threads, precision=precision)
+        if precision != "f32":
+            _require_parity(folder, runtime, precision)
         return cls(runtime, card, name or f"{card.name} ({folder})", threads)
 
     def score(self, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -147,6 +151,15 @@ class Inspector:
         took_ms = image.took_ms + answer.took_ms
         verdict, evidence = self.card.verdict(score), answer.outputs["evidence"]
         return Inspection(path, score, verdict, threshold, self.name, took_ms, evidence)
+
+
+def _require_parity(folder: Path, runtime: Runtime, precision: str) -> None:
+    found = golden_parity(folder, lambda images: runtime(images)["score"], "OpenVINO", precision)
+    if not found.allowed:
+        raise ConfigError(
+            f"inference.precision: {precision} doesn't suit the model in {folder}, set it to f32: {found} "
+            f"({allowed_difference(precision)})"
+        )
 
 
 @dataclass(frozen=True)

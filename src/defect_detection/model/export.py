@@ -1,9 +1,10 @@
-"""Write a Keras model in other forms: OpenVINO's, which inspects; the same with 8-bit convolutions; ONNX.
+"""Write a Keras model in other forms: OpenVINO's, which inspects; the same with 8-bit convolutions; ONNX; LiteRT.
 
-The last two need the extra `export`: ``pip install 'defect-detection[export]'``.
+ONNX and 8 bits need the extra `export`: ``pip install 'defect-detection[export]'``.
 """
 
 import os
+import tempfile
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,20 +72,42 @@ def to_onnx(model: "keras.Model", path: Path) -> None:
         plain.export(path, format="onnx", verbose=False)
 
 
+def onnx_to_int8(source: Path, path: Path, images: np.ndarray) -> None:
+    """Write the ONNX file `source` with its convolutions in 8 bits; images as for `to_int8`, and the head for its reason."""
+    from onnxruntime import quantization
+
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = Path(folder) / "prepared.onnx"
+        quantization.quant_pre_process(source, prepared, skip_symbolic_shape=True)
+        quantization.quantize_static(
+            prepared, path, _OneByOne(images), op_types_to_quantize=["Conv"], per_channel=True
+        )
+
+
+class _OneByOne:
+    """Give images (n_images, H, W, 3) one by one, as ONNX Runtime asks for them."""
+
+    def __init__(self, images: np.ndarray) -> None:
+        self._left = iter(images)
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        image = next(self._left, None)
+        return None if image is None else {"image": image[np.newaxis]}
+
+
+def to_litert(model: "keras.Model", path: Path) -> None:
+    """Write `model` as one LiteRT file (.tflite); input and outputs keep their names, and its batch may have any size.
+
+    Whether LiteRT has all operations shows when it runs the file.
+    """
+    model.export(path, format="litert", verbose=False)
+
+
 def load_keras(path: Path) -> "keras.Model":
     """Load the Keras model of a bundle whose checksums were verified."""
     import keras
 
     return keras.models.load_model(path, compile=False, safe_mode=True)
-
-
-def onnx_scores(path: Path, images: np.ndarray) -> np.ndarray:
-    """Return what ONNX Runtime gives for the images: float32 (n_images,), P(defective)."""
-    os.environ.setdefault("ORT_TELEMETRY_DISABLED", "1")
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return np.asarray(session.run(["score"], {"image": images})[0])
 
 
 def _without_constants(layer: "keras.layers.Layer") -> "keras.layers.Layer":

@@ -16,8 +16,9 @@ from defect_detection.evaluation.metrics import Metrics
 from defect_detection.evaluation.report import Report
 from defect_detection.model.bundle import seen_in_training
 from defect_detection.pipeline.leakage import leakage_notes
+from defect_detection.pipeline.parity import check_parity, deployed_forms, most_flips, parity_note
 from defect_detection.pipeline.reporting import make_report, report_numbers
-from defect_detection.pipeline.scoring import Scored, count_flips, score
+from defect_detection.pipeline.scoring import Scored, score
 from defect_detection.pipeline.watch import Watch, unwatched
 from defect_detection.tracking.best_model import BestModelInfo
 from defect_detection.tracking.registry import ModelRef, Registry
@@ -87,15 +88,16 @@ def _evaluate(
     leaks = leakage_notes(candidate, samples, config.data.allow_leakage)
     watch("evaluating", "candidate", len(samples), len(samples))
     champion = _champion(registry, samples, config)
+    parity = check_parity(candidate.bundle, deployed_forms(config))
     decision = decide(
         candidate.metrics,
         champion.metrics if champion else None,
         accuracy_threshold=config.evaluation_threshold,
-        parity_flips=count_flips(candidate),
+        parity_flips=most_flips(parity),
         improvement=improvement,
     )
     notes = [f"{len(skipped)} test files could not be read and were left out"] if skipped else []
-    notes += [*leaks, *_champion_note(champion, samples)]
+    notes += [parity_note(parity), *leaks, *_champion_note(champion, samples)]
     watch("evaluating", "report", 0, 1)
     report, files = make_report(candidate, champion, decision, samples, config, notes=notes)
     watch("evaluating", "report", 1, 1)

@@ -1,137 +1,229 @@
-"""Export a bundle to other forms, each compared with what it was made from."""
+"""Export a bundle's model to another form, which is written only when it gives the verdicts that were trained."""
 
 import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from defect_detection.config import Config
-from defect_detection.data.split import load_splits
+from defect_detection.data.samples import Sample
+from defect_detection.data.split import Splits, load_splits
 from defect_detection.errors import BundleError, ConfigError
-from defect_detection.inference.inspect import Inspector
 from defect_detection.model.bundle import (
     CARD_FILE,
     KERAS_FILE,
     OPENVINO_FILE,
     Card,
+    checksum,
     new_folder,
     read_card,
-    read_golden,
     verify,
     write_card,
 )
+from defect_detection.model.parity import FormParity, Scorer, allowed_difference, golden_parity
+from defect_detection.pipeline.parity import litert_scorer, onnx_scorer, openvino_scorer
 
-MOST_DIFFERENCE = 1e-3  # between scores of two forms of the same precision
+FORMATS = ("onnx", "litert", "openvino")
+MOST_AUROC_LOST = 0.005  # on the validation images, by 8 bits
 _CALIBRATION_IMAGES = 300
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """An exported form beside the one it was made from, on the same images.
-
-    flips: images whose verdict differs. difference: the largest between two scores. auroc_before, auroc: None where the images
-    have no labels.
-    """
+class Loss:
+    """What 8 bits cost on the validation images: changed verdicts, and AUROC before and after."""
 
     images: int
     flips: int
     difference: float
-    auroc_before: float | None = None
-    auroc: float | None = None
+    auroc_before: float
+    auroc: float
+
+    def __str__(self) -> str:
+        return (
+            f"validation: {self.flips} of {self.images} verdicts differ, scores by up to {self.difference:.2g}, "
+            f"AUROC {self.auroc:.4f} instead of {self.auroc_before:.4f}"
+        )
 
 
-def compare(
-    card: Card, before: np.ndarray, after: np.ndarray, labels: np.ndarray | None = None
-) -> Comparison:
-    """Compare the scores (n_images,) of two forms of a model."""
-    flips = sum(card.verdict(float(a)) != card.verdict(float(b)) for a, b in zip(before, after, strict=True))
-    difference = float(np.abs(before - after).max())
-    if labels is None:
-        return Comparison(len(before), flips, difference)
-    from sklearn.metrics import roc_auc_score
+@dataclass(frozen=True)
+class Exported:
+    """What came out. parity: on the golden images. loss: of an 8-bit form."""
 
-    before_and_after = (float(roc_auc_score(labels, scores)) for scores in (before, after))
-    return Comparison(len(before), flips, difference, *before_and_after)
+    parity: FormParity
+    loss: Loss | None = None
 
 
-def export(form: str, bundle: Path, output: Path, config: Config) -> Comparison:
-    """Export a bundle as `onnx` or `int8`.
+def export(form: str, bundle: Path, output: Path, config: Config, *, int8: bool = False) -> Exported:
+    """Write the folder `output` with the model in another format and its card, ``inspector.json``.
+
+    Args:
+        form: `onnx` (model.onnx), `litert` (model.tflite), or `openvino` (model.xml, model.bin).
+        int8: with convolutions in 8 bits, whose ranges are measured on training images. For openvino this is a model folder
+            like any other; for litert it isn't offered.
 
     Raises:
-        ConfigError: another form, or the extra `export` isn't installed.
+        ConfigError: another format, a library isn't installed, or `output` holds something else.
+        BundleError: the bundle is damaged, or the new form gives another verdict, or scores that differ too much. Nothing is
+            written then.
     """
-    if form not in ("onnx", "int8"):
-        raise ConfigError(f"{form}: expected onnx or int8")
+    _check_wanted(form, int8, bundle, output)
+    card = read_card(bundle)
+    verify(bundle, card)
     try:
-        return export_onnx(bundle, output) if form == "onnx" else export_int8(bundle, output, config)
+        splits = _calibration(card, config) if int8 else None
+        with new_folder(output) as folder:
+            return _write(form, bundle, folder, splits, config.seed)
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"{form}: {error.name} is missing; install it with `pip install 'defect-detection[export]'`"
         ) from error
 
 
-def export_onnx(bundle: Path, output: Path) -> Comparison:
-    """Write a bundle's model as one ONNX file, and compare ONNX Runtime with Keras on the golden images.
+def _check_wanted(form: str, int8: bool, bundle: Path, output: Path) -> None:
+    if form not in FORMATS:
+        raise ConfigError(f"--format: expected {', '.join(FORMATS)}, received {form}")
+    if form == "litert" and int8:
+        raise ConfigError("--int8: 8 bits are offered for openvino and onnx, not for litert; leave it out")
+    if output.resolve() == bundle.resolve():
+        raise ConfigError(f"{output}: that is the model itself; export into another folder")
+    if output.exists() and not (output.is_dir() and _may_be_replaced(output)):
+        raise ConfigError(
+            f"{output}: expected a new folder, an empty one or an older export, which has {CARD_FILE} in it"
+        )
 
-    Raises:
-        BundleError: the bundle is damaged, or the exported model gives another verdict or score; nothing is written then.
-    """
-    from defect_detection.model.export import load_keras, onnx_scores, to_onnx
 
+def _may_be_replaced(folder: Path) -> bool:
+    return (folder / CARD_FILE).is_file() or not any(folder.iterdir())
+
+
+def _write(form: str, bundle: Path, folder: Path, splits: Splits | None, seed: int) -> Exported:
     card = read_card(bundle)
-    verify(bundle, card)
-    images, scores = read_golden(bundle)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".partial-{output.name}")
-    try:
-        to_onnx(load_keras(bundle / KERAS_FILE), partial)
-        found = compare(card, scores, onnx_scores(partial, images))
-        if found.flips or found.difference > MOST_DIFFERENCE:
-            raise BundleError(f"{output}: not written, ONNX Runtime differs from Keras: {found}")
-        partial.replace(output)
-    finally:
-        partial.unlink(missing_ok=True)
+    if splits is None:
+        score = _WRITERS[form](bundle, folder)
+        found = _required(bundle, score, form, "f32")
+        _write_card(folder, card)
+        return Exported(found)
+    score = _INT8_WRITERS[form](bundle, folder, _ranges(splits, seed))
+    found = _required(bundle, score, form, "int8")
+    loss = _required_loss(card, bundle, score, splits)
+    _write_card(folder, card.model_copy(update={"name": f"{card.name}-int8"}))
+    return Exported(found, loss)
+
+
+def _write_card(folder: Path, card: Card) -> None:
+    """Write the card of a whole model folder, or one with the checksums of the files that there are."""
+    if (folder / KERAS_FILE).exists():
+        return write_card(folder, card)
+    checksums = {path.name: checksum(path) for path in sorted(folder.iterdir())}
+    text = card.model_copy(update={"checksums": checksums}).model_dump_json(indent=2)
+    (folder / CARD_FILE).write_text(text + "\n", encoding="utf-8")
+    return None
+
+
+def _required(bundle: Path, score: Scorer, form: str, precision: str) -> FormParity:
+    found = golden_parity(bundle, score, form, precision)
+    if not found.allowed:
+        advice = "; leave --int8 out" if precision == "int8" else "; train again, or export another format"
+        raise BundleError(f"Not exported: {found} ({allowed_difference(precision)}){advice}")
     return found
 
 
-def export_int8(bundle: Path, output: Path, config: Config) -> Comparison:
-    """Write a copy of a bundle whose OpenVINO model has 8-bit convolutions, and compare both on the validation images.
+def _openvino(bundle: Path, folder: Path) -> Scorer:
+    for name in (OPENVINO_FILE, "model.bin"):
+        shutil.copyfile(bundle / name, folder / name)
+    return openvino_scorer(folder / OPENVINO_FILE)
 
-    The ranges of values are measured on training images.
 
-    Raises:
-        BundleError: the bundle is damaged, or the 8-bit form flips a golden verdict; nothing is written then.
-        ConfigError: data.image_size isn't the model's.
-    """
+def _onnx(bundle: Path, folder: Path) -> Scorer:
+    from defect_detection.model.export import load_keras, to_onnx
+
+    to_onnx(load_keras(bundle / KERAS_FILE), folder / "model.onnx")
+    return onnx_scorer(folder / "model.onnx")
+
+
+def _litert(bundle: Path, folder: Path) -> Scorer:
+    from defect_detection.model.export import load_keras, to_litert
+
+    to_litert(load_keras(bundle / KERAS_FILE), folder / "model.tflite")
+    return litert_scorer(folder / "model.tflite")
+
+
+def _openvino_int8(bundle: Path, folder: Path, ranges: np.ndarray) -> Scorer:
     from defect_detection.model.export import to_int8
 
-    card = read_card(bundle)
-    verify(bundle, card)
+    shutil.copytree(bundle, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(CARD_FILE))
+    to_int8(bundle / OPENVINO_FILE, folder / OPENVINO_FILE, ranges)
+    return openvino_scorer(folder / OPENVINO_FILE)
+
+
+def _onnx_int8(bundle: Path, folder: Path, ranges: np.ndarray) -> Scorer:
+    from defect_detection.model.export import onnx_to_int8
+
+    _onnx(bundle, folder)
+    exact = (folder / "model.onnx").rename(folder / "exact.onnx")
+    onnx_to_int8(exact, folder / "model.onnx", ranges)
+    exact.unlink()
+    return onnx_scorer(folder / "model.onnx")
+
+
+_WRITERS: dict[str, Callable[[Path, Path], Scorer]] = {
+    "onnx": _onnx,
+    "litert": _litert,
+    "openvino": _openvino,
+}
+_INT8_WRITERS: dict[str, Callable[[Path, Path, np.ndarray], Scorer]] = {
+    "onnx": _onnx_int8,
+    "openvino": _openvino_int8,
+}
+
+
+def _calibration(card: Card, config: Config) -> Splits:
+    """Return the images to measure ranges and losses on.
+
+    Raises:
+        ConfigError: data.image_size isn't the model's.
+    """
     if config.data.image_size != card.image_size:
         raise ConfigError(
             f"data.image_size: expected the model's, {card.image_size}, received {config.data.image_size}"
         )
-    splits = load_splits(config)
-    train = splits.pixels.rows([sample.sha256 for sample in splits.train])
-    chosen = np.random.default_rng(config.seed).permutation(len(train))[:_CALIBRATION_IMAGES]
-    with new_folder(output) as partial:
-        shutil.copytree(bundle, partial, dirs_exist_ok=True)
-        (partial / CARD_FILE).unlink()
-        to_int8(bundle / OPENVINO_FILE, partial / OPENVINO_FILE, train[chosen])
-        write_card(partial, card.model_copy(update={"name": f"{card.name}-int8"}))
-        before, after = Inspector.load(bundle), Inspector.load(partial)
-        _check_golden(after, read_golden(bundle), output)
-        images = splits.pixels.rows([sample.sha256 for sample in splits.validation])
-        labels = np.array([sample.label for sample in splits.validation])
-        return compare(card, before.score(images)["score"], after.score(images)["score"], labels)
+    return load_splits(config)
 
 
-def _check_golden(inspector: Inspector, golden: tuple[np.ndarray, np.ndarray], output: Path) -> None:
-    images, scores = golden
-    found = compare(inspector.card, scores, inspector.score(images)["score"])
-    if found.flips:
+def _ranges(splits: Splits, seed: int) -> np.ndarray:
+    chosen = np.random.default_rng(seed).permutation(len(splits.train))[:_CALIBRATION_IMAGES]
+    return splits.pixels.rows([splits.train[i].sha256 for i in chosen])
+
+
+def _required_loss(card: Card, bundle: Path, score: Scorer, splits: Splits) -> Loss:
+    """Compare an 8-bit form with f32 on the validation images.
+
+    Raises:
+        BundleError: it ranks them worse by more than `MOST_AUROC_LOST`.
+    """
+    before, after = (
+        _scores(one, splits, splits.validation) for one in (openvino_scorer(bundle / OPENVINO_FILE), score)
+    )
+    loss = _loss(card, before, after, np.array([sample.label for sample in splits.validation]))
+    if not loss.auroc >= loss.auroc_before - MOST_AUROC_LOST:
         raise BundleError(
-            f"{output}: not written, in 8 bits {found.flips} of {found.images} golden verdicts differ, by up to "
-            f"{found.difference:.2g}; stay with f32, or try inference.precision=bf16"
+            f"Not exported: in 8 bits, {loss} (allowed: {MOST_AUROC_LOST:g} less); leave --int8 out"
         )
+    return loss
+
+
+def _loss(card: Card, before: np.ndarray, after: np.ndarray, labels: np.ndarray) -> Loss:
+    from sklearn.metrics import roc_auc_score
+
+    from defect_detection.model.parity import compare
+
+    found = compare(card, before, after, "8 bits", "int8")
+    auroc_before, auroc = (float(roc_auc_score(labels, scores)) for scores in (before, after))
+    return Loss(found.images, found.flips, found.difference, auroc_before, auroc)
+
+
+def _scores(score: Scorer, splits: Splits, samples: Sequence[Sample]) -> np.ndarray:
+    chunks = (samples[start : start + 64] for start in range(0, len(samples), 64))
+    return np.concatenate([score(splits.pixels.rows([one.sha256 for one in chunk])) for chunk in chunks])

@@ -12,7 +12,6 @@ from defect_detection.data.samples import Sample, fingerprint
 from defect_detection.evaluation import metrics as figures_of
 from defect_detection.evaluation.metrics import Metrics
 from defect_detection.inference.inspect import Inspector
-from defect_detection.model.bundle import read_golden
 from defect_detection.tracking.registry import ModelRef, Registry
 
 
@@ -63,13 +62,3 @@ def measure(scores: np.ndarray, samples: Sequence[Sample], threshold: float, con
 
 def labels_of(samples: Sequence[Sample]) -> np.ndarray:
     return np.array([sample.label for sample in samples], np.int64)
-
-
-def count_flips(scored: Scored) -> int:
-    """Count golden images that get another verdict from the deployed form than from Keras when it was trained."""
-    images, keras_scores = read_golden(scored.bundle)
-    card = scored.inspector.card
-    served = scored.inspector.score(images)["score"]
-    return sum(
-        card.verdict(float(a)) != card.verdict(float(b)) for a, b in zip(served, keras_scores, strict=True)
-    )

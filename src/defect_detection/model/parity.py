@@ -1,0 +1,66 @@
+"""Whether another form of a model judges its golden images as the trained one did: the figures and what is allowed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from defect_detection.model.bundle import GOLDEN_FILE, Card, read_card, read_golden, verify
+
+Scorer = Callable[[np.ndarray], np.ndarray]
+"""uint8 images (n, H, W, 3), RGB → float scores (n,), P(defective)."""
+
+MOST_DIFFERENCE = {"f32": 1e-3, "bf16": 0.05, "int8": 0.15}  # between two scores of one image, by precision
+
+
+@dataclass(frozen=True)
+class FormParity:
+    """A form of a model, such as OpenVINO's, beside the scores that Keras gave to the same images.
+
+    flips: images whose verdict differs. difference: the largest between two scores.
+    """
+
+    form: str
+    images: int
+    flips: int
+    difference: float
+    precision: str = "f32"
+
+    @property
+    def allowed(self) -> bool:
+        """Say whether no verdict differs and no score by more than its precision may."""
+        return not self.flips and self.difference <= MOST_DIFFERENCE[self.precision]  # NaN isn't
+
+    def __str__(self) -> str:
+        return (
+            f"{self.form} {self.precision}: {self.flips} of {self.images} verdicts differ from Keras, scores by up to "
+            f"{self.difference:.2g}"
+        )
+
+
+def compare(
+    card: Card, expected: np.ndarray, scores: np.ndarray, form: str, precision: str = "f32"
+) -> FormParity:
+    """Compare the scores (n_images,) of a form with those expected."""
+    flips = sum(
+        card.verdict(float(a)) != card.verdict(float(b)) for a, b in zip(expected, scores, strict=True)
+    )
+    return FormParity(form, len(scores), flips, float(np.abs(expected - scores).max()), precision)
+
+
+def golden_parity(bundle: Path, score: Scorer, form: str, precision: str = "f32") -> FormParity:
+    """Compare a form with the scores that Keras gave to the bundle's golden images.
+
+    Raises:
+        BundleError: the folder is incomplete, or its golden images were changed.
+    """
+    card = read_card(bundle)
+    verify(bundle, card, (GOLDEN_FILE,))
+    images, expected = read_golden(bundle)
+    return compare(card, expected, score(images), form, precision)
+
+
+def allowed_difference(precision: str) -> str:
+    """Say what is allowed, for the end of an error."""
+    return f"allowed: no other verdict, scores by up to {MOST_DIFFERENCE[precision]:g}"

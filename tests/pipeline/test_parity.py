@@ -1,0 +1,124 @@
+"""Every form of a model gives its golden images the verdicts that were trained; one that doesn't is caught."""
+
+import numpy as np
+import pytest
+
+from defect_detection.cli import main
+from defect_detection.errors import BundleError, ConfigError
+from defect_detection.evaluation.gate import Outcome
+from defect_detection.inference.inspect import Inspector
+from defect_detection.model.bundle import read_card, read_golden, write_card, write_golden
+from defect_detection.model.parity import FormParity, compare, golden_parity
+from defect_detection.pipeline.evaluate import evaluate
+from defect_detection.pipeline.parity import FORMS, check_parity, deployed_forms, http_scores, parity_note
+
+
+def test_every_form_gives_the_scores_of_keras_for_a_head_with_both_branches(both_branches):
+    _, scores = read_golden(both_branches)
+    assert scores.max() - scores.min() > 0.2  # the images aren't all alike to it
+    for found in check_parity(both_branches, FORMS):
+        assert found.allowed, found
+        assert found.precision == "bf16" or found.difference < 1e-4, found
+
+
+def test_an_inspector_behind_http_gives_the_scores_of_keras(both_branches):
+    inspector = Inspector.load(both_branches)
+
+    def send(body: bytes) -> float:
+        return next(inspector.inspect([body])).score
+
+    found = golden_parity(both_branches, lambda images: http_scores(send, images), "HTTP")
+    assert (found.images, found.flips, found.allowed) == (8, 0, True)
+
+
+def test_differences_are_counted_by_verdict_and_by_score(both_branches):
+    card = read_card(both_branches)
+    found = compare(card, np.array([0.1, 0.49, 0.9]), np.array([0.1, 0.52, 0.89]), "ONNX")
+    assert (found.images, found.flips) == (3, 1)
+    assert found.difference == pytest.approx(0.03)
+    assert str(found) == "ONNX f32: 1 of 3 verdicts differ from Keras, scores by up to 0.03"
+
+
+@pytest.mark.parametrize(
+    ("flips", "difference", "precision", "allowed"),
+    [
+        (0, 0.0009, "f32", True),
+        (0, 0.0011, "f32", False),
+        (0, 0.049, "bf16", True),
+        (0, 0.051, "bf16", False),
+        (0, 0.149, "int8", True),
+        (1, 0.0, "int8", False),
+        (0, float("nan"), "int8", False),
+    ],
+)
+def test_what_is_allowed_depends_on_the_precision(flips, difference, precision, allowed):
+    assert FormParity("any", 8, flips, difference, precision).allowed is allowed
+
+
+def change_weights(bundle):
+    """Change the deployed weights, and make the checksums right again: a converter's error, not a damaged file."""
+    weights = np.fromfile(bundle / "model.bin", np.float32)
+    real = np.isfinite(weights) & (np.abs(weights) > 1e-6)  # the rest are shapes and the like, whole numbers
+    weights[real] *= -1
+    weights.tofile(bundle / "model.bin")
+    write_card(bundle, read_card(bundle))
+
+
+def test_a_deployed_form_with_other_weights_is_not_promoted(plant):
+    change_weights(plant.config().bundle_dir)
+    plant.make()
+    done = evaluate(plant.config())
+    assert done.decision.outcome is Outcome.HOLD
+    assert any("golden" in reason for reason in done.decision.reasons)
+    assert plant.in_production() is None
+
+
+def test_the_report_names_the_largest_difference_over_the_deployed_forms(plant):
+    done = evaluate(plant.config("inference.precision=bf16"))
+    (note,) = [note for note in done.report.notes if note.startswith("Golden images through ")]
+    assert "OpenVINO f32, OpenVINO bf16, pyfunc f32: the largest difference has " in note
+    assert "0 of 8 verdicts differ" in note
+    assert done.decision.outcome is Outcome.PROMOTE
+
+
+def test_what_is_deployed_is_what_is_checked(project):
+    assert deployed_forms(project()) == ("openvino", "pyfunc")
+    assert deployed_forms(project("inference.precision=bf16")) == ("openvino", "openvino-bf16", "pyfunc")
+
+
+def test_the_worst_form_is_the_one_that_flips_most():
+    found = [FormParity("A", 8, 1, 0.01), FormParity("B", 8, 0, 0.2)]
+    assert parity_note(found).endswith(
+        "the largest difference has A f32: 1 of 8 verdicts differ from Keras, scores by up to 0.01"
+    )
+
+
+def test_bf16_is_refused_where_it_flips_a_golden_verdict(plant):
+    bundle = plant.config().bundle_dir
+    assert Inspector.load(bundle, precision="bf16").card == read_card(bundle)
+    images, scores = read_golden(bundle)
+    write_golden(bundle, images, 1 - scores)
+    write_card(bundle, read_card(bundle))
+    with pytest.raises(
+        ConfigError, match=r"inference\.precision: bf16 doesn't suit .*set it to f32: .*8 of 8"
+    ):
+        Inspector.load(bundle, precision="bf16")
+    Inspector.load(bundle)  # f32 was checked when the model was made
+
+
+def test_changed_golden_images_are_an_error(plant):
+    bundle = plant.config().bundle_dir
+    images, scores = read_golden(bundle)
+    write_golden(bundle, images, 1 - scores)
+    with pytest.raises(BundleError, match=r"golden\.npz: differs from its checksum"):
+        check_parity(bundle, ["openvino"])
+
+
+def test_the_verb_shows_each_form_and_fails_when_one_differs(plant, capsys):
+    command = ["parity", "--form", "openvino", "--form", "pyfunc", "--model", str(plant.config().bundle_dir)]
+    command += ["--config", str(plant.root / "config.yaml")]
+    assert main(command) == 0
+    assert "pyfunc f32: 0 of 8 verdicts differ from Keras" in capsys.readouterr().out
+    change_weights(plant.config().bundle_dir)
+    assert main(command) == 3
+    assert "TOO MUCH" in capsys.readouterr().out
