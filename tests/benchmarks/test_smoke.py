@@ -65,6 +65,7 @@ def test_inference_measures_latency_folder_and_limits(measure, parts, trained_on
     first, latency, _, folder, share, _ = by_name["this project, f32"]
     assert all(float(cell) > 0 for cell in (first, latency, folder))
     assert share.endswith("%")
+    assert float(by_name["this project, int8"][3]) > 0  # its 8-bit copy was made and inspects
     limits = {name: cells[3] for name, cells in by_name.items() if name.startswith("limit")}
     assert len(limits) == 2
     assert all(float(cell) > 0 for cell in limits.values())

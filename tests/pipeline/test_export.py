@@ -22,7 +22,7 @@ from defect_detection.model.bundle import (
     write_card,
     write_golden,
 )
-from defect_detection.pipeline.export import _loss, export
+from defect_detection.pipeline.export import Loss, _loss, _require_no_loss, export
 from defect_detection.pipeline.parity import litert_scorer, onnx_scorer, openvino_scorer
 
 DOCUMENT = Path(__file__).parents[2] / "docs/export.md"
@@ -109,11 +109,18 @@ def test_a_form_that_flips_a_golden_verdict_is_not_written(plant, tmp_path):
     assert not output.exists()
 
 
-def test_8_bits_that_rank_worse_are_noticed(trained_once):
+def test_what_8_bits_cost_is_measured_on_labelled_images(trained_once):
     card = read_card(trained_once.config().bundle_dir).model_copy(update={"threshold": 0.5})
     loss = _loss(card, np.array([0.1, 0.4, 0.9]), np.array([0.1, 0.6, 0.55]), np.array([0, 0, 1]))
     assert (loss.images, loss.flips, loss.auroc_before, loss.auroc) == (3, 1, 1.0, 0.5)
     assert loss.difference == pytest.approx(0.35)
+
+
+@pytest.mark.parametrize(("flips", "auroc"), [(1, 0.99), (0, 0.984), (0, float("nan"))])
+def test_8_bits_that_change_a_verdict_or_rank_worse_are_refused(flips, auroc):
+    with pytest.raises(BundleError, match=f"{flips} of 900 verdicts differ"):
+        _require_no_loss(Loss(900, flips, 0.3, 0.99, auroc))
+    _require_no_loss(Loss(900, 0, 0.3, 0.99, 0.986))
 
 
 def test_what_is_not_offered_is_an_error_and_nothing_is_written(trained_once, tmp_path):

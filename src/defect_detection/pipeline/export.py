@@ -65,8 +65,8 @@ def export(form: str, bundle: Path, output: Path, config: Config, *, int8: bool 
 
     Raises:
         ConfigError: another format, a library isn't installed, or `output` holds something else.
-        BundleError: the bundle is damaged, or the new form gives another verdict, or scores that differ too much. Nothing is
-            written then.
+        BundleError: the bundle is damaged, or the new form gives another verdict (in 8 bits: on the validation images too), or
+            scores that differ too much. Nothing is written then.
     """
     _check_wanted(form, int8, bundle, output)
     card = read_card(bundle)
@@ -198,20 +198,24 @@ def _ranges(splits: Splits, seed: int) -> np.ndarray:
 
 
 def _required_loss(card: Card, bundle: Path, score: Scorer, splits: Splits) -> Loss:
-    """Compare an 8-bit form with f32 on the validation images.
+    """Compare an 8-bit form with f32 on the validation images."""
+    exact = openvino_scorer(bundle / OPENVINO_FILE)
+    before, after = (_scores(one, splits, splits.validation) for one in (exact, score))
+    loss = _loss(card, before, after, np.array([sample.label for sample in splits.validation]))
+    _require_no_loss(loss)
+    return loss
+
+
+def _require_no_loss(loss: Loss) -> None:
+    """Refuse an 8-bit form that changes a verdict of the validation images, or ranks them worse by more than the margin.
 
     Raises:
-        BundleError: it ranks them worse by more than `MOST_AUROC_LOST`.
+        BundleError: it does.
     """
-    before, after = (
-        _scores(one, splits, splits.validation) for one in (openvino_scorer(bundle / OPENVINO_FILE), score)
-    )
-    loss = _loss(card, before, after, np.array([sample.label for sample in splits.validation]))
-    if not loss.auroc >= loss.auroc_before - MOST_AUROC_LOST:
+    if loss.flips or not loss.auroc >= loss.auroc_before - MOST_AUROC_LOST:  # NaN is refused as well
         raise BundleError(
-            f"Not exported: in 8 bits, {loss} (allowed: {MOST_AUROC_LOST:g} less); leave --int8 out"
+            f"Not exported: in 8 bits, {loss} (allowed: no other verdict, {MOST_AUROC_LOST:g} less AUROC); leave --int8 out"
         )
-    return loss
 
 
 def _loss(card: Card, before: np.ndarray, after: np.ndarray, labels: np.ndarray) -> Loss:
