@@ -1,5 +1,9 @@
 """Every form of a model gives its golden images the verdicts that were trained; one that doesn't is caught."""
 
+import json
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+
 import numpy as np
 import pytest
 
@@ -8,9 +12,18 @@ from defect_detection.errors import BundleError, ConfigError
 from defect_detection.evaluation.gate import Outcome
 from defect_detection.inference.inspect import Inspector
 from defect_detection.model.bundle import read_card, read_golden, write_card, write_golden
-from defect_detection.model.parity import FormParity, compare, golden_parity
+from defect_detection.model.parity import FormParity, compare
 from defect_detection.pipeline.evaluate import evaluate
-from defect_detection.pipeline.parity import FORMS, check_parity, deployed_forms, http_scores, parity_note
+from defect_detection.pipeline.parity import (
+    FORMS,
+    check_parity,
+    deployed_forms,
+    http_scores,
+    http_sender,
+    parity_lines,
+    parity_note,
+    png,
+)
 
 
 def test_every_form_gives_the_scores_of_keras_for_a_head_with_both_branches(both_branches):
@@ -21,14 +34,48 @@ def test_every_form_gives_the_scores_of_keras_for_a_head_with_both_branches(both
         assert found.precision == "bf16" or found.difference < 1e-4, found
 
 
-def test_an_inspector_behind_http_gives_the_scores_of_keras(both_branches):
+@pytest.fixture
+def server(both_branches):
+    """A server that answers an image posted to it with the score of the bundle; to /nothing with an empty object."""
     inspector = Inspector.load(both_branches)
 
-    def send(body: bytes) -> float:
-        return next(inspector.inspect([body])).score
+    class Answer(BaseHTTPRequestHandler):
+        def do_POST(self):
+            (inspection,) = inspector.inspect([self.rfile.read(int(self.headers["Content-Length"]))])
+            answer = {} if self.path == "/nothing" else inspection.to_json()
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(answer).encode())
 
-    found = golden_parity(both_branches, lambda images: http_scores(send, images), "HTTP")
-    assert (found.images, found.flips, found.allowed) == (8, 0, True)
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Answer) as running:
+        thread = Thread(target=running.serve_forever, args=[0.01])
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+        thread.join()
+
+
+def test_golden_images_go_through_http_unchanged(both_branches, server):
+    lines = list(parity_lines(both_branches, ["openvino"], f"{server}/predict"))
+    assert [allowed for _, allowed in lines] == [True, True]
+    assert lines[1][0].startswith("HTTP f32: 0 of 8 verdicts differ from Keras, scores by up to ")
+    images, scores = read_golden(both_branches)
+    np.testing.assert_allclose(http_scores(http_sender(f"{server}/predict"), images), scores, atol=1e-4)
+
+
+def test_an_address_that_gives_no_score_is_an_error(server):
+    with pytest.raises(BundleError, match="expected a JSON object with a `score`"):
+        http_sender(f"{server}/nothing")(png(np.zeros((64, 64, 3), np.uint8)))
+    with pytest.raises(ConfigError, match="--url: expected an address like"):
+        http_sender("file:///etc/passwd")
+
+
+def test_an_unknown_form_is_an_error(both_branches):
+    with pytest.raises(ConfigError, match=r"--form: expected openvino, .*, received tflite"):
+        list(parity_lines(both_branches, ["tflite"]))
 
 
 def test_differences_are_counted_by_verdict_and_by_score(both_branches):
@@ -121,4 +168,4 @@ def test_the_verb_shows_each_form_and_fails_when_one_differs(plant, capsys):
     assert "pyfunc f32: 0 of 8 verdicts differ from Keras" in capsys.readouterr().out
     change_weights(plant.config().bundle_dir)
     assert main(command) == 3
-    assert "TOO MUCH" in capsys.readouterr().out
+    assert "not allowed (allowed: no other verdict, scores by up to 0.001)" in capsys.readouterr().out

@@ -39,22 +39,21 @@ def parity(
     forms: Annotated[
         list[str] | None, typer.Option("--form", help="Only this one; may be given several times.")
     ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(help="Also by HTTP: where images are posted, as http://localhost:5001/predict."),
+    ] = None,
     config: ConfigFile = DEFAULT_CONFIG,
     overrides: Overrides = None,
 ) -> None:
     """Send a model's golden images through every runtime, and say which verdicts differ from Keras'."""
     from defect_detection.config import load_config
-    from defect_detection.pipeline.parity import FORMS, check_parity
+    from defect_detection.pipeline.parity import parity_lines
 
     bundle = model or load_config(config, overrides or ()).bundle_dir
     agreed = True
-    for form in forms or FORMS:
-        try:
-            (found,) = check_parity(bundle, [form])
-        except ModuleNotFoundError as error:
-            typer.echo(f"{form}: skipped, {error.name} isn't installed (extra `export`)")
-            continue
-        agreed &= found.allowed
-        typer.echo(f"{found}{'' if found.allowed else ' - TOO MUCH'}")
+    for line, allowed in parity_lines(bundle, forms, url):
+        agreed &= allowed
+        typer.echo(line)
     if not agreed:
         raise typer.Exit(EXIT_ERROR)

@@ -5,21 +5,26 @@ nothing, carries them through HTTP and MLflow unchanged.
 """
 
 import io
+import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from http.client import HTTPException
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import numpy as np
 
 from defect_detection.config import Config
-from defect_detection.errors import BundleError
+from defect_detection.errors import BundleError, ConfigError
 from defect_detection.inference.inspect import Inspector
 from defect_detection.inference.runtime import Runtime
 from defect_detection.model.bundle import KERAS_FILE, OPENVINO_FILE, read_card, verify
-from defect_detection.model.parity import FormParity, Scorer, golden_parity
+from defect_detection.model.parity import FormParity, Scorer, allowed_difference, golden_parity
+
+_TIMEOUT_S = 30  # for one image by HTTP
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,33 @@ def _check(bundle: Path, form: Form) -> FormParity:
     return golden_parity(bundle, form.scorer(bundle), form.name, form.precision)
 
 
+def parity_lines(
+    bundle: Path, forms: Sequence[str] | None = None, url: str | None = None
+) -> Iterator[tuple[str, bool]]:
+    """Yield what each form came to, all of `FORMS` when none is named, and whether it is allowed.
+
+    A form whose library isn't installed is skipped.
+
+    Raises:
+        ConfigError: there is no such form. BundleError: as `check_parity`, or `url` gives no scores.
+    """
+    if unknown := set(forms or ()) - FORMS.keys():
+        raise ConfigError(f"--form: expected {', '.join(FORMS)}, received {', '.join(sorted(unknown))}")
+    for form in forms or FORMS:
+        try:
+            yield from map(_line, check_parity(bundle, [form]))
+        except ModuleNotFoundError as error:
+            yield f"{form}: skipped, {error.name} is missing; `pip install 'defect-detection[export]'`", True
+    if url:
+        send = http_sender(url)
+        yield _line(golden_parity(bundle, lambda images: http_scores(send, images), "HTTP"))
+
+
+def _line(found: FormParity) -> tuple[str, bool]:
+    allowed = "" if found.allowed else f" - not allowed ({allowed_difference(found.precision)})"
+    return f"{found}{allowed}", found.allowed
+
+
 def deployed_forms(config: Config) -> tuple[str, ...]:
     """Return the forms that a registered model is used in: OpenVINO's in the configured precision too, and MLflow's."""
     return tuple(dict.fromkeys(("openvino", _openvino_in(config.inference.precision), "pyfunc")))
@@ -72,6 +104,27 @@ def parity_note(found: Sequence[FormParity]) -> str:
 def http_scores(send: Callable[[bytes], float], images: np.ndarray) -> np.ndarray:
     """Send images, uint8 (n, H, W, 3), RGB, as PNG one by one; `send` gives the score of each. Returns float (n,)."""
     return np.array([send(png(image)) for image in images])
+
+
+def http_sender(url: str) -> Callable[[bytes], float]:
+    """Return a function that posts an image to `url`, such as http://localhost:5001/predict, and gives the score of the answer.
+
+    It raises BundleError where no score comes back.
+    """
+
+    def send(body: bytes) -> float:
+        request = Request(url, body, {"Content-Type": "image/png"})  # noqa: S310  checked below
+        try:
+            with urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310
+                return float(json.load(answer)["score"])
+        except (OSError, HTTPException, ValueError, KeyError, TypeError) as error:
+            raise BundleError(
+                f"{url}: expected a JSON object with a `score` for an image posted there, received {error!r}"
+            ) from error
+
+    if not url.startswith(("http://", "https://")):
+        raise ConfigError(f"--url: expected an address like http://localhost:5001/predict, received {url}")
+    return send
 
 
 def png(image: np.ndarray) -> bytes:
