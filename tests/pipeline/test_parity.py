@@ -20,6 +20,7 @@ from defect_detection.pipeline.parity import (
     deployed_forms,
     http_scores,
     http_sender,
+    most_flips,
     parity_lines,
     parity_note,
     png,
@@ -138,6 +139,12 @@ def test_the_worst_form_is_the_one_that_flips_most():
     assert parity_note(found).endswith(
         "the largest difference has A f32: 1 of 8 verdicts differ from Keras, scores by up to 0.01"
     )
+
+
+def test_a_form_that_flips_nothing_but_moves_scores_too_far_holds_a_model_back_too():
+    fine, moved = FormParity("A", 8, 0, 1e-6), FormParity("B", 8, 0, 0.06, "bf16")
+    assert [most_flips([fine]), most_flips([fine, moved])] == [0, 1]
+    assert most_flips([fine, moved, FormParity("C", 8, 3, 0.5)]) == 3
 
 
 def test_bf16_is_refused_where_it_flips_a_golden_verdict(plant):

@@ -46,7 +46,7 @@ def decide(
     Args:
         champion: re-scored on the candidate's split, never read from old figures; None when there is none.
         accuracy_threshold: least accuracy for production, in [0, 1].
-        parity_flips: golden images whose verdict differs between Keras and an exported form.
+        parity_flips: golden images that a deployed form gives another verdict than Keras, or a score too far off.
         improvement: what better means; strictly higher accuracy when not given.
 
     Raises:
@@ -56,7 +56,12 @@ def decide(
     beats = compare(candidate, champion, improvement) if champion else first
     rules = [_meets_threshold(candidate.accuracy, accuracy_threshold), beats]
     if parity_flips:
-        rules.append((False, f"{parity_flips} golden image(s) get another verdict from an exported form"))
+        rules.append(
+            (
+                False,
+                f"{parity_flips} golden image(s) get another verdict, or a score too far off, from a deployed form",
+            )
+        )
     promote = all(met for met, _ in rules)
     reasons = [reason for _, reason in rules] + _remarks(candidate, champion)
     return Decision(

@@ -90,7 +90,7 @@ def _openvino_in(precision: str) -> str:
 
 
 def most_flips(found: Sequence[FormParity]) -> int:
-    """Return how many golden verdicts differ in the worst form; one that moves scores too far counts as one at least."""
+    """Return how many golden verdicts differ in the worst form; a form that only moves scores too far counts as one."""
     return max(max(form.flips, 0 if form.allowed else 1) for form in found)
 
 
