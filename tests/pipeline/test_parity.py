@@ -27,7 +27,7 @@ from defect_detection.pipeline.parity import (
 )
 
 
-def test_every_form_gives_the_scores_of_keras_for_a_head_with_both_branches(both_branches):
+def test_every_form_gives_the_scores_of_keras_for_a_head_with_all_its_parts(both_branches):
     _, scores = read_golden(both_branches)
     assert scores.max() - scores.min() > 0.2  # the images aren't all alike to it
     for found in check_parity(both_branches, FORMS):
