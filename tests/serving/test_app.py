@@ -17,6 +17,7 @@ from defect_detection.serving.app import create_app
 from defect_detection.serving.limits import PLAIN_BODY_BYTES
 from defect_detection.serving.server import make_server
 
+MODEL_PATHS = ("/v2/models/{name}", "/v2/models/{name}/versions/{version}")
 PROBLEM = "application/problem+json"
 
 
@@ -143,6 +144,13 @@ def test_the_openapi_document_lists_every_route_with_its_answers(project):
         "/health/live": {"200", "400", "413"},
         "/health/ready": {"200", "400", "413", "503"},
         "/metrics": {"200", "400", "413"},
+        "/models": {"200", "400", "413", "429", "503"},
+        **{path: {"200", "400", "404", "413", "422", "429", "503"} for path in MODEL_PATHS},
+        **{f"{path}/ready": {"200", "400", "404", "413", "422", "429", "503"} for path in MODEL_PATHS},
+        **{f"{path}/infer": {"200", "400", "404", "413", "415", "422", "429", "503"} for path in MODEL_PATHS},
+        "/v2": {"200", "400", "413", "429"},
+        "/v2/health/live": {"200", "400", "413"},
+        "/v2/health/ready": {"200", "400", "413", "503"},
         "/predict": {"200", "400", "406", "413", "415", "422", "429", "503"},
         "/retrain": {"200", "400", "401", "403", "409", "413", "429", "500"},
     }

@@ -21,11 +21,14 @@ from defect_detection.serving.document import openapi_document
 from defect_detection.serving.jobs import Retraining
 from defect_detection.serving.limits import RateLimit, limit_body, secure
 from defect_detection.serving.metrics import Metrics
+from defect_detection.serving.models import models_api
 from defect_detection.serving.predict import Predicting, predict_api
 from defect_detection.serving.problems import problem_of_values, register_problems
 from defect_detection.serving.readiness import Readiness
 from defect_detection.serving.recording import NoRecorder, Recorder
 from defect_detection.serving.server import make_server
+from defect_detection.serving.uploads import UploadRequest
+from defect_detection.serving.v2 import v2_api
 
 log = logging.getLogger(__name__)
 
@@ -55,11 +58,14 @@ def create_app(
         validation_error_callback=problem_of_values,
         doc_ui=False,
     )
+    app.request_class = UploadRequest
+    app.teardown_request(lambda _error: request.close_files())  # type: ignore[attr-defined]
     recorder = recorder or NoRecorder()
     metrics = Metrics()
     served = Served.of(config, find_champion, load_champion)
     metrics.follow_model(served)
     app.extensions["api_key"] = configured_key(config)
+    app.extensions["config"] = config
     app.extensions["served"] = served
     app.extensions["metrics"] = metrics
     app.extensions["readiness"] = Readiness(served, recorder)
@@ -74,6 +80,8 @@ def create_app(
     app.after_request(secure)
     app.register_api(api)
     app.register_api(predict_api)
+    app.register_api(models_api)
+    app.register_api(v2_api)
     app.add_url_rule("/openapi.json", "openapi", lambda: jsonify(openapi_document(app)))
     return app
 

@@ -9,6 +9,7 @@ from defect_detection.config import Config
 from defect_detection.errors import BundleError, DefectDetectionError, NoModelError
 from defect_detection.inference.inspect import Inspector
 from defect_detection.model.bundle import read_golden
+from defect_detection.tracking.fetch import fetch_apart
 from defect_detection.tracking.registry import ModelRef, Registry
 
 FindChampion = Callable[[], ModelRef | None]
@@ -59,8 +60,8 @@ class Served:
         registry = Registry(config.tracking_uri)
         name, alias = config.inference_model_name, config.inference_model_alias
         return cls(
-            find or (lambda: registry.version_of(name, alias)),
-            load or (lambda reference: load_champion(reference, registry, config)),
+            find or (lambda: registry.glance(name, alias)),
+            load or (lambda reference: load_champion(reference, config)),
             f"{name}@{alias}",
             config.serving.refresh_s,
         )
@@ -132,14 +133,14 @@ class Served:
         self.problem = problem
 
 
-def load_champion(reference: ModelRef, registry: Registry, config: Config) -> Inspector:
+def load_champion(reference: ModelRef, config: Config) -> Inspector:
     """Load a version, run it once, and check that it gives its golden verdicts here.
 
     Raises:
         TrackingError: its files can't be fetched.
         BundleError: they are damaged, or give another verdict on a golden image.
     """
-    folder = registry.bundle_of(reference, config.cache_dir)
+    folder = fetch_apart(reference, config.tracking_uri, config.cache_dir)
     settings = config.inference
     inspector = Inspector.load(
         folder, name=str(reference), threads=settings.threads, precision=settings.precision

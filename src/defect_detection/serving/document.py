@@ -3,14 +3,17 @@
 from typing import Any
 
 from flask_openapi3.openapi import OpenAPI
+from pydantic import BaseModel
 
 from defect_detection.serving.limits import FREE_OF_RATE
 from defect_detection.serving.problems import described
+from defect_detection.serving.tensors import InferRequest
 
 
 def openapi_document(app: OpenAPI) -> dict[str, Any]:
     """Return the document of all views that are registered."""
     document: dict[str, Any] = app.api_doc
+    document["components"]["schemas"] |= _schemas(InferRequest)
     for path, item in document["paths"].items():
         for operation in item.values():
             responses = operation["responses"]
@@ -19,6 +22,12 @@ def openapi_document(app: OpenAPI) -> dict[str, Any]:
             for status in _common(path, operation):
                 responses.setdefault(str(status), described(status))
     return document
+
+
+def _schemas(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the schema of a body that a view reads by itself, and of what it refers to."""
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    return {**schema.pop("$defs", {}), model.__name__: schema}
 
 
 def _is_generated(response: dict[str, Any]) -> bool:

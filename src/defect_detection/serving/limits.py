@@ -100,7 +100,7 @@ class RateLimit:
             TooManyRequests: says after how many seconds to try again.
         """
         peer = request.remote_addr or ""
-        if self._rate is None or is_loopback(peer) or request.path.startswith(FREE_OF_RATE):
+        if self._rate is None or not peer or is_loopback(peer) or request.path.startswith(FREE_OF_RATE):
             return
         if (wait_s := self.take(peer, time.monotonic())) > 0:
             raise TooManyRequests(

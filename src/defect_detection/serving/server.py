@@ -3,6 +3,7 @@
 import copy
 import socket
 import time
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -21,6 +22,7 @@ from defect_detection.serving.problems import MEDIA_TYPE, problem_json
 MAX_HEADER_BYTES = 64 * 1024
 IN_MEMORY_BYTES = 256 * 1024  # of a body that is being received; the rest goes to a temporary file
 MOST_CONNECTIONS = 400
+LINGER_S = 2.0  # closed at once, a connection on which the client is still sending would be reset, and the answer lost
 
 
 def make_server(
@@ -100,6 +102,7 @@ class _ProblemTask(ErrorTask):
         self.status = f"{error.code} {error.reason}"
         self.response_headers += [("Content-Type", MEDIA_TYPE), *HEADERS.items()]
         self.set_close_on_finish()
+        self.channel.lingers = True
         self.content_length = len(body)
         self.write(body)
 
@@ -122,6 +125,12 @@ class _Channel(HTTPChannel):
     parser_class = _Parser
     error_task_class = _ProblemTask
     request: Any
+    will_close: bool
+    close_when_flushed: bool
+    lingers = (
+        False  # whether what the client still sends is read and thrown away before the connection is closed
+    )
+    _lingers_until: float | None = None
     _begun: float | None = None  # when the first bytes of the request that is being received came
 
     def received(self, data: bytes) -> bool:
@@ -130,6 +139,9 @@ class _Channel(HTTPChannel):
         return bool(super().received(data))
 
     def readable(self) -> bool:  # is asked at least once a second
+        if self._lingers_until is not None:
+            self.will_close = self.will_close or time.monotonic() > self._lingers_until
+            return not self.will_close
         timeout_s = self.server.receive_timeout_s
         if (
             self.request is not None
@@ -142,6 +154,24 @@ class _Channel(HTTPChannel):
                 )
             )
         return bool(super().readable())
+
+    def handle_write(self) -> None:
+        if not (self.lingers and self.close_when_flushed):
+            super().handle_write()
+            return
+        self._flush_exception(self._flush_some)
+        if not self.total_outbufs_len:
+            self.close_when_flushed = False
+            self._lingers_until = time.monotonic() + LINGER_S
+            with suppress(OSError):
+                self.socket.shutdown(socket.SHUT_WR)
+
+    def handle_read(self) -> None:
+        if self._lingers_until is None:
+            super().handle_read()
+            return
+        with suppress(OSError):
+            self.recv(self.adj.recv_bytes)  # closes the connection where the client has
 
     def _refuse(self, error: Error) -> None:
         with self.requests_lock:
