@@ -32,6 +32,7 @@ from defect_detection.serving.uploads import FIELD, Upload, check_image, take_im
 
 INSPECTION = Tag(name="inspection", description="Is this part defective, and where?")
 BINARY = {"type": "string", "format": "binary"}
+FORM_TEXT = {"maxLength": 200}  # without a type: in a form everything is a text
 IMAGE_TYPES = ("image/jpeg", "image/png", "image/bmp", "image/tiff", "image/webp", "application/octet-stream")
 
 predict_api = APIBlueprint("predict", __name__)
@@ -140,9 +141,9 @@ REQUEST_BODY = {
                         "minItems": 1,
                         "description": "one or more files",
                     },
-                    "group": {"type": "string"},
-                    "line": {"type": "string"},
-                    "part": {"type": "string"},
+                    "group": FORM_TEXT,
+                    "line": FORM_TEXT,
+                    "part": FORM_TEXT,
                 },
             }
         },
