@@ -165,6 +165,12 @@ def test_a_form_that_is_cut_off_is_refused(client):
     assert answer.status_code == 400
 
 
+def test_a_part_without_a_name_is_refused(client):
+    body = b"--B\r\nContent-Disposition: form-data\r\n\r\nx\r\n--B--\r\n"
+    answer = client.post("/predict", data=body, content_type="multipart/form-data; boundary=B")
+    assert answer.status_code == 400
+
+
 @pytest.mark.parametrize("count", [4, 40])
 def test_too_many_images_are_refused(predicting, count):
     client = predicting("serving.max_images=3").test_client()

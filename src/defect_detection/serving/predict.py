@@ -32,7 +32,6 @@ from defect_detection.serving.uploads import FIELD, Upload, check_image, take_im
 
 INSPECTION = Tag(name="inspection", description="Is this part defective, and where?")
 BINARY = {"type": "string", "format": "binary"}
-FORM_TEXT = {"maxLength": 200}  # without a type: in a form everything is a text
 IMAGE_TYPES = ("image/jpeg", "image/png", "image/bmp", "image/tiff", "image/webp", "application/octet-stream")
 
 predict_api = APIBlueprint("predict", __name__)
@@ -128,6 +127,7 @@ FAILED_EXAMPLE = {
     },
 }
 REQUEST_BODY = {
+    "description": "an image, or a form with one or more; group, line and part may be fields of the form as well",
     "required": True,
     "content": {
         "multipart/form-data": {
@@ -141,9 +141,6 @@ REQUEST_BODY = {
                         "minItems": 1,
                         "description": "one or more files",
                     },
-                    "group": FORM_TEXT,
-                    "line": FORM_TEXT,
-                    "part": FORM_TEXT,
                 },
             }
         },

@@ -54,6 +54,9 @@ def make_server(
     )
     server.channel_class = _Channel
     server.receive_timeout_s = settings.receive_timeout_s
+    if (metrics := app.extensions.get("metrics")) is not None:
+        waiting = server.task_dispatcher.queue
+        metrics.follow("defect_queue", "Requests received that wait for a thread", lambda: len(waiting))
     return server
 
 

@@ -103,7 +103,7 @@ def _too_many(received: int, most: int) -> str:
 
 
 def _received(request: Request) -> str:
-    names = sorted({*request.files, *request.form})[:MOST_OTHER_FIELDS]
+    names = sorted({str(name) for name in (*request.files, *request.form)})[:MOST_OTHER_FIELDS]
     if FIELD in request.form:
         return f"'{FIELD}' as a text without a file name"
     return (
