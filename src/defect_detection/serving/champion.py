@@ -29,7 +29,7 @@ class Champion:
 
 
 class Served:
-    """Asks every `refresh_s` seconds, in a thread, what is promoted, and loads what is new.
+    """Asks in a thread what is promoted, and loads what is new, so that it is served within `refresh_s` seconds.
 
     The new model is loaded, run once and checked beside the old one; then one reference changes. Requests that have begun
     finish with the old one, which is freed after the last of them. What can't be loaded isn't served: the old one stays, and
@@ -101,7 +101,7 @@ class Served:
         while not self._stopping.is_set():
             self._refresh()
             self._asked_once.set()
-            self._stopping.wait(self._refresh_s)
+            self._stopping.wait(self._refresh_s / 2)  # the other half is for loading
 
     def _refresh(self) -> None:
         try:
