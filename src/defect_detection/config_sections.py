@@ -226,3 +226,9 @@ class ServingConfig(Section):
         Expected("null or 16 characters or more, here or in DEFECT_API_KEY"),
     ] = None
     retrain_timeout_s: Positive = 7200
+    refresh_s: Positive = 10
+    threads: Count = 8
+    max_upload_bytes: Count = 32_000_000
+    max_images: Count = 64
+    receive_timeout_s: Positive = 30
+    rate_limit: OptionalPositive = 100

@@ -1,17 +1,23 @@
-"""A project folder with a retraining script of the test's own, and the real server over it."""
+"""A project folder with a retraining script of the test's own, a model, and the real server over them."""
 
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from flask_openapi3.openapi import OpenAPI
+from tiny import write_tiny_bundle
 from waitress.wasyncore import close_all
 
 from defect_detection.config import Config, load_config
+from defect_detection.inference.inspect import Inspector
 from defect_detection.serving.app import create_app
+from defect_detection.serving.recording import Recorder
 from defect_detection.serving.server import make_server
+from defect_detection.tracking.registry import ModelRef
 
 Send = Callable[..., "Answer"]
 
@@ -45,13 +51,36 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     return Project(tmp_path)
 
 
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_bundle(tmp_path_factory.mktemp("tiny") / "bundle")
+
+
+@pytest.fixture
+def predicting(project: Project, bundle: Path) -> Iterator[Callable[..., OpenAPI]]:
+    """Return a function that makes the application with the tiny model as version 3: ``predicting("serving.threads=2")``."""
+    made = []
+
+    def make(*overrides: str, recorder: Recorder | None = None) -> OpenAPI:
+        champion = ModelRef("Production_Reg", 3, "run", {})
+        load = partial(Inspector.load, bundle)
+        made.append(
+            create_app(project.config(*overrides), lambda: champion, lambda _reference: load(), recorder)
+        )
+        return made[-1]
+
+    yield make
+    for app in made:
+        app.extensions["served"].stop()
+
+
 @pytest.fixture
 def serving() -> Iterator[Callable[..., Send]]:
     """Return a function that serves a configuration and returns the function that sends to it."""
     running = []
 
-    def start(config: Config) -> Send:
-        server = make_server(create_app(config), "127.0.0.1", 0)
+    def start(config: Config, app: OpenAPI | None = None) -> Send:
+        server = make_server(app or create_app(config), config, "127.0.0.1", 0)
         thread = threading.Thread(target=server.run)
         thread.start()
         running.append((server, thread))
@@ -64,6 +93,7 @@ def serving() -> Iterator[Callable[..., Send]]:
             finally:
                 connection.close()
 
+        send.port = server.effective_port  # type: ignore[attr-defined]
         return send
 
     yield start

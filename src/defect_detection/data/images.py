@@ -59,6 +59,19 @@ def read_image(
         raise ImageError(f"{name}: {_reason(error)}") from error
 
 
+def read_size(source: bytes) -> tuple[int, int]:
+    """Return (width, height) in pixels of an encoded image, as its header tells; nothing is decoded.
+
+    Raises:
+        ImageError: another format, or a damaged header.
+    """
+    try:
+        with Image.open(BytesIO(source), formats=_FORMATS) as image:
+            return image.size
+    except Exception as error:  # as in `read_image`
+        raise ImageError(_reason(error)) from error
+
+
 def _check_size(image: Image.Image, max_pixels: int) -> None:
     pixels = image.width * image.height
     if pixels > max_pixels:

@@ -2,6 +2,7 @@
 
 import glob
 import os
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -68,6 +69,7 @@ class Inspector:
         self.name = name
         self._runtime = runtime
         self._threads = min(threads or os.cpu_count() or 1, MOST_DECODING)
+        self._under_way = _UnderWay()
 
     @classmethod
     def load(
@@ -122,6 +124,24 @@ class Inspector:
             for image, answer in answers:
                 yield self._inspection(image, answer)
 
+    def inspect_one(self, image: Source, *, max_pixels: int = MAX_PIXELS) -> Inspection:
+        """Inspect one image in the thread that calls; many threads may at the same time.
+
+        A single call has all cores for itself, of several each gets its share. Arguments as for `inspect`.
+        """
+        with self._under_way as count:
+            decoded = _decode(image, 0, self.card.image_size, max_pixels)
+            pixels = decoded.pixels
+            answer = None if pixels is None else self._runtime.one(pixels, alone=count() == 1)
+        return self._inspection(decoded, answer)
+
+    def prepare(self) -> None:
+        """Do now what the first images would wait for, and run each form of the model once."""
+        size = self.card.image_size
+        self._runtime.prepare()
+        for alone in (True, False):
+            self._runtime.one(np.zeros((size, size, 3), np.uint8), alone=alone)
+
     def inspect_folder(
         self,
         folder: Path,
@@ -160,6 +180,23 @@ def _require_parity(folder: Path, runtime: Runtime, precision: str) -> None:
             f"inference.precision: {precision} doesn't suit the model in {folder}, set it to f32: {found} "
             f"({allowed_difference(precision)})"
         )
+
+
+class _UnderWay:
+    """Counts the threads that are inside its ``with`` block."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._count = 0
+
+    def __enter__(self) -> Callable[[], int]:
+        with self._lock:
+            self._count += 1
+        return lambda: self._count
+
+    def __exit__(self, *_error: object) -> None:
+        with self._lock:
+            self._count -= 1
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,19 @@ class Runtime:
             for left in running:
                 _finished(*left)
 
+    def one(self, image: np.ndarray, *, alone: bool) -> Answer:
+        """Run one uint8 image (H, W, 3), RGB, now.
+
+        Args:
+            alone: nothing else runs, so all cores may work on it; otherwise it is one of several, with one core each.
+        """
+        return (self._alone if alone else self._streams).start(image).finish()
+
+    def prepare(self) -> None:
+        """Compile the form for many now, instead of when many have come."""
+        self._seen = max(self._seen, FEW)
+        _ = self._streams
+
     @cached_property
     def _streams(self) -> "_Compiled":
         # Not tied to cores: decoding, and whatever else runs, needs them too.

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from defect_detection.errors import DefectDetectionError
 from defect_detection.serving.access import require_access
 from defect_detection.serving.jobs import Outcome, Retraining
+from defect_detection.serving.metrics import MEDIA_TYPE, Metrics
 from defect_detection.serving.problems import described, problem
 from defect_detection.serving.readiness import Readiness
 
@@ -28,11 +29,12 @@ class Live(BaseModel):
 
 
 class Ready(BaseModel):
-    """A promoted model is there."""
+    """A promoted model is loaded, and inspections can be kept."""
 
     status: Literal["ready"] = "ready"
     name: str = Field(description="registered model", examples=["Production_Reg"])
-    version: int = Field(description="its promoted version", examples=[3])
+    version: int = Field(description="the version that is served", examples=[3])
+    problem: str | None = Field(description="why another version that was promoted isn't served, if so")
 
 
 class RetrainingSucceeded(BaseModel):
@@ -61,17 +63,31 @@ def live() -> Response:
 
 @api.get(
     "/health/ready",
-    summary="Is there a promoted model?",
+    summary="Is a promoted model loaded, and does the store of inspections answer?",
     tags=[HEALTH],
     responses={200: Ready, 503: described(503)},
 )
 def ready() -> Response:
     readiness: Readiness = current_app.extensions["readiness"]
     try:
-        champion = readiness.champion()
+        champion, why_not_another = readiness.check()
     except DefectDetectionError as error:
         return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
-    return _json(Ready(name=champion.name, version=champion.version))
+    served = champion.reference
+    return _json(Ready(name=served.name, version=served.version, problem=why_not_another))
+
+
+@api.get(
+    "/metrics",
+    summary="Figures for Prometheus",
+    tags=[HEALTH],
+    responses={
+        200: {"description": "text format 0.0.4", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    },
+)
+def metrics() -> Response:
+    figures: Metrics = current_app.extensions["metrics"]
+    return Response(figures.text(), content_type=MEDIA_TYPE)
 
 
 @api.post(

@@ -4,34 +4,48 @@
 """
 
 import logging
+import os
 import signal
 from typing import NoReturn
 
 from flask import jsonify, request
 from flask_openapi3.models.info import Info
 from flask_openapi3.openapi import OpenAPI
-from werkzeug.exceptions import RequestEntityTooLarge
 
 from defect_detection import __version__
 from defect_detection.config import Config
 from defect_detection.serving.access import KEY_VARIABLE, configured_key
 from defect_detection.serving.api import api
+from defect_detection.serving.champion import FindChampion, LoadChampion, Served
+from defect_detection.serving.document import openapi_document
 from defect_detection.serving.jobs import Retraining
-from defect_detection.serving.problems import described, register_problems
-from defect_detection.serving.readiness import FindChampion, Readiness, champion_of
+from defect_detection.serving.limits import RateLimit, limit_body, secure
+from defect_detection.serving.metrics import Metrics
+from defect_detection.serving.models import models_api
+from defect_detection.serving.predict import Predicting, predict_api
+from defect_detection.serving.problems import problem_of_values, register_problems
+from defect_detection.serving.readiness import Readiness
+from defect_detection.serving.recording import NoRecorder, Recorder
 from defect_detection.serving.server import make_server
-
-MAX_BODY_BYTES = 16 * 1024  # no request of this API needs a body
+from defect_detection.serving.uploads import UploadRequest
+from defect_detection.serving.v2 import v2_api
 
 log = logging.getLogger(__name__)
 
 
-def create_app(config: Config, find_champion: FindChampion | None = None) -> OpenAPI:
-    """Make the Flask application.
+def create_app(
+    config: Config,
+    find_champion: FindChampion | None = None,
+    load_champion: LoadChampion | None = None,
+    recorder: Recorder | None = None,
+) -> OpenAPI:
+    """Make the Flask application. It loads the promoted model on the first request that needs it, or when it is served.
 
     Args:
         config: the settings; `config.root` holds ``re_train/re_train.py``.
         find_champion: says which model is promoted, None when none is; the default asks the registry.
+        load_champion: loads it; the default fetches its bundle from the registry.
+        recorder: gets every inspection; by default nothing is kept.
     """
     app = OpenAPI(
         __name__,
@@ -40,19 +54,35 @@ def create_app(config: Config, find_champion: FindChampion | None = None) -> Ope
             "bearer": {"type": "http", "scheme": "bearer"},
             "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
         },
-        validation_error_status=400,
-        responses={400: described(400)},
+        validation_error_status=422,
+        validation_error_callback=problem_of_values,
         doc_ui=False,
     )
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    wanted = f"{config.inference_model_name}@{config.inference_model_alias}"
+    app.request_class = UploadRequest
+    app.teardown_request(lambda _error: request.close_files())  # type: ignore[attr-defined]
+    recorder = recorder or NoRecorder()
+    metrics = Metrics()
+    served = Served.of(config, find_champion, load_champion)
+    metrics.follow_model(served)
     app.extensions["api_key"] = configured_key(config)
-    app.extensions["readiness"] = Readiness(find_champion or champion_of(config), wanted)
+    app.extensions["config"] = config
+    app.extensions["served"] = served
+    app.extensions["metrics"] = metrics
+    app.extensions["readiness"] = Readiness(served, recorder)
+    app.extensions["predicting"] = Predicting.of(
+        config, served, recorder, metrics, config.inference.threads or os.cpu_count() or 1
+    )
     app.extensions["retraining"] = Retraining(config.root, config.serving.retrain_timeout_s)
     register_problems(app)
-    app.before_request(_refuse_long_bodies)
+    metrics.watch(app)
+    app.before_request(RateLimit(config.serving.rate_limit).check)
+    app.before_request(lambda: limit_body(request, config))
+    app.after_request(secure)
     app.register_api(api)
-    app.add_url_rule("/openapi.json", "openapi", lambda: jsonify(app.api_doc))
+    app.register_api(predict_api)
+    app.register_api(models_api)
+    app.register_api(v2_api)
+    app.add_url_rule("/openapi.json", "openapi", lambda: jsonify(openapi_document(app)))
     return app
 
 
@@ -64,18 +94,12 @@ def serve(config: Config) -> None:
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     app = create_app(config)
-    server = make_server(app, config.serving.host, config.serving.port)
+    app.extensions["served"].start()
+    server = make_server(app, config)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _signal, _frame: _stop(app.extensions["retraining"]))
     _announce(config, app.extensions["api_key"] is not None)
     server.run()
-
-
-def _refuse_long_bodies() -> None:
-    if (request.content_length or 0) > MAX_BODY_BYTES:
-        raise RequestEntityTooLarge(
-            f"The body has {request.content_length} bytes; at most {MAX_BODY_BYTES} are taken."
-        )
 
 
 def _stop(retraining: Retraining) -> NoReturn:
@@ -85,7 +109,7 @@ def _stop(retraining: Retraining) -> NoReturn:
 
 def _announce(config: Config, has_key: bool) -> None:
     log.info(
-        "serving on http://localhost:%d: POST /retrain, GET /health/ready, /openapi.json; Ctrl-C ends it",
+        "serving on http://localhost:%d: POST /predict, POST /retrain, GET /health/ready, /openapi.json; Ctrl-C ends it",
         config.serving.port,
     )
     if not has_key:

@@ -4,11 +4,11 @@ import json
 from http import HTTPStatus
 from typing import Any
 
-from flask import Flask, Response, current_app
-from pydantic import BaseModel, Field
+from flask import Flask, Response, current_app, request
+from pydantic import BaseModel, Field, ValidationError
 from werkzeug.exceptions import HTTPException
 
-from defect_detection.errors import BusyError
+from defect_detection.errors import BusyError, NoModelError, TrackingError
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -22,27 +22,49 @@ class Problem(BaseModel):
     detail: str = Field(description="what happened in this case, and what to do")
 
 
-def problem_json(status: int, detail: str) -> str:
-    """Write the body for one error."""
-    body = Problem(type="about:blank", title=HTTPStatus(status).phrase, status=status, detail=detail)
-    return json.dumps(body.model_dump())
+def new_problem(status: int, detail: str) -> Problem:
+    """Describe one error."""
+    return Problem(type="about:blank", title=HTTPStatus(status).phrase, status=status, detail=detail)
+
+
+def problem_json(status: int, detail: str, path: str = "") -> str:
+    """Write the body for one error. Below ``/v2`` it has the member `error` as well, which clients of that protocol read."""
+    body = new_problem(status, detail).model_dump()
+    return json.dumps(body | {"error": detail} if path.startswith("/v2") else body)
 
 
 def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
     """Build the answer for one error."""
-    return Response(problem_json(status, detail), status, headers, content_type=MEDIA_TYPE)
+    return Response(problem_json(status, detail, request.path), status, headers, content_type=MEDIA_TYPE)
+
+
+def problem_of(error: HTTPException) -> Problem:
+    """Describe an error that is answered in the place of one result among several."""
+    return new_problem(error.code or 500, error.description or "")
+
+
+def problem_of_values(error: ValidationError) -> Response:
+    """Build the answer for parameters or a JSON body with wrong values."""
+    lines = [
+        f"{'.'.join(map(str, one['loc'])) or 'body'}: {one['msg']}, received {repr(one['input'])[:60]}"
+        for one in error.errors()[:10]
+    ]
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(lines))
 
 
 def described(status: int) -> dict[str, Any]:
     """Describe one error status for the OpenAPI document."""
-    schema = Problem.model_json_schema()
-    return {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": schema}}}
+    example = new_problem(status, "what happened, what was expected and what to do").model_dump()
+    content = {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}
+    return {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: content}}
 
 
 def register_problems(app: Flask) -> None:
     """Give the errors of routing, of the views and of our own code their answers."""
     app.register_error_handler(HTTPException, _of_http)
     app.register_error_handler(BusyError, _of_busy)
+    app.register_error_handler(NoModelError, _of_unavailable)
+    app.register_error_handler(TrackingError, _of_unavailable)
     app.register_error_handler(Exception, _of_bug)
 
 
@@ -53,6 +75,10 @@ def _of_http(error: HTTPException) -> Response:
 
 def _of_busy(error: BusyError) -> Response:
     return problem(HTTPStatus.CONFLICT, str(error))
+
+
+def _of_unavailable(error: TrackingError) -> Response:
+    return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error), {"Retry-After": "5"})
 
 
 def _of_bug(error: Exception) -> Response:

@@ -17,12 +17,11 @@ from functools import cached_property
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlencode, urlparse
-from urllib.request import urlopen
+from urllib.parse import unquote, urlparse
 
 from defect_detection.errors import TrackingError
+from defect_detection.tracking.rest import ask
 from defect_detection.tracking.store import (
-    PROBE_TIMEOUT_S,
     Store,
     connect,
     redacted,
@@ -90,6 +89,15 @@ class Registry:
 
         MLflow takes the alias ``latest`` for the newest version.
         """
+        try:
+            return self.glance(name, alias)
+        except TrackingError:
+            pass  # MLflow tries again: with its schema, and an error that says what is wrong
+        with reporting(self.tracking_uri, f"looking up {name}@{alias}"):
+            return self._version_of(name, alias)
+
+    def glance(self, name: str, alias: str) -> ModelRef | None:
+        """Do as `version_of` without ever importing mlflow: what needs it is a `TrackingError`."""
         database = sqlite_file(self.tracking_uri)
         if database and not database.exists():
             return None
@@ -97,10 +105,10 @@ class Registry:
             if database:
                 return _looked_up(database, name, alias)
             return _asked(self.tracking_uri, name, alias)
-        except (sqlite3.Error, HTTPException, OSError, LookupError, ValueError):
-            pass  # MLflow tries again: with its credentials, its schema, and an error that says what is wrong
-        with reporting(self.tracking_uri, f"looking up {name}@{alias}"):
-            return self._version_of(name, alias)
+        except (sqlite3.Error, HTTPException, OSError, LookupError, ValueError) as error:
+            raise TrackingError(
+                f"{redacted(self.tracking_uri)}: looking up {name}@{alias} failed: {error}"
+            ) from error
 
     def version_of_run(self, name: str, run_id: str) -> ModelRef | None:
         """Return the newest version of `name` whose model comes from the run, or None."""
@@ -129,7 +137,7 @@ class Registry:
 
         It appears whole or not at all: an interrupted download leaves nothing that looks like a bundle.
         """
-        folder = cache_dir / "models" / f"{reference.name}-{reference.version}-{_identity(reference)}"
+        folder = _kept_at(reference, cache_dir)
         if folder.is_dir():
             return folder
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -141,6 +149,11 @@ class Registry:
                 if not folder.is_dir():  # otherwise another process was faster
                     raise
         return folder
+
+    def is_at_hand(self, reference: ModelRef, cache_dir: Path) -> bool:
+        """Say whether `bundle_of` needs no mlflow: the bundle was fetched before, or lies in a folder that is known."""
+        is_local = bool(reference.location) and _local_path(reference.location) is not None
+        return is_local or _kept_at(reference, cache_dir).is_dir()
 
     @cached_property
     def _store(self) -> Store:
@@ -236,21 +249,23 @@ def _looked_up(database: Path, name: str, alias: str) -> ModelRef | None:
     return ModelRef(name, version, run_id or "", dict(tags), location or source)
 
 
-def _asked(tracking_uri: str, name: str, alias: str) -> ModelRef:
-    """Ask a server by MLflow's public REST interface, without credentials.
+def _asked(tracking_uri: str, name: str, alias: str) -> ModelRef | None:
+    """Ask a server.
 
     Raises:
-        OSError, HTTPException: it can't be reached, wants credentials, or has no such model or alias.
+        OSError, HTTPException: it can't be reached, or refuses.
         LookupError, ValueError: not a server's address, or not the answer of an MLflow server.
     """
-    if not tracking_uri.startswith(("http://", "https://")):
-        raise ValueError("not the address of a server")
-    address = f"{tracking_uri.rstrip('/')}/api/2.0/mlflow/registered-models/alias"
-    query = urlencode({"name": name, "alias": alias})
-    with urlopen(f"{address}?{query}", timeout=PROBE_TIMEOUT_S) as answer:  # noqa: S310  http only, see above
-        found = json.load(answer)["model_version"]
+    answer = ask(tracking_uri, "registered-models/alias", name=name, alias=alias)
+    if answer is None:
+        return None
+    found = answer["model_version"]
     tags = {tag["key"]: tag["value"] for tag in found.get("tags", [])}
     return ModelRef(found["name"], int(found["version"]), found.get("run_id", ""), tags)
+
+
+def _kept_at(reference: ModelRef, cache_dir: Path) -> Path:
+    return cache_dir / "models" / f"{reference.name}-{reference.version}-{_identity(reference)}"
 
 
 def _identity(reference: ModelRef) -> str:

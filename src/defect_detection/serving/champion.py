@@ -1,0 +1,162 @@
+"""Keep the promoted model loaded; a newly promoted one takes its place without a request noticing."""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from defect_detection.config import Config
+from defect_detection.errors import BundleError, DefectDetectionError, NoModelError
+from defect_detection.inference.inspect import Inspector
+from defect_detection.model.bundle import read_golden
+from defect_detection.tracking.fetch import fetch_apart
+from defect_detection.tracking.registry import ModelRef, Registry
+
+FindChampion = Callable[[], ModelRef | None]
+LoadChampion = Callable[[ModelRef], Inspector]
+
+FIRST_LOAD_S = 30.0  # a request that comes before the first model is loaded waits so long for it
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Champion:
+    """A promoted model, ready to inspect."""
+
+    reference: ModelRef
+    inspector: Inspector
+
+
+class Served:
+    """Asks in a thread what is promoted, and loads what is new, so that it is served within `refresh_s` seconds.
+
+    The new model is loaded, run once and checked beside the old one; then one reference changes. Requests that have begun
+    finish with the old one, which is freed after the last of them. What can't be loaded isn't served: the old one stays, and
+    `problem` says why.
+
+    Args:
+        find: says which model is promoted, None when none is.
+        load: loads it, or raises a `DefectDetectionError`.
+        wanted: ``name@alias``, for messages.
+    """
+
+    def __init__(self, find: FindChampion, load: LoadChampion, wanted: str, refresh_s: float) -> None:
+        self._find, self._load = find, load
+        self._wanted, self._refresh_s = wanted, refresh_s
+        self._champion: Champion | None = None
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._asked_once = threading.Event()
+        self._stopping = threading.Event()
+        self.problem: str | None = None
+        self.swaps = 0
+
+    @classmethod
+    def of(
+        cls, config: Config, find: FindChampion | None = None, load: LoadChampion | None = None
+    ) -> "Served":
+        """Serve ``inference_model_name``@``inference_model_alias`` of the registry."""
+        registry = Registry(config.tracking_uri)
+        name, alias = config.inference_model_name, config.inference_model_alias
+        return cls(
+            find or (lambda: registry.glance(name, alias)),
+            load or (lambda reference: load_champion(reference, config)),
+            f"{name}@{alias}",
+            config.serving.refresh_s,
+        )
+
+    def current(self) -> Champion:
+        """Return the model to inspect with. One that is just being loaded for the first time is waited for.
+
+        Raises:
+            NoModelError: nothing is promoted, or nothing that can be loaded.
+        """
+        if self._champion is None:
+            self.start()
+            self._asked_once.wait(FIRST_LOAD_S)
+        if (champion := self._champion) is None:
+            raise NoModelError(self.problem or "the model is still being loaded: try again in some seconds")
+        return champion
+
+    @property
+    def loaded(self) -> Champion | None:
+        """The model that is served now, without waiting."""
+        return self._champion
+
+    def start(self) -> None:
+        """Start to watch, if that wasn't done: in the process that serves, not in one that it was forked from."""
+        with self._starting:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._watch, name="champion", daemon=True)
+                self._thread.start()
+
+    def stop(self) -> None:
+        """Watch no longer; what is loaded stays."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stopping.is_set():
+            self._refresh()
+            self._asked_once.set()
+            self._stopping.wait(self._refresh_s / 2)  # the other half is for loading
+
+    def _refresh(self) -> None:
+        try:
+            self._follow(self._find())
+        except DefectDetectionError as error:
+            self._report(str(error))
+        except Exception:
+            log.exception("unexpected error while looking for another model")
+            self._report("unexpected error while looking for another model: the log has the details")
+
+    def _follow(self, found: ModelRef | None) -> None:
+        champion = self._champion
+        if found is None:
+            self._report(
+                f"No model is promoted as {self._wanted}: train and evaluate one with 'python src/train.py' and "
+                "'python src/evaluation.py'."
+            )
+            return
+        if champion is None or _identity(champion.reference) != _identity(found):
+            self._champion = Champion(found, self._load(found))
+            self.swaps += champion is not None
+            log.info("serving %s%s", found, f" instead of {champion.reference}" if champion else "")
+        self.problem = None
+
+    def _report(self, problem: str) -> None:
+        if problem != self.problem:
+            still = f"; still serving {self._champion.reference}" if self._champion else ""
+            log.warning("%s%s", problem, still)
+        self.problem = problem
+
+
+def load_champion(reference: ModelRef, config: Config) -> Inspector:
+    """Load a version, run it once, and check that it gives its golden verdicts here.
+
+    Raises:
+        TrackingError: its files can't be fetched.
+        BundleError: they are damaged, or give another verdict on a golden image.
+    """
+    folder = fetch_apart(reference, config.tracking_uri, config.cache_dir)
+    settings = config.inference
+    inspector = Inspector.load(
+        folder, name=str(reference), threads=settings.threads, precision=settings.precision
+    )
+    inspector.prepare()
+    images, expected = read_golden(folder)
+    verdict, scores = inspector.card.verdict, inspector.score(images)["score"]
+    flips = sum(verdict(float(a)) != verdict(float(b)) for a, b in zip(scores, expected, strict=True))
+    if flips:
+        raise BundleError(
+            f"{reference}: not served, {flips} of {len(expected)} golden images get another verdict here than when it was "
+            "trained; look at inference.precision, or train and promote again"
+        )
+    return inspector
+
+
+def _identity(reference: ModelRef) -> tuple[str, ...]:
+    known = reference.tags.get("model_id", "")
+    return reference.name, str(reference.version), reference.run_id, known

@@ -1,0 +1,40 @@
+"""Complete the generated OpenAPI document: answers that every view, or every view of a kind, may give."""
+
+from typing import Any
+
+from flask_openapi3.openapi import OpenAPI
+from pydantic import BaseModel
+
+from defect_detection.serving.limits import FREE_OF_RATE
+from defect_detection.serving.problems import described
+from defect_detection.serving.tensors import InferRequest
+
+
+def openapi_document(app: OpenAPI) -> dict[str, Any]:
+    """Return the document of all views that are registered."""
+    document: dict[str, Any] = app.api_doc
+    document["components"]["schemas"] |= _schemas(InferRequest)
+    for path, item in document["paths"].items():
+        for operation in item.values():
+            responses = operation["responses"]
+            if _is_generated(responses.get("422", {})):
+                del responses["422"]  # the framework adds it everywhere, in a shape that isn't ours
+            for status in _common(path, operation):
+                responses.setdefault(str(status), described(status))
+    return document
+
+
+def _schemas(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the schema of a body that a view reads by itself, and of what it refers to."""
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    return {**schema.pop("$defs", {}), model.__name__: schema}
+
+
+def _is_generated(response: dict[str, Any]) -> bool:
+    return "application/json" in response.get("content", {})
+
+
+def _common(path: str, operation: dict[str, Any]) -> list[int]:
+    takes_values = bool(operation.get("parameters") or operation.get("requestBody"))
+    is_limited = not path.startswith(FREE_OF_RATE)
+    return [400, 413] + [422] * takes_values + [429] * is_limited

@@ -1,0 +1,122 @@
+"""Limits on what callers may ask for: bytes, pixels at a time, requests per second."""
+
+import math
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from flask import Request, Response, request
+from werkzeug.exceptions import RequestEntityTooLarge, TooManyRequests
+
+from defect_detection.config import Config
+from defect_detection.serving.access import is_loopback
+
+PLAIN_BODY_BYTES = 16 * 1024  # of requests that carry no images
+PIXELS_AT_A_TIME = 24_000_000  # decoded by all requests together; a larger image is decoded while no other is
+MOST_PEERS = 10_000  # remembered by the rate limit
+FREE_OF_RATE = ("/health/", "/v2/health/", "/metrics")
+
+HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+def takes_images(path: str) -> bool:
+    """Say whether requests to a path may be as long as images are."""
+    return path == "/predict" or (path.startswith("/v2/models/") and path.endswith("/infer"))
+
+
+def limit_body(request: Request, config: Config) -> None:
+    """Refuse a body that is too long for its path, before it is read; what has no length is cut off there.
+
+    Raises:
+        RequestEntityTooLarge: its length says so.
+    """
+    limit = config.serving.max_upload_bytes if takes_images(request.path) else PLAIN_BODY_BYTES
+    request.max_content_length = limit
+    if (request.content_length or 0) > limit:
+        raise too_long(request.path, limit, request.content_length)
+
+
+def too_long(path: str, limit: int, received: int | None = None) -> RequestEntityTooLarge:
+    """Return the error that says how long a body may be, and which setting decides."""
+    setting = " (serving.max_upload_bytes)" if takes_images(path) else ""
+    of = f"has {received} bytes" if received is not None else "is too long"
+    return RequestEntityTooLarge(f"The body {of}; at most {limit}{setting} are taken here.")
+
+
+def secure(response: Response) -> Response:
+    """Add the headers that keep browsers from doing more with an answer than to show it."""
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response
+
+
+class PixelBudget:
+    """Lets images be decoded while all of them together have at most so many pixels; one larger image only alone."""
+
+    def __init__(self, pixels: int = PIXELS_AT_A_TIME) -> None:
+        self._most = pixels
+        self._taken = 0
+        self._turn = threading.Lock()  # a large image that waits isn't overtaken for ever by small ones
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def taking(self, pixels: int) -> Iterator[None]:
+        """Wait until the pixels fit, and hold them during the block."""
+        held = min(pixels, self._most)
+        with self._turn, self._changed:
+            self._changed.wait_for(lambda: self._taken + held <= self._most)
+            self._taken += held
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken -= held
+                self._changed.notify_all()
+
+
+class RateLimit:
+    """Lets each other machine send so many requests per second, and twice as many at once after a pause.
+
+    What comes from this machine isn't limited: a reverse proxy on it has limits of its own.
+    """
+
+    def __init__(self, per_second: float | None) -> None:
+        self._rate = per_second
+        self._lock = threading.Lock()
+        self._tokens: dict[str, tuple[float, float]] = {}  # by peer: tokens left, and when that was
+
+    def check(self) -> None:
+        """Refuse the current request when its sender has sent too many.
+
+        Raises:
+            TooManyRequests: says after how many seconds to try again.
+        """
+        peer = request.remote_addr or ""
+        if self._rate is None or not peer or is_loopback(peer) or request.path.startswith(FREE_OF_RATE):
+            return
+        if (wait_s := self.take(peer, time.monotonic())) > 0:
+            raise TooManyRequests(
+                f"More than {self._rate:g} requests per second came from {peer} (serving.rate_limit): wait and try again.",
+                retry_after=math.ceil(wait_s),
+            )
+
+    def take(self, peer: str, now_s: float) -> float:
+        """Count one request, and return 0, or how many seconds the peer has to wait."""
+        assert self._rate is not None
+        burst = max(1.0, 2 * self._rate)
+        with self._lock:
+            tokens, since = self._tokens.pop(peer, (burst, now_s))
+            tokens = min(burst, tokens + (now_s - since) * self._rate)
+            allowed = tokens >= 1
+            self._tokens[peer] = (tokens - allowed, now_s)  # at the end: the first is the longest silent
+            if len(self._tokens) > MOST_PEERS:
+                del self._tokens[next(iter(self._tokens))]
+        return 0.0 if allowed else (1 - tokens) / self._rate

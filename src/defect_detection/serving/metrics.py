@@ -1,0 +1,94 @@
+"""Figures for Prometheus, in a registry of the application's own."""
+
+import time
+from collections.abc import Callable, Iterable
+
+from flask import Flask, Response, g, request
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from defect_detection.inference.inspect import Inspection
+from defect_detection.serving.champion import Served
+
+MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+LATENCIES_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+SCORES = tuple(round(0.05 * step, 2) for step in range(1, 21))
+
+
+class Metrics:
+    """Counts what is asked and answered. Routes are counted as they are declared, so that paths can't make new series."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry(auto_describe=False)
+        self._requests = Counter(
+            "defect_requests", "Requests answered", ["method", "route", "status"], registry=self.registry
+        )
+        self._seconds = Histogram(
+            "defect_request_seconds",
+            "From the start of the view's work to its answer",
+            ["route"],
+            buckets=LATENCIES_S,
+            registry=self.registry,
+        )
+        self._verdicts = Counter(
+            "defect_verdicts", "Images inspected", ["verdict", "model_version"], registry=self.registry
+        )
+        self._inspection_seconds = Histogram(
+            "defect_inspection_seconds", "Decoding and the model", buckets=LATENCIES_S, registry=self.registry
+        )
+        self._scores = Histogram(
+            "defect_score", "Score of an image, P(defective)", buckets=SCORES, registry=self.registry
+        )
+
+    def watch(self, app: Flask) -> None:
+        """Count and time every request of an application."""
+        app.before_request(_start)
+        app.after_request(self._answered)
+
+    def inspected(self, inspection: Inspection, model_version: int) -> None:
+        """Count one verdict."""
+        self._verdicts.labels(inspection.verdict, model_version).inc()
+        self._inspection_seconds.observe(inspection.latency_ms / 1000)
+        self._scores.observe(inspection.score or 0.0)
+
+    def follow(self, name: str, text: str, value: Callable[[], float]) -> None:
+        """Show what a function returns at the time of reading."""
+        Gauge(name, text, registry=self.registry).set_function(value)
+
+    def follow_model(self, served: Served) -> None:
+        """Show which model is served, how often it was replaced, and whether replacing it fails."""
+        self.registry.register(_ServedCollector(served))
+
+    def _answered(self, response: Response) -> Response:
+        route = request.url_rule.rule if request.url_rule else "none"
+        self._requests.labels(_method(request.method), route, response.status_code).inc()
+        self._seconds.labels(route).observe(time.perf_counter() - g.get("started", time.perf_counter()))
+        return response
+
+    def text(self) -> bytes:
+        """Return everything in Prometheus' text format."""
+        return bytes(generate_latest(self.registry))
+
+
+class _ServedCollector(Collector):
+    def __init__(self, served: Served) -> None:
+        self._served = served
+
+    def collect(self) -> Iterable[Metric]:
+        champion, served = self._served.loaded, self._served
+        model = GaugeMetricFamily("defect_model", "The model served", labels=["name", "version"])
+        if champion is not None:
+            model.add_metric([champion.reference.name, str(champion.reference.version)], 1)
+        yield model
+        yield GaugeMetricFamily("defect_model_swaps", "Models replaced since the start", served.swaps)
+        failing = float(served.problem is not None)
+        yield GaugeMetricFamily("defect_model_refresh_failing", "1: what is promoted isn't served", failing)
+
+
+def _start() -> None:
+    g.started = time.perf_counter()
+
+
+def _method(method: str) -> str:
+    return method if method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS") else "other"

@@ -1,0 +1,372 @@
+"""``POST /predict``: images in, verdicts out."""
+
+import base64
+import hashlib
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from http import HTTPStatus
+from io import BytesIO
+from typing import Any, Literal
+
+import numpy as np
+from flask import Response, current_app, jsonify, request
+from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.models.tag import Tag
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, RootModel
+from werkzeug.exceptions import HTTPException, NotAcceptable, UnprocessableEntity
+
+from defect_detection.config import Config
+from defect_detection.data.images import read_image
+from defect_detection.evaluation.figures import overlay
+from defect_detection.inference.inspect import Inspection
+from defect_detection.serving.champion import Champion, Served
+from defect_detection.serving.limits import PixelBudget
+from defect_detection.serving.metrics import Metrics
+from defect_detection.serving.problems import Problem, described, problem_of
+from defect_detection.serving.recording import Recorded, Recorder
+from defect_detection.serving.uploads import FIELD, Upload, check_image, take_images
+
+INSPECTION = Tag(name="inspection", description="Is this part defective, and where?")
+BINARY = {"type": "string", "format": "binary"}
+IMAGE_TYPES = ("image/jpeg", "image/png", "image/bmp", "image/tiff", "image/webp", "application/octet-stream")
+
+predict_api = APIBlueprint("predict", __name__)
+
+
+class ServedModel(BaseModel):
+    """The model that decided."""
+
+    name: str = Field(examples=["Production_Reg"])
+    version: int = Field(examples=[3])
+    uri: str = Field(description="for MLflow", examples=["models:/Production_Reg/3"])
+
+
+class Evidence(BaseModel):
+    """Where the defect is."""
+
+    shape: list[int] = Field(description="rows and columns of the evidence map", examples=[[14, 14]])
+    values: list[list[float]] | None = Field(
+        None, description="explain=array: log-odds of a defect in each cell, higher = more defective"
+    )
+    overlay_png: str | None = Field(
+        None,
+        description="explain=overlay: the image as the model sees it with the evidence over it, in base64",
+    )
+
+
+class Prediction(BaseModel):
+    """One verdict on one image."""
+
+    id: str = Field(description="of this inspection", examples=["6f9e1f0c2b4d4f8a9a3f1f0c2b4d4f8a"])
+    name: str = Field(description="the file as its sender calls it; empty where nothing was sent")
+    verdict: Literal["ok", "defective", "review"]
+    score: float = Field(description="P(defective)", ge=0, le=1, examples=[0.97])
+    threshold: float = Field(description="from this score on an image is defective", examples=[0.41])
+    model: ServedModel
+    latency_ms: float = Field(description="decoding and the model", examples=[6.1])
+    defect_type: str | None = Field(None, description="null: this model doesn't tell types apart")
+    evidence: Evidence | None = Field(None, description="with explain")
+
+
+class Failed(BaseModel):
+    """An image among several that got no verdict."""
+
+    name: str
+    error: Problem
+
+
+class Predictions(BaseModel):
+    """Verdicts on several images, in the order in which they were sent."""
+
+    results: list[Prediction | Failed]
+
+
+Explain = Literal["0", "false", "1", "true", "overlay", "array"]
+
+
+class PredictQuery(BaseModel):
+    """How to answer, and what is recorded with the inspection."""
+
+    explain: Explain = Field(
+        "0", description="1, true, overlay: with the evidence as a picture; array: as numbers"
+    )
+    name: str = Field("", max_length=200, description="of an image that is the body")
+    group: str = Field("", max_length=200, description="images of one part or lot have the same")
+    line: str = Field("", max_length=200)
+    part: str = Field("", max_length=200)
+
+    @classmethod
+    @cache
+    def model_json_schema(cls, *args: Any, **options: Any) -> dict[str, Any]:  # type: ignore[override]
+        """Return the schema, made once: the framework asks for it at every request, where it costs 1 ms."""
+        return super().model_json_schema(*args, **options)
+
+
+EXAMPLE = {
+    "id": "6f9e1f0c2b4d4f8a9a3f1f0c2b4d4f8a",
+    "name": "part.png",
+    "verdict": "defective",
+    "score": 0.97,
+    "threshold": 0.41,
+    "model": {"name": "Production_Reg", "version": 3, "uri": "models:/Production_Reg/3"},
+    "latency_ms": 6.1,
+    "defect_type": None,
+    "evidence": None,
+}
+FAILED_EXAMPLE = {
+    "name": "notes.txt",
+    "error": {
+        "type": "about:blank",
+        "title": "Unsupported Media Type",
+        "status": 415,
+        "detail": "expected a JPEG, PNG, BMP, TIFF or WebP image, received 5 bytes that start with b'hello'",
+    },
+}
+REQUEST_BODY = {
+    "description": "an image, or a form with one or more; group, line and part may be fields of the form as well",
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": [FIELD],
+                "properties": {
+                    FIELD: {
+                        "type": "array",
+                        "items": BINARY,
+                        "minItems": 1,
+                        "description": "one or more files",
+                    },
+                },
+            }
+        },
+        **{kind: {"schema": BINARY} for kind in IMAGE_TYPES},
+    },
+}
+
+
+class Answer(RootModel[Prediction | Predictions]):
+    """The verdict; for several images a list of them, with an error in the place of an image that got none."""
+
+    model_config = ConfigDict(
+        openapi_extra={  # type: ignore[typeddict-unknown-key]
+            "description": "the verdict, or those on several images; with 'Accept: image/png' the picture of one",
+            "examples": {
+                "one image": {"value": EXAMPLE},
+                "several images": {"value": {"results": [EXAMPLE, FAILED_EXAMPLE]}},
+            },
+            "content": {"image/png": {"schema": BINARY}},
+        },
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Predicting:
+    """What the view needs: models, limits, and where results go. `pool` works on the images of one request."""
+
+    served: Served
+    recorder: Recorder
+    metrics: Metrics
+    budget: PixelBudget
+    pool: ThreadPoolExecutor
+    max_pixels: int
+    max_images: int
+
+    @classmethod
+    def of(
+        cls, config: Config, served: Served, recorder: Recorder, metrics: Metrics, pool_size: int
+    ) -> "Predicting":
+        pool = ThreadPoolExecutor(pool_size, thread_name_prefix="images")
+        limits = config.data.max_pixels, config.serving.max_images
+        return cls(served, recorder, metrics, PixelBudget(), pool, *limits)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """An inspection with its image, 8-bit RGB as the model saw it where it is to be shown."""
+
+    id: str
+    name: str
+    inspection: Inspection
+    champion: Champion
+    pixels: np.ndarray | None
+
+
+@predict_api.post(
+    "/predict",
+    summary="Inspect one or more images",
+    tags=[INSPECTION],
+    responses={200: Answer, **{status: described(status) for status in (406, 413, 415, 422, 429, 503)}},
+    openapi_extensions={"requestBody": REQUEST_BODY},
+)
+def predict(query: PredictQuery) -> Response:
+    predicting: Predicting = current_app.extensions["predicting"]
+    champion = predicting.served.current()
+    uploads = take_images(request, predicting.max_images)
+    as_picture = _wants_picture(len(uploads))
+    look = _looker(
+        predicting, champion, _context(query), as_picture or query.explain in ("1", "true", "overlay")
+    )
+    if len(uploads) == 1:
+        seen = look(uploads[0])
+        return _picture(seen) if as_picture else jsonify(_prediction(seen, query.explain).model_dump())
+    results = predicting.pool.map(lambda upload: _result(look, upload, query.explain), uploads)
+    return jsonify({"results": [result.model_dump() for result in results]})
+
+
+def _wants_picture(n_images: int) -> bool:
+    best = request.accept_mimetypes.best_match(["application/json", "image/png"], "application/json")
+    if best == "image/png" and n_images > 1:
+        raise NotAcceptable(
+            "A picture is the answer to one image only: send 'Accept: application/json' for several."
+        )
+    return best == "image/png"
+
+
+def _context(query: PredictQuery) -> dict[str, str]:
+    """Return group, line and part, of the form or of the query."""
+    sent = {name: request.form.get(name) or getattr(query, name) for name in ("group", "line", "part")}
+    for name, value in sent.items():
+        if len(value) > 200:
+            raise UnprocessableEntity(f"{name}: expected at most 200 characters, received {len(value)}")
+    return sent
+
+
+def inspect_several(
+    predicting: Predicting, champion: Champion, images: Sequence[bytes] | Sequence[np.ndarray]
+) -> list[Inspection]:
+    """Inspect images at the same time, count and record what was sent encoded, and return their inspections in order.
+
+    Raises:
+        HTTPException: says which image, counted from 0, can't be inspected, and why.
+    """
+
+    def look(number: int, image: bytes | np.ndarray) -> Inspection:
+        try:
+            inspection = _inspected(predicting, champion, image)
+        except HTTPException as error:
+            error.description = f"image {number}: {error.description}"
+            raise
+        if isinstance(image, bytes):
+            _keep(predicting, _Seen(uuid.uuid4().hex, "", inspection, champion, None), image, {})
+        else:
+            predicting.metrics.inspected(inspection, champion.reference.version)
+        return inspection
+
+    if len(images) == 1:
+        return [look(0, images[0])]
+    return list(predicting.pool.map(look, range(len(images)), images))
+
+
+def _inspected(predicting: Predicting, champion: Champion, image: bytes | np.ndarray) -> Inspection:
+    max_pixels = predicting.max_pixels
+    pixels = check_image(image, max_pixels) if isinstance(image, bytes) else 0
+    with predicting.budget.taking(pixels):
+        inspection = champion.inspector.inspect_one(image, max_pixels=max_pixels)
+    if inspection.error is not None:
+        raise UnprocessableEntity(inspection.error)
+    return inspection
+
+
+def _keep(predicting: Predicting, seen: _Seen, content: bytes, context: dict[str, str]) -> None:
+    predicting.recorder.record(_recorded(seen, content, context), content)
+    predicting.metrics.inspected(seen.inspection, seen.champion.reference.version)
+
+
+def _looker(
+    predicting: Predicting, champion: Champion, context: dict[str, str], keep_pixels: bool
+) -> Callable[[Upload], _Seen]:
+    def look(upload: Upload) -> _Seen:
+        content = upload.read()
+        inspection = _inspected(predicting, champion, content)
+        pixels = _pixels(predicting, champion, content) if keep_pixels else None
+        seen = _Seen(uuid.uuid4().hex, upload.name, inspection, champion, pixels)
+        _keep(predicting, seen, content, context)
+        return seen
+
+    return look
+
+
+def _pixels(predicting: Predicting, champion: Champion, content: bytes) -> np.ndarray:
+    """Decode once more, for the picture: only who asks for one pays for it."""
+    size = (champion.inspector.card.image_size,) * 2
+    with predicting.budget.taking(check_image(content, predicting.max_pixels)):
+        return read_image(content, size, predicting.max_pixels)
+
+
+def _recorded(seen: _Seen, content: bytes, context: dict[str, str]) -> Recorded:
+    inspection, reference = seen.inspection, seen.champion.reference
+    assert inspection.verdict is not None and inspection.score is not None
+    return Recorded(
+        id=seen.id,
+        sha256=hashlib.sha256(content).hexdigest(),
+        name=seen.name,
+        verdict=inspection.verdict,
+        score=inspection.score,
+        threshold=inspection.threshold,
+        model_name=reference.name,
+        model_version=reference.version,
+        latency_ms=inspection.latency_ms,
+        **context,
+    )
+
+
+def _result(look: Callable[[Upload], _Seen], upload: Upload, explain: Explain) -> Prediction | Failed:
+    try:
+        return _prediction(look(upload), explain)
+    except HTTPException as error:
+        return Failed(name=upload.name, error=problem_of(error))
+
+
+def _prediction(seen: _Seen, explain: Explain) -> Prediction:
+    inspection, reference = seen.inspection, seen.champion.reference
+    return Prediction.model_construct(
+        id=seen.id,
+        name=seen.name,
+        verdict=inspection.verdict,
+        score=inspection.score,
+        threshold=inspection.threshold,
+        model=ServedModel.model_construct(
+            name=reference.name, version=reference.version, uri=reference.model_uri
+        ),
+        latency_ms=round(inspection.latency_ms, 2),
+        defect_type=None,
+        evidence=_evidence(seen, explain),
+    )
+
+
+def _evidence(seen: _Seen, explain: Explain) -> Evidence | None:
+    evidence = seen.inspection.evidence
+    if explain in ("0", "false") or evidence is None:
+        return None
+    if explain == "array":
+        values = np.round(evidence, 3).tolist()
+        return Evidence.model_construct(shape=list(evidence.shape), values=values, overlay_png=None)
+    png = base64.b64encode(_overlay_png(seen)).decode()
+    return Evidence.model_construct(shape=list(evidence.shape), values=None, overlay_png=png)
+
+
+def _overlay_png(seen: _Seen) -> bytes:
+    evidence, pixels = seen.inspection.evidence, seen.pixels
+    assert evidence is not None and pixels is not None
+    high = max(float(evidence.max()), 0.0)  # log-odds: what speaks for OK everywhere stays clear
+    low = min(float(evidence.min()), high - 1e-6)
+    buffer = BytesIO()
+    Image.fromarray(overlay(pixels, evidence, (low, high))).save(buffer, "PNG", compress_level=3)
+    return buffer.getvalue()
+
+
+def _picture(seen: _Seen) -> Response:
+    """Return the overlay itself, the rest in headers."""
+    answer: dict[str, Any] = {
+        "X-Inspection-Id": seen.id,
+        "X-Verdict": seen.inspection.verdict,
+        "X-Score": f"{seen.inspection.score:.6f}",
+        "X-Threshold": f"{seen.inspection.threshold:.6f}",
+        "X-Model": seen.champion.reference.model_uri,
+    }
+    return Response(_overlay_png(seen), HTTPStatus.OK, answer, content_type="image/png")

@@ -1,0 +1,142 @@
+"""Take the images out of a request, and refuse what is none before it is decoded."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import IO, Any
+
+from flask import Request
+from werkzeug.exceptions import (
+    BadRequest,
+    RequestEntityTooLarge,
+    UnprocessableEntity,
+    UnsupportedMediaType,
+)
+
+from defect_detection.data.images import read_size
+from defect_detection.errors import ImageError
+
+FIELD = "image"
+MOST_OTHER_FIELDS = 16  # of a form, beside its images
+MOST_FORM_BYTES = 256 * 1024  # of those fields together; above the 64 KiB that are read at a time
+MOST_NAME_CHARACTERS = 200
+MOST_SCANS = (
+    64  # of a JPEG; cameras write 1, progressive ones about 10, and each costs a pass over all pixels
+)
+
+_SIGNATURES = {
+    "JPEG": re.compile(rb"\xff\xd8\xff"),
+    "PNG": re.compile(rb"\x89PNG\r\n\x1a\n"),
+    "BMP": re.compile(rb"BM"),
+    "TIFF": re.compile(rb"II[*+]\0|MM\0[*+]"),
+    "WebP": re.compile(rb"RIFF....WEBP", re.DOTALL),
+}
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One image of a request: what its sender calls it, and its bytes, which may still lie in a file."""
+
+    name: str
+    read: Callable[[], bytes]
+
+
+class UploadRequest(Request):
+    """A request whose files are closed with it, also where its form turns out to be broken."""
+
+    def _get_file_stream(self, *args: Any, **options: Any) -> IO[bytes]:
+        stream = super()._get_file_stream(*args, **options)
+        self.__dict__.setdefault("_streams", []).append(stream)
+        return stream
+
+    def close_files(self) -> None:
+        for stream in self.__dict__.get("_streams", []):
+            stream.close()
+
+
+def take_images(request: Request, most: int) -> list[Upload]:
+    """Return the images of a request: its multipart fields ``image``, or its body.
+
+    Raises:
+        BadRequest: there is no image in it.
+        RequestEntityTooLarge: there are too many.
+        UnsupportedMediaType: neither a form nor an image.
+    """
+    if request.mimetype == "multipart/form-data":
+        return _from_form(request, most)
+    if request.mimetype.startswith("image/") or request.mimetype in ("", "application/octet-stream"):
+        content = request.get_data(cache=False)
+        return [Upload(safe_name(request.args.get("name", "")), lambda: content)]
+    raise UnsupportedMediaType(
+        f"expected multipart/form-data with the field '{FIELD}', or an image as the body with the Content-Type image/png, "
+        f"image/jpeg, image/bmp, image/tiff, image/webp or application/octet-stream, received {request.mimetype}"
+    )
+
+
+def _from_form(request: Request, most: int) -> list[Upload]:
+    request.max_form_parts = most + MOST_OTHER_FIELDS
+    request.max_form_memory_size = MOST_FORM_BYTES
+    try:
+        files = request.files.getlist(FIELD)
+    except RequestEntityTooLarge as error:
+        raise RequestEntityTooLarge(_why_form_is_too_large(request, most)) from error
+    if len(files) > most:
+        raise RequestEntityTooLarge(_too_many(len(files), most))
+    if not files:
+        raise BadRequest(
+            f"expected one or more files in the multipart field '{FIELD}', received {_received(request)}; with curl: "
+            f"-F {FIELD}=@part.png"
+        )
+    return [Upload(safe_name(file.filename or ""), file.read) for file in files]
+
+
+def _why_form_is_too_large(request: Request, most: int) -> str:
+    return (
+        f"The form is too large: at most {most} images (serving.max_images) and {MOST_OTHER_FIELDS} other fields with "
+        f"{MOST_FORM_BYTES} bytes, {request.max_content_length} bytes in all (serving.max_upload_bytes)."
+    )
+
+
+def _too_many(received: int, most: int) -> str:
+    return f"expected at most {most} images in one request (serving.max_images), received {received}"
+
+
+def _received(request: Request) -> str:
+    names = sorted({str(name) for name in (*request.files, *request.form)})[:MOST_OTHER_FIELDS]
+    if FIELD in request.form:
+        return f"'{FIELD}' as a text without a file name"
+    return (
+        f"the fields {', '.join(map(repr, names))[:200]}" if names else "no field, or a form that is cut off"
+    )
+
+
+def safe_name(name: str) -> str:
+    """Return the last part of a file's name, without what could be a path, an instruction to a terminal, or endless."""
+    last = _UNPRINTABLE.sub("", name).replace("\\", "/").rstrip("/").rpartition("/")[2]
+    return "" if last in (".", "..") else last[:MOST_NAME_CHARACTERS]
+
+
+def check_image(content: bytes, max_pixels: int) -> int:
+    """Look at the first bytes of an image and at what its header says, and return how many pixels it has.
+
+    Raises:
+        UnsupportedMediaType: not JPEG, PNG, BMP, TIFF or WebP.
+        RequestEntityTooLarge: too many pixels.
+        UnprocessableEntity: a damaged header, or a JPEG made to take long.
+    """
+    kind = next((kind for kind, signature in _SIGNATURES.items() if signature.match(content)), None)
+    if kind is None:
+        received = "no bytes" if not content else f"{len(content)} bytes that start with {content[:8]!r}"
+        raise UnsupportedMediaType(f"expected a JPEG, PNG, BMP, TIFF or WebP image, received {received}")
+    try:
+        width, height = read_size(content)
+    except ImageError as error:
+        raise UnprocessableEntity(f"{kind} image of {len(content)} bytes: {error}") from None
+    if width * height > max_pixels:
+        raise RequestEntityTooLarge(
+            f"expected at most {max_pixels} pixels (data.max_pixels), received {width} x {height}"
+        )
+    if kind == "JPEG" and content.count(b"\xff\xda") > MOST_SCANS:
+        raise UnprocessableEntity(f"expected a JPEG of at most {MOST_SCANS} scans, received more")
+    return width * height

@@ -1,0 +1,54 @@
+"""Fetch a version's bundle; what needs mlflow for it is done by a process of its own, which takes its memory with it.
+
+``python -m defect_detection.tracking.fetch`` is that process: it reads what to fetch as JSON from its standard input and
+prints the folder.
+"""
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from defect_detection.errors import EXIT_ERROR, DefectDetectionError, TrackingError
+from defect_detection.tracking.registry import ModelRef, Registry
+
+TIMEOUT_S = 600
+
+
+def fetch_apart(reference: ModelRef, tracking_uri: str, cache_dir: Path) -> Path:
+    """Do as `Registry.bundle_of` without ever importing mlflow into this process.
+
+    Raises:
+        TrackingError: the files can't be fetched.
+    """
+    registry = Registry(tracking_uri)
+    if registry.is_at_hand(reference, cache_dir):
+        return registry.bundle_of(reference, cache_dir)
+    wanted = {"tracking_uri": tracking_uri, "cache_dir": str(cache_dir), "reference": asdict(reference)}
+    command = [sys.executable, "-m", "defect_detection.tracking.fetch"]
+    try:
+        done = subprocess.run(  # noqa: S603  our own module
+            command, input=json.dumps(wanted), capture_output=True, text=True, check=False, timeout=TIMEOUT_S
+        )
+    except subprocess.TimeoutExpired as error:
+        raise TrackingError(f"{reference}: not fetched within {TIMEOUT_S} s") from error
+    if done.returncode != 0:
+        raise TrackingError(done.stderr.strip().rpartition("\n")[2] or f"{reference}: fetching it failed")
+    return Path(done.stdout.strip().rpartition("\n")[2])
+
+
+def main() -> None:
+    wanted = json.load(sys.stdin)
+    try:
+        folder = Registry(wanted["tracking_uri"]).bundle_of(
+            ModelRef(**wanted["reference"]), Path(wanted["cache_dir"])
+        )
+    except DefectDetectionError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(EXIT_ERROR) from error
+    print(folder)
+
+
+if __name__ == "__main__":
+    main()

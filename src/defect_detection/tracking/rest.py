@@ -1,0 +1,60 @@
+"""Ask an MLflow server by its public REST interface, without mlflow."""
+
+import base64
+import json
+import os
+from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import unquote, urlencode, urlsplit
+from urllib.request import Request, urlopen
+
+from defect_detection.tracking.store import PROBE_TIMEOUT_S
+
+
+def ask(tracking_uri: str, path: str, **query: str | int) -> dict[str, Any] | None:
+    """Return the server's answer to a GET request, or None when it says that there is no such thing.
+
+    Credentials are taken from the address, else from MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or
+    MLFLOW_TRACKING_TOKEN, as mlflow does.
+
+    Raises:
+        OSError, HTTPException: it can't be reached, or refuses.
+        ValueError: not a server's address, or not the answer of an MLflow server.
+    """
+    if not tracking_uri.startswith(("http://", "https://")):
+        raise ValueError("not the address of a server")
+    parts = urlsplit(tracking_uri.rstrip("/"))
+    host = parts.netloc.rpartition("@")[2]
+    address = f"{parts.scheme}://{host}{parts.path}/api/2.0/mlflow/{path}?{urlencode(query)}"
+    asked = Request(address, headers=_credentials(parts.username, parts.password))  # noqa: S310  http only, see above
+    try:
+        with urlopen(asked, timeout=PROBE_TIMEOUT_S) as answer:  # noqa: S310
+            found = json.load(answer)
+    except HTTPError as error:
+        with error:
+            if _says_there_is_none(error.code, error.read(64 * 1024)):
+                return None
+            raise
+    if not isinstance(found, dict):
+        raise ValueError("not the answer of an MLflow server")  # noqa: TRY004  whatever it is, it is the value that is wrong
+    return found
+
+
+def _credentials(user: str | None, password: str | None) -> dict[str, str]:
+    user = unquote(user or "") or os.environ.get("MLFLOW_TRACKING_USERNAME", "")
+    password = unquote(password or "") or os.environ.get("MLFLOW_TRACKING_PASSWORD", "")
+    token = os.environ.get("MLFLOW_TRACKING_TOKEN")
+    if user and password:
+        return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def _says_there_is_none(status: int, body: bytes) -> bool:
+    """Tell MLflow's word that a model or alias doesn't exist from an address where no MLflow is."""
+    try:
+        answer = json.loads(body)
+        code, message = answer.get("error_code"), str(answer.get("message"))
+    except (ValueError, AttributeError):
+        return False
+    missing_alias = code == "INVALID_PARAMETER_VALUE" and "not found" in message
+    return (status == 404 and code == "RESOURCE_DOES_NOT_EXIST") or missing_alias

@@ -1,0 +1,175 @@
+"""``POST /predict``: verdicts, explanations, several images, and what is recorded."""
+
+import base64
+import hashlib
+import io
+
+import numpy as np
+import pytest
+from flask.testing import FlaskClient
+from PIL import Image
+from tiny import BRIGHT, DARK, SIDE, encoded
+
+PROBLEM = "application/problem+json"
+
+
+class Kept:
+    """A recorder that remembers."""
+
+    def __init__(self) -> None:
+        self.all = []
+
+    def record(self, recorded, content):
+        self.all.append((recorded, content))
+
+    def check(self):
+        pass
+
+
+@pytest.fixture
+def kept() -> Kept:
+    return Kept()
+
+
+@pytest.fixture
+def client(predicting, kept) -> FlaskClient:
+    return predicting(recorder=kept).test_client()
+
+
+def files(*contents: bytes) -> list[tuple[io.BytesIO, str]]:
+    return [(io.BytesIO(content), f"part-{number}.png") for number, content in enumerate(contents)]
+
+
+def send(client: FlaskClient, *contents: bytes, query: str = "", **fields: str):
+    return client.post(f"/predict{query}", data={"image": files(*contents), **fields})
+
+
+def test_one_image_gets_a_verdict_with_all_that_decided_it(client):
+    answer = send(client, encoded(DARK))
+    assert answer.status_code == 200
+    assert answer.json.keys() >= {"id", "latency_ms"}
+    known = {key: value for key, value in answer.json.items() if key not in ("id", "latency_ms")}
+    assert known == {
+        "name": "part-0.png",
+        "verdict": "defective",
+        "score": pytest.approx(1.0),
+        "threshold": 0.5,
+        "model": {"name": "Production_Reg", "version": 3, "uri": "models:/Production_Reg/3"},
+        "defect_type": None,
+        "evidence": None,
+    }
+    assert len(answer.json["id"]) == 32
+    assert answer.json["latency_ms"] > 0
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "BMP", "TIFF", "WEBP"])
+@pytest.mark.parametrize("kind", ["image/png", "application/octet-stream", ""])
+def test_an_image_may_be_the_body_whatever_its_type_is_called(client, form, kind):
+    answer = client.post("/predict?name=a.png", data=encoded(DARK, form), content_type=kind)
+    assert (answer.status_code, answer.json["verdict"], answer.json["name"]) == (200, "defective", "a.png")
+
+
+def test_http_gives_the_score_that_python_gives(client, bundle):
+    from defect_detection.inference.inspect import Inspector
+
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
+    content = encoded(pixels)
+    (inspection,) = Inspector.load(bundle).inspect([content])
+    assert send(client, content).json["score"] == inspection.score
+
+
+def test_several_images_get_their_verdicts_in_order(client):
+    shades = [0, 255, 51, 204, 102]
+    contents = [encoded(np.full((SIDE, SIDE, 3), shade, np.uint8)) for shade in shades]
+    results = send(client, *contents).json["results"]
+    assert [result["name"] for result in results] == [f"part-{i}.png" for i in range(5)]
+    assert [result["score"] for result in results] == pytest.approx(
+        [1 - shade / 255 for shade in shades], abs=1e-6
+    )
+    assert len({result["id"] for result in results}) == 5
+
+
+def test_a_bad_image_among_several_gets_an_error_and_the_others_their_verdicts(client):
+    results = send(client, encoded(DARK), b"hello", encoded(DARK)[:60], encoded(BRIGHT)).json["results"]
+    assert [result.get("verdict") for result in results] == ["defective", None, None, "ok"]
+    assert [result["error"]["status"] for result in results[1:3]] == [415, 422]
+    assert results[1]["error"].keys() == {"type", "title", "status", "detail"}
+
+
+def test_explain_gives_the_evidence_as_an_array(client):
+    half = np.concatenate([DARK[: SIDE // 2], BRIGHT[: SIDE // 2]])
+    evidence = send(client, encoded(half), query="?explain=array").json["evidence"]
+    assert evidence["shape"] == [4, 4]
+    assert evidence["values"] == [[0.5] * 4, [0.5] * 4, [-0.5] * 4, [-0.5] * 4]
+
+
+@pytest.mark.parametrize("explain", ["1", "true", "overlay"])
+def test_explain_gives_the_image_with_its_evidence_over_it(client, explain):
+    half = np.concatenate([DARK[: SIDE // 2], BRIGHT[: SIDE // 2]])
+    evidence = send(client, encoded(half), query=f"?explain={explain}").json["evidence"]
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(evidence["overlay_png"]))))
+    assert (evidence["shape"], evidence["values"]) == ([4, 4], None)
+    assert shown.shape == (SIDE, SIDE, 3)
+    assert (shown[0] != 0).any()  # heat over what is dark
+    assert (shown[-1] == 255).all()  # none over what is bright
+
+
+def test_a_picture_is_answered_to_who_accepts_pictures(client):
+    answer = client.post(
+        "/predict", data=encoded(DARK), content_type="image/png", headers={"Accept": "image/png"}
+    )
+    assert (answer.status_code, answer.mimetype) == (200, "image/png")
+    assert Image.open(io.BytesIO(answer.data)).size == (SIDE, SIDE)
+    assert answer.headers["X-Verdict"] == "defective"
+
+
+def test_a_picture_cannot_answer_several_images(client):
+    answer = client.post(
+        "/predict", data={"image": files(encoded(DARK), encoded(DARK))}, headers={"Accept": "image/png"}
+    )
+    assert (answer.status_code, answer.mimetype) == (406, PROBLEM)
+
+
+def test_every_verdict_is_recorded_with_what_was_sent_along(client, kept):
+    content = encoded(DARK)
+    sent = send(client, content, line="3", part="A-7").json
+    ((recorded, bytes_),) = kept.all
+    assert bytes_ == content
+    assert (recorded.id, recorded.sha256) == (sent["id"], hashlib.sha256(content).hexdigest())
+    assert (recorded.name, recorded.verdict, recorded.score) == ("part-0.png", "defective", sent["score"])
+    assert (recorded.model_name, recorded.model_version) == ("Production_Reg", 3)
+    assert (recorded.line, recorded.part, recorded.group) == ("3", "A-7", "")
+
+
+def test_what_got_no_verdict_is_not_recorded(client, kept):
+    send(client, b"hello")
+    assert kept.all == []
+
+
+def test_a_wrong_parameter_is_named(client):
+    answer = send(client, encoded(DARK), query="?explain=heatmap")
+    assert (answer.status_code, answer.mimetype) == (422, PROBLEM)
+    assert "explain" in answer.json["detail"]
+    assert "'heatmap'" in answer.json["detail"]
+
+
+def test_without_a_model_the_answer_says_how_to_get_one(project):
+    from defect_detection.serving.app import create_app
+
+    app = create_app(project.config(), lambda: None)
+    answer = send(app.test_client(), encoded(DARK))
+    assert (answer.status_code, answer.mimetype) == (503, PROBLEM)
+    assert "python src/train.py" in answer.json["detail"]
+    app.extensions["served"].stop()
+
+
+def test_requests_verdicts_and_scores_are_counted(client):
+    send(client, encoded(DARK), encoded(BRIGHT), b"hello")
+    client.get("/nothing/of/that/name")
+    text = client.get("/metrics").text
+    assert 'defect_requests_total{method="POST",route="/predict",status="200"} 1.0' in text
+    assert 'defect_requests_total{method="GET",route="none",status="404"} 1.0' in text
+    assert 'defect_verdicts_total{model_version="3",verdict="defective"} 1.0' in text
+    assert 'defect_verdicts_total{model_version="3",verdict="ok"} 1.0' in text
+    assert 'defect_model{name="Production_Reg",version="3"} 1.0' in text
+    assert "defect_score_count 2.0" in text

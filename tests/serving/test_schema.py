@@ -1,0 +1,73 @@
+"""Schemathesis sends what the OpenAPI document allows, and what it doesn't, to every operation; every check is made."""
+
+from functools import partial
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
+from tiny import BRIGHT, DARK, encoded, write_tiny_bundle
+
+from defect_detection.config import load_config
+from defect_detection.inference.inspect import Inspector
+from defect_detection.serving.app import create_app
+from defect_detection.serving.predict import IMAGE_TYPES
+from defect_detection.tracking.registry import ModelRef
+
+IMAGES = st.sampled_from([encoded(pixels, form) for pixels in (DARK, BRIGHT) for form in ("PNG", "JPEG")])
+BOUNDED = settings(
+    max_examples=12,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.fixture(scope="module")
+def schema(tmp_path_factory):
+    root = tmp_path_factory.mktemp("schema")
+    bundle = write_tiny_bundle(root / "bundle")
+    (root / "config.yaml").write_text("training: {hyperparameter_sets: [{name: only}]}\n")
+    load = partial(Inspector.load, bundle)
+    config = load_config(root / "config.yaml")
+    app = create_app(config, lambda: ModelRef("Production_Reg", 3, "run", {}), lambda _: load())
+    schemathesis.openapi.format("binary", IMAGES)
+    for media_type in IMAGE_TYPES:
+        schemathesis.openapi.media_type(media_type, IMAGES)
+    yield schemathesis.openapi.from_wsgi("/openapi.json", app)
+    app.extensions["served"].stop()
+
+
+def test_what_the_document_allows_is_answered_as_it_says(schema):
+    operations = list(operations_of(schema))
+    for operation in operations:
+        call_and_check(operation, GenerationMode.POSITIVE)
+    assert len(operations) == 14
+
+
+def test_what_the_document_does_not_allow_is_refused_as_it_says(schema):
+    operations = [operation for operation in operations_of(schema) if takes_values(operation)]
+    for operation in operations:
+        call_and_check(operation, GenerationMode.NEGATIVE)
+    assert len(operations) >= 7
+
+
+def operations_of(schema):
+    """Yield all but ``/retrain``, which has tests of its own."""
+    return (result.ok() for result in schema.exclude(path="/retrain").get_all_operations())
+
+
+def takes_values(operation) -> bool:
+    return bool(operation.body) or bool(operation.query) or bool(operation.path_parameters)
+
+
+def call_and_check(operation, mode: GenerationMode) -> None:
+    @BOUNDED
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def check(case):
+        case.call_and_validate()
+
+    check()

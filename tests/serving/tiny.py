@@ -1,0 +1,85 @@
+"""A bundle that nobody had to train: the darker the image, the more defective."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from defect_detection.model.bundle import (
+    GOLDEN_FILE,
+    KERAS_FILE,
+    OPENVINO_FILE,
+    TRAINED_ON_FILE,
+    Card,
+    write_card,
+    write_golden,
+)
+from defect_detection.model.openvino import load_openvino
+
+SIDE, CELLS = 32, 4
+DARK, BRIGHT = np.zeros((SIDE, SIDE, 3), np.uint8), np.full((SIDE, SIDE, 3), 255, np.uint8)
+
+
+def write_tiny_bundle(
+    folder: Path, *, threshold: float = 0.5, golden_scores: tuple[float, float] = (1, 0)
+) -> Path:
+    """Write a bundle whose score is 1 - mean / 255, and whose evidence is the same of each cell, minus 0.5."""
+    folder.mkdir(parents=True)
+    openvino = load_openvino()
+    openvino.save_model(_graph(), folder / OPENVINO_FILE, compress_to_fp16=False)
+    (folder / KERAS_FILE).write_bytes(b"nothing reads this one")
+    np.save(folder / TRAINED_ON_FILE, np.zeros(1, np.uint64))
+    write_golden(folder, np.stack([DARK, BRIGHT]), np.array(golden_scores, np.float32))
+    assert (folder / GOLDEN_FILE).exists()
+    write_card(folder, _card(threshold))
+    return folder
+
+
+def encoded(pixels: np.ndarray, form: str = "PNG") -> bytes:
+    """Return the image as the bytes of a file."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, form)
+    return file.getvalue()
+
+
+def _graph():
+    openvino = load_openvino()
+    from openvino import opset13 as ops
+
+    image = ops.parameter([-1, SIDE, SIDE, 3], np.uint8, name="image")
+    darkness = ops.subtract(np.float32(1), ops.divide(ops.convert(image, np.float32), np.float32(255)))
+    mean = ops.reduce_mean(darkness, np.array([1, 2, 3], np.int64), keep_dims=False)
+    score = ops.clamp(mean, 0.0, 1.0)
+    gray = ops.reduce_mean(darkness, np.array([3], np.int64), keep_dims=False)
+    cells = ops.reshape(
+        gray, np.array([-1, CELLS, SIDE // CELLS, CELLS, SIDE // CELLS], np.int64), special_zero=False
+    )
+    evidence = ops.subtract(
+        ops.reduce_mean(cells, np.array([2, 4], np.int64), keep_dims=False), np.float32(0.5)
+    )
+    results = [ops.result(score, name="score"), ops.result(evidence, name="evidence")]
+    for result, name in zip(results, ("score", "evidence"), strict=True):
+        result.output(0).tensor.set_names({name})
+    return openvino.Model(results, [image], "tiny")
+
+
+def _card(threshold: float) -> Card:
+    return Card(
+        name="tiny",
+        created="2026-01-01T00:00:00+00:00",
+        image_size=SIDE,
+        threshold=threshold,
+        threshold_rule="fixed",
+        defect_types=("dark",),
+        trunk="none",
+        levels=(),
+        weights=None,
+        weights_licence="",
+        trunk_fingerprint="",
+        hyperparameters={},
+        calibration={},
+        data={},
+        validation={},
+        versions={},
+    )

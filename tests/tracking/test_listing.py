@@ -1,0 +1,94 @@
+"""What a server may ask of the registry: without mlflow in its process, of a file and of a server alike."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from defect_detection.errors import TrackingError
+from defect_detection.model.bundle import CARD_FILE
+from defect_detection.tracking.fetch import fetch_apart
+from defect_detection.tracking.listing import versions_of
+from defect_detection.tracking.registry import ModelRef, Registry
+from defect_detection.tracking.rest import _credentials, ask
+from defect_detection.tracking.runs import ExperimentRecorder
+
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
+
+
+@pytest.fixture
+def registry(uri: str) -> Registry:
+    return Registry(uri)
+
+
+@pytest.fixture
+def candidate(registry: Registry, name: str, bundle: Path) -> ModelRef:
+    with ExperimentRecorder(registry.tracking_uri, name).trial("a", {}) as record:
+        record.metrics({"val_auroc": 0.75})
+        model_uri = record.model(bundle)
+    return registry.register(model_uri, name, {"line": "5 ü"})
+
+
+def test_versions_are_listed_with_their_tags_aliases_and_metrics(registry: Registry, candidate: ModelRef):
+    newer = registry.register(f"models:/{candidate.tags['model_id']}", candidate.name)
+    registry.set_alias(candidate.name, "prod", candidate.version)
+    listed = versions_of(registry.tracking_uri, candidate.name)
+    assert [one.reference.version for one in listed] == [newer.version, candidate.version]
+    assert [one.aliases for one in listed] == [(), ("prod",)]
+    assert (listed[1].reference.tags, listed[1].reference.run_id) == (candidate.tags, candidate.run_id)
+    assert listed[1].metrics["val_auroc"] == 0.75
+    assert len(versions_of(registry.tracking_uri, candidate.name, most=1)) == 1
+
+
+def test_a_model_that_nobody_registered_has_no_versions(uri: str):
+    assert versions_of(uri, "never-registered") == []
+    assert versions_of(uri, "it's") == []
+    assert Registry(uri).glance("never-registered", "prod") is None
+
+
+def test_a_store_that_cannot_be_reached_is_an_error(closed_port: int, tmp_path: Path):
+    (tmp_path / "mlflow.db").write_bytes(b"no database")
+    for uri in (f"http://127.0.0.1:{closed_port}", f"sqlite:///{tmp_path}/mlflow.db"):
+        with pytest.raises(TrackingError, match="listing the versions of a failed"):
+            versions_of(uri, "a")
+        with pytest.raises(TrackingError, match="looking up a@prod failed"):
+            Registry(uri).glance("a", "prod")
+
+
+def test_fetching_apart_imports_no_mlflow_into_this_process(
+    registry: Registry, candidate: ModelRef, tmp_path: Path, plain_environment
+):
+    registry.set_alias(candidate.name, "prod", candidate.version)
+    code = """
+import sys
+from pathlib import Path
+from defect_detection.tracking.fetch import fetch_apart
+from defect_detection.tracking.registry import Registry
+found = Registry(sys.argv[1]).glance(sys.argv[2], "prod")
+print(fetch_apart(found, sys.argv[1], Path(sys.argv[3])), "mlflow" in sys.modules)
+"""
+    command = [sys.executable, "-c", code, registry.tracking_uri, candidate.name, str(tmp_path / "cache")]
+    folder, imported = subprocess.check_output(command, env=plain_environment, text=True).split()
+    assert (Path(folder) / CARD_FILE).is_file()
+    assert imported == "False"
+
+
+def test_what_cannot_be_fetched_says_why(server_uri: str, tmp_path: Path):
+    with pytest.raises(TrackingError, match="never-registered"):
+        fetch_apart(ModelRef("never-registered", 1, "", {}), server_uri, tmp_path)
+
+
+def test_an_address_without_mlflow_is_not_taken_for_a_missing_model(server_uri: str):
+    with pytest.raises((OSError, ValueError)):
+        ask(f"{server_uri}/elsewhere", "registered-models/get", name="a")
+
+
+def test_credentials_come_from_the_address_or_the_environment(monkeypatch):
+    assert _credentials("me", "a%40b") == {"Authorization": "Basic bWU6YUBi"}
+    assert _credentials(None, None) == {}
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "t")
+    assert _credentials(None, None) == {"Authorization": "Bearer t"}
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "a@b")
+    assert _credentials(None, None) == {"Authorization": "Basic bWU6YUBi"}
