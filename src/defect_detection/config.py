@@ -24,6 +24,7 @@ from defect_detection.config_sections import (
     HyperparameterSet,
     InferenceConfig,
     MlflowConfig,
+    RecordsConfig,
     Section,
     ServingConfig,
     TrainingConfig,
@@ -62,6 +63,7 @@ class Config(Section):
     )
     inference: InferenceConfig = InferenceConfig()
     serving: ServingConfig = ServingConfig()
+    records: RecordsConfig = RecordsConfig()
 
     _root: Path = PrivateAttr(default=Path())
 
@@ -73,6 +75,11 @@ class Config(Section):
     def tracking_uri(self) -> str:
         """Where MLflow keeps runs and models: ``MLFLOW_TRACKING_URI``, else a SQLite file in `root`."""
         return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(self.root / 'mlflow.db').as_posix()}"
+
+    @property
+    def database_url(self) -> str:
+        """Where inspections, feedback, keys and jobs are kept: ``DATABASE_URL``, else a SQLite file in `root`."""
+        return os.environ.get("DATABASE_URL") or f"sqlite:///{(self.root / 'inspections.db').as_posix()}"
 
 
 class RetrainConfig(Section):

@@ -182,4 +182,11 @@ class ServingConfig(Section):
         Field(min_length=16),
         Expected("null or 16 characters or more, here or in DEFECT_API_KEY"),
     ] = None
+    behind_proxy: Annotated[bool, Field(strict=True), Expected("true or false")] = False
     retrain_timeout_s: Positive = 7200
+
+
+class RecordsConfig(Section):
+    images_dir: FilePath = Path("inspections")
+    keep_days: OptionalPositive = 365
+    keep_gb: OptionalPositive = 50

@@ -86,7 +86,7 @@ def ready() -> Response:
     },
 )
 def retrain() -> Response:
-    require_access(request, current_app.extensions["api_key"])
+    require_access(request, "admin")
     retraining: Retraining = current_app.extensions["retraining"]
     return _answer(retraining.run())
 

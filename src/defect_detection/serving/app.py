@@ -19,6 +19,7 @@ from defect_detection.serving.api import api
 from defect_detection.serving.jobs import Retraining
 from defect_detection.serving.problems import described, register_problems
 from defect_detection.serving.readiness import FindChampion, Readiness, champion_of
+from defect_detection.serving.records_api import register_records
 from defect_detection.serving.server import make_server
 
 MAX_BODY_BYTES = 16 * 1024  # no request of this API needs a body
@@ -51,6 +52,7 @@ def create_app(config: Config, find_champion: FindChampion | None = None) -> Ope
     app.extensions["retraining"] = Retraining(config.root, config.serving.retrain_timeout_s)
     register_problems(app)
     app.before_request(_refuse_long_bodies)
+    register_records(app, config)
     app.register_api(api)
     app.add_url_rule("/openapi.json", "openapi", lambda: jsonify(app.api_doc))
     return app

@@ -1,0 +1,78 @@
+"""Verbs about what was recorded: keys, feedback and how much is kept."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, app
+
+keys_app = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")
+
+KeyName = Annotated[str, typer.Argument(help="Who or what uses it: feedback shows it.", metavar="NAME")]
+
+
+@app.command()
+def prune(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
+    """Remove inspections and images beyond records.keep_days and records.keep_gb; labelled ones stay."""
+    from defect_detection.config import load_config
+    from defect_detection.records.retention import prune as run
+    from defect_detection.records.store import Records
+
+    settings = load_config(config, overrides or ())
+    records, keep = Records.of(settings), settings.records
+    pruned = run(records.database, records.images, keep.keep_days, keep.keep_gb and keep.keep_gb * 1e9)
+    typer.echo(
+        f"Removed {pruned.inspections} inspections, {pruned.images} images ({pruned.n_bytes / 1e9:.3g} GB) and "
+        f"{pruned.leftovers} leftover files"
+    )
+    if pruned.over_bytes:
+        typer.echo(
+            f"Images take {pruned.over_bytes / 1e9:.3g} GB more than records.keep_gb: they are labelled, so they stay"
+        )
+
+
+@keys_app.command()
+def create(
+    name: KeyName,
+    role: Annotated[
+        Literal["operator", "admin"],
+        typer.Option(help="operator: sees inspections, gives feedback. admin: also retrains and promotes."),
+    ] = "operator",
+    config: ConfigFile = DEFAULT_CONFIG,
+    overrides: Overrides = None,
+) -> None:
+    """Make a key and print it, once: it is kept as a hash only."""
+    from defect_detection.config import load_config
+    from defect_detection.records.keys import create_key
+    from defect_detection.records.store import Records
+
+    key = create_key(Records.of(load_config(config, overrides or ())).database, name, role)
+    typer.echo(key)
+    typer.echo(f"Key '{name}' ({role}). Keep it now: it can't be shown again.", err=True)
+
+
+@keys_app.command("list")
+def list_(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
+    """Show names and roles of all keys."""
+    from defect_detection.config import load_config
+    from defect_detection.records.keys import list_keys
+    from defect_detection.records.store import Records
+
+    keys = list_keys(Records.of(load_config(config, overrides or ())).database)
+    for key in keys:
+        state = f"revoked {key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else "in force"
+        typer.echo(f"{key.name:<24} {key.role:<9} created {key.created_at:%Y-%m-%d %H:%M}  {state}")
+    if not keys:
+        typer.echo("No keys. Make one with: defect keys create NAME")
+
+
+@keys_app.command()
+def revoke(name: KeyName, config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
+    """Refuse a key from now on. Feedback that was given with it stays."""
+    from defect_detection.config import load_config
+    from defect_detection.records.keys import revoke_key
+    from defect_detection.records.store import Records
+
+    key = revoke_key(Records.of(load_config(config, overrides or ())).database, name)
+    typer.echo(f"Key '{key.name}' is refused from now on")
