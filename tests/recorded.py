@@ -23,9 +23,9 @@ def inspected(number: int, content: bytes | None = None, **facts: object) -> Ins
         "score": 0.1,
         "threshold": 0.5,
         "model_name": "Production_Reg",
-        "model_version": "3",
+        "model_version": 3,
         "latency_ms": 4.5,
-        "file_name": f"{number}.png",
+        "name": f"{number}.png",
         "at": START + timedelta(minutes=number),
     }
     return Inspected(**(defaults | facts))

@@ -51,12 +51,15 @@ def test_what_comes_while_the_file_is_lost_is_written_once_it_is_back(on_sqlite,
     state = on_sqlite.recorder.state()
     assert (state.written, state.waiting, state.lost) == (0, 3, 0)
     assert "unable to open database file" in state.error
+    with pytest.raises(RecordsError, match=r"inspections can't be recorded: .* unable to open"):
+        on_sqlite.recorder.check()
     assert state.failing_since is not None
     blocked.rmdir()
     assert on_sqlite.recorder.flush(20)
     assert len(ids(on_sqlite)) == 3
     state = on_sqlite.recorder.state()
     assert (state.written, state.lost, state.error, state.failing_since) == (3, 0, None, None)
+    on_sqlite.recorder.check()
     levels = [record.levelno for record in caplog.records]
     assert levels == [logging.ERROR, logging.WARNING]
     assert "predictions go on" in caplog.text
@@ -136,7 +139,7 @@ records.recorder.record(inspected(1, image_of(1, 300_000)), image_of(1, 300_000)
 assert records.recorder.flush(20)
 print(records.recorder.state().images_lost, records.recorder.state().error)
 for number in range(2, 3000):
-    records.recorder.record(inspected(number, image_of(1), file_name="x" * 500), image_of(1))
+    records.recorder.record(inspected(number, image_of(1), name="x" * 500), image_of(1))
 records.recorder.close(timeout_s=60)
 state = records.recorder.state()
 print(state.written + state.lost, state.written, state.error)

@@ -22,19 +22,24 @@ Order = Literal["newest", "uncertain"]
 
 @dataclass(frozen=True, slots=True)
 class Inspected:
-    """One verdict on one image, as it is recorded. `part`: images of one part are its group in a split."""
+    """One verdict on one image, as it is recorded.
+
+    name: of the file, as its sender calls it. group: images of one group stay on one side of a split; where it is "", those of
+    one `part` do.
+    """
 
     id: str
     sha256: str  # of the image's bytes, hex
+    name: str
     verdict: str  # ok, defective or review
     score: float  # P(defective)
     threshold: float
     model_name: str
-    model_version: str
+    model_version: int
     latency_ms: float
-    file_name: str = ""
-    part: str = ""
+    group: str = ""
     line: str = ""
+    part: str = ""
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
@@ -57,7 +62,7 @@ class Filter:
     verdict: str | None = None
     since: datetime | None = None
     until: datetime | None = None
-    model_version: str | None = None
+    model_version: int | None = None
     labelled: bool | None = None
     order: Order = "newest"
 

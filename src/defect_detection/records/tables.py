@@ -66,16 +66,17 @@ class InspectionRow(Table):
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
     at: Mapped[datetime] = mapped_column(UtcTime)
     sha256: Mapped[str] = mapped_column(String(64), index=True)
-    file_name: Mapped[str] = mapped_column(Text, default="")
+    name: Mapped[str] = mapped_column(Text)
     verdict: Mapped[str] = mapped_column(String(16))
     score: Mapped[float] = mapped_column(Float(53))
     threshold: Mapped[float] = mapped_column(Float(53))
     margin: Mapped[float] = mapped_column(Float(53))  # |score - threshold|: the least is the least certain
     model_name: Mapped[str] = mapped_column(String(256))
-    model_version: Mapped[str] = mapped_column(String(64), index=True)
+    model_version: Mapped[int] = mapped_column(Integer, index=True)
     latency_ms: Mapped[float] = mapped_column(Float(53))
-    part: Mapped[str] = mapped_column(String(256), default="")  # images of one part: their group in a split
-    line: Mapped[str] = mapped_column(String(256), default="")
+    group: Mapped[str] = mapped_column("in_group", String(256))  # "group" is a word of SQL
+    line: Mapped[str] = mapped_column(String(256))
+    part: Mapped[str] = mapped_column(String(256))
 
 
 class FeedbackRow(Table):

@@ -79,6 +79,15 @@ class Recorder:
             self._start()
             self._changed.notify_all()
 
+    def check(self) -> None:
+        """Return when what is recorded can be written.
+
+        Raises:
+            RecordsError: it can't; predictions go on.
+        """
+        if (error := self.state().error) is not None:
+            raise RecordsError(f"inspections can't be recorded: {error}")
+
     def state(self) -> RecordingState:
         with self._changed:
             return RecordingState(

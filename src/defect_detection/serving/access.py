@@ -116,7 +116,7 @@ def _sent_key(request: Request) -> str:
 def _why_not_local(request: Request) -> str | None:
     """Say what shows that the request isn't from this machine, or return None when it is."""
     host, origin = request.headers.get("Host", ""), request.headers.get("Origin")
-    if not _is_loopback(request.remote_addr or ""):
+    if not is_loopback(request.remote_addr or ""):
         return f"comes from {request.remote_addr}, not from this machine"
     if proxied := _proxy_header(request):
         return f"came through a proxy (header {proxied})"
@@ -127,7 +127,8 @@ def _why_not_local(request: Request) -> str | None:
     return None
 
 
-def _is_loopback(peer: str) -> bool:
+def is_loopback(peer: str) -> bool:
+    """Say whether an address is this machine's own."""
     try:
         address = ip_address(peer)
     except ValueError:

@@ -52,7 +52,7 @@ class InspectionsQuery(BaseModel):
         None, description="from this moment on (ISO 8601; UTC where no zone is given)"
     )
     until: datetime | None = Field(None, description="before this moment")
-    model_version: str | None = Field(None, max_length=64)
+    model_version: int | None = None
     labelled: bool | None = Field(None, description="whether someone has given its image a label")
     order: Literal["newest", "uncertain"] = Field(
         "newest", description="uncertain: the score nearest to its threshold first"
@@ -107,11 +107,12 @@ class InspectionShown(BaseModel):
     score: float = Field(description="P(defective)")
     threshold: float
     model_name: str
-    model_version: str
+    model_version: int
     latency_ms: float
-    file_name: str
-    part: str
+    name: str = Field(description="the file, as its sender calls it")
+    group: str
     line: str
+    part: str
     sha256: str = Field(description="of the image's bytes")
     image: str | None = Field(description="address of the image; null when it isn't kept (any more)")
     label: Literal["ok", "defective"] | None = Field(description="the label that counts")
