@@ -99,6 +99,7 @@ class RetrainConfig(Section):
         Literal["accuracy", "balanced_accuracy", "auroc"], Expected("accuracy, balanced_accuracy or auroc")
     ] = "accuracy"
     min_improvement: Share = 0.0
+    min_new_labels: WholeNumber = 0
     set: Annotated[dict[str, Any], Expected("a mapping of dotted keys to values")] = Field(
         default_factory=dict
     )

@@ -13,6 +13,7 @@ from defect_detection.config_types import (
     ImageSize,
     InsideUnit,
     OptionalCount,
+    OptionalFilePath,
     OptionalPositive,
     OptionalShare,
     Pattern,
@@ -42,6 +43,7 @@ class MlflowConfig(Section):
 class DataConfig(Section):
     train_dir: FilePath = Path("data/train")
     test_dir: FilePath = Path("data/test")
+    feedback_dir: OptionalFilePath = None
     ok_classes: Annotated[tuple[str, ...], Field(min_length=1), Expected("a list of folder names")] = (
         "ok",
         "good",

@@ -4,7 +4,7 @@ import pytest
 from recorded import image_of
 
 from defect_detection.errors import UnknownRecordError
-from defect_detection.records.feedback import add_feedback, are_conflicting, count_labels_since
+from defect_detection.records.feedback import add_feedback, are_conflicting
 from defect_detection.records.inspections import find_inspection
 
 
@@ -25,19 +25,6 @@ def test_a_label_belongs_to_the_image_whichever_inspection_it_was_given_for(reco
     write(2, image_of(7))
     add_feedback(records.database, f"{1:08}", "defective", "anna")
     assert find_inspection(records.database, f"{2:08}").said[0].inspection_id == f"{1:08}"
-
-
-def test_labels_are_counted_by_image_since_a_moment(records, write):
-    write(1, image_of(7))
-    write(2, image_of(7))
-    write(3)
-    assert count_labels_since(records.database, None) == 0
-    first = add_feedback(records.database, f"{1:08}", "ok", "anna")
-    add_feedback(records.database, f"{2:08}", "defective", "anna")
-    assert count_labels_since(records.database, None) == 1
-    add_feedback(records.database, f"{3:08}", "ok", "anna")
-    assert count_labels_since(records.database, None) == 2
-    assert count_labels_since(records.database, first.at) == 2
 
 
 def test_feedback_on_an_unknown_inspection_is_refused(records):

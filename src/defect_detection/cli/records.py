@@ -1,13 +1,17 @@
 """Verbs about what was recorded: keys, feedback and how much is kept."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, app
+from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, app, short
 
 keys_app = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
+
+feedback_app = typer.Typer(no_args_is_help=True)
+app.add_typer(feedback_app, name="feedback")
 
 KeyName = Annotated[str, typer.Argument(help="Who or what uses it: feedback shows it.", metavar="NAME")]
 
@@ -76,3 +80,38 @@ def revoke(name: KeyName, config: ConfigFile = DEFAULT_CONFIG, overrides: Overri
 
     key = revoke_key(Records.of(load_config(config, overrides or ())).database, name)
     typer.echo(f"Key '{key.name}' is refused from now on")
+
+
+@feedback_app.callback()
+def feedback() -> None:
+    """What people said about inspected images."""
+
+
+@feedback_app.command("export")
+def export_(
+    output: Annotated[
+        Path | None, typer.Option(help="The folder to write; data.feedback_dir when not given.")
+    ] = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+    overrides: Overrides = None,
+) -> None:
+    """Write labelled images into a data folder, one folder per class, with their groups in index.csv."""
+    from defect_detection.config import load_config
+    from defect_detection.errors import ConfigError
+    from defect_detection.retraining.policy import export as run
+
+    settings = load_config(config, overrides or ())
+    folder = output.absolute() if output else settings.data.feedback_dir
+    if folder is None:
+        raise ConfigError(
+            "config.yaml: data.feedback_dir: expected a folder, received null; name one there or with --output"
+        )
+    exported = run(settings, folder)
+    typer.echo(
+        f"{len(exported.usable)} labelled images in {short(folder)}: {exported.written} new, {exported.relabelled} moved to "
+        f"another class, {exported.conflicting} with conflicting labels, of which the latest counts"
+    )
+    for reason in exported.skipped:
+        typer.echo(f"  left out: {reason}")
+    if folder != settings.data.feedback_dir:
+        typer.echo(f"To train on them: data.feedback_dir: {short(folder)} in config.yaml")

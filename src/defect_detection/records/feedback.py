@@ -1,12 +1,12 @@
 """What people said about inspected images. Nothing is overwritten: the latest label of an image counts."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from defect_detection.errors import UnknownRecordError
@@ -59,9 +59,13 @@ def add_feedback(
         return _said(row)
 
 
-def said_about(session: Session, contents: Iterable[str]) -> dict[str, list[Said]]:
-    """Return all that was said about images, by their sha256, the latest first."""
-    query = select(FeedbackRow).where(FeedbackRow.sha256.in_(list(contents)))
+def said_about(session: Session, contents: Collection[str] | Select[str]) -> dict[str, list[Said]]:
+    """Return all that was said about images, by their sha256, the latest first.
+
+    Args:
+        contents: sha256 of the images, or a query for them.
+    """
+    query = select(FeedbackRow).where(FeedbackRow.sha256.in_(contents))
     by_content: dict[str, list[Said]] = defaultdict(list)
     for row in session.scalars(query.order_by(FeedbackRow.at.desc(), FeedbackRow.id.desc())):
         by_content[row.sha256].append(_said(row))
@@ -71,13 +75,6 @@ def said_about(session: Session, contents: Iterable[str]) -> dict[str, list[Said
 def are_conflicting(said: Sequence[Said]) -> bool:
     """Say whether an image was called both OK and defective."""
     return len({one.label for one in said}) > 1
-
-
-def count_labels_since(database: Database, since: datetime | None) -> int:
-    """Return how many images got a label after a moment; with None, ever."""
-    query = select(func.count(FeedbackRow.sha256.distinct()))
-    with database.reading() as session:
-        return session.scalar(query if since is None else query.where(FeedbackRow.at > since)) or 0
 
 
 def _said(row: FeedbackRow) -> Said:

@@ -53,7 +53,7 @@ class ImageFolder:
         path = self.path_of(sha256, suffix)
         if not path.is_file() or path.stat().st_size != len(content):
             path.parent.mkdir(parents=True, exist_ok=True)
-            _write_whole(path, content)
+            write_whole(path, content)
         return suffix
 
     def read(self, sha256: str, suffix: str) -> bytes | None:
@@ -82,7 +82,8 @@ def remove_if_older(path: Path, age_s: float) -> bool:
     return False
 
 
-def _write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name, and give it its own only when all of it is on the disk."""
     handle, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=path.parent)
     temporary = Path(name)
     try:
