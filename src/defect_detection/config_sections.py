@@ -186,6 +186,8 @@ class ServingConfig(Section):
     ] = None
     behind_proxy: Annotated[bool, Field(strict=True), Expected("true or false")] = False
     retrain_timeout_s: Positive = 7200
+    retrain_after_labels: OptionalCount = None
+    run_jobs: Annotated[bool, Field(strict=True), Expected("true or false")] = True
 
 
 class RecordsConfig(Section):

@@ -115,3 +115,20 @@ def export_(
         typer.echo(f"  left out: {reason}")
     if folder != settings.data.feedback_dir:
         typer.echo(f"To train on them: data.feedback_dir: {short(folder)} in config.yaml")
+
+
+@app.command()
+def worker(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
+    """Run queued retrainings, in a process apart from the server (serving.run_jobs: false); Ctrl-C ends it."""
+    import logging
+    import signal
+    import threading
+
+    from defect_detection.config import load_config
+    from defect_detection.serving.worker import run_worker
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _signal, _frame: ended.set())
+    run_worker(load_config(config, overrides or ()), ended.wait)

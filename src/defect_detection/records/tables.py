@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     DateTime,
     Dialect,
     Float,
@@ -104,3 +105,24 @@ class KeyRow(Table):
     role: Mapped[str] = mapped_column(String(16))
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcTime, default=None)
+
+
+class JobRow(Table):
+    """One retraining that was asked for. `owner_…`: the process that runs it, by which a later one knows that it died."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (Index("ix_jobs_state_created_at", "state", "created_at"),)
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    state: Mapped[str] = mapped_column(String(16))
+    by: Mapped[str] = mapped_column("asked_by", String(64))
+    created_at: Mapped[datetime] = mapped_column(UtcTime, index=True)
+    started_at: Mapped[datetime | None] = mapped_column(UtcTime, default=None)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcTime, default=None)
+    exit_code: Mapped[int | None] = mapped_column(Integer, default=None)
+    outcome: Mapped[str | None] = mapped_column(String(32), default=None)
+    reason: Mapped[str | None] = mapped_column(Text, default=None)
+    cancel_requested: Mapped[bool] = mapped_column(Boolean, default=False)
+    owner_host: Mapped[str | None] = mapped_column(String(255), default=None)
+    owner_pid: Mapped[int | None] = mapped_column(Integer, default=None)
+    owner_started: Mapped[str | None] = mapped_column(String(64), default=None)

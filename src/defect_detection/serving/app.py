@@ -17,6 +17,7 @@ from defect_detection.config import Config
 from defect_detection.serving.access import KEY_VARIABLE, configured_key
 from defect_detection.serving.api import api
 from defect_detection.serving.jobs import Retraining
+from defect_detection.serving.jobs_api import register_jobs
 from defect_detection.serving.problems import described, register_problems
 from defect_detection.serving.readiness import FindChampion, Readiness, champion_of
 from defect_detection.serving.records_api import register_records
@@ -53,6 +54,7 @@ def create_app(config: Config, find_champion: FindChampion | None = None) -> Ope
     register_problems(app)
     app.before_request(_refuse_long_bodies)
     register_records(app, config)
+    register_jobs(app, config)
     app.register_api(api)
     app.add_url_rule("/openapi.json", "openapi", lambda: jsonify(app.api_doc))
     return app
@@ -68,8 +70,10 @@ def serve(config: Config) -> None:
     app = create_app(config)
     server = make_server(app, config.serving.host, config.serving.port)
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _signal, _frame: _stop(app.extensions["retraining"]))
+        signal.signal(number, lambda _signal, _frame: _stop(app))
     _announce(config, app.extensions["api_key"] is not None)
+    if config.serving.run_jobs:
+        app.extensions["worker"].start()
     server.run()
 
 
@@ -80,8 +84,9 @@ def _refuse_long_bodies() -> None:
         )
 
 
-def _stop(retraining: Retraining) -> NoReturn:
-    retraining.stop()
+def _stop(app: OpenAPI) -> NoReturn:
+    app.extensions["worker"].stop()
+    app.extensions["records"].close()
     raise SystemExit
 
 

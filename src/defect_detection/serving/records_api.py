@@ -18,6 +18,7 @@ from defect_detection.records.feedback import Said, add_feedback, are_conflictin
 from defect_detection.records.inspections import Filter, Recorded, find_inspection, find_page
 from defect_detection.records.store import Records
 from defect_detection.serving.access import Access, configured_key, require_access
+from defect_detection.serving.jobs_api import retrain_if_due
 from defect_detection.serving.problems import described, problem
 
 INSPECTIONS = Tag(name="inspections", description="What was inspected, and what people said about it")
@@ -237,6 +238,7 @@ def feedback(body: FeedbackGiven) -> Response:
             raise
         _records().recorder.flush(FLUSH_S)
         said = say()
+    retrain_if_due()
     return _json(FeedbackKept.of(said), HTTPStatus.CREATED)
 
 
