@@ -1,13 +1,13 @@
 """Retrainings that nobody waits for: queued, followed, cancelled, and what becomes of them when their server dies."""
 
 import json
-import os
 import re
 import signal
 import socket
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -15,15 +15,19 @@ import pytest
 from recorded import image_of, inspected
 from test_retrain import WAIT_FOR_FILE, is_running, wait_until
 
+from defect_detection.records.database import Database
 from defect_detection.records.jobs import (
     claim_job,
     create_job,
     end_job,
+    end_orphaned_requests,
     fail_orphans,
     find_job,
     list_jobs,
+    log_file_of,
     request_cancel,
 )
+from defect_detection.records.retention import prune_jobs
 from defect_detection.serving.app import create_app
 
 ASYNC = {"Prefer": "respond-async"}
@@ -78,7 +82,7 @@ def test_an_asynchronous_retraining_is_accepted_and_followed_to_its_end(client, 
     assert job["created_at"] <= job["started_at"] <= job["ended_at"]
     assert [one["id"] for one in client.get("/jobs").json["jobs"]] == [job["id"]]
     log = client.get(job["log"]).text
-    assert [data for _, data in events(log)][0] == "training"
+    assert events(log)[0][1] == "training"
     assert log.endswith('data: {"state": "succeeded", "reason": null}\n\n')
 
 
@@ -296,6 +300,40 @@ def test_after_the_server_was_killed_its_job_has_failed_its_child_is_gone_and_th
     server.end(signal.SIGTERM)
 
 
+def test_after_the_server_was_killed_a_retraining_that_a_caller_waited_for_is_gone_too(project):
+    project.script("""
+        import os, pathlib, time
+        pathlib.Path("pid.new").write_text(str(os.getpid()))
+        pathlib.Path("pid.new").rename("pid")
+        time.sleep(100)
+    """)
+    server = Server(project.root)
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=30)
+    connection.request("POST", "/retrain")
+    wait_until((project.root / "pid").exists)
+    pid = int((project.root / "pid").read_text())
+    server.end(signal.SIGKILL)
+    connection.close()
+    assert is_running(pid)
+    assert end_orphaned_requests(project.root / "other") == 0
+    assert end_orphaned_requests(project.root) == 1
+    assert not is_running(pid)
+    assert end_orphaned_requests(project.root) == 0
+
+
+def test_jobs_are_pruned_with_their_logs(client, app, project):
+    project.script("print('done')")
+    location = client.post("/retrain", headers=ASYNC).headers["Location"]
+    job = ended(client, location)
+    log = log_file_of(project.root, job["id"])
+    assert log.read_text() == "done\n"
+    database = app.extensions["records"].database
+    assert prune_jobs(database, project.root, 1) == 0
+    assert prune_jobs(database, project.root, 1, datetime.now(UTC) + timedelta(days=2)) == 1
+    assert not log.exists()
+    assert client.get(location).status_code == 404
+
+
 def test_a_worker_apart_runs_what_the_server_queues_and_ends_its_job_when_it_is_stopped(project):
     project.script(WAIT_FOR_FILE)
     app = create_app(project.config())
@@ -331,8 +369,6 @@ def test_how_a_job_ended_is_written_once_the_database_is_back(client, app, proje
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request, tmp_path):
-    from defect_detection.records.database import Database
-
     is_sqlite = request.param == "sqlite"
     url = f"sqlite:///{tmp_path}/jobs.db" if is_sqlite else request.getfixturevalue("postgres_url")
     database = Database(url)
@@ -360,6 +396,5 @@ def test_a_process_that_got_the_id_of_a_dead_owner_isnt_taken_for_it(database):
     claim_job(database)
     with database.writing() as session:
         session.connection().exec_driver_sql("UPDATE jobs SET owner_started = 'another start'")
-    assert os.getpid() > 0
     assert fail_orphans(database) == [job.id]
     assert find_job(database, job.id).reason.endswith("nothing of its retraining was left")

@@ -24,6 +24,8 @@ from defect_detection.records.tables import FeedbackRow, JobRow
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 GRACE_S = 5.0  # that what a dead server left behind gets to end by itself
 JOB_VARIABLE = "DEFECT_JOB_ID"  # in the environment of all processes of a job, by which they are known
+_REQUEST = "request"  # what the mark of a retraining without a job begins with
+LOG_FOLDER = "jobs"  # in the root
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,11 @@ class Job:
     @property
     def has_ended(self) -> bool:
         return self.state not in ("queued", "running")
+
+
+def log_file_of(root: Path, job_id: str) -> Path:
+    """Return where what a job writes is kept."""
+    return root / LOG_FOLDER / f"{job_id}.log"
 
 
 def create_job(database: Database, by: str) -> Job:
@@ -183,14 +190,35 @@ def end_processes_of(job_id: str) -> int:
     return len(found)
 
 
+def mark_of_request(root: Path) -> str:
+    """Return the mark of a retraining without a job, that a caller of this process waits for."""
+    return f"{_REQUEST} {os.getpid()}/{started_at(os.getpid())}/{root}"
+
+
+def end_orphaned_requests(root: Path) -> int:
+    """End retrainings of a project that callers waited for whose server died, and return how many processes that were."""
+    orphans = set()
+    for mark in _marks().values():
+        kind, _, owner = mark.partition(" ")
+        pid, start, of_root = [*owner.split("/", 2), "", ""][:3]
+        if kind == _REQUEST and of_root == str(root) and started_at(int(pid)) != start:
+            orphans.add(mark)
+    return sum(end_processes_of(mark) for mark in orphans)
+
+
 def _processes_of(job_id: str) -> list[int]:
-    """Return the processes that carry the mark and still run: what is only waited for has no environment any more."""
-    mark = f"{JOB_VARIABLE}={job_id}".encode()
-    found = []
+    return [pid for pid, mark in _marks().items() if mark == job_id]
+
+
+def _marks() -> dict[int, str]:
+    """Return the mark of each process that has one and still runs: one that is only waited for has no environment any more."""
+    start = f"{JOB_VARIABLE}=".encode()
+    found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if mark in (folder / "environ").read_bytes().split(b"\0") and int(folder.name) != os.getpid():
-                found.append(int(folder.name))
+            for entry in (folder / "environ").read_bytes().split(b"\0"):
+                if entry.startswith(start) and int(folder.name) != os.getpid():
+                    found[int(folder.name)] = entry.removeprefix(start).decode(errors="replace")
     return found
 
 

@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from sqlalchemy import Select, delete, exists, func, select
 from sqlalchemy.orm import Session
 
 from defect_detection.records.database import Database
 from defect_detection.records.images import ImageFolder, remove_if_older
-from defect_detection.records.tables import FeedbackRow, ImageRow, InspectionRow
+from defect_detection.records.jobs import log_file_of
+from defect_detection.records.tables import FeedbackRow, ImageRow, InspectionRow, JobRow
 
 BATCH = 500  # rows in one transaction, so that recording waits for moments only
 LEFTOVER_S = 3600.0  # a file without a row that is older was left by an interrupted write
@@ -71,6 +73,17 @@ def _prune_old(database: Database, before: datetime) -> int:
         removed += len(ids)
         if len(ids) < BATCH:
             return removed
+
+
+def prune_jobs(database: Database, root: Path, keep_days: float, now: datetime | None = None) -> int:
+    """Remove jobs that ended so long ago, with their logs, and return how many."""
+    before = (now or datetime.now(UTC)) - timedelta(days=keep_days)
+    with database.writing() as session:
+        old = list(session.scalars(select(JobRow.id).where(JobRow.ended_at < before)))
+        session.execute(delete(JobRow).where(JobRow.id.in_(old)))
+    for job_id in old:
+        log_file_of(root, job_id).unlink(missing_ok=True)
+    return len(old)
 
 
 def _prune_room(database: Database, images: ImageFolder, max_bytes: float) -> tuple[int, int, int]:

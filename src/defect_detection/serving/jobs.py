@@ -21,7 +21,7 @@ from typing import IO
 from filelock import FileLock, Timeout
 
 from defect_detection.errors import BusyError
-from defect_detection.records.jobs import JOB_VARIABLE
+from defect_detection.records.jobs import JOB_VARIABLE, mark_of_request
 
 SCRIPT = Path("re_train") / "re_train.py"
 LOCK_NAME = ".retrain.lock"  # in the root; a retraining holds it, whoever started it
@@ -73,7 +73,7 @@ class Retraining:
             BusyError: a retraining is running, started here or by another process.
         """
         with self._alone(), TemporaryFile() as stdout, TemporaryFile() as stderr:
-            return self._run_script(stdout, stderr)
+            return self._run_script(stdout, stderr, {JOB_VARIABLE: mark_of_request(self._root)})
 
     def run_job(self, job_id: str, log_file: Path, is_cancelled: Callable[[], bool]) -> Outcome:
         """Run the script to its end, or until `is_cancelled` says so; what it writes goes to a file as it comes.
@@ -116,11 +116,11 @@ class Retraining:
         self,
         stdout: IO[bytes],
         stderr: IO[bytes],
-        environment: Mapping[str, str] | None = None,
+        environment: Mapping[str, str],
         is_cancelled: Callable[[], bool] = lambda: False,
     ) -> Outcome:
         started = time.monotonic()
-        process = self._start(stdout, stderr, environment or {})
+        process = self._start(stdout, stderr, environment)
         ended_early = self._wait_for(process, is_cancelled)
         written = _end_of(stdout)
         decision = _decision_in(written)

@@ -26,12 +26,13 @@ from defect_detection.records.jobs import (
     create_job_if_due,
     find_job,
     list_jobs,
+    log_file_of,
     request_cancel,
 )
 from defect_detection.records.store import Records
 from defect_detection.serving.access import Caller, require_access
 from defect_detection.serving.problems import described
-from defect_detection.serving.worker import Worker, log_file_of
+from defect_detection.serving.worker import Worker
 
 JOBS = Tag(name="jobs", description="Retrainings that run while nobody waits")
 SECURITY: list[dict[str, list[Any]]] = [{}, {"bearer": []}, {"header": []}]  # {}: none, from this machine

@@ -3,7 +3,6 @@
 import logging
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from huey import Huey
@@ -17,25 +16,21 @@ from defect_detection.records.jobs import (
     State,
     claim_job,
     end_job,
+    end_orphaned_requests,
     fail_orphans,
     find_job,
     has_waiting,
+    log_file_of,
     put_back,
 )
 from defect_detection.records.store import Records
 from defect_detection.serving.jobs import CANCELLED, Outcome, Retraining
 
-LOG_FOLDER = "jobs"  # in the root
 LOOK_EVERY_S = 1.0  # for a queued job, at most; the first looks after one follow each other faster
 RETRY_S = 2.0  # until the database can be written again
 STOP_S = 30.0  # that a job gets to end when its server is stopped
 
 log = logging.getLogger(__name__)
-
-
-def log_file_of(root: Path, job_id: str) -> Path:
-    """Return where what a job writes is kept."""
-    return root / LOG_FOLDER / f"{job_id}.log"
 
 
 class Worker:
@@ -50,6 +45,8 @@ class Worker:
 
     def start(self) -> None:
         """End and fail what a dead server or worker of this machine left behind, then begin to run jobs."""
+        if ended := end_orphaned_requests(self._root):
+            log.warning("%d processes of a retraining were ended: the server that waited for it died", ended)
         huey = Huey("jobs", results=False, storage_class=_JobTable, next_job=self._next_job)
         task = huey.task(name="retraining")(self._run)
         huey.storage.message_of = lambda job_id: huey.serialize_task(task.s(job_id))
