@@ -1,6 +1,7 @@
 """The database: its tables, and how it is opened, lost and found again."""
 
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -109,3 +110,18 @@ def test_a_server_that_isnt_there_is_an_error_without_the_password():
     with pytest.raises(RecordsError, match="Look whether the server runs") as caught:
         names_of_keys(database)
     assert "secret" not in str(caught.value)
+
+
+def test_a_server_that_just_failed_isnt_asked_again_at_once():
+    """Else a server that doesn't answer would take all threads of the API, one connection attempt after the other."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        database = Database(f"postgresql://user@127.0.0.1:{listener.getsockname()[1]}/name")
+        with pytest.raises(RecordsError, match="Connection refused"):
+            names_of_keys(database)
+        listener.listen()
+        listener.setblocking(False)
+        with pytest.raises(RecordsError, match="Connection refused"):
+            names_of_keys(database)
+        with pytest.raises(BlockingIOError):
+            listener.accept()

@@ -6,6 +6,7 @@ first need, and opened again after they were lost: nothing has to be restarted.
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -23,6 +24,7 @@ from defect_detection.errors import RecordsError
 MIGRATIONS = Path(__file__).with_name("migrations")
 BUSY_TIMEOUT_S = 10
 LOCK_TIMEOUT_S = 60
+PAUSE_S = 2.0  # after a server failed: no request waits for it then, so that predictions keep their threads
 _MIGRATION_LOCK = 3_141_001  # any number, the same in every process: PostgreSQL's advisory lock
 _POSTGRES = {
     "connect_timeout": 5,
@@ -44,6 +46,8 @@ class Database:
         self._opening = threading.Lock()
         self._engine: Engine | None = None
         self._identity: object = None
+        self._failure = ""
+        self._again_at = 0.0
 
     def __str__(self) -> str:
         return str(self._file or self._url.render_as_string(hide_password=True))
@@ -85,11 +89,15 @@ class Database:
             raise  # what was asked for is wrong, not the database
         except (DBAPIError, PoolTimeout, OSError, LockTimeout) as error:
             self.close()
-            raise RecordsError(f"{self}: {_first_line(error)}. {self._cure()}") from error
+            self._failure = f"{self}: {_first_line(error)}. {self._cure()}"
+            self._again_at = time.monotonic() + PAUSE_S
+            raise RecordsError(self._failure) from error
 
     def _opened(self) -> Engine:
         """Return the engine of a database that is up to date. A file that was moved away or replaced is opened anew."""
         with self._opening:
+            if self._file is None and time.monotonic() < self._again_at:
+                raise RecordsError(self._failure)
             if self._engine is not None and self._identity != self._identify():
                 self.close()
             if self._engine is None:

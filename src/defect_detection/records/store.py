@@ -1,20 +1,18 @@
 """All that is recorded at one place: the database, the folder of images and the writer."""
 
-from dataclasses import dataclass
-from functools import cached_property
-
 from defect_detection.config import Config
 from defect_detection.records.database import Database
 from defect_detection.records.images import ImageFolder
 from defect_detection.records.writer import Recorder
 
 
-@dataclass(frozen=True)
 class Records:
-    """Where one configuration keeps its records. Opens nothing before it is used."""
+    """Where inspections, feedback, keys and jobs are kept. Opens nothing before it is used."""
 
-    database: Database
-    images: ImageFolder
+    def __init__(self, database: Database, images: ImageFolder) -> None:
+        self.database = database
+        self.images = images
+        self.recorder = Recorder(database, images)
 
     @classmethod
     def of(cls, config: Config) -> "Records":
@@ -25,10 +23,7 @@ class Records:
         """
         return cls(Database(config.database_url), ImageFolder(config.records.images_dir))
 
-    @cached_property
-    def recorder(self) -> Recorder:
-        return Recorder(self.database, self.images)
-
     def close(self) -> None:
+        """Write what waits, in a few seconds, and close the database."""
         self.recorder.close()
         self.database.close()
