@@ -23,6 +23,7 @@ from defect_detection.config_sections import (
     EvaluationConfig,
     HyperparameterSet,
     InferenceConfig,
+    JobsConfig,
     MlflowConfig,
     RecordsConfig,
     Section,
@@ -64,6 +65,7 @@ class Config(Section):
     inference: InferenceConfig = InferenceConfig()
     serving: ServingConfig = ServingConfig()
     records: RecordsConfig = RecordsConfig()
+    jobs: JobsConfig = JobsConfig()
 
     _root: Path = PrivateAttr(default=Path())
 

@@ -179,18 +179,21 @@ class ServingConfig(Section):
     port: Annotated[int, Field(ge=1, le=65535, strict=True), Expected("a whole number from 1 to 65535")] = (
         5001
     )
+    behind_proxy: Annotated[bool, Field(strict=True), Expected("true or false")] = False
     api_key: Annotated[
         SecretStr | None,
         Field(min_length=16),
         Expected("null or 16 characters or more, here or in DEFECT_API_KEY"),
     ] = None
-    behind_proxy: Annotated[bool, Field(strict=True), Expected("true or false")] = False
     retrain_timeout_s: Positive = 7200
-    retrain_after_labels: OptionalCount = None
-    run_jobs: Annotated[bool, Field(strict=True), Expected("true or false")] = True
 
 
 class RecordsConfig(Section):
     images_dir: FilePath = Path("inspections")
     keep_days: OptionalPositive = 365
     keep_gb: OptionalPositive = 50
+
+
+class JobsConfig(Section):
+    run_in_server: Annotated[bool, Field(strict=True), Expected("true or false")] = True
+    retrain_after_labels: OptionalCount = None

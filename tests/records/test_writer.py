@@ -45,6 +45,8 @@ def on_sqlite(tmp_path: Path):
 def test_what_comes_while_the_file_is_lost_is_written_once_it_is_back(on_sqlite, tmp_path, caplog):
     blocked = tmp_path / "inspections.db"
     blocked.mkdir()
+    with pytest.raises(RecordsError, match="unable to open database file"):
+        on_sqlite.recorder.check()
     for number in range(3):
         on_sqlite.recorder.record(inspected(number), image_of(number))
     wait_until(lambda: on_sqlite.recorder.state().error is not None)

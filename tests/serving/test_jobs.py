@@ -208,7 +208,7 @@ def test_others_need_a_key_for_jobs(client):
 
 def test_enough_labels_start_a_retraining_by_themselves(project):
     project.script("print('done')")
-    app = create_app(project.config("serving.retrain_after_labels=2"))
+    app = create_app(project.config("jobs.retrain_after_labels=2"))
     client, records = app.test_client(), app.extensions["records"]
     for number in range(4):
         records.recorder.record(inspected(number), image_of(number))

@@ -121,7 +121,7 @@ def export_(
 
 @app.command()
 def worker(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
-    """Run queued retrainings, in a process apart from the server (serving.run_jobs: false); Ctrl-C ends it."""
+    """Run queued retrainings, in a process apart from the server (jobs.run_in_server: false); Ctrl-C ends it."""
     import logging
     import signal
     import threading

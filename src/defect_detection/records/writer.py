@@ -13,10 +13,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from sqlalchemy import select
+
 from defect_detection.errors import RecordsError
 from defect_detection.records.database import Database
 from defect_detection.records.images import ImageFolder
 from defect_detection.records.inspections import Inspected, add_inspections
+from defect_detection.records.tables import InspectionRow
 
 MAX_WAITING = 2_000  # inspections
 MAX_WAITING_BYTES = 256 * 1024 * 1024  # of their images
@@ -64,29 +67,31 @@ class Recorder:
         self._thread: threading.Thread | None = None
         self._closing = False
 
-    def record(self, inspected: Inspected, image: bytes) -> None:
-        """Take one inspection, or count it as lost when too many wait. Returns at once; raises nothing."""
+    def record(self, recorded: Inspected, content: bytes) -> None:
+        """Take one inspection with its image, or count it as lost when too many wait. Returns at once; raises nothing."""
         with self._changed:
             full = (
                 len(self._waiting) >= self._max_waiting
-                or self._waiting_bytes + len(image) > MAX_WAITING_BYTES
+                or self._waiting_bytes + len(content) > MAX_WAITING_BYTES
             )
             if full or self._closing:
                 self._count_lost(1)
                 return
-            self._waiting.append((inspected, image))
-            self._waiting_bytes += len(image)
+            self._waiting.append((recorded, content))
+            self._waiting_bytes += len(content)
             self._start()
             self._changed.notify_all()
 
     def check(self) -> None:
-        """Return when what is recorded can be written.
+        """Return when the database answers and the last inspection could be written.
 
         Raises:
-            RecordsError: it can't; predictions go on.
+            RecordsError: they can't be recorded; predictions go on.
         """
         if (error := self.state().error) is not None:
             raise RecordsError(f"inspections can't be recorded: {error}")
+        with self._database.reading() as session:
+            session.scalar(select(InspectionRow.id).limit(1))
 
     def state(self) -> RecordingState:
         with self._changed:

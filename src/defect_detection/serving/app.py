@@ -72,7 +72,7 @@ def serve(config: Config) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _signal, _frame: _stop(app))
     _announce(config, app.extensions["api_key"] is not None)
-    if config.serving.run_jobs:
+    if config.jobs.run_in_server:
         app.extensions["worker"].start()
     server.run()
 

@@ -51,7 +51,7 @@ def register_jobs(app: OpenAPI, config: Config) -> None:
     app.extensions["worker"] = Worker(config, app.extensions["records"], app.extensions["retraining"])
     app.extensions["streams"] = threading.BoundedSemaphore(MAX_STREAMS)
     app.extensions["root"] = config.root
-    app.extensions["retrain_after_labels"] = config.serving.retrain_after_labels
+    app.extensions["retrain_after_labels"] = config.jobs.retrain_after_labels
     app.register_api(jobs_api)
 
 
