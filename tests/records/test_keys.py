@@ -47,8 +47,8 @@ def test_a_name_is_given_once_also_after_it_was_revoked(records):
         create_key(records.database, "one", "admin")
 
 
-@pytest.mark.parametrize("name", ["", "a\nb", "x" * 65, "-"])
-def test_a_name_that_a_log_would_not_show_well_is_refused(records, name):
+@pytest.mark.parametrize("name", ["", "a\nb", "x" * 65, "-", "this machine", "the key of the settings"])
+def test_a_name_that_would_mislead_is_refused(records, name):
     with pytest.raises(ConfigError, match="keys: expected a name of letters"):
         create_key(records.database, name, "operator")
 

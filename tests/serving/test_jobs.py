@@ -122,6 +122,27 @@ def test_one_runs_one_waits_and_a_third_is_refused(client, project):
     assert [ended(client, one)["state"] for one in (first, second)] == ["succeeded", "succeeded"]
 
 
+def test_a_job_that_cant_be_run_has_failed_with_the_reason(client, project):
+    (project.root / "jobs").write_text("in the way of the folder of logs")
+    job = ended(client, client.post("/retrain", headers=ASYNC).headers["Location"])
+    assert (job["state"], job["exit_code"]) == ("failed", None)
+    assert job["reason"].startswith("it couldn't be run: FileExistsError")
+
+
+def test_a_server_starts_without_its_database_and_runs_jobs_once_it_is_there(project):
+    project.script("print('done')")
+    (project.root / "inspections.db").mkdir()
+    server = Server(project.root)
+    assert server.send("GET", "/health/live")[0] == 200
+    assert server.send("POST", "/retrain")[0] == 200, "who waits for the end needs no database"
+    assert server.send("POST", "/retrain", **ASYNC)[0] == 503
+    (project.root / "inspections.db").rmdir()
+    status, job = server.send("POST", "/retrain", **ASYNC)
+    assert status == 202
+    wait_until(lambda: server.send("GET", f"/jobs/{job['id']}")[1]["state"] == "succeeded")
+    server.end(signal.SIGTERM)
+
+
 def test_cancelling_ends_all_that_the_job_started(client, project):
     project.script("""
         import pathlib, signal, subprocess, sys, time

@@ -20,6 +20,9 @@ from defect_detection.records.tables import KeyRow
 
 Role = Literal["operator", "admin"]  # operator: reads inspections, gives feedback; admin: all, also retrains
 ROLES: tuple[Role, ...] = get_args(Role)
+THIS_MACHINE = "this machine"  # who calls without a key
+SETTINGS_KEY = "the key of the settings"
+NEW_LABELS = "enough new labels"  # who asks for a job that feedback triggered
 _PREFIX = "defect_"  # so that a key is recognized where it must not be, as in a log
 
 
@@ -40,9 +43,9 @@ def create_key(database: Database, name: str, role: Role) -> str:
         ConfigError: the name has other characters, or a key has it already, also a revoked one: feedback names it.
         RecordsError: the database can't be written.
     """
-    if not re.fullmatch(r"[^\W_][\w .@-]{0,63}", name):
+    if not re.fullmatch(r"[^\W_][\w .@-]{0,63}", name) or name in (THIS_MACHINE, SETTINGS_KEY, NEW_LABELS):
         raise ConfigError(
-            f"keys: expected a name of letters, digits, spaces and .@-_, at most 64 long, received {name!r}"
+            f"keys: expected a name of letters, digits, spaces and .@-_, at most 64 long, that isn't taken, received {name!r}"
         )
     key = _PREFIX + secrets.token_urlsafe(32)
     row = KeyRow(name=name, sha256=_hash_of(key), role=role, created_at=datetime.now(UTC))

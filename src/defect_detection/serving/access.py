@@ -20,11 +20,9 @@ from werkzeug.exceptions import Forbidden, Unauthorized
 
 from defect_detection.config import Config
 from defect_detection.records.database import Database
-from defect_detection.records.keys import Role, find_key, has_keys
+from defect_detection.records.keys import SETTINGS_KEY, THIS_MACHINE, Role, find_key, has_keys
 
 KEY_VARIABLE = "DEFECT_API_KEY"
-THIS_MACHINE = "this machine"  # who calls without a key
-SETTINGS_KEY = "the key of the settings"
 
 _LOCAL_HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?", re.IGNORECASE)
 _PROXY_HEADERS = ("Forwarded", "Via", "X-Real-IP")

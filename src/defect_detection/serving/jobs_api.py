@@ -29,6 +29,7 @@ from defect_detection.records.jobs import (
     log_file_of,
     request_cancel,
 )
+from defect_detection.records.keys import NEW_LABELS
 from defect_detection.records.store import Records
 from defect_detection.serving.access import Caller, require_access
 from defect_detection.serving.problems import described
@@ -40,7 +41,6 @@ MAX_STREAMS = 3  # that follow a log at the same time: each takes one of the ser
 STREAM_S = 120.0  # after which a stream ends and its reader comes again, with the place that it had reached
 LOOK_EVERY_S = 0.3  # for new lines
 HEARTBEAT_S = 10.0  # of silence, after which a comment is sent: so a reader that has gone is noticed
-AUTOMATIC = "enough new labels"  # who asked for a job that feedback triggered
 
 jobs_api = APIBlueprint("jobs", __name__)
 log = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ def retrain_if_due() -> None:
     if labels is None:
         return
     try:
-        job = create_job_if_due(_database(), labels, AUTOMATIC)
+        job = create_job_if_due(_database(), labels, NEW_LABELS)
     except RecordsError as error:
         log.warning("no retraining could be queued: %s", error)
     else:

@@ -82,8 +82,9 @@ class Worker:
             outcome = self._retraining.run_job(job_id, file, lambda: _is_cancelled(self._database, job_id))
         except BusyError:  # a retraining without a job was faster
             self._insist(lambda: put_back(self._database, job_id))
-        except OSError as error:
-            reason = f"it can't be started: {error}"
+        except Exception as error:  # whatever it is: a job must not seem to run for ever
+            reason = f"it couldn't be run: {type(error).__name__}: {error}"
+            log.exception("job %s couldn't be run", job_id)
             self._insist(lambda: end_job(self._database, job_id, "failed", reason=reason))
         else:
             self._insist(lambda: self._end(job_id, outcome))
