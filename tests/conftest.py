@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from plant import Plant
+from postgres import postgres_server, postgres_url  # noqa: F401  fixtures
 
 from defect_detection.config import Config, load_config
 from defect_detection.pipeline.train import train
 
-ENVIRONMENT = ("MLFLOW_TRACKING_URI", "DEFECT_API_KEY")
+ENVIRONMENT = ("MLFLOW_TRACKING_URI", "DEFECT_API_KEY", "DATABASE_URL")
 
 
 @pytest.fixture(autouse=True)

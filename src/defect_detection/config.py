@@ -23,7 +23,9 @@ from defect_detection.config_sections import (
     EvaluationConfig,
     HyperparameterSet,
     InferenceConfig,
+    JobsConfig,
     MlflowConfig,
+    RecordsConfig,
     Section,
     ServingConfig,
     TrainingConfig,
@@ -62,6 +64,8 @@ class Config(Section):
     )
     inference: InferenceConfig = InferenceConfig()
     serving: ServingConfig = ServingConfig()
+    records: RecordsConfig = RecordsConfig()
+    jobs: JobsConfig = JobsConfig()
 
     _root: Path = PrivateAttr(default=Path())
 
@@ -73,6 +77,11 @@ class Config(Section):
     def tracking_uri(self) -> str:
         """Where MLflow keeps runs and models: ``MLFLOW_TRACKING_URI``, else a SQLite file in `root`."""
         return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(self.root / 'mlflow.db').as_posix()}"
+
+    @property
+    def database_url(self) -> str:
+        """Where inspections, feedback, keys and jobs are kept: ``DATABASE_URL``, else a SQLite file in `root`."""
+        return os.environ.get("DATABASE_URL") or f"sqlite:///{(self.root / 'inspections.db').as_posix()}"
 
 
 class RetrainConfig(Section):
@@ -92,6 +101,7 @@ class RetrainConfig(Section):
         Literal["accuracy", "balanced_accuracy", "auroc"], Expected("accuracy, balanced_accuracy or auroc")
     ] = "accuracy"
     min_improvement: Share = 0.0
+    min_new_labels: WholeNumber = 0
     set: Annotated[dict[str, Any], Expected("a mapping of dotted keys to values")] = Field(
         default_factory=dict
     )

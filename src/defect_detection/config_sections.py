@@ -13,6 +13,7 @@ from defect_detection.config_types import (
     ImageSize,
     InsideUnit,
     OptionalCount,
+    OptionalFilePath,
     OptionalInsideUnit,
     OptionalPositive,
     OptionalShare,
@@ -43,6 +44,7 @@ class MlflowConfig(Section):
 class DataConfig(Section):
     train_dir: FilePath = Path("data/train")
     test_dir: FilePath = Path("data/test")
+    feedback_dir: OptionalFilePath = None
     ok_classes: Annotated[tuple[str, ...], Field(min_length=1), Expected("a list of folder names")] = (
         "ok",
         "good",
@@ -220,6 +222,7 @@ class ServingConfig(Section):
     port: Annotated[int, Field(ge=1, le=65535, strict=True), Expected("a whole number from 1 to 65535")] = (
         5001
     )
+    behind_proxy: Annotated[bool, Field(strict=True), Expected("true or false")] = False
     api_key: Annotated[
         SecretStr | None,
         Field(min_length=16),
@@ -232,3 +235,14 @@ class ServingConfig(Section):
     max_images: Count = 64
     receive_timeout_s: Positive = 30
     rate_limit: OptionalPositive = 100
+
+
+class RecordsConfig(Section):
+    images_dir: FilePath = Path("inspections")
+    keep_days: OptionalPositive = 365
+    keep_gb: OptionalPositive = 50
+
+
+class JobsConfig(Section):
+    run_in_server: Annotated[bool, Field(strict=True), Expected("true or false")] = True
+    retrain_after_labels: OptionalCount = None

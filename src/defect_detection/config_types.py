@@ -107,6 +107,11 @@ ImageSize = Annotated[
     Expected("a multiple of 16 from 32 to 1024 (pixels)"),
 ]
 FilePath = Annotated[Path, AfterValidator(_resolve), Expected("a path")]
+OptionalFilePath = Annotated[
+    Path | None,
+    AfterValidator(lambda value, info: None if value is None else _resolve(value, info)),
+    Expected("a path, or null"),
+]
 Weights = Annotated[
     str | None,
     AfterValidator(_resolve_weights),

@@ -8,6 +8,8 @@ DefectDetectionError
 ├── BundleError       a model folder is incomplete, damaged or of another version
 ├── TrackingError     MLflow can't be reached or holds something else than expected
 │   └── NoModelError  nothing has been trained, registered or promoted yet
+├── RecordsError      the database of inspections can't be reached or used
+│   └── UnknownRecordError  it holds no such inspection, key or job
 └── BusyError         the same work is already running
 """
 
@@ -44,6 +46,14 @@ class TrackingError(DefectDetectionError):
 
 class NoModelError(TrackingError):
     """Nothing has been trained, registered or promoted yet."""
+
+
+class RecordsError(DefectDetectionError):
+    """The database of inspections can't be reached or used."""
+
+
+class UnknownRecordError(RecordsError):
+    """The database of inspections holds no such inspection, key or job."""
 
 
 class BusyError(DefectDetectionError):

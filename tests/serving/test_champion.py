@@ -219,7 +219,7 @@ from defect_detection.config import load_config
 from defect_detection.serving.app import create_app
 client = create_app(load_config(Path("config.yaml"))).test_client()
 print(client.get("/health/ready").status_code, client.get("/models").status_code)
-print({"mlflow", "tensorflow", "keras", "sqlalchemy", "matplotlib"} & sys.modules.keys())
+print({"mlflow", "tensorflow", "keras", "matplotlib"} & sys.modules.keys())
 """
     done = subprocess.check_output([sys.executable, "-c", code], cwd=config.root, text=True)
     assert done.splitlines()[-2:] == ["200 200", "set()"]

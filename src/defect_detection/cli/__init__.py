@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import typer
 
 from defect_detection import __version__
-from defect_detection.cli import audit, data, evaluation, export, inspection, training  # noqa: F401  they register their verbs
+from defect_detection.cli import audit, data, evaluation, export, inspection, records, training  # noqa: F401  they register their verbs
 from defect_detection.cli.app import app
 from defect_detection.errors import EXIT_ERROR, DefectDetectionError
 

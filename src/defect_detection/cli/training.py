@@ -28,7 +28,7 @@ def train(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> N
         typer.echo(f"  {claim}")
     typer.echo(f"  Data: {trained.audit}; see {short(trained.audit.files['html'])}")
     if trained.skipped:
-        typer.echo(f"  {trained.skipped} unreadable files were skipped; skipped.txt in each run names them")
+        typer.echo(f"  {trained.skipped} files were skipped; skipped.txt in each run names them")
     typer.echo(
         f"Best: {trained.best} (validation AUROC {trained.value:.3f}), registered as {trained.reference}, saved in "
         f"{short(trained.bundle)}. Next: python src/evaluation.py"

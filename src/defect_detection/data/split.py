@@ -11,6 +11,7 @@ import numpy as np
 
 from defect_detection.config import Config
 from defect_detection.data.cache import RowStore
+from defect_detection.data.feedback import with_feedback
 from defect_detection.data.index import shortened
 from defect_detection.data.leakage import check_leakage, leaking
 from defect_detection.data.pixels import OnProgress, decoded
@@ -87,11 +88,12 @@ def load_splits(config: Config, on_progress: OnProgress | None = None) -> Splits
     data = config.data
     found, skipped = _scan(config, "train_dir")
     found_test, skipped_test = _scan(config, "test_dir")
+    found, left_out = with_feedback(found, found_test, config)
     if not data.allow_leakage:
         check_leakage(found, found_test)
     samples, pixels = _readable(config, "train_dir", found, skipped, on_progress)
     test, _ = _readable(config, "test_dir", found_test, skipped_test, None)
-    rest = tuple(test), (*skipped, *skipped_test), pixels
+    rest = tuple(test), (*skipped, *skipped_test, *left_out), pixels
     try:
         if len(samples) < config.training.cv_below:
             return Splits(tuple(samples), tuple(samples), *rest, folds=assign_folds(samples, config.seed))

@@ -19,6 +19,7 @@ from defect_detection.pipeline.evaluate import PRODUCTION_ALIAS, Evaluated, eval
 from defect_detection.pipeline.scoring import measure, score
 from defect_detection.pipeline.train import Candidate, keep, train_sets
 from defect_detection.pipeline.watch import Watch, unwatched
+from defect_detection.retraining.policy import too_few_labels
 from defect_detection.retraining.start import Start, find_start
 from defect_detection.tracking.registry import ModelRef, Registry
 from defect_detection.tracking.runs import ExperimentRecorder
@@ -77,6 +78,9 @@ def _retrain(
 ) -> Retrained:
     registry = Registry(config.tracking_uri)
     improvement = Improvement(metric=settings.metric, more_than=settings.min_improvement)
+    if waiting := too_few_labels(settings, config, registry, say):
+        say(f"Outcome: HOLD. {waiting}")
+        return Retrained(Outcome.HOLD, (waiting,))
     start = find_start(settings, config, registry, overrides, say)
     splits = load_splits(start.config, lambda done, total: watch("reading images", "decoding", done, total))
     _say_data(splits, say)
@@ -166,7 +170,7 @@ def _say_data(splits: Splits, say: Say) -> None:
         defective = sum(sample.label for sample in samples)
         say(f"Data: {len(samples)} {name} images, {defective} defective, fingerprint {fingerprint[:16]}")
     if splits.skipped:
-        say(f"Data: {len(splits.skipped)} unreadable files were skipped; skipped.txt in each run names them")
+        say(f"Data: {len(splits.skipped)} files were skipped; skipped.txt in each run names them")
 
 
 def _in_words(values: dict[str, float]) -> str:

@@ -4,19 +4,23 @@ A caller on this machine needs no key, so that ``curl -X POST http://localhost:5
 The peer address alone doesn't prove that: a reverse proxy on this machine brings strangers from the loopback
 address, and a web page in a local browser can send requests too, also under a host name that its owner points
 to 127.0.0.1. So the address, the Host header and the Origin header must all be this machine's, and no header
-may tell of a proxy. Everybody else sends the key.
+may tell of a proxy; and where ``serving.behind_proxy`` declares one, being local counts for nothing. Everybody else sends a
+key: that of the settings, which may do everything, or one that ``defect keys create`` made, which may do what its role may.
 """
 
 import hmac
 import os
 import re
+from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 
-from flask import Request
+from flask import Request, current_app
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Forbidden, Unauthorized
 
 from defect_detection.config import Config
+from defect_detection.records.database import Database
+from defect_detection.records.keys import SETTINGS_KEY, THIS_MACHINE, Role, find_key, has_keys
 
 KEY_VARIABLE = "DEFECT_API_KEY"
 
@@ -30,28 +34,76 @@ def configured_key(config: Config) -> str | None:
     return os.environ.get(KEY_VARIABLE) or (in_file.get_secret_value() if in_file else None)
 
 
-def require_access(request: Request, key: str | None) -> None:
-    """Refuse a request that neither comes from this machine nor carries the key.
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sent a request: `name` is that of a key, or `THIS_MACHINE`."""
 
-    Raises:
-        Forbidden: no key is configured, so nobody but this machine may do it.
-        Unauthorized: a key is configured, and the request carries none or another.
+    name: str
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What is asked of callers.
+
+    key: of the settings, if there is one. database: holds the keys that were made besides.
     """
-    reason = _why_not_local(request)
-    if reason is None:
-        return
-    if key is None:
-        raise Forbidden(
-            f"This request {reason}, and no key is set with which it could be allowed. Set {KEY_VARIABLE} in "
-            "the environment of the server (or serving.api_key in config.yaml) to a long random text, "
-            "restart it, and send that text as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'."
-        )
-    if not hmac.compare_digest(_sent_key(request).encode(), key.encode()):
-        raise Unauthorized(
-            f"This request {reason}, and doesn't carry the key of this server. Send it as "
-            "'Authorization: Bearer KEY' or 'X-API-Key: KEY'.",
+
+    key: str | None
+    database: Database
+    behind_proxy: bool = False
+
+    def require(self, request: Request, role: Role) -> Caller:
+        """Return who calls; refuse who neither is on this machine nor sends a key with that role.
+
+        Raises:
+            Forbidden: there are no keys at all, or the role of the one that was sent isn't enough.
+            Unauthorized: there are keys, and the request carries none of them.
+            RecordsError: a key was sent that only the database may know, which can't be reached.
+        """
+        reason = self._why_not_local(request)
+        if reason is None:
+            return Caller(THIS_MACHINE, "admin")
+        caller = self._known(_sent_key(request))
+        if caller is None:
+            raise self._refusal(reason)
+        if role == "admin" and caller.role != "admin":
+            raise Forbidden(
+                f"The key '{caller.name}' has the role operator, and this needs the role admin: make such a key with "
+                "'defect keys create NAME --role admin'."
+            )
+        return caller
+
+    def _why_not_local(self, request: Request) -> str | None:
+        if self.behind_proxy:
+            return "may have come through the proxy that serving.behind_proxy declares"
+        return _why_not_local(request)
+
+    def _known(self, sent: str) -> Caller | None:
+        if self.key is not None and hmac.compare_digest(sent.encode(), self.key.encode()):
+            return Caller(SETTINGS_KEY, "admin")
+        found = find_key(self.database, sent) if sent else None
+        return Caller(found.name, found.role) if found else None
+
+    def _refusal(self, reason: str) -> Forbidden | Unauthorized:
+        if self.key is None and not has_keys(self.database):
+            return Forbidden(
+                f"This request {reason}, and there is no key with which it could be allowed. Make one with "
+                f"'defect keys create NAME', or set {KEY_VARIABLE} in the environment of the server (or serving.api_key "
+                "in config.yaml) to a long random text and restart it; send it as 'Authorization: Bearer KEY' or "
+                "'X-API-Key: KEY'."
+            )
+        return Unauthorized(
+            f"This request {reason}, and doesn't carry a key of this server. Send it as 'Authorization: Bearer KEY' "
+            "or 'X-API-Key: KEY'.",
             www_authenticate=WWWAuthenticate("bearer", {"realm": "defect-detection"}),
         )
+
+
+def require_access(request: Request, role: Role) -> Caller:
+    """Return who calls the application; see `Access.require`."""
+    access: Access = current_app.extensions["access"]
+    return access.require(request, role)
 
 
 def _sent_key(request: Request) -> str:

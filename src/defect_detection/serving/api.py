@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from defect_detection.errors import DefectDetectionError
 from defect_detection.serving.access import require_access
 from defect_detection.serving.jobs import Outcome, Retraining
+from defect_detection.serving.jobs_api import JobShown, accept, wants_async
 from defect_detection.serving.metrics import MEDIA_TYPE, Metrics
 from defect_detection.serving.problems import described, problem
 from defect_detection.serving.readiness import Readiness
@@ -92,17 +93,20 @@ def metrics() -> Response:
 
 @api.post(
     "/retrain",
-    summary="Run re_train/re_train.py and wait until it ends",
+    summary="Run re_train/re_train.py and wait until it ends; with 'Prefer: respond-async' queue it and don't wait",
     tags=[RETRAINING],
     security=SECURITY,
     responses={
         200: RetrainingSucceeded,
+        202: JobShown,
         500: RetrainingFailed,
-        **{status: described(status) for status in (401, 403, 409, 413)},
+        **{status: described(status) for status in (401, 403, 409, 413, 503)},
     },
 )
 def retrain() -> Response:
-    require_access(request, current_app.extensions["api_key"])
+    caller = require_access(request, "admin")
+    if wants_async(request):
+        return accept(caller)
     retraining: Retraining = current_app.extensions["retraining"]
     return _answer(retraining.run())
 

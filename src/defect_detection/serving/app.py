@@ -19,13 +19,15 @@ from defect_detection.serving.api import api
 from defect_detection.serving.champion import FindChampion, LoadChampion, Served
 from defect_detection.serving.document import openapi_document
 from defect_detection.serving.jobs import Retraining
+from defect_detection.serving.jobs_api import register_jobs
 from defect_detection.serving.limits import RateLimit, limit_body, secure
 from defect_detection.serving.metrics import Metrics
 from defect_detection.serving.models import models_api
 from defect_detection.serving.predict import Predicting, predict_api
 from defect_detection.serving.problems import problem_of_values, register_problems
 from defect_detection.serving.readiness import Readiness
-from defect_detection.serving.recording import NoRecorder, Recorder
+from defect_detection.serving.recording import Recorder
+from defect_detection.serving.records_api import register_records
 from defect_detection.serving.server import make_server
 from defect_detection.serving.uploads import UploadRequest
 from defect_detection.serving.v2 import v2_api
@@ -45,7 +47,7 @@ def create_app(
         config: the settings; `config.root` holds ``re_train/re_train.py``.
         find_champion: says which model is promoted, None when none is; the default asks the registry.
         load_champion: loads it; the default fetches its bundle from the registry.
-        recorder: gets every inspection; by default nothing is kept.
+        recorder: gets every inspection; the default writes to the database.
     """
     app = OpenAPI(
         __name__,
@@ -60,7 +62,8 @@ def create_app(
     )
     app.request_class = UploadRequest
     app.teardown_request(lambda _error: request.close_files())  # type: ignore[attr-defined]
-    recorder = recorder or NoRecorder()
+    register_records(app, config)
+    recorder = recorder or app.extensions["records"].recorder
     metrics = Metrics()
     served = Served.of(config, find_champion, load_champion)
     metrics.follow_model(served)
@@ -78,6 +81,7 @@ def create_app(
     app.before_request(RateLimit(config.serving.rate_limit).check)
     app.before_request(lambda: limit_body(request, config))
     app.after_request(secure)
+    register_jobs(app, config)
     app.register_api(api)
     app.register_api(predict_api)
     app.register_api(models_api)
@@ -97,13 +101,16 @@ def serve(config: Config) -> None:
     app.extensions["served"].start()
     server = make_server(app, config)
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _signal, _frame: _stop(app.extensions["retraining"]))
+        signal.signal(number, lambda _signal, _frame: _stop(app))
     _announce(config, app.extensions["api_key"] is not None)
+    if config.jobs.run_in_server:
+        app.extensions["worker"].start()
     server.run()
 
 
-def _stop(retraining: Retraining) -> NoReturn:
-    retraining.stop()
+def _stop(app: OpenAPI) -> NoReturn:
+    app.extensions["worker"].stop()
+    app.extensions["records"].close()
     raise SystemExit
 
 

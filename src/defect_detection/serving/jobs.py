@@ -1,13 +1,18 @@
-"""Run a retraining in a process of its own: one at a time, at lower priority, never longer than allowed."""
+"""Run a retraining in a process of its own: one at a time, at lower priority, never longer than allowed.
+
+The caller waits for it, or a job does: see `defect_detection.serving.worker`.
+"""
 
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -16,10 +21,14 @@ from typing import IO
 from filelock import FileLock, Timeout
 
 from defect_detection.errors import BusyError
+from defect_detection.records.jobs import JOB_VARIABLE, mark_of_request
 
 SCRIPT = Path("re_train") / "re_train.py"
 LOCK_NAME = ".retrain.lock"  # in the root; a retraining holds it, whoever started it
 MAX_OUTPUT_BYTES = 64 * 1024  # of each stream that go into an answer: its end
+LOOK_EVERY_S = 0.5  # whether the retraining was cancelled
+DECISION_CODES = (1, 2)  # hold, insufficient evidence; 0: promote
+CANCELLED = "it was cancelled"
 NICENESS = 10  # added to the server's own, so that inspections keep the processor
 
 log = logging.getLogger(__name__)
@@ -27,12 +36,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a retraining ended. `failure` says why when it did not succeed."""
+    """How a retraining ended. `failure` says why when it did not succeed.
+
+    decision: promote, hold or insufficient evidence, as the script said last; None when it said none.
+    """
 
     failure: str | None
     duration_s: float
     stdout: str
     stderr: str
+    exit_code: int | None = None
+    decision: str | None = None
 
 
 class Retraining:
@@ -58,13 +72,29 @@ class Retraining:
         Raises:
             BusyError: a retraining is running, started here or by another process.
         """
-        if not self._one_at_a_time.acquire(blocking=False):
-            raise _busy()
+        with self._alone(), TemporaryFile() as stdout, TemporaryFile() as stderr:
+            return self._run_script(stdout, stderr, {JOB_VARIABLE: mark_of_request(self._root)})
+
+    def run_job(self, job_id: str, log_file: Path, is_cancelled: Callable[[], bool]) -> Outcome:
+        """Run the script to its end, or until `is_cancelled` says so; what it writes goes to a file as it comes.
+
+        Raises:
+            BusyError: a retraining is running, started here or by another process.
+        """
+        with self._alone(), log_file.open("w+b") as output:
+            return self._run_script(
+                output, output, {JOB_VARIABLE: job_id, "PYTHONUNBUFFERED": "1"}, is_cancelled
+            )
+
+    def is_running(self) -> bool:
+        """Say whether one runs, started here or by another process."""
+        if self._one_at_a_time.locked():
+            return True
         try:
             _refuse_while_held(self._root / LOCK_NAME)
-            return self._run_script()
-        finally:
-            self._one_at_a_time.release()
+        except BusyError:
+            return True
+        return False
 
     def stop(self) -> None:
         """End the running retraining, and any that is about to start: the server itself is ending."""
@@ -72,19 +102,41 @@ class Retraining:
         if (process := self._process) is not None:
             _end_group(process, self._grace_s)
 
-    def _run_script(self) -> Outcome:
-        started = time.monotonic()
-        with TemporaryFile() as stdout, TemporaryFile() as stderr:
-            failure = self._wait_for(self._start(stdout, stderr), stderr)
-            outcome = Outcome(failure, time.monotonic() - started, _end_of(stdout), _end_of(stderr))
-        log.info("retraining ended after %.1f s: %s", outcome.duration_s, failure or "success")
-        return outcome
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        if not self._one_at_a_time.acquire(blocking=False):
+            raise _busy()
+        try:
+            _refuse_while_held(self._root / LOCK_NAME)
+            yield
+        finally:
+            self._one_at_a_time.release()
 
-    def _start(self, stdout: IO[bytes], stderr: IO[bytes]) -> subprocess.Popen[bytes]:
+    def _run_script(
+        self,
+        stdout: IO[bytes],
+        stderr: IO[bytes],
+        environment: Mapping[str, str],
+        is_cancelled: Callable[[], bool] = lambda: False,
+    ) -> Outcome:
+        started = time.monotonic()
+        process = self._start(stdout, stderr, environment)
+        ended_early = self._wait_for(process, is_cancelled)
+        written = _end_of(stdout)
+        decision = _decision_in(written)
+        failure = ended_early or _failure(process.returncode, decision, stderr)
+        duration_s = time.monotonic() - started
+        log.info("retraining ended after %.1f s: %s", duration_s, failure or decision or "success")
+        return Outcome(failure, duration_s, written, _end_of(stderr), process.returncode, decision)
+
+    def _start(
+        self, stdout: IO[bytes], stderr: IO[bytes], environment: Mapping[str, str]
+    ) -> subprocess.Popen[bytes]:
         command = [sys.executable, str(self._root / SCRIPT)]
         self._process = process = subprocess.Popen(  # noqa: S603  our own script
             command,
             cwd=self._root,
+            env={**os.environ, **environment},
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
@@ -95,21 +147,21 @@ class Retraining:
         log.info("retraining started as process %d", process.pid)
         return process
 
-    def _wait_for(self, process: subprocess.Popen[bytes], stderr: IO[bytes]) -> str | None:
-        """Return why the retraining failed, or None. Afterwards nothing of its process group is left."""
+    def _wait_for(self, process: subprocess.Popen[bytes], is_cancelled: Callable[[], bool]) -> str | None:
+        """Return why the retraining was ended before its end, or None. Afterwards nothing of its process group is left."""
+        end = time.monotonic() + self._timeout_s
         try:
-            if not self._stopping.is_set():
-                process.wait(self._timeout_s)
-        except subprocess.TimeoutExpired:
-            return (
-                f"{SCRIPT} took longer than {self._timeout_s:g} s (serving.retrain_timeout_s) and was ended"
-            )
+            while not self._stopping.is_set() and process.poll() is None:
+                if is_cancelled():
+                    return CANCELLED
+                if time.monotonic() >= end:
+                    return f"{SCRIPT} took longer than {self._timeout_s:g} s (serving.retrain_timeout_s) and was ended"
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(min(LOOK_EVERY_S, max(0.0, end - time.monotonic())))
         finally:
             _end_group(process, self._grace_s)
             self._process = None
-        if self._stopping.is_set():
-            return "the server was stopped and ended the retraining"
-        return _failure(process.returncode, stderr)
+        return "the server was stopped and ended the retraining" if self._stopping.is_set() else None
 
 
 def _busy() -> BusyError:
@@ -124,8 +176,15 @@ def _refuse_while_held(lock_file: Path) -> None:
         raise _busy() from None
 
 
-def _failure(exit_code: int, stderr: IO[bytes]) -> str | None:
-    if exit_code == 0:
+def _decision_in(written: str) -> str | None:
+    """Return the decision of the last line that says one: ``Outcome: HOLD. …``."""
+    found = re.findall(r"^Outcome: ([A-Z][A-Z ]*[A-Z])\b", written, re.MULTILINE)
+    return found[-1].lower() if found else None
+
+
+def _failure(exit_code: int, decision: str | None, stderr: IO[bytes]) -> str | None:
+    """Return why the script failed, or None: 1 and 2 are also what Python and its libraries end with, without a decision."""
+    if exit_code == 0 or (exit_code in DECISION_CODES and decision):
         return None
     if exit_code < 0:
         return f"{SCRIPT} was ended by {signal.Signals(-exit_code).name}"

@@ -23,11 +23,12 @@ from defect_detection.config import Config
 from defect_detection.data.images import read_image
 from defect_detection.evaluation.figures import overlay
 from defect_detection.inference.inspect import Inspection
+from defect_detection.records.inspections import Inspected
 from defect_detection.serving.champion import Champion, Served
 from defect_detection.serving.limits import PixelBudget
 from defect_detection.serving.metrics import Metrics
 from defect_detection.serving.problems import Problem, described, problem_of
-from defect_detection.serving.recording import Recorded, Recorder
+from defect_detection.serving.recording import Recorder
 from defect_detection.serving.uploads import FIELD, Upload, check_image, take_images
 
 INSPECTION = Tag(name="inspection", description="Is this part defective, and where?")
@@ -298,10 +299,10 @@ def _pixels(predicting: Predicting, champion: Champion, content: bytes) -> np.nd
         return read_image(content, size, predicting.max_pixels)
 
 
-def _recorded(seen: _Seen, content: bytes, context: dict[str, str]) -> Recorded:
+def _recorded(seen: _Seen, content: bytes, context: dict[str, str]) -> Inspected:
     inspection, reference = seen.inspection, seen.champion.reference
     assert inspection.verdict is not None and inspection.score is not None
-    return Recorded(
+    return Inspected(
         id=seen.id,
         sha256=hashlib.sha256(content).hexdigest(),
         name=seen.name,
@@ -311,7 +312,7 @@ def _recorded(seen: _Seen, content: bytes, context: dict[str, str]) -> Recorded:
         model_name=reference.name,
         model_version=reference.version,
         latency_ms=inspection.latency_ms,
-        **context,
+        **context,  # type: ignore[arg-type]
     )
 
 

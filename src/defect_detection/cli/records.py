@@ -1,0 +1,136 @@
+"""Verbs about what was recorded: keys, feedback and how much is kept."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, app, short
+
+keys_app = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")
+
+feedback_app = typer.Typer(no_args_is_help=True)
+app.add_typer(feedback_app, name="feedback")
+
+KeyName = Annotated[str, typer.Argument(help="Who or what uses it: feedback shows it.", metavar="NAME")]
+
+
+@app.command()
+def prune(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
+    """Remove inspections and images beyond records.keep_days and records.keep_gb; labelled ones stay."""
+    from defect_detection.config import load_config
+    from defect_detection.records.retention import prune as run
+    from defect_detection.records.retention import prune_jobs
+    from defect_detection.records.store import Records
+
+    settings = load_config(config, overrides or ())
+    records, keep = Records.of(settings), settings.records
+    pruned = run(records.database, records.images, keep.keep_days, keep.keep_gb and keep.keep_gb * 1e9)
+    jobs = prune_jobs(records.database, settings.root, keep.keep_days) if keep.keep_days else 0
+    typer.echo(
+        f"Removed {pruned.inspections} inspections, {pruned.images} images ({pruned.n_bytes / 1e9:.3g} GB), "
+        f"{pruned.leftovers} leftover files and {jobs} jobs"
+    )
+    if pruned.over_bytes:
+        typer.echo(
+            f"Images take {pruned.over_bytes / 1e9:.3g} GB more than records.keep_gb: they are labelled, so they stay"
+        )
+
+
+@keys_app.command()
+def create(
+    name: KeyName,
+    role: Annotated[
+        Literal["operator", "admin"],
+        typer.Option(help="operator: sees inspections, gives feedback. admin: also retrains and promotes."),
+    ] = "operator",
+    config: ConfigFile = DEFAULT_CONFIG,
+    overrides: Overrides = None,
+) -> None:
+    """Make a key and print it, once: it is kept as a hash only."""
+    from defect_detection.config import load_config
+    from defect_detection.records.keys import create_key
+    from defect_detection.records.store import Records
+
+    key = create_key(Records.of(load_config(config, overrides or ())).database, name, role)
+    typer.echo(key)
+    typer.echo(f"Key '{name}' ({role}). Keep it now: it can't be shown again.", err=True)
+
+
+@keys_app.command("list")
+def list_(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
+    """Show names and roles of all keys."""
+    from defect_detection.config import load_config
+    from defect_detection.records.keys import list_keys
+    from defect_detection.records.store import Records
+
+    keys = list_keys(Records.of(load_config(config, overrides or ())).database)
+    for key in keys:
+        state = f"revoked {key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else "in force"
+        typer.echo(f"{key.name:<24} {key.role:<9} created {key.created_at:%Y-%m-%d %H:%M}  {state}")
+    if not keys:
+        typer.echo("No keys. Make one with: defect keys create NAME")
+
+
+@keys_app.command()
+def revoke(name: KeyName, config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
+    """Refuse a key from now on. Feedback that was given with it stays."""
+    from defect_detection.config import load_config
+    from defect_detection.records.keys import revoke_key
+    from defect_detection.records.store import Records
+
+    key = revoke_key(Records.of(load_config(config, overrides or ())).database, name)
+    typer.echo(f"Key '{key.name}' is refused from now on")
+
+
+@feedback_app.callback()
+def feedback() -> None:
+    """What people said about inspected images."""
+
+
+@feedback_app.command("export")
+def export_(
+    output: Annotated[
+        Path | None, typer.Option(help="The folder to write; data.feedback_dir when not given.")
+    ] = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+    overrides: Overrides = None,
+) -> None:
+    """Write labelled images into a data folder, one folder per class, with their groups in index.csv."""
+    from defect_detection.config import load_config
+    from defect_detection.errors import ConfigError
+    from defect_detection.retraining.policy import export as run
+
+    settings = load_config(config, overrides or ())
+    folder = output.absolute() if output else settings.data.feedback_dir
+    if folder is None:
+        raise ConfigError(
+            "config.yaml: data.feedback_dir: expected a folder, received null; name one there or with --output"
+        )
+    exported = run(settings, folder)
+    typer.echo(
+        f"{len(exported.usable)} labelled images in {short(folder)}: {exported.written} new, {exported.relabelled} moved to "
+        f"another class, {exported.conflicting} with conflicting labels, of which the latest counts"
+    )
+    for reason in exported.skipped:
+        typer.echo(f"  left out: {reason}")
+    if folder != settings.data.feedback_dir:
+        typer.echo(f"To train on them: data.feedback_dir: {short(folder)} in config.yaml")
+
+
+@app.command()
+def worker(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
+    """Run queued retrainings, in a process apart from the server (jobs.run_in_server: false); Ctrl-C ends it."""
+    import logging
+    import signal
+    import threading
+
+    from defect_detection.config import load_config
+    from defect_detection.serving.worker import run_worker
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _signal, _frame: ended.set())
+    run_worker(load_config(config, overrides or ()), ended.wait)

@@ -1,0 +1,204 @@
+"""Open the database of inspections, bring it up to date, and turn what goes wrong into one kind of error.
+
+SQLite in write-ahead mode, so that reading and writing don't wait for each other; or PostgreSQL. Both are opened on
+first need, and opened again after they were lost: nothing has to be restarted.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from filelock import Timeout as LockTimeout
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NoSuchModuleError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
+
+from defect_detection.errors import RecordsError
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+BUSY_TIMEOUT_S = 10
+LOCK_TIMEOUT_S = 60
+PAUSE_S = 2.0  # after a server failed: no request waits for it then, so that predictions keep their threads
+_MIGRATION_LOCK = 3_141_001  # any number, the same in every process: PostgreSQL's advisory lock
+_POSTGRES = {
+    "connect_timeout": 5,
+    "client_encoding": "utf8",
+    "options": "-c statement_timeout=30000 -c lock_timeout=10000",
+}
+
+
+class Database:
+    """The database at one URL. Threads may share it.
+
+    Args:
+        url: ``sqlite:///<file>`` or ``postgresql://user:password@host/name``.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = _driver_of(url)
+        self._file = Path(self._url.database or "") if self._url.drivername == "sqlite" else None
+        self._opening = threading.Lock()
+        self._engine: Engine | None = None
+        self._identity: object = None
+        self._failure = ""
+        self._again_at = 0.0
+
+    def __str__(self) -> str:
+        return str(self._file or self._url.render_as_string(hide_password=True))
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """Give a session that reads one state of the database.
+
+        Raises:
+            RecordsError: the database can't be reached or used.
+        """
+        with self._session("") as session:
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """Give a session that is committed as a whole at the end, or not at all.
+
+        Raises:
+            RecordsError: the database can't be reached or written.
+        """
+        with self._session("IMMEDIATE") as session, session.begin():
+            yield session
+
+    def close(self) -> None:
+        """Close all connections; the next use opens new ones."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.dispose()
+
+    @contextmanager
+    def _session(self, begin: str) -> Iterator[Session]:
+        try:
+            with Session(
+                self._opened().execution_options(sqlite_begin=begin), expire_on_commit=False
+            ) as session:
+                yield session
+        except (IntegrityError, DataError):
+            raise  # what was asked for is wrong, not the database
+        except (DBAPIError, PoolTimeout, OSError, LockTimeout) as error:
+            self.close()
+            self._failure = f"{self}: {_first_line(error)}. {self._cure()}"
+            self._again_at = time.monotonic() + PAUSE_S
+            raise RecordsError(self._failure) from error
+
+    def _opened(self) -> Engine:
+        """Return the engine of a database that is up to date. A file that was moved away or replaced is opened anew."""
+        with self._opening:
+            if self._file is None and time.monotonic() < self._again_at:
+                raise RecordsError(self._failure)
+            if self._engine is not None and self._identity != self._identify():
+                self.close()
+            if self._engine is None:
+                engine = self._make_engine()
+                try:
+                    self._migrate(engine)
+                except BaseException:
+                    engine.dispose()
+                    raise
+                self._identity = self._identify()
+                self._engine = engine
+            return self._engine
+
+    def _identify(self) -> object:
+        """Say which file is open: SQLite would go on writing to one that was deleted."""
+        if self._file is None:
+            return None
+        try:
+            status = self._file.stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+    def _make_engine(self) -> Engine:
+        if self._file is None:
+            return create_engine(self._url, pool_pre_ping=True, pool_timeout=10, connect_args=_POSTGRES)
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(self._url, pool_timeout=10, connect_args={"timeout": BUSY_TIMEOUT_S})
+        event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+
+    def _migrate(self, engine: Engine) -> None:
+        """Bring the tables up to date; processes that start at the same time do so one after the other."""
+        with self._alone(), engine.execution_options(sqlite_begin="IMMEDIATE").begin() as connection:
+            if self._file is None:
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
+            migrate(connection)
+
+    def _alone(self) -> AbstractContextManager[Any]:
+        return FileLock(f"{self._file}.lock", timeout=LOCK_TIMEOUT_S) if self._file else nullcontext()
+
+    def _cure(self) -> str:
+        if self._file is not None:
+            return "Look whether the disk is full and whether the file can be written by this user"
+        return "Look whether the server runs and whether DATABASE_URL (environment or .env) is right"
+
+
+def migrate(connection: Connection) -> None:
+    """Run the migrations that the database lacks, inside the transaction of the connection."""
+    from alembic import command
+    from alembic.config import Config as AlembicConfig
+
+    config = AlembicConfig(attributes={"connection": connection})
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    command.upgrade(config, "head")
+
+
+def _driver_of(url: str) -> Any:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise RecordsError(_refusal("an address that can't be read")) from error
+    kind = parsed.drivername.partition("+")[0]
+    if kind == "sqlite" and parsed.database not in (None, "", ":memory:"):
+        return parsed.set(drivername="sqlite", database=os.path.abspath(parsed.database or ""))  # noqa: PTH100
+    if kind in ("postgresql", "postgres"):
+        return _checked_driver(parsed.set(drivername="postgresql+psycopg"))
+    raise RecordsError(_refusal(repr(parsed.render_as_string(hide_password=True))))
+
+
+def _checked_driver(url: Any) -> Any:
+    try:
+        url.get_dialect().import_dbapi()
+    except (ImportError, NoSuchModuleError) as error:
+        raise RecordsError(
+            "DATABASE_URL: PostgreSQL needs a driver: pip install 'defect-detection[postgres]'"
+        ) from error
+    return url
+
+
+def _refusal(received: str) -> str:
+    return (
+        "DATABASE_URL: expected postgresql://user:password@host/database or sqlite:///file, "
+        f"received {received}; unset it to use inspections.db beside config.yaml"
+    )
+
+
+def _set_up_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # transactions begin in _begin_sqlite, also those of migrations
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    connection.exec_driver_sql(f"BEGIN {connection.get_execution_options().get('sqlite_begin', '')}")
+
+
+def _first_line(error: Exception) -> str:
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
+    lines = str(cause).strip().splitlines() or [type(cause).__name__]
+    return lines[0][:300].rstrip(".")

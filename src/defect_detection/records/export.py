@@ -1,0 +1,171 @@
+"""Write labelled images into a data folder that training reads: a folder per class, and an index with the groups."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from filelock import FileLock
+from sqlalchemy import select
+
+from defect_detection.data.images import IMAGE_SUFFIXES
+from defect_detection.data.samples import Sample
+from defect_detection.records.database import Database
+from defect_detection.records.feedback import are_conflicting, said_about
+from defect_detection.records.images import ImageFolder, write_whole
+from defect_detection.records.tables import FeedbackRow, ImageRow, InspectionRow
+
+INDEX = "index.csv"
+COLUMNS = ("file", "label", "defect_type", "group")
+UNNAMED_TYPE = "defective"  # of defective images whose type nobody named
+NAME_DIGITS = 32  # of the content hash, in a file's name
+_LOCK_TIMEOUT_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """One image with the label that counts. `at`: when it was given; suffix: None when the image isn't kept."""
+
+    sha256: str
+    suffix: str | None
+    label: str
+    defect_type: str
+    group: str
+    at: datetime
+    conflicting: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What came of an export. `usable`: all labelled images that lie in the folder now.
+
+    written, relabelled: how many are new there, or were moved to another class. skipped: why others aren't there.
+    """
+
+    usable: tuple[Labelled, ...]
+    written: int
+    relabelled: int
+    skipped: tuple[str, ...]
+
+    @property
+    def conflicting(self) -> int:
+        return sum(one.conflicting for one in self.usable)
+
+
+def find_labelled(database: Database) -> list[Labelled]:
+    """Return every image that has a label, in the order of their content.
+
+    Raises:
+        RecordsError: the database can't be reached.
+    """
+    with database.reading() as session:
+        said = said_about(session, select(FeedbackRow.sha256))
+        images = select(ImageRow.sha256, ImageRow.suffix).where(
+            ImageRow.sha256.in_(select(FeedbackRow.sha256))
+        )
+        suffixes = {row.sha256: row.suffix for row in session.execute(images)}
+        row = InspectionRow
+        query = select(row.sha256, row.group, row.part).where(row.sha256.in_(select(FeedbackRow.sha256)))
+        groups: dict[str, str] = {}
+        for found in session.execute(query.order_by(row.at, row.id)):
+            groups[found.sha256] = found.group or found.part or groups.get(found.sha256, "")
+    return [
+        Labelled(
+            sha256,
+            suffixes.get(sha256),
+            labels[0].label,
+            labels[0].defect_type if labels[0].label == "defective" else "",
+            groups[sha256],
+            labels[0].at,
+            are_conflicting(labels),
+        )
+        for sha256, labels in sorted(said.items())
+    ]
+
+
+def export_feedback(
+    database: Database, images: ImageFolder, folder: Path, ok_class: str, held_out: Sequence[Sample] = ()
+) -> Exported:
+    """Bring a data folder up to date with what was said. No image in it is written over or removed.
+
+    An image has the name of its content, so it is there once; with another label than before it moves to that class. Its
+    group keeps it on one side of a split together with other images of its part.
+
+    Args:
+        ok_class: name of the folder of OK images.
+        held_out: images of the test split. They, and others of their groups, must not be trained on.
+
+    Raises:
+        RecordsError: the database can't be reached. OSError: the folder can't be written.
+    """
+    contents = {sample.sha256 for sample in held_out}
+    groups = {sample.group for sample in held_out if sample.group}
+    usable, skipped, counts = [], [], [0, 0]
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock", timeout=_LOCK_TIMEOUT_S):
+        for one in find_labelled(database):
+            reason = _why_not(one, contents, groups) or _place(one, images, folder, ok_class, counts)
+            if reason is None:
+                usable.append(one)
+            else:
+                skipped.append(f"{one.sha256[:NAME_DIGITS]}: {reason}")
+        _write_index(folder, usable, ok_class)
+    return Exported(tuple(usable), counts[0], counts[1], tuple(skipped))
+
+
+def _why_not(one: Labelled, contents: Iterable[str], groups: Iterable[str]) -> str | None:
+    if one.sha256 in contents:
+        return "it is in the test split"
+    if one.group in groups:
+        return f"its group '{one.group}' is in the test split"
+    if one.suffix is None:
+        return "its image wasn't kept"
+    if one.suffix not in IMAGE_SUFFIXES:
+        return "its file is of no known kind of image"
+    return None
+
+
+def _place(one: Labelled, images: ImageFolder, folder: Path, ok_class: str, counts: list[int]) -> str | None:
+    """Put one image where its label says; count it in (written, relabelled). Return why that is impossible."""
+    target = folder / _file_of(one, ok_class)
+    if target.is_file():
+        return None
+    target.parent.mkdir(exist_ok=True)
+    if (elsewhere := next(folder.glob(f"*/{target.name}"), None)) is not None:
+        elsewhere.replace(target)
+        counts[1] += 1
+        return None
+    content = images.read(one.sha256, one.suffix or "")
+    if content is None:
+        return "its image is gone or damaged"
+    write_whole(target, content)
+    counts[0] += 1
+    return None
+
+
+def _file_of(one: Labelled, ok_class: str) -> str:
+    class_name = ok_class if one.label == "ok" else one.defect_type or UNNAMED_TYPE
+    return f"{class_name}/{one.sha256[:NAME_DIGITS]}{one.suffix}"
+
+
+def _write_index(folder: Path, usable: Sequence[Labelled], ok_class: str) -> None:
+    """Write the index anew, as a whole. What it said of images that the database doesn't know (any more) stays."""
+    rows = {Path(row["file"]).name: row for row in _read_index(folder / INDEX)}
+    for one in usable:
+        file = _file_of(one, ok_class)
+        cells = (file, one.label, one.defect_type, one.group)
+        rows[Path(file).name] = dict(zip(COLUMNS, cells, strict=True))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows[name] for name in sorted(rows) if (folder / rows[name]["file"]).is_file())
+    write_whole(folder / INDEX, text.getvalue().encode())
+
+
+def _read_index(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        return [row for row in csv.DictReader(file, restval="") if row.get("file")]

@@ -1,0 +1,81 @@
+"""What people said about inspected images. Nothing is overwritten: the latest label of an image counts."""
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
+
+from defect_detection.errors import UnknownRecordError
+from defect_detection.records.database import Database
+from defect_detection.records.tables import FeedbackRow, InspectionRow
+
+Label = Literal["ok", "defective"]
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One label that a person gave to an image."""
+
+    id: int
+    at: datetime
+    inspection_id: str
+    sha256: str
+    label: Label
+    defect_type: str  # "" for OK, and where none was named
+    comment: str
+    by: str  # name of the key, or "this machine"
+
+
+def add_feedback(
+    database: Database, inspection_id: str, label: Label, by: str, defect_type: str = "", comment: str = ""
+) -> Said:
+    """Keep a label for the image of an inspection.
+
+    Raises:
+        UnknownRecordError: there is no such inspection.
+        RecordsError: the database can't be written; nothing was kept.
+    """
+    with database.writing() as session:
+        inspection = session.get(InspectionRow, inspection_id)
+        if inspection is None:
+            raise UnknownRecordError(
+                f"no inspection has the id {inspection_id!r}; GET /inspections lists them"
+            )
+        row = FeedbackRow(
+            at=datetime.now(UTC),
+            inspection_id=inspection_id,
+            sha256=inspection.sha256,
+            label=label,
+            defect_type=defect_type,
+            comment=comment,
+            by=by,
+        )
+        session.add(row)
+        session.flush()
+        return _said(row)
+
+
+def said_about(session: Session, contents: Collection[str] | Select[str]) -> dict[str, list[Said]]:
+    """Return all that was said about images, by their sha256, the latest first.
+
+    Args:
+        contents: sha256 of the images, or a query for them.
+    """
+    query = select(FeedbackRow).where(FeedbackRow.sha256.in_(contents))
+    by_content: dict[str, list[Said]] = defaultdict(list)
+    for row in session.scalars(query.order_by(FeedbackRow.at.desc(), FeedbackRow.id.desc())):
+        by_content[row.sha256].append(_said(row))
+    return by_content
+
+
+def are_conflicting(said: Sequence[Said]) -> bool:
+    """Say whether an image was called both OK and defective."""
+    return len({one.label for one in said}) > 1
+
+
+def _said(row: FeedbackRow) -> Said:
+    return Said(**{name: getattr(row, name) for name in Said.__dataclass_fields__})

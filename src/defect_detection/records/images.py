@@ -1,0 +1,96 @@
+"""The folder of inspected images: each content once, under its hash, whole or not at all."""
+
+import hashlib
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from filelock import FileLock
+
+_LOCK_TIMEOUT_S = 30
+_TEMPORARY = ".new-"
+_STARTS = {  # of a file's bytes, by its ending
+    b"\xff\xd8\xff": ".jpg",
+    b"\x89PNG": ".png",
+    b"BM": ".bmp",
+    b"II*\x00": ".tif",
+    b"MM\x00*": ".tif",
+    b"RIFF": ".webp",
+}
+
+
+def suffix_of(content: bytes) -> str:
+    """Return the ending for an image's bytes, with its dot; ``.img`` for none that is known."""
+    return next((suffix for start, suffix in _STARTS.items() if content.startswith(start)), ".img")
+
+
+class ImageFolder:
+    """Images as ``ab/cdef….jpg``, where ``abcdef…`` is the sha256 of the bytes. Every method may raise `OSError`.
+
+    Who adds or removes images together with their rows in the database holds `lock` meanwhile.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def lock(self) -> FileLock:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.folder / ".lock", timeout=_LOCK_TIMEOUT_S)
+
+    def path_of(self, sha256: str, suffix: str) -> Path:
+        return self.folder / sha256[:2] / f"{sha256[2:]}{suffix}"
+
+    def add(self, sha256: str, content: bytes) -> str:
+        """Write an image that isn't there yet, and return its ending.
+
+        It gets its name only when all of it is on the disk, so that no full disk leaves a part of an image.
+        """
+        suffix = suffix_of(content)
+        path = self.path_of(sha256, suffix)
+        if not path.is_file() or path.stat().st_size != len(content):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, content)
+        return suffix
+
+    def read(self, sha256: str, suffix: str) -> bytes | None:
+        """Return the bytes of an image, or None when it isn't there or isn't what it was."""
+        try:
+            content = self.path_of(sha256, suffix).read_bytes()
+        except FileNotFoundError:
+            return None
+        return content if hashlib.sha256(content).hexdigest() == sha256 else None
+
+    def remove(self, sha256: str, suffix: str) -> None:
+        self.path_of(sha256, suffix).unlink(missing_ok=True)
+
+    def files_by_folder(self) -> Iterator[dict[str, Path]]:
+        """Yield the files of each folder by what their name says of their content: no hash where a write was cut off."""
+        for folder in sorted(self.folder.glob("??")):
+            yield {folder.name + path.stem: path for path in folder.iterdir()}
+
+
+def remove_if_older(path: Path, age_s: float) -> bool:
+    """Remove a file that has been there for longer, and say whether it was."""
+    with suppress(FileNotFoundError):
+        if time.time() - path.stat().st_mtime > age_s:
+            path.unlink()
+            return True
+    return False
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name, and give it its own only when all of it is on the disk."""
+    handle, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

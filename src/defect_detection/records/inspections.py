@@ -1,0 +1,188 @@
+"""Write inspections, and read them back: one, or page by page under a filter."""
+
+import base64
+import binascii
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from sqlalchemy import Select, and_, exists, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from defect_detection.errors import UnknownRecordError
+from defect_detection.records.database import Database
+from defect_detection.records.feedback import Said, said_about
+from defect_detection.records.tables import FeedbackRow, ImageRow, InspectionRow, Table
+
+Order = Literal["newest", "uncertain"]
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """One verdict on one image, as it is recorded.
+
+    name: of the file, as its sender calls it. group: images of one group stay on one side of a split; where it is "", those of
+    one `part` do.
+    """
+
+    id: str
+    sha256: str  # of the image's bytes, hex
+    name: str
+    verdict: str  # ok, defective or review
+    score: float  # P(defective)
+    threshold: float
+    model_name: str
+    model_version: int
+    latency_ms: float
+    group: str = ""
+    line: str = ""
+    part: str = ""
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One inspection as it is read back: `said` holds every label of its image, the latest first.
+
+    image_suffix: of its image; None when the image isn't kept (any more).
+    """
+
+    inspected: Inspected
+    image_suffix: str | None
+    said: tuple[Said, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which inspections; None where everything is wanted. `since` counts, `until` doesn't."""
+
+    verdict: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    model_version: int | None = None
+    labelled: bool | None = None
+    order: Order = "newest"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """`next` is the cursor of the page after this one; None on the last."""
+
+    inspections: tuple[Recorded, ...]
+    next: str | None
+
+
+def add_inspections(
+    session: Session, inspections: Sequence[Inspected], images: Iterable[Mapping[str, Any]]
+) -> None:
+    """Insert inspections and images; what is there already stays, so that a repeated write is none.
+
+    Args:
+        images: ``sha256``, ``suffix``, ``n_bytes`` and ``at`` of each image that lies in the folder.
+    """
+    _insert_missing(session, ImageRow, list(images))
+    rows = [{**asdict(one), "margin": abs(one.score - one.threshold)} for one in inspections]
+    _insert_missing(session, InspectionRow, rows)
+
+
+def find_inspection(database: Database, inspection_id: str) -> Recorded:
+    """Return one inspection.
+
+    Raises:
+        UnknownRecordError: there is none of that id.
+        RecordsError: the database can't be reached.
+    """
+    with database.reading() as session:
+        row = session.get(InspectionRow, inspection_id)
+        if row is None:
+            raise UnknownRecordError(
+                f"no inspection has the id {inspection_id!r}; GET /inspections lists them"
+            )
+        return _recorded(session, [row])[0]
+
+
+def find_page(database: Database, wanted: Filter, cursor: str | None, limit: int) -> Page:
+    """Return at most `limit` inspections, the newest or the least certain first.
+
+    Pages don't shift when inspections are added meanwhile: the cursor names the last one that was shown.
+
+    Raises:
+        ValueError: the cursor is none that `next` of a page with this order was.
+        RecordsError: the database can't be reached.
+    """
+    query = _in_order(_filtered(wanted), wanted.order, cursor).limit(limit + 1)
+    with database.reading() as session:
+        rows = list(session.scalars(query))
+        shown = rows[:limit]
+        more = _cursor_after(shown[-1], wanted.order) if len(rows) > limit else None
+        return Page(tuple(_recorded(session, shown)), more)
+
+
+def _filtered(wanted: Filter) -> Select[InspectionRow]:
+    row = InspectionRow
+    query = select(row)
+    if wanted.verdict is not None:
+        query = query.where(row.verdict == wanted.verdict)
+    if wanted.since is not None:
+        query = query.where(row.at >= wanted.since)
+    if wanted.until is not None:
+        query = query.where(row.at < wanted.until)
+    if wanted.model_version is not None:
+        query = query.where(row.model_version == wanted.model_version)
+    if wanted.labelled is None:
+        return query
+    has_label = exists().where(FeedbackRow.sha256 == row.sha256)
+    return query.where(has_label if wanted.labelled else ~has_label)
+
+
+def _in_order(query: Select[InspectionRow], order: Order, cursor: str | None) -> Select[InspectionRow]:
+    row = InspectionRow
+    value, last_id = _read_cursor(cursor, order) if cursor is not None else (None, None)
+    if order == "newest":
+        if value is not None:
+            query = query.where(or_(row.at < value, and_(row.at == value, row.id < last_id)))
+        return query.order_by(row.at.desc(), row.id.desc())
+    if value is not None:
+        query = query.where(or_(row.margin > value, and_(row.margin == value, row.id > last_id)))
+    return query.order_by(row.margin, row.id)
+
+
+def _cursor_after(row: InspectionRow, order: Order) -> str:
+    value = row.at.isoformat() if order == "newest" else row.margin
+    return base64.urlsafe_b64encode(json.dumps([order, value, row.id]).encode()).decode()
+
+
+def _read_cursor(cursor: str, order: Order) -> tuple[Any, str]:
+    try:
+        of_order, value, last_id = json.loads(base64.urlsafe_b64decode(cursor.encode()))
+        value = datetime.fromisoformat(value) if order == "newest" else float(value)
+    except (ValueError, TypeError, binascii.Error):
+        of_order, value, last_id = None, None, None
+    if of_order != order or not isinstance(last_id, str):
+        raise ValueError(
+            f"cursor: expected what 'next' of a page in the same order ({order}) was, received {cursor[:80]!r}"
+        )
+    return value, last_id
+
+
+def _recorded(session: Session, rows: Sequence[InspectionRow]) -> list[Recorded]:
+    contents = {row.sha256 for row in rows}
+    images = select(ImageRow.sha256, ImageRow.suffix).where(ImageRow.sha256.in_(contents))
+    suffixes = {row.sha256: row.suffix for row in session.execute(images)}
+    said = said_about(session, contents)
+    return [
+        Recorded(_inspected(row), suffixes.get(row.sha256), tuple(said.get(row.sha256, ()))) for row in rows
+    ]
+
+
+def _inspected(row: InspectionRow) -> Inspected:
+    return Inspected(**{name: getattr(row, name) for name in Inspected.__dataclass_fields__})
+
+
+def _insert_missing(session: Session, table: type[Table], rows: list[Any]) -> None:
+    if rows:
+        dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+        session.execute(dialect.insert(table).on_conflict_do_nothing(), rows)

@@ -1,0 +1,267 @@
+"""Jobs: what was asked for, what became of it, and what a server that died has left behind.
+
+The table is the queue: a job that waits is a row in the state queued, so that nothing has to be put in again after a crash.
+"""
+
+import os
+import signal
+import socket
+import time
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy.orm import Session
+
+from defect_detection.errors import BusyError, UnknownRecordError
+from defect_detection.records.database import Database
+from defect_detection.records.tables import FeedbackRow, JobRow
+
+State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+GRACE_S = 5.0  # that what a dead server left behind gets to end by itself
+JOB_VARIABLE = "DEFECT_JOB_ID"  # in the environment of all processes of a job, by which they are known
+_REQUEST = "request"  # what the mark of a retraining without a job begins with
+LOG_FOLDER = "jobs"  # in the root
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One retraining. outcome: promote, hold or insufficient evidence, once it succeeded; reason: why it did not."""
+
+    id: str
+    state: State
+    by: str
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    exit_code: int | None
+    outcome: str | None
+    reason: str | None
+    cancel_requested: bool
+
+    @property
+    def has_ended(self) -> bool:
+        return self.state not in ("queued", "running")
+
+
+def log_file_of(root: Path, job_id: str) -> Path:
+    """Return where what a job writes is kept."""
+    return root / LOG_FOLDER / f"{job_id}.log"
+
+
+def create_job(database: Database, by: str) -> Job:
+    """Queue a retraining.
+
+    Raises:
+        BusyError: another one waits already; both would do the same.
+        RecordsError: the database can't be written.
+    """
+    with database.writing() as session:
+        if waiting := session.scalar(select(JobRow.id).where(JobRow.state == "queued").limit(1)):
+            raise BusyError(f"a retraining waits already: follow it at /jobs/{waiting}, or cancel it")
+        row = JobRow(id=uuid.uuid4().hex, state="queued", by=by, created_at=datetime.now(UTC))
+        session.add(row)
+        session.flush()
+        return _job(row)
+
+
+def create_job_if_due(database: Database, labels: int, by: str) -> Job | None:
+    """Queue a retraining when so many images were labelled since the last one was asked for, and none is under way."""
+    with database.reading() as session:
+        last = session.scalar(select(func.max(JobRow.created_at)))
+        active = session.scalar(select(JobRow.id).where(JobRow.state.in_(("queued", "running"))).limit(1))
+        query = select(func.count(FeedbackRow.sha256.distinct()))
+        count = session.scalar(query if last is None else query.where(FeedbackRow.at > last)) or 0
+    if active or count < labels:
+        return None
+    with suppress(BusyError):  # another server was faster
+        return create_job(database, by)
+    return None
+
+
+def find_job(database: Database, job_id: str) -> Job:
+    """Return one job.
+
+    Raises:
+        UnknownRecordError: there is none of that id.
+    """
+    with database.reading() as session:
+        return _job(_existing(session, job_id))
+
+
+def list_jobs(database: Database, limit: int) -> list[Job]:
+    """Return the latest jobs, the newest first."""
+    query = select(JobRow).order_by(JobRow.created_at.desc(), JobRow.id).limit(limit)
+    with database.reading() as session:
+        return [_job(row) for row in session.scalars(query)]
+
+
+def has_waiting(database: Database) -> bool:
+    """Say whether a job waits."""
+    with database.reading() as session:
+        return session.scalar(select(JobRow.id).where(JobRow.state == "queued").limit(1)) is not None
+
+
+def claim_job(database: Database) -> str | None:
+    """Make the job that has waited longest this process's own, and return its id; None: none waits."""
+    with database.writing() as session:
+        waiting = (
+            select(JobRow).where(JobRow.state == "queued").order_by(JobRow.created_at, JobRow.id).limit(1)
+        )
+        row = session.scalar(waiting.with_for_update(skip_locked=True))
+        if row is None:
+            return None
+        row.state, row.started_at = "running", datetime.now(UTC)
+        row.owner_host, row.owner_pid = socket.gethostname(), os.getpid()
+        row.owner_started = started_at(os.getpid()) or ""
+        return row.id
+
+
+def put_back(database: Database, job_id: str) -> None:
+    """Let a job wait that was claimed but can't start yet."""
+    values = {"state": "queued", "started_at": None}
+    _change(database, (JobRow.id == job_id) & (JobRow.state == "running"), values)
+
+
+def end_job(
+    database: Database,
+    job_id: str,
+    state: State,
+    exit_code: int | None = None,
+    outcome: str | None = None,
+    reason: str | None = None,
+) -> None:
+    """Say how a job ended. One that has ended already stays as it is."""
+    values: dict[str, Any] = {"state": state, "exit_code": exit_code, "outcome": outcome, "reason": reason}
+    values["ended_at"] = datetime.now(UTC)
+    _change(database, (JobRow.id == job_id) & JobRow.state.in_(("queued", "running")), values)
+
+
+def request_cancel(database: Database, job_id: str, by: str) -> Job:
+    """Cancel a job: at once while it waits; else whoever runs it ends it. One that has ended stays as it is.
+
+    Raises:
+        UnknownRecordError: there is none of that id.
+    """
+    with database.writing() as session:
+        row = _existing(session, job_id, for_update=True)
+        if row.state == "queued":
+            row.state, row.ended_at, row.reason = "cancelled", datetime.now(UTC), f"cancelled by {by}"
+        elif row.state == "running":
+            row.cancel_requested, row.reason = True, f"cancelled by {by}"
+        return _job(row)
+
+
+def fail_orphans(database: Database) -> list[str]:
+    """Mark jobs as failed whose server or worker on this machine died, end what is left of them, and return their ids."""
+    running = (JobRow.state == "running") & (JobRow.owner_host == socket.gethostname())
+    with database.reading() as session:
+        rows = list(session.scalars(select(JobRow).where(running)))
+    orphans = [row.id for row in rows if started_at(row.owner_pid or 0) != row.owner_started]
+    for job_id in orphans:
+        ended = end_processes_of(job_id)
+        left = "its retraining went on alone and was ended" if ended else "nothing of its retraining was left"
+        end_job(
+            database, job_id, "failed", reason=f"the process that ran it died (killed, or a crash); {left}"
+        )
+    return orphans
+
+
+def end_processes_of(job_id: str) -> int:
+    """End every process that carries the mark of a job, and return how many did.
+
+    The mark can't be mistaken, as a process id can that was given anew. It is looked for in ``/proc``: elsewhere than on Linux
+    nothing is found. They are asked first, so that a training can close its MLflow run.
+    """
+    found = _processes_of(job_id)
+    end = time.monotonic() + GRACE_S
+    for pid in found:
+        _signal(pid, signal.SIGINT)
+    while _processes_of(job_id) and time.monotonic() < end:
+        time.sleep(0.1)
+    while left := _processes_of(job_id):
+        for pid in left:
+            _signal(pid, signal.SIGKILL)
+        time.sleep(0.01)
+    return len(found)
+
+
+def mark_of_request(root: Path) -> str:
+    """Return the mark of a retraining without a job, that a caller of this process waits for."""
+    return f"{_REQUEST} {os.getpid()}/{started_at(os.getpid())}/{root}"
+
+
+def end_orphaned_requests(root: Path) -> int:
+    """End retrainings of a project that callers waited for whose server died, and return how many processes that were."""
+    orphans = set()
+    for mark in _marks().values():
+        kind, _, owner = mark.partition(" ")
+        pid, start, of_root = [*owner.split("/", 2), "", ""][:3]
+        if kind == _REQUEST and of_root == str(root) and started_at(int(pid)) != start:
+            orphans.add(mark)
+    return sum(end_processes_of(mark) for mark in orphans)
+
+
+def _processes_of(job_id: str) -> list[int]:
+    return [pid for pid, mark in _marks().items() if mark == job_id]
+
+
+def _marks() -> dict[int, str]:
+    """Return the mark of each process that has one and still runs: one that is only waited for has no environment any more."""
+    start = f"{JOB_VARIABLE}=".encode()
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            for entry in (folder / "environ").read_bytes().split(b"\0"):
+                if entry.startswith(start) and int(folder.name) != os.getpid():
+                    found[int(folder.name)] = entry.removeprefix(start).decode(errors="replace")
+    return found
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
+
+
+def started_at(pid: int) -> str | None:
+    """Return what tells a process from others that had or will have its id; None when there is no such process.
+
+    On Linux, its start in clock ticks since the machine's own, and that start; elsewhere "", so that only the id counts.
+    """
+    if not Path("/proc/self/stat").exists():
+        return "" if _exists(pid) else None
+    try:
+        ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        return f"{ticks} {Path('/proc/sys/kernel/random/boot_id').read_text().strip()}"
+    except OSError:
+        return None
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return pid > 0
+
+
+def _change(database: Database, which: ColumnElement[bool], values: dict[str, Any]) -> None:
+    with database.writing() as session:
+        session.execute(update(JobRow).where(which).values(**values))
+
+
+def _existing(session: Session, job_id: str, for_update: bool = False) -> JobRow:
+    row = session.get(JobRow, job_id, with_for_update=for_update)
+    if row is None:
+        raise UnknownRecordError(f"no job has the id {job_id!r}; GET /jobs lists them")
+    return row
+
+
+def _job(row: JobRow) -> Job:
+    return Job(**{name: getattr(row, name) for name in Job.__dataclass_fields__})

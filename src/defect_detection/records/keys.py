@@ -1,0 +1,105 @@
+"""API keys: made here, shown once, kept as a hash.
+
+A key is 256 random bits, so its plain SHA-256 can't be guessed back; a slow hash, made for passwords, would add nothing.
+"""
+
+import hashlib
+import hmac
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal, get_args
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from defect_detection.errors import ConfigError, UnknownRecordError
+from defect_detection.records.database import Database
+from defect_detection.records.tables import KeyRow
+
+Role = Literal["operator", "admin"]  # operator: reads inspections, gives feedback; admin: all, also retrains
+ROLES: tuple[Role, ...] = get_args(Role)
+THIS_MACHINE = "this machine"  # who calls without a key
+SETTINGS_KEY = "the key of the settings"
+NEW_LABELS = "enough new labels"  # who asks for a job that feedback triggered
+_PREFIX = "defect_"  # so that a key is recognized where it must not be, as in a log
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What is known about a key; the key itself isn't."""
+
+    name: str
+    role: Role
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+def create_key(database: Database, name: str, role: Role) -> str:
+    """Make a key and return it: the only time that it can be seen.
+
+    Raises:
+        ConfigError: the name has other characters, or a key has it already, also a revoked one: feedback names it.
+        RecordsError: the database can't be written.
+    """
+    if not re.fullmatch(r"[^\W_][\w .@-]{0,63}", name) or name in (THIS_MACHINE, SETTINGS_KEY, NEW_LABELS):
+        raise ConfigError(
+            f"keys: expected a name of letters, digits, spaces and .@-_, at most 64 long, that isn't taken, received {name!r}"
+        )
+    key = _PREFIX + secrets.token_urlsafe(32)
+    row = KeyRow(name=name, sha256=_hash_of(key), role=role, created_at=datetime.now(UTC))
+    try:
+        with database.writing() as session:
+            session.add(row)
+    except IntegrityError as error:
+        raise ConfigError(
+            f"keys: expected a new name, received '{name}', which a key has (or had, before it was revoked); "
+            "`defect keys list` shows them"
+        ) from error
+    return key
+
+
+def list_keys(database: Database) -> list[Key]:
+    """Return all keys, the oldest first, with those that were revoked."""
+    with database.reading() as session:
+        return [_key(row) for row in session.scalars(select(KeyRow).order_by(KeyRow.created_at, KeyRow.name))]
+
+
+def revoke_key(database: Database, name: str) -> Key:
+    """Refuse a key from now on. What was said with it stays.
+
+    Raises:
+        UnknownRecordError: no key has that name.
+        RecordsError: the database can't be written.
+    """
+    with database.writing() as session:
+        row = session.get(KeyRow, name)
+        if row is None:
+            raise UnknownRecordError(f"no key is named '{name}'; `defect keys list` shows their names")
+        row.revoked_at = row.revoked_at or datetime.now(UTC)
+        return _key(row)
+
+
+def find_key(database: Database, key: str) -> Key | None:
+    """Return whose key a text is; None when it is nobody's, or was revoked."""
+    hashed = _hash_of(key)
+    with database.reading() as session:
+        row = session.scalar(select(KeyRow).where(KeyRow.sha256 == hashed))
+    known = row is not None and hmac.compare_digest(row.sha256, hashed)
+    return _key(row) if row is not None and known and row.revoked_at is None else None
+
+
+def has_keys(database: Database) -> bool:
+    """Say whether any key is in force."""
+    with database.reading() as session:
+        return session.scalar(select(KeyRow.name).where(KeyRow.revoked_at.is_(None)).limit(1)) is not None
+
+
+def _hash_of(key: str) -> str:
+    return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
+
+
+def _key(row: KeyRow) -> Key:
+    role: Role = "admin" if row.role == "admin" else "operator"
+    return Key(row.name, role, row.created_at, row.revoked_at)

@@ -1,0 +1,143 @@
+"""Remove what is older, or takes more room, than is to be kept. What feedback labels stays: it is training data."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import Select, delete, exists, func, select
+from sqlalchemy.orm import Session
+
+from defect_detection.records.database import Database
+from defect_detection.records.images import ImageFolder, remove_if_older
+from defect_detection.records.jobs import log_file_of
+from defect_detection.records.tables import FeedbackRow, ImageRow, InspectionRow, JobRow
+
+BATCH = 500  # rows in one transaction, so that recording waits for moments only
+LEFTOVER_S = 3600.0  # a file without a row that is older was left by an interrupted write
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What was removed: inspections, images and their bytes, and files that no row named.
+
+    over_bytes: by how much the images that must be kept still exceed the limit.
+    """
+
+    inspections: int
+    images: int
+    n_bytes: int
+    leftovers: int
+    over_bytes: int
+
+
+def prune(
+    database: Database,
+    images: ImageFolder,
+    keep_days: float | None,
+    max_bytes: float | None,
+    now: datetime | None = None,
+) -> Pruned:
+    """Remove old inspections with their images, then the oldest images until the rest fits.
+
+    An image goes when no inspection that stays shows it. Rows go before files, so that none ever names a file that
+    was removed.
+
+    Args:
+        keep_days: age from which inspections go; None: none goes.
+        max_bytes: room for images; None: any. Their inspections stay.
+
+    Raises:
+        RecordsError: the database can't be written. OSError: the folder can't.
+    """
+    now = now or datetime.now(UTC)
+    inspected = exists().where(InspectionRow.sha256 == ImageRow.sha256)
+    inspections = 0 if keep_days is None else _prune_old(database, now - timedelta(days=keep_days))
+    removed = _prune_images(database, images, select(ImageRow).where(~inspected), None)
+    room = _prune_room(database, images, max_bytes) if max_bytes is not None else (0, 0, 0)
+    leftovers = _prune_leftovers(database, images)
+    return Pruned(inspections, removed[0] + room[0], removed[1] + room[1], leftovers, room[2])
+
+
+def _prune_old(database: Database, before: datetime) -> int:
+    old = (
+        select(InspectionRow.id)
+        .where(InspectionRow.at < before, ~exists().where(FeedbackRow.sha256 == InspectionRow.sha256))
+        .order_by(InspectionRow.at)
+        .limit(BATCH)
+    )
+    removed = 0
+    while True:
+        with database.writing() as session:
+            ids = list(session.scalars(old))
+            session.execute(delete(InspectionRow).where(InspectionRow.id.in_(ids)))
+        removed += len(ids)
+        if len(ids) < BATCH:
+            return removed
+
+
+def prune_jobs(database: Database, root: Path, keep_days: float, now: datetime | None = None) -> int:
+    """Remove jobs that ended so long ago, with their logs, and return how many."""
+    before = (now or datetime.now(UTC)) - timedelta(days=keep_days)
+    with database.writing() as session:
+        old = list(session.scalars(select(JobRow.id).where(JobRow.ended_at < before)))
+        session.execute(delete(JobRow).where(JobRow.id.in_(old)))
+    for job_id in old:
+        log_file_of(root, job_id).unlink(missing_ok=True)
+    return len(old)
+
+
+def _prune_room(database: Database, images: ImageFolder, max_bytes: float) -> tuple[int, int, int]:
+    """Remove the oldest images without label; return their number, their bytes and what is still too much."""
+    with database.reading() as session:
+        excess = (session.scalar(select(func.sum(ImageRow.n_bytes))) or 0) - max_bytes
+    if excess <= 0:
+        return 0, 0, 0
+    unlabelled = select(ImageRow).where(~exists().where(FeedbackRow.sha256 == ImageRow.sha256))
+    count, n_bytes = _prune_images(database, images, unlabelled.order_by(ImageRow.at), excess)
+    return count, n_bytes, max(0, int(excess - n_bytes))
+
+
+def _prune_images(
+    database: Database, images: ImageFolder, query: Select[ImageRow], wanted_bytes: float | None
+) -> tuple[int, int]:
+    """Remove the images of a query until enough bytes are free; None: all. Return their number and bytes."""
+    count, n_bytes = 0, 0
+    while wanted_bytes is None or n_bytes < wanted_bytes:
+        with images.lock:
+            with database.writing() as session:
+                rows = list(session.scalars(query.limit(BATCH)))
+                if wanted_bytes is not None:
+                    rows = _first_of(rows, wanted_bytes - n_bytes)
+                _delete_rows(session, rows)
+            for row in rows:
+                images.remove(row.sha256, row.suffix)
+        count, n_bytes = count + len(rows), n_bytes + sum(row.n_bytes for row in rows)
+        if not rows:
+            break
+    return count, n_bytes
+
+
+def _first_of(rows: list[ImageRow], wanted_bytes: float) -> list[ImageRow]:
+    taken: list[ImageRow] = []
+    for row in rows:
+        if wanted_bytes <= 0:
+            break
+        taken.append(row)
+        wanted_bytes -= row.n_bytes
+    return taken
+
+
+def _delete_rows(session: Session, rows: list[ImageRow]) -> None:
+    session.execute(delete(ImageRow).where(ImageRow.sha256.in_([row.sha256 for row in rows])))
+
+
+def _prune_leftovers(database: Database, images: ImageFolder) -> int:
+    """Remove files that no row names: a crash came between the image and its row, or in the middle of the image."""
+    removed = 0
+    for files in images.files_by_folder():
+        with images.lock, database.reading() as session:
+            known = set(session.scalars(select(ImageRow.sha256).where(ImageRow.sha256.in_(files))))
+            removed += sum(
+                remove_if_older(path, LEFTOVER_S) for sha256, path in files.items() if sha256 not in known
+            )
+    return removed

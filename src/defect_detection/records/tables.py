@@ -1,0 +1,128 @@
+"""The tables. A change here needs a migration in ``migrations/versions``: a test compares the two."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+NAMES = {
+    "pk": "pk_%(table_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s",
+    "ix": "ix_%(table_name)s_%(column_0_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_name)s",
+}
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """A moment, aware of UTC in Python and without a zone in both databases."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        return value and value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        return value and value.replace(tzinfo=UTC)
+
+
+class Table(DeclarativeBase):
+    metadata = MetaData(naming_convention=NAMES)
+
+
+class ImageRow(Table):
+    """One image in the folder of images, by its content."""
+
+    __tablename__ = "images"
+
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    suffix: Mapped[str] = mapped_column(String(8))
+    n_bytes: Mapped[int] = mapped_column(BigInteger)
+    at: Mapped[datetime] = mapped_column(UtcTime, index=True)
+
+
+class InspectionRow(Table):
+    """One verdict on one image. `sha256` names its content also when the image itself isn't kept (any more)."""
+
+    __tablename__ = "inspections"
+    __table_args__ = (
+        Index("ix_inspections_at_id", "at", "id"),
+        Index("ix_inspections_margin_id", "margin", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    at: Mapped[datetime] = mapped_column(UtcTime)
+    sha256: Mapped[str] = mapped_column(String(64), index=True)
+    name: Mapped[str] = mapped_column(Text)
+    verdict: Mapped[str] = mapped_column(String(16))
+    score: Mapped[float] = mapped_column(Float(53))
+    threshold: Mapped[float] = mapped_column(Float(53))
+    margin: Mapped[float] = mapped_column(Float(53))  # |score - threshold|: the least is the least certain
+    model_name: Mapped[str] = mapped_column(String(256))
+    model_version: Mapped[int] = mapped_column(Integer, index=True)
+    latency_ms: Mapped[float] = mapped_column(Float(53))
+    group: Mapped[str] = mapped_column("in_group", String(256))  # "group" is a word of SQL
+    line: Mapped[str] = mapped_column(String(256))
+    part: Mapped[str] = mapped_column(String(256))
+
+
+class FeedbackRow(Table):
+    """What a person said about one image. Rows are added, never changed: the latest of an image counts."""
+
+    __tablename__ = "feedback"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    at: Mapped[datetime] = mapped_column(UtcTime, index=True)
+    inspection_id: Mapped[str] = mapped_column(ForeignKey("inspections.id"), index=True)
+    sha256: Mapped[str] = mapped_column(String(64), index=True)
+    label: Mapped[str] = mapped_column(String(16))
+    defect_type: Mapped[str] = mapped_column(String(64), default="")
+    comment: Mapped[str] = mapped_column(Text, default="")
+    by: Mapped[str] = mapped_column("said_by", String(64))
+
+
+class KeyRow(Table):
+    """One API key, known by its hash alone."""
+
+    __tablename__ = "api_keys"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    role: Mapped[str] = mapped_column(String(16))
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcTime, default=None)
+
+
+class JobRow(Table):
+    """One retraining that was asked for. `owner_…`: the process that runs it, by which a later one knows that it died."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (Index("ix_jobs_state_created_at", "state", "created_at"),)
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    state: Mapped[str] = mapped_column(String(16))
+    by: Mapped[str] = mapped_column("asked_by", String(64))
+    created_at: Mapped[datetime] = mapped_column(UtcTime, index=True)
+    started_at: Mapped[datetime | None] = mapped_column(UtcTime, default=None)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcTime, default=None)
+    exit_code: Mapped[int | None] = mapped_column(Integer, default=None)
+    outcome: Mapped[str | None] = mapped_column(String(32), default=None)
+    reason: Mapped[str | None] = mapped_column(Text, default=None)
+    cancel_requested: Mapped[bool] = mapped_column(Boolean, default=False)
+    owner_host: Mapped[str | None] = mapped_column(String(255), default=None)
+    owner_pid: Mapped[int | None] = mapped_column(Integer, default=None)
+    owner_started: Mapped[str | None] = mapped_column(String(64), default=None)

@@ -1,0 +1,240 @@
+"""Record inspections beside the predictions: a queue with an end, and one thread that empties it.
+
+Recording never slows or fails a prediction. While the database is lost, inspections wait in memory as long as there is
+room; what finds none is counted, logged and shown.
+"""
+
+import atexit
+import logging
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import select
+
+from defect_detection.errors import RecordsError
+from defect_detection.records.database import Database
+from defect_detection.records.images import ImageFolder
+from defect_detection.records.inspections import Inspected, add_inspections
+from defect_detection.records.tables import InspectionRow
+
+MAX_WAITING = 2_000  # inspections
+MAX_WAITING_BYTES = 256 * 1024 * 1024  # of their images
+BATCH = 64  # inspections in one transaction
+RETRY_S = 1.0  # after a failure; twice as long after each further one
+MAX_RETRY_S = 10.0
+LOG_EVERY_S = 10.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingState:
+    """How recording goes. Inspections are written, waiting or lost; `images_lost` counts written ones without image.
+
+    error: why writing fails now; None while it works.
+    """
+
+    written: int
+    waiting: int
+    lost: int
+    images_lost: int
+    error: str | None
+    failing_since: datetime | None
+
+
+class Recorder:
+    """Writes what `record` is given. Threads may share it.
+
+    Args:
+        max_waiting: inspections that may wait.
+    """
+
+    def __init__(self, database: Database, images: ImageFolder, max_waiting: int = MAX_WAITING) -> None:
+        self._database = database
+        self._images = images
+        self._max_waiting = max_waiting
+        self._changed = threading.Condition()
+        self._waiting: deque[tuple[Inspected, bytes]] = deque()
+        self._waiting_bytes = 0
+        self._written = self._lost = self._images_lost = 0
+        self._error: str | None = None
+        self._failing_since: datetime | None = None
+        self._logged_at = 0.0
+        self._thread: threading.Thread | None = None
+        self._closing = False
+
+    def record(self, recorded: Inspected, content: bytes) -> None:
+        """Take one inspection with its image, or count it as lost when too many wait. Returns at once; raises nothing."""
+        with self._changed:
+            full = (
+                len(self._waiting) >= self._max_waiting
+                or self._waiting_bytes + len(content) > MAX_WAITING_BYTES
+            )
+            if full or self._closing:
+                self._count_lost(1)
+                return
+            self._waiting.append((recorded, content))
+            self._waiting_bytes += len(content)
+            self._start()
+            self._changed.notify_all()
+
+    def check(self) -> None:
+        """Return when the database answers and the last inspection could be written.
+
+        Raises:
+            RecordsError: they can't be recorded; predictions go on.
+        """
+        if (error := self.state().error) is not None:
+            raise RecordsError(f"inspections can't be recorded: {error}")
+        with self._database.reading() as session:
+            session.scalar(select(InspectionRow.id).limit(1))
+
+    def state(self) -> RecordingState:
+        with self._changed:
+            return RecordingState(
+                self._written,
+                len(self._waiting),
+                self._lost,
+                self._images_lost,
+                self._error,
+                self._failing_since,
+            )
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until nothing waits, and say whether that came about."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._waiting, timeout_s)
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Write what waits, if that succeeds in time; the rest is lost. Nothing is taken any more."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+            atexit.unregister(self.close)
+        with self._changed:
+            if self._waiting:
+                self._count_lost(len(self._waiting))
+                self._waiting.clear()
+
+    def _start(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+            self._thread.start()
+            atexit.register(self.close)
+
+    def _run(self) -> None:
+        retry_s = RETRY_S
+        while batch := self._next_batch():
+            try:
+                self._write(batch)
+            except RecordsError as error:
+                if self._note_failure(str(error), retry_s):
+                    return
+                retry_s = min(2 * retry_s, MAX_RETRY_S)
+            else:
+                retry_s = RETRY_S
+
+    def _next_batch(self) -> list[tuple[Inspected, bytes]]:
+        """Return the first that wait, which go on waiting until they are written; none when all is done."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closing)
+            return [self._waiting[place] for place in range(min(BATCH, len(self._waiting)))]
+
+    def _write(self, batch: list[tuple[Inspected, bytes]]) -> None:
+        try:
+            self._write_together(batch)
+        except RecordsError:
+            raise
+        except Exception as error:  # no bug in one inspection may end the recording of all others
+            if len(batch) > 1:
+                for one in batch:
+                    self._write([one])
+            else:
+                log.exception("inspection %s can't be recorded", batch[0][0].id)
+                self._done(batch, lost=1, error=f"{type(error).__name__}: {error}")
+
+    def _write_together(self, batch: list[tuple[Inspected, bytes]]) -> None:
+        """Write images first, then all rows in one transaction: a row never tells of an image that isn't there."""
+        try:
+            with self._images.lock:
+                rows, error = self._add_images(batch)
+                self._insert(batch, rows)
+        except OSError as problem:
+            rows, error = {}, self._no_image(problem)
+            self._insert(batch, rows)
+        images_lost = sum(inspected.sha256 not in rows for inspected, _ in batch)
+        self._done(batch, images_lost=images_lost, error=error)
+
+    def _add_images(self, batch: list[tuple[Inspected, bytes]]) -> tuple[dict[str, Any], str | None]:
+        """Return the rows of those images that could be written, and why others could not."""
+        rows: dict[str, Any] = {}
+        error = None
+        for inspected, content in batch:
+            try:
+                suffix = self._images.add(inspected.sha256, content)
+            except OSError as problem:
+                error = self._no_image(problem)
+            else:
+                row = {"suffix": suffix, "n_bytes": len(content), "at": inspected.at}
+                rows[inspected.sha256] = {"sha256": inspected.sha256, **row}
+        return rows, error
+
+    def _no_image(self, problem: OSError) -> str:
+        return f"{self._images.folder}: images can't be written: {problem.strerror or problem}"
+
+    def _insert(self, batch: list[tuple[Inspected, bytes]], images: dict[str, Any]) -> None:
+        with self._database.writing() as session:
+            add_inspections(session, [inspected for inspected, _ in batch], images.values())
+
+    def _done(
+        self,
+        batch: list[tuple[Inspected, bytes]],
+        lost: int = 0,
+        images_lost: int = 0,
+        error: str | None = None,
+    ) -> None:
+        with self._changed:
+            for _ in batch[: len(self._waiting)]:
+                self._waiting_bytes -= len(self._waiting.popleft()[1])
+            self._written += len(batch) - lost
+            self._lost += lost
+            self._images_lost += images_lost
+            self._tell_change(error)
+            self._changed.notify_all()
+
+    def _note_failure(self, error: str, retry_s: float) -> bool:
+        """Wait before the next attempt; say whether there won't be one because the recorder is being closed."""
+        with self._changed:
+            self._tell_change(error)
+            return self._changed.wait_for(lambda: self._closing, retry_s)
+
+    def _tell_change(self, error: str | None) -> None:
+        """Log when recording begins to fail and when it works again."""
+        if error is not None and self._error is None:
+            self._failing_since = datetime.now(UTC)
+            log.error("inspections can't be recorded; predictions go on. %s", error)
+        if error is None and self._error is not None:
+            self._failing_since = None
+            log.warning(
+                "inspections are recorded again; %d were lost so far, %d images",
+                self._lost,
+                self._images_lost,
+            )
+        self._error = error
+
+    def _count_lost(self, count: int) -> None:
+        self._lost += count
+        if time.monotonic() - self._logged_at >= LOG_EVERY_S or self._closing:
+            self._logged_at = time.monotonic()
+            log.error(
+                "%d inspections were lost so far: %d wait to be written. %s",
+                self._lost,
+                len(self._waiting),
+                self._error or "They come faster than they can be written",
+            )

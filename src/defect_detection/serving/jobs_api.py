@@ -1,0 +1,245 @@
+"""Views of jobs: ask for a retraining without waiting, follow it, cancel it."""
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Literal
+
+from flask import Request, Response, current_app, request
+from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.models.tag import Tag
+from flask_openapi3.openapi import OpenAPI
+from pydantic import BaseModel, Field
+from werkzeug.exceptions import ServiceUnavailable
+
+from defect_detection.config import Config
+from defect_detection.errors import RecordsError
+from defect_detection.records.database import Database
+from defect_detection.records.jobs import (
+    Job,
+    create_job,
+    create_job_if_due,
+    find_job,
+    list_jobs,
+    log_file_of,
+    request_cancel,
+)
+from defect_detection.records.keys import NEW_LABELS
+from defect_detection.records.store import Records
+from defect_detection.serving.access import Caller, require_access
+from defect_detection.serving.problems import described
+from defect_detection.serving.worker import Worker
+
+JOBS = Tag(name="jobs", description="Retrainings that run while nobody waits")
+SECURITY: list[dict[str, list[Any]]] = [{}, {"bearer": []}, {"header": []}]  # {}: none, from this machine
+MAX_STREAMS = 3  # that follow a log at the same time: each takes one of the server's threads
+STREAM_S = 120.0  # after which a stream ends and its reader comes again, with the place that it had reached
+LOOK_EVERY_S = 0.3  # for new lines
+HEARTBEAT_S = 10.0  # of silence, after which a comment is sent: so a reader that has gone is noticed
+
+jobs_api = APIBlueprint("jobs", __name__)
+log = logging.getLogger(__name__)
+
+
+def register_jobs(app: OpenAPI, config: Config) -> None:
+    """Give the application its jobs; they run once ``app.extensions["worker"]`` is started."""
+    app.extensions["worker"] = Worker(config, app.extensions["records"], app.extensions["retraining"])
+    app.extensions["streams"] = threading.BoundedSemaphore(MAX_STREAMS)
+    app.extensions["root"] = config.root
+    app.extensions["retrain_after_labels"] = config.jobs.retrain_after_labels
+    app.register_api(jobs_api)
+
+
+class JobPath(BaseModel):
+    id: str = Field(max_length=64)
+
+
+class JobsQuery(BaseModel):
+    limit: int = Field(50, ge=1, le=500)
+
+
+class JobShown(BaseModel):
+    """One retraining that was asked for."""
+
+    id: str
+    state: Literal["queued", "running", "succeeded", "failed", "cancelled"]
+    by: str = Field(description="who asked for it: name of the key, or: this machine")
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    exit_code: int | None
+    outcome: str | None = Field(description="promote, hold or insufficient evidence, where it succeeded")
+    reason: str | None = Field(description="why it failed or was cancelled")
+    log: str = Field(description="address of what it writes, as server-sent events")
+
+    @classmethod
+    def of(cls, job: Job) -> "JobShown":
+        facts = {name: getattr(job, name) for name in cls.model_fields if name != "log"}
+        return cls(**facts, log=f"/jobs/{job.id}/log")
+
+
+class JobsList(BaseModel):
+    jobs: list[JobShown]
+
+
+def wants_async(asked: Request) -> bool:
+    """Say whether a request prefers not to wait (RFC 7240)."""
+    preferences = ",".join(asked.headers.getlist("Prefer")).lower().split(",")
+    return any(one.partition(";")[0].strip() == "respond-async" for one in preferences)
+
+
+def accept(caller: Caller) -> Response:
+    """Queue a retraining, and say where it can be followed."""
+    job = create_job(_database(), caller.name)
+    answer = _json(JobShown.of(job), HTTPStatus.ACCEPTED)
+    answer.headers["Location"] = f"/jobs/{job.id}"
+    answer.headers["Preference-Applied"] = "respond-async"
+    return answer
+
+
+def retrain_if_due() -> None:
+    """Queue a retraining when enough images were labelled since the last; feedback never fails because of it."""
+    labels = current_app.extensions["retrain_after_labels"]
+    if labels is None:
+        return
+    try:
+        job = create_job_if_due(_database(), labels, NEW_LABELS)
+    except RecordsError as error:
+        log.warning("no retraining could be queued: %s", error)
+    else:
+        if job is not None:
+            log.info("job %s: a retraining, because %d images were labelled since the last", job.id, labels)
+
+
+@jobs_api.get(
+    "/jobs",
+    summary="List the latest jobs",
+    tags=[JOBS],
+    security=SECURITY,
+    responses={200: JobsList, **{status: described(status) for status in (401, 403, 503)}},
+)
+def jobs(query: JobsQuery) -> Response:
+    require_access(request, "operator")
+    return _json(JobsList(jobs=[JobShown.of(job) for job in list_jobs(_database(), query.limit)]))
+
+
+@jobs_api.get(
+    "/jobs/<id>",
+    summary="Show one job",
+    tags=[JOBS],
+    security=SECURITY,
+    responses={200: JobShown, **{status: described(status) for status in (401, 403, 404, 503)}},
+)
+def job(path: JobPath) -> Response:
+    require_access(request, "operator")
+    return _json(JobShown.of(find_job(_database(), path.id)))
+
+
+@jobs_api.post(
+    "/jobs/<id>/cancel",
+    summary="Cancel a job: end it with all its processes",
+    tags=[JOBS],
+    security=SECURITY,
+    responses={200: JobShown, **{status: described(status) for status in (401, 403, 404, 503)}},
+)
+def cancel(path: JobPath) -> Response:
+    caller = require_access(request, "admin")
+    return _json(JobShown.of(request_cancel(_database(), path.id, caller.name)))
+
+
+@jobs_api.get(
+    "/jobs/<id>/log",
+    summary="Follow what a job writes",
+    description="Server-sent events: a line each, its `id` the place in the log to go on from (Last-Event-ID). "
+    "The last event is `end`, with the state of the job.",
+    tags=[JOBS],
+    security=SECURITY,
+    responses={
+        200: {"description": "events", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+        **{status: described(status) for status in (401, 403, 404, 503)},
+    },
+)
+def job_log(path: JobPath) -> Response:
+    require_access(request, "operator")
+    found = find_job(_database(), path.id)
+    streams: threading.BoundedSemaphore = current_app.extensions["streams"]
+    if not streams.acquire(blocking=False):
+        raise ServiceUnavailable(
+            f"{MAX_STREAMS} logs are being followed already; try again later", retry_after=10
+        )
+    sent = request.headers.get("Last-Event-ID", "")
+    place = int(sent) if sent.isascii() and sent.isdigit() else 0
+    events = _Stream(
+        _events(_database(), found.id, log_file_of(current_app.extensions["root"], found.id), place), streams
+    )
+    return Response(events, content_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+
+class _Stream:
+    """Events that give their place among `MAX_STREAMS` free when the reader goes, also before the first was read."""
+
+    def __init__(self, events: Iterator[str], streams: threading.BoundedSemaphore) -> None:
+        self._events = events
+        self._streams: threading.BoundedSemaphore | None = streams
+
+    def __iter__(self) -> Iterator[str]:
+        return self._events
+
+    def close(self) -> None:
+        streams, self._streams = self._streams, None
+        if streams is not None:
+            streams.release()
+
+
+def _events(database: Database, job_id: str, file: Path, reached: int) -> Iterator[str]:
+    end = time.monotonic() + STREAM_S
+    heard = time.monotonic()
+    yield ": follows\n\n"
+    while time.monotonic() < end:
+        job = _ended_job(database, job_id)
+        for place, line in _lines(file, reached, is_complete=job is not None):
+            reached, heard = place, time.monotonic()
+            yield f"id: {place}\ndata: {line}\n\n"
+        if job is not None:
+            yield f"event: end\nid: {reached}\ndata: {json.dumps({'state': job.state, 'reason': job.reason})}\n\n"
+            return
+        if time.monotonic() - heard > HEARTBEAT_S:
+            heard = time.monotonic()
+            yield ": waits\n\n"
+        time.sleep(LOOK_EVERY_S)
+
+
+def _ended_job(database: Database, job_id: str) -> Job | None:
+    """Return the job once it has ended; while the database is lost that isn't known."""
+    try:
+        found = find_job(database, job_id)
+    except RecordsError:
+        return None
+    return found if found.has_ended else None
+
+
+def _lines(file: Path, place: int, is_complete: bool) -> Iterator[tuple[int, str]]:
+    """Yield the lines from a place on, each with the place after it; the last without its end only if no more comes."""
+    if not file.is_file():
+        return
+    with file.open("rb") as stream:
+        stream.seek(place)
+        for line in stream:
+            if not line.endswith(b"\n") and not is_complete:
+                return
+            place += len(line)
+            yield place, line.decode(errors="replace").rstrip("\r\n").rpartition("\r")[2]
+
+
+def _database() -> Database:
+    records: Records = current_app.extensions["records"]
+    return records.database
+
+
+def _json(body: BaseModel, status: int = HTTPStatus.OK) -> Response:
+    return Response(body.model_dump_json(), status, content_type="application/json")

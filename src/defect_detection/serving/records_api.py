@@ -1,0 +1,279 @@
+"""Views of what was recorded: inspections with their images, feedback, and how recording goes."""
+
+from datetime import UTC, datetime
+from functools import partial
+from http import HTTPStatus
+from typing import Annotated, Any, Literal
+
+from flask import Response, current_app, request
+from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.models.tag import Tag
+from flask_openapi3.openapi import OpenAPI
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from werkzeug.exceptions import BadRequest, Gone
+
+from defect_detection.config import Config
+from defect_detection.errors import RecordsError, UnknownRecordError
+from defect_detection.records.feedback import Said, add_feedback, are_conflicting
+from defect_detection.records.inspections import Filter, Recorded, find_inspection, find_page
+from defect_detection.records.store import Records
+from defect_detection.serving.access import Access, configured_key, require_access
+from defect_detection.serving.jobs_api import retrain_if_due
+from defect_detection.serving.problems import described, problem
+
+INSPECTIONS = Tag(name="inspections", description="What was inspected, and what people said about it")
+SECURITY: list[dict[str, list[Any]]] = [{}, {"bearer": []}, {"header": []}]  # {}: none, from this machine
+FLUSH_S = 2.0  # feedback may come before the inspection is written; so long it waits
+MEDIA_TYPES = {
+    ".jpg": "image/jpeg",
+    ".png": "image/png",
+    ".bmp": "image/bmp",
+    ".tif": "image/tiff",
+    ".webp": "image/webp",
+}
+
+records_api = APIBlueprint("records", __name__)
+
+
+def register_records(app: OpenAPI, config: Config) -> None:
+    """Give the application its records, its views of them, and the check of who may call."""
+    records = Records.of(config)
+    app.extensions["records"] = records
+    app.extensions["ok_classes"] = config.data.ok_classes
+    app.extensions["access"] = Access(configured_key(config), records.database, config.serving.behind_proxy)
+    app.register_error_handler(RecordsError, _of_records)
+    app.register_api(records_api)
+
+
+class InspectionsQuery(BaseModel):
+    """Which inspections, and how many of them."""
+
+    verdict: Literal["ok", "defective", "review"] | None = None
+    since: datetime | None = Field(
+        None, description="from this moment on (ISO 8601; UTC where no zone is given)"
+    )
+    until: datetime | None = Field(None, description="before this moment")
+    model_version: int | None = None
+    labelled: bool | None = Field(None, description="whether someone has given its image a label")
+    order: Literal["newest", "uncertain"] = Field(
+        "newest", description="uncertain: the score nearest to its threshold first"
+    )
+    cursor: str | None = Field(None, max_length=500, description="'next' of the page before")
+    limit: int = Field(50, ge=1, le=500)
+
+
+class InspectionPath(BaseModel):
+    id: str = Field(max_length=64)
+
+
+class FeedbackGiven(BaseModel):
+    """What a person says about the image of one inspection."""
+
+    model_config = ConfigDict(
+        json_schema_extra={  # as `_type_of_a_defect`
+            "if": {"properties": {"label": {"const": "ok"}}},
+            "then": {"properties": {"defect_type": {"type": "null"}}},
+        }
+    )
+
+    inspection_id: str = Field(max_length=64)
+    label: Literal["ok", "defective"]
+    defect_type: Annotated[str, StringConstraints(pattern=r"^[^\W_][\w .-]{0,63}$")] | None = Field(
+        None, description="as the folder of such images is called; only with the label defective"
+    )
+    comment: str = Field("", max_length=2000)
+
+    @model_validator(mode="after")
+    def _type_of_a_defect(self) -> "FeedbackGiven":
+        if self.defect_type is not None and self.label == "ok":
+            raise ValueError("defect_type: expected none with the label ok; leave it out, or say defective")
+        return self
+
+
+class FeedbackKept(BaseModel):
+    """One label as it is kept."""
+
+    id: int
+    at: datetime
+    inspection_id: str
+    label: Literal["ok", "defective"]
+    defect_type: str
+    comment: str
+    by: str = Field(description="name of the key, or: this machine")
+
+    @classmethod
+    def of(cls, said: Said) -> "FeedbackKept":
+        return cls(**{name: getattr(said, name) for name in cls.model_fields})
+
+
+class InspectionShown(BaseModel):
+    """One inspection with all labels of its image; the latest counts."""
+
+    id: str
+    at: datetime
+    verdict: str
+    score: float = Field(description="P(defective)")
+    threshold: float
+    model_name: str
+    model_version: int
+    latency_ms: float
+    name: str = Field(description="the file, as its sender calls it")
+    group: str
+    line: str
+    part: str
+    sha256: str = Field(description="of the image's bytes")
+    image: str | None = Field(description="address of the image; null when it isn't kept (any more)")
+    label: Literal["ok", "defective"] | None = Field(description="the label that counts")
+    conflicting: bool = Field(description="whether its image was called both ok and defective")
+    feedback: list[FeedbackKept] = Field(description="all that was said about its image, the latest first")
+
+    @classmethod
+    def of(cls, recorded: Recorded) -> "InspectionShown":
+        one, said = recorded.inspected, recorded.said
+        facts = {name: getattr(one, name) for name in one.__dataclass_fields__}
+        return cls(
+            **facts,
+            image=recorded.image_suffix and f"/inspections/{one.id}/image",
+            label=said[0].label if said else None,
+            conflicting=are_conflicting(said),
+            feedback=[FeedbackKept.of(each) for each in said],
+        )
+
+
+class InspectionsPage(BaseModel):
+    inspections: list[InspectionShown]
+    next: str | None = Field(description="cursor of the next page; null on the last")
+
+
+class Recording(BaseModel):
+    """How recording goes since this server started."""
+
+    status: Literal["recording", "failing"]
+    written: int = Field(description="inspections")
+    waiting: int
+    lost: int = Field(description="inspections that were answered but not recorded")
+    images_lost: int = Field(description="recorded inspections whose image couldn't be written")
+    error: str | None
+    failing_since: datetime | None
+
+
+@records_api.get(
+    "/inspections",
+    summary="List inspections, newest or least certain first",
+    tags=[INSPECTIONS],
+    security=SECURITY,
+    responses={200: InspectionsPage, **{status: described(status) for status in (401, 403, 503)}},
+)
+def inspections(query: InspectionsQuery) -> Response:
+    require_access(request, "operator")
+    wanted = Filter(
+        query.verdict, _utc(query.since), _utc(query.until), query.model_version, query.labelled, query.order
+    )
+    try:
+        page = find_page(_records().database, wanted, query.cursor, query.limit)
+    except ValueError as error:
+        raise BadRequest(str(error)) from error
+    return _json(
+        InspectionsPage(inspections=[InspectionShown.of(one) for one in page.inspections], next=page.next)
+    )
+
+
+@records_api.get(
+    "/inspections/<id>",
+    summary="Show one inspection",
+    tags=[INSPECTIONS],
+    security=SECURITY,
+    responses={200: InspectionShown, **{status: described(status) for status in (401, 403, 404, 503)}},
+)
+def inspection(path: InspectionPath) -> Response:
+    require_access(request, "operator")
+    return _json(InspectionShown.of(find_inspection(_records().database, path.id)))
+
+
+@records_api.get(
+    "/inspections/<id>/image",
+    summary="Send the inspected image as it came",
+    tags=[INSPECTIONS],
+    security=SECURITY,
+    responses={
+        200: {"description": "the image", "content": {"image/*": {}}},
+        **{status: described(status) for status in (401, 403, 404, 410, 503)},
+    },
+)
+def image(path: InspectionPath) -> Response:
+    require_access(request, "operator")
+    found = find_inspection(_records().database, path.id)
+    suffix = found.image_suffix
+    content = suffix and _records().images.read(found.inspected.sha256, suffix)
+    if not suffix or not content:
+        raise Gone(
+            "The image of this inspection isn't kept (any more): it was pruned, or couldn't be written."
+        )
+    answer = Response(content, content_type=MEDIA_TYPES.get(suffix, "application/octet-stream"))
+    answer.headers["X-Content-Type-Options"] = "nosniff"
+    answer.headers["Cache-Control"] = "private, max-age=86400, immutable"
+    return answer
+
+
+@records_api.post(
+    "/feedback",
+    summary="Say what an inspected image really shows",
+    tags=[INSPECTIONS],
+    security=SECURITY,
+    responses={201: FeedbackKept, **{status: described(status) for status in (401, 403, 404, 413, 503)}},
+)
+def feedback(body: FeedbackGiven) -> Response:
+    caller = require_access(request, "operator")
+    ok_classes = {name.casefold() for name in current_app.extensions["ok_classes"]}
+    if body.defect_type and body.defect_type.casefold() in ok_classes:
+        raise BadRequest(
+            f"defect_type: expected the name of a defect, received {body.defect_type!r}, an OK class"
+        )
+    say = partial(
+        add_feedback,
+        _records().database,
+        body.inspection_id,
+        body.label,
+        caller.name,
+        body.defect_type or "",
+        body.comment,
+    )
+    try:
+        said = say()
+    except UnknownRecordError:
+        if not _records().recorder.state().waiting:
+            raise
+        _records().recorder.flush(FLUSH_S)
+        said = say()
+    retrain_if_due()
+    return _json(FeedbackKept.of(said), HTTPStatus.CREATED)
+
+
+@records_api.get(
+    "/health/records",
+    summary="Are inspections recorded?",
+    tags=[Tag(name="health")],
+    responses={200: Recording},
+)
+def recording() -> Response:
+    state = _records().recorder.state()
+    facts = {name: getattr(state, name) for name in state.__dataclass_fields__}
+    return _json(Recording(status="failing" if state.error else "recording", **facts))
+
+
+def _records() -> Records:
+    records: Records = current_app.extensions["records"]
+    return records
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
+
+
+def _of_records(error: RecordsError) -> Response:
+    unknown = isinstance(error, UnknownRecordError)
+    return problem(HTTPStatus.NOT_FOUND if unknown else HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+
+
+def _json(body: BaseModel, status: int = HTTPStatus.OK) -> Response:
+    return Response(body.model_dump_json(), status, content_type="application/json")

@@ -1,0 +1,70 @@
+"""Exported feedback is trained on together with the training folder."""
+
+import shutil
+
+import pytest
+
+from defect_detection.data.split import load_splits
+from defect_detection.errors import DataError
+
+
+@pytest.fixture
+def folders(tmp_path, write_images):
+    for split, count, suffix in (("train", 12, ".png"), ("test", 3, ".bmp")):
+        for name in ("ok", "scratch"):
+            write_images(tmp_path / "data" / split / name, count, suffix=suffix)
+    return tmp_path / "data"
+
+
+def write_index(folder, *rows: str) -> None:
+    (folder / "index.csv").write_text("\n".join(["file,label,defect_type,group", *rows]))
+
+
+def test_feedback_is_added_with_its_groups(folders, project, write_images):
+    paths = write_images(folders / "feedback" / "dent", 4)
+    write_index(folders / "feedback", *(f"dent/{path.name},defective,dent,part 1" for path in paths))
+    assert len(load_splits(project()).samples) == 24
+    splits = load_splits(project("data.feedback_dir=data/feedback"))
+    assert len(splits.samples) == 28
+    added = [fold for one, fold in zip(splits.samples, splits.fold, strict=True) if one.group == "part 1"]
+    assert (len(added), len(set(added))) == (4, 1), "images of one part stay together"
+    assert splits.skipped == ()
+
+
+def test_the_pattern_of_groups_isnt_asked_of_feedback(folders, project, write_images):
+    write_images(folders / "feedback" / "ok", 1)
+    splits = load_splits(project("data.feedback_dir=data/feedback", r"data.group_pattern='(\d+\.\w+)'"))
+    assert len(splits.samples) == 25
+
+
+def test_a_folder_that_isnt_there_yet_adds_nothing(folders, project):
+    assert len(load_splits(project("data.feedback_dir=data/feedback")).samples) == 24
+
+
+def test_images_of_the_test_split_are_left_out_with_a_note(folders, project, write_images):
+    (folders / "feedback" / "ok").mkdir(parents=True)
+    shutil.copy(folders / "test" / "scratch" / "000.bmp", folders / "feedback" / "ok" / "a.bmp")
+    splits = load_splits(project("data.feedback_dir=data/feedback", "data.on_unreadable=refuse"))
+    assert len(splits.samples) == 24
+    assert [(one.path.name, one.reason) for one in splits.skipped] == [
+        ("a.bmp", "it, or its group, is in the test split")
+    ]
+
+
+def test_the_label_of_feedback_counts_for_an_image_that_is_there_already(folders, project):
+    (folders / "feedback" / "ok").mkdir(parents=True)
+    shutil.copy(folders / "train" / "scratch" / "000.png", folders / "feedback" / "ok" / "corrected.png")
+    shutil.copy(folders / "train" / "ok" / "000.png", folders / "feedback" / "ok" / "same.png")
+    splits = load_splits(project("data.feedback_dir=data/feedback"))
+    assert len(splits.samples) == 24
+    assert [one.label for one in splits.samples if one.path.name == "corrected.png"] == [0]
+    (skipped,) = splits.skipped
+    assert skipped.path == folders / "train" / "scratch" / "000.png"
+    assert skipped.reason.startswith("feedback labels it otherwise: ")
+
+
+def test_a_wrong_index_is_an_error_that_names_the_key(folders, project, write_images):
+    write_images(folders / "feedback" / "ok", 1)
+    write_index(folders / "feedback", "ok/nothing.png,ok,,")
+    with pytest.raises(DataError, match=r"data\.feedback_dir: .*no such file"):
+        load_splits(project("data.feedback_dir=data/feedback"))

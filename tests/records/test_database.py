@@ -1,0 +1,127 @@
+"""The database: its tables, and how it is opened, lost and found again."""
+
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import text
+
+from defect_detection.errors import RecordsError
+from defect_detection.records.database import Database
+from defect_detection.records.keys import create_key, list_keys
+from defect_detection.records.tables import Table
+
+
+def names_of_keys(database: Database) -> list[str]:
+    return [key.name for key in list_keys(database)]
+
+
+def test_the_migrations_make_the_tables_that_the_code_expects(records):
+    with records.database.reading() as session:
+        context = MigrationContext.configure(session.connection(), opts={"compare_type": True})
+        assert compare_metadata(context, Table.metadata) == []
+
+
+def test_processes_that_start_at_the_same_time_share_one_migration(database_url):
+    code = (
+        "import sys; from defect_detection.records.database import Database; "
+        "from defect_detection.records.keys import list_keys; print(list_keys(Database(sys.argv[1])))"
+    )
+    command = [sys.executable, "-c", code, database_url]
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for _ in range(2)]
+    assert [process.communicate()[0] for process in started] == [b"[]\n"] * 2
+
+
+def test_a_migration_that_fails_leaves_the_database_as_it_was(tmp_path):
+    """Its third table can't be made, because something has the name."""
+    with closing(sqlite3.connect(tmp_path / "inspections.db")) as connection:
+        connection.execute("CREATE TABLE feedback (id)")
+        with pytest.raises(RecordsError, match="table feedback already exists"):
+            names_of_keys(Database(f"sqlite:///{tmp_path}/inspections.db"))
+        tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    assert tables == [("feedback",)]
+
+
+def test_what_is_written_is_written_whole_or_not_at_all(records):
+    def write_and_fail():
+        with records.database.writing() as session:
+            session.execute(text("INSERT INTO images VALUES ('a', '.png', 1, '2026-01-01')"))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_and_fail()
+    with records.database.reading() as session:
+        assert session.scalar(text("SELECT count(*) FROM images")) == 0
+
+
+def test_a_reader_doesnt_wait_for_a_writer(records):
+    create_key(records.database, "before", "operator")
+    with records.database.writing() as session:
+        session.execute(text("UPDATE api_keys SET role = 'admin'"))
+        assert [key.role for key in list_keys(records.database)] == ["operator"]
+
+
+def test_a_deleted_file_is_noticed_and_made_again(tmp_path):
+    """SQLite itself would go on writing to the deleted file, and all would be gone at the next start."""
+    database = Database(f"sqlite:///{tmp_path}/inspections.db")
+    create_key(database, "first", "operator")
+    for file in tmp_path.glob("inspections.db*"):
+        file.unlink()
+    create_key(database, "second", "operator")
+    assert names_of_keys(Database(f"sqlite:///{tmp_path}/inspections.db")) == ["second"]
+
+
+def test_a_lost_file_is_an_error_that_names_it_until_it_is_back(tmp_path):
+    file = tmp_path / "inspections.db"
+    database = Database(f"sqlite:///{file}")
+    create_key(database, "first", "operator")
+    database.close()
+    file.rename(tmp_path / "away.db")
+    file.mkdir()
+    for _ in range(2):
+        with pytest.raises(RecordsError, match=rf"{file}: unable to open database file\. Look whether"):
+            names_of_keys(database)
+    file.rmdir()
+    shutil.move(tmp_path / "away.db", file)
+    assert names_of_keys(database) == ["first"]
+
+
+def test_a_file_that_is_no_database_is_an_error(tmp_path):
+    (tmp_path / "inspections.db").write_text("something else" * 100)
+    with pytest.raises(RecordsError, match=r"inspections\.db: file is not a database"):
+        names_of_keys(Database(f"sqlite:///{tmp_path}/inspections.db"))
+
+
+@pytest.mark.parametrize("url", ["mysql://user:secret@host/name", "nonsense", "sqlite://"])
+def test_another_address_is_refused_without_its_password(url):
+    with pytest.raises(RecordsError, match="DATABASE_URL: expected postgresql://") as caught:
+        Database(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_server_that_isnt_there_is_an_error_without_the_password():
+    database = Database("postgresql://user:secret@127.0.0.1:1/name")
+    with pytest.raises(RecordsError, match="Look whether the server runs") as caught:
+        names_of_keys(database)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_server_that_just_failed_isnt_asked_again_at_once():
+    """Else a server that doesn't answer would take all threads of the API, one connection attempt after the other."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        database = Database(f"postgresql://user@127.0.0.1:{listener.getsockname()[1]}/name")
+        with pytest.raises(RecordsError, match="Connection refused"):
+            names_of_keys(database)
+        listener.listen()
+        listener.setblocking(False)
+        with pytest.raises(RecordsError, match="Connection refused"):
+            names_of_keys(database)
+        with pytest.raises(BlockingIOError):
+            listener.accept()

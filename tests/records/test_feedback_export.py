@@ -1,0 +1,120 @@
+"""Feedback becomes a data folder that training reads."""
+
+import csv
+import hashlib
+from pathlib import Path
+
+import pytest
+from recorded import image_of
+
+from defect_detection.data.samples import Sample, scan
+from defect_detection.records.export import Exported, export_feedback
+from defect_detection.records.feedback import add_feedback
+
+OK_CLASSES = ("good", "ok")
+
+
+@pytest.fixture
+def say(records):
+    def say(number: int, label: str, defect_type: str = "") -> None:
+        add_feedback(records.database, f"{number:08}", label, "anna", defect_type)
+
+    return say
+
+
+@pytest.fixture
+def export(records, tmp_path: Path):
+    def export(held_out: tuple[Sample, ...] = ()) -> Exported:
+        return export_feedback(records.database, records.images, tmp_path / "feedback", "good", held_out)
+
+    return export
+
+
+def found(folder: Path) -> dict[bytes, tuple[int, str, str]]:
+    samples, skipped = scan(folder, OK_CLASSES)
+    assert skipped == []
+    return {one.path.read_bytes(): (one.label, one.defect_type, one.group) for one in samples}
+
+
+def test_labelled_images_are_read_as_they_were_labelled_with_their_groups(tmp_path, write, say, export):
+    write(1, group="lot 1", part="P-1")
+    write(2, part="P-2")
+    write(3)
+    write(4, verdict="defective")
+    for number, label, defect_type in ((1, "ok", ""), (2, "defective", "scratch"), (3, "defective", "")):
+        say(number, label, defect_type)
+    exported = export()
+    assert (exported.written, exported.relabelled, exported.skipped) == (3, 0, ())
+    assert found(tmp_path / "feedback") == {
+        image_of(1): (0, "", "lot 1"),
+        image_of(2): (1, "scratch", "P-2"),
+        image_of(3): (1, "defective", ""),
+    }
+    name = hashlib.sha256(image_of(2)).hexdigest()[:32]
+    assert (tmp_path / "feedback" / "scratch" / f"{name}.png").is_file()
+
+
+def test_a_second_export_changes_nothing(tmp_path, write, say, export):
+    write(1)
+    say(1, "ok")
+    export()
+    before = {path: path.stat() for path in (tmp_path / "feedback").glob("*/*")}
+    assert export().written == 0
+    assert {path: path.stat() for path in (tmp_path / "feedback").glob("*/*")} == before
+
+
+def test_with_another_label_an_image_moves_to_its_class(tmp_path, write, say, export):
+    write(1, group="lot 1")
+    say(1, "defective", "scratch")
+    assert export().conflicting == 0
+    say(1, "ok")
+    exported = export()
+    assert (exported.written, exported.relabelled, exported.conflicting) == (0, 1, 1)
+    assert found(tmp_path / "feedback") == {image_of(1): (0, "", "lot 1")}
+
+
+def test_the_latest_group_of_an_image_counts(tmp_path, write, say, export):
+    for number, group in ((1, "lot 1"), (2, "lot 2"), (3, "")):
+        write(number, image_of(7), group=group)
+    say(1, "ok")
+    export()
+    assert found(tmp_path / "feedback") == {image_of(7): (0, "", "lot 2")}
+
+
+def test_images_and_groups_of_the_test_split_are_left_out(tmp_path, write, say, export):
+    for number, group in ((1, ""), (2, "lot 2"), (3, "lot 3")):
+        write(number, group=group)
+        say(number, "ok")
+    test = (
+        Sample(Path("a"), 0, "", "", hashlib.sha256(image_of(1)).hexdigest()),
+        Sample(Path("b"), 0, "", "lot 2", "0" * 64),
+    )
+    exported = export(test)
+    assert found(tmp_path / "feedback").keys() == {image_of(3)}
+    reasons = sorted(reason.partition(": ")[2] for reason in exported.skipped)
+    assert reasons == ["it is in the test split", "its group 'lot 2' is in the test split"]
+
+
+def test_an_image_that_is_gone_or_damaged_is_named(records, tmp_path, write, say, export):
+    gone, damaged = write(1), write(2)
+    records.images.remove(gone.sha256, ".png")
+    records.images.path_of(damaged.sha256, ".png").write_bytes(b"something else")
+    for number in (1, 2):
+        say(number, "ok")
+    assert [reason.partition(": ")[2] for reason in export().skipped] == ["its image is gone or damaged"] * 2
+    assert found(tmp_path / "feedback") == {}
+
+
+def test_what_an_earlier_database_knew_keeps_its_group(records, tmp_path, write, say, export):
+    write(1, group="lot 1")
+    say(1, "ok")
+    export()
+    for table in ("feedback", "inspections"):
+        with records.database.writing() as session:
+            session.connection().exec_driver_sql(f"DELETE FROM {table}")
+    write(2)
+    say(2, "ok")
+    export()
+    assert found(tmp_path / "feedback") == {image_of(1): (0, "", "lot 1"), image_of(2): (0, "", "")}
+    with (tmp_path / "feedback" / "index.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == 2

@@ -1,0 +1,72 @@
+"""``defect keys``, ``defect prune`` and ``defect feedback export``."""
+
+import pytest
+from recorded import image_of, inspected
+
+from defect_detection.cli import main
+from defect_detection.records.feedback import add_feedback
+from defect_detection.records.keys import find_key
+from defect_detection.records.store import Records
+
+
+@pytest.fixture
+def on_disk(project):
+    """The records of a project folder, with one labelled inspection."""
+    records = Records.of(project())
+    for number in (1, 2):
+        records.recorder.record(inspected(number), image_of(number))
+    assert records.recorder.flush(20)
+    add_feedback(records.database, f"{1:08}", "defective", "anna", "scratch")
+    yield records
+    records.close()
+
+
+def test_a_key_is_printed_once_and_can_be_revoked(on_disk, tmp_path, capsys):
+    options = ["--config", str(tmp_path / "config.yaml")]
+    assert main(["keys", "list", *options]) == 0
+    assert "No keys" in capsys.readouterr().out
+    assert main(["keys", "create", "line 3", "--role", "admin", *options]) == 0
+    key = capsys.readouterr().out.strip()
+    assert find_key(on_disk.database, key).role == "admin"
+    assert main(["keys", "list", *options]) == 0
+    listed = capsys.readouterr().out
+    assert "line 3" in listed and "in force" in listed and key not in listed
+    assert main(["keys", "revoke", "line 3", *options]) == 0
+    assert main(["keys", "list", *options]) == 0
+    assert "revoked" in capsys.readouterr().out
+    assert find_key(on_disk.database, key) is None
+    assert main(["keys", "revoke", "line 4", *options]) == 3
+    assert "no key is named 'line 4'" in capsys.readouterr().err
+
+
+def test_prune_removes_what_the_settings_say(on_disk, tmp_path, capsys):
+    options = ["--config", str(tmp_path / "config.yaml"), "--set", "records.keep_days=1"]
+    assert main(["prune", *options]) == 0
+    assert "Removed 1 inspections, 1 images" in capsys.readouterr().out
+    assert on_disk.images.read(inspected(1).sha256, ".png") == image_of(1)
+    assert on_disk.images.read(inspected(2).sha256, ".png") is None
+    assert main(["prune", *options, "--set", "records.keep_gb=0.00000001"]) == 0
+    assert "they are labelled, so they stay" in capsys.readouterr().out
+
+
+def test_feedback_is_exported_without_images_of_the_test_split(on_disk, tmp_path, capsys, write_images):
+    write_images(tmp_path / "data" / "test" / "ok", 1)
+    options = ["--config", str(tmp_path / "config.yaml")]
+    assert main(["feedback", "export", *options]) == 3
+    assert "data.feedback_dir: expected a folder" in capsys.readouterr().err
+    assert main(["feedback", "export", "--output", str(tmp_path / "out"), *options]) == 0
+    assert "1 labelled images" in capsys.readouterr().out
+    (exported,) = (tmp_path / "out" / "scratch").iterdir()
+    assert exported.read_bytes() == image_of(1)
+    (tmp_path / "data" / "test" / "ok" / "same.png").write_bytes(image_of(1))
+    setting = ["--set", f"data.feedback_dir={tmp_path}/other"]
+    assert main(["feedback", "export", *options, *setting]) == 0
+    assert "it is in the test split" in capsys.readouterr().out
+    assert not (tmp_path / "other" / "scratch").exists()
+
+
+def test_a_lost_database_is_an_error_without_a_stack_trace(project, tmp_path, capsys):
+    (tmp_path / "inspections.db").mkdir()
+    project()
+    assert main(["keys", "list", "--config", str(tmp_path / "config.yaml")]) == 3
+    assert "inspections.db: unable to open database file" in capsys.readouterr().err

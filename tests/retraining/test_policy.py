@@ -1,0 +1,75 @@
+"""Feedback goes into the next retraining, once there is enough of it."""
+
+import io
+
+import numpy as np
+import pytest
+from plant import draw_part
+from recorded import inspected
+from test_cycle import Retraining, activation_rows
+
+from defect_detection.errors import ConfigError
+from defect_detection.evaluation.gate import Outcome
+from defect_detection.pipeline.evaluate import evaluate
+from defect_detection.records.feedback import add_feedback
+from defect_detection.records.store import Records
+
+
+class Line:
+    """Inspects parts, and says what they are."""
+
+    def __init__(self, config) -> None:
+        self.records = Records.of(config)
+        self.rng = np.random.default_rng(3)
+        self.count = 0
+
+    def inspect(self, label: str) -> None:
+        """Record a part of its own, and label it."""
+        buffer = io.BytesIO()
+        draw_part(self.rng, label == "defective").save(buffer, "PNG")
+        self.count += 1
+        one = inspected(self.count, buffer.getvalue(), group=f"part {self.count}")
+        self.records.recorder.record(one, buffer.getvalue())
+        assert self.records.recorder.flush(20)
+        add_feedback(self.records.database, one.id, label, "anna", "hole" if label == "defective" else "")
+
+
+@pytest.fixture
+def line(plant):
+    line = Line(plant.config())
+    yield line
+    line.records.close()
+
+
+def test_too_few_new_labels_leave_everything_and_enough_are_trained_on(plant, line):
+    plant.make(max(plant.threshold_missing(1, "validation"), plant.threshold_missing(1, "test")))
+    evaluate(plant.config("evaluation_threshold=0"))
+    retraining = Retraining(plant)
+    override = "data.feedback_dir=data/feedback"
+    line.inspect("ok")
+    line.inspect("defective")
+    held = retraining(override, min_new_labels=3, hyperparameter_sets=None)
+    assert (held.outcome, held.candidate) == (Outcome.HOLD, None)
+    reason = "not enough new labels: 2 of 3 (re_train.yaml: min_new_labels)"
+    assert held.reasons == (reason,)
+    assert retraining.lines[-1] == f"Outcome: HOLD. {reason}"
+
+    before = activation_rows(plant)
+    line.inspect("defective")
+    retraining.lines.clear()
+    done = retraining(override, min_new_labels=3, hyperparameter_sets=None)
+    assert done.outcome is Outcome.PROMOTE
+    assert "3 new labels since the model in production" in retraining.said("Feedback")
+    after = activation_rows(plant)
+    assert before.keys() == after.keys()
+    growth = {after[path] / before[path] for path in before}
+    assert growth == {1.0, (60 + 3) / 60}, "of the features, only those of the new images were computed"
+
+    retraining.lines.clear()
+    held = retraining(override, min_new_labels=1, hyperparameter_sets=None)
+    assert held.reasons == ("not enough new labels: 0 of 1 (re_train.yaml: min_new_labels)",)
+
+
+def test_a_number_of_labels_without_a_folder_for_them_is_refused(plant):
+    with pytest.raises(ConfigError, match=r"min_new_labels: 5 labels .* data\.feedback_dir is null"):
+        Retraining(plant)(min_new_labels=5)

@@ -1,0 +1,421 @@
+"""Retrainings that nobody waits for: queued, followed, cancelled, and what becomes of them when their server dies."""
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+from recorded import image_of, inspected
+from test_retrain import WAIT_FOR_FILE, is_running, wait_until
+
+from defect_detection.records.database import Database
+from defect_detection.records.jobs import (
+    claim_job,
+    create_job,
+    end_job,
+    end_orphaned_requests,
+    fail_orphans,
+    find_job,
+    list_jobs,
+    log_file_of,
+    request_cancel,
+)
+from defect_detection.records.retention import prune_jobs
+from defect_detection.serving.app import create_app
+
+ASYNC = {"Prefer": "respond-async"}
+
+
+@pytest.fixture
+def app(project):
+    app = create_app(project.config())
+    yield app
+    app.extensions["worker"].stop()
+    app.extensions["records"].close()
+
+
+@pytest.fixture
+def client(app):
+    app.extensions["worker"].start()
+    return app.test_client()
+
+
+def state_of(client, location: str) -> str:
+    return client.get(location).json["state"]
+
+
+def ended(client, location: str) -> dict[str, object]:
+    wait_until(lambda: state_of(client, location) not in ("queued", "running"))
+    return client.get(location).json
+
+
+def events(text: str) -> list[tuple[str, str]]:
+    """Return the (id, data) of the events with an id."""
+    return re.findall(r"id: (\d+)\ndata: (.*)\n\n", text)
+
+
+def test_an_asynchronous_retraining_is_accepted_and_followed_to_its_end(client, project):
+    project.script(
+        "print('training'); print('Outcome: PROMOTE. Production_Reg version 2 is in production now')"
+    )
+    answer = client.post("/retrain", headers={"Prefer": "wait=10, respond-async"})
+    assert answer.status_code == 202
+    location = answer.headers["Location"]
+    assert location == f"/jobs/{answer.json['id']}"
+    assert answer.headers["Preference-Applied"] == "respond-async"
+    assert answer.json["state"] == "queued"
+    job = ended(client, location)
+    assert (job["state"], job["exit_code"], job["outcome"], job["reason"]) == (
+        "succeeded",
+        0,
+        "promote",
+        None,
+    )
+    assert job["by"] == "this machine"
+    assert job["created_at"] <= job["started_at"] <= job["ended_at"]
+    assert [one["id"] for one in client.get("/jobs").json["jobs"]] == [job["id"]]
+    log = client.get(job["log"]).text
+    assert events(log)[0][1] == "training"
+    assert log.endswith('data: {"state": "succeeded", "reason": null}\n\n')
+
+
+@pytest.mark.parametrize(
+    ("script", "state", "outcome"),
+    [
+        ("print('Outcome: HOLD. It stays'); raise SystemExit(1)", "succeeded", "hold"),
+        (
+            "print('Outcome: INSUFFICIENT EVIDENCE. Few'); raise SystemExit(2)",
+            "succeeded",
+            "insufficient evidence",
+        ),
+        ("raise SystemExit(1)", "failed", None),
+        ("print('Outcome: HOLD. It stays'); raise SystemExit(3)", "failed", "hold"),
+        ("raise ZeroDivisionError('why')", "failed", None),
+    ],
+)
+def test_a_decision_is_a_success_and_an_error_is_none(client, project, script, state, outcome):
+    project.script(script)
+    job = ended(client, client.post("/retrain", headers=ASYNC).headers["Location"])
+    assert (job["state"], job["outcome"]) == (state, outcome)
+    assert (job["reason"] is None) == (state == "succeeded")
+    if "why" in script:
+        assert job["reason"].endswith("ended with exit code 1: ZeroDivisionError: why")
+
+
+def test_one_runs_one_waits_and_a_third_is_refused(client, project):
+    project.script(WAIT_FOR_FILE)
+    first = client.post("/retrain", headers=ASYNC).headers["Location"]
+    wait_until((project.root / "started").exists)
+    assert client.post("/retrain").status_code == 409, "who waits for the end can't wait for his turn"
+    second = client.post("/retrain", headers=ASYNC).headers["Location"]
+    refused = client.post("/retrain", headers=ASYNC)
+    assert (refused.status_code, second in refused.json["detail"]) == (409, True)
+    assert (state_of(client, first), state_of(client, second)) == ("running", "queued")
+    (project.root / "go").touch()
+    assert [ended(client, one)["state"] for one in (first, second)] == ["succeeded", "succeeded"]
+
+
+def test_a_job_that_cant_be_run_has_failed_with_the_reason(client, project):
+    (project.root / "jobs").write_text("in the way of the folder of logs")
+    job = ended(client, client.post("/retrain", headers=ASYNC).headers["Location"])
+    assert (job["state"], job["exit_code"]) == ("failed", None)
+    assert job["reason"].startswith("it couldn't be run: FileExistsError")
+
+
+def test_a_server_starts_without_its_database_and_runs_jobs_once_it_is_there(project):
+    project.script("print('done')")
+    (project.root / "inspections.db").mkdir()
+    server = Server(project.root)
+    assert server.send("GET", "/health/live")[0] == 200
+    assert server.send("POST", "/retrain")[0] == 200, "who waits for the end needs no database"
+    assert server.send("POST", "/retrain", **ASYNC)[0] == 503
+    (project.root / "inspections.db").rmdir()
+    status, job = server.send("POST", "/retrain", **ASYNC)
+    assert status == 202
+    wait_until(lambda: server.send("GET", f"/jobs/{job['id']}")[1]["state"] == "succeeded")
+    server.end(signal.SIGTERM)
+
+
+def test_cancelling_ends_all_that_the_job_started(client, project):
+    project.script("""
+        import pathlib, signal, subprocess, sys, time
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        pathlib.Path("pids").write_text(str(child.pid))
+        pathlib.Path("started").touch()
+        time.sleep(60)
+    """)
+    location = client.post("/retrain", headers=ASYNC).headers["Location"]
+    wait_until((project.root / "started").exists)
+    assert client.post(f"{location}/cancel").status_code == 200
+    job = ended(client, location)
+    assert (job["state"], job["reason"]) == ("cancelled", "cancelled by this machine")
+    assert not is_running(int((project.root / "pids").read_text()))
+    assert client.post(f"{location}/cancel").json["state"] == "cancelled"
+
+
+def test_a_job_that_waits_is_cancelled_at_once_and_never_runs(app, project):
+    project.script("import pathlib; pathlib.Path('ran').touch()")
+    client = app.test_client()
+    location = client.post("/retrain", headers=ASYNC).headers["Location"]
+    assert client.post(f"{location}/cancel").json["state"] == "cancelled"
+    app.extensions["worker"].start()
+    other = client.post("/retrain", headers=ASYNC).headers["Location"]
+    (project.root / "ran").unlink(missing_ok=True)
+    assert ended(client, other)["state"] == "succeeded"
+    assert state_of(client, location) == "cancelled"
+
+
+def test_a_log_is_followed_as_it_grows_and_resumed_where_it_was_left(project, serving):
+    project.script("""
+        import pathlib, sys, time
+        print("first")
+        print("second", file=sys.stderr)
+        while not pathlib.Path("go").exists():
+            time.sleep(0.01)
+        print("thïrd", end="")
+    """)
+    app = create_app(project.config())
+    app.extensions["worker"].start()
+    location = app.test_client().post("/retrain", headers=ASYNC).headers["Location"]
+    stream = app.test_client().get(f"{location}/log", buffered=False)
+    text = ""
+    for chunk in stream.response:
+        text += chunk.decode() if isinstance(chunk, bytes) else chunk
+        if len(events(text)) == 2:
+            (project.root / "go").touch()
+    stream.close()
+    assert [data for _, data in events(text)] == ["first", "second", "thïrd", events(text)[-1][1]][
+        : len(events(text))
+    ]
+    place = events(text)[1][0]
+    resumed = app.test_client().get(f"{location}/log", headers={"Last-Event-ID": place}).text
+    assert "first" not in resumed and "second" not in resumed
+    assert "data: thïrd\n" in resumed
+    assert "event: end\n" in resumed
+    app.extensions["worker"].stop()
+    app.extensions["records"].close()
+
+
+def test_more_readers_than_places_are_refused_until_one_goes(client, project):
+    project.script(WAIT_FOR_FILE)
+    location = client.post("/retrain", headers=ASYNC).headers["Location"]
+    readers = [client.get(f"{location}/log", buffered=False) for _ in range(3)]
+    assert client.get(f"{location}/log").status_code == 503
+    readers[0].close()
+    again = client.get(f"{location}/log", buffered=False)
+    assert again.status_code == 200
+    for reader in (*readers[1:], again):
+        reader.close()
+    (project.root / "go").touch()
+
+
+@pytest.mark.parametrize("path", ["/jobs/nothing", "/jobs/nothing/log"])
+def test_an_unknown_job_is_not_found(client, path):
+    assert (client.get(path).status_code, client.post("/jobs/nothing/cancel").status_code) == (404, 404)
+
+
+def test_others_need_a_key_for_jobs(client):
+    remote = {"REMOTE_ADDR": "192.0.2.7"}
+    assert client.get("/jobs", environ_overrides=remote).status_code == 403
+    assert client.post("/retrain", headers=ASYNC, environ_overrides=remote).status_code == 403
+
+
+def test_enough_labels_start_a_retraining_by_themselves(project):
+    project.script("print('done')")
+    app = create_app(project.config("jobs.retrain_after_labels=2"))
+    client, records = app.test_client(), app.extensions["records"]
+    for number in range(4):
+        records.recorder.record(inspected(number), image_of(number))
+
+    def label(number: int) -> list[str]:
+        body = {"inspection_id": f"{number:08}", "label": "ok"}
+        assert client.post("/feedback", json=body).status_code == 201
+        return [job["by"] for job in client.get("/jobs").json["jobs"]]
+
+    assert label(0) == []
+    assert label(0) == [], "the same image again is no further one"
+    assert label(1) == ["enough new labels"]
+    assert label(2) == ["enough new labels"], "one waits already"
+    app.extensions["worker"].start()
+    wait_until(lambda: client.get("/jobs").json["jobs"][0]["state"] == "succeeded")
+    assert label(3) == ["enough new labels"] * 2, "two since the first was asked for"
+    app.extensions["worker"].stop()
+    records.close()
+
+
+SERVE = """
+import sys
+from pathlib import Path
+from defect_detection.config import load_config
+from defect_detection.serving.app import serve
+serve(load_config(Path("config.yaml"), ["serving.host=127.0.0.1", f"serving.port={sys.argv[1]}", *sys.argv[2:]]))
+"""
+
+
+class Server:
+    """A server in a process of its own."""
+
+    def __init__(self, root: Path, *overrides: str) -> None:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            self.port = listener.getsockname()[1]
+        command = [sys.executable, "-c", SERVE, str(self.port), *overrides]
+        self.process = subprocess.Popen(
+            command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        wait_until(self.answers, 60)
+
+    def answers(self) -> bool:
+        assert self.process.poll() is None
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def send(self, method: str, path: str, **headers: str) -> tuple[int, dict]:
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request(method, path, None, headers)
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+        finally:
+            connection.close()
+
+    def end(self, number: int) -> None:
+        self.process.send_signal(number)
+        self.process.wait(60)
+
+
+def test_after_the_server_was_killed_its_job_has_failed_its_child_is_gone_and_the_next_runs(project):
+    project.script("""
+        import os, pathlib, subprocess, sys, time
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"], start_new_session=True)
+        pathlib.Path("pids.new").write_text(f"{os.getpid()} {child.pid}")
+        pathlib.Path("pids.new").rename("pids")
+        from filelock import FileLock
+        with FileLock(".retrain.lock", blocking=False):
+            time.sleep(100)
+    """)
+    server = Server(project.root)
+    _, job = server.send("POST", "/retrain", **ASYNC)
+    wait_until((project.root / "pids").exists)
+    pids = [int(pid) for pid in (project.root / "pids").read_text().split()]
+    server.end(signal.SIGKILL)
+    assert all(is_running(pid) for pid in pids), "a killed server can't end its children"
+    project.script("print('Outcome: HOLD. It stays')")
+    server = Server(project.root)
+    wait_until(lambda: server.send("GET", f"/jobs/{job['id']}")[1]["state"] == "failed")
+    _, job = server.send("GET", f"/jobs/{job['id']}")
+    assert job["reason"] == (
+        "the process that ran it died (killed, or a crash); its retraining went on alone and was ended"
+    )
+    assert not any(is_running(pid) for pid in pids)
+    status, following = server.send("POST", "/retrain", **ASYNC)
+    assert status == 202
+    wait_until(lambda: server.send("GET", f"/jobs/{following['id']}")[1]["state"] == "succeeded")
+    server.end(signal.SIGTERM)
+
+
+def test_after_the_server_was_killed_a_retraining_that_a_caller_waited_for_is_gone_too(project):
+    project.script("""
+        import os, pathlib, time
+        pathlib.Path("pid.new").write_text(str(os.getpid()))
+        pathlib.Path("pid.new").rename("pid")
+        time.sleep(100)
+    """)
+    server = Server(project.root)
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=30)
+    connection.request("POST", "/retrain")
+    wait_until((project.root / "pid").exists)
+    pid = int((project.root / "pid").read_text())
+    server.end(signal.SIGKILL)
+    connection.close()
+    assert is_running(pid)
+    assert end_orphaned_requests(project.root / "other") == 0
+    assert end_orphaned_requests(project.root) == 1
+    assert not is_running(pid)
+    assert end_orphaned_requests(project.root) == 0
+
+
+def test_jobs_are_pruned_with_their_logs(client, app, project):
+    project.script("print('done')")
+    location = client.post("/retrain", headers=ASYNC).headers["Location"]
+    job = ended(client, location)
+    log = log_file_of(project.root, job["id"])
+    assert log.read_text() == "done\n"
+    database = app.extensions["records"].database
+    assert prune_jobs(database, project.root, 1) == 0
+    assert prune_jobs(database, project.root, 1, datetime.now(UTC) + timedelta(days=2)) == 1
+    assert not log.exists()
+    assert client.get(location).status_code == 404
+
+
+def test_a_worker_apart_runs_what_the_server_queues_and_ends_its_job_when_it_is_stopped(project):
+    project.script(WAIT_FOR_FILE)
+    app = create_app(project.config())
+    client = app.test_client()
+    location = client.post("/retrain", headers=ASYNC).headers["Location"]
+    command = [sys.executable, "-m", "defect_detection.cli", "worker"]
+    with subprocess.Popen(command, cwd=project.root, stderr=subprocess.DEVNULL) as worker:
+        wait_until((project.root / "started").exists, 60)
+        assert state_of(client, location) == "running"
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(60) == 0
+    job = client.get(location).json
+    assert (job["state"], job["reason"]) == ("failed", "the server was stopped and ended the retraining")
+    app.extensions["records"].close()
+
+
+def test_how_a_job_ended_is_written_once_the_database_is_back(client, app, project):
+    project.script(WAIT_FOR_FILE)
+    location = client.post("/retrain", headers=ASYNC).headers["Location"]
+    wait_until((project.root / "started").exists)
+    database, file = app.extensions["records"].database, project.root / "inspections.db"
+    with database.writing():  # nobody else writes while it goes
+        database.close()
+        file.rename(project.root / "away.db")
+        file.mkdir()
+    (project.root / "go").touch()
+    assert client.get(location).status_code == 503
+    time.sleep(1)
+    file.rmdir()
+    (project.root / "away.db").rename(file)
+    assert ended(client, location)["state"] == "succeeded"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request, tmp_path):
+    is_sqlite = request.param == "sqlite"
+    url = f"sqlite:///{tmp_path}/jobs.db" if is_sqlite else request.getfixturevalue("postgres_url")
+    database = Database(url)
+    yield database
+    database.close()
+
+
+def test_the_table_of_jobs_is_the_queue_on_both_databases(database):
+    assert claim_job(database) is None
+    first = create_job(database, "anna")
+    assert claim_job(database) == first.id
+    assert claim_job(database) is None
+    second = create_job(database, "ben")
+    assert request_cancel(database, first.id, "ben").cancel_requested
+    assert request_cancel(database, second.id, "ben").state == "cancelled"
+    assert fail_orphans(database) == [], "its owner, this process, lives"
+    end_job(database, first.id, "succeeded", 0, "promote")
+    end_job(database, first.id, "failed", 3)
+    assert find_job(database, first.id).state == "succeeded", "what has ended stays as it is"
+    assert [job.id for job in list_jobs(database, 10)] == [second.id, first.id]
+
+
+def test_a_process_that_got_the_id_of_a_dead_owner_isnt_taken_for_it(database):
+    job = create_job(database, "anna")
+    claim_job(database)
+    with database.writing() as session:
+        session.connection().exec_driver_sql("UPDATE jobs SET owner_started = 'another start'")
+    assert fail_orphans(database) == [job.id]
+    assert find_job(database, job.id).reason.endswith("nothing of its retraining was left")

@@ -1,0 +1,223 @@
+"""Inspections, feedback and keys by HTTP."""
+
+from datetime import UTC, datetime
+
+import pytest
+from flask.testing import FlaskClient
+from recorded import image_of, inspected
+
+from defect_detection.records.keys import create_key, revoke_key
+from defect_detection.serving.app import create_app
+
+REMOTE = {"REMOTE_ADDR": "192.0.2.7"}
+
+
+@pytest.fixture
+def app(project):
+    app = create_app(project.config())
+    yield app
+    app.extensions["records"].close()
+
+
+@pytest.fixture
+def client(app) -> FlaskClient:
+    for number in range(3):
+        app.extensions["records"].recorder.record(inspected(number, score=0.1 * number), image_of(number))
+    assert app.extensions["records"].recorder.flush(20)
+    return app.test_client()
+
+
+def key(app, name: str, role: str = "operator") -> dict[str, str]:
+    return {"X-API-Key": create_key(app.extensions["records"].database, name, role)}
+
+
+def test_inspections_are_listed_page_by_page(client):
+    first = client.get("/inspections?limit=2").json
+    assert [one["id"] for one in first["inspections"]] == [f"{2:08}", f"{1:08}"]
+    second = client.get("/inspections", query_string={"limit": 2, "cursor": first["next"]}).json
+    assert [one["id"] for one in second["inspections"]] == [f"{0:08}"]
+    assert second["next"] is None
+
+
+def test_an_inspection_says_all_that_was_recorded(client):
+    shown = client.get(f"/inspections/{1:08}").json
+    one = inspected(1, score=0.1)
+    assert datetime.fromisoformat(shown["at"]) == one.at
+    assert shown == {
+        "id": f"{1:08}",
+        "at": shown["at"],
+        "verdict": "ok",
+        "score": 0.1,
+        "threshold": 0.5,
+        "model_name": "Production_Reg",
+        "model_version": 3,
+        "latency_ms": 4.5,
+        "name": "1.png",
+        "group": "",
+        "line": "",
+        "part": "",
+        "sha256": one.sha256,
+        "image": f"/inspections/{1:08}/image",
+        "label": None,
+        "conflicting": False,
+        "feedback": [],
+    }
+
+
+def test_filters_come_from_the_query(client):
+    def ids(**query: str) -> list[str]:
+        return [one["id"][-1] for one in client.get("/inspections", query_string=query).json["inspections"]]
+
+    assert ids(verdict="defective") == []
+    assert ids(order="uncertain") == ["2", "1", "0"]
+    assert ids(since="2026-03-01T06:01:00") == ["2", "1"]
+    assert ids(until="2026-03-01T08:01:00+02:00") == ["0"]
+    assert ids(labelled="false") == ["2", "1", "0"]
+
+
+@pytest.mark.parametrize(
+    "query", ["verdict=perhaps", "limit=0", "limit=501", "since=yesterday", "cursor=nonsense", "order=oldest"]
+)
+def test_a_wrong_query_is_refused(client, query):
+    assert client.get(f"/inspections?{query}").status_code in (400, 422)
+
+
+def test_the_image_comes_as_it_was_sent(client):
+    answer = client.get(f"/inspections/{1:08}/image")
+    assert (answer.status_code, answer.mimetype, answer.data) == (200, "image/png", image_of(1))
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_an_image_that_is_gone_says_so(app, client):
+    app.extensions["records"].images.remove(inspected(1).sha256, ".png")
+    answer = client.get(f"/inspections/{1:08}/image")
+    assert (answer.status_code, answer.mimetype) == (410, "application/problem+json")
+
+
+@pytest.mark.parametrize("path", ["/inspections/nothing", "/inspections/nothing/image"])
+def test_an_unknown_inspection_is_not_found(client, path):
+    answer = client.get(path)
+    assert (answer.status_code, answer.mimetype) == (404, "application/problem+json")
+
+
+def test_feedback_is_kept_and_shown(app, client):
+    body = {
+        "inspection_id": f"{1:08}",
+        "label": "defective",
+        "defect_type": "scratch",
+        "comment": "left edge",
+    }
+    answer = client.post("/feedback", json=body)
+    assert answer.status_code == 201
+    assert {name: answer.json[name] for name in body} == body
+    assert answer.json["by"] == "this machine"
+    client.post(
+        "/feedback",
+        json={"inspection_id": f"{1:08}", "label": "ok"},
+        headers=key(app, "anna"),
+        environ_overrides=REMOTE,
+    )
+    shown = client.get(f"/inspections/{1:08}").json
+    assert (shown["label"], shown["conflicting"]) == ("ok", True)
+    assert [one["by"] for one in shown["feedback"]] == ["anna", "this machine"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"label": "fine"},
+        {"label": "ok", "defect_type": "scratch"},
+        {"defect_type": "../../etc"},
+        {"defect_type": ".hidden"},
+        {"defect_type": "Good"},
+        {"comment": "x" * 2001},
+    ],
+    ids=str,
+)
+def test_wrong_feedback_is_refused(client, change):
+    body = {"inspection_id": f"{1:08}", "label": "defective", **change}
+    answer = client.post("/feedback", json=body)
+    assert answer.status_code in (400, 422), answer.text
+    assert client.get(f"/inspections/{1:08}").json["feedback"] == []
+
+
+def test_feedback_on_an_unknown_inspection_is_not_found(client):
+    assert client.post("/feedback", json={"inspection_id": "nothing", "label": "ok"}).status_code == 404
+
+
+def test_an_operator_may_give_feedback_but_not_retrain(app, client):
+    headers = key(app, "anna")
+    assert client.get("/inspections", headers=headers, environ_overrides=REMOTE).status_code == 200
+    answer = client.post("/retrain", headers=headers, environ_overrides=REMOTE)
+    assert (answer.status_code, answer.mimetype) == (403, "application/problem+json")
+    assert "has the role operator" in answer.json["detail"]
+
+
+def test_an_admin_may_retrain(app, client, project):
+    project.script("print('done')")
+    headers = key(app, "chief", "admin")
+    assert client.post("/retrain", headers=headers, environ_overrides=REMOTE).status_code == 200
+
+
+def test_nobody_else_sees_inspections_or_gives_feedback(app, client):
+    paths = ["/inspections", f"/inspections/{1:08}", f"/inspections/{1:08}/image"]
+    for path in paths:
+        assert client.get(path, environ_overrides=REMOTE).status_code == 403
+    headers = key(app, "anna")
+    revoke_key(app.extensions["records"].database, "anna")
+    key(app, "ben")
+    for path in paths:
+        assert client.get(path, headers=headers, environ_overrides=REMOTE).status_code == 401
+    assert (
+        client.post(
+            "/feedback", json={"inspection_id": f"{1:08}", "label": "ok"}, environ_overrides=REMOTE
+        ).status_code
+        == 401
+    )
+
+
+def test_behind_a_declared_proxy_this_machine_needs_a_key_too(project):
+    app = create_app(project.config("serving.behind_proxy=true"))
+    client = app.test_client()
+    answer = client.get("/inspections")
+    assert answer.status_code == 403
+    assert "serving.behind_proxy" in answer.json["detail"]
+    assert client.get("/inspections", headers=key(app, "anna")).status_code == 200
+    app.extensions["records"].close()
+
+
+def test_a_lost_database_is_said_and_what_was_inspected_meanwhile_waits(app, client, project):
+    records = app.extensions["records"]
+    assert client.get("/health/records").json["status"] == "recording"
+    records.database.close()
+    file = project.root / "inspections.db"
+    file.rename(project.root / "away.db")
+    file.mkdir()
+    records.recorder.record(inspected(9), image_of(9))
+    while records.recorder.state().error is None:
+        pass
+    for answer in (
+        client.get("/inspections"),
+        client.post("/feedback", json={"inspection_id": "1", "label": "ok"}),
+    ):
+        assert (answer.status_code, answer.mimetype) == (503, "application/problem+json")
+        assert "inspections.db" in answer.json["detail"]
+    shown = client.get("/health/records").json
+    assert (shown["status"], shown["written"], shown["waiting"], shown["lost"]) == ("failing", 3, 1, 0)
+    assert datetime.fromisoformat(shown["failing_since"]) <= datetime.now(UTC)
+    file.rmdir()
+    (project.root / "away.db").rename(file)
+    assert records.recorder.flush(20)
+    assert client.get("/health/records").json["status"] == "recording"
+
+
+def test_feedback_waits_for_an_inspection_that_is_being_written(app, project):
+    file = project.root / "inspections.db"
+    file.mkdir()
+    records = app.extensions["records"]
+    records.recorder.record(inspected(1), image_of(1))
+    while records.recorder.state().error is None:
+        pass
+    file.rmdir()
+    answer = app.test_client().post("/feedback", json={"inspection_id": f"{1:08}", "label": "ok"})
+    assert answer.status_code == 201
