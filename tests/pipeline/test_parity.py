@@ -21,8 +21,8 @@ from defect_detection.pipeline.parity import (
     http_scores,
     http_sender,
     most_flips,
+    parity_fact,
     parity_lines,
-    parity_note,
     png,
 )
 
@@ -123,9 +123,10 @@ def test_a_deployed_form_with_other_weights_is_not_promoted(plant):
 
 def test_the_report_names_the_largest_difference_over_the_deployed_forms(plant):
     done = evaluate(plant.config("inference.precision=bf16"))
-    (note,) = [note for note in done.report.notes if note.startswith("Golden images through ")]
-    assert "OpenVINO f32, OpenVINO bf16, pyfunc f32: the largest difference has " in note
-    assert "0 of 8 verdicts differ" in note
+    (text,) = [fact.text for fact in done.report.facts if fact.name == "Deployed forms"]
+    assert "Golden images through OpenVINO f32, OpenVINO bf16, pyfunc f32; the largest difference: " in text
+    assert "0 of 8 verdicts differ" in text
+    assert text in done.files["html"].read_text()
     assert done.decision.outcome is Outcome.PROMOTE
 
 
@@ -136,8 +137,8 @@ def test_what_is_deployed_is_what_is_checked(project):
 
 def test_the_worst_form_is_the_one_that_flips_most():
     found = [FormParity("A", 8, 1, 0.01), FormParity("B", 8, 0, 0.2)]
-    assert parity_note(found).endswith(
-        "the largest difference has A f32: 1 of 8 verdicts differ from Keras, scores by up to 0.01"
+    assert parity_fact(found)[1].endswith(
+        "the largest difference: A f32: 1 of 8 verdicts differ from Keras, scores by up to 0.01"
     )
 
 

@@ -16,7 +16,7 @@ from defect_detection.evaluation.metrics import Metrics
 from defect_detection.evaluation.report import Report
 from defect_detection.model.bundle import seen_in_training
 from defect_detection.pipeline.leakage import leakage_notes
-from defect_detection.pipeline.parity import check_parity, deployed_forms, most_flips, parity_note
+from defect_detection.pipeline.parity import check_parity, deployed_forms, most_flips, parity_fact
 from defect_detection.pipeline.reporting import make_report, report_numbers
 from defect_detection.pipeline.scoring import Scored, score
 from defect_detection.pipeline.watch import Watch, unwatched
@@ -97,9 +97,11 @@ def _evaluate(
         improvement=improvement,
     )
     notes = [f"{len(skipped)} test files could not be read and were left out"] if skipped else []
-    notes += [parity_note(parity), *leaks, *_champion_note(champion, samples)]
+    notes += [*leaks, *_champion_note(champion, samples)]
     watch("evaluating", "report", 0, 1)
-    report, files = make_report(candidate, champion, decision, samples, config, notes=notes)
+    report, files = make_report(
+        candidate, champion, decision, samples, config, facts=[parity_fact(parity)], notes=notes
+    )
     watch("evaluating", "report", 1, 1)
     registered = _record(report, candidate, champion, decision, registry, config, register)
     return Evaluated(report, decision, registered, files, champion.reference if champion else None)

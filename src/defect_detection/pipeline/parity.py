@@ -94,11 +94,11 @@ def most_flips(found: Sequence[FormParity]) -> int:
     return max(max(form.flips, 0 if form.allowed else 1) for form in found)
 
 
-def parity_note(found: Sequence[FormParity]) -> str:
-    """Say for the report how far the forms differ from Keras."""
+def parity_fact(found: Sequence[FormParity]) -> tuple[str, str]:
+    """Name and say for the report how far the deployed forms differ from Keras."""
     worst = max(found, key=lambda form: (form.flips, form.difference))
     names = ", ".join(f"{form.form} {form.precision}" for form in found)
-    return f"Golden images through {names}: the largest difference has {worst}"
+    return "Deployed forms", f"Golden images through {names}; the largest difference: {worst}"
 
 
 def http_scores(send: Callable[[bytes], float], images: np.ndarray) -> np.ndarray:
