@@ -11,17 +11,19 @@ from defect_detection.config import Config
 from defect_detection.data.samples import Sample
 from defect_detection.data.split import load_test
 from defect_detection.errors import BusyError, NoModelError
-from defect_detection.evaluation.gate import Decision, Improvement, Outcome, decide
+from defect_detection.evaluation.gate import Decision, Improvement, Outcome
 from defect_detection.evaluation.metrics import Metrics
 from defect_detection.evaluation.report import Report
 from defect_detection.model.bundle import seen_in_training
+from defect_detection.pipeline.judge import judge
 from defect_detection.pipeline.leakage import leakage_notes
 from defect_detection.pipeline.reporting import make_report, report_numbers
-from defect_detection.pipeline.scoring import Scored, count_flips, score
+from defect_detection.pipeline.scoring import Scored, score
 from defect_detection.pipeline.watch import Watch, unwatched
 from defect_detection.tracking.best_model import BestModelInfo
 from defect_detection.tracking.registry import ModelRef, Registry
 from defect_detection.tracking.runs import ExperimentRecorder
+from defect_detection.tracking.wear import count_decisions, in_words
 
 PROMOTIONS = "promotions"  # the experiment whose runs are the decisions
 PRODUCTION_ALIAS = "prod"
@@ -50,7 +52,7 @@ def evaluate(
 
     The candidate and the champion are both scored now, on the same test images, each at its own threshold. The candidate becomes
     a version of ``mlflow.production_model_name`` when its accuracy reaches ``evaluation_threshold``, else of
-    ``mlflow.testing_model_name``. Alias ``prod`` moves to it when it is better than the champion; alias ``re-train`` to the newest
+    ``mlflow.testing_model_name``. Alias ``prod`` moves to it when the gate says PROMOTE; alias ``re-train`` to the newest
     testing version. Running it again changes nothing.
 
     Args:
@@ -87,17 +89,13 @@ def _evaluate(
     leaks = leakage_notes(candidate, samples, config.data.allow_leakage)
     watch("evaluating", "candidate", len(samples), len(samples))
     champion = _champion(registry, samples, config)
-    decision = decide(
-        candidate.metrics,
-        champion.metrics if champion else None,
-        accuracy_threshold=config.evaluation_threshold,
-        parity_flips=count_flips(candidate),
-        improvement=improvement,
-    )
+    earlier = count_decisions(config.tracking_uri, PROMOTIONS, candidate.metrics.fingerprint)
+    decision = judge(candidate, champion, samples, config, improvement, earlier)
     notes = [f"{len(skipped)} test files could not be read and were left out"] if skipped else []
     notes += [*leaks, *_champion_note(champion, samples)]
+    worn = in_words(decision.test_set_decisions, config.evaluation.max_decisions_per_test_set)
     watch("evaluating", "report", 0, 1)
-    report, files = make_report(candidate, champion, decision, samples, config, notes=notes)
+    report, files = make_report(candidate, champion, decision, samples, config, facts=[("Decided before", worn)], notes=notes)
     watch("evaluating", "report", 1, 1)
     registered = _record(report, candidate, champion, decision, registry, config, register)
     return Evaluated(report, decision, registered, files, champion.reference if champion else None)
@@ -135,6 +133,7 @@ def _record(
         "champion": str(champion.reference) if champion else "none",
         "test_fingerprint": metrics.fingerprint,
         "evaluation_threshold": config.evaluation_threshold,
+        "test_set_decisions": decision.test_set_decisions,
     }
     recorder = ExperimentRecorder(config.tracking_uri, PROMOTIONS)
     with recorder.trial(f"{candidate.inspector.card.name}: {decision.outcome}", params) as record:

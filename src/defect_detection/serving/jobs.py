@@ -20,6 +20,10 @@ from defect_detection.errors import BusyError
 SCRIPT = Path("re_train") / "re_train.py"
 LOCK_NAME = ".retrain.lock"  # in the root; a retraining holds it, whoever started it
 MAX_OUTPUT_BYTES = 64 * 1024  # of each stream that go into an answer: its end
+GATE_CODES = (
+    1,
+    2,
+)  # hold, insufficient evidence: no failure where an outcome is said; an uncaught error is 1 too
 NICENESS = 10  # added to the server's own, so that inspections keep the processor
 
 log = logging.getLogger(__name__)
@@ -75,7 +79,7 @@ class Retraining:
     def _run_script(self) -> Outcome:
         started = time.monotonic()
         with TemporaryFile() as stdout, TemporaryFile() as stderr:
-            failure = self._wait_for(self._start(stdout, stderr), stderr)
+            failure = self._wait_for(self._start(stdout, stderr), stdout, stderr)
             outcome = Outcome(failure, time.monotonic() - started, _end_of(stdout), _end_of(stderr))
         log.info("retraining ended after %.1f s: %s", outcome.duration_s, failure or "success")
         return outcome
@@ -95,7 +99,7 @@ class Retraining:
         log.info("retraining started as process %d", process.pid)
         return process
 
-    def _wait_for(self, process: subprocess.Popen[bytes], stderr: IO[bytes]) -> str | None:
+    def _wait_for(self, process: subprocess.Popen[bytes], stdout: IO[bytes], stderr: IO[bytes]) -> str | None:
         """Return why the retraining failed, or None. Afterwards nothing of its process group is left."""
         try:
             if not self._stopping.is_set():
@@ -109,7 +113,7 @@ class Retraining:
             self._process = None
         if self._stopping.is_set():
             return "the server was stopped and ended the retraining"
-        return _failure(process.returncode, stderr)
+        return _failure(process.returncode, stdout, stderr)
 
 
 def _busy() -> BusyError:
@@ -124,13 +128,17 @@ def _refuse_while_held(lock_file: Path) -> None:
         raise _busy() from None
 
 
-def _failure(exit_code: int, stderr: IO[bytes]) -> str | None:
-    if exit_code == 0:
+def _failure(exit_code: int, stdout: IO[bytes], stderr: IO[bytes]) -> str | None:
+    if exit_code == 0 or (exit_code in GATE_CODES and _last_line(stdout).startswith("Outcome: ")):
         return None
     if exit_code < 0:
         return f"{SCRIPT} was ended by {signal.Signals(-exit_code).name}"
-    last_line = _end_of(stderr).rstrip().rpartition("\n")[2].strip()
-    return f"{SCRIPT} ended with exit code {exit_code}: {last_line or 'it wrote no error message'}"
+    message = _last_line(stderr) or "it wrote no error message"
+    return f"{SCRIPT} ended with exit code {exit_code}: {message}"
+
+
+def _last_line(stream: IO[bytes]) -> str:
+    return _end_of(stream).rstrip().rpartition("\n")[2].strip()
 
 
 def _end_of(stream: IO[bytes]) -> str:
