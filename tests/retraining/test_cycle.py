@@ -106,8 +106,8 @@ def test_a_model_that_is_better_on_validation_only_is_not_promoted(plant, retrai
     evaluate(plant.config())
     retrained = retraining()
     assert (retrained.outcome, retrained.promoted) == (Outcome.HOLD, None)
-    assert "Accuracy is higher" in retraining.said("On validation")
-    assert "Accuracy equals" in retraining.said("On test", "champion")
+    assert "is higher" in retraining.said("On validation: Accuracy")
+    assert "equals" in retraining.said("On test: Accuracy", "champion")
     assert str(retrained.candidate) == "Defect_CNN version 3"
     assert (plant.in_production().version, plant.in_testing()) == (1, None)
 

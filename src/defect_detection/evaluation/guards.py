@@ -14,12 +14,12 @@ def escapes(pairs: Pairs, policy: GatePolicy) -> Rule:
     )
     beyond, worse = chance_beyond(found, policy.margin), chance_of_worse(found)
     if beyond <= policy.level:
-        ruled_out = f"an escape rate higher by {margin} is ruled out (p = {_p(beyond)})"
+        ruled_out = f"an escape rate higher by {margin} is ruled out ({_p(beyond)})"
         return Rule(name="escapes", outcome=Outcome.PROMOTE, reason=f"{seen}: {ruled_out}")
     if worse <= policy.level:
-        more = f"more escapes, and not by chance (McNemar, p = {_p(worse)})"
+        more = f"more escapes, and not by chance (McNemar, {_p(worse)})"
         return Rule(name="escapes", outcome=Outcome.HOLD, reason=f"{seen}: {more}")
-    too_few = f"that doesn't rule out an escape rate higher by {margin} (p = {_p(beyond)}, at most {policy.level:g} is asked for)"
+    too_few = f"that doesn't rule out an escape rate higher by {margin} ({_p(beyond)}, at most {policy.level:g} is asked for)"
     reason = f"{seen}: {too_few}; {_what_would(found, policy, pairs.noun)}"
     return Rule(name="escapes", outcome=Outcome.INSUFFICIENT, reason=reason)
 
@@ -37,6 +37,8 @@ def slices(pairs: Pairs, policy: GatePolicy) -> Rule:
     One exact McNemar test for each type with enough differing parts to ever be significant, with Holm's correction
     (Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6, 1979).
     """
+    if len(pairs.types) < 2:
+        return Rule(name="slices", outcome=Outcome.PROMOTE, reason="All defects are of one type")
     found = {name: pairs.escapes_of(name) for name in pairs.types}
     tested = {
         name: chance_of_worse(one) for name, one in found.items() if _may_be_significant(one, policy.level)
@@ -47,7 +49,7 @@ def slices(pairs: Pairs, policy: GatePolicy) -> Rule:
             break
         worse.append(
             f"{name} (misses {found[name].worse} of {found[name].total} that the champion catches, "
-            f"catches {found[name].better} that it misses, p = {_p(tested[name])})"
+            f"catches {found[name].better} that it misses, {_p(tested[name])})"
         )
     if worse:
         return Rule(
@@ -74,8 +76,8 @@ def in_words(pairs: Pairs) -> str:
     found = pairs.mistakes
     chance = chance_of_worse(Differences(found.better, found.worse, found.total))
     right = f"Right on {found.better} {pairs.noun} where the champion is wrong"
-    return f"{right}, wrong on {found.worse} where it is right (McNemar, p = {_p(chance)})"
+    return f"{right}, wrong on {found.worse} where it is right (McNemar, {_p(chance)})"
 
 
 def _p(value: float) -> str:
-    return f"{value:.2g}" if value >= 0.0005 else "under 0.0005"
+    return f"p = {value:.2g}" if value >= 0.0005 else "p < 0.0005"

@@ -34,15 +34,15 @@ class Pairs:
     Args:
         labels: int array of shape (n_images,), 1 = defective, 0 = OK.
         candidate, champion: bool arrays of shape (n_images,): called defective, each at the model's own threshold.
-        defect_types: str array of shape (n_images,), read for defective images only; "" counts as "defective".
-        groups: str array of shape (n_images,); "" = on its own.
+        defect_types: str array of shape (n_images,), read for defective images only.
+        parts: int array of shape (n_images,), alike for images of one part. See `of`.
     """
 
     labels: np.ndarray
     candidate: np.ndarray
     champion: np.ndarray
     defect_types: np.ndarray
-    groups: np.ndarray
+    parts: np.ndarray
 
     @classmethod
     def of(
@@ -55,14 +55,17 @@ class Pairs:
     ) -> "Pairs":
         """Return checked pairs.
 
+        Args:
+            defect_types: one name per image; "" counts as "defective".
+            groups: one name per image, which those of one part share; "" = on its own.
+
         Raises:
             ValueError: lengths differ.
         """
         n = len(labels)
         types = np.array([name or "defective" for name in defect_types or [""] * n])
-        parts = np.array(
-            [f"group {name}" if name else f"image {i}" for i, name in enumerate(groups or [""] * n)]
-        )
+        names = [f"group {name}" if name else f"image {i}" for i, name in enumerate(groups or [""] * n)]
+        parts = np.unique(names, return_inverse=True)[1]
         arrays = (
             np.asarray(labels, np.int64),
             np.asarray(candidate, bool),
@@ -79,7 +82,7 @@ class Pairs:
     @property
     def noun(self) -> str:
         """What is counted: "images", or "parts" where some have several images."""
-        return "images" if len(np.unique(self.groups)) == len(self.groups) else "parts"
+        return "images" if len(np.unique(self.parts)) == len(self.parts) else "parts"
 
     @property
     def types(self) -> list[str]:
@@ -100,7 +103,7 @@ class Pairs:
 
     def _differences(self, where: np.ndarray) -> Differences:
         wrong = [(called != self.labels)[where].astype(int) for called in (self.candidate, self.champion)]
-        _, part = np.unique(self.groups[where], return_inverse=True)
+        _, part = np.unique(self.parts[where], return_inverse=True)
         more = np.bincount(part, wrong[0] - wrong[1])  # (n_parts,)
         return Differences(int((more > 0).sum()), int((more < 0).sum()), len(more))
 
@@ -174,15 +177,17 @@ def _probability(
     differing: np.ndarray, most: np.ndarray, total: int, shares: np.ndarray, margin: float
 ) -> np.ndarray:
     """Return the chance of a result within `most`, at each share of differing parts, when the difference is `margin`."""
-    from scipy.special import bdtr
-    from scipy.stats import binom
+    from scipy.special import bdtr, gammaln, xlogy
 
-    rows = shares[:, None]
+    rows, rest = shares[:, None], total - differing
+    ways = gammaln(total + 1) - gammaln(differing + 1) - gammaln(rest + 1)
+    chance = np.exp(ways + xlogy(differing, rows) + xlogy(rest, 1 - rows))  # of so many differing parts
     of_worse = np.minimum((rows + margin) / (2 * rows), 1.0)
     given = np.where(most >= 0, bdtr(np.maximum(most, 0).astype(float), differing, of_worse), 0.0)
-    return np.asarray((binom.pmf(differing, total, rows) * given).sum(1))  # (n_shares,)
+    return np.asarray((chance * given).sum(1))  # (n_shares,)
 
 
+@lru_cache(maxsize=100_000)
 def parts_needed(found: Differences, margin: float, level: float) -> int | None:
     """Return about how many parts in all would rule out `margin`, with differences as often as now; None: no number would."""
     if (found.worse - found.better) / found.total >= margin:
