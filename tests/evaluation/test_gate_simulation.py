@@ -22,14 +22,13 @@ def simulation():
     del sys.modules[spec.name]
 
 
-@pytest.mark.parametrize("n", [59, 111])
-def test_truly_worse_models_are_promoted_no_more_often_than_the_level(simulation, n):
+@pytest.mark.parametrize(("n", "which"), [(59, 0), (59, 1), (111, 2)])
+def test_truly_worse_models_are_promoted_no_more_often_than_the_level(simulation, n, which):
     """By chance the rate of 200 drawn test sets would be above the limit once in 10,000 times."""
     limit = binom.ppf(0.9999, 200, simulation.POLICY.level) / 200
-    for truth in simulation.WORSE[:3]:
-        found, basic = simulation.rates(truth, n, repetitions=200)
-        assert found[Outcome.PROMOTE] <= limit
-        assert basic > 0.8  # the guard alone stands in the way
+    found, basic = simulation.rates(simulation.WORSE[which], n, repetitions=200)
+    assert found[Outcome.PROMOTE] <= limit
+    assert basic > 0.8  # the guard alone stands in the way
 
 
 def test_a_far_better_model_gets_through(simulation):

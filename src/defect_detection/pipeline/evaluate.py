@@ -95,7 +95,9 @@ def _evaluate(
     notes += [*leaks, *_champion_note(champion, samples)]
     worn = in_words(decision.test_set_decisions, config.evaluation.max_decisions_per_test_set)
     watch("evaluating", "report", 0, 1)
-    report, files = make_report(candidate, champion, decision, samples, config, facts=[("Decided before", worn)], notes=notes)
+    report, files = make_report(
+        candidate, champion, decision, samples, config, facts=[("Decided before", worn)], notes=notes
+    )
     watch("evaluating", "report", 1, 1)
     registered = _record(report, candidate, champion, decision, registry, config, register)
     return Evaluated(report, decision, registered, files, champion.reference if champion else None)
