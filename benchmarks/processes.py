@@ -37,11 +37,17 @@ class Finished:
         return dict(json.loads(self.output.strip().splitlines()[-1]))
 
 
-def run(command: Sequence[str | Path], folder: Path, variables: Mapping[str, str] | None = None) -> Finished:
+def run(
+    command: Sequence[str | Path],
+    folder: Path,
+    variables: Mapping[str, str] | None = None,
+    expected: Sequence[int] = (0,),
+) -> Finished:
     """Run a command in a folder, quietly.
 
     Args:
         variables: of the environment, beside those of this process. The package's sources come first on PYTHONPATH.
+        expected: exit codes with which it has ended well.
 
     Raises:
         Unavailable: it can't be started, or ended with an error.
@@ -60,7 +66,7 @@ def run(command: Sequence[str | Path], folder: Path, variables: Mapping[str, str
         seconds = time.perf_counter() - started
         output.seek(0)
         errors.seek(0)
-        if process.returncode:
+        if process.returncode not in expected:
             raise Unavailable(_reason(errors.read() or output.read(), process.returncode))
         return Finished(seconds, peak, output.read())
 

@@ -14,6 +14,8 @@ from benchmarks.datasets import DataSet, empty
 from benchmarks.processes import ROOT, Finished, run
 from defect_detection.config_file import apply_overrides, read_document
 
+GATE_CODES = (0, 1, 2)  # promoted, on hold, insufficient evidence
+
 
 @dataclass(frozen=True)
 class Project:
@@ -46,16 +48,17 @@ class Project:
 
     def evaluate(self) -> dict[str, Any]:
         """Run ``src/evaluation.py``; return the metrics of its report."""
-        self._run("src/evaluation.py")
+        self._run("src/evaluation.py", expected=GATE_CODES)
         report = json.loads((self.folder / "reports" / "report.json").read_text(encoding="utf-8"))
         return dict(report["metrics"])
 
     def retrain(self) -> Finished:
         """Run ``re_train/re_train.py``."""
-        return self._run("re_train/re_train.py", "--settings", self.folder / "re_train" / "re_train.yaml")
+        settings = self.folder / "re_train" / "re_train.yaml"
+        return self._run("re_train/re_train.py", "--settings", settings, expected=GATE_CODES)
 
-    def _run(self, script: str, *arguments: str | Path) -> Finished:
-        return run([sys.executable, ROOT / script, *arguments], self.folder)
+    def _run(self, script: str, *arguments: str | Path, expected: Sequence[int] = (0,)) -> Finished:
+        return run([sys.executable, ROOT / script, *arguments], self.folder, expected=expected)
 
 
 def sets_override(sets: Sequence[dict[str, Any]]) -> str:

@@ -45,6 +45,7 @@ class DataConfig(Section):
     train_dir: FilePath = Path("data/train")
     test_dir: FilePath = Path("data/test")
     feedback_dir: OptionalFilePath = None
+    challenge_dir: FilePath = Path("data/challenge")
     ok_classes: Annotated[tuple[str, ...], Field(min_length=1), Expected("a list of folder names")] = (
         "ok",
         "good",
@@ -195,6 +196,15 @@ class ReviewConfig(Section):
     confidence: OptionalInsideUnit = None
 
 
+class GateConfig(Section):
+    guards: Annotated[
+        tuple[Literal["escapes", "slices", "parity", "servable", "challenge", "gain"], ...],
+        Expected("a list of escapes, slices, parity, servable, challenge and gain, or []"),
+    ] = ("escapes", "slices", "parity", "servable", "challenge")
+    margin: InsideUnit = 0.05
+    level: InsideUnit = 0.05
+
+
 class EvaluationConfig(Section):
     operating_point: OperatingPointConfig = OperatingPointConfig()
     review_fraction: BelowOne = 0.0
@@ -204,6 +214,8 @@ class EvaluationConfig(Section):
     defect_rate: InsideUnit = 0.01
     bootstrap_repetitions: WholeNumber = 1000
     confidence: InsideUnit = 0.95
+    gate: GateConfig = GateConfig()
+    max_decisions_per_test_set: Count = 20
 
     @model_validator(mode="after")
     def _one_kind_of_review(self) -> "EvaluationConfig":

@@ -14,6 +14,7 @@ DefectDetectionError
 """
 
 EXIT_ERROR = 3  # 0, 1 and 2 are the gate's: promote, hold, insufficient evidence
+EXIT_BUG = 70  # as sysexits.h has it: an internal software error
 
 
 class DefectDetectionError(Exception):

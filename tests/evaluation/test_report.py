@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from defect_detection.evaluation.charts import Picture
-from defect_detection.evaluation.gate import decide
+from defect_detection.evaluation.gate import GatePolicy, decide
 from defect_detection.evaluation.metrics import evaluate
 from defect_detection.evaluation.operating_point import Costs, choose_review_band, choose_threshold
 from defect_detection.evaluation.page import about, write_report
@@ -54,7 +54,7 @@ def full_report():
         operating_point=choose_threshold(SCORES, LABELS, "fixed", threshold=0.5),
         review_band=choose_review_band(SCORES, 0.5, 0.1),
         champion=Champion(model=ModelInfo(name="Defect_CNN", version="6"), metrics=champion),
-        decision=decide(build().metrics, champion, accuracy_threshold=0.8, parity_flips=0),
+        decision=decide(build().metrics, champion, GatePolicy(accuracy_threshold=0.8, guards=())),
         groups=GROUPS,
         evidence=evidence(),
         costs=Costs(escape=40, overkill=0.5),

@@ -91,7 +91,7 @@ def test_a_model_that_is_not_better_enough_on_validation_leaves_everything(plant
     retrained = retraining(min_improvement=0.5)
     assert (retrained.outcome, retrained.candidate, retrained.promoted) == (Outcome.HOLD, None, None)
     assert kept(plant) == before
-    assert "by too little" in retraining.said("On validation")
+    assert "by too little" in retraining.said("On validation: Accuracy")
     assert retraining.lines[-1].startswith("Outcome: HOLD. Production_Reg version 1 stays in production")
     assert [run.info.status for run in runs_of_retrainings(plant)] == ["FINISHED"]
 
@@ -106,10 +106,22 @@ def test_a_model_that_is_better_on_validation_only_is_not_promoted(plant, retrai
     evaluate(plant.config())
     retrained = retraining()
     assert (retrained.outcome, retrained.promoted) == (Outcome.HOLD, None)
-    assert "Accuracy is higher" in retraining.said("On validation")
-    assert "Accuracy equals" in retraining.said("On test", "champion")
+    assert "is higher" in retraining.said("On validation: Accuracy")
+    assert "equals" in retraining.said("On test: Accuracy", "champion")
     assert str(retrained.candidate) == "Defect_CNN version 3"
     assert (plant.in_production().version, plant.in_testing()) == (1, None)
+
+
+def test_a_test_that_shows_too_little_ends_without_promotion(plant, retraining):
+    """Ten defective test images rule nothing out at the usual margin, and validation leaves it to them."""
+    plant.make(max(plant.threshold_missing(1, "validation"), plant.threshold_missing(1, "test")))
+    evaluate(plant.config("evaluation_threshold=0"))
+    retrained = retraining("evaluation.gate.margin=0.02")
+    assert (retrained.outcome, retrained.promoted) == (Outcome.INSUFFICIENT, None)
+    assert "doesn't rule out" in retraining.said("On validation", "defective")
+    assert "doesn't rule out" in retraining.said("On test", "defective")
+    assert retraining.lines[-1].startswith("Outcome: INSUFFICIENT EVIDENCE. Production_Reg version 1 stays")
+    assert plant.in_production().version == 1
 
 
 def test_without_a_base_model_it_starts_from_scratch_and_makes_the_first(plant, retraining):
@@ -138,10 +150,10 @@ def test_what_the_champion_was_trained_on_counts_for_neither(plant):
     seen = [sample for sample in splits.validation if sample.label][:3]
     plant.make(1.0, trained_on=seen)
     evaluate(plant.config("evaluation_threshold=0"))
-    better, reason = compare_on_validation(
+    goes_on, (reason, *_) = compare_on_validation(
         plant.candidate(), splits, plant.registry, plant.config(), Improvement()
     )
-    assert better
+    assert goes_on
     assert "Accuracy is higher than the champion's: 9/9 (100 %) against" in reason
     assert "Production_Reg version 1 was trained on 3 of 12 validation images, which were left out" in reason
 
@@ -150,10 +162,10 @@ def test_without_unseen_validation_images_the_test_decides(plant):
     splits = load_splits(plant.config())
     plant.make(trained_on=splits.validation)
     evaluate(plant.config())
-    better, reason = compare_on_validation(
+    goes_on, (reason,) = compare_on_validation(
         plant.candidate(), splits, plant.registry, plant.config(), Improvement()
     )
-    assert better
+    assert goes_on
     assert "0 OK and 0 defective images remain, too few to compare; the test decides" in reason
 
 

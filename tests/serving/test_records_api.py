@@ -126,7 +126,6 @@ def test_feedback_is_kept_and_shown(app, client):
     "change",
     [
         {"label": "fine"},
-        {"label": "ok", "defect_type": "scratch"},
         {"defect_type": "../../etc"},
         {"defect_type": ".hidden"},
         {"defect_type": "Good"},

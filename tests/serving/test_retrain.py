@@ -9,6 +9,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from defect_detection.serving.jobs import MAX_OUTPUT_BYTES, Outcome, Retraining
 
 WAIT_FOR_FILE = """
@@ -68,6 +70,25 @@ def test_failure_carries_the_reason_and_what_the_script_wrote(project, serving):
     assert body.keys() == {"status", "message", "error_details", "stdout", "stderr"}
     assert (body["status"], body["stdout"]) == ("error", "loading\n")
     assert body["error_details"] == "re_train/re_train.py ended with exit code 1: Testing_Reg has no version"
+
+
+@pytest.mark.parametrize(("code", "outcome"), [(1, "HOLD"), (2, "INSUFFICIENT EVIDENCE")])
+def test_a_model_that_is_not_promoted_is_no_failure(project, serving, code, outcome):
+    project.script(f"""
+        print("Outcome: {outcome}. Production_Reg version 1 stays in production")
+        raise SystemExit({code})
+    """)
+    answer = serving(project.config())("POST", "/retrain")
+    body = json.loads(answer.body)
+    assert (answer.status, body["status"]) == (200, "success")
+    assert outcome in body["stdout"]
+
+
+@pytest.mark.parametrize("code", [1, 2, 3])
+def test_an_exit_code_of_the_gate_without_an_outcome_is_a_failure(project, serving, code):
+    """Python ends with 1 after any error that nobody caught."""
+    project.script(f"print('loading'); raise SystemExit({code})")
+    assert serving(project.config())("POST", "/retrain").status == 500
 
 
 def test_a_process_that_dies_of_a_signal_is_a_failure_that_names_it(project, serving):

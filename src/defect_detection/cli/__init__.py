@@ -2,14 +2,24 @@
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 import typer
 
 from defect_detection import __version__
-from defect_detection.cli import audit, data, evaluation, export, inspection, records, training  # noqa: F401  they register their verbs
+from defect_detection.cli import (  # noqa: F401  they register their verbs
+    audit,
+    data,
+    evaluation,
+    export,
+    inspection,
+    records,
+    selfcheck,
+    training,
+)
 from defect_detection.cli.app import app
-from defect_detection.errors import EXIT_ERROR, DefectDetectionError
+from defect_detection.errors import EXIT_BUG, EXIT_ERROR, DefectDetectionError
 
 
 @app.command()
@@ -19,7 +29,12 @@ def version() -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a verb. Returns the exit code: 0, 2 for a wrong command line, 3 for an error that the user can mend, 130 for Ctrl-C."""
+    """Run a verb.
+
+    Returns:
+        The exit code: 0; of the gate also 1 and 2 (see `errors`); 3 for an error that the user can mend, such as a wrong
+        command line; 70 for a mistake of this program; 130 for Ctrl-C.
+    """
     os.environ.setdefault(
         "TF_CPP_MIN_LOG_LEVEL", "3"
     )  # TensorFlow's own chatter; its errors come as exceptions
@@ -33,9 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except typer.Exit as stop:
         return stop.exit_code
-    except Exception as error:  # click's own errors show themselves
-        if hasattr(error, "show") and hasattr(error, "exit_code"):
+    except Exception as error:
+        if hasattr(error, "show") and hasattr(error, "exit_code"):  # click's own errors show themselves
             error.show()
-            return int(error.exit_code)
-        raise
+            return EXIT_ERROR
+        traceback.print_exc()  # Python would exit with 1, which means HOLD
+        return EXIT_BUG
     return code if isinstance(code, int) else 0

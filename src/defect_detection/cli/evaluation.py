@@ -7,7 +7,10 @@ from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, app,
 
 @app.command()
 def evaluate(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
-    """Evaluate the best model on the test split; register it; promote it if it is better."""
+    """Evaluate the best model on the test split; register it; promote it if the gate says so.
+
+    Exit code: 0 PROMOTE, 1 HOLD, 2 INSUFFICIENT EVIDENCE, 3 an error.
+    """
     from defect_detection.config import load_config
     from defect_detection.pipeline.evaluate import evaluate as run
     from defect_detection.pipeline.progress import bars
@@ -24,9 +27,11 @@ def evaluate(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -
         ("AUROC", metrics.auroc),
     ):
         typer.echo(f"  {name:<9} {value}")
-    for reason in (*decision.reasons, *evaluated.report.notes):
+    facts = [fact.text for fact in evaluated.report.facts]
+    for reason in (*decision.reasons, *facts, *evaluated.report.notes):
         typer.echo(f"  - {reason}")
     typer.echo(
         f"{decision.outcome.upper()}: registered as {evaluated.registered}. Report: {short(evaluated.files['html'])}. "
         "Next: python src/inference.py"
     )
+    raise typer.Exit(decision.outcome.exit_code)

@@ -42,12 +42,16 @@ def retrain(
     ),
     overrides: Overrides = None,
 ) -> None:
-    """Retrain, compare with the model in production, promote if better."""
+    """Retrain, compare with the model in production, promote if better.
+
+    Exit code: 0 PROMOTE, 1 HOLD, 2 INSUFFICIENT EVIDENCE, 3 an error.
+    """
     from defect_detection.pipeline.progress import bars
     from defect_detection.retraining.cycle import retrain as run
 
     with bars() as watch:
-        run(settings, overrides or (), watch, typer.echo)
+        retrained = run(settings, overrides or (), watch, typer.echo)
+    raise typer.Exit(retrained.outcome.exit_code)
 
 
 @app.command()

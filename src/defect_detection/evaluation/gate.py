@@ -1,97 +1,111 @@
 """Whether a candidate replaces the champion: a pure function from two results to a decision with reasons."""
 
-from enum import StrEnum
+from collections.abc import Sequence
 from typing import Literal
 
+from . import guards
 from .metrics import Metrics
+from .paired import Pairs
+from .policy import GUARDS, Check, GatePolicy, Improvement, Outcome, Rule
 from .rates import Frozen, Rate, percent
 
+__all__ = ["Check", "Decision", "GatePolicy", "Improvement", "Outcome", "Rule", "compare", "decide"]
+
 _ROUNDING = 1e-9  # .95 - .90 is a little more than .05
-
-
-class Outcome(StrEnum):
-    PROMOTE = "promote"
-    HOLD = "hold"
-
-
-class Improvement(Frozen):
-    """What better than the champion means: `metric` must be higher by more than `more_than`, a fraction."""
-
-    metric: Literal["accuracy", "balanced_accuracy", "auroc"] = "accuracy"
-    more_than: float = 0.0
+_GUARDS = {"escapes": guards.escapes, "slices": guards.slices, "gain": guards.gain}
 
 
 class Decision(Frozen):
-    """What happens to a candidate: where it is registered, whether it goes to production, and why."""
+    """What happens to a candidate: where it is registered, whether it goes to production, and why.
+
+    rules: each question with its own outcome. test_set_decisions: which decision on these test images it is, from 1 on.
+    """
 
     outcome: Outcome
     register_as: Literal["production", "testing"]
     reasons: tuple[str, ...]
+    rules: tuple[Rule, ...] = ()
+    test_set_decisions: int = 1
 
 
 def decide(
     candidate: Metrics,
     champion: Metrics | None,
+    policy: GatePolicy,
     *,
-    accuracy_threshold: float,
-    parity_flips: int,
-    improvement: Improvement = Improvement(),  # noqa: B008  frozen
+    pairs: Pairs | None = None,
+    parity_flips: int = 0,
+    checks: Sequence[Check] = (),
+    test_set_decisions: int = 1,
 ) -> Decision:
-    """Decide from the two models' figures on the same frozen split.
+    """Decide from the two models' results on the same frozen split.
 
-    The candidate is promoted when its accuracy meets the threshold, it is better than the champion (an equal one
-    changes nothing), and its exported forms give the same verdicts. The threshold alone decides
-    where it is registered.
+    The basic rule: accuracy meets the threshold, and is higher than the champion's (an equal one changes nothing). On top
+    come the guards that `policy` names. One rule that says HOLD holds; else one that lacks evidence makes the
+    outcome INSUFFICIENT; else the candidate is promoted. The threshold alone decides where it is registered.
 
     Args:
         champion: re-scored on the candidate's split, never read from old figures; None when there is none.
-        accuracy_threshold: least accuracy for production, in [0, 1].
+        pairs: both models' verdicts on that split; needed where there is a champion.
         parity_flips: golden images that a deployed form gives another verdict than Keras, or a score too far off.
-        improvement: what better means; strictly higher accuracy when not given.
+        checks: what else was found out about the candidate; one whose name `policy.guards` lacks is left out.
 
     Raises:
         ValueError: the two results are of different data, or it is not known that they are of the same.
     """
-    first = (True, "There is no model in production to compare with")
-    beats = compare(candidate, champion, improvement) if champion else first
-    rules = [_meets_threshold(candidate.accuracy, accuracy_threshold), beats]
-    if parity_flips:
-        rules.append(
-            (
-                False,
-                f"{parity_flips} golden image(s) get another verdict, or a score too far off, from a deployed form",
-            )
-        )
-    promote = all(met for met, _ in rules)
-    reasons = [reason for _, reason in rules] + _remarks(candidate, champion)
+    threshold = _meets_threshold(candidate.accuracy, policy.accuracy_threshold)
+    checks = [*_parity(parity_flips), *checks]
+    asked = [check for check in checks if check.name in policy.guards]
+    rules = [
+        threshold,
+        *compare(candidate, champion, policy, pairs),
+        *(_rule(c) for c in asked if c.passed is not None),
+    ]
+    said = [rule.reason for rule in rules] + [check.text for check in asked if check.passed is None]
     return Decision(
-        outcome=Outcome.PROMOTE if promote else Outcome.HOLD,
-        register_as="production" if rules[0][0] else "testing",
-        reasons=tuple(reasons),
+        outcome=Outcome.of([rule.outcome for rule in rules]),
+        register_as="production" if threshold.outcome is Outcome.PROMOTE else "testing",
+        reasons=(*said, *_remarks(candidate, champion, policy, pairs)),
+        rules=tuple(rules),
+        test_set_decisions=test_set_decisions,
     )
 
 
 def compare(
-    candidate: Metrics,
-    champion: Metrics,
-    improvement: Improvement = Improvement(),  # noqa: B008  frozen
-) -> tuple[bool, str]:
-    """Say whether the candidate is better on the same split, and both figures in words.
+    candidate: Metrics, champion: Metrics | None, policy: GatePolicy, pairs: Pairs | None = None
+) -> list[Rule]:
+    """Ask what needs both models: is the candidate better, and do the guards of `policy` let it pass?
 
     Raises:
         ValueError: as :func:`decide`.
     """
+    if champion is None:
+        return [
+            _rule(Check(name="better", passed=True, text="There is no model in production to compare with"))
+        ]
     _require_same_data(candidate, champion)
+    _require_same_verdicts(candidate, champion, pairs)
+    rules = [_better(candidate, champion, policy.improvement)]
+    asked = [name for name in _GUARDS if name in policy.guards]
+    if asked and pairs is None:
+        raise ValueError(f"the guards {', '.join(asked)} need both models' verdicts: pass `pairs`")
+    return rules + [_GUARDS[name](pairs, policy) for name in asked if pairs is not None]
+
+
+def _better(candidate: Metrics, champion: Metrics, improvement: Improvement) -> Rule:
     name, ours, theirs = _named(candidate, champion, improvement)
     gain = _value(candidate, improvement) - _value(champion, improvement)
+    too_little = improvement.more_than and gain <= improvement.more_than + _ROUNDING
     if gain == 0:
-        return False, f"{name} equals the champion's, {ours} against {theirs}: the champion stays"
-    if gain < 0:
-        return False, f"{name} is lower than the champion's: {ours} against {theirs}"
-    if gain <= improvement.more_than + _ROUNDING and improvement.more_than:
+        text = f"{name} equals the champion's, {ours} against {theirs}: the champion stays"
+    elif gain < 0:
+        text = f"{name} is lower than the champion's: {ours} against {theirs}"
+    elif too_little:
         asked = f"more than {percent(improvement.more_than)} % is asked for"
-        return False, f"{name} is higher than the champion's by too little: {ours} against {theirs}; {asked}"
-    return True, f"{name} is higher than the champion's: {ours} against {theirs}"
+        text = f"{name} is higher than the champion's by too little: {ours} against {theirs}; {asked}"
+    else:
+        text = f"{name} is higher than the champion's: {ours} against {theirs}"
+    return _rule(Check(name="better", passed=gain > 0 and not too_little, text=text))
 
 
 def _value(metrics: Metrics, improvement: Improvement) -> float:
@@ -118,18 +132,46 @@ def _require_same_data(candidate: Metrics, champion: Metrics) -> None:
         )
 
 
-def _meets_threshold(accuracy: Rate, threshold: float) -> tuple[bool, str]:
+def _require_same_verdicts(candidate: Metrics, champion: Metrics, pairs: Pairs | None) -> None:
+    if pairs is None:
+        return
+    for metrics, called in ((candidate, pairs.candidate), (champion, pairs.champion)):
+        counts = int((called & (pairs.labels == 1)).sum()), int((called & (pairs.labels == 0)).sum())
+        if (metrics.n, metrics.tp, metrics.fp) != (len(called), *counts):
+            raise ValueError(
+                "pairs: expected the verdicts that the figures were computed from, received others"
+            )
+
+
+def _meets_threshold(accuracy: Rate, threshold: float) -> Rule:
     met = accuracy.value >= threshold
     verb = "meets" if met else "is below"
-    return met, f"Accuracy {_brief(accuracy)} {verb} the required {percent(threshold)} %"
+    text = f"Accuracy {_brief(accuracy)} {verb} the required {percent(threshold)} %"
+    return _rule(Check(name="threshold", passed=met, text=text))
 
 
-def _remarks(candidate: Metrics, champion: Metrics | None) -> list[str]:
+def _parity(flips: int) -> list[Check]:
+    text = f"{flips} golden image(s) get another verdict, or a score too far off, from a deployed form"
+    return [Check(name="parity", passed=False, text=text)] if flips else []
+
+
+def _rule(check: Check) -> Rule:
+    return Rule(name=check.name, outcome=Outcome.PROMOTE if check.passed else Outcome.HOLD, reason=check.text)
+
+
+def _remarks(
+    candidate: Metrics, champion: Metrics | None, policy: GatePolicy, pairs: Pairs | None
+) -> list[str]:
     """Return what a reader should know although no rule asks for it."""
-    if champion is None or candidate.escape.value <= champion.escape.value:
-        return []
-    ours, theirs = _brief(candidate.escape), _brief(champion.escape)
-    return [f"It lets more defective parts pass than the champion: {ours} against {theirs}"]
+    remarks = []
+    if champion and pairs and "gain" not in policy.guards:
+        remarks.append(guards.in_words(pairs))
+    if champion and candidate.escape.value > champion.escape.value:
+        ours, theirs = _brief(candidate.escape), _brief(champion.escape)
+        remarks.append(f"It lets more defective parts pass than the champion: {ours} against {theirs}")
+    if off := [name for name in GUARDS if name not in policy.guards]:
+        remarks.append(f"Switched off by evaluation.gate.guards: {', '.join(off)}")
+    return remarks
 
 
 def _brief(rate: Rate) -> str:

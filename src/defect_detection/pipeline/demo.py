@@ -58,7 +58,7 @@ def run_demo(folder: Path) -> None:
         f"[bold]Look at[/]\n  the report     {folder}/reports/report.html\n  the overlays   {overlays}/\n"
         f"  the runs       mlflow ui --backend-store-uri sqlite:///{folder}/mlflow.db --port 5000\n\n"
         f"[bold]Next[/]: put your images into data/train/ok, data/train/<defect>, data/test/…\n"
-        "  python src/train.py && python src/evaluation.py && python src/inference.py"
+        "  python src/train.py; python src/evaluation.py; python src/inference.py"
     )
     Console().print(
         Panel(

@@ -11,10 +11,11 @@ from defect_detection.config import Config
 from defect_detection.data.samples import Sample
 from defect_detection.data.split import load_test
 from defect_detection.errors import BusyError, NoModelError
-from defect_detection.evaluation.gate import Decision, Improvement, Outcome, decide
+from defect_detection.evaluation.gate import Decision, Improvement, Outcome
 from defect_detection.evaluation.metrics import Metrics
 from defect_detection.evaluation.report import Report
 from defect_detection.model.bundle import seen_in_training
+from defect_detection.pipeline.judge import judge
 from defect_detection.pipeline.leakage import leakage_notes
 from defect_detection.pipeline.parity import check_parity, deployed_forms, most_flips, parity_fact
 from defect_detection.pipeline.reporting import make_report, report_numbers
@@ -23,6 +24,7 @@ from defect_detection.pipeline.watch import Watch, unwatched
 from defect_detection.tracking.best_model import BestModelInfo
 from defect_detection.tracking.registry import ModelRef, Registry
 from defect_detection.tracking.runs import ExperimentRecorder
+from defect_detection.tracking.wear import count_decisions, in_words
 
 PROMOTIONS = "promotions"  # the experiment whose runs are the decisions
 PRODUCTION_ALIAS = "prod"
@@ -51,7 +53,7 @@ def evaluate(
 
     The candidate and the champion are both scored now, on the same test images, each at its own threshold. The candidate becomes
     a version of ``mlflow.production_model_name`` when its accuracy reaches ``evaluation_threshold``, else of
-    ``mlflow.testing_model_name``. Alias ``prod`` moves to it when it is better than the champion; alias ``re-train`` to the newest
+    ``mlflow.testing_model_name``. Alias ``prod`` moves to it when the gate says PROMOTE; alias ``re-train`` to the newest
     testing version. Running it again changes nothing.
 
     Args:
@@ -89,18 +91,20 @@ def _evaluate(
     watch("evaluating", "candidate", len(samples), len(samples))
     champion = _champion(registry, samples, config)
     parity = check_parity(candidate.bundle, deployed_forms(config))
-    decision = decide(
-        candidate.metrics,
-        champion.metrics if champion else None,
-        accuracy_threshold=config.evaluation_threshold,
-        parity_flips=most_flips(parity),
-        improvement=improvement,
-    )
+    earlier = count_decisions(config.tracking_uri, PROMOTIONS, candidate.metrics.fingerprint)
+    decision = judge(candidate, champion, samples, config, improvement, most_flips(parity), earlier)
     notes = [f"{len(skipped)} test files could not be read and were left out"] if skipped else []
     notes += [*leaks, *_champion_note(champion, samples)]
+    worn = in_words(decision.test_set_decisions, config.evaluation.max_decisions_per_test_set)
     watch("evaluating", "report", 0, 1)
     report, files = make_report(
-        candidate, champion, decision, samples, config, facts=[parity_fact(parity)], notes=notes
+        candidate,
+        champion,
+        decision,
+        samples,
+        config,
+        facts=[parity_fact(parity), ("Decided before", worn)],
+        notes=notes,
     )
     watch("evaluating", "report", 1, 1)
     registered = _record(report, candidate, champion, decision, registry, config, register)
@@ -139,6 +143,7 @@ def _record(
         "champion": str(champion.reference) if champion else "none",
         "test_fingerprint": metrics.fingerprint,
         "evaluation_threshold": config.evaluation_threshold,
+        "test_set_decisions": decision.test_set_decisions,
     }
     recorder = ExperimentRecorder(config.tracking_uri, PROMOTIONS)
     with recorder.trial(f"{candidate.inspector.card.name}: {decision.outcome}", params) as record:

@@ -163,7 +163,8 @@ def _write_summary(report: Report, folder: Path) -> Path:
         ("AUROC", metrics.auroc),
     ]
     table = "\n".join(f"| {name} | {value} |" for name, value in rows)
-    said = (*(decision.reasons if decision else ()), *report.notes)
+    facts = [fact.text for fact in report.facts]
+    said = (*(decision.reasons if decision else ()), *facts, *report.notes)
     reasons = "\n".join(f"- {reason}" for reason in said)
     outcome = decision.outcome.upper() if decision else ""
     path = folder / "summary.md"

@@ -16,6 +16,7 @@ from defect_detection.evaluation.rates import percent
 from defect_detection.model.bundle import seen_in_training
 from defect_detection.pipeline.audit import audit_splits
 from defect_detection.pipeline.evaluate import PRODUCTION_ALIAS, Evaluated, evaluate
+from defect_detection.pipeline.judge import called, pairs_of, policy_of
 from defect_detection.pipeline.scoring import measure, score
 from defect_detection.pipeline.train import Candidate, keep, train_sets
 from defect_detection.pipeline.watch import Watch, unwatched
@@ -35,7 +36,7 @@ class Retrained:
     """What a retraining came to.
 
     base: what it started from; None from scratch. candidate: the version that was kept, or None when none was better
-    on validation; promoted: the version that is in production now, or None on hold. files: of the test report.
+    on validation; promoted: the version that is in production now, or None where none was promoted. files: of the test report.
     """
 
     outcome: Outcome
@@ -88,11 +89,12 @@ def _retrain(
     say(f"Data: {audited}; see {audited.files['html']}")
     with tempfile.TemporaryDirectory(prefix="defect-") as folder:
         best = _train(start, splits, Path(folder), watch, say)
-        better, reason = compare_on_validation(best, splits, registry, start.config, improvement)
-        say(f"On validation: {reason}")
-        if not better:
+        goes_on, reasons = compare_on_validation(best, splits, registry, start.config, improvement)
+        for reason in reasons:
+            say(f"On validation: {reason}")
+        if not goes_on:
             say(f"Outcome: HOLD. {_in_production(registry, config)}; nothing was kept")
-            return Retrained(Outcome.HOLD, (reason,), start.reference)
+            return Retrained(Outcome.HOLD, reasons, start.reference)
         candidate = keep(best, start.config)
     say(f"Kept as {candidate} and in {config.bundle_dir}")
     evaluated = evaluate(start.config, watch, register="promoted", improvement=improvement)
@@ -116,11 +118,15 @@ def _train(start: Start, splits: Splits, folder: Path, watch: Watch, say: Say) -
 
 def compare_on_validation(
     candidate: Candidate, splits: Splits, registry: Registry, config: Config, improvement: Improvement
-) -> tuple[bool, str]:
-    """Say whether to go on to the test, and why. Images that the production model was trained on count for neither."""
+) -> tuple[bool, tuple[str, ...]]:
+    """Say whether to go on to the test, and why: the gate's own comparison, on validation.
+
+    Images that the production model was trained on count for neither. Where the gate holds, the test is spared; where its
+    guards lack evidence, the test decides.
+    """
     champion = registry.version_of(config.mlflow.production_model_name, PRODUCTION_ALIAS)
     if champion is None:
-        return True, "there is no model in production to compare with"
+        return True, ("there is no model in production to compare with",)
     bundle = registry.bundle_of(champion, config.cache_dir)
     seen = set(seen_in_training(bundle, (sample.sha256 for sample in splits.validation)))
     validation = [sample for sample in splits.validation if sample.sha256 in candidate.scores]
@@ -131,26 +137,30 @@ def compare_on_validation(
         remaining = (
             f"{counts[0]} OK and {counts[1]} defective images remain, too few to compare; the test decides"
         )
-        return True, f"{left_out}: {remaining}"
-    theirs = score(champion, registry, unseen, config).metrics
+        return True, (f"{left_out}: {remaining}",)
+    theirs = score(champion, registry, unseen, config)
     scores = np.array([candidate.scores[sample.sha256] for sample in unseen])
     ours = measure(scores, unseen, candidate.card.threshold, config)
-    better, reason = compare(ours, theirs, improvement)
-    return better, f"{reason} ({champion})" + (f"; {left_out}, which were left out" if seen else "")
+    pairs = pairs_of(scores >= candidate.card.threshold, called(theirs), unseen)
+    better, *guards = compare(ours, theirs.metrics, policy_of(config, improvement), pairs)
+    first = f"{better.reason} ({champion})" + (f"; {left_out}, which were left out" if seen else "")
+    outcomes = [rule.outcome for rule in (better, *guards)]
+    return Outcome.HOLD not in outcomes, (first, *(rule.reason for rule in guards))
 
 
 def _conclude(
     evaluated: Evaluated, start: Start, candidate: ModelRef, registry: Registry, say: Say
 ) -> Retrained:
     decision = evaluated.decision
-    for reason in (*decision.reasons, *evaluated.report.notes):
+    facts = [fact.text for fact in evaluated.report.facts]
+    for reason in (*decision.reasons, *facts, *evaluated.report.notes):
         say(f"On test: {reason}")
     say(f"Report: {evaluated.files['html']}")
     promoted = evaluated.registered if decision.outcome is Outcome.PROMOTE else None
     if promoted:
         say(f"Outcome: PROMOTE. {promoted} is in production now")
     else:
-        say(f"Outcome: HOLD. {_in_production(registry, start.config)}")
+        say(f"Outcome: {decision.outcome.upper()}. {_in_production(registry, start.config)}")
     return Retrained(
         decision.outcome, decision.reasons, start.reference, candidate, promoted, evaluated.files
     )

@@ -188,8 +188,12 @@ def _failure(exit_code: int, decision: str | None, stderr: IO[bytes]) -> str | N
         return None
     if exit_code < 0:
         return f"{SCRIPT} was ended by {signal.Signals(-exit_code).name}"
-    last_line = _end_of(stderr).rstrip().rpartition("\n")[2].strip()
-    return f"{SCRIPT} ended with exit code {exit_code}: {last_line or 'it wrote no error message'}"
+    message = _last_line(stderr) or "it wrote no error message"
+    return f"{SCRIPT} ended with exit code {exit_code}: {message}"
+
+
+def _last_line(stream: IO[bytes]) -> str:
+    return _end_of(stream).rstrip().rpartition("\n")[2].strip()
 
 
 def _end_of(stream: IO[bytes]) -> str:

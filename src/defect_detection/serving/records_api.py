@@ -9,7 +9,7 @@ from flask import Response, current_app, request
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 from flask_openapi3.openapi import OpenAPI
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, Field, StringConstraints
 from werkzeug.exceptions import BadRequest, Gone
 
 from defect_detection.config import Config
@@ -69,25 +69,16 @@ class InspectionPath(BaseModel):
 class FeedbackGiven(BaseModel):
     """What a person says about the image of one inspection."""
 
-    model_config = ConfigDict(
-        json_schema_extra={  # as `_type_of_a_defect`
-            "if": {"properties": {"label": {"const": "ok"}}},
-            "then": {"properties": {"defect_type": {"type": "null"}}},
-        }
-    )
-
     inspection_id: str = Field(max_length=64)
     label: Literal["ok", "defective"]
     defect_type: Annotated[str, StringConstraints(pattern=r"^[^\W_][\w .-]{0,63}$")] | None = Field(
-        None, description="as the folder of such images is called; only with the label defective"
+        None, description="as the folder of such images is called; kept with the label defective only"
     )
     comment: str = Field("", max_length=2000)
 
-    @model_validator(mode="after")
-    def _type_of_a_defect(self) -> "FeedbackGiven":
-        if self.defect_type is not None and self.label == "ok":
-            raise ValueError("defect_type: expected none with the label ok; leave it out, or say defective")
-        return self
+    @property
+    def type_of_defect(self) -> str | None:
+        return self.defect_type if self.label == "defective" else None
 
 
 class FeedbackKept(BaseModel):
@@ -225,7 +216,7 @@ def image(path: InspectionPath) -> Response:
 def feedback(body: FeedbackGiven) -> Response:
     caller = require_access(request, "operator")
     ok_classes = {name.casefold() for name in current_app.extensions["ok_classes"]}
-    if body.defect_type and body.defect_type.casefold() in ok_classes:
+    if (body.type_of_defect or "").casefold() in ok_classes:
         raise BadRequest(
             f"defect_type: expected the name of a defect, received {body.defect_type!r}, an OK class"
         )
@@ -235,7 +226,7 @@ def feedback(body: FeedbackGiven) -> Response:
         body.inspection_id,
         body.label,
         caller.name,
-        body.defect_type or "",
+        body.type_of_defect or "",
         body.comment,
     )
     try:

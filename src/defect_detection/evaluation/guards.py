@@ -1,0 +1,83 @@
+"""Guards of the gate: what two models' verdicts on the same parts must show on top of a better figure."""
+
+from .paired import Differences, Pairs, chance_beyond, chance_of_worse, parts_needed
+from .policy import GatePolicy, Outcome, Rule
+from .rates import percent
+
+
+def escapes(pairs: Pairs, policy: GatePolicy) -> Rule:
+    """Ask whether an escape rate that is higher by the margin is ruled out; HOLD when there are surely more escapes."""
+    found, margin = pairs.escapes, f"{percent(policy.margin)} percentage points"
+    seen = (
+        f"Of {found.total} defective {pairs.noun} it misses {found.worse} that the champion catches, and catches {found.better} "
+        "that the champion misses"
+    )
+    beyond, worse = chance_beyond(found, policy.margin), chance_of_worse(found)
+    if beyond <= policy.level:
+        ruled_out = f"an escape rate higher by {margin} is ruled out ({_p(beyond)})"
+        return Rule(name="escapes", outcome=Outcome.PROMOTE, reason=f"{seen}: {ruled_out}")
+    if worse <= policy.level:
+        more = f"more escapes, and not by chance (McNemar, {_p(worse)})"
+        return Rule(name="escapes", outcome=Outcome.HOLD, reason=f"{seen}: {more}")
+    too_few = f"that doesn't rule out an escape rate higher by {margin} ({_p(beyond)}, at most {policy.level:g} is asked for)"
+    reason = f"{seen}: {too_few}; {_what_would(found, policy, pairs.noun)}"
+    return Rule(name="escapes", outcome=Outcome.INSUFFICIENT, reason=reason)
+
+
+def _what_would(found: Differences, policy: GatePolicy, noun: str) -> str:
+    needed = parts_needed(found, policy.margin, policy.level)
+    if needed is None:
+        return f"more {noun} with such results would not either"
+    return f"about {needed - found.total} more defective test {noun} with such results would"
+
+
+def slices(pairs: Pairs, policy: GatePolicy) -> Rule:
+    """Hold when the escapes of a defect type have surely become more.
+
+    One exact McNemar test for each type with enough differing parts to ever be significant, with Holm's correction
+    (Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6, 1979).
+    """
+    if len(pairs.types) < 2:
+        return Rule(name="slices", outcome=Outcome.PROMOTE, reason="All defects are of one type")
+    found = {name: pairs.escapes_of(name) for name in pairs.types}
+    tested = {
+        name: chance_of_worse(one) for name, one in found.items() if _may_be_significant(one, policy.level)
+    }
+    worse = []
+    for place, name in enumerate(sorted(tested, key=lambda name: (tested[name], name))):
+        if tested[name] * (len(tested) - place) > policy.level:
+            break
+        worse.append(
+            f"{name} (misses {found[name].worse} of {found[name].total} that the champion catches, "
+            f"catches {found[name].better} that it misses, {_p(tested[name])})"
+        )
+    if worse:
+        return Rule(
+            name="slices", outcome=Outcome.HOLD, reason=f"Surely worse on defects of type {', '.join(worse)}"
+        )
+    return Rule(name="slices", outcome=Outcome.PROMOTE, reason="On no type of defect it is surely worse")
+
+
+def _may_be_significant(found: Differences, level: float) -> bool:
+    return 0.5 ** (found.worse + found.better) <= level
+
+
+def gain(pairs: Pairs, policy: GatePolicy) -> Rule:
+    """Ask whether it is more than chance that more is right than with the champion."""
+    found = pairs.mistakes
+    chance = chance_of_worse(Differences(found.better, found.worse, found.total))
+    enough = chance <= policy.level
+    reason = f"{in_words(pairs)}: {'more than' if enough else 'may be'} chance"
+    return Rule(name="gain", outcome=Outcome.PROMOTE if enough else Outcome.INSUFFICIENT, reason=reason)
+
+
+def in_words(pairs: Pairs) -> str:
+    """Return how often only one of the two is right, with the chance of it."""
+    found = pairs.mistakes
+    chance = chance_of_worse(Differences(found.better, found.worse, found.total))
+    right = f"Right on {found.better} {pairs.noun} where the champion is wrong"
+    return f"{right}, wrong on {found.worse} where it is right (McNemar, {_p(chance)})"
+
+
+def _p(value: float) -> str:
+    return f"p = {value:.2g}" if value >= 0.0005 else "p < 0.0005"

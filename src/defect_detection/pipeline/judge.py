@@ -1,0 +1,62 @@
+"""Put the gate's questions together: the policy of the settings, both models' verdicts, and what else is checked."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from defect_detection.config import Config
+from defect_detection.data.samples import Sample
+from defect_detection.evaluation.gate import Check, Decision, GatePolicy, Improvement, decide
+from defect_detection.evaluation.paired import Pairs
+from defect_detection.pipeline.challenge import check_challenge
+from defect_detection.pipeline.scoring import Scored, labels_of
+from defect_detection.pipeline.servable import check_servable
+
+
+def judge(
+    candidate: Scored,
+    champion: Scored | None,
+    samples: Sequence[Sample],
+    config: Config,
+    improvement: Improvement,
+    parity_flips: int = 0,
+    earlier_decisions: int = 0,
+) -> Decision:
+    """Decide about a candidate that was scored on test images, as the champion was."""
+    policy = policy_of(config, improvement)
+    return decide(
+        candidate.metrics,
+        champion.metrics if champion else None,
+        policy,
+        pairs=pairs_of(called(candidate), called(champion), samples) if champion else None,
+        parity_flips=parity_flips,
+        checks=_checks(candidate, config, policy.guards),
+        test_set_decisions=earlier_decisions + 1,
+    )
+
+
+def policy_of(config: Config, improvement: Improvement) -> GatePolicy:
+    settings = config.evaluation.gate.model_dump()
+    return GatePolicy(accuracy_threshold=config.evaluation_threshold, improvement=improvement, **settings)
+
+
+def called(scored: Scored) -> np.ndarray:
+    """Return which images a model calls defective, bool array of shape (n_images,)."""
+    return np.asarray(scored.scores >= scored.metrics.threshold)
+
+
+def pairs_of(candidate: np.ndarray, champion: np.ndarray, samples: Sequence[Sample]) -> Pairs:
+    """Return the verdicts of two models on the same images, in the same order."""
+    types = [sample.defect_type for sample in samples]
+    groups = [sample.group or sample.sha256 for sample in samples]  # a copy of an image tells nothing new
+    return Pairs.of(labels_of(samples), candidate, champion, types, groups)
+
+
+def _checks(candidate: Scored, config: Config, guards: Sequence[str]) -> list[Check]:
+    """Check what the figures don't show. Further checks belong here, each with a name of `evaluation.gate.guards`."""
+    checks = []
+    if "servable" in guards:
+        checks.append(check_servable(candidate.bundle))
+    if "challenge" in guards:
+        checks.append(check_challenge(candidate.inspector, config))
+    return checks
