@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from plant import Plant
+from postgres import postgres_server, postgres_url  # noqa: F401  fixtures
 
 from defect_detection.config import Config, load_config
 from defect_detection.pipeline.train import train
