@@ -33,7 +33,12 @@ def postgres_server() -> Iterator[str]:
     try:
         with_owner(folder)
         data = folder / "data"
-        create = [initdb, "-D", data, *"-U postgres -A trust -E UTF8 --locale=C --no-sync".split()]
+        create = [
+            initdb,
+            "-D",
+            data,
+            *["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"],
+        ]
         subprocess.run(create, check=True, stdout=subprocess.PIPE, cwd=folder, **as_ordinary_user())
         yield from running(postgres, data, free_port())
     finally:

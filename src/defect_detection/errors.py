@@ -9,6 +9,7 @@ DefectDetectionError
 ├── TrackingError     MLflow can't be reached or holds something else than expected
 │   └── NoModelError  nothing has been trained, registered or promoted yet
 └── BusyError         the same work is already running
+    └── StaleDecisionError  another promotion came first
 """
 
 EXIT_ERROR = 3  # 0, 1 and 2 are the gate's: promote, hold, insufficient evidence
@@ -48,3 +49,7 @@ class NoModelError(TrackingError):
 
 class BusyError(DefectDetectionError):
     """The same work is already running."""
+
+
+class StaleDecisionError(BusyError):
+    """Another promotion came first: what was decided about is no longer in production."""

@@ -7,7 +7,13 @@ from collections.abc import Sequence
 import typer
 
 from defect_detection import __version__
-from defect_detection.cli import data, evaluation, inspection, training  # noqa: F401  they register their verbs
+from defect_detection.cli import (  # noqa: F401  they register their verbs
+    data,
+    evaluation,
+    inspection,
+    production,
+    training,
+)
 from defect_detection.cli.app import app
 from defect_detection.errors import EXIT_ERROR, DefectDetectionError
 

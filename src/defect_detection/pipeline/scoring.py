@@ -67,9 +67,14 @@ def labels_of(samples: Sequence[Sample]) -> np.ndarray:
 
 def count_flips(scored: Scored) -> int:
     """Count golden images that get another verdict from the deployed form than from Keras when it was trained."""
-    images, keras_scores = read_golden(scored.bundle)
-    card = scored.inspector.card
-    served = scored.inspector.score(images)["score"]
+    return golden_flips(scored.bundle, scored.inspector)
+
+
+def golden_flips(bundle: Path, inspector: Inspector) -> int:
+    """Count them for a bundle that is loaded."""
+    images, keras_scores = read_golden(bundle)
+    card = inspector.card
+    served = inspector.score(images)["score"]
     return sum(
         card.verdict(float(a)) != card.verdict(float(b)) for a, b in zip(served, keras_scores, strict=True)
     )
