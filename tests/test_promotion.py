@@ -11,7 +11,7 @@ import pytest
 from plant import Plant
 
 from defect_detection.cli import main
-from defect_detection.errors import BundleError, NoModelError, StaleDecisionError
+from defect_detection.errors import BundleError, NoModelError, StaleDecisionError, WithdrawnError
 from defect_detection.model.bundle import GOLDEN_FILE, read_card, read_golden, write_card, write_golden
 from defect_detection.pipeline import promotion
 from defect_detection.pipeline.evaluate import evaluate
@@ -97,7 +97,8 @@ def test_of_two_promotions_at_once_one_wins_and_the_other_says_so(trained_once, 
 )
 def test_what_a_kill_left_is_reported_and_then_repaired(plant, capsys, moment, state, found):
     process = start(plant, "x", moment)
-    assert process.wait(timeout=200) == -signal.SIGKILL, process.communicate()
+    output = process.communicate(timeout=200)
+    assert process.returncode == -signal.SIGKILL, output
     assert len(tickets(plant)) == 1
     before = history(plant.config())
     assert before.in_production == found
@@ -159,14 +160,17 @@ def stored(plant: Plant, version: int) -> Path:
     return Path(location.removeprefix("file://")) / "bundle"
 
 
-@pytest.mark.parametrize("file", ["model.bin", "best_cnn_model.keras", "inspector.json"])
-def test_a_version_with_a_damaged_file_does_not_go_into_production(two, file):
-    path = stored(two, 2) / file
-    path.write_bytes(b"\xff" + path.read_bytes()[1:])
-    with pytest.raises(BundleError, match=f"version 2 can't go into production.*({file}|card)"):
-        promote(two.config(), 2, "by mistake")
+def test_a_version_with_a_damaged_file_does_not_go_into_production(two):
+    for file, named in (("model.bin", "model.bin"), ("inspector.json", "card"), (GOLDEN_FILE, GOLDEN_FILE)):
+        path = stored(two, 2) / file
+        whole = path.read_bytes()
+        path.write_bytes(b"\xff" + whole[1:])
+        with pytest.raises(BundleError, match=f"version 2 can't go into production.*{named}"):
+            promote(two.config(), 2, "by mistake")
+        path.write_bytes(whole)
     assert two.in_production().version == 1
     assert len(entries(two)) == 1
+    assert promote(two.config(), 2, "whole again").after.version == 2
 
 
 def test_a_version_that_judges_its_golden_images_otherwise_does_not_go_into_production(two):
@@ -179,6 +183,36 @@ def test_a_version_that_judges_its_golden_images_otherwise_does_not_go_into_prod
     with pytest.raises(BundleError, match="another verdict than in training"):
         rollback(two.config(), to=2)
     assert two.in_production().version == 1
+
+
+def test_production_moves_back_when_what_the_alias_points_to_does_not_load(two, monkeypatch):
+    def damaged(*arguments):
+        raise BundleError("damaged on the way")
+
+    with monkeypatch.context() as patch, pytest.raises(BundleError, match="on the way"):
+        patch.setattr(promotion, "_load_production", damaged)
+        promote(two.config(), 2, "by mistake")
+    assert two.in_production().version == 1
+    promote(two.config(), 2, "again")
+    assert [(one.kind, one.state) for one in entries(two)[:3]] == [
+        ("manual promotion", "done"),
+        ("repair", "done"),
+        ("manual promotion", "abandoned"),
+    ]
+
+
+def test_a_model_that_was_rolled_back_from_does_not_return_by_an_evaluation(plant):
+    config = plant.config()
+    plant.make(plant.threshold_missing(2))
+    evaluate(config)
+    plant.make()
+    assert evaluate(config).registered.version == 2
+    rollback(config, reason="dents are missed")
+    with pytest.raises(WithdrawnError, match=r"version 2 was withdrawn .*dents are missed.*defect promote 2"):
+        evaluate(config)
+    assert plant.in_production().version == 1
+    assert (entries(plant)[0].outcome, entries(plant)[0].after) == ("hold", None)
+    assert promote(config, 2, "dents are harmless").after.version == 2
 
 
 def test_a_damaged_copy_on_this_machine_is_fetched_again(two):

@@ -5,6 +5,7 @@ DefectDetectionError
 ├── DataError         a folder, an index or a set of images can't be used
 │   ├── ImageError    one file can't be read as an image
 │   └── LeakageError  the same image or group lies in train and in test
+├── WithdrawnError    the model was rolled back from: a person decides whether it returns
 ├── BundleError       a model folder is incomplete, damaged or of another version
 ├── TrackingError     MLflow can't be reached or holds something else than expected
 │   └── NoModelError  nothing has been trained, registered or promoted yet
@@ -33,6 +34,10 @@ class ImageError(DataError):
 
 class LeakageError(DataError):
     """The same image or group lies in train and in test."""
+
+
+class WithdrawnError(DefectDetectionError):
+    """The model was rolled back from: a person decides whether it returns."""
 
 
 class BundleError(DefectDetectionError):

@@ -13,7 +13,16 @@ import pytest
 from defect_detection.errors import BusyError
 from defect_detection.tracking import lease as leases
 from defect_detection.tracking.lease import LEASE, lease, who
-from defect_detection.tracking.ledger import Entry, Kind, Ledger, Plan, State, open_entries, productive
+from defect_detection.tracking.ledger import (
+    Entry,
+    Kind,
+    Ledger,
+    Plan,
+    State,
+    open_entries,
+    productive,
+    withdrawn,
+)
 from defect_detection.tracking.store import connect
 
 # MLflow 3.17 on SQLAlchemy 2.1
@@ -214,3 +223,9 @@ EVALUATED, BACK = Kind.EVALUATION, Kind.ROLLBACK
 )
 def test_the_way_back_leads_through_what_was_not_rolled_back_from(steps, versions):
     assert productive(moves(*steps)) == versions
+
+
+def test_a_version_is_withdrawn_until_it_is_put_back():
+    first = [(EVALUATED, None, 1), (EVALUATED, 1, 2), (BACK, 2, 1)]
+    assert {version: entry.number for version, entry in withdrawn(moves(*first)).items()} == {2: 2}
+    assert withdrawn(moves(*first, (Kind.PROMOTION, 1, 2))) == {}

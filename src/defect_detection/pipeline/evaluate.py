@@ -56,6 +56,7 @@ def evaluate(
         NoModelError: nothing was trained yet.
         DataError: the test folder can't be used; LeakageError: the candidate was trained on one of its images.
         BusyError: another evaluation is running here. StaleDecisionError: another promotion came first.
+        WithdrawnError: production was rolled back from this candidate.
         TrackingError: MLflow can't be reached; no alias was moved.
     """
     try:

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from defect_detection.config import Config
-from defect_detection.errors import BundleError, NoModelError, StaleDecisionError, TrackingError
+from defect_detection.errors import (
+    BundleError,
+    DefectDetectionError,
+    NoModelError,
+    StaleDecisionError,
+    TrackingError,
+    WithdrawnError,
+)
 from defect_detection.evaluation.gate import Decision, Outcome
 from defect_detection.evaluation.metrics import Metrics
 from defect_detection.evaluation.rates import Rate, percent
@@ -18,7 +25,7 @@ from defect_detection.pipeline.reporting import report_numbers
 from defect_detection.pipeline.scoring import Scored
 from defect_detection.pipeline.turn import PRODUCTION_ALIAS, Turn, number_of, stale, take_turn
 from defect_detection.pipeline.vetting import check, vet
-from defect_detection.tracking.ledger import Kind, Plan, productive
+from defect_detection.tracking.ledger import Kind, Plan, productive, withdrawn
 from defect_detection.tracking.registry import ModelRef, Registry
 
 RETRAIN_ALIAS = "re-train"
@@ -49,15 +56,16 @@ def record(
 
     Raises:
         StaleDecisionError: production is no longer the champion that the decision compared with; no alias was moved.
+        WithdrawnError: production was rolled back from this very model; no alias was moved.
         BusyError: another process is changing production.
     """
     promoted = decision.outcome is Outcome.PROMOTE
     with take_turn(registry, config) as turn:
-        too_late = stale(champion.reference if champion else None, turn.before) if promoted else None
+        refusal = _refusal(candidate, champion, turn, config) if promoted else None
         registered = None
-        if not too_late and (promoted or register == "always"):
+        if not refusal and (promoted or register == "always"):
             registered = _register(candidate, decision, registry, config)
-        plan = _plan_of(candidate, decision, turn, registered if promoted else None, too_late)
+        plan = _plan_of(candidate, decision, turn, registered if promoted else None, refusal)
         params = _params(candidate, champion, config)
         with turn.ledger.entry(plan, params) as entry:
             entry.metrics(
@@ -65,15 +73,15 @@ def record(
                 | (_numbers(champion.metrics, "champion") if champion else {})
             )
             entry.metrics(report_numbers(report))
-            entry.text("reasons.txt", "\n".join(filter(None, (too_late, *decision.reasons))) + "\n")
+            entry.text("reasons.txt", "\n".join(_reasons(decision, refusal)) + "\n")
             entry.folder("report", config.report_dir)
             entry.tags({"outcome": plan.outcome, "registered": registered or "no"})
             if registered and decision.register_as == "testing":
                 registry.set_alias(registered.name, RETRAIN_ALIAS, registered.version)
             if registered and promoted:
                 turn.move(registered)
-    if too_late:
-        raise StaleDecisionError(too_late)
+    if refusal:
+        raise refusal
     return registered
 
 
@@ -156,6 +164,26 @@ def _load_production(target: ModelRef, turn: Turn, config: Config) -> None:
     check(turn.registry.bundle_of(found, config.cache_dir), config)
 
 
+def _refusal(
+    candidate: Scored, champion: Scored | None, turn: Turn, config: Config
+) -> DefectDetectionError | None:
+    """Say why the gate's decision to promote can't be followed after all, or return None."""
+    if too_late := stale(champion.reference if champion else None, turn.before):
+        return StaleDecisionError(too_late)
+    known = turn.registry.version_of_run(config.mlflow.production_model_name, candidate.reference.run_id)
+    entry = withdrawn(turn.ledger.entries()).get(known.version) if known else None
+    if known is None or entry is None:
+        return None
+    return WithdrawnError(
+        f"{known} was withdrawn from production by {entry.who} ({entry.why}), so it does not return by itself. "
+        f"`defect promote {known.version} --reason …` puts it back; or train another one"
+    )
+
+
+def _reasons(decision: Decision, refusal: DefectDetectionError | None) -> list[str]:
+    return [*([str(refusal)] if refusal else []), *decision.reasons]
+
+
 def _register(candidate: Scored, decision: Decision, registry: Registry, config: Config) -> ModelRef:
     names = {"production": config.mlflow.production_model_name, "testing": config.mlflow.testing_model_name}
     metrics = candidate.metrics
@@ -169,16 +197,20 @@ def _register(candidate: Scored, decision: Decision, registry: Registry, config:
 
 
 def _plan_of(
-    candidate: Scored, decision: Decision, turn: Turn, after: ModelRef | None, too_late: str | None
+    candidate: Scored,
+    decision: Decision,
+    turn: Turn,
+    after: ModelRef | None,
+    refusal: DefectDetectionError | None,
 ) -> Plan:
     return Plan(
         number=turn.ticket.number,
         kind=Kind.EVALUATION,
-        outcome=Outcome.HOLD if too_late else decision.outcome,
+        outcome=Outcome.HOLD if refusal else decision.outcome,
         before=number_of(turn.before),
         after=number_of(after),
         candidate=str(candidate.reference),
-        why=too_late or "; ".join(decision.reasons),
+        why="; ".join(_reasons(decision, refusal)),
         accuracy=_brief(candidate.metrics.accuracy),
         escapes=_brief(candidate.metrics.escape),
         test_fingerprint=candidate.metrics.fingerprint,

@@ -164,6 +164,17 @@ def productive(entries: tuple[Entry, ...]) -> list[int]:
     return versions
 
 
+def withdrawn(entries: tuple[Entry, ...]) -> dict[int, Entry]:
+    """Return the versions that were rolled back from and have not been in production since, each with that rollback."""
+    found: dict[int, Entry] = {}
+    for entry in reversed(entries):
+        if entry.moved and entry.kind is Kind.ROLLBACK and entry.before is not None:
+            found[entry.before] = entry
+        if entry.moved:
+            found.pop(entry.after or 0, None)
+    return found
+
+
 def _tags_of(plan: Plan) -> dict[str, str]:
     tags = {
         "number": plan.number,
