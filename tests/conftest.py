@@ -12,7 +12,7 @@ from postgres import postgres_server, postgres_url  # noqa: F401  fixtures
 from defect_detection.config import Config, load_config
 from defect_detection.pipeline.train import train
 
-ENVIRONMENT = ("MLFLOW_TRACKING_URI", "DEFECT_API_KEY", "DATABASE_URL")
+ENVIRONMENT = ("MLFLOW_TRACKING_URI", "DEFECT_API_KEY", "DEFECT_USER", "DATABASE_URL")
 
 
 @pytest.fixture(autouse=True)

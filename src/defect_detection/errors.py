@@ -5,12 +5,14 @@ DefectDetectionError
 ├── DataError         a folder, an index or a set of images can't be used
 │   ├── ImageError    one file can't be read as an image
 │   └── LeakageError  the same image or group lies in train and in test
+├── WithdrawnError    the model was rolled back from: a person decides whether it returns
 ├── BundleError       a model folder is incomplete, damaged or of another version
 ├── TrackingError     MLflow can't be reached or holds something else than expected
 │   └── NoModelError  nothing has been trained, registered or promoted yet
 ├── RecordsError      the database of inspections can't be reached or used
 │   └── UnknownRecordError  it holds no such inspection, key or job
 └── BusyError         the same work is already running
+    └── StaleDecisionError  another promotion came first
 """
 
 EXIT_ERROR = 3  # 0, 1 and 2 are the gate's: promote, hold, insufficient evidence
@@ -37,6 +39,10 @@ class LeakageError(DataError):
     """The same image or group lies in train and in test."""
 
 
+class WithdrawnError(DefectDetectionError):
+    """The model was rolled back from: a person decides whether it returns."""
+
+
 class BundleError(DefectDetectionError):
     """A model folder is incomplete, damaged or of another version."""
 
@@ -59,3 +65,7 @@ class UnknownRecordError(RecordsError):
 
 class BusyError(DefectDetectionError):
     """The same work is already running."""
+
+
+class StaleDecisionError(BusyError):
+    """Another promotion came first: what was decided about is no longer in production."""

@@ -152,3 +152,16 @@ def test_a_download_that_fails_leaves_nothing(
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_a_version_is_found_by_its_number_and_its_files_are_fetched_anew(
+    registry: Registry, candidate: ModelRef, tmp_path: Path
+):
+    found = registry.version(candidate.name, 1)
+    assert (str(found), found.run_id) == (str(candidate), candidate.run_id)
+    assert registry.version(candidate.name, 2) is None
+    assert registry.version("nothing", 1) is None
+    kept = registry.bundle_of(found, tmp_path / "cache")
+    (kept / "model.bin").write_bytes(b"damaged here")
+    (tmp_path / "new").mkdir()
+    assert (registry.fetch(found, tmp_path / "new") / "model.bin").read_bytes() != b"damaged here"

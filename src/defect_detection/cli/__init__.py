@@ -14,6 +14,7 @@ from defect_detection.cli import (  # noqa: F401  they register their verbs
     evaluation,
     export,
     inspection,
+    production,
     records,
     selfcheck,
     training,

@@ -11,24 +11,21 @@ from defect_detection.config import Config
 from defect_detection.data.samples import Sample
 from defect_detection.data.split import load_test
 from defect_detection.errors import BusyError, NoModelError
-from defect_detection.evaluation.gate import Decision, Improvement, Outcome
-from defect_detection.evaluation.metrics import Metrics
+from defect_detection.evaluation.gate import Decision, Improvement
 from defect_detection.evaluation.report import Report
 from defect_detection.model.bundle import seen_in_training
 from defect_detection.pipeline.judge import judge
 from defect_detection.pipeline.leakage import leakage_notes
 from defect_detection.pipeline.parity import check_parity, deployed_forms, most_flips, parity_fact
-from defect_detection.pipeline.reporting import make_report, report_numbers
+from defect_detection.pipeline.promotion import record
+from defect_detection.pipeline.reporting import make_report
 from defect_detection.pipeline.scoring import Scored, score
+from defect_detection.pipeline.turn import PRODUCTION_ALIAS
 from defect_detection.pipeline.watch import Watch, unwatched
 from defect_detection.tracking.best_model import BestModelInfo
+from defect_detection.tracking.ledger import PROMOTIONS
 from defect_detection.tracking.registry import ModelRef, Registry
-from defect_detection.tracking.runs import ExperimentRecorder
 from defect_detection.tracking.wear import count_decisions, in_words
-
-PROMOTIONS = "promotions"  # the experiment whose runs are the decisions
-PRODUCTION_ALIAS = "prod"
-RETRAIN_ALIAS = "re-train"
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,8 @@ def evaluate(
     Raises:
         NoModelError: nothing was trained yet.
         DataError: the test folder can't be used; LeakageError: the candidate was trained on one of its images.
-        BusyError: another evaluation is running here.
+        BusyError: another evaluation is running here. StaleDecisionError: another promotion came first.
+        WithdrawnError: production was rolled back from this candidate.
         TrackingError: MLflow can't be reached; no alias was moved.
     """
     try:
@@ -107,7 +105,7 @@ def _evaluate(
         notes=notes,
     )
     watch("evaluating", "report", 1, 1)
-    registered = _record(report, candidate, champion, decision, registry, config, register)
+    registered = record(report, candidate, champion, decision, registry, config, register)
     return Evaluated(report, decision, registered, files, champion.reference if champion else None)
 
 
@@ -121,58 +119,3 @@ def _champion_note(champion: Scored | None, samples: Sequence[Sample]) -> list[s
         return []
     seen = seen_in_training(champion.bundle, (sample.sha256 for sample in samples))
     return [f"The champion was trained on {len(seen)} of these test images, which favours it"] if seen else []
-
-
-def _record(
-    report: Report,
-    candidate: Scored,
-    champion: Scored | None,
-    decision: Decision,
-    registry: Registry,
-    config: Config,
-    register: Literal["always", "promoted"],
-) -> ModelRef | None:
-    """Write the decision down as a run, register the candidate, and move the aliases last."""
-    promoted = decision.outcome is Outcome.PROMOTE
-    names = {"production": config.mlflow.production_model_name, "testing": config.mlflow.testing_model_name}
-    name = names[decision.register_as]
-    metrics = candidate.metrics
-    params = {
-        "candidate": str(candidate.reference),
-        "candidate_run_id": candidate.reference.run_id,
-        "champion": str(champion.reference) if champion else "none",
-        "test_fingerprint": metrics.fingerprint,
-        "evaluation_threshold": config.evaluation_threshold,
-        "test_set_decisions": decision.test_set_decisions,
-    }
-    recorder = ExperimentRecorder(config.tracking_uri, PROMOTIONS)
-    with recorder.trial(f"{candidate.inspector.card.name}: {decision.outcome}", params) as record:
-        record.metrics(
-            _numbers(metrics, "test") | (_numbers(champion.metrics, "champion") if champion else {})
-        )
-        record.metrics(report_numbers(report))
-        record.text("reasons.txt", "\n".join(decision.reasons) + "\n")
-        record.folder("report", config.report_dir)
-        registered = None
-        if promoted or register == "always":
-            tags = {"test_accuracy": f"{metrics.accuracy.value:.4f}", "test_fingerprint": metrics.fingerprint}
-            registered = registry.promote_copy(candidate.reference, name, tags)
-            if decision.register_as == "testing":
-                registry.set_alias(name, RETRAIN_ALIAS, registered.version)
-        if promoted and registered:
-            registry.set_alias(name, PRODUCTION_ALIAS, registered.version)
-        record.tags({"outcome": decision.outcome, "registered": registered or "no"})
-    return registered
-
-
-def _numbers(metrics: Metrics, prefix: str) -> dict[str, float]:
-    values = {
-        "accuracy": metrics.accuracy.value,
-        "balanced_accuracy": metrics.balanced_accuracy,
-        "escape_rate": metrics.escape.value,
-        "overkill_rate": metrics.overkill.value,
-        "auroc": metrics.auroc.value,
-        "average_precision": metrics.average_precision.value,
-        "brier": metrics.brier,
-    }
-    return {f"{prefix}_{name}": value for name, value in values.items()}

@@ -110,6 +110,18 @@ class Registry:
                 f"{redacted(self.tracking_uri)}: looking up {name}@{alias} failed: {error}"
             ) from error
 
+    def version(self, name: str, number: int) -> ModelRef | None:
+        """Return a version by its number, or None when there is no such one, or it was deleted."""
+        with reporting(self.tracking_uri, f"looking up version {number} of {name}"):
+            from mlflow.exceptions import MlflowException
+
+            try:
+                return self._reference(self._store.client.get_model_version(name, str(number)))
+            except MlflowException as error:
+                if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                    return None
+                raise
+
     def version_of_run(self, name: str, run_id: str) -> ModelRef | None:
         """Return the newest version of `name` whose model comes from the run, or None."""
         with reporting(self.tracking_uri, f"looking for versions of {name}"):
@@ -142,7 +154,7 @@ class Registry:
             return folder
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".incomplete-") as temporary:
-            fetched = self._fetch(reference, Path(temporary))
+            fetched = self.fetch(reference, Path(temporary))
             try:
                 fetched.rename(folder)
             except OSError:
@@ -154,6 +166,17 @@ class Registry:
         """Say whether `bundle_of` needs no mlflow: the bundle was fetched before, or lies in a folder that is known."""
         is_local = bool(reference.location) and _local_path(reference.location) is not None
         return is_local or _kept_at(reference, cache_dir).is_dir()
+
+    def fetch(self, reference: ModelRef, folder: Path) -> Path:
+        """Put the version's bundle into the folder, and return its path there."""
+        location = reference.location
+        if not location:
+            with reporting(self.tracking_uri, f"looking up the files of {reference}"):
+                client = self._store.client
+                location = client.get_model_version_download_uri(reference.name, str(reference.version))
+        if local := _local_path(location):
+            return _copied(reference, local / BUNDLE, folder / BUNDLE)
+        return self._downloaded(reference, location, folder)
 
     @cached_property
     def _store(self) -> Store:
@@ -198,17 +221,6 @@ class Registry:
 
     def _reference(self, found: Any) -> ModelRef:
         return ModelRef(found.name, int(found.version), found.run_id or "", dict(found.tags))
-
-    def _fetch(self, reference: ModelRef, folder: Path) -> Path:
-        """Put the bundle into the folder and return its path there."""
-        location = reference.location
-        if not location:
-            with reporting(self.tracking_uri, f"looking up the files of {reference}"):
-                client = self._store.client
-                location = client.get_model_version_download_uri(reference.name, str(reference.version))
-        if local := _local_path(location):
-            return _copied(reference, local / BUNDLE, folder / BUNDLE)
-        return self._downloaded(reference, location, folder)
 
     def _downloaded(self, reference: ModelRef, location: str, folder: Path) -> Path:
         with reporting(self.tracking_uri, f"downloading {reference} from {location}"):

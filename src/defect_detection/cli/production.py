@@ -1,0 +1,114 @@
+"""Verbs about what is in production: its history, a promotion by hand, and the way back."""
+
+import json
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, app
+
+if TYPE_CHECKING:
+    from defect_detection.pipeline.history import History
+    from defect_detection.pipeline.promotion import Moved
+    from defect_detection.tracking.ledger import Entry
+
+_LONGEST_REASON = 120  # characters of a row
+
+
+@app.command()
+def history(
+    everything: Annotated[
+        bool, typer.Option("--all", help="Show too what left production as it was.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, reasons in full.")] = False,
+    config: ConfigFile = DEFAULT_CONFIG,
+    overrides: Overrides = None,
+) -> None:
+    """Show what was in production when, by whom and why."""
+    from defect_detection.config import load_config
+    from defect_detection.pipeline.history import history as read
+
+    found = read(load_config(config, overrides or ()))
+    entries = [entry for entry in found.entries if everything or entry.after is not None]
+    if as_json:
+        typer.echo(json.dumps(_document(found, entries), indent=2))
+        return
+    typer.echo("In production: " + (f"version {found.in_production}" if found.in_production else "nothing"))
+    for note in found.notes:
+        typer.secho(f"Attention: {note}.", fg="yellow" if sys.stdout.isatty() else None)
+    _print_table(entries)
+
+
+@app.command()
+def promote(
+    version: Annotated[
+        int, typer.Argument(help="Version of the production model, as `defect history` shows it.")
+    ],
+    reason: Annotated[str, typer.Option(help="Why; kept in the ledger.")],
+    config: ConfigFile = DEFAULT_CONFIG,
+    overrides: Overrides = None,
+) -> None:
+    """Put a version into production by hand, without a gate."""
+    from defect_detection.config import load_config
+    from defect_detection.pipeline.promotion import NO_GATE
+    from defect_detection.pipeline.promotion import promote as run
+
+    if not reason.strip():
+        raise typer.BadParameter("expected some words, received none", param_hint="--reason")
+    moved = run(load_config(config, overrides or ()), version, reason.strip())
+    typer.secho(f"Warning: {NO_GATE}.", err=True, fg="yellow" if sys.stderr.isatty() else None)
+    _say(moved)
+
+
+@app.command()
+def rollback(
+    to: Annotated[
+        int | None, typer.Option(help="The version; the one before the present one when not given.")
+    ] = None,
+    reason: Annotated[str | None, typer.Option(help="Why; kept in the ledger.")] = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+    overrides: Overrides = None,
+) -> None:
+    """Put the version that was in production before into production again."""
+    from defect_detection.config import load_config
+    from defect_detection.pipeline.promotion import rollback as run
+
+    _say(run(load_config(config, overrides or ()), to, reason))
+
+
+def _say(moved: "Moved") -> None:
+    instead = f", instead of version {moved.before.version}" if moved.before else ""
+    typer.echo(
+        f"{moved.after} is in production{instead}: its files match their checksums, it was loaded, and its golden images get the "
+        "verdicts of training. Next: defect history"
+    )
+
+
+def _document(found: "History", entries: "list[Entry]") -> dict[str, object]:
+    rows = [asdict(entry) | {"when": entry.when.isoformat()} for entry in entries]
+    return {"in_production": found.in_production, "notes": found.notes, "entries": rows}
+
+
+def _print_table(entries: "list[Entry]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    if not entries:
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("when", "version", "kind", "who", "accuracy", "escapes", "why"):
+        table.add_column(column, overflow="fold", no_wrap=column in {"when", "version"})
+    for entry in entries:
+        table.add_row(*(Text(text) for text in _row(entry)))
+    Console(width=None if sys.stdout.isatty() else 180).print(table)
+
+
+def _row(entry: "Entry") -> tuple[str, ...]:
+    step = f"{entry.before or '–'} → {entry.after}" if entry.after else f"{entry.before or '–'} stays"
+    mark = "" if entry.state == "done" else f" ({entry.state})"
+    why = entry.why if len(entry.why) <= _LONGEST_REASON else entry.why[: _LONGEST_REASON - 1] + "…"
+    when = entry.when.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return when, step, f"{entry.kind}{mark}", entry.who, entry.accuracy or "–", entry.escapes or "–", why

@@ -1,0 +1,261 @@
+"""Change what is in production: by a decision of the gate, by hand, or back. Every change is an entry of the ledger.
+
+The order is always the same, under the store's lease: repair what was interrupted, see that production is still what was decided
+about, register, open the ledger's entry, move the alias last, read it back, close the entry.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from defect_detection.config import Config
+from defect_detection.errors import (
+    BundleError,
+    DefectDetectionError,
+    NoModelError,
+    StaleDecisionError,
+    TrackingError,
+    WithdrawnError,
+)
+from defect_detection.evaluation.gate import Decision, Outcome
+from defect_detection.evaluation.metrics import Metrics
+from defect_detection.evaluation.rates import Rate, percent
+from defect_detection.evaluation.report import Report
+from defect_detection.pipeline.reporting import report_numbers
+from defect_detection.pipeline.scoring import Scored
+from defect_detection.pipeline.turn import PRODUCTION_ALIAS, Turn, number_of, stale, take_turn
+from defect_detection.pipeline.vetting import check, vet
+from defect_detection.tracking.ledger import Kind, Plan, productive, withdrawn
+from defect_detection.tracking.registry import ModelRef, Registry
+
+RETRAIN_ALIAS = "re-train"
+NO_GATE = "No gate was run: nothing says that this version is better than the one it replaces"
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What production has moved from and to."""
+
+    before: ModelRef | None
+    after: ModelRef
+
+
+def record(
+    report: Report,
+    candidate: Scored,
+    champion: Scored | None,
+    decision: Decision,
+    registry: Registry,
+    config: Config,
+    register: Literal["always", "promoted"],
+) -> ModelRef | None:
+    """Write a decision of the gate down, register the candidate, and move the aliases last.
+
+    Returns:
+        the registered version; None when it is not promoted and only promoted ones are to be registered.
+
+    Raises:
+        StaleDecisionError: production is no longer the champion that the decision compared with; no alias was moved.
+        WithdrawnError: production was rolled back from this very model; no alias was moved.
+        BusyError: another process is changing production.
+    """
+    promoted = decision.outcome is Outcome.PROMOTE
+    with take_turn(registry, config) as turn:
+        refusal = _refusal(candidate, champion, turn, config) if promoted else None
+        registered = None
+        if not refusal and (promoted or register == "always"):
+            registered = _register(candidate, decision, registry, config)
+        plan = _plan_of(candidate, decision, turn, registered if promoted else None, refusal)
+        params = _params(candidate, champion, config) | {"test_set_decisions": decision.test_set_decisions}
+        with turn.ledger.entry(plan, params) as entry:
+            entry.metrics(
+                _numbers(candidate.metrics, "test")
+                | (_numbers(champion.metrics, "champion") if champion else {})
+            )
+            entry.metrics(report_numbers(report))
+            entry.text("reasons.txt", "\n".join(_reasons(decision, refusal)) + "\n")
+            entry.folder("report", config.report_dir)
+            entry.tags({"outcome": plan.outcome, "registered": registered or "no"})
+            if registered and decision.register_as == "testing":
+                registry.set_alias(registered.name, RETRAIN_ALIAS, registered.version)
+            if registered and promoted:
+                turn.move(registered)
+    if refusal:
+        raise refusal
+    return registered
+
+
+def promote(config: Config, version: int, reason: str) -> Moved:
+    """Put a version of ``mlflow.production_model_name`` into production by hand, without a gate, after checking its files.
+
+    Raises:
+        NoModelError: there is no such version. BundleError: its files are damaged, or it gives other verdicts than trained.
+        StaleDecisionError, BusyError: another process has changed, or is changing, production.
+    """
+    return _change(config, Kind.PROMOTION, lambda turn: version, f"{reason} ({NO_GATE.lower()})")
+
+
+def rollback(config: Config, to: int | None = None, reason: str | None = None) -> Moved:
+    """Put an earlier version into production again, after checking its files.
+
+    Args:
+        to: the version; the one that was in production before the present one when not given. Versions that were
+            rolled back from are left out.
+        reason: for the ledger.
+
+    Raises:
+        NoModelError: nothing to go back to, or no such version. Otherwise as `promote`.
+    """
+    chosen = (lambda turn: to) if to is not None else _previous
+    return _change(config, Kind.ROLLBACK, chosen, reason or "Rolled back, no reason was given")
+
+
+def _change(config: Config, kind: Kind, choose: Callable[[Turn], int], why: str) -> Moved:
+    registry = Registry(config.tracking_uri)
+    name = config.mlflow.production_model_name
+    seen = registry.version_of(name, PRODUCTION_ALIAS)
+    with take_turn(registry, config) as turn:
+        if too_late := stale(seen, turn.before):
+            raise StaleDecisionError(too_late)
+        target = _existing(registry, name, choose(turn))
+        if turn.before and turn.before.version == target.version:
+            raise NoModelError(f"{target} is in production already; `defect history` shows since when")
+        vet(target, registry, config)
+        with turn.ledger.entry(_plan_by_hand(kind, target, turn, why)):
+            turn.move(target)
+            _confirm(target, turn, config)
+    return Moved(turn.before, target)
+
+
+def _previous(turn: Turn) -> int:
+    if turn.before is None:
+        raise NoModelError("Nothing is in production, so there is nothing to roll back")
+    earlier = [one for one in productive(turn.ledger.entries()) if one != turn.before.version]
+    if not earlier:
+        raise NoModelError(
+            f"By the ledger nothing was in production before {turn.before}. Name a version: `defect rollback --to VERSION`"
+        )
+    return earlier[-1]
+
+
+def _existing(registry: Registry, name: str, version: int) -> ModelRef:
+    found = registry.version(name, version)
+    if found is None:
+        raise NoModelError(
+            f"{name} has no version {version}; production is unchanged. `defect history` shows what there is"
+        )
+    return found
+
+
+def _confirm(target: ModelRef, turn: Turn, config: Config) -> None:
+    """Load what the alias points to, as inspection does; move it back when that fails."""
+    try:
+        _load_production(target, turn, config)
+    except (BundleError, TrackingError):
+        if turn.before:
+            turn.move(turn.before)
+        raise
+
+
+def _load_production(target: ModelRef, turn: Turn, config: Config) -> None:
+    found = turn.registry.version_of(target.name, PRODUCTION_ALIAS)
+    if found is None or found.version != target.version:
+        raise TrackingError(f"{target.name}@{PRODUCTION_ALIAS} is {found or 'nothing'}, expected {target}")
+    check(turn.registry.bundle_of(found, config.cache_dir), config)
+
+
+def _refusal(
+    candidate: Scored, champion: Scored | None, turn: Turn, config: Config
+) -> DefectDetectionError | None:
+    """Say why the gate's decision to promote can't be followed after all, or return None."""
+    if too_late := stale(champion.reference if champion else None, turn.before):
+        return StaleDecisionError(too_late)
+    known = turn.registry.version_of_run(config.mlflow.production_model_name, candidate.reference.run_id)
+    entry = withdrawn(turn.ledger.entries()).get(known.version) if known else None
+    if known is None or entry is None:
+        return None
+    return WithdrawnError(
+        f"{known} was withdrawn from production by {entry.who} ({entry.why}), so it does not return by itself. "
+        f"`defect promote {known.version} --reason …` puts it back; or train another one"
+    )
+
+
+def _reasons(decision: Decision, refusal: DefectDetectionError | None) -> list[str]:
+    return [*([str(refusal)] if refusal else []), *decision.reasons]
+
+
+def _register(candidate: Scored, decision: Decision, registry: Registry, config: Config) -> ModelRef:
+    names = {"production": config.mlflow.production_model_name, "testing": config.mlflow.testing_model_name}
+    metrics = candidate.metrics
+    tags = {
+        "test_accuracy": f"{metrics.accuracy.value:.4f}",
+        "test_fingerprint": metrics.fingerprint,
+        "test_correct": _brief(metrics.accuracy),
+        "test_escapes": _brief(metrics.escape),
+    }
+    return registry.promote_copy(candidate.reference, names[decision.register_as], tags)
+
+
+def _plan_of(
+    candidate: Scored,
+    decision: Decision,
+    turn: Turn,
+    after: ModelRef | None,
+    refusal: DefectDetectionError | None,
+) -> Plan:
+    return Plan(
+        number=turn.ticket.number,
+        kind=Kind.EVALUATION,
+        outcome=Outcome.HOLD if refusal else decision.outcome,
+        before=number_of(turn.before),
+        after=number_of(after),
+        candidate=str(candidate.reference),
+        why="; ".join(_reasons(decision, refusal)),
+        accuracy=_brief(candidate.metrics.accuracy),
+        escapes=_brief(candidate.metrics.escape),
+        test_fingerprint=candidate.metrics.fingerprint,
+        gated=True,
+    )
+
+
+def _plan_by_hand(kind: Kind, target: ModelRef, turn: Turn, why: str) -> Plan:
+    """The figures are those of the version's own evaluation."""
+    return Plan(
+        number=turn.ticket.number,
+        kind=kind,
+        outcome=Outcome.PROMOTE,
+        before=number_of(turn.before),
+        after=target.version,
+        candidate=str(target),
+        why=why,
+        accuracy=target.tags.get("test_correct", ""),
+        escapes=target.tags.get("test_escapes", ""),
+        test_fingerprint=target.tags.get("test_fingerprint", ""),
+    )
+
+
+def _params(candidate: Scored, champion: Scored | None, config: Config) -> dict[str, str | float]:
+    return {
+        "candidate": str(candidate.reference),
+        "candidate_run_id": candidate.reference.run_id,
+        "champion": str(champion.reference) if champion else "none",
+        "test_fingerprint": candidate.metrics.fingerprint,
+        "evaluation_threshold": config.evaluation_threshold,
+    }
+
+
+def _numbers(metrics: Metrics, prefix: str) -> dict[str, float]:
+    values = {
+        "accuracy": metrics.accuracy.value,
+        "balanced_accuracy": metrics.balanced_accuracy,
+        "escape_rate": metrics.escape.value,
+        "overkill_rate": metrics.overkill.value,
+        "auroc": metrics.auroc.value,
+        "average_precision": metrics.average_precision.value,
+        "brier": metrics.brier,
+    }
+    return {f"{prefix}_{name}": value for name, value in values.items()}
+
+
+def _brief(rate: Rate) -> str:
+    return f"{rate.count}/{rate.total} ({percent(rate.value)} %)"

@@ -1,0 +1,219 @@
+"""The ledger: what was put into production when, by whom and why. One MLflow run of the experiment `promotions` an entry.
+
+An entry that moves production is opened before the alias moves and closed after the alias was read back. One that was left
+open is therefore a promotion that was interrupted, or that is under way: `open_entries` names them. Entries are numbered by
+the lease under which they were written, and never edited after they were closed.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from defect_detection.tracking.lease import who
+from defect_detection.tracking.runs import ExperimentRecorder, TrialRecord
+from defect_detection.tracking.store import connect, reporting, sqlite_file
+
+PROMOTIONS = "promotions"  # the experiment
+PREFIX = "ledger."
+_PAGE = 500
+
+
+class Kind(StrEnum):
+    """How an entry came about."""
+
+    EVALUATION = "evaluation"
+    PROMOTION = "manual promotion"
+    ROLLBACK = "rollback"
+    REPAIR = "repair"
+
+
+class State(StrEnum):
+    """INTENDED: opened, the alias may have moved or not. DONE: it moved, or wasn't to. ABANDONED: it never moved."""
+
+    INTENDED = "intended"
+    DONE = "done"
+    ABANDONED = "abandoned"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One decision.
+
+    Attributes:
+        number: grows with every entry.
+        kind, state: see `Kind` and `State`.
+        outcome: "promote" moved production (or was to), "hold" left it.
+        before, after: versions of the production model; `before` is None when nothing was in production, `after` when
+            production wasn't to move.
+        candidate: the version that was judged, in words.
+        who, when, why: `when` with time zone (UTC).
+        accuracy, escapes: of the candidate on the test split, with their fractions; "" when they aren't known.
+        test_fingerprint: of the test split; "" when no evaluation is behind the entry.
+        gated: whether the gate decided.
+        run_id: the entry's MLflow run, with the figures and the report.
+    """
+
+    number: int
+    kind: Kind
+    state: State
+    outcome: str
+    before: int | None
+    after: int | None
+    candidate: str
+    who: str
+    when: datetime
+    why: str
+    accuracy: str
+    escapes: str
+    test_fingerprint: str
+    gated: bool
+    run_id: str
+
+    @property
+    def moved(self) -> bool:
+        """Whether production moved with this entry."""
+        return self.state is State.DONE and self.after is not None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an entry says when it is opened."""
+
+    number: int
+    kind: Kind
+    outcome: str
+    before: int | None
+    after: int | None
+    candidate: str
+    why: str
+    accuracy: str = ""
+    escapes: str = ""
+    test_fingerprint: str = ""
+    gated: bool = False
+
+
+class Ledger:
+    """The ledger of one store. Every method may raise `TrackingError`."""
+
+    def __init__(self, tracking_uri: str) -> None:
+        self.tracking_uri = tracking_uri
+
+    @contextmanager
+    def entry(self, plan: Plan, params: Mapping[str, Any] | None = None) -> Iterator[TrialRecord]:
+        """Open an entry; close it when the block ends well. Figures and reports are logged in the block.
+
+        After an error or a kill it stays open.
+        """
+        recorder = ExperimentRecorder(self.tracking_uri, PROMOTIONS)
+        name = f"{plan.candidate}: {plan.kind}"
+        with recorder.trial(name, params or {}, _tags_of(plan) | {"mlflow.note.content": plan.why}) as record:
+            yield record
+            record.tags({f"{PREFIX}state": State.DONE})
+
+    def close(self, entry: Entry, state: State) -> None:
+        """Close an entry that was left open."""
+        with reporting(self.tracking_uri, f"closing entry {entry.number} of the ledger"):
+            client = connect(self.tracking_uri).client
+            client.set_tag(entry.run_id, f"{PREFIX}state", state)
+            client.set_terminated(entry.run_id, "FINISHED" if state is State.DONE else "KILLED")
+
+    def entries(self) -> tuple[Entry, ...]:
+        """Return all entries, newest first."""
+        database = sqlite_file(self.tracking_uri)
+        if database and not database.exists():
+            return ()
+        store = connect(self.tracking_uri, PROMOTIONS)
+        found: list[Any] = []
+        token = None
+        with reporting(self.tracking_uri, "reading the ledger"):
+            while token or not found:
+                page = store.client.search_runs(
+                    [store.experiment_id], f"tags.`{PREFIX}number` != ''", max_results=_PAGE, page_token=token
+                )
+                found += page
+                token = page.token
+                if not token:
+                    break
+        read = (_entry_of(run) for run in found)
+        return tuple(sorted(read, key=lambda entry: (entry.number, entry.when), reverse=True))
+
+
+def open_entries(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    """Return those that were interrupted, or are under way."""
+    return tuple(entry for entry in entries if entry.state is State.INTENDED)
+
+
+def productive(entries: tuple[Entry, ...]) -> list[int]:
+    """Return the versions that production can go back through, the present one last.
+
+    A promotion adds to them; a rollback takes away what it left, so the next rollback doesn't return to it.
+    """
+    versions: list[int] = []
+    for entry in reversed(entries):
+        if not entry.moved:
+            continue
+        if entry.before is not None and versions[-1:] != [entry.before]:
+            versions.append(entry.before)  # was put there outside of this ledger
+        if entry.kind is Kind.ROLLBACK and entry.after in versions:
+            del versions[versions.index(entry.after) + 1 :]
+        else:
+            versions = [*(one for one in versions if one != entry.after), entry.after]  # type: ignore[list-item]
+    return versions
+
+
+def withdrawn(entries: tuple[Entry, ...]) -> dict[int, Entry]:
+    """Return the versions that were rolled back from and have not been in production since, each with that rollback."""
+    found: dict[int, Entry] = {}
+    for entry in reversed(entries):
+        if entry.moved and entry.kind is Kind.ROLLBACK and entry.before is not None:
+            found[entry.before] = entry
+        if entry.moved:
+            found.pop(entry.after or 0, None)
+    return found
+
+
+def _tags_of(plan: Plan) -> dict[str, str]:
+    tags = {
+        "number": plan.number,
+        "kind": plan.kind,
+        "state": State.INTENDED,
+        "outcome": plan.outcome,
+        "from": plan.before or "",
+        "to": plan.after or "",
+        "candidate": plan.candidate,
+        "who": who(),
+        "why": plan.why,
+        "accuracy": plan.accuracy,
+        "escapes": plan.escapes,
+        "test_fingerprint": plan.test_fingerprint,
+        "gated": plan.gated,
+    }
+    return {f"{PREFIX}{key}": str(value) for key, value in tags.items()}
+
+
+def _entry_of(run: Any) -> Entry:
+    tags = {key.removeprefix(PREFIX): value for key, value in run.data.tags.items() if key.startswith(PREFIX)}
+    return Entry(
+        number=int(tags["number"]),
+        kind=Kind(tags["kind"]),
+        state=State(tags["state"]),
+        outcome=tags["outcome"],
+        before=_version(tags["from"]),
+        after=_version(tags["to"]),
+        candidate=tags["candidate"],
+        who=tags["who"],
+        when=datetime.fromtimestamp(run.info.start_time / 1000, UTC),
+        why=tags["why"],
+        accuracy=tags["accuracy"],
+        escapes=tags["escapes"],
+        test_fingerprint=tags["test_fingerprint"],
+        gated=tags["gated"] == "True",
+        run_id=run.info.run_id,
+    )
+
+
+def _version(text: str) -> int | None:
+    return int(text) if text else None

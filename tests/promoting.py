@@ -1,0 +1,59 @@
+"""Run in a process of its own: a promotion that waits for another one, or that is killed halfway.
+
+promoting.py ROOT NAME meet N     evaluate; go on from the decision when N processes have decided
+promoting.py ROOT NAME kill       evaluate; die when the alias is to move
+promoting.py ROOT NAME kill-late  evaluate; die when the alias has moved
+"""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from defect_detection.config import load_config
+from defect_detection.errors import StaleDecisionError
+from defect_detection.pipeline import evaluate
+from defect_detection.pipeline.turn import PRODUCTION_ALIAS
+from defect_detection.tracking.registry import Registry
+
+LIMIT_S = 180
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def meet(folder: Path, name: str, others: int) -> None:
+    (folder / name).touch()
+    end = time.monotonic() + LIMIT_S
+    while len(list(folder.iterdir())) < others and time.monotonic() < end:
+        time.sleep(0.01)
+
+
+def main(root: Path, name: str, what: str, others: int = 0) -> None:
+    set_alias, record = Registry.set_alias, evaluate.record
+
+    def dying(self: Registry, model: str, alias: str, version: int) -> None:
+        if alias == PRODUCTION_ALIAS and what == "kill":
+            die()
+        set_alias(self, model, alias, version)
+        if alias == PRODUCTION_ALIAS and what == "kill-late":
+            die()
+
+    def meeting(*arguments: object) -> object:
+        meet(root.parent / "meeting", name, others)
+        return record(*arguments)  # type: ignore[arg-type]
+
+    Registry.set_alias = dying  # type: ignore[method-assign]
+    if what == "meet":
+        evaluate.record = meeting  # type: ignore[assignment]
+    try:
+        print(evaluate.evaluate(load_config(root / "config.yaml")).registered)
+    except StaleDecisionError as error:
+        print(error)
+        sys.exit(3)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *sys.argv[2:4], *map(int, sys.argv[4:]))

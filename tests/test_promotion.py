@@ -1,0 +1,294 @@
+"""What goes into production and back, with real processes on one store: who wins, what the ledger says, what a kill leaves."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from plant import Plant
+
+from defect_detection.cli import main
+from defect_detection.errors import BundleError, NoModelError, StaleDecisionError, WithdrawnError
+from defect_detection.model.bundle import GOLDEN_FILE, read_card, read_golden, write_card, write_golden
+from defect_detection.pipeline import promotion
+from defect_detection.pipeline.evaluate import evaluate
+from defect_detection.pipeline.history import history
+from defect_detection.pipeline.promotion import promote, rollback
+from defect_detection.tracking.lease import LEASE
+from defect_detection.tracking.ledger import Entry
+from defect_detection.tracking.registry import ModelRef
+from defect_detection.tracking.store import connect
+
+SCRIPT = Path(__file__).with_name("promoting.py")
+
+
+def versions(plant: Plant, count: int) -> list[ModelRef]:
+    """Register the trained model as so many versions of the production model; nothing is in production."""
+    made = []
+    for _ in range(count):
+        made.append(
+            plant.registry.promote_copy(plant.make(), "Production_Reg", {"test_correct": "20/20 (100 %)"})
+        )
+    return made
+
+
+def entries(plant: Plant) -> list[Entry]:
+    return list(history(plant.config()).entries)
+
+
+def start(plant: Plant, *arguments: str) -> subprocess.Popen:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    command = [sys.executable, SCRIPT, plant.root, *arguments]
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def tickets(plant: Plant) -> list[str]:
+    return [
+        one.version
+        for one in connect(plant.config().tracking_uri).client.search_model_versions(f"name = '{LEASE}'")
+    ]
+
+
+# -- two at once ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def shared(request, trained_once, tmp_path, monkeypatch) -> str:
+    """A store that several projects share."""
+    sqlite = f"sqlite:///{shutil.copy(trained_once.root / 'mlflow.db', tmp_path)}"
+    uri = sqlite if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.chdir(tmp_path)  # where MLflow puts the files of a database that no server stands before
+    return uri
+
+
+def test_of_two_promotions_at_once_one_wins_and_the_other_says_so(trained_once, shared, tmp_path):
+    plants = [trained_once.copy(tmp_path / name) for name in ("one", "two")]
+    (tmp_path / "meeting").mkdir()
+    for plant in plants:
+        plant.make()
+    processes = [start(plant, plant.root.name, "meet", "2") for plant in plants]
+    outputs = [process.communicate(timeout=200)[0] for process in processes]
+    codes = [process.returncode for process in processes]
+    assert sorted(codes) == [0, 3], outputs
+    winner, loser = codes.index(0), codes.index(3)
+    assert outputs[winner].strip() == "Production_Reg version 1"
+    assert "Another promotion came first: production is version 1 now" in outputs[loser]
+    assert plants[0].in_production().version == 1
+    info = [(plant.root / "best_model_info.txt").read_text() for plant in plants]
+    assert plants[0].in_production().run_id in info[winner]
+    assert {(one.outcome, one.after, one.state) for one in entries(plants[0])} == {
+        ("promote", 1, "done"),
+        ("hold", None, "done"),
+    }
+    assert tickets(plants[0]) == []
+
+
+# -- killed -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("moment", "state", "found"), [("kill", "abandoned", None), ("kill-late", "done", 1)]
+)
+def test_what_a_kill_left_is_reported_and_then_repaired(plant, capsys, moment, state, found):
+    process = start(plant, "x", moment)
+    output = process.communicate(timeout=200)
+    assert process.returncode == -signal.SIGKILL, output
+    assert len(tickets(plant)) == 1
+    before = history(plant.config())
+    assert before.in_production == found
+    assert "not completed: it is under way, or was interrupted" in before.notes[0]
+
+    evaluated = evaluate(plant.config())
+    after = history(plant.config())
+    assert plant.in_production().version == evaluated.registered.version == after.in_production == 1
+    assert after.notes == ()
+    decision, repair, killed = after.entries
+    assert (killed.state, killed.after) == (state, 1)
+    assert (repair.kind, repair.before) == ("repair", found)
+    assert f"Entry {killed.number} by {killed.who} was interrupted" in repair.why
+    assert decision.outcome == ("promote" if moment == "kill" else "hold")
+    assert tickets(plant) == []
+
+
+# -- by hand, and back ------------------------------------------------------------------------------------------------
+
+
+def test_promoting_and_rolling_back_move_the_alias_and_are_in_the_ledger(plant, monkeypatch):
+    monkeypatch.setenv("DEFECT_USER", "anna")
+    versions(plant, 3)
+    config = plant.config()
+    for version in (1, 2, 3):
+        promote(config, version, "trial on line 3")
+    assert str(rollback(config).after) == "Production_Reg version 2"
+    assert rollback(config, reason="dents are missed").after.version == 1
+    with pytest.raises(NoModelError, match="--to VERSION"):
+        rollback(config)
+    assert rollback(config, to=3).before.version == 1
+    assert plant.in_production().version == 3
+    steps = [(one.kind, one.before, one.after) for one in reversed(entries(plant))]
+    assert steps == [
+        ("manual promotion", None, 1),
+        ("manual promotion", 1, 2),
+        ("manual promotion", 2, 3),
+        ("rollback", 3, 2),
+        ("rollback", 2, 1),
+        ("rollback", 1, 3),
+    ]
+    newest = entries(plant)[0]
+    assert (newest.who, newest.accuracy, newest.gated) == ("anna", "20/20 (100 %)", False)
+    assert "no gate was run" in entries(plant)[-1].why
+
+
+@pytest.fixture
+def two(plant) -> Plant:
+    """The plant with version 1 in production, and version 2 beside it."""
+    versions(plant, 2)
+    promote(plant.config(), 1, "first")
+    return plant
+
+
+def stored(plant: Plant, version: int) -> Path:
+    """Return the folder where the store keeps a version's bundle."""
+    client = connect(plant.config().tracking_uri).client
+    location = client.get_model_version_download_uri("Production_Reg", str(version))
+    return Path(location.removeprefix("file://")) / "bundle"
+
+
+def test_a_version_with_a_damaged_file_does_not_go_into_production(two):
+    for file, named in (("model.bin", "model.bin"), ("inspector.json", "card"), (GOLDEN_FILE, GOLDEN_FILE)):
+        path = stored(two, 2) / file
+        whole = path.read_bytes()
+        path.write_bytes(b"\xff" + whole[1:])
+        with pytest.raises(BundleError, match=f"version 2 can't go into production.*{named}"):
+            promote(two.config(), 2, "by mistake")
+        path.write_bytes(whole)
+    assert two.in_production().version == 1
+    assert len(entries(two)) == 1
+    assert promote(two.config(), 2, "whole again").after.version == 2
+
+
+def test_a_version_that_judges_its_golden_images_otherwise_does_not_go_into_production(two):
+    bundle = stored(two, 2)
+    images, scores = read_golden(bundle)
+    write_golden(bundle, images, 1 - scores)
+    card = read_card(bundle)
+    (bundle / "inspector.json").unlink()
+    write_card(bundle, card)
+    with pytest.raises(BundleError, match="another verdict than in training"):
+        rollback(two.config(), to=2)
+    assert two.in_production().version == 1
+
+
+def test_production_moves_back_when_what_the_alias_points_to_does_not_load(two, monkeypatch):
+    def damaged(*arguments):
+        raise BundleError("damaged on the way")
+
+    with monkeypatch.context() as patch, pytest.raises(BundleError, match="on the way"):
+        patch.setattr(promotion, "_load_production", damaged)
+        promote(two.config(), 2, "by mistake")
+    assert two.in_production().version == 1
+    promote(two.config(), 2, "again")
+    assert [(one.kind, one.state) for one in entries(two)[:3]] == [
+        ("manual promotion", "done"),
+        ("repair", "done"),
+        ("manual promotion", "abandoned"),
+    ]
+
+
+def test_a_model_that_was_rolled_back_from_does_not_return_by_an_evaluation(plant, capsys, monkeypatch):
+    monkeypatch.chdir(plant.root)
+    config = plant.config()
+    plant.make(plant.threshold_missing(2))
+    evaluate(config)
+    plant.make()
+    assert evaluate(config).registered.version == 2
+    rollback(config, reason="dents are missed")
+    with pytest.raises(WithdrawnError, match=r"version 2 was withdrawn .*dents are missed.*defect promote 2"):
+        evaluate(config)
+    assert plant.in_production().version == 1
+    assert (entries(plant)[0].outcome, entries(plant)[0].after) == ("hold", None)
+    shown = {}
+    for option in ("--json", "--all"):
+        assert main(["history", option]) == 0
+        shown[option] = capsys.readouterr().out
+    assert len(json.loads(shown["--json"])["entries"]) == 3, (
+        "what left production as it was is shown on request"
+    )
+    assert "1 stays" in shown["--all"]
+    assert promote(config, 2, "dents are harmless").after.version == 2
+
+
+def test_a_damaged_copy_on_this_machine_is_fetched_again(two):
+    config = two.config()
+    kept = two.registry.bundle_of(two.registry.version("Production_Reg", 2), config.cache_dir)
+    (kept / GOLDEN_FILE).write_bytes(b"")
+    promote(config, 2, "better lighting")
+    assert (kept / GOLDEN_FILE).stat().st_size > 0
+
+
+def test_a_version_that_does_not_exist_or_is_there_already_is_an_error_that_changes_nothing(two):
+    with pytest.raises(NoModelError, match="no version 9"):
+        promote(two.config(), 9, "typing error")
+    with pytest.raises(NoModelError, match="in production already"):
+        promote(two.config(), 1, "again")
+    assert [one.after for one in entries(two)] == [1]
+
+
+def test_a_decision_about_what_is_no_longer_in_production_moves_nothing(two, monkeypatch):
+    """Someone else's promotion falls between the look at production and the lease."""
+    take_turn = promotion.take_turn
+
+    def late(registry, config):
+        registry.set_alias("Production_Reg", "prod", 2)
+        return take_turn(registry, config)
+
+    monkeypatch.setattr(promotion, "take_turn", late)
+    with pytest.raises(
+        StaleDecisionError, match="production is version 2 now, this decision was about version 1"
+    ):
+        promote(two.config(), 1, "late")
+    assert two.in_production().version == 2
+
+
+def test_an_alias_that_something_else_moved_is_noticed(two):
+    two.registry.set_alias("Production_Reg", "prod", 2)
+    found = history(two.config())
+    assert found.in_production == 2
+    assert "by the ledger it is version 1" in found.notes[0]
+    assert rollback(two.config()).after.version == 1
+    assert history(two.config()).notes == ()
+
+
+# -- command line -----------------------------------------------------------------------------------------------------
+
+
+def test_the_verbs_promote_roll_back_and_tell(two, capsys, monkeypatch):
+    monkeypatch.chdir(two.root)
+    assert main(["promote", "2", "--reason", "new lamp on line 3"]) == 0
+    shown = capsys.readouterr()
+    assert "No gate was run" in shown.err
+    assert "Production_Reg version 2 is in production, instead of version 1" in shown.out
+    assert main(["rollback", "--reason", "the lamp is gone"]) == 0
+    assert "Production_Reg version 1 is in production" in capsys.readouterr().out
+    assert main(["history"]) == 0
+    table = capsys.readouterr().out
+    assert table.startswith("In production: version 1")
+    assert table.index("the lamp is gone") < table.index("new lamp on line 3") < table.index("first")
+    assert main(["history", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["in_production"] == 1
+    assert [(one["before"], one["after"]) for one in document["entries"]] == [(2, 1), (1, 2), (None, 1)]
+
+
+def test_a_promotion_asks_for_a_reason(capsys):
+    assert main(["promote", "2"]) == 2
+    assert "--reason" in capsys.readouterr().err
+    assert main(["promote", "2", "--reason", " "]) == 2
+    assert "--reason" in capsys.readouterr().err

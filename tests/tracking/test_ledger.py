@@ -1,0 +1,231 @@
+"""The ledger and the lease on both kinds of store, and on PostgreSQL."""
+
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from defect_detection.errors import BusyError
+from defect_detection.tracking import lease as leases
+from defect_detection.tracking.lease import LEASE, lease, who
+from defect_detection.tracking.ledger import (
+    Entry,
+    Kind,
+    Ledger,
+    Plan,
+    State,
+    open_entries,
+    productive,
+    withdrawn,
+)
+from defect_detection.tracking.store import connect
+
+# MLflow 3.17 on SQLAlchemy 2.1
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
+
+PLAN = Plan(
+    1, Kind.PROMOTION, "promote", 4, 5, "Production_Reg version 5", "line 3 needs it", "19/20", "1/10"
+)
+
+
+def tickets(uri: str) -> list[int]:
+    found = connect(uri).client.search_model_versions(f"name = '{LEASE}'")
+    return sorted(int(one.version) for one in found)
+
+
+def leave_a_ticket(uri: str, **tags: str) -> int:
+    """Leave the lease behind, as a process does that was killed while it held it."""
+    with lease(uri):
+        pass
+    mine = {"holder": "eve", "machine": "elsewhere", "process": "1", "expires": f"{time.time() + 600:.0f}"}
+    return int(connect(uri).client.create_model_version(LEASE, leases._SOURCE, tags=mine | tags).version)
+
+
+# -- lease ------------------------------------------------------------------------------------------------------------
+
+
+def test_only_one_at_a_time_holds_the_lease(uri):
+    inside, most = [], []
+
+    def work(number: int) -> None:
+        with lease(uri) as ticket:
+            inside.append(number)
+            most.append(len(inside))
+            ticket.check()
+            inside.remove(number)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(8)))
+    assert most == [1] * 8
+    assert tickets(uri) == []
+
+
+def test_tickets_are_numbered_upwards_and_never_again(uri):
+    numbers = []
+    for _ in range(3):
+        with lease(uri) as ticket:
+            numbers.append(ticket.number)
+    assert numbers == sorted(set(numbers))
+
+
+def test_who_waits_in_vain_is_told_for_whom(uri):
+    left = leave_a_ticket(uri)
+    try:
+        with pytest.raises(BusyError, match="eve"), lease(uri, wait_s=0):
+            pytest.fail("two hold the lease")
+        assert tickets(uri) == [left]
+    finally:
+        leases._remove(connect(uri), left)
+
+
+def test_the_lease_of_a_dead_process_of_this_machine_is_taken_over_at_once(embedded_uri):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    leave_a_ticket(embedded_uri, machine=leases._machine(), process=str(ended.pid))
+    with lease(embedded_uri, wait_s=0) as ticket:
+        assert tickets(embedded_uri) == [ticket.number]
+
+
+def test_the_lease_of_a_live_process_of_this_machine_is_not_taken_over(embedded_uri):
+    left = leave_a_ticket(embedded_uri, machine=leases._machine(), process=str(os.getpid()))
+    with pytest.raises(BusyError), lease(embedded_uri, wait_s=0):
+        pytest.fail("two hold the lease")
+    leases._remove(connect(embedded_uri), left)
+
+
+def test_an_expired_lease_is_taken_over_and_its_holder_finds_out_before_it_moves_anything(embedded_uri):
+    with lease(embedded_uri) as slow:
+        expired = f"{time.time() - leases.MARGIN_S - 1:.0f}"
+        slow.store.client.set_model_version_tag(LEASE, str(slow.number), "expires", expired)
+        with lease(embedded_uri, wait_s=0) as next_one:
+            with pytest.raises(BusyError, match="lost"):
+                slow.check()
+            next_one.check()
+    with pytest.raises(BusyError, match="lost"):
+        replace(next_one, taken=time.monotonic() - leases.LIFETIME_S).check()
+
+
+def test_the_lease_works_on_postgresql(postgres_url):
+    with ThreadPoolExecutor(3) as pool:
+        numbers = list(pool.map(lambda _: number_of_a_lease(postgres_url), range(6)))
+    assert len(set(numbers)) == 6
+    with lease(postgres_url), pytest.raises(BusyError), lease(postgres_url, wait_s=0):
+        pytest.fail("two hold the lease")
+
+
+def number_of_a_lease(uri: str) -> int:
+    with lease(uri) as ticket:
+        ticket.check()
+        return ticket.number
+
+
+def test_the_name_of_who_is_at_work_can_be_set(monkeypatch):
+    assert "@" in who()
+    monkeypatch.setenv("DEFECT_USER", "anna")
+    assert who() == "anna"
+
+
+# -- ledger -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ledger(uri, name, monkeypatch) -> Ledger:
+    """The ledger of an experiment of the test's own."""
+    monkeypatch.setattr("defect_detection.tracking.ledger.PROMOTIONS", name)
+    return Ledger(uri)
+
+
+def test_an_entry_says_what_was_decided(ledger, monkeypatch):
+    monkeypatch.setenv("DEFECT_USER", "anna")
+    with ledger.entry(PLAN) as record:
+        record.metrics({"test_accuracy": 0.95})
+    (entry,) = ledger.entries()
+    assert (entry.number, entry.kind, entry.state, entry.outcome) == (
+        1,
+        "manual promotion",
+        "done",
+        "promote",
+    )
+    assert (entry.before, entry.after, entry.who, entry.why) == (4, 5, "anna", "line 3 needs it")
+    assert (entry.accuracy, entry.escapes, entry.gated) == ("19/20", "1/10", False)
+    assert abs(entry.when - datetime.now(UTC)) < timedelta(hours=1)
+    assert entry.moved
+
+
+def test_an_entry_whose_work_failed_stays_open_until_it_is_closed(ledger):
+    with pytest.raises(ZeroDivisionError), ledger.entry(PLAN):
+        raise ZeroDivisionError
+    (entry,) = open_entries(ledger.entries())
+    assert not entry.moved
+    ledger.close(entry, State.ABANDONED)
+    assert open_entries(ledger.entries()) == ()
+    assert [one.state for one in ledger.entries()] == ["abandoned"]
+
+
+def test_entries_come_newest_first_and_all_of_them(ledger, monkeypatch):
+    monkeypatch.setattr("defect_detection.tracking.ledger._PAGE", 2)
+    for number in (1, 2, 10, 3, 4):
+        with ledger.entry(replace(PLAN, number=number)):
+            pass
+    assert [entry.number for entry in ledger.entries()] == [10, 4, 3, 2, 1]
+
+
+def test_a_ledger_that_has_no_store_yet_is_empty_and_makes_none(tmp_path):
+    assert Ledger(f"sqlite:///{tmp_path}/mlflow.db").entries() == ()
+    assert list(tmp_path.iterdir()) == []
+
+
+def moves(*steps: tuple[Kind, int | None, int | None]) -> tuple[Entry, ...]:
+    """Return entries, newest first."""
+    made = [
+        Entry(
+            number,
+            kind,
+            State.DONE,
+            "promote",
+            before,
+            after,
+            "",
+            "",
+            datetime.now(UTC),
+            "",
+            "",
+            "",
+            "",
+            True,
+            "",
+        )
+        for number, (kind, before, after) in enumerate(steps)
+    ]
+    return tuple(reversed(made))
+
+
+EVALUATED, BACK = Kind.EVALUATION, Kind.ROLLBACK
+
+
+@pytest.mark.parametrize(
+    ("steps", "versions"),
+    [
+        ([], []),
+        ([(EVALUATED, None, 1), (EVALUATED, 1, None), (EVALUATED, 1, 2), (EVALUATED, 2, 3)], [1, 2, 3]),
+        ([(EVALUATED, None, 1), (EVALUATED, 1, 2), (EVALUATED, 2, 3), (BACK, 3, 2)], [1, 2]),
+        ([(EVALUATED, None, 1), (EVALUATED, 1, 2), (EVALUATED, 2, 3), (BACK, 3, 2), (BACK, 2, 1)], [1]),
+        ([(EVALUATED, None, 1), (EVALUATED, 1, 2), (BACK, 2, 1), (EVALUATED, 1, 3)], [1, 3]),
+        ([(EVALUATED, None, 1), (EVALUATED, 1, 2), (BACK, 2, 1), (Kind.PROMOTION, 1, 2)], [1, 2]),
+        ([(EVALUATED, 7, 8)], [7, 8]),  # 7 was there before the ledger
+        ([(EVALUATED, None, 1), (EVALUATED, 1, 2), (BACK, 2, 9)], [1, 2, 9]),  # --to a version that never was
+    ],
+)
+def test_the_way_back_leads_through_what_was_not_rolled_back_from(steps, versions):
+    assert productive(moves(*steps)) == versions
+
+
+def test_a_version_is_withdrawn_until_it_is_put_back():
+    first = [(EVALUATED, None, 1), (EVALUATED, 1, 2), (BACK, 2, 1)]
+    assert {version: entry.number for version, entry in withdrawn(moves(*first)).items()} == {2: 2}
+    assert withdrawn(moves(*first, (Kind.PROMOTION, 1, 2))) == {}
