@@ -24,7 +24,7 @@ MAX_HEADER_BYTES = 64 * 1024
 IN_MEMORY_BYTES = 256 * 1024  # of a body that is being received; the rest goes to a temporary file
 MOST_CONNECTIONS = 400
 LARGE_BLOCK_BYTES = 1024 * 1024
-_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # of malloc.h
+_M_MMAP_THRESHOLD = -3  # of malloc.h
 LINGER_S = 2.0  # closed at once, a connection on which the client is still sending would be reset, and the answer lost
 
 
@@ -66,9 +66,7 @@ def make_server(
 def return_memory() -> None:
     """Have the C library give large blocks back at once: it would keep those of decoded images, for each thread its own."""
     with suppress(AttributeError, OSError):  # another C library than glibc
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
-        mallopt(_M_ARENA_MAX, 2)
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
 
 
 def _listen(host: str, port: int) -> socket.socket:
