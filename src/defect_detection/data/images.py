@@ -113,7 +113,10 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         backdrop = Image.new("RGBA", image.size, _WHITE)
         return Image.alpha_composite(backdrop, image.convert("RGBA")).convert("RGB")
-    return image.convert("L" if image.mode in ("1", "L") else "RGB")
+    mode = "L" if image.mode in ("1", "L") else "RGB"
+    return (
+        image if image.mode == mode else image.convert(mode)
+    )  # which would copy: 400 MB of 100 million pixels
 
 
 def _from_16_bit(values: np.ndarray) -> Image.Image:

@@ -8,7 +8,7 @@ from defect_detection.config import Config, RetrainConfig
 from defect_detection.data.samples import scan
 from defect_detection.errors import ConfigError, RecordsError
 from defect_detection.model.bundle import read_card, seen_in_training
-from defect_detection.pipeline.evaluate import PRODUCTION_ALIAS
+from defect_detection.pipeline.turn import PRODUCTION_ALIAS
 from defect_detection.records.export import Exported, Labelled, export_feedback
 from defect_detection.records.store import Records
 from defect_detection.tracking.registry import Registry

@@ -28,7 +28,7 @@ from defect_detection.serving.problems import problem_of_values, register_proble
 from defect_detection.serving.readiness import Readiness
 from defect_detection.serving.recording import Recorder
 from defect_detection.serving.records_api import register_records
-from defect_detection.serving.server import make_server
+from defect_detection.serving.server import make_server, return_memory
 from defect_detection.serving.uploads import UploadRequest
 from defect_detection.serving.v2 import v2_api
 
@@ -97,6 +97,7 @@ def serve(config: Config) -> None:
         ConfigError: the address can't be listened on.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    return_memory()
     app = create_app(config)
     app.extensions["served"].start()
     server = make_server(app, config)

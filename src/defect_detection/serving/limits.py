@@ -13,7 +13,7 @@ from defect_detection.config import Config
 from defect_detection.serving.access import is_loopback
 
 PLAIN_BODY_BYTES = 16 * 1024  # of requests that carry no images
-PIXELS_AT_A_TIME = 24_000_000  # decoded by all requests together; a larger image is decoded while no other is
+PIXELS_AT_A_TIME = 12_000_000  # decoded by all requests together; a larger image only alone
 MOST_PEERS = 10_000  # remembered by the rate limit
 FREE_OF_RATE = ("/health/", "/v2/health/", "/metrics")
 

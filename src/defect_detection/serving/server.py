@@ -1,6 +1,7 @@
 """Listen, and answer what isn't even HTTP in the same shape as every other error."""
 
 import copy
+import ctypes
 import socket
 import time
 from contextlib import suppress
@@ -22,6 +23,8 @@ from defect_detection.serving.problems import MEDIA_TYPE, problem_json
 MAX_HEADER_BYTES = 64 * 1024
 IN_MEMORY_BYTES = 256 * 1024  # of a body that is being received; the rest goes to a temporary file
 MOST_CONNECTIONS = 400
+LARGE_BLOCK_BYTES = 1024 * 1024
+_M_MMAP_THRESHOLD = -3  # of malloc.h
 LINGER_S = 2.0  # closed at once, a connection on which the client is still sending would be reset, and the answer lost
 
 
@@ -58,6 +61,12 @@ def make_server(
         waiting = server.task_dispatcher.queue
         metrics.follow("defect_queue", "Requests received that wait for a thread", lambda: len(waiting))
     return server
+
+
+def return_memory() -> None:
+    """Have the C library give large blocks back at once: it would keep those of decoded images, for each thread its own."""
+    with suppress(AttributeError, OSError):  # another C library than glibc
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
 
 
 def _listen(host: str, port: int) -> socket.socket:

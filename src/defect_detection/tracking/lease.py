@@ -3,7 +3,7 @@
 MLflow has no compare-and-set, but it numbers the versions of a registered model, and never gives a number twice, not even
 after the version was deleted. So each who wants the lease takes a ticket, a version of `LEASE`, and the lowest ticket that is
 left holds it. A dead holder's ticket is removed by its number: never by mistake the ticket of who came next.
-See docs/decisions/0008-ledger-and-lease.md.
+See docs/decisions/0010-ledger-and-lease.md.
 """
 
 import getpass
