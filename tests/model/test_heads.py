@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from defect_detection.model.export import onnx_scores, to_onnx, to_openvino
+from defect_detection.model.export import to_onnx, to_openvino
 from defect_detection.model.heads import (
     Calibration,
     Curve,
@@ -20,6 +20,7 @@ from defect_detection.model.heads import (
 from defect_detection.model.inspector import build_features, build_inspector
 from defect_detection.model.openvino import load_openvino
 from defect_detection.model.trunks import Trunk, build_trunk
+from defect_detection.pipeline.parity import onnx_scorer
 from tests.model.reference import local_logit, pooled_logit
 
 RANDOM = np.random.default_rng(0)
@@ -122,7 +123,7 @@ def test_openvino_and_onnx_give_the_curves_scores(curved, tmp_path):
     pytest.importorskip("onnxruntime", reason="the extra `export` isn't installed")
     pytest.importorskip("tf2onnx", reason="the extra `export` isn't installed")
     to_onnx(model, tmp_path / "model.onnx")
-    np.testing.assert_allclose(onnx_scores(tmp_path / "model.onnx", IMAGES), scores, atol=1e-4)
+    np.testing.assert_allclose(onnx_scorer(tmp_path / "model.onnx")(IMAGES), scores, atol=1e-4)
 
 
 def test_a_curve_in_float32_keeps_the_ranking():
