@@ -18,7 +18,7 @@ demo: $(VENV)/.installed ## sample data, train, evaluate, promote, inspect: the 
 	$(BIN)/defect demo
 
 test: $(VENV)/.installed-dev ## run the tests (some of them: make test ARGS="tests/data -k corrupt")
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 bench: $(VENV)/.installed ## measure, into benchmarks/README.md (other data: make bench ARGS="--data DIR --weights FILE")
 	$(BIN)/python -m benchmarks all $(ARGS)

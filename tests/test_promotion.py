@@ -288,7 +288,7 @@ def test_the_verbs_promote_roll_back_and_tell(two, capsys, monkeypatch):
 
 
 def test_a_promotion_asks_for_a_reason(capsys):
-    assert main(["promote", "2"]) == 2
+    assert main(["promote", "2"]) == 3
     assert "--reason" in capsys.readouterr().err
-    assert main(["promote", "2", "--reason", " "]) == 2
+    assert main(["promote", "2", "--reason", " "]) == 3
     assert "--reason" in capsys.readouterr().err

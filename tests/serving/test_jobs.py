@@ -338,7 +338,7 @@ def test_after_the_server_was_killed_a_retraining_that_a_caller_waited_for_is_go
     assert is_running(pid)
     assert end_orphaned_requests(project.root / "other") == 0
     assert end_orphaned_requests(project.root) == 1
-    assert not is_running(pid)
+    wait_until(lambda: not is_running(pid))
     assert end_orphaned_requests(project.root) == 0
 
 
