@@ -34,9 +34,18 @@ class Audited:
 
     def __str__(self) -> str:
         counts = Counter(finding.severity for finding in self.findings)
-        words = {"blocks": "blocking", "allowed": "allowed leakage", "warning": "warnings", "note": "notes"}
-        parts = [f"{counts[one]} {words[one]}" for one in Severity if counts[one]]
-        return f"{len(self.findings)} findings" + (f" ({', '.join(parts)})" if parts else "")
+        words = {"blocks": "blocking", "allowed": "allowed leakage"}
+        parts = [
+            f"{counts[one]} {words.get(one) or _number_of(one, counts[one])}"
+            for one in Severity
+            if counts[one]
+        ]
+        count = len(self.findings)
+        return f"{count} {_number_of('finding', count)}" + (f" ({', '.join(parts)})" if parts else "")
+
+
+def _number_of(word: str, count: int) -> str:
+    return word if count == 1 else f"{word}s"
 
 
 def audit(config: Config, watch: Watch = unwatched) -> Audited:
