@@ -23,6 +23,7 @@ from defect_detection.serving.jobs_api import register_jobs
 from defect_detection.serving.limits import RateLimit, limit_body, secure
 from defect_detection.serving.metrics import Metrics
 from defect_detection.serving.models import models_api
+from defect_detection.serving.pages import pages
 from defect_detection.serving.predict import Predicting, predict_api
 from defect_detection.serving.problems import problem_of_values, register_problems
 from defect_detection.serving.readiness import Readiness
@@ -86,6 +87,7 @@ def create_app(
     app.register_api(predict_api)
     app.register_api(models_api)
     app.register_api(v2_api)
+    app.register_blueprint(pages)
     app.add_url_rule("/openapi.json", "openapi", lambda: jsonify(openapi_document(app)))
     return app
 
@@ -117,7 +119,7 @@ def _stop(app: OpenAPI) -> NoReturn:
 
 def _announce(config: Config, has_key: bool) -> None:
     log.info(
-        "serving on http://localhost:%d: POST /predict, POST /retrain, GET /health/ready, /openapi.json; Ctrl-C ends it",
+        "serving the page on http://localhost:%d, and POST /predict, POST /retrain, GET /health/ready, /openapi.json; Ctrl-C ends it",
         config.serving.port,
     )
     if not has_key:

@@ -18,7 +18,9 @@ MOST_PEERS = 10_000  # remembered by the rate limit
 FREE_OF_RATE = ("/health/", "/v2/health/", "/metrics")
 
 HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "Content-Security-Policy": (
+        "default-src 'self'; img-src 'self' blob:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),  # blob: what the page fetched with its key
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",

@@ -1,0 +1,25 @@
+"""The page: what a browser shows to people of the line. All data come from the API, by the modules in ``static/``."""
+
+from functools import partial
+
+from flask import Blueprint, render_template
+
+# address → (template, title), in the order of the navigation
+PAGES = {
+    "/": ("inspect", "Inspect"),
+    "/page/review": ("review", "Review"),
+    "/page/monitor": ("monitor", "Monitor"),
+    "/page/models": ("models", "Models"),
+    "/page/retraining": ("retraining", "Retraining"),
+}
+
+pages = Blueprint("pages", __name__)
+
+
+def _show(path: str) -> str:
+    name, title = PAGES[path]
+    return render_template(f"{name}.html.j2", pages=PAGES, current=path, title=title)
+
+
+for _path, (_name, _title) in PAGES.items():
+    pages.add_url_rule(_path, _name, partial(_show, _path))

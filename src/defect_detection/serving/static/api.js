@@ -1,0 +1,95 @@
+// Talk to the server of this page. Whoever isn't on its machine is asked for a key once; it stays in the tab.
+
+const KEY = "defect-detection-key";
+
+/** An answer that says no. `message` is in words that can be shown as they are; `status` is 0 when no server answered. */
+export class Problem extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** Send a request and return the response. Asks for a key when the server wants one, then tries once more. */
+export async function send(path, options = {}) {
+  const response = await attempt(path, options);
+  if (response.ok) return response;
+  if (response.status === 401 && (await askForKey(true))) {
+    const again = await attempt(path, options);
+    if (again.ok) return again;
+    throw await problemOf(again);
+  }
+  throw await problemOf(response);
+}
+
+/** Return the JSON that a GET answers. */
+export async function get(path) {
+  return (await send(path)).json();
+}
+
+/** POST a JSON body (or none) and return the JSON of the answer. */
+export async function post(path, body, headers = {}) {
+  const json = body === undefined ? {} : { body: JSON.stringify(body) };
+  const type = body === undefined ? {} : { "Content-Type": "application/json" };
+  return (await send(path, { method: "POST", headers: { ...type, ...headers }, ...json })).json();
+}
+
+/** Return the address of an image as an <img> takes it: the key can't be sent from there. Free it with URL.revokeObjectURL. */
+export async function imageUrl(path) {
+  return URL.createObjectURL(await (await send(path)).blob());
+}
+
+/** Headers with the key of this tab, if there is one; for requests that `send` can't make. */
+export function keyHeaders() {
+  const key = sessionStorage.getItem(KEY);
+  return key ? { "X-API-Key": key } : {};
+}
+
+let asking = null;
+
+/** Show the dialog; resolve to true when a key was given. Requests that fail at the same time share one dialog. */
+export function askForKey(required = false) {
+  asking ??= dialogAnswer(required).finally(() => (asking = null));
+  return asking;
+}
+
+function dialogAnswer(required) {
+  const dialog = document.getElementById("key-dialog");
+  const field = document.getElementById("key");
+  field.required = required;
+  field.value = sessionStorage.getItem(KEY) ?? "";
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    const done = () => {
+      const used = dialog.returnValue === "use";
+      if (used) keep(field.value.trim());
+      resolve(used && field.value.trim() !== "");
+    };
+    dialog.addEventListener("close", done, { once: true });
+  });
+}
+
+function keep(key) {
+  if (key) sessionStorage.setItem(KEY, key);
+  else sessionStorage.removeItem(KEY);
+}
+
+async function attempt(path, options) {
+  try {
+    return await fetch(path, { ...options, headers: { Accept: "application/json", ...options.headers, ...keyHeaders() } });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem(0, "The server doesn't answer. Look whether it runs and whether this device is on the network; then try again.");
+  }
+}
+
+async function problemOf(response) {
+  let said = {};
+  try {
+    said = await response.json();
+  } catch {
+    // not from us: a proxy, say
+  }
+  return new Problem(response.status, said.detail || `The server answered ${response.status} ${response.statusText}.`);
+}
