@@ -2,7 +2,9 @@
 
 from functools import partial
 
-from flask import Blueprint, render_template
+from flask import Blueprint, current_app, render_template
+
+from defect_detection.serving.champion import Served
 
 # address → (template, title), in the order of the navigation
 PAGES = {
@@ -18,7 +20,15 @@ pages = Blueprint("pages", __name__)
 
 def _show(path: str) -> str:
     name, title = PAGES[path]
-    return render_template(f"{name}.html.j2", pages=PAGES, current=path, title=title)
+    return render_template(
+        f"{name}.html.j2", pages=PAGES, current=path, title=title, defect_types=_known_types()
+    )
+
+
+def _known_types() -> tuple[str, ...]:
+    """Return the types of defects that the model in production was trained on; none while it isn't loaded."""
+    served: Served = current_app.extensions["served"]
+    return tuple(served.loaded.inspector.card.defect_types) if served.loaded else ()
 
 
 for _path, (_name, _title) in PAGES.items():

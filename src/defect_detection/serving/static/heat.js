@@ -1,0 +1,36 @@
+// Draw an evidence map over its image: clear where nothing speaks for a defect, yellow to red where something does.
+
+const STOPS = [[255, 214, 90], [250, 130, 40], [214, 30, 50]]; // weak to strong, as in reports
+const MOST = 0.85; // opacity of the strongest
+
+/** Fill the canvas with a map of log-odds (rows of numbers, higher = more defective). */
+export function drawHeat(canvas, rows) {
+  const [height, width] = [rows.length, rows[0].length];
+  const [low, high] = range(rows.flat());
+  const pixels = new ImageData(width, height);
+  rows.flat().forEach((value, i) => pixels.data.set(heat((value - low) / (high - low)), 4 * i));
+  const small = new OffscreenCanvas(width, height);
+  small.getContext("2d").putImageData(pixels, 0, 0);
+  const context = canvas.getContext("2d");
+  context.clearRect(0, 0, canvas.width, canvas.height);
+  context.imageSmoothingQuality = "high";
+  context.drawImage(small, 0, 0, canvas.width, canvas.height);
+}
+
+/** Empty the canvas. */
+export function clearHeat(canvas) {
+  canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
+}
+
+/** What speaks for OK everywhere stays clear: the top of the scale is at least even odds. */
+function range(values) {
+  const high = Math.max(...values, 0);
+  return [Math.min(...values, high - 1e-6), high];
+}
+
+function heat(strength) {
+  const at = strength * (STOPS.length - 1);
+  const i = Math.min(Math.floor(at), STOPS.length - 2);
+  const mixed = STOPS[i].map((from, channel) => from + (STOPS[i + 1][channel] - from) * (at - i));
+  return [...mixed, 255 * MOST * strength ** 1.2];
+}
