@@ -90,9 +90,10 @@ function show(index) {
   $("image").src = items[index].url;
   $("type").value = "";
   items.forEach((item, i) => (item.button.ariaCurrent = i === index ? "true" : null));
-  items[index].button.scrollIntoView({ block: "nearest", inline: "nearest" });
   count();
   render();
+  const { offsetLeft, offsetWidth } = items[index].button;
+  $("strip").scrollLeft = offsetLeft + offsetWidth / 2 - $("strip").clientWidth / 2; // nothing but the strip may move
 }
 
 /** Bring verdict, heat and buttons in line with the image that is shown. */

@@ -1,0 +1,210 @@
+// Review: one image after the other, the least certain first; a person says what it really is.
+import { get, imageUrl, keyHeaders, post } from "./api.js";
+import { onKeys } from "./keys.js";
+import { WORDS, percent, shape } from "./verdict.js";
+
+const $ = (id) => document.getElementById(id);
+const TAKE_BACK_MS = 8000; // so long what was said isn't sent yet, and undoing leaves no trace
+const PAGE = 50;
+
+const queue = []; // inspections in order; those before `at` were judged or skipped
+const pictures = new Map(); // id → promise of an address
+let at = 0;
+let next = null; // cursor of the page after
+let waiting = null; // {one, label, type, timer}: said, not sent yet
+let kept = 0;
+
+/** Load from the start. */
+async function begin() {
+  queue.length = at = 0;
+  next = null;
+  await attempt(load);
+  await show();
+}
+
+async function load() {
+  const cursor = next ? `&cursor=${encodeURIComponent(next)}` : "";
+  const page = await get(`/inspections?order=uncertain&labelled=false&limit=${PAGE}${cursor}`);
+  const known = new Set(queue.map((one) => one.sha256));
+  if (waiting) known.add(waiting.one.sha256);
+  for (const one of page.inspections) {
+    if (one.image && !known.has(one.sha256)) queue.push(one);
+    known.add(one.sha256); // a label belongs to the image: the same one isn't asked twice
+  }
+  next = page.next;
+}
+
+async function show() {
+  while (at >= queue.length && next) if (!(await attempt(load))) return;
+  const one = queue[at];
+  $("bench").hidden = !one;
+  $("nothing").hidden = Boolean(one);
+  renderUndo();
+  if (one) await render(one);
+  else renderNothing();
+}
+
+async function render(one) {
+  $("type").value = "";
+  $("word").textContent = WORDS[one.verdict];
+  $("shape").replaceChildren(shape(one.verdict));
+  renderFacts(one);
+  $("live").textContent = `${one.name || "Image without a name"}. The model said ${WORDS[one.verdict]}, score ${percent(one.score, 0)}.`;
+  $("frame").hidden = true;
+  $("unshown").hidden = false;
+  $("unshown").textContent = "Loading …";
+  try {
+    const url = await picture(one);
+    if (one !== queue[at]) return;
+    $("image").src = url;
+    $("image").alt = one.name || "Inspected image";
+  } catch (error) {
+    if (one === queue[at]) $("unshown").textContent = error.message;
+  }
+  if (queue[at + 1]) picture(queue[at + 1]).catch(() => pictures.delete(queue[at + 1]?.id)); // tried again when it is shown
+}
+
+function picture(one) {
+  if (!pictures.has(one.id)) pictures.set(one.id, imageUrl(one.image));
+  return pictures.get(one.id);
+}
+
+function renderFacts(one) {
+  const when = new Date(one.at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+  const facts = {
+    Score: `${percent(one.score)}, defective from ${percent(one.threshold)}`,
+    File: one.name, Line: one.line, Part: one.part, When: when,
+    Model: `${one.model_name} ${one.model_version}`,
+    Waiting: `${queue.length - at}${next ? " or more" : ""} to review`,
+  };
+  $("facts").replaceChildren(...Object.entries(facts).filter(([, value]) => value).flatMap(([name, value]) => [cell("dt", name), cell("dd", value)]));
+}
+
+function cell(tag, text) {
+  const element = document.createElement(tag);
+  element.textContent = text;
+  return element;
+}
+
+function renderNothing() {
+  const some = kept + (waiting ? 1 : 0) + at > 0;
+  $("nothing-title").textContent = some ? "That was all for now" : "Nothing to review";
+  $("nothing-why").textContent = some
+    ? `${kept + (waiting ? 1 : 0)} images got a label from you. What you left out comes again when you look again.`
+    : "Every inspected image that is kept has a label already, or none was inspected yet. Inspected images come here, the least certain first.";
+  $("live").textContent = $("nothing-title").textContent;
+}
+
+/** Note what the person says and go on; it is sent when the next is said, after some seconds, or when the page is left. */
+async function say(label) {
+  const one = queue[at];
+  if (!one || $("bench").hidden) return;
+  const type = label === "defective" ? $("type").value.trim() : "";
+  const before = sendWaiting();
+  waiting = { one, label, type, timer: setTimeout(sendWaiting, TAKE_BACK_MS) };
+  $("said").textContent = `${WORDS[label]}${type ? `, ${type}` : ""}: ${one.name || "the image before"}. Undo takes it back.`;
+  at += 1;
+  await show();
+  await before;
+}
+
+async function sendWaiting() {
+  if (!waiting) return;
+  const said = waiting;
+  forgetWaiting();
+  try {
+    await post("/feedback", bodyOf(said));
+    said.one.kept = said.label;
+    kept += 1;
+  } catch (error) {
+    complain(new Error(`“${WORDS[said.label]}” for ${said.one.name || "an image"} couldn't be kept: ${error.message}`));
+    queue.splice(at + 1, 0, said.one); // asked again
+    if (queue.length === 1 || at >= queue.length - 1) show();
+  }
+  renderUndo();
+}
+
+function bodyOf({ one, label, type }) {
+  return { inspection_id: one.id, label, ...(type && { defect_type: type }) };
+}
+
+function forgetWaiting() {
+  clearTimeout(waiting?.timer);
+  waiting = null;
+}
+
+/** Take back what wasn't sent yet; of what was, show the image again: what is said then counts instead. */
+async function undo() {
+  if (at === 0) return;
+  const back = queue[at - 1];
+  if (waiting?.one === back) {
+    forgetWaiting();
+    $("said").textContent = "Taken back: nothing was kept.";
+  } else {
+    $("said").textContent = back.kept
+      ? `You said ${WORDS[back.kept]}, and that is kept. What you say now counts instead; both stay on record.`
+      : "Here it is again.";
+  }
+  at -= 1;
+  await show();
+}
+
+async function skip() {
+  if ($("bench").hidden) return;
+  $("said").textContent = "Left out: it comes again another time.";
+  at += 1;
+  await show();
+}
+
+function renderUndo() {
+  $("undo").disabled = at === 0;
+  $("undo-last").hidden = at === 0;
+}
+
+async function attempt(action) {
+  try {
+    await action();
+    $("problem").hidden = true;
+    return true;
+  } catch (error) {
+    complain(error);
+    return false;
+  }
+}
+
+function complain(error) {
+  $("problem").textContent = error.message;
+  $("problem").hidden = false;
+}
+
+/** The page goes away: send what waits, in a request that outlives it. */
+function leave() {
+  if (!waiting) return;
+  const headers = { "Content-Type": "application/json", ...keyHeaders() };
+  fetch("/feedback", { method: "POST", headers, body: JSON.stringify(bodyOf(waiting)), keepalive: true });
+  waiting.one.kept = waiting.label;
+  kept += 1;
+  forgetWaiting();
+}
+
+$("image").addEventListener("load", ({ target }) => {
+  $("frame").style.setProperty("--ratio", target.naturalWidth / target.naturalHeight);
+  $("frame").hidden = false;
+  $("unshown").hidden = true;
+});
+$("image").addEventListener("error", () => {
+  $("unshown").textContent = "This browser can't show images of this kind.";
+});
+$("say-ok").addEventListener("click", () => say("ok"));
+$("say-defective").addEventListener("click", () => say("defective"));
+$("undo").addEventListener("click", undo);
+$("undo-last").addEventListener("click", undo);
+$("skip").addEventListener("click", skip);
+$("again").addEventListener("click", async () => {
+  await sendWaiting();
+  await begin();
+});
+addEventListener("pagehide", leave);
+document.addEventListener("visibilitychange", () => document.hidden && leave());
+onKeys({ o: () => say("ok"), d: () => say("defective"), z: undo, s: skip });
+begin();
