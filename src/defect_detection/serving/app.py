@@ -30,6 +30,7 @@ from defect_detection.serving.readiness import Readiness
 from defect_detection.serving.recording import Recorder
 from defect_detection.serving.records_api import register_records
 from defect_detection.serving.server import make_server, return_memory
+from defect_detection.serving.statistics import statistics_api
 from defect_detection.serving.uploads import UploadRequest
 from defect_detection.serving.v2 import v2_api
 
@@ -87,6 +88,7 @@ def create_app(
     app.register_api(predict_api)
     app.register_api(models_api)
     app.register_api(v2_api)
+    app.register_api(statistics_api)
     app.register_blueprint(pages)
     app.add_url_rule("/openapi.json", "openapi", lambda: jsonify(openapi_document(app)))
     return app

@@ -18,8 +18,8 @@ let kept = 0;
 async function begin() {
   queue.length = at = 0;
   next = null;
-  await attempt(load);
-  await show();
+  if (await attempt(load)) await show();
+  $("loading").hidden = true;
 }
 
 async function load() {
@@ -37,6 +37,7 @@ async function load() {
 async function show() {
   while (at >= queue.length && next) if (!(await attempt(load))) return;
   const one = queue[at];
+  $("loading").hidden = true;
   $("bench").hidden = !one;
   $("nothing").hidden = Boolean(one);
   renderUndo();

@@ -1,0 +1,37 @@
+"""Control limits: which changes of a reject rate are more than chance."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+
+SIGMAS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Between which rates one period stays by chance, in [0, 1]; None where nothing was counted."""
+
+    low: float
+    high: float
+
+
+def p_chart(hits: Sequence[int], totals: Sequence[int]) -> tuple[float | None, list[Limits | None]]:
+    """Return the centre line and each period's limits of Shewhart's p-chart: p ± 3 · sqrt(p · (1 - p) / n).
+
+    Periods with few parts have wide limits. Source: Montgomery, Introduction to Statistical Quality Control, 7.2.
+
+    Args:
+        hits: rejected parts of each period. totals: all parts of each period.
+
+    Returns:
+        p = rejected parts / all parts, None when there are none; and for each period its limits, cut to [0, 1].
+    """
+    if not (total := sum(totals)):
+        return None, [None] * len(totals)
+    centre = sum(hits) / total
+    return centre, [_limits(centre, n) if n else None for n in totals]
+
+
+def _limits(centre: float, n: int) -> Limits:
+    reach = SIGMAS * sqrt(centre * (1 - centre) / n)
+    return Limits(max(0.0, centre - reach), min(1.0, centre + reach))

@@ -1,0 +1,135 @@
+// Monitor: verdicts, reject rate with control limits, latency and scores over time.
+import { get } from "./api.js";
+import { bars, isOutside, lines, pChart } from "./chart.js";
+import { percent, shape } from "./verdict.js";
+
+const $ = (id) => document.getElementById(id);
+const HOUR = 3600e3;
+const SPANS = { day: { n: 24, step: HOUR }, week: { n: 28, step: 6 * HOUR }, month: { n: 30, step: 24 * HOUR } };
+const REFRESH_MS = 30000;
+
+let span = "day";
+let newest = 0; // of requests: an answer that comes late isn't drawn
+let drawn = null;
+
+async function refresh() {
+  const number = ++newest;
+  const [since, until] = time(SPANS[span]);
+  try {
+    const query = new URLSearchParams({ since: since.toISOString(), until: until.toISOString(), periods: SPANS[span].n });
+    const figures = await get(`/statistics?${query}`);
+    if (number !== newest) return;
+    drawn = figures;
+    $("problem").hidden = true;
+    draw();
+  } catch (error) {
+    if (number !== newest) return;
+    $("problem").textContent = error.message;
+    $("problem").hidden = false;
+    $("loading").hidden = true;
+  }
+}
+
+/** The last whole periods and the one that runs, on this device's clock. */
+function time({ n, step }) {
+  const offset = new Date().getTimezoneOffset() * 60e3;
+  const until = Math.ceil((Date.now() + 1 - offset) / step) * step + offset;
+  return [new Date(until - n * step), new Date(until)];
+}
+
+function draw() {
+  if (!drawn) return;
+  $("loading").hidden = true;
+  $("nothing").hidden = drawn.inspected > 0;
+  $("figures").hidden = drawn.inspected === 0;
+  if (!drawn.inspected) return;
+  const labels = drawn.periods.map(({ since }) => label(new Date(since)));
+  const rate = (value) => percent(value, value && value < 0.1 ? 1 : 0);
+  renderAlarm(labels);
+  renderTiles();
+  pChart($("p-chart"), drawn.periods, drawn.reject_rate, labels, rate);
+  renderTable(labels);
+  const parts = drawn.review ? ["ok", "defective", "review"] : ["ok", "defective"];
+  $("v-legend").replaceChildren(...parts.flatMap((verdict) => [shape(verdict), `${drawn[verdict]} ${verdict === "ok" ? "OK" : verdict}  `]));
+  bars($("v-chart"), drawn.periods, parts.map((verdict) => [verdict, verdict]), labels, `Verdicts per period: ${drawn.ok} OK, ${drawn.defective} defective, ${drawn.review} for review.`);
+  const bins = drawn.scores.map((inspections) => ({ inspections }));
+  const n = bins.length;
+  bars($("s-chart"), bins, [["inspections", "score"]], bins.map((_, i) => percent(i / n, 0)), `Inspections by score: ${drawn.scores.slice(0, n / 4).reduce((a, b) => a + b)} below 25 %, ${drawn.scores.slice((3 * n) / 4).reduce((a, b) => a + b)} from 75 %.`);
+  lines($("l-chart"), [[drawn.periods.map((one) => one.p95_ms), "p95"], [drawn.periods.map((one) => one.p50_ms), "p50"]], labels, `Latency: half at most ${ms(drawn.p50_ms)}, 95 % at most ${ms(drawn.p95_ms)}.`);
+}
+
+function label(moment) {
+  const hours = moment.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false });
+  const day = moment.toLocaleDateString([], { day: "numeric", month: "short" });
+  return span === "day" || (span === "week" && moment.getHours() !== 0) ? hours : day;
+}
+
+function renderAlarm(labels) {
+  const outside = drawn.periods.flatMap((one, i) => (isOutside(one) ? [`${labels[i]} (${percent(one.reject_rate)})`] : []));
+  const text = outside.length
+    ? `The reject rate left its control limits at ${outside.join(", ")}. Look what changed there: parts, light, camera or model.`
+    : "The reject rate stayed within its control limits.";
+  $("alarm").classList.toggle("bad", outside.length > 0);
+  $("alarm").classList.toggle("good", outside.length === 0);
+  $("alarm-shape").replaceChildren(shape(outside.length ? "defective" : "ok"));
+  if ($("alarm-text").textContent !== text) $("live").textContent = text;
+  $("alarm-text").textContent = text;
+}
+
+function renderTiles() {
+  const { inspected, defective, review, reject_rate, p50_ms, p95_ms, labelled, escapes, overkill } = drawn;
+  $("tiles").replaceChildren(
+    tile("Inspected", inspected.toLocaleString(), review ? `${review} of them for review` : "none left for review"),
+    tile("Reject rate", percent(reject_rate), `${defective} of ${inspected} defective`),
+    tile("Latency", ms(p50_ms), `95 % within ${ms(p95_ms)}`),
+    tile("Looked at by people", labelled.toLocaleString(), labelled ? `${escapes} escaped, ${overkill} overkill` : "Review shows which to look at"),
+  );
+}
+
+function tile(name, figure, more) {
+  const box = document.createElement("div");
+  box.className = "tile";
+  for (const [tag, text, kind] of [["h2", name, ""], ["p", figure, "big"], ["p", more, "quiet"]]) {
+    const element = document.createElement(tag);
+    element.textContent = text;
+    element.className = kind;
+    box.append(element);
+  }
+  return box;
+}
+
+function renderTable(labels) {
+  const names = ["From", "Inspected", "OK", "Defective", "Review", "Reject rate", "Lower limit", "Upper limit", "Outside"];
+  const rows = drawn.periods.map((one, i) => [
+    labels[i], one.inspected, one.ok, one.defective, one.review,
+    ...[one.reject_rate, one.low, one.high].map((rate) => (rate === null ? "–" : percent(rate))), isOutside(one) ? "yes" : "",
+  ]);
+  const table = $("table");
+  table.replaceChildren();
+  const head = table.createTHead().insertRow();
+  head.append(...names.map((name, i) => Object.assign(document.createElement("th"), { textContent: name, scope: "col", className: i ? "number" : "" })));
+  const body = table.createTBody();
+  for (const [first, ...others] of rows) {
+    const row = body.insertRow();
+    row.append(Object.assign(document.createElement("th"), { textContent: first, scope: "row" }));
+    for (const value of others) Object.assign(row.insertCell(), { textContent: value, className: "number" });
+  }
+}
+
+function ms(value) {
+  return value === null ? "–" : `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
+}
+
+for (const button of document.querySelectorAll("[data-span]"))
+  button.addEventListener("click", () => {
+    span = button.dataset.span;
+    for (const other of document.querySelectorAll("[data-span]")) other.ariaPressed = String(other === button);
+    refresh();
+  });
+let resized;
+addEventListener("resize", () => {
+  clearTimeout(resized);
+  resized = setTimeout(draw, 150);
+});
+setInterval(() => document.hidden || document.querySelector("dialog[open]") || refresh(), REFRESH_MS);
+refresh();

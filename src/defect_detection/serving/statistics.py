@@ -1,0 +1,125 @@
+"""``GET /statistics``: how inspection went in a time."""
+
+from datetime import UTC, datetime, timedelta
+
+from flask import Response, current_app, request
+from flask_openapi3.blueprint import APIBlueprint
+from pydantic import BaseModel, Field
+from werkzeug.exceptions import BadRequest
+
+from defect_detection.evaluation.control import Limits, p_chart
+from defect_detection.records.statistics import Period, Statistics, count_inspections
+from defect_detection.serving.access import require_access
+from defect_detection.serving.problems import described
+from defect_detection.serving.records_api import INSPECTIONS, SECURITY
+
+LONGEST = timedelta(days=800)
+
+statistics_api = APIBlueprint("statistics", __name__)
+
+
+class StatisticsQuery(BaseModel):
+    """Which time, and in how many equal periods."""
+
+    since: datetime | None = Field(
+        None, description="ISO 8601; UTC where no zone is given. A day before `until`"
+    )
+    until: datetime | None = Field(None, description="before this moment; now")
+    periods: int = Field(24, ge=1, le=200)
+
+
+class PeriodShown(BaseModel):
+    """One period. The rate is null when nothing was inspected, and so are its limits."""
+
+    since: datetime
+    inspected: int
+    ok: int
+    defective: int
+    review: int
+    reject_rate: float | None = Field(description="defective / inspected")
+    low: float | None = Field(description="lower control limit of the reject rate, three sigma")
+    high: float | None = Field(description="upper control limit")
+    p50_ms: float | None = Field(description="latency that half of the inspections don't exceed")
+    p95_ms: float | None
+
+    @classmethod
+    def of(cls, period: Period, limits: Limits | None) -> "PeriodShown":
+        counts = {name: getattr(period, name) for name in ("since", "ok", "defective", "review", "inspected")}
+        return cls(
+            **counts,
+            reject_rate=period.defective / period.inspected if period.inspected else None,
+            low=limits.low if limits else None,
+            high=limits.high if limits else None,
+            p50_ms=period.p50_ms,
+            p95_ms=period.p95_ms,
+        )
+
+
+class StatisticsShown(BaseModel):
+    since: datetime
+    until: datetime
+    inspected: int
+    ok: int
+    defective: int
+    review: int
+    reject_rate: float | None = Field(description="defective / inspected: the centre line of the p-chart")
+    p50_ms: float | None = Field(description="latency that half of the inspections don't exceed")
+    p95_ms: float | None
+    scores: list[int] = Field(description="inspections by P(defective), in bins of equal width over 0 to 1")
+    labelled: int = Field(description="inspections whose image has a label")
+    escapes: int = Field(description="called ok, and labelled defective")
+    overkill: int = Field(description="called defective, and labelled ok")
+    periods: list[PeriodShown]
+
+
+@statistics_api.get(
+    "/statistics",
+    summary="Count verdicts, latencies and scores over time",
+    tags=[INSPECTIONS],
+    security=SECURITY,
+    responses={200: StatisticsShown, **{status: described(status) for status in (400, 401, 403, 503)}},
+)
+def statistics(query: StatisticsQuery) -> Response:
+    require_access(request, "operator")
+    since, until = _time(query)
+    counted = count_inspections(current_app.extensions["records"].database, since, until, query.periods)
+    return Response(_shown(counted, since, until).model_dump_json(), content_type="application/json")
+
+
+def _time(query: StatisticsQuery) -> tuple[datetime, datetime]:
+    until = _utc(query.until or datetime.now(UTC))
+    try:
+        since = _utc(query.since or until - timedelta(days=1))
+        length = until - since
+    except OverflowError:
+        length = timedelta(0)
+    if not timedelta(minutes=1) <= length <= LONGEST:
+        raise BadRequest(
+            f"since, until: expected a time of 1 minute to {LONGEST.days} days, received {query.since} to {query.until}"
+        )
+    return since, until
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _shown(counted: Statistics, since: datetime, until: datetime) -> StatisticsShown:
+    periods = counted.periods
+    centre, limits = p_chart([one.defective for one in periods], [one.inspected for one in periods])
+    totals = {
+        name: sum(getattr(one, name) for one in periods)
+        for name in ("inspected", "ok", "defective", "review")
+    }
+    judged = {name: getattr(counted.judged, name) for name in ("labelled", "escapes", "overkill")}
+    return StatisticsShown(
+        since=since,
+        until=until,
+        **totals,
+        **judged,
+        reject_rate=centre,
+        p50_ms=counted.p50_ms,
+        p95_ms=counted.p95_ms,
+        scores=list(counted.scores),
+        periods=[PeriodShown.of(one, limit) for one, limit in zip(periods, limits, strict=True)],
+    )
