@@ -1,4 +1,5 @@
-// Charts as inline SVG. A chart is described in words for who doesn't see it; colours come from the style sheet.
+// Charts as inline SVG. `labels` stand below the axis, where there is room for them; `times` name the periods in full.
+// A chart is described in words for who doesn't see it; colours come from the style sheet.
 import { svg } from "./verdict.js";
 
 const [LEFT, RIGHT, TOP, BOTTOM] = [52, 12, 12, 28];
@@ -14,14 +15,18 @@ export function frame(host, { n, top, height = 260, format, labels, title }) {
     root.append(svg("line", { x1: LEFT, x2: width - RIGHT, y1: y(tick), y2: y(tick), class: "grid" }));
     root.append(text(LEFT - 8, y(tick) + 4, format(tick), "end"));
   }
-  const every = Math.ceil(n / Math.floor(inner.width / 64));
-  labels.forEach((label, i) => i % every === 0 && root.append(text(x(i), height - 8, label, "middle")));
+  let free = 0; // where the next label has room
+  labels.forEach((label, i) => {
+    if (!label || x(i) < free) return;
+    root.append(text(x(i), height - 8, label, "middle"));
+    free = x(i) + 62;
+  });
   host.replaceChildren(root);
   return { root, x, y, step: inner.width / n };
 }
 
 /** Reject rate with centre line and limits; what is outside is a diamond. */
-export function pChart(host, periods, centre, labels, format) {
+export function pChart(host, periods, centre, { labels, times }, format) {
   const most = Math.max(...periods.map((one) => Math.max(one.reject_rate ?? 0, Math.min(one.high ?? 0, 3 * centre + 0.05))));
   const outside = periods.filter(isOutside).length;
   const title = `Reject rate in ${periods.length} periods. Mean ${format(centre)}. ${outside} outside the control limits. The table below has the figures.`;
@@ -35,7 +40,7 @@ export function pChart(host, periods, centre, labels, format) {
   });
   root.append(svg("line", { x1: x(0) - step / 2, x2: x(periods.length - 1) + step / 2, y1: y(centre), y2: y(centre), class: "centre" }));
   root.append(path(periods.map((one) => one.reject_rate), x, y, "rate"));
-  periods.forEach((one, i) => one.reject_rate !== null && root.append(point(one, x(i), y(one.reject_rate), `${labels[i]}: ${format(one.reject_rate)} of ${one.inspected}`)));
+  periods.forEach((one, i) => one.reject_rate !== null && root.append(point(one, x(i), y(one.reject_rate), `${times[i]}: ${format(one.reject_rate)} of ${one.inspected}`)));
 }
 
 /** Whether chance alone hardly explains a period. */
@@ -44,14 +49,14 @@ export function isOutside(one) {
 }
 
 /** One bar per period, of stacked parts: `parts` are [name, class]. */
-export function bars(host, rows, parts, labels, title) {
+export function bars(host, rows, parts, { labels, times }, title) {
   const top = nice(Math.max(...rows.map((row) => parts.reduce((sum, [name]) => sum + row[name], 0))));
   const { root, x, y, step } = frame(host, { n: rows.length, top, height: 220, format: String, labels, title });
   rows.forEach((row, i) => {
     let below = 0;
     for (const [name, kind] of parts) {
       const bar = svg("rect", { x: x(i) - step * 0.36, width: step * 0.72, y: y(below + row[name]), height: y(below) - y(below + row[name]), class: `bar ${kind}` });
-      bar.append(svg("title", {}, [`${labels[i]}: ${row[name]} ${name}`]));
+      bar.append(svg("title", {}, [`${times[i]}: ${row[name]} ${name}`]));
       if (row[name]) root.append(bar);
       below += row[name];
     }

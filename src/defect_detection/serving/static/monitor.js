@@ -44,28 +44,43 @@ function draw() {
   $("figures").hidden = drawn.inspected === 0;
   if (!drawn.inspected) return;
   const labels = drawn.periods.map(({ since }) => label(new Date(since)));
+  const times = drawn.periods.map(({ since }) => inFull(new Date(since)));
+  const axis = { labels, times };
   const rate = (value) => percent(value, value && value < 0.1 ? 1 : 0);
-  renderAlarm(labels);
+  renderAlarm(times);
   renderTiles();
-  pChart($("p-chart"), drawn.periods, drawn.reject_rate, labels, rate);
-  renderTable(labels);
+  pChart($("p-chart"), drawn.periods, drawn.reject_rate, axis, rate);
+  renderTable(times);
   const parts = drawn.review ? ["ok", "defective", "review"] : ["ok", "defective"];
   $("v-legend").replaceChildren(...parts.flatMap((verdict) => [shape(verdict), `${drawn[verdict]} ${verdict === "ok" ? "OK" : verdict}  `]));
-  bars($("v-chart"), drawn.periods, parts.map((verdict) => [verdict, verdict]), labels, `Verdicts per period: ${drawn.ok} OK, ${drawn.defective} defective, ${drawn.review} for review.`);
+  bars($("v-chart"), drawn.periods, parts.map((verdict) => [verdict, verdict]), axis, `Verdicts per period: ${drawn.ok} OK, ${drawn.defective} defective, ${drawn.review} for review.`);
   const bins = drawn.scores.map((inspections) => ({ inspections }));
   const n = bins.length;
-  bars($("s-chart"), bins, [["inspections", "score"]], bins.map((_, i) => percent(i / n, 0)), `Inspections by score: ${drawn.scores.slice(0, n / 4).reduce((a, b) => a + b)} below 25 %, ${drawn.scores.slice((3 * n) / 4).reduce((a, b) => a + b)} from 75 %.`);
+  const scores = bins.map((_, i) => percent(i / n, 0));
+  bars($("s-chart"), bins, [["inspections", "score"]], { labels: scores, times: scores }, `Inspections by score: ${drawn.scores.slice(0, n / 4).reduce((a, b) => a + b)} below 25 %, ${drawn.scores.slice((3 * n) / 4).reduce((a, b) => a + b)} from 75 %.`);
   lines($("l-chart"), [[drawn.periods.map((one) => one.p95_ms), "p95"], [drawn.periods.map((one) => one.p50_ms), "p50"]], labels, `Latency: half at most ${ms(drawn.p50_ms)}, 95 % at most ${ms(drawn.p95_ms)}.`);
 }
 
+/** What stands below the axis: hours of one day, else the day where it begins. */
 function label(moment) {
-  const hours = moment.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false });
-  const day = moment.toLocaleDateString([], { day: "numeric", month: "short" });
-  return span === "day" || (span === "week" && moment.getHours() !== 0) ? hours : day;
+  if (span === "day") return clock(moment);
+  return span === "month" || moment.getHours() === 0 ? day(moment) : "";
 }
 
-function renderAlarm(labels) {
-  const outside = drawn.periods.flatMap((one, i) => (isOutside(one) ? [`${labels[i]} (${percent(one.reject_rate)})`] : []));
+function inFull(moment) {
+  return { day: clock(moment), week: `${day(moment)}, ${clock(moment)}`, month: day(moment) }[span];
+}
+
+function clock(moment) {
+  return moment.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false });
+}
+
+function day(moment) {
+  return moment.toLocaleDateString([], { day: "numeric", month: "short" });
+}
+
+function renderAlarm(times) {
+  const outside = drawn.periods.flatMap((one, i) => (isOutside(one) ? [`${times[i]} (${percent(one.reject_rate)})`] : []));
   const text = outside.length
     ? `The reject rate left its control limits at ${outside.join(", ")}. Look what changed there: parts, light, camera or model.`
     : "The reject rate stayed within its control limits.";
@@ -98,10 +113,10 @@ function tile(name, figure, more) {
   return box;
 }
 
-function renderTable(labels) {
+function renderTable(times) {
   const names = ["From", "Inspected", "OK", "Defective", "Review", "Reject rate", "Lower limit", "Upper limit", "Outside"];
   const rows = drawn.periods.map((one, i) => [
-    labels[i], one.inspected, one.ok, one.defective, one.review,
+    times[i], one.inspected, one.ok, one.defective, one.review,
     ...[one.reject_rate, one.low, one.high].map((rate) => (rate === null ? "–" : percent(rate))), isOutside(one) ? "yes" : "",
   ]);
   const table = $("table");

@@ -1,0 +1,185 @@
+"""The page at work, in a real browser on a real server: inspect, disagree, review, monitor."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page, expect
+from recorded import image_of, inspected
+from tiny import BRIGHT, DARK, SIDE, encoded
+
+from defect_detection.serving.app import create_app
+
+GRAY = np.full_like(DARK, 140)  # score 0.45: OK, and the least certain
+HALF = np.concatenate([DARK[:, : SIDE // 2], BRIGHT[:, SIDE // 2 :]], axis=1)
+
+
+def file(name: str, pixels: np.ndarray) -> dict[str, object]:
+    return {"name": name, "mimeType": "image/png", "buffer": encoded(pixels)}
+
+
+THREE = [file("dark.png", DARK), file("bright.png", BRIGHT), file("gray.png", GRAY)]
+
+
+@pytest.fixture
+def app(project, predicting):
+    app = predicting()
+    yield app
+    app.extensions["records"].close()
+
+
+@pytest.fixture
+def send(app, project, serving):
+    return serving(project.config(), app)
+
+
+@pytest.fixture
+def url(send) -> str:
+    return f"http://127.0.0.1:{send.port}"
+
+
+def feedback(send) -> list[tuple[str, str, str]]:
+    """Return all that was said: name of the image, label, type of defect; the latest first."""
+    listed = json.loads(send("GET", "/inspections").body)["inspections"]
+    said = [
+        (each["at"], one["name"], each["label"], each["defect_type"])
+        for one in listed
+        for each in one["feedback"]
+    ]
+    return [each[1:] for each in sorted(said, reverse=True)]
+
+
+def verdict(page: Page, word: str) -> None:
+    expect(page.locator("#word")).to_have_text(word)
+
+
+def test_the_loop_from_inspection_to_monitor(open_page, url, send):
+    page = open_page(url)
+    page.set_input_files("#files", THREE)
+    verdict(page, "Defective")
+    page.keyboard.press("o")
+    expect(page.locator("#said")).to_contain_text("Kept: OK")
+    page.keyboard.press("ArrowRight")
+    verdict(page, "OK")
+    expect(page.locator("#count")).to_have_text("3 of 3 inspected · 2 OK · 1 defective")
+
+    page.get_by_role("link", name="Review").click()
+    expect(page.locator("#facts")).to_contain_text("gray.png")  # the least certain; dark.png has its label
+    expect(page.locator("#image")).to_be_visible()
+    page.fill("#type", "stain")
+    page.click("#say-defective")
+    expect(page.locator("#facts")).to_contain_text("bright.png")
+    page.keyboard.press("o")
+    expect(page.locator("#nothing-title")).to_have_text("That was all for now")
+
+    page.get_by_role("link", name="Monitor").click()
+    tiles = page.locator("#tiles")
+    expect(tiles).to_contain_text("1 of 3 defective")
+    expect(tiles).to_contain_text("1 escaped, 1 overkill")
+    said = [("bright.png", "ok", ""), ("gray.png", "defective", "stain"), ("dark.png", "ok", "")]
+    assert feedback(send) == said
+
+
+def test_what_is_undone_in_time_was_never_said(open_page, url, send):
+    send("POST", "/predict?name=dark.png", encoded(DARK), **{"Content-Type": "image/png"})
+    send("POST", "/predict?name=bright.png", encoded(BRIGHT), **{"Content-Type": "image/png"})
+    page = open_page(f"{url}/page/review")
+    expect(page.locator("#facts")).to_contain_text(".png")
+    page.keyboard.press("d")
+    page.keyboard.press("z")
+    expect(page.locator("#said")).to_have_text("Taken back: nothing was kept.")
+    page.goto(url)
+    assert feedback(send) == []
+
+
+def test_what_was_kept_is_corrected_by_saying_it_again(open_page, url, send):
+    send("POST", "/predict?name=dark.png", encoded(DARK), **{"Content-Type": "image/png"})
+    send("POST", "/predict?name=bright.png", encoded(BRIGHT), **{"Content-Type": "image/png"})
+    page = open_page(f"{url}/page/review")
+    expect(page.locator("#facts")).to_contain_text(".png")
+    first = page.locator("#facts").inner_text().split("File\n")[1].split("\n")[0]
+    with page.expect_response("**/feedback"):
+        page.keyboard.press("d")
+        page.keyboard.press("d")
+    page.keyboard.press("z")
+    page.keyboard.press("z")
+    expect(page.locator("#said")).to_contain_text("You said Defective, and that is kept")
+    with page.expect_response("**/feedback"):
+        page.keyboard.press("o")
+        page.keyboard.press("s")
+        page.goto(url)
+    assert feedback(send) == [(first, "ok", ""), (first, "defective", "")]
+
+
+def test_pasted_and_dropped_images_are_inspected(open_page, url):
+    page = open_page(url)
+    for kind, receiver in (("ClipboardEvent", "clipboardData"), ("DragEvent", "dataTransfer")):
+        page.evaluate(
+            """async ([kind, receiver, bytes]) => {
+                const carried = new DataTransfer();
+                carried.items.add(new File([new Uint8Array(bytes)], "part.png", { type: "image/png" }));
+                const name = kind === "DragEvent" ? "drop" : "paste";
+                document.body.dispatchEvent(new window[kind](name, { [receiver]: carried, bubbles: true, cancelable: true }));
+            }""",
+            [kind, receiver, list(encoded(DARK))],
+        )
+        verdict(page, "Defective")
+    expect(page.locator("#count")).to_contain_text("2 of 2 inspected")
+
+
+def test_the_camera_takes_a_picture(open_page, url):
+    page = open_page(url)
+    page.click("#camera")
+    page.wait_for_selector("#video:visible")
+    page.locator("#video").evaluate(
+        "video => video.videoWidth || new Promise(go => (video.onloadeddata = go))"
+    )
+    page.click("#shoot")
+    expect(page.locator("#why")).to_contain_text("camera-")
+    expect(page.locator("#video")).to_be_hidden()
+
+
+def test_heat_lies_where_the_evidence_is_and_fades_with_the_slider(open_page, url):
+    page = open_page(url)
+    page.set_input_files("#files", [file("half.png", HALF)])
+    verdict(page, "Defective")
+    alpha = "(canvas, x) => canvas.getContext('2d').getImageData(x, 256, 1, 1).data[3]"
+    heat = page.locator("#heat")
+    assert heat.evaluate(alpha, 30) > 150
+    assert heat.evaluate(alpha, 480) == 0
+    page.locator("#opacity").press("Home")
+    expect(heat).to_have_css("opacity", "0")
+
+
+def test_a_file_that_is_no_image_says_so_beside_the_others(open_page, url):
+    page = open_page(url)
+    page.set_input_files(
+        "#files", [{"name": "notes.png", "mimeType": "image/png", "buffer": b"hello"}, THREE[0]]
+    )
+    expect(page.locator("#problem")).to_contain_text("expected a JPEG, PNG, BMP, TIFF or WebP image")
+    verdict(page, "No verdict")
+    page.keyboard.press("ArrowRight")
+    verdict(page, "Defective")
+    expect(page.locator("#problem")).to_be_hidden()
+
+
+def test_without_a_model_the_page_says_what_to_do(open_page, project, serving):
+    send = serving(project.config(), create_app(project.config(), lambda: None))
+    page = open_page(f"http://127.0.0.1:{send.port}")
+    expect(page.locator("#problem")).to_contain_text("promote")
+
+
+def test_a_change_of_the_reject_rate_is_marked_by_a_diamond(open_page, app, url):
+    recorder = app.extensions["records"].recorder
+    now = datetime.now(UTC)
+    for number in range(200):
+        verdict = "defective" if number < 12 or number % 40 == 0 else "ok"
+        at = now - timedelta(hours=3 if number < 20 else 4 + number % 5)
+        recorder.record(inspected(number, verdict=verdict, at=at), image_of(number))
+    assert recorder.flush(20)
+    page = open_page(f"{url}/page/monitor")
+    expect(page.locator(".outside")).to_have_count(1)
+    expect(page.locator("#alarm-text")).to_contain_text("left its control limits")
+    page.get_by_text("The figures as a table").click()
+    expect(page.get_by_role("row").filter(has_text="yes")).to_contain_text("60.0 %")
