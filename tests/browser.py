@@ -19,6 +19,10 @@ OPTIONS = (
     "--host-resolver-rules=MAP line.example 127.0.0.1",  # what isn't this machine, for a page
 )
 LIMIT_MS = 15_000
+NO_COMPLAINTS = (
+    "Failed to load resource",  # answers that say no
+    "Cross-Origin-Opener-Policy header has been ignored",  # over plain http from another machine
+)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +43,7 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
     contexts = []
 
     def note(message: ConsoleMessage) -> None:
-        if message.type == "error" and "Failed to load resource" not in message.text:  # answers that say no
+        if message.type == "error" and not any(text in message.text for text in NO_COMPLAINTS):
             complaints.append(message.text)
 
     def open_page(url: str, width: int = 1280, height: int = 800, **options: Any) -> Page:

@@ -1,0 +1,131 @@
+"""Everybody can use the page: with a keyboard, a screen reader, a phone, in the dark, and from another machine with a key."""
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+from tiny import BRIGHT, DARK, encoded
+
+from defect_detection.records.keys import create_key
+
+PATHS = ("/", "/page/review", "/page/monitor")
+WIDTHS = {"desk": 1280, "phone": 390}
+
+
+@pytest.fixture
+def app(predicting):
+    app = predicting()
+    yield app
+    app.extensions["records"].close()
+
+
+@pytest.fixture
+def send(app, project, serving):
+    return serving(project.config(), app)
+
+
+def check(page: Page) -> None:
+    """Nothing that axe-core calls serious or critical, and nothing to scroll sideways."""
+    found = Axe().run(page).response["violations"]
+    grave = [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")]
+    assert grave == []
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+
+@pytest.mark.parametrize(("device", "colours"), [("desk", "light"), ("phone", "dark")])
+def test_axe_finds_nothing_serious(open_page, send, device, colours):
+    url = f"http://127.0.0.1:{send.port}"
+    page = open_page(url, WIDTHS[device], color_scheme=colours)
+    check(page)
+    page.goto(f"{url}/page/review")
+    expect(page.locator("#nothing-title")).to_be_visible()
+    check(page)
+    page.goto(f"{url}/page/monitor")
+    expect(page.locator("#nothing")).to_be_visible()
+    check(page)
+    inspect_two(page, url)
+    check(page)
+    page.goto(f"{url}/page/review")
+    expect(page.locator("#image")).to_be_visible()
+    check(page)
+    page.goto(f"{url}/page/monitor")
+    page.click("summary")
+    check(page)
+
+
+def inspect_two(page: Page, url: str) -> None:
+    page.goto(url)
+    images = [("dark.png", DARK), ("bright.png", BRIGHT)]
+    page.set_input_files(
+        "#files",
+        [{"name": name, "mimeType": "image/png", "buffer": encoded(pixels)} for name, pixels in images],
+    )
+    expect(page.locator("#count")).to_contain_text("2 of 2 inspected")
+
+
+def test_a_verdict_is_announced_and_has_a_shape(open_page, send):
+    page = open_page(f"http://127.0.0.1:{send.port}")
+    inspect_two(page, page.url)
+    expect(page.get_by_role("status").filter(has_text="Defective: a defect was found. Score 100 %")).to_have_count(1)
+    expect(page.locator("#verdict .shape.defective")).to_be_visible()
+    height = page.locator("#word").evaluate("word => parseFloat(getComputedStyle(word).fontSize)")
+    assert height >= 60  # px: capitals of 11 mm on a usual screen, read from two metres
+
+
+def test_a_keyboard_alone_is_enough(open_page, send):
+    page = open_page(f"http://127.0.0.1:{send.port}")
+    reached = []
+    for _ in range(9):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.textContent.trim()"))
+        outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert outline == "solid", reached[-1]
+    assert reached[:2] == ["Skip to the content", "Inspect"]
+    assert reached[-2:] == ["Choose images", "Use the camera"]
+
+
+def test_typing_a_type_of_defect_gives_no_command(open_page, send):
+    page = open_page(f"http://127.0.0.1:{send.port}")
+    inspect_two(page, page.url)
+    page.locator("#type").press_sequentially("void")
+    expect(page.locator("#type")).to_have_value("void")
+    expect(page.locator("#said")).to_contain_text("What you say is kept")
+
+
+def test_another_machine_gives_its_key_once(open_page, app, send):
+    key = create_key(app.extensions["records"].database, "line 3", "operator")
+    send("POST", "/predict?name=dark.png", encoded(DARK), **{"Content-Type": "image/png"})
+    page = open_page(f"http://line.example:{send.port}/page/review")
+    page.get_by_label("Key", exact=True).fill("not a key")
+    page.get_by_role("button", name="Use this key").click()
+    expect(page.locator("#problem")).to_contain_text("doesn't carry a key of this server")
+    page.get_by_role("button", name="Access key").click()
+    page.get_by_label("Key", exact=True).fill(key)
+    page.get_by_role("button", name="Use this key").click()
+    page.reload()
+    expect(page.locator("#image")).to_be_visible()
+    page.keyboard.press("d")
+    page.goto(f"http://line.example:{send.port}/page/monitor")
+    expect(page.locator("#tiles")).to_contain_text("1 of 1 defective")
+
+
+def test_where_the_browser_keeps_its_camera_the_page_says_why(open_page, send):
+    page = open_page(f"http://line.example:{send.port}/")
+    expect(page.locator("#no-camera")).to_contain_text("localhost")
+    expect(page.locator("#camera")).to_be_hidden()
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_page_loads_nothing_from_elsewhere(app, path):
+    answer = app.test_client().get(path)
+    assert answer.status_code == 200
+    assert "img-src 'self' blob:" in answer.headers["Content-Security-Policy"]
+    assert "://" not in answer.text.replace("http://www.w3.org", "")
+
+
+def test_statistics_ask_for_a_key_and_a_sensible_time(app):
+    client = app.test_client()
+    assert client.get("/statistics", environ_base={"REMOTE_ADDR": "192.0.2.7"}).status_code == 403
+    wrong = client.get("/statistics?since=2026-03-02&until=2026-03-01")
+    assert (wrong.status_code, wrong.mimetype) == (400, "application/problem+json")
+    assert "1 minute to 800 days" in wrong.json["detail"]
+    assert client.get("/statistics").json["inspected"] == 0
