@@ -1,5 +1,5 @@
 // Review: one image after the other, the least certain first; a person says what it really is.
-import { get, imageUrl, keyHeaders, post } from "./api.js";
+import { get, imageUrl, send } from "./api.js";
 import { onKeys } from "./keys.js";
 import { WORDS, percent, shape } from "./verdict.js";
 
@@ -114,7 +114,7 @@ async function sendWaiting() {
   const said = waiting;
   forgetWaiting();
   try {
-    await post("/feedback", bodyOf(said));
+    await send("/feedback", requestOf(said));
     said.one.kept = said.label;
     kept += 1;
   } catch (error) {
@@ -125,8 +125,10 @@ async function sendWaiting() {
   renderUndo();
 }
 
-function bodyOf({ one, label, type }) {
-  return { inspection_id: one.id, label, ...(type && { defect_type: type }) };
+/** A request that outlives the page: what was said isn't lost when it is left. */
+function requestOf({ one, label, type }) {
+  const body = JSON.stringify({ inspection_id: one.id, label, ...(type && { defect_type: type }) });
+  return { method: "POST", headers: { "Content-Type": "application/json" }, body, keepalive: true };
 }
 
 function forgetWaiting() {
@@ -178,16 +180,6 @@ function complain(error) {
   $("problem").hidden = false;
 }
 
-/** The page goes away: send what waits, in a request that outlives it. */
-function leave() {
-  if (!waiting) return;
-  const headers = { "Content-Type": "application/json", ...keyHeaders() };
-  fetch("/feedback", { method: "POST", headers, body: JSON.stringify(bodyOf(waiting)), keepalive: true });
-  waiting.one.kept = waiting.label;
-  kept += 1;
-  forgetWaiting();
-}
-
 $("image").addEventListener("load", ({ target }) => {
   $("frame").style.setProperty("--ratio", target.naturalWidth / target.naturalHeight);
   $("frame").hidden = false;
@@ -205,7 +197,7 @@ $("again").addEventListener("click", async () => {
   await sendWaiting();
   await begin();
 });
-addEventListener("pagehide", leave);
-document.addEventListener("visibilitychange", () => document.hidden && leave());
+addEventListener("pagehide", sendWaiting);
+document.addEventListener("visibilitychange", () => document.hidden && sendWaiting());
 onKeys({ o: () => say("ok"), d: () => say("defective"), z: undo, s: skip });
 begin();
