@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 from browser import browser, open_page  # noqa: F401  fixtures
+from PIL import Image
 from plant import Plant
 from postgres import postgres_server, postgres_url  # noqa: F401  fixtures
 

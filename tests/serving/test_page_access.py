@@ -26,7 +26,9 @@ def send(app, project, serving):
 def check(page: Page) -> None:
     """Nothing that axe-core calls serious or critical, and nothing to scroll sideways."""
     found = Axe().run(page).response["violations"]
-    grave = [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")]
+    grave = [
+        (one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")
+    ]
     assert grave == []
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
 
@@ -65,7 +67,9 @@ def inspect_two(page: Page, url: str) -> None:
 def test_a_verdict_is_announced_and_has_a_shape(open_page, send):
     page = open_page(f"http://127.0.0.1:{send.port}")
     inspect_two(page, page.url)
-    expect(page.get_by_role("status").filter(has_text="Defective: a defect was found. Score 100 %")).to_have_count(1)
+    expect(
+        page.get_by_role("status").filter(has_text="Defective: a defect was found. Score 100 %")
+    ).to_have_count(1)
     expect(page.locator("#verdict .shape.defective")).to_be_visible()
     height = page.locator("#word").evaluate("word => parseFloat(getComputedStyle(word).fontSize)")
     assert height >= 60  # px: capitals of 11 mm on a usual screen, read from two metres
