@@ -26,8 +26,12 @@ def history(config: Config) -> History:
     entries = Ledger(config.tracking_uri).entries()
     registry = Registry(config.tracking_uri)
     current = number_of(registry.version_of(config.mlflow.production_model_name, PRODUCTION_ALIAS))
-    notes = tuple(_of_open(entry) for entry in open_entries(entries)) or _of_drift(entries, current)
-    return History(entries, current, notes)
+    return History(entries, current, attention(entries, current))
+
+
+def attention(entries: tuple[Entry, ...], current: int | None) -> tuple[str, ...]:
+    """Say what in the ledger needs attention, given the version that is in production."""
+    return tuple(_of_open(entry) for entry in open_entries(entries)) or _of_drift(entries, current)
 
 
 def _of_open(entry: Entry) -> str:

@@ -25,7 +25,7 @@ from defect_detection.pipeline.reporting import report_numbers
 from defect_detection.pipeline.scoring import Scored
 from defect_detection.pipeline.turn import PRODUCTION_ALIAS, Turn, number_of, stale, take_turn
 from defect_detection.pipeline.vetting import check, vet
-from defect_detection.tracking.ledger import Kind, Plan, productive, withdrawn
+from defect_detection.tracking.ledger import Kind, Plan, previous, withdrawn
 from defect_detection.tracking.registry import ModelRef, Registry
 
 RETRAIN_ALIAS = "re-train"
@@ -130,12 +130,12 @@ def _change(config: Config, kind: Kind, choose: Callable[[Turn], int], why: str)
 def _previous(turn: Turn) -> int:
     if turn.before is None:
         raise NoModelError("Nothing is in production, so there is nothing to roll back")
-    earlier = [one for one in productive(turn.ledger.entries()) if one != turn.before.version]
-    if not earlier:
+    earlier = previous(turn.ledger.entries(), turn.before.version)
+    if earlier is None:
         raise NoModelError(
             f"By the ledger nothing was in production before {turn.before}. Name a version: `defect rollback --to VERSION`"
         )
-    return earlier[-1]
+    return earlier
 
 
 def _existing(registry: Registry, name: str, version: int) -> ModelRef:

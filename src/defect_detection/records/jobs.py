@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
@@ -98,6 +98,14 @@ def list_jobs(database: Database, limit: int) -> list[Job]:
     query = select(JobRow).order_by(JobRow.created_at.desc(), JobRow.id).limit(limit)
     with database.reading() as session:
         return [_job(row) for row in session.scalars(query)]
+
+
+def count_jobs(database: Database) -> dict[State, int]:
+    """Return how many jobs are kept in each state."""
+    query = select(JobRow.state, func.count()).group_by(JobRow.state)
+    with database.reading() as session:
+        counted = {row[0]: row[1] for row in session.execute(query)}
+    return {state: counted.get(state, 0) for state in get_args(State)}
 
 
 def has_waiting(database: Database) -> bool:

@@ -26,6 +26,7 @@ from defect_detection.serving.models import models_api
 from defect_detection.serving.pages import pages
 from defect_detection.serving.predict import Predicting, predict_api
 from defect_detection.serving.problems import problem_of_values, register_problems
+from defect_detection.serving.production import register_production
 from defect_detection.serving.readiness import Readiness
 from defect_detection.serving.recording import Recorder
 from defect_detection.serving.records_api import register_records
@@ -87,6 +88,7 @@ def create_app(
     app.register_api(api)
     app.register_api(predict_api)
     app.register_api(models_api)
+    register_production(app, config)
     app.register_api(v2_api)
     app.register_api(statistics_api)
     app.register_blueprint(pages)

@@ -49,6 +49,7 @@ class Served:
         self._thread: threading.Thread | None = None
         self._asked_once = threading.Event()
         self._stopping = threading.Event()
+        self._wake = threading.Event()
         self.problem: str | None = None
         self.swaps = 0
 
@@ -91,9 +92,14 @@ class Served:
                 self._thread = threading.Thread(target=self._watch, name="champion", daemon=True)
                 self._thread.start()
 
+    def look_now(self) -> None:
+        """Ask at once what is promoted: something is known to have changed. Returns before it is loaded."""
+        self._wake.set()
+
     def stop(self) -> None:
         """Watch no longer; what is loaded stays."""
         self._stopping.set()
+        self._wake.set()
         if self._thread is not None:
             self._thread.join()
 
@@ -101,7 +107,8 @@ class Served:
         while not self._stopping.is_set():
             self._refresh()
             self._asked_once.set()
-            self._stopping.wait(self._refresh_s / 2)  # the other half is for loading
+            self._wake.wait(self._refresh_s / 2)  # the other half is for loading
+            self._wake.clear()
 
     def _refresh(self) -> None:
         try:

@@ -100,7 +100,7 @@ class Retraining:
         """End the running retraining, and any that is about to start: the server itself is ending."""
         self._stopping.set()
         if (process := self._process) is not None:
-            _end_group(process, self._grace_s)
+            end_group(process, self._grace_s)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -159,7 +159,7 @@ class Retraining:
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(min(LOOK_EVERY_S, max(0.0, end - time.monotonic())))
         finally:
-            _end_group(process, self._grace_s)
+            end_group(process, self._grace_s)
             self._process = None
         return "the server was stopped and ended the retraining" if self._stopping.is_set() else None
 
@@ -204,7 +204,7 @@ def _end_of(stream: IO[bytes]) -> str:
     return f"[{left_out:,} bytes before this are left out]\n{text}" if left_out else text
 
 
-def _end_group(process: subprocess.Popen[bytes], grace_s: float) -> None:
+def end_group(process: subprocess.Popen[bytes], grace_s: float) -> None:
     """End a process and all that it started: asked first, so that a training can close its MLflow run."""
     for gentle in (signal.SIGINT, signal.SIGTERM):
         if process.poll() is None:

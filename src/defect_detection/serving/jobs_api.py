@@ -22,6 +22,7 @@ from defect_detection.errors import RecordsError
 from defect_detection.records.database import Database
 from defect_detection.records.jobs import (
     Job,
+    count_jobs,
     create_job,
     create_job_if_due,
     find_job,
@@ -52,6 +53,13 @@ def register_jobs(app: OpenAPI, config: Config) -> None:
     app.extensions["streams"] = threading.BoundedSemaphore(MAX_STREAMS)
     app.extensions["root"] = config.root
     app.extensions["retrain_after_labels"] = config.jobs.retrain_after_labels
+    database = app.extensions["records"].database
+    app.extensions["metrics"].follow_each(
+        "defect_jobs",
+        "Retrainings kept, by state; queued: that wait",
+        "state",
+        lambda: dict(count_jobs(database)),
+    )
     app.register_api(jobs_api)
 
 

@@ -1,13 +1,15 @@
 """Figures for Prometheus, in a registry of the application's own."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 
 from flask import Flask, Response, g, request
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from defect_detection.errors import DefectDetectionError
 from defect_detection.inference.inspect import Inspection
 from defect_detection.serving.champion import Served
 
@@ -56,6 +58,12 @@ class Metrics:
         """Show what a function returns at the time of reading."""
         Gauge(name, text, registry=self.registry).set_function(value)
 
+    def follow_each(
+        self, name: str, text: str, label: str, values: Callable[[], Mapping[str, float]]
+    ) -> None:
+        """Show what a function returns at the time of reading, each by its label; nothing while it can't be known."""
+        self.registry.register(_EachCollector(name, text, label, values))
+
     def follow_model(self, served: Served) -> None:
         """Show which model is served, how often it was replaced, and whether replacing it fails."""
         self.registry.register(_ServedCollector(served))
@@ -84,6 +92,20 @@ class _ServedCollector(Collector):
         yield GaugeMetricFamily("defect_model_swaps", "Models replaced since the start", served.swaps)
         failing = float(served.problem is not None)
         yield GaugeMetricFamily("defect_model_refresh_failing", "1: what is promoted isn't served", failing)
+
+
+class _EachCollector(Collector):
+    def __init__(self, name: str, text: str, label: str, values: Callable[[], Mapping[str, float]]) -> None:
+        self._family = name, text, label
+        self._values = values
+
+    def collect(self) -> Iterable[Metric]:
+        name, text, label = self._family
+        family = GaugeMetricFamily(name, text, labels=[label])
+        with suppress(DefectDetectionError):
+            for value, number in self._values().items():
+                family.add_metric([value], number)
+        yield family
 
 
 def _start() -> None:

@@ -137,7 +137,7 @@ class Ledger:
                 token = page.token
                 if not token:
                     break
-        read = (_entry_of(run) for run in found)
+        read = (entry_of(run.info.run_id, run.info.start_time, run.data.tags) for run in found)
         return tuple(sorted(read, key=lambda entry: (entry.number, entry.when), reverse=True))
 
 
@@ -162,6 +162,12 @@ def productive(entries: tuple[Entry, ...]) -> list[int]:
         else:
             versions = [*(one for one in versions if one != entry.after), entry.after]  # type: ignore[list-item]
     return versions
+
+
+def previous(entries: tuple[Entry, ...], current: int) -> int | None:
+    """Return the version that a rollback from `current` goes back to, or None when the ledger knows of none."""
+    earlier = [version for version in productive(entries) if version != current]
+    return earlier[-1] if earlier else None
 
 
 def withdrawn(entries: tuple[Entry, ...]) -> dict[int, Entry]:
@@ -194,8 +200,13 @@ def _tags_of(plan: Plan) -> dict[str, str]:
     return {f"{PREFIX}{key}": str(value) for key, value in tags.items()}
 
 
-def _entry_of(run: Any) -> Entry:
-    tags = {key.removeprefix(PREFIX): value for key, value in run.data.tags.items() if key.startswith(PREFIX)}
+def entry_of(run_id: str, start_ms: int, run_tags: Mapping[str, str]) -> Entry:
+    """Read an entry from its run.
+
+    Raises:
+        LookupError, ValueError: a tag is missing or holds something else.
+    """
+    tags = {key.removeprefix(PREFIX): value for key, value in run_tags.items() if key.startswith(PREFIX)}
     return Entry(
         number=int(tags["number"]),
         kind=Kind(tags["kind"]),
@@ -205,13 +216,13 @@ def _entry_of(run: Any) -> Entry:
         after=_version(tags["to"]),
         candidate=tags["candidate"],
         who=tags["who"],
-        when=datetime.fromtimestamp(run.info.start_time / 1000, UTC),
+        when=datetime.fromtimestamp(start_ms / 1000, UTC),
         why=tags["why"],
         accuracy=tags["accuracy"],
         escapes=tags["escapes"],
         test_fingerprint=tags["test_fingerprint"],
         gated=tags["gated"] == "True",
-        run_id=run.info.run_id,
+        run_id=run_id,
     )
 
 

@@ -11,8 +11,10 @@ from urllib.request import Request, urlopen
 from defect_detection.tracking.store import PROBE_TIMEOUT_S
 
 
-def ask(tracking_uri: str, path: str, **query: str | int) -> dict[str, Any] | None:
-    """Return the server's answer to a GET request, or None when it says that there is no such thing.
+def ask(
+    tracking_uri: str, path: str, body: dict[str, Any] | None = None, **query: str | int
+) -> dict[str, Any] | None:
+    """Return the server's answer to a GET request (POST with a body), or None when it says that there is no such thing.
 
     Credentials are taken from the address, else from MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or
     MLFLOW_TRACKING_TOKEN, as mlflow does.
@@ -26,7 +28,9 @@ def ask(tracking_uri: str, path: str, **query: str | int) -> dict[str, Any] | No
     parts = urlsplit(tracking_uri.rstrip("/"))
     host = parts.netloc.rpartition("@")[2]
     address = f"{parts.scheme}://{host}{parts.path}/api/2.0/mlflow/{path}?{urlencode(query)}"
-    asked = Request(address, headers=_credentials(parts.username, parts.password))  # noqa: S310  http only, see above
+    headers = _credentials(parts.username, parts.password) | {"Content-Type": "application/json"}
+    data = None if body is None else json.dumps(body).encode()
+    asked = Request(address, data, headers)  # noqa: S310  http only, see above
     try:
         with urlopen(asked, timeout=PROBE_TIMEOUT_S) as answer:  # noqa: S310
             found = json.load(answer)

@@ -1,0 +1,100 @@
+"""Change what is in production in a process of its own, one at a time, never longer than allowed.
+
+What it needs of mlflow goes with that process, and the server stays small.
+"""
+
+import json
+import logging
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+
+from defect_detection.config import Config
+from defect_detection.errors import EXIT_ERROR, BusyError, DefectDetectionError, TrackingError
+from defect_detection.records.keys import THIS_MACHINE
+from defect_detection.serving.jobs import end_group
+
+TIMEOUT_S = 300.0  # seconds are usual; waiting for another change takes up to 30, loading a large model some
+GRACE_S = 5.0  # to end by itself after each signal
+
+log = logging.getLogger(__name__)
+
+
+class RefusedError(DefectDetectionError):
+    """The change can't be made as production is now; it is what it was."""
+
+
+class Changes:
+    """Runs ``defect promote`` and ``defect rollback`` for callers of the API."""
+
+    def __init__(self, config: Config, timeout_s: float = TIMEOUT_S) -> None:
+        self._config = config
+        self._timeout_s = timeout_s
+        self._one_at_a_time = threading.Lock()
+
+    def run(self, arguments: Sequence[str], caller: str) -> str:
+        """Run a command to its end, and return what it says.
+
+        Args:
+            caller: name of the key, for the ledger.
+
+        Raises:
+            BusyError: another caller's change is being made.
+            RefusedError: its reason not to do it.
+            TrackingError: it took too long, or failed for a reason that its log tells.
+        """
+        if not self._one_at_a_time.acquire(blocking=False):
+            raise BusyError("production is being changed already: wait until that has ended, then look again")
+        try:
+            return self._run(arguments, caller)
+        finally:
+            self._one_at_a_time.release()
+
+    def _run(self, arguments: Sequence[str], caller: str) -> str:
+        process = subprocess.Popen(  # noqa: S603  our own command; what the caller sent is one argument of it
+            [sys.executable, "-m", "defect_detection.cli", *arguments, *self._settings()],
+            cwd=self._config.root,
+            env=os.environ | self._environment(caller),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # a process group of its own, to be ended as a whole
+        )
+        try:
+            stdout, stderr = process.communicate(timeout=self._timeout_s)
+        except subprocess.TimeoutExpired:
+            end_group(process, GRACE_S)
+            process.communicate()
+            raise TrackingError(
+                f"defect {arguments[0]} took longer than {self._timeout_s:g} s and was ended: `defect history` says how far it came"
+            ) from None
+        return self._said(
+            arguments[0], process.returncode, stdout.decode(errors="replace"), stderr.decode(errors="replace")
+        )
+
+    def _said(self, verb: str, code: int, stdout: str, stderr: str) -> str:
+        if code == 0:
+            log.info("defect %s: %s", verb, stdout.strip())
+            return stdout.strip()
+        reason = re.split(r"^Error: ", stderr, flags=re.MULTILINE)[-1].strip()
+        if code == EXIT_ERROR and reason != stderr.strip():
+            log.warning("defect %s was refused: %s", verb, reason)
+            raise RefusedError(reason)
+        log.error("defect %s ended with exit code %d: %s", verb, code, stderr)
+        raise TrackingError(
+            f"defect {verb} ended with exit code {code}: the log of the server has the details"
+        )
+
+    def _settings(self) -> list[str]:
+        return [
+            "--set",
+            f"mlflow.production_model_name={json.dumps(self._config.mlflow.production_model_name)}",
+        ]
+
+    def _environment(self, caller: str) -> dict[str, str]:
+        """Say who does it, for the ledger: a key by its name; who calls from this machine is who runs the server."""
+        who = {} if caller == THIS_MACHINE else {"DEFECT_USER": f"{caller} (API key)"}
+        return who | {"MLFLOW_TRACKING_URI": self._config.tracking_uri}

@@ -1,0 +1,129 @@
+"""Read the ledger without importing mlflow: for a server that must stay small."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from defect_detection.errors import TrackingError
+from defect_detection.tracking.ledger import PREFIX, PROMOTIONS, Entry, entry_of
+from defect_detection.tracking.rest import ask
+from defect_detection.tracking.store import redacted, sqlite_file
+
+REPORT = "report/report.html"  # among the artifacts of an entry's run
+_PAGE = 500
+
+_RUNS = (
+    "FROM runs JOIN experiments USING (experiment_id) WHERE workspace = 'default' AND experiments.name = ? "
+    "AND runs.lifecycle_stage = 'active'"
+)
+_OF_RUNS = f"WHERE run_uuid IN (SELECT run_uuid {_RUNS})"
+_TAGS = f"SELECT run_uuid, key, value FROM tags {_OF_RUNS}"  # noqa: S608  our own constants
+_TRAINED = f"SELECT run_uuid, value FROM params {_OF_RUNS} AND key = 'candidate_run_id'"  # noqa: S608
+
+
+@dataclass(frozen=True, slots=True)
+class ListedEntry:
+    """An entry, with the run that trained its candidate ("" when unknown), and whether its report is at hand."""
+
+    entry: Entry
+    candidate_run_id: str
+    has_report: bool
+
+
+def list_entries(tracking_uri: str) -> list[ListedEntry]:
+    """Return all entries, newest first.
+
+    Raises:
+        TrackingError: the store can't be read, or isn't one of MLflow 3.
+    """
+    database = sqlite_file(tracking_uri)
+    if database and not database.exists():
+        return []
+    with _telling(tracking_uri, "reading the ledger"):
+        found = list(_in_file(database) if database else _on_server(tracking_uri))
+    return sorted(found, key=lambda one: (one.entry.number, one.entry.when), reverse=True)
+
+
+def report_of(tracking_uri: str, run_id: str) -> Path | None:
+    """Return the report that an entry was decided on, or None when this machine doesn't have it.
+
+    Only a file of a run of the ledger in the embedded store is ever returned, whatever `run_id` is.
+
+    Raises:
+        TrackingError: the store can't be read.
+    """
+    database = sqlite_file(tracking_uri)
+    if not database or not database.exists():
+        return None
+    with _telling(tracking_uri, "looking for a report"), closing(_opened(database)) as connection:
+        row = connection.execute(
+            f"SELECT artifact_uri {_RUNS} AND run_uuid = ?",
+            (PROMOTIONS, run_id),
+        ).fetchone()
+    return _report_in(row[0]) if row else None
+
+
+@contextmanager
+def _telling(tracking_uri: str, doing: str) -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.Error, HTTPException, OSError, LookupError, ValueError) as error:
+        raise TrackingError(f"{redacted(tracking_uri)}: {doing} failed: {error}") from error
+
+
+def _opened(database: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=20)
+
+
+def _in_file(database: Path) -> Iterator[ListedEntry]:
+    with closing(_opened(database)) as connection:
+        runs = connection.execute(
+            f"SELECT run_uuid, start_time, artifact_uri {_RUNS}", (PROMOTIONS,)
+        ).fetchall()
+        tag_rows = connection.execute(_TAGS, (PROMOTIONS,)).fetchall()
+        trained = dict(connection.execute(_TRAINED, (PROMOTIONS,)).fetchall())
+    tags: dict[str, dict[str, str]] = {}
+    for run_id, key, value in tag_rows:
+        tags.setdefault(run_id, {})[key] = value
+    for run_id, start_ms, artifacts in runs:
+        if f"{PREFIX}number" in tags.get(run_id, {}):
+            entry = entry_of(run_id, start_ms, tags[run_id])
+            yield ListedEntry(entry, trained.get(run_id, ""), _report_in(artifacts) is not None)
+
+
+def _report_in(artifact_uri: str) -> Path | None:
+    parts = urlsplit(artifact_uri)
+    file = Path(unquote(parts.path)) / REPORT
+    return file if parts.scheme in ("", "file") and file.is_file() else None
+
+
+def _on_server(tracking_uri: str) -> Iterator[ListedEntry]:
+    experiment = ask(tracking_uri, "experiments/get-by-name", experiment_name=PROMOTIONS)
+    if experiment is None:
+        return
+    asked: dict[str, Any] = {
+        "experiment_ids": [experiment["experiment"]["experiment_id"]],
+        "max_results": _PAGE,
+    }
+    while True:
+        answer = ask(tracking_uri, "runs/search", asked) or {}
+        yield from (_of_answer(run) for run in answer.get("runs", []) if _is_entry(run))
+        if not (token := answer.get("next_page_token")):
+            return
+        asked["page_token"] = token
+
+
+def _is_entry(run: dict[str, Any]) -> bool:
+    return any(tag["key"] == f"{PREFIX}number" for tag in run["data"].get("tags", []))
+
+
+def _of_answer(run: dict[str, Any]) -> ListedEntry:
+    tags = {tag["key"]: tag["value"] for tag in run["data"]["tags"]}
+    params = {param["key"]: param["value"] for param in run["data"].get("params", [])}
+    entry = entry_of(run["info"]["run_id"], int(run["info"]["start_time"]), tags)
+    return ListedEntry(entry, params.get("candidate_run_id", ""), has_report=False)
