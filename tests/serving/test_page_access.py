@@ -7,7 +7,7 @@ from tiny import BRIGHT, DARK, encoded
 
 from defect_detection.records.keys import create_key
 
-PATHS = ("/", "/page/review", "/page/monitor")
+PATHS = ("/", "/page/review", "/page/monitor", "/page/models", "/page/retraining")
 WIDTHS = {"desk": 1280, "phone": 390}
 
 

@@ -1,0 +1,255 @@
+// The page Retraining: start one, follow what it writes, cancel it, and see what came of it.
+import { get, post } from "./api.js";
+import { confirm } from "./confirm.js";
+import { duration, el, moment, notice, table } from "./dom.js";
+import { rights, showReason } from "./rights.js";
+import { follow } from "./stream.js";
+
+const LOOK_EVERY_MS = 5_000;
+const MOST_LINES = 2_000; // kept in the page: the end of a long log
+const STATES = { queued: "waits", running: "runs", succeeded: "ended", failed: "failed", cancelled: "cancelled" };
+// What its lines begin with, step by step; "set: phase 3/3" is the progress of a training
+const STEPS = [
+  ["Data", /^(Data|Feedback|Audit|Start|From)\b/],
+  ["Training", /^(Trained |.+: \S.* \d+\/\d+( |$))/],
+  ["Validation", /^(Best on validation|On validation):/],
+  ["Test and gate", /^(On test|Kept as|Report)/],
+  ["Decision", /^Outcome:/],
+];
+const NOTES = { done: "done", skipped: "not needed", now: "under way", stopped: "ended here", later: "" };
+const OUTCOMES = {
+  promote: ["good", "Promoted: the new model is in production."],
+  hold: ["", "Held: the model in production stays."],
+  "insufficient evidence": ["", "Not enough evidence: the model in production stays."],
+};
+const at = (id) => document.getElementById(id);
+
+let may = { role: null, reason: "" };
+let jobs = [];
+let listed = "";
+let shown = null; // the job whose log is followed, with its lines
+let following = new AbortController();
+
+at("start").addEventListener("click", start);
+at("cancel").addEventListener("click", cancel);
+await look();
+setInterval(() => document.visibilityState === "visible" && !document.querySelector("dialog[open]") && look(), LOOK_EVERY_MS);
+setInterval(showFacts, 1_000);
+
+async function look() {
+  may = await rights().catch(() => may);
+  showReason(at("why-not"), may.reason, look);
+  if (may.role) await lookForJobs();
+  else at("jobs").replaceChildren(el("p", { class: "quiet" }, "Who may see them has a key."));
+  const waiting = jobs.some((one) => one.state === "queued");
+  at("start").disabled = may.role !== "admin" || waiting;
+  at("start").title = waiting ? "One waits already: it does the same" : "";
+}
+
+async function lookForJobs() {
+  try {
+    ({ jobs } = await get("/jobs?limit=50"));
+    say();
+  } catch (error) {
+    return say(notice(error.message, "bad"));
+  }
+  const active = jobs.find((one) => one.state === "running") ?? jobs.find((one) => one.state === "queued");
+  if (!shown && jobs.length) show(active ?? jobs[0]);
+  else if (active && shown && hasEnded(shown.job) && !shown.isChosen) show(active);
+  refresh();
+  showJobs();
+}
+
+function refresh() {
+  const now = jobs.find((one) => one.id === shown?.job.id);
+  if (!now) return;
+  shown.job = now;
+  showJob();
+}
+
+function say(...notices) {
+  if (notices.length || at("notices").childElementCount) at("notices").replaceChildren(...notices);
+}
+
+function hasEnded(job) {
+  return job.ended_at !== null;
+}
+
+// -- one job ----------------------------------------------------------------------------------------------------------
+
+/** Show a job and follow its log. `isChosen`: by the reader, so that a new one doesn't take its place. */
+function show(job, isChosen = false) {
+  following.abort();
+  following = new AbortController();
+  shown = { job, lines: [], isChosen };
+  at("log").replaceChildren();
+  at("log-state").textContent = "";
+  at("job").hidden = false;
+  showJob();
+  const mine = shown;
+  follow(job.log, {
+    signal: following.signal,
+    onEvent: (event) => mine === shown && received(event),
+    onState: (state) => mine === shown && showStream(state),
+  }).catch((error) => mine === shown && (at("log-state").textContent = error.message));
+}
+
+function received({ event, data }) {
+  if (event === "end") {
+    at("log-state").textContent = shown.lines.length ? "" : "It wrote nothing, or its log has been removed.";
+    if (!hasEnded(shown.job)) look();
+    return;
+  }
+  shown.lines.push(data);
+  if (shown.job.state === "queued" && shown.lines.length === 1) look();
+  const log = at("log");
+  const isAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+  log.append(`${data}\n`);
+  if (log.childNodes.length > MOST_LINES) log.firstChild.remove();
+  if (isAtEnd) log.scrollTop = log.scrollHeight;
+  showSteps();
+  showOutcome();
+}
+
+function showStream(state) {
+  const said = { follows: "", lost: "The server doesn't answer; trying again …", waits: "Too many follow logs at the moment; trying again …" };
+  at("log-state").textContent = said[state];
+}
+
+function showJob() {
+  const { job } = shown;
+  at("job-title").replaceChildren(hasEnded(job) ? "Latest retraining" : "This retraining ", " ", badge(job));
+  if (shown.isChosen) at("job-title").firstChild.textContent = "Retraining";
+  at("log-title").textContent = hasEnded(job) ? "What it wrote" : "What it writes";
+  at("cancel").hidden = hasEnded(job);
+  at("cancel").disabled = may.role !== "admin";
+  showFacts();
+  showSteps();
+  showOutcome();
+}
+
+function badge(job) {
+  return el("span", { class: `badge ${job.state}` }, STATES[job.state]);
+}
+
+function showFacts() {
+  if (!shown) return;
+  const { job } = shown;
+  const from = new Date(job.started_at ?? job.created_at);
+  const soFar = duration((new Date(job.ended_at ?? Date.now()) - from) / 1000);
+  const took = { queued: `waits for ${soFar}`, running: `for ${soFar}` }[job.state] ?? `took ${soFar}`;
+  const asked = `Asked for by ${job.by}, `;
+  if (at("job-facts").dataset.shown === job.id + took) return;
+  at("job-facts").dataset.shown = job.id + took;
+  at("job-facts").replaceChildren(asked, moment(job.created_at), `; ${took}`);
+}
+
+function showSteps() {
+  const { job, lines } = shown;
+  const reached = Math.max(...lines.map(stepOf), job.state === "queued" ? -1 : 0);
+  const detail = lines.findLast((line) => stepOf(line) === 1);
+  const seen = new Set([0, ...lines.map(stepOf)]);
+  const items = STEPS.map(([name], i) => {
+    const state = i > reached ? "later" : i < reached ? (seen.has(i) ? "done" : "skipped") : { succeeded: "done", running: "now", queued: "now" }[job.state] ?? "stopped";
+    const note = i === 1 && state === "now" && detail ? detail : NOTES[state];
+    return el("li", { class: state, "aria-current": state === "now" ? "step" : null }, el("span", { class: "step" }, name), el("span", { class: "quiet" }, note));
+  });
+  const text = items.map((item) => item.className + item.textContent).join();
+  if (at("steps").dataset.shown === text) return;
+  at("steps").dataset.shown = text;
+  at("steps").replaceChildren(...items);
+}
+
+function stepOf(line) {
+  return STEPS.findIndex(([, begins]) => begins.test(line));
+}
+
+/** What came of it: the gate's word, and what it gave as reasons. */
+function showOutcome() {
+  const { job, lines } = shown;
+  const place = at("outcome");
+  const key = `${job.state} ${job.outcome} ${job.reason} ${hasEnded(job) ? lines.length : 0}`;
+  if (place.dataset.shown === key) return;
+  place.dataset.shown = key;
+  place.replaceChildren(...(hasEnded(job) ? outcomeOf(job, lines) : []));
+}
+
+function outcomeOf(job, lines) {
+  if (job.state === "failed") return [notice(`It failed: ${job.reason ?? "the log says why"}`, "bad"), unchanged()];
+  if (job.state === "cancelled") return [notice(job.reason ?? "It was cancelled."), unchanged()];
+  const [kind, words] = OUTCOMES[job.outcome] ?? ["", "It ended without a decision: the log says more."];
+  const last = lines.findLast((line) => line.startsWith("Outcome:"))?.replace(/^Outcome: [A-Z ]+\. /, "");
+  const reasons = lines.filter((line) => /^On (validation|test): /.test(line));
+  return [
+    notice(last ? `${words} ${last}.` : words, kind),
+    reasons.length ? el("h3", {}, "Why") : null,
+    reasons.length ? el("ul", { class: "reasons" }, reasons.map((line) => el("li", {}, line))) : null,
+    el("p", {}, el("a", { href: "/page/models" }, "See models and history")),
+  ].filter(Boolean);
+}
+
+function unchanged() {
+  return el("p", { class: "quiet" }, "What is in production is what it was.");
+}
+
+// -- all jobs ---------------------------------------------------------------------------------------------------------
+
+function showJobs() {
+  const state = JSON.stringify([jobs, shown?.job.id]);
+  if (state === listed) return;
+  listed = state;
+  const columns = ["Asked for", "By", "Took", "What came of it", "Log"];
+  const rows = jobs.map((job) => ({ cells: jobCells(job), class: job.id === shown?.job.id ? "now" : null }));
+  const empty = el("p", { class: "quiet" }, "None yet. The first one shows here, whoever starts it; those that a command line starts don't.");
+  at("jobs").replaceChildren(rows.length ? table("Retrainings, the latest first", columns, rows) : empty);
+}
+
+function jobCells(job) {
+  const took = job.started_at && job.ended_at ? duration((new Date(job.ended_at) - new Date(job.started_at)) / 1000) : "–";
+  const said = job.outcome && job.state === "succeeded" ? job.outcome : (job.reason ?? "");
+  const open = () => {
+    show(job, true);
+    showJobs();
+    at("job-title").focus();
+  };
+  const label = `Show the log of the retraining of ${new Date(job.created_at).toLocaleString()}`;
+  const isShown = job.id === shown?.job.id;
+  const button = el("button", { type: "button", class: "small", "aria-label": label, click: open }, "Show");
+  return [moment(job.created_at), job.by, took, el("span", {}, badge(job), " ", said), isShown ? "shown above" : button];
+}
+
+// -- changes ----------------------------------------------------------------------------------------------------------
+
+async function start() {
+  const waits = jobs.some((one) => one.state === "running");
+  const job = await confirm({
+    heading: "Start a retraining?",
+    happens: [
+      waits ? "It waits until the one that runs has ended." : "It trains on all images and on what people have said about inspected ones.",
+      "It takes minutes to hours, at lower priority: inspecting goes on.",
+      "If the gate finds the new model better, it goes into production by itself. It can be rolled back.",
+    ],
+    button: "Start it",
+    doing: "Asking the server …",
+    kind: "primary",
+    asksReason: false,
+    run: () => post("/retrain", undefined, { Prefer: "respond-async" }),
+  });
+  if (!job) return;
+  if (!waits) show(job);
+  await look();
+  at("job-title").focus();
+}
+
+async function cancel() {
+  const { job } = shown;
+  const cancelled = await confirm({
+    heading: "Cancel this retraining?",
+    happens: ["It is ended with all that it started.", "What it has trained so far is lost; what is in production stays."],
+    button: "Cancel the retraining",
+    doing: "Asking the server …",
+    asksReason: false,
+    run: () => post(`/jobs/${job.id}/cancel`),
+  });
+  if (cancelled) await look();
+}

@@ -1,0 +1,199 @@
+"""The pages Models and Retraining in a real browser, over the real server, a real store and real processes."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from test_champion import NAME, Plant
+from test_retrain import wait_until
+from waitress.wasyncore import close_all
+
+from defect_detection.config import load_config
+from defect_detection.records.keys import create_key
+from defect_detection.serving.app import create_app
+from defect_detection.serving.server import make_server
+from defect_detection.tracking.ledger import Kind, Ledger, Plan
+
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
+
+SCRIPT = """
+import pathlib, time
+print("Data: 200 training images, 90 defective, fingerprint 12ab", flush=True)
+print("frozen_compact: fitting 3/3 auroc 0.991", flush=True)
+pathlib.Path("started").touch()
+while not pathlib.Path("go").exists():
+    time.sleep(0.01)
+print("On validation: better by 3 of 200 <b>images</b>")
+print("On test: escapes are not surely fewer")
+print("Outcome: HOLD. Production_Reg version 2 stays in production")
+raise SystemExit(1)
+"""
+WHY = "better than version 1: 199/200 correct against 198/200; " + "no type of defect gets surely worse; " * 6
+
+
+class World:
+    """A server over a store: version 1 was evaluated and promoted, then 2; 3 was held."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        (root / "config.yaml").write_text("training: {hyperparameter_sets: [{name: only}]}\n")
+        (root / "re_train").mkdir()
+        (root / "re_train" / "re_train.py").write_text(SCRIPT)
+        self.plant = Plant(root)
+        self.plant.client.set_registered_model_tag(NAME, "made", "by a test")
+        self._decide(1, None, "198/200 (99.0 %)", "1/100 (1.0 %)", "the first model meets the threshold")
+        self._decide(2, 1, "199/200 (99.5 %)", "0/100 (0.0 %)", WHY)
+        self.app = create_app(load_config(root / "config.yaml"))
+        self.app.extensions["served"].start()
+        self.app.extensions["worker"].start()
+        self._server = make_server(self.app, self.app.extensions["config"], "127.0.0.1", 0)
+        self._thread = threading.Thread(target=self._server.run)
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.effective_port}"
+
+    def _decide(self, version: int, before: int | None, accuracy: str, escapes: str, why: str) -> None:
+        assert self.plant.version(threshold=version / 4) == version
+        for key, value in (("test_correct", accuracy), ("test_escapes", escapes)):
+            self.plant.client.set_model_version_tag(NAME, str(version), key, value)
+        report = self.root / "report"
+        report.mkdir(exist_ok=True)
+        (report / "report.html").write_text(f"<h1>Of version {version}</h1>")
+        plan = Plan(
+            version - 2,
+            Kind.EVALUATION,
+            "promote",
+            before,
+            version,
+            f"Defect_CNN version {version}",
+            why,
+            accuracy,
+            escapes,
+        )
+        with Ledger(self.plant.uri).entry(plan) as entry:
+            entry.folder("report", report)
+            self.plant.promote(version)
+
+    def close(self) -> None:
+        self.app.extensions["worker"].stop()
+        self.app.extensions["served"].stop()
+        self._server.trigger.pull_trigger(lambda: close_all(self._server._map))
+        self._thread.join()
+        self._server.task_dispatcher.shutdown()
+        self.app.extensions["records"].close()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> Iterator[World]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MLFLOW_TRACKING_URI", "DEFECT_API_KEY", "DATABASE_URL"):
+            patch.delenv(name, raising=False)
+        world = World(tmp_path_factory.mktemp("world"))
+        yield world
+        world.close()
+
+
+@pytest.fixture
+def visit(open_page, world):
+    """Return a function that opens a page of the world."""
+    return lambda path, width=1280, scheme="light", **options: open_page(
+        world.url + path, width, color_scheme=scheme, **options
+    )
+
+
+def check_access(page) -> None:
+    """Let axe-core look for what people with a screen reader or keyboard can't use; nothing may stick out at the side."""
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    found = Axe().run(page).response["violations"]
+    assert [(one["id"], one["impact"], one["nodes"][0]["html"]) for one in found] == []
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_models_show_what_decides_with_fractions_and_why(visit, width, scheme):
+    page = visit("/page/models", width, scheme)
+    page.wait_for_selector("#history table")
+    assert page.locator("#champion .big").text_content() == "Production_Reg 2"
+    assert "199/200 (99.5 %)" in page.locator("#champion .figures").text_content()
+    assert "0/100 (0.0 %)" in page.locator("#champion .figures").text_content()
+    first = page.get_by_role("table", name="What was in production").get_by_role("row").nth(1)
+    assert "1 → 2" in first.text_content()
+    check_access(page)
+    with page.context.expect_page() as opened:
+        page.get_by_role("link", name="Report on Production_Reg 2").click()
+    assert opened.value.get_by_role("heading").text_content() == "Of version 2"
+
+
+def test_an_operators_key_shows_everything_and_changes_nothing(visit, world):
+    """The browser says that it came through a proxy, so that being on this machine counts for nothing."""
+    key = create_key(world.app.extensions["records"].database, "line 3", "operator")
+    page = visit("/page/models", extra_http_headers={"X-Forwarded-For": "192.0.2.7"})
+    page.wait_for_selector("#why-not:has-text('X-API-Key')")
+    assert page.get_by_role("button", name="Roll back").count() == 0
+    page.get_by_role("button", name="Give a key").click()
+    page.get_by_label("Key", exact=True).fill(key)
+    page.get_by_role("button", name="Use this key").click()
+    page.wait_for_selector("#history table")
+    page.wait_for_selector("#why-not:has-text('needs a key with the role admin')")
+    assert page.get_by_role("button", name="Roll back to version 1").is_disabled()
+    assert page.get_by_role("button", name="Promote Production_Reg 1").is_disabled()
+    check_access(page)
+
+
+def test_a_rollback_needs_a_reason_and_is_followed_by_what_decides(visit, world):
+    page = visit("/page/models")
+    page.get_by_role("button", name="Roll back to version 1").click()
+    dialog = page.get_by_role("dialog", name="Roll back to version 1?")
+    page.keyboard.type("   ")
+    dialog.get_by_role("button", name="Roll back").click()
+    assert dialog.is_visible()
+    check_access(page)
+    page.keyboard.type("rejects <b>all</b>")
+    dialog.get_by_role("button", name="Roll back").click()
+    page.wait_for_selector("#notices:has-text('Version 1 is in production')", timeout=60_000)
+    assert not dialog.is_visible()
+    assert "2 → 1" in page.locator("#history tbody tr").first.text_content()
+    assert "rejects <b>all</b>" in page.locator("#history tbody tr").first.text_content()
+    page.wait_for_selector("#champion .big:has-text('Production_Reg 1')", timeout=30_000)
+
+
+def test_a_retraining_is_started_followed_and_explained(visit, world):
+    page = visit("/page/retraining")
+    page.wait_for_selector("#jobs:has-text('None yet')")
+    page.get_by_role("button", name="Start a retraining").click()
+    page.get_by_role("button", name="Start it").click()
+    page.wait_for_selector("#log:has-text('fitting 3/3')")
+    page.wait_for_selector("#steps [aria-current=step]:has-text('Training')")
+    page.wait_for_selector("#job-title:has-text('runs')")
+    check_access(page)
+    phone = visit("/page/retraining", 390, "dark")
+    phone.wait_for_selector("#log:has-text('fitting 3/3')")
+    (world.root / "go").touch()
+    for one in (page, phone):
+        one.wait_for_selector("#outcome:has-text('Held: the model in production stays')")
+        assert "On validation: better by 3 of 200 <b>images</b>" in one.locator("#outcome").text_content()
+        assert one.locator("#steps .done").count() == 5
+        check_access(one)
+
+
+def test_a_running_retraining_is_cancelled_after_a_question(visit, world):
+    for name in ("go", "started"):
+        (world.root / name).unlink(missing_ok=True)
+    page = visit("/page/retraining")
+    page.get_by_role("button", name="Start a retraining").click()
+    page.get_by_role("button", name="Start it").click()
+    wait_until((world.root / "started").exists)
+    page.get_by_role("button", name="Cancel it").click()
+    page.get_by_role("button", name="Cancel the retraining").click()
+    page.wait_for_selector("#outcome:has-text('cancelled by this machine')")
+    assert "cancelled" in page.locator("#jobs tbody tr").first.text_content()
+
+
+def test_pages_of_an_empty_project_say_what_comes_first(project, serving, open_page, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    send = serving(project.config())
+    page = open_page(f"http://127.0.0.1:{send.port}/page/models")
+    page.wait_for_selector("#champion:has-text('No model yet')")
+    page.wait_for_selector("#versions:has-text('No version is registered yet')")
+    page.wait_for_selector("#history:has-text('Nothing has been decided yet')")
+    check_access(page)
