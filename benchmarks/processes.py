@@ -109,6 +109,20 @@ def tree_bytes(root: int) -> tuple[int, int]:
     return total, max(highest for _, highest in held)
 
 
+def tree_cpu_s(root: int) -> float:
+    """Return the processor seconds that a process and all its descendants have taken so far; 0 without /proc."""
+    ticks = 0
+    for pid in tree(root):
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:  # ended in between
+            continue
+        ticks += int(fields[11]) + int(
+            fields[12]
+        )  # user and system; fields[0] is the state, the third of proc(5)
+    return ticks / os.sysconf("SC_CLK_TCK") if ticks else 0.0
+
+
 def tree(root: int) -> set[int]:
     """Return a process and all its descendants; only itself without /proc."""
     parents = {}

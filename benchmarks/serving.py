@@ -7,6 +7,7 @@ machine down slows down all of them. The graph is the same for all.
 import base64
 import io
 import json
+import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -196,7 +197,9 @@ def _note_start(row: dict[str, Any], server: Server | str, target: Target) -> No
 def _measure_point(row: dict[str, Any], server: Server, target: Target, clients: int, seconds: float) -> None:
     if not row["points"]:
         target.run(8, WARM_UP * seconds)
+    before = server.cpu_s()
     point = target.run(clients, seconds).summary()
+    point["cpu_ms"] = 1000 * (server.cpu_s() - before) / max(1, point["requests"])
     row["points"].setdefault(str(clients), []).append(point)
     row["resident_bytes"] = max(row["resident_bytes"] or 0, server.resident_bytes() or 0) or None
 
@@ -220,6 +223,9 @@ def _start(setting: _Setting, contender: Contender, target: Target) -> Any:
     variables |= {"RAY_USAGE_STATS_ENABLED": "0", "MLFLOW_DISABLE_TELEMETRY": "true"}
     own = setting.options.environments
     python = own.python(contender.environment) if contender.environment else Path(sys.executable)
+    variables["PATH"] = (
+        f"{python.parent}{os.pathsep}{os.environ.get('PATH', '')}"  # where MLflow looks for uvicorn
+    )
     if contender.server == "project":
         return running([python, ROOT / "api.py"], setting.project.folder, target, variables)
     folder = datasets.empty(setting.work / contender.server)
@@ -261,6 +267,7 @@ COLUMNS = (
     *(f"requests/s, {clients}" for clients in CLIENTS),
     *(f"median / p99 ms, {clients}" for clients in CLIENTS),
     *(f"this project's multiple, {clients}" for clients in CLIENTS),
+    "processor ms per answer, 8",
     "errors",
     "resident, MB",
     "start to ready, s",
@@ -287,8 +294,9 @@ def _cells(row: dict[str, Any], rows: Mapping[str, Any]) -> list[str]:
     times = [f"{_median(point, 'median_ms'):.1f} / {_median(point, 'p99_ms'):.1f}" for point in points]
     errors = sum(one["errors"] for point in points for one in point)
     held = f"{row['resident_bytes'] / 1e6:.0f}" if row["resident_bytes"] else "not measured"
+    cpu = f"{_median(row['points']['8'], 'cpu_ms'):.1f}"
     multiples = [_multiple(rows, row["name"], clients) for clients in CLIENTS]
-    return [row["name"], *rates, *times, *multiples, str(errors), held, f"{row['ready_s']:.1f}"]
+    return [row["name"], *rates, *times, *multiples, cpu, str(errors), held, f"{row['ready_s']:.1f}"]
 
 
 def _median(point: Sequence[Mapping[str, float]], name: str) -> float:

@@ -10,7 +10,7 @@ class Inspection(litserve.LitAPI):
     def setup(self, device: str) -> None:
         self.scorer = Scorer()
 
-    def decode_request(self, request: dict) -> bytes:
+    def decode_request(self, request):  # with a type, LitServe would look for JSON, or a field "request"
         return request["image"].file.read()
 
     def predict(self, x: bytes) -> float:
