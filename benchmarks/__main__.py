@@ -2,20 +2,27 @@
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import inference, machine, quality, scaling, training
+from benchmarks import inference, machine, quality, scaling, serving, training
 from benchmarks.environments import Environments
 from benchmarks.options import Options
 from benchmarks.processes import Unavailable
 from benchmarks.tables import put_into
 
 HERE = Path(__file__).parent
-BENCHMARKS = {"training": training, "inference": inference, "quality": quality, "scaling": scaling}
-REPETITIONS = {"training": 2, "inference": 3, "scaling": 1}  # when not told; quality has seeds
+BENCHMARKS = {
+    "training": training,
+    "inference": inference,
+    "serving": serving,
+    "quality": quality,
+    "scaling": scaling,
+}
+REPETITIONS = {"training": 2, "inference": 3, "serving": 2, "scaling": 1}  # when not told; quality has seeds
 LARGE = 10_000  # images
 
 
@@ -39,7 +46,11 @@ def _measure(name: str, arguments: argparse.Namespace) -> None:
     """Measure, and keep the result as soon as it is there."""
     about, options = machine.describe(), _options(name, arguments)
     result = BENCHMARKS[name].measure(options)
-    if options.peers and name in ("training", "inference") and (peers := options.environments.versions()):
+    if (
+        options.peers
+        and name in ("training", "inference", "serving")
+        and (peers := options.environments.versions())
+    ):
         about["peers"] = peers
     path = _result_path(name, arguments)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,6 +90,9 @@ def _options(name: str, arguments: argparse.Namespace) -> Options:
         sizes=(*arguments.sizes, LARGE) if arguments.large else tuple(arguments.sizes),
         images=arguments.images,
         yolo_epochs=arguments.yolo_epochs,
+        seconds=arguments.seconds,
+        soak=arguments.soak,
+        retraining=arguments.retraining,
         overrides=tuple(arguments.set),
     )
 
@@ -98,13 +112,18 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         help="of MobileNetV2 without its top: measures the pretrained configuration too",
     )
-    add("--model", type=Path, help="a model folder to measure inference with; else one is trained")
+    add(
+        "--model", type=Path, help="a model folder to measure inference and serving with; else one is trained"
+    )
     add("--repetitions", type=int, help=f"of each measurement, in turn (default: {REPETITIONS})")
     add("--seeds", type=int, default=1, help="of quality (default: 1)")
     add("--sizes", type=int, nargs="+", default=[1000], help="training images of scaling (default: 1000)")
     add("--large", action="store_true", help=f"scaling at {LARGE} images too")
     add("--images", type=int, default=400, help="in the folder that inference inspects (default: 400)")
     add("--yolo-epochs", type=int, default=10, help="of Ultralytics' training (default: 10)")
+    add("--seconds", type=float, default=10.0, help="of load at each point of serving (default: 10)")
+    add("--soak", type=float, default=0.0, metavar="MINUTES", help="serving under load for so long too")
+    add("--retraining", action="store_true", help="serving while a retraining runs too")
     add("--no-peers", dest="peers", action="store_false", help="only this project and its runtime")
     add(
         "--requirements",
@@ -120,4 +139,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(143))  # ends what was started too
     sys.exit(main())

@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.processes import Unavailable, run
 
 PEERS = Path(__file__).parent / "peers"
-_TOLD = ("ultralytics", "anomalib", "torch", "onnxruntime", "tf2onnx")
+_TOLD = ("ultralytics", "anomalib", "torch", "onnxruntime", "tf2onnx", "litserve", "bentoml", "ray")
 
 
 @dataclass(frozen=True)

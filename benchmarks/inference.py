@@ -68,7 +68,7 @@ def measure(options: Options) -> dict[str, Any]:
     """Measure every contender in turn, several times; return a row for each."""
     data = options.data_set()
     work = options.work / "inference"
-    bundle = options.model or _train(options, work)
+    bundle = options.model or train(options, work)
     task = {
         "folder": str(datasets.flat_folder(data, work / "images", options.images)),
         "plain": str(datasets.lay_out(data, work / "plain")),
@@ -90,7 +90,8 @@ def _slug(name: str) -> str:
     return "".join(letter if letter.isalnum() else "_" for letter in name)
 
 
-def _train(options: Options, work: Path) -> Path:
+def train(options: Options, work: Path) -> Path:
+    """Train a project below the folder, and return its bundle."""
     print("training the model to inspect with", file=sys.stderr, flush=True)
     project = Project.new(work / "project", options.data_set(), options.overrides)
     project.train()

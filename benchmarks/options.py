@@ -19,6 +19,7 @@ class Options:
     model: a model folder to measure inference with; None trains one.
     repetitions: of training and inference, alternated. seeds: of quality. sizes: numbers of images, of scaling.
     images: in the folder whose throughput is measured. yolo_epochs: of Ultralytics' training.
+    seconds: of each point of serving. soak: minutes of load, 0 for none. retraining: whether serving is measured beside one too.
     overrides: settings of this project that differ from config.yaml, as key=value.
     """
 
@@ -34,6 +35,9 @@ class Options:
     sizes: tuple[int, ...] = (1000,)
     images: int = 400
     yolo_epochs: int = 10
+    seconds: float = 10.0
+    soak: float = 0.0
+    retraining: bool = False
     overrides: tuple[str, ...] = ()
 
     @property

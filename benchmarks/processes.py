@@ -52,13 +52,15 @@ def run(
     Raises:
         Unavailable: it can't be started, or ended with an error.
     """
-    inherited = {name: value for name, value in os.environ.items() if name not in _NOT_OURS}
-    environment = inherited | {"PYTHONPATH": str(ROOT / "src")} | dict(variables or {})
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
         started = time.perf_counter()
         try:
             process = subprocess.Popen(
-                [str(part) for part in command], cwd=folder, env=environment, stdout=output, stderr=errors
+                [str(part) for part in command],
+                cwd=folder,
+                env=environment(variables),
+                stdout=output,
+                stderr=errors,
             )
         except OSError as error:
             raise Unavailable(f"{command[0]} can't be started ({error.strerror})") from error
@@ -67,8 +69,14 @@ def run(
         output.seek(0)
         errors.seek(0)
         if process.returncode not in expected:
-            raise Unavailable(_reason(errors.read() or output.read(), process.returncode))
+            raise Unavailable(reason(errors.read() or output.read(), process.returncode))
         return Finished(seconds, peak, output.read())
+
+
+def environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return what a command finds in its environment."""
+    inherited = {name: value for name, value in os.environ.items() if name not in _NOT_OURS}
+    return inherited | {"PYTHONPATH": str(ROOT / "src")} | dict(variables or {})
 
 
 def _watch(process: "subprocess.Popen[bytes]") -> int | None:
@@ -80,7 +88,7 @@ def _watch(process: "subprocess.Popen[bytes]") -> int | None:
     peak = before = 0
     try:
         while process.poll() is None:
-            total, highest = _tree_bytes(process.pid)
+            total, highest = tree_bytes(process.pid)
             peak, before = max(peak, highest, min(before, total)), total
             try:
                 process.wait(_INTERVAL_S)
@@ -93,15 +101,30 @@ def _watch(process: "subprocess.Popen[bytes]") -> int | None:
     return peak or None
 
 
-def _tree_bytes(root: int) -> tuple[int, int]:
+def tree_bytes(root: int) -> tuple[int, int]:
     """Return the resident bytes of a process and all its descendants, and the most that one of them ever held; 0 without /proc."""
-    tree = _tree(root)
-    held = [_held_bytes(pid) for pid in tree]
-    total = held[0][0] if len(tree) == 1 else sum(_share_bytes(pid) for pid in tree)
+    pids = tree(root)
+    held = [_held_bytes(pid) for pid in pids]
+    total = held[0][0] if len(pids) == 1 else sum(_share_bytes(pid) for pid in pids)
     return total, max(highest for _, highest in held)
 
 
-def _tree(root: int) -> set[int]:
+def tree_cpu_s(root: int) -> float:
+    """Return the processor seconds that a process and all its descendants have taken so far; 0 without /proc."""
+    ticks = 0
+    for pid in tree(root):
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:  # ended in between
+            continue
+        ticks += int(fields[11]) + int(
+            fields[12]
+        )  # user and system; fields[0] is the state, the third of proc(5)
+    return ticks / os.sysconf("SC_CLK_TCK") if ticks else 0.0
+
+
+def tree(root: int) -> set[int]:
+    """Return a process and all its descendants; only itself without /proc."""
     parents = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -133,7 +156,8 @@ def _share_bytes(pid: int) -> int:
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
 
 
-def _reason(text: str, code: int) -> str:
+def reason(text: str, code: int) -> str:
+    """Return the line of what a command printed that says best why it failed."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith(("Error:", "ERROR:")) or "Error: " in line[:60]]
     message = (errors or lines or ["no message"])[-1]

@@ -12,7 +12,10 @@ import yaml
 
 from benchmarks.datasets import DataSet, empty
 from benchmarks.processes import ROOT, Finished, run
+from defect_detection.config import load_config
 from defect_detection.config_file import apply_overrides, read_document
+from defect_detection.tracking.registry import Registry
+from defect_detection.tracking.runs import ExperimentRecorder
 
 GATE_CODES = (0, 1, 2)  # promoted, on hold, insufficient evidence
 
@@ -31,7 +34,8 @@ class Project:
         apply_overrides(settings, (f"data.train_dir={data.train}", f"data.test_dir={data.test}", *overrides))
         (folder / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
         (folder / "re_train").mkdir()
-        shutil.copyfile(ROOT / "re_train" / "re_train.yaml", folder / "re_train" / "re_train.yaml")
+        for name in ("re_train.py", "re_train.yaml"):
+            shutil.copyfile(ROOT / "re_train" / name, folder / "re_train" / name)
         return cls(folder)
 
     @property
@@ -45,6 +49,22 @@ class Project:
     def train(self, *overrides: str) -> Finished:
         """Run ``src/train.py``."""
         return self._run("src/train.py", *(part for text in overrides for part in ("--set", text)))
+
+    def promote(self, bundle: Path) -> Path:
+        """Make a bundle the promoted model, whatever its quality, and fetch it into the cache, as a first start would.
+
+        Returns:
+            the folder of its logged model, for MLflow.
+        """
+        config = load_config(self.folder / "config.yaml")
+        name, registry = config.inference_model_name, Registry(config.tracking_uri)
+        with ExperimentRecorder(config.tracking_uri, "benchmark").trial("served", {}) as record:
+            version = registry.register(record.model(bundle), name)
+        registry.set_alias(name, config.inference_model_alias, version.version)
+        found = registry.glance(name, config.inference_model_alias)
+        assert found is not None
+        registry.bundle_of(found, config.cache_dir)
+        return Path(found.location.removeprefix("file://"))
 
     def evaluate(self) -> dict[str, Any]:
         """Run ``src/evaluation.py``; return the metrics of its report."""

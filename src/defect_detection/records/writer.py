@@ -24,6 +24,7 @@ from defect_detection.records.tables import InspectionRow
 MAX_WAITING = 2_000  # inspections
 MAX_WAITING_BYTES = 256 * 1024 * 1024  # of their images
 BATCH = 64  # inspections in one transaction
+GATHER_S = 0.1  # that an inspection waits for others: a transaction costs as much processor time as ten inspections in it
 RETRY_S = 1.0  # after a failure; twice as long after each further one
 MAX_RETRY_S = 10.0
 LOG_EVERY_S = 10.0
@@ -66,6 +67,7 @@ class Recorder:
         self._logged_at = 0.0
         self._thread: threading.Thread | None = None
         self._closing = False
+        self._flushing = 0  # threads that wait in `flush`
 
     def record(self, recorded: Inspected, content: bytes) -> None:
         """Take one inspection with its image, or count it as lost when too many wait. Returns at once; raises nothing."""
@@ -80,7 +82,8 @@ class Recorder:
             self._waiting.append((recorded, content))
             self._waiting_bytes += len(content)
             self._start()
-            self._changed.notify_all()
+            if len(self._waiting) in (1, BATCH):  # otherwise the thread is gathering, or writing
+                self._changed.notify_all()
 
     def check(self) -> None:
         """Return when the database answers and the last inspection could be written.
@@ -105,9 +108,14 @@ class Recorder:
             )
 
     def flush(self, timeout_s: float) -> bool:
-        """Wait until nothing waits, and say whether that came about."""
+        """Have what waits written at once, wait until nothing does, and say whether that came about."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._waiting, timeout_s)
+            self._flushing += 1
+            self._changed.notify_all()
+            try:
+                return self._changed.wait_for(lambda: not self._waiting, timeout_s)
+            finally:
+                self._flushing -= 1
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Write what waits, if that succeeds in time; the rest is lost. Nothing is taken any more."""
@@ -144,7 +152,11 @@ class Recorder:
         """Return the first that wait, which go on waiting until they are written; none when all is done."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closing)
+            self._changed.wait_for(self._is_urgent, GATHER_S)
             return [self._waiting[place] for place in range(min(BATCH, len(self._waiting)))]
+
+    def _is_urgent(self) -> bool:
+        return self._closing or self._flushing > 0 or len(self._waiting) >= BATCH
 
     def _write(self, batch: list[tuple[Inspected, bytes]]) -> None:
         try:

@@ -1,9 +1,10 @@
 """Views of what was recorded: inspections with their images, feedback, and how recording goes."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from flask import Response, current_app, request
 from flask_openapi3.blueprint import APIBlueprint
@@ -21,9 +22,11 @@ from defect_detection.serving.access import Access, configured_key, require_acce
 from defect_detection.serving.jobs_api import retrain_if_due
 from defect_detection.serving.problems import described, problem
 
+T = TypeVar("T")
+
 INSPECTIONS = Tag(name="inspections", description="What was inspected, and what people said about it")
 SECURITY: list[dict[str, list[Any]]] = [{}, {"bearer": []}, {"header": []}]  # {}: none, from this machine
-FLUSH_S = 2.0  # feedback may come before the inspection is written; so long it waits
+FLUSH_S = 2.0  # who names an inspection may come before it is written; so long it is waited for
 MEDIA_TYPES = {
     ".jpg": "image/jpeg",
     ".png": "image/png",
@@ -178,7 +181,7 @@ def inspections(query: InspectionsQuery) -> Response:
 )
 def inspection(path: InspectionPath) -> Response:
     require_access(request, "operator")
-    return _json(InspectionShown.of(find_inspection(_records().database, path.id)))
+    return _json(InspectionShown.of(_find(path.id)))
 
 
 @records_api.get(
@@ -193,7 +196,7 @@ def inspection(path: InspectionPath) -> Response:
 )
 def image(path: InspectionPath) -> Response:
     require_access(request, "operator")
-    found = find_inspection(_records().database, path.id)
+    found = _find(path.id)
     suffix = found.image_suffix
     content = suffix and _records().images.read(found.inspected.sha256, suffix)
     if not suffix or not content:
@@ -229,13 +232,7 @@ def feedback(body: FeedbackGiven) -> Response:
         body.type_of_defect or "",
         body.comment,
     )
-    try:
-        said = say()
-    except UnknownRecordError:
-        if not _records().recorder.state().waiting:
-            raise
-        _records().recorder.flush(FLUSH_S)
-        said = say()
+    said = _once_written(say)
     retrain_if_due()
     return _json(FeedbackKept.of(said), HTTPStatus.CREATED)
 
@@ -250,6 +247,21 @@ def recording() -> Response:
     state = _records().recorder.state()
     facts = {name: getattr(state, name) for name in state.__dataclass_fields__}
     return _json(Recording(status="failing" if state.error else "recording", **facts))
+
+
+def _find(inspection_id: str) -> Recorded:
+    return _once_written(partial(find_inspection, _records().database, inspection_id))
+
+
+def _once_written(ask: Callable[[], T]) -> T:
+    """Ask for an inspection; one that isn't known may just not be written yet, and is then waited for."""
+    try:
+        return ask()
+    except UnknownRecordError:
+        if not _records().recorder.state().waiting:
+            raise
+        _records().recorder.flush(FLUSH_S)
+        return ask()
 
 
 def _records() -> Records:
