@@ -1,6 +1,7 @@
 """Each benchmark runs on a tiny input, without peers, and writes its table. How fast anything is isn't looked at."""
 
 import json
+import socket
 import sys
 from pathlib import Path
 
@@ -9,8 +10,11 @@ from plant import Plant
 
 from benchmarks.__main__ import main
 from benchmarks.alternate import alternate
+from benchmarks.endurance import _slope
 from benchmarks.environments import Environments
+from benchmarks.load import Body, Target
 from benchmarks.processes import Unavailable, run
+from benchmarks.serving import BARE, OURS
 from benchmarks.tables import put_into
 
 QUICK = (
@@ -70,6 +74,38 @@ def test_inference_measures_latency_folder_and_limits(measure, parts, trained_on
     assert len(limits) == 2
     assert all(float(cell) > 0 for cell in limits.values())
     assert "100 %" in [cells[4] for cells in by_name.values()]
+
+
+def test_serving_measures_this_project_beside_a_bare_application(measure, parts, trained_once):
+    bundle = trained_once.root / "temp_best_model"
+    rows = measure("serving", "--data", parts, "--model", bundle, "--seconds", "0.1", "--soak", "0.01")
+    names = {row[0]: row[1:] for row in rows}
+    assert list(names) == [*OURS.values(), *BARE.values()]
+    for name, cells in names.items():
+        *rates, _, _, _, once, _, _, _, errors, _, ready_s = cells
+        assert all(float(rate) > 0 for rate in rates)
+        assert name not in OURS.values() or once == "1.00"
+        assert errors == "0"
+        assert float(ready_s) > 0
+
+
+def test_a_load_counts_what_is_not_answered_with_200_as_errors():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        target = Target(listening.getsockname()[1], "/predict", [Body("image/jpeg", (b"a", b"b"))])
+    load = target.run(clients=2, seconds=0.05)  # nobody listens any more
+    assert load.latencies_ms == []
+    assert load.errors > 0
+    assert "ConnectionRefusedError" in load.summary()["error"]
+
+
+def test_each_request_carries_a_file_of_its_own_where_the_body_leaves_room_for_a_number():
+    assert Body("image/jpeg", (b"a", b"b")).numbered(7) == b"a000000000007b"
+    assert Body("application/json", (b"[1]",)).numbered(7) == b"[1]"
+
+
+def test_the_slope_of_memory_leaves_the_warm_up_out():
+    looks = [(minute, 100 + 2 * minute if minute >= 2 else 0) for minute in range(11)]
+    assert _slope(looks, from_minute=2)["slope_mb_per_min"] == pytest.approx(2)
 
 
 def test_scaling_has_a_row_per_step(measure):

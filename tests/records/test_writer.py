@@ -16,12 +16,13 @@ from postgres import as_ordinary_user, free_port, plain, program, running, with_
 from recorded import image_of, inspected
 
 from defect_detection.errors import RecordsError
+from defect_detection.records import writer
 from defect_detection.records.database import Database
 from defect_detection.records.feedback import add_feedback
 from defect_detection.records.images import ImageFolder
 from defect_detection.records.inspections import Filter, find_page
 from defect_detection.records.store import Records
-from defect_detection.records.writer import Recorder
+from defect_detection.records.writer import BATCH, Recorder
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
@@ -40,6 +41,21 @@ def on_sqlite(tmp_path: Path):
     records = Records(Database(f"sqlite:///{tmp_path}/inspections.db"), ImageFolder(tmp_path / "inspections"))
     yield records
     records.close()
+
+
+def test_an_inspection_waits_for_others_but_not_where_somebody_waits_for_it(on_sqlite, monkeypatch):
+    monkeypatch.setattr(writer, "GATHER_S", 3600)
+    on_sqlite.recorder.record(inspected(0), image_of(0))
+    assert on_sqlite.recorder.flush(20)
+    assert len(ids(on_sqlite)) == 1
+    for number in range(1, BATCH):
+        on_sqlite.recorder.record(inspected(number), image_of(number))
+    assert on_sqlite.recorder.state().waiting == BATCH - 1
+    on_sqlite.recorder.record(inspected(BATCH), image_of(BATCH))  # a whole batch
+    wait_until(lambda: on_sqlite.recorder.state().waiting == 0)
+    on_sqlite.recorder.record(inspected(BATCH + 1), image_of(BATCH + 1))
+    on_sqlite.recorder.close()
+    assert on_sqlite.recorder.state().written == BATCH + 2
 
 
 def test_what_comes_while_the_file_is_lost_is_written_once_it_is_back(on_sqlite, tmp_path, caplog):

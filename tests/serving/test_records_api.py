@@ -6,6 +6,7 @@ import pytest
 from flask.testing import FlaskClient
 from recorded import image_of, inspected
 
+from defect_detection.records import writer
 from defect_detection.records.keys import create_key, revoke_key
 from defect_detection.serving.app import create_app
 
@@ -62,6 +63,14 @@ def test_an_inspection_says_all_that_was_recorded(client):
         "conflicting": False,
         "feedback": [],
     }
+
+
+def test_an_inspection_is_found_before_it_is_written(app, client, monkeypatch):
+    monkeypatch.setattr(writer, "GATHER_S", 3600)
+    app.extensions["records"].recorder.record(inspected(3), image_of(3))
+    assert client.get(f"/inspections/{3:08}").json["name"] == "3.png"
+    app.extensions["records"].recorder.record(inspected(4), image_of(4))
+    assert client.get(f"/inspections/{4:08}/image").data == image_of(4)
 
 
 def test_filters_come_from_the_query(client):
