@@ -18,10 +18,10 @@ from defect_detection.model.bundle import Card
 from defect_detection.model.export import to_openvino
 from defect_detection.model.heads import Calibration
 from defect_detection.model.inspector import build_inspector
+from defect_detection.model.parity import MOST_DIFFERENCE, allowed_difference, compare
 from defect_detection.training.trial import Trial
 
 GOLDEN_IMAGES = 8
-MOST_DIFFERENCE = 1e-3  # between the Keras score and the deployed one
 _LICENCES = {"procedural": "MIT (this project's own)", None: "trained here from random weights"}
 
 
@@ -42,7 +42,7 @@ def save_trial(trial: Trial, splits: Splits, config: Config, folder: Path) -> Ca
         bundle.write_trained_on(partial, (sample.sha256 for sample in splits.train))
         bundle.write_held_out(partial, held_out(trial))
         bundle.write_card(partial, card)
-        check_parity(Inspector.load(partial), images, scores)
+        _require_parity(Inspector.load(partial), images, scores)
     return card
 
 
@@ -51,30 +51,19 @@ def held_out(trial: Trial) -> dict[str, float]:
     return {s.sha256: float(score) for s, score in zip(trial.validation, trial.scores, strict=True)}
 
 
-def check_parity(inspector: Inspector, images: np.ndarray, scores: np.ndarray) -> float:
-    """Return the largest difference between an inspector's scores and the given ones.
-
-    Raises:
-        BundleError: it is above 1e-3, or a verdict differs.
-    """
-    served = inspector.score(images)["score"]
-    difference = float(np.abs(served - scores).max())
-    flips = sum(
-        inspector.card.verdict(float(a)) != inspector.card.verdict(float(b))
-        for a, b in zip(served, scores, strict=True)
-    )
-    if flips or difference > MOST_DIFFERENCE:
+def _require_parity(inspector: Inspector, images: np.ndarray, scores: np.ndarray) -> None:
+    found = compare(inspector.card, scores, inspector.score(images)["score"], "OpenVINO")
+    if not found.allowed:
         raise BundleError(
-            f"{inspector.name}: the exported model differs from the trained one on {flips} of {len(scores)} golden verdicts, by up to "
-            f"{difference:.2g} in the score (allowed: none, {MOST_DIFFERENCE}); it isn't saved"
+            f"{inspector.name}: the exported model differs from the trained one, so it isn't saved: {found} "
+            f"({allowed_difference('f32')})"
         )
-    return difference
 
 
 def golden_indices(trial: Trial) -> list[int]:
     """Choose validation images from the lowest score to the highest, without those on the threshold itself."""
     order = np.argsort(trial.scores)
-    clear = order[np.abs(trial.scores[order] - trial.operating_point.threshold) > MOST_DIFFERENCE]
+    clear = order[np.abs(trial.scores[order] - trial.operating_point.threshold) > MOST_DIFFERENCE["f32"]]
     chosen = clear if len(clear) else order
     places = np.linspace(0, len(chosen) - 1, min(GOLDEN_IMAGES, len(chosen))).astype(int)
     return [int(i) for i in chosen[places]]
