@@ -92,6 +92,7 @@ def _options(name: str, arguments: argparse.Namespace) -> Options:
         yolo_epochs=arguments.yolo_epochs,
         seconds=arguments.seconds,
         soak=arguments.soak,
+        swaps=arguments.swaps,
         retraining=arguments.retraining,
         overrides=tuple(arguments.set),
     )
@@ -123,6 +124,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--yolo-epochs", type=int, default=10, help="of Ultralytics' training (default: 10)")
     add("--seconds", type=float, default=10.0, help="of load at each point of serving (default: 10)")
     add("--soak", type=float, default=0.0, metavar="MINUTES", help="serving under load for so long too")
+    add(
+        "--swaps",
+        type=int,
+        default=0,
+        metavar="N",
+        help="serving while a newly promoted model takes over, N times",
+    )
     add("--retraining", action="store_true", help="serving while a retraining runs too")
     add("--no-peers", dest="peers", action="store_false", help="only this project and its runtime")
     add(

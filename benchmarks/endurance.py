@@ -1,8 +1,9 @@
-"""This project's server while a retraining runs, and under load for long."""
+"""This project's server while a retraining runs, while models take each other's place, and under load for long."""
 
 import json
 import threading
 import time
+from collections.abc import Sequence
 from http.client import HTTPConnection
 from typing import Any
 
@@ -10,10 +11,12 @@ import numpy as np
 
 from benchmarks.load import HOST, Load, Target
 from benchmarks.processes import Unavailable
+from benchmarks.project import Project
 from benchmarks.servers import Server
 
 CLIENTS = 8
 MOST_RETRAINING_S = 1800.0
+MOST_SWAP_S = 60.0
 LOOK_S = 1.0  # between two looks at a retraining, or at the memory
 WARM_UP = 0.2  # of the minutes of a soak, whose memory isn't part of the slope
 DIFFERENT = 1000  # images of a soak: more would fill the disk
@@ -35,15 +38,70 @@ def beside_retraining(target: Target, seconds: float) -> dict[str, Any]:
     watcher.start()
     during = target.run(CLIENTS, MOST_RETRAINING_S, stop=ended)
     watcher.join()
-    after = target.run(CLIENTS, seconds)
-    without = Load(
-        before.latencies_ms + after.latencies_ms,
-        before.errors + after.errors,
-        before.error or after.error,
-        before.seconds + after.seconds,
-    )
+    without = _together(before, target.run(CLIENTS, seconds))
     ending = {"state": outcome["state"], "outcome": outcome["outcome"], "seconds": during.seconds}
     return {"without": without.summary(), "with": during.summary(), "retraining": ending}
+
+
+def _together(one: Load, other: Load) -> Load:
+    return Load(
+        one.latencies_ms + other.latencies_ms,
+        one.errors + other.errors,
+        one.error or other.error,
+        one.seconds + other.seconds,
+    )
+
+
+def hot_swaps(project: Project, target: Target, seconds: float, versions: Sequence[int]) -> dict[str, Any]:
+    """Measure before, during and after one version after the other takes the place of what is served.
+
+    Returns:
+        without, with: summaries of a load, with slowest_ms; swaps: how many there were, and seconds that each took.
+
+    Raises:
+        Unavailable: one isn't served in time.
+    """
+    before = target.run(CLIENTS, seconds)
+    ended, took = threading.Event(), list[float | Unavailable]()
+    swapper = threading.Thread(target=_swap, args=(project, target.port, versions, ended, took))
+    swapper.start()
+    during = target.run(CLIENTS, MOST_SWAP_S * len(versions), stop=ended)
+    swapper.join()
+    if took and isinstance(problem := took[-1], Unavailable):
+        raise problem
+    without = _together(before, target.run(CLIENTS, seconds))
+    return {"without": _with_slowest(without), "with": _with_slowest(during), "swaps_s": took}
+
+
+def _with_slowest(load: Load) -> dict[str, Any]:
+    return load.summary() | {"slowest_ms": max(load.latencies_ms, default=0.0)}
+
+
+def _swap(
+    project: Project,
+    port: int,
+    versions: Sequence[int],
+    ended: threading.Event,
+    took: list[float | Unavailable],
+) -> None:
+    try:
+        for version in versions:
+            project.serve_version(version)
+            took.append(_seconds_until_served(port, version))
+            time.sleep(LOOK_S)
+    except Unavailable as problem:
+        took.append(problem)
+    finally:
+        ended.set()
+
+
+def _seconds_until_served(port: int, version: int) -> float:
+    started = time.monotonic()
+    while (waited := time.monotonic() - started) < MOST_SWAP_S:
+        if (_asked(port, "GET", "/models", 200)["champion"] or {}).get("version") == version:
+            return waited
+        time.sleep(LOOK_S / 4)
+    raise Unavailable(f"version {version} isn't served within {MOST_SWAP_S:.0f} s")
 
 
 def _watch(port: int, job: str, ended: threading.Event, outcome: dict[str, Any]) -> None:
@@ -127,6 +185,13 @@ def render(result: dict[str, Any]) -> list[str]:
             f"While a retraining ran, {ending['seconds']:.0f} s ({ending['state']}, {ending['outcome'] or 'no decision'}), "
             f"p99 with {CLIENTS} clients was {during['p99_ms']:.1f} ms, without it {without['p99_ms']:.1f} ms: "
             f"{during['p99_ms'] / max(without['p99_ms'], 1e-9):.2f} times; {during['errors'] + without['errors']} errors."
+        )
+    if swapped := result.get("swaps"):
+        without, during, took = swapped["without"], swapped["with"], swapped["swaps_s"]
+        notes.append(
+            f"While {len(took)} times another version took the place of the one that is served, after {max(took):.1f} s at most, "
+            f"p99 with {CLIENTS} clients was {during['p99_ms']:.1f} ms and the slowest answer took {during['slowest_ms']:.0f} ms; "
+            f"without, {without['p99_ms']:.1f} ms and {without['slowest_ms']:.0f} ms; {during['errors'] + without['errors']} errors."
         )
     if long := result.get("soak"):
         slope = long["slope_mb_per_min"]

@@ -19,7 +19,8 @@ class Options:
     model: a model folder to measure inference with; None trains one.
     repetitions: of training and inference, alternated. seeds: of quality. sizes: numbers of images, of scaling.
     images: in the folder whose throughput is measured. yolo_epochs: of Ultralytics' training.
-    seconds: of each point of serving. soak: minutes of load, 0 for none. retraining: whether serving is measured beside one too.
+    seconds: of each point of serving. soak: minutes of load, 0 for none. swaps: of the served model under load, 0 for none.
+    retraining: whether serving is measured beside one too.
     overrides: settings of this project that differ from config.yaml, as key=value.
     """
 
@@ -37,6 +38,7 @@ class Options:
     yolo_epochs: int = 10
     seconds: float = 10.0
     soak: float = 0.0
+    swaps: int = 0
     retraining: bool = False
     overrides: tuple[str, ...] = ()
 

@@ -58,13 +58,24 @@ class Project:
         """
         config = load_config(self.folder / "config.yaml")
         name, registry = config.inference_model_name, Registry(config.tracking_uri)
-        with ExperimentRecorder(config.tracking_uri, "benchmark").trial("served", {}) as record:
-            version = registry.register(record.model(bundle), name)
-        registry.set_alias(name, config.inference_model_alias, version.version)
+        self.serve_version(self.register(bundle))
         found = registry.glance(name, config.inference_model_alias)
         assert found is not None
         registry.bundle_of(found, config.cache_dir)
         return Path(found.location.removeprefix("file://"))
+
+    def register(self, bundle: Path) -> int:
+        """Register a bundle under the name of the model that is served; return its version."""
+        config = load_config(self.folder / "config.yaml")
+        with ExperimentRecorder(config.tracking_uri, "benchmark").trial("served", {}) as record:
+            registry = Registry(config.tracking_uri)
+            return int(registry.register(record.model(bundle), config.inference_model_name).version)
+
+    def serve_version(self, version: int) -> None:
+        """Let the alias that is served point to a version."""
+        config = load_config(self.folder / "config.yaml")
+        name, alias = config.inference_model_name, config.inference_model_alias
+        Registry(config.tracking_uri).set_alias(name, alias, version)
 
     def evaluate(self) -> dict[str, Any]:
         """Run ``src/evaluation.py``; return the metrics of its report."""

@@ -99,6 +99,10 @@ def measure(options: Options) -> dict[str, Any]:
     if options.retraining:
         with start():
             result["retraining"] = endurance.beside_retraining(target, options.seconds)
+    if options.swaps:
+        versions = [setting.project.register(setting.bundle) for _ in range(options.swaps)]
+        with start():
+            result["swaps"] = endurance.hot_swaps(setting.project, target, options.seconds, versions)
     if options.soak:
         with start() as server:
             result["soak"] = endurance.soak(server, target, options.soak)

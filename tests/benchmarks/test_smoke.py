@@ -78,7 +78,8 @@ def test_inference_measures_latency_folder_and_limits(measure, parts, trained_on
 
 def test_serving_measures_this_project_beside_a_bare_application(measure, parts, trained_once):
     bundle = trained_once.root / "temp_best_model"
-    rows = measure("serving", "--data", parts, "--model", bundle, "--seconds", "0.1", "--soak", "0.01")
+    beside = ("--soak", "0.01", "--swaps", "1")
+    rows = measure("serving", "--data", parts, "--model", bundle, "--seconds", "0.1", *beside)
     names = {row[0]: row[1:] for row in rows}
     assert set(names) == {*OURS.values(), *BARE.values()}
     for name, cells in names.items():

@@ -10,7 +10,7 @@ from textwrap import dedent
 import pytest
 from flask_openapi3.openapi import OpenAPI
 from tiny import write_tiny_bundle
-from waitress.wasyncore import close_all
+from whole import stop
 
 from defect_detection.config import Config, load_config
 from defect_detection.inference.inspect import Inspector
@@ -98,6 +98,4 @@ def serving() -> Iterator[Callable[..., Send]]:
 
     yield start
     for server, thread in running:
-        server.trigger.pull_trigger(lambda server=server: close_all(server._map))
-        thread.join()
-        server.task_dispatcher.shutdown()
+        stop(server, thread)

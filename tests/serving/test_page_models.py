@@ -1,19 +1,17 @@
 """The pages Models and Retraining in a real browser, over the real server, a real store and real processes."""
 
-import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from test_champion import NAME, Plant
 from test_retrain import wait_until
-from waitress.wasyncore import close_all
+from whole import whole_server
 
 from defect_detection.config import load_config
 from defect_detection.records.keys import create_key
-from defect_detection.serving.app import create_app
-from defect_detection.serving.server import make_server
 from defect_detection.tracking.ledger import Kind, Ledger, Plan
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
@@ -45,13 +43,8 @@ class World:
         self.plant.client.set_registered_model_tag(NAME, "made", "by a test")
         self._decide(1, None, "198/200 (99.0 %)", "1/100 (1.0 %)", "the first model meets the threshold")
         self._decide(2, 1, "199/200 (99.5 %)", "0/100 (0.0 %)", WHY)
-        self.app = create_app(load_config(root / "config.yaml"))
-        self.app.extensions["served"].start()
-        self.app.extensions["worker"].start()
-        self._server = make_server(self.app, self.app.extensions["config"], "127.0.0.1", 0)
-        self._thread = threading.Thread(target=self._server.run)
-        self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.effective_port}"
+        self._stack = ExitStack()
+        self.app, self.url = self._stack.enter_context(whole_server(load_config(root / "config.yaml")))
 
     def _decide(self, version: int, before: int | None, accuracy: str, escapes: str, why: str) -> None:
         assert self.plant.version(threshold=version / 4) == version
@@ -76,12 +69,7 @@ class World:
             self.plant.promote(version)
 
     def close(self) -> None:
-        self.app.extensions["worker"].stop()
-        self.app.extensions["served"].stop()
-        self._server.trigger.pull_trigger(lambda: close_all(self._server._map))
-        self._thread.join()
-        self._server.task_dispatcher.shutdown()
-        self.app.extensions["records"].close()
+        self._stack.close()
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from defect_detection.serving.jobs import MAX_OUTPUT_BYTES, Outcome, Retraining
+from defect_detection.serving.jobs import MAX_OUTPUT_BYTES, NICENESS, Outcome, Retraining
 
 WAIT_FOR_FILE = """
     import pathlib, time
@@ -70,6 +70,27 @@ def test_failure_carries_the_reason_and_what_the_script_wrote(project, serving):
     assert body.keys() == {"status", "message", "error_details", "stdout", "stderr"}
     assert (body["status"], body["stdout"]) == ("error", "loading\n")
     assert body["error_details"] == "re_train/re_train.py ended with exit code 1: Testing_Reg has no version"
+
+
+def test_a_retraining_leaves_the_processor_to_the_server(project):
+    """Its niceness, and that of its session where Linux schedules by sessions, are higher than the server's."""
+    project.script(
+        WAIT_FOR_FILE
+        + """
+    import os
+    session = pathlib.Path("/proc/self/autogroup")
+    print(os.getpriority(os.PRIO_PROCESS, 0), session.read_text() if session.exists() else "")
+    """
+    )
+    retraining = Retraining(project.root, timeout_s=20)
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(retraining.run)
+        wait_until((project.root / "started").exists)
+        (project.root / "go").touch()
+        niceness, _, session = running.result().stdout.strip().partition(" ")
+    lower = min(19, os.getpriority(os.PRIO_PROCESS, 0) + NICENESS)
+    assert int(niceness) == lower
+    assert session == "" or session.endswith(f"nice {lower}")
 
 
 @pytest.mark.parametrize(("code", "outcome"), [(1, "HOLD"), (2, "INSUFFICIENT EVIDENCE")])

@@ -30,7 +30,7 @@ from defect_detection.serving.production import register_production
 from defect_detection.serving.readiness import Readiness
 from defect_detection.serving.recording import Recorder
 from defect_detection.serving.records_api import register_records
-from defect_detection.serving.server import make_server, return_memory
+from defect_detection.serving.server import make_server, return_memory, take_turns
 from defect_detection.serving.statistics import statistics_api
 from defect_detection.serving.uploads import UploadRequest
 from defect_detection.serving.v2 import v2_api
@@ -104,6 +104,7 @@ def serve(config: Config) -> None:
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     return_memory()
+    take_turns()
     app = create_app(config)
     app.extensions["served"].start()
     server = make_server(app, config)

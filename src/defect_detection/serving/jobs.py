@@ -142,8 +142,7 @@ class Retraining:
             stderr=stderr,
             start_new_session=True,  # a process group of its own, to be ended as a whole
         )
-        # Not by preexec_fn, which may deadlock in a server with threads. The interpreter is still starting.
-        os.setpriority(os.PRIO_PGRP, process.pid, min(19, os.getpriority(os.PRIO_PROCESS, 0) + NICENESS))
+        _lower_priority(process.pid)  # not by preexec_fn, which may deadlock in a server with threads
         log.info("retraining started as process %d", process.pid)
         return process
 
@@ -162,6 +161,14 @@ class Retraining:
             end_group(process, self._grace_s)
             self._process = None
         return "the server was stopped and ended the retraining" if self._stopping.is_set() else None
+
+
+def _lower_priority(session: int) -> None:
+    """Leave the processor to the server. A Linux that schedules by sessions weighs a session first, its processes after."""
+    niceness = min(19, os.getpriority(os.PRIO_PROCESS, 0) + NICENESS)
+    os.setpriority(os.PRIO_PGRP, session, niceness)
+    with suppress(OSError):  # another system, or a Linux that doesn't
+        Path(f"/proc/{session}/autogroup").write_text(str(niceness), encoding="ascii")
 
 
 def _busy() -> BusyError:

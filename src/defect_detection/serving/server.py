@@ -3,6 +3,7 @@
 import copy
 import ctypes
 import socket
+import sys
 import time
 from contextlib import suppress
 from http import HTTPStatus
@@ -22,9 +23,11 @@ from defect_detection.serving.problems import MEDIA_TYPE, problem_json
 
 MAX_HEADER_BYTES = 64 * 1024
 IN_MEMORY_BYTES = 256 * 1024  # of a body that is being received; the rest goes to a temporary file
+RECEIVE_BYTES = 64 * 1024  # at a time: an image of a usual size in one
 MOST_CONNECTIONS = 400
 LARGE_BLOCK_BYTES = 1024 * 1024
 _M_MMAP_THRESHOLD = -3  # of malloc.h
+SWITCH_S = 0.001  # that a thread keeps the interpreter while others want it
 LINGER_S = 2.0  # closed at once, a connection on which the client is still sending would be reset, and the answer lost
 
 
@@ -46,6 +49,7 @@ def make_server(
         threads=settings.threads,
         max_request_body_size=settings.max_upload_bytes + 1,  # Waitress takes only less than this
         max_request_header_size=MAX_HEADER_BYTES,
+        recv_bytes=RECEIVE_BYTES,
         inbuf_overflow=IN_MEMORY_BYTES,
         connection_limit=MOST_CONNECTIONS,
         asyncore_use_poll=True,
@@ -61,6 +65,11 @@ def make_server(
         waiting = server.task_dispatcher.queue
         metrics.follow("defect_queue", "Requests received that wait for a thread", lambda: len(waiting))
     return server
+
+
+def take_turns() -> None:
+    """Let threads take turns more often than every 5 ms: an image would wait so long for a thread that records others."""
+    sys.setswitchinterval(SWITCH_S)
 
 
 def return_memory() -> None:

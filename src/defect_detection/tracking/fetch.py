@@ -5,6 +5,7 @@ prints the folder.
 """
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import asdict
@@ -14,6 +15,7 @@ from defect_detection.errors import EXIT_ERROR, DefectDetectionError, TrackingEr
 from defect_detection.tracking.registry import ModelRef, Registry
 
 TIMEOUT_S = 600
+NICENESS = 10  # added to that of the caller, who may be inspecting meanwhile
 
 
 def fetch_apart(reference: ModelRef, tracking_uri: str, cache_dir: Path) -> Path:
@@ -39,6 +41,9 @@ def fetch_apart(reference: ModelRef, tracking_uri: str, cache_dir: Path) -> Path
 
 
 def main() -> None:
+    """Fetch what standard input names, at a lower priority, and print its folder."""
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
     wanted = json.load(sys.stdin)
     try:
         folder = Registry(wanted["tracking_uri"]).bundle_of(

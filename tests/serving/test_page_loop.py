@@ -1,0 +1,89 @@
+"""The whole loop in a real browser, with real trainings: a kind of defect that the model doesn't know is taught on the page."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from plant import SETTINGS, SIDE, Plant
+from playwright.sync_api import Page, expect
+from whole import whole_server
+
+from defect_detection.pipeline.evaluate import evaluate
+
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
+
+REPOSITORY = Path(__file__).parents[2]
+RETRAINING_MS = 180_000
+N_TAUGHT, N_TESTED = 12, 20
+
+
+def worn(seed: int) -> Image.Image:
+    """Draw a part as in `plant`, with a spot where its grain is polished away."""
+    rng = np.random.default_rng(seed)
+    shade = np.linspace(-20, 20, SIDE) + np.full((SIDE, SIDE), 150.0)
+    y, x = np.mgrid[:SIDE, :SIDE]
+    centre = rng.integers(14, SIDE - 14, 2)
+    spot = (y - centre[0]) ** 2 + (x - centre[1]) ** 2 < rng.integers(10, 13) ** 2
+    pixels = np.where(spot, shade, shade + rng.normal(0, 5, shade.shape))
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+def draw_worn(folder: Path, count: int, seed: int) -> list[Path]:
+    folder.mkdir(parents=True)
+    paths = [folder / f"worn-{seed}-{number:03}.png" for number in range(count)]
+    for number, path in enumerate(paths):
+        worn(1000 * seed + number).save(path)
+    return paths
+
+
+@pytest.fixture
+def plant(plant: Plant) -> Plant:
+    """A plant whose model is in production, where test images of a new kind of defect have come since."""
+    evaluate(plant.config("evaluation_threshold=0"))
+    draw_worn(plant.root / "data/test/worn", N_TESTED, seed=1)
+    feedback = "data: {feedback_dir: data/feedback, "
+    (plant.root / "config.yaml").write_text(SETTINGS.replace("data: {", feedback, 1))
+    shutil.copytree(REPOSITORY / "re_train", plant.root / "re_train")
+    settings = f"{{start_from: registry, hyperparameter_sets: null, min_new_labels: {N_TAUGHT}}}"
+    (plant.root / "re_train/re_train.yaml").write_text(settings)
+    return plant
+
+
+def go_to(page: Page, name: str) -> None:
+    page.get_by_role("navigation").get_by_role("link", name=name).click()
+
+
+def test_a_defect_that_escapes_is_taught_and_caught_by_the_next_model(plant, open_page, tmp_path):
+    assert str(plant.in_production()) == "Production_Reg version 1"
+    taught = draw_worn(tmp_path / "line", N_TAUGHT, seed=2)
+    (later,) = draw_worn(tmp_path / "later", 1, seed=3)
+    with whole_server(plant.config("serving.refresh_s=0.5")) as (_app, url):
+        page = open_page(url)
+        page.set_input_files("#files", taught)
+        expect(page.locator("#word")).to_have_text("OK")
+        expect(page.locator("#count")).to_contain_text(f"{N_TAUGHT} of {N_TAUGHT} inspected")
+        page.get_by_role("button", name="Disagree").click()
+        expect(page.locator("#said")).to_contain_text("Kept: Defective")
+
+        go_to(page, "Review")
+        for left in range(N_TAUGHT - 1, 0, -1):
+            expect(page.locator("#facts")).to_contain_text(f"{left} to review")
+            page.fill("#type", "worn")
+            page.click("#say-defective")
+        expect(page.locator("#nothing-title")).to_have_text("That was all for now")
+
+        go_to(page, "Retraining")
+        page.get_by_role("button", name="Start a retraining").click()
+        page.get_by_role("button", name="Start it").click()
+        outcome = page.locator("#outcome")
+        expect(outcome).to_contain_text("Promoted: the new model is in production.", timeout=RETRAINING_MS)
+        expect(page.locator("#log")).to_contain_text(f"Feedback: {N_TAUGHT} new labels")
+
+        go_to(page, "Models")
+        expect(page.locator("#champion .big")).to_have_text("Production_Reg 2")
+
+        go_to(page, "Inspect")
+        page.set_input_files("#files", [later])
+        expect(page.locator("#word")).to_have_text("Defective")
