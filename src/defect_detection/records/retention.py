@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlalchemy import Select, delete, exists, func, select
 from sqlalchemy.orm import Session
 
-from defect_detection.records.database import Database
+from defect_detection.records.database import Database, alone_with_labels
 from defect_detection.records.images import ImageFolder, remove_if_older
 from defect_detection.records.jobs import log_file_of
 from defect_detection.records.tables import FeedbackRow, ImageRow, InspectionRow, JobRow
@@ -68,6 +68,7 @@ def _prune_old(database: Database, before: datetime) -> int:
     removed = 0
     while True:
         with database.writing() as session:
+            alone_with_labels(session)
             ids = list(session.scalars(old))
             session.execute(delete(InspectionRow).where(InspectionRow.id.in_(ids)))
         removed += len(ids)
@@ -105,6 +106,7 @@ def _prune_images(
     while wanted_bytes is None or n_bytes < wanted_bytes:
         with images.lock:
             with database.writing() as session:
+                alone_with_labels(session)
                 rows = list(session.scalars(query.limit(BATCH)))
                 if wanted_bytes is not None:
                     rows = _first_of(rows, wanted_bytes - n_bytes)
