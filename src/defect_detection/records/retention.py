@@ -17,7 +17,9 @@ from defect_detection.records.jobs import log_file_of
 from defect_detection.records.store import Records
 from defect_detection.records.tables import FeedbackRow, ImageRow, InspectionRow, JobRow
 
-BATCH = 500  # rows in one transaction, so that recording waits for moments only
+BATCH = (
+    100  # rows in one transaction, so that recording, and what else runs in a server, waits for moments only
+)
 LEFTOVER_S = 3600.0  # a file without a row that is older was left by an interrupted write
 
 Rest = Callable[
