@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import browser, open_page  # noqa: F401  fixtures
+from mlflow_server import plain_environment  # noqa: F401  fixture
 from PIL import Image
 from plant import Plant
 from postgres import postgres_server, postgres_url  # noqa: F401  fixtures

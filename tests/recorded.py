@@ -1,8 +1,14 @@
-"""Inspections for tests, each a minute after the one before."""
+"""Inspections for tests, each a minute after the one before; and a way to stop what works on their database halfway."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from threading import Event
 
+from sqlalchemy import event, text
+
+from defect_detection.records.database import Database
 from defect_detection.records.inspections import Inspected
 
 START = datetime(2026, 3, 1, 6, tzinfo=UTC)
@@ -29,3 +35,30 @@ def inspected(number: int, content: bytes | None = None, **facts: object) -> Ins
         "at": START + timedelta(minutes=number),
     }
     return Inspected(**(defaults | facts))
+
+
+@contextmanager
+def paused_at(database: Database, statement: str) -> Iterator[tuple[Event, Event]]:
+    """Stop before the first statement that begins so; the first event is set then, the second lets it go on."""
+    engine, reached, go_on = database._opened(), Event(), Event()
+
+    def pause(_connection: object, _cursor: object, asked: str, *_rest: object) -> None:
+        if asked.startswith(statement) and not reached.is_set() and not go_on.is_set():
+            reached.set()
+            assert go_on.wait(30)
+
+    event.listen(
+        engine, "before_cursor_execute", pause
+    )  # and stays: it can't be taken away while it is being called
+    try:
+        yield reached, go_on
+    finally:
+        go_on.set()
+
+
+def is_waiting(database: Database) -> bool:
+    """Say whether a transaction waits for a lock; in SQLite that can't be seen, and is taken to be so."""
+    with database.reading() as session:
+        if session.get_bind().dialect.name == "sqlite":
+            return True
+        return bool(session.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")))

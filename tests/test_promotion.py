@@ -12,7 +12,7 @@ import pytest
 from plant import Plant
 
 from defect_detection.cli import main
-from defect_detection.errors import BundleError, NoModelError, StaleDecisionError, WithdrawnError
+from defect_detection.errors import BundleError, BusyError, NoModelError, StaleDecisionError, WithdrawnError
 from defect_detection.model.bundle import GOLDEN_FILE, read_card, read_golden, write_card, write_golden
 from defect_detection.pipeline import promotion
 from defect_detection.pipeline.evaluate import evaluate
@@ -55,6 +55,21 @@ def tickets(plant: Plant) -> list[str]:
     ]
 
 
+def decision_in(folder: Path) -> dict:
+    """Return the decision that a report tells, after a look that its other forms tell the same."""
+    decision = json.loads((folder / "report.json").read_text())["decision"]
+    page, summary = ((folder / name).read_text() for name in ("report.html", "summary.md"))
+    assert f": {decision['outcome'].upper()}\n" in summary
+    assert ("Promoted</b>registered for production" in page) == (decision["outcome"] == "promote")
+    return decision
+
+
+def logged_report(plant: Plant, entry: Entry) -> Path:
+    """Fetch the report that the ledger keeps with an entry."""
+    client = connect(plant.config().tracking_uri).client
+    return Path(client.download_artifacts(entry.run_id, "report", str(plant.root)))
+
+
 # -- two at once ------------------------------------------------------------------------------------------------------
 
 
@@ -88,6 +103,25 @@ def test_of_two_promotions_at_once_one_wins_and_the_other_says_so(trained_once, 
         ("hold", None, "done"),
     }
     assert tickets(plants[0]) == []
+    decisions = [decision_in(plant.config().report_dir) for plant in plants]
+    assert (decisions[winner]["outcome"], decisions[loser]["outcome"]) == ("promote", "hold")
+    assert decisions[loser]["reasons"][0].startswith("Another promotion came first")
+
+
+def test_the_report_of_a_promotion_that_another_process_kept_from_coming_says_so(plant, monkeypatch):
+    def busy(*_arguments):
+        raise BusyError("eve is changing what is in production.")
+
+    plant.make()
+    with monkeypatch.context() as patch, pytest.raises(BusyError):
+        patch.setattr(promotion, "take_turn", busy)
+        evaluate(plant.config())
+    decision = decision_in(plant.config().report_dir)
+    assert decision["reasons"][0] == (
+        "The promotion was not completed, see `defect history`: eve is changing what is in production"
+    )
+    assert evaluate(plant.config()).registered.version == 1
+    assert decision_in(plant.config().report_dir)["outcome"] == "promote"
 
 
 # -- killed -----------------------------------------------------------------------------------------------------------
@@ -214,6 +248,11 @@ def test_a_model_that_was_rolled_back_from_does_not_return_by_an_evaluation(plan
         evaluate(config)
     assert plant.in_production().version == 1
     assert (entries(plant)[0].outcome, entries(plant)[0].after) == ("hold", None)
+    for folder in (config.report_dir, logged_report(plant, entries(plant)[0])):
+        decision = decision_in(folder)
+        assert decision["outcome"] == "hold"
+        assert "version 2 was withdrawn" in decision["reasons"][0]
+        assert "On hold</b>not carried out" in (folder / "report.html").read_text()
     shown = {}
     for option in ("--json", "--all"):
         assert main(["history", option]) == 0

@@ -12,6 +12,7 @@ from defect_detection.config_types import (
     FilePath,
     ImageSize,
     InsideUnit,
+    OptionalAmount,
     OptionalCount,
     OptionalFilePath,
     OptionalInsideUnit,
@@ -253,6 +254,7 @@ class RecordsConfig(Section):
     images_dir: FilePath = Path("inspections")
     keep_days: OptionalPositive = 365
     keep_gb: OptionalPositive = 50
+    prune_every_h: OptionalAmount = 24
 
 
 class JobsConfig(Section):

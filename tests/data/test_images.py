@@ -3,8 +3,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
+from defect_detection.data import images
 from defect_detection.data.images import IMAGE_SUFFIXES, read_image
 from defect_detection.errors import ImageError
 
@@ -175,3 +176,65 @@ def test_too_many_pixels_are_refused_before_decoding():
     assert read_image(small, max_pixels=100).shape == (10, 10, 3)
     with pytest.raises(ImageError, match="at most 99 pixels"):
         read_image(small, max_pixels=99)
+
+
+# -- strips: a large image takes few copies of itself, and comes out as if it had been read in one piece ----------------
+
+SHAPE = (45, 61)  # (height, width)
+NOISE = np.random.default_rng(3).integers(0, 256, (*SHAPE, 4), dtype=np.uint8)
+RGB = Image.fromarray(NOISE[..., :3])
+IN_MODES = {  # an image of noise in each mode: the bytes of a file
+    "L": lambda **exif: encoded(Image.fromarray(NOISE[..., 0]), **exif),
+    "1": lambda **exif: encoded(Image.fromarray(NOISE[..., 0]).convert("1"), **exif),
+    "RGB": lambda **exif: encoded(RGB, **exif),
+    "RGBA": lambda **exif: encoded(Image.fromarray(NOISE), **exif),
+    "LA": lambda **exif: encoded(Image.fromarray(NOISE).convert("LA"), **exif),
+    "P": lambda **exif: encoded(RGB.quantize(50), **exif),
+    "P, transparent": lambda **exif: encoded(RGB.quantize(50), transparency=bytes(range(50)), **exif),
+    "L, one value transparent": lambda **exif: encoded(
+        Image.fromarray(NOISE[..., 0]), transparency=9, **exif
+    ),
+    "16 bit": lambda **exif: encoded(Image.fromarray(NOISE[..., :2].copy().view(np.uint16)[..., 0]), **exif),
+    "32 bit": lambda **exif: encoded(Image.fromarray(NOISE[..., 0].astype(np.int32) * 250), "TIFF", **exif),
+    "float": lambda **exif: encoded(Image.fromarray(NOISE[..., 0].astype(np.float32) / 255), "TIFF", **exif),
+    "CMYK": lambda **exif: encoded(
+        Image.frombytes("CMYK", SHAPE[::-1], NOISE.tobytes()), "JPEG", quality=95, **exif
+    ),
+    "YCbCr": lambda **exif: encoded(RGB, "JPEG", quality=95, **exif),
+}
+
+
+def read_in_one_piece(data: bytes, size: tuple[int, int] | None) -> np.ndarray:
+    """Turn, convert and stretch the image as a whole, one after the other."""
+    with Image.open(BytesIO(data)) as image:
+        if size is not None:
+            image.draft(None, (2 * max(size), 2 * max(size)))
+        ImageOps.exif_transpose(image, in_place=True)
+        whole = images._to_8_bit(image)
+        if size is not None:
+            whole = whole.resize(size[::-1], Image.Resampling.BILINEAR)
+        return np.array(whole.convert("RGB"))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("mode", IN_MODES)
+def test_no_pixel_depends_on_the_strips_in_which_an_image_is_read(monkeypatch, mode, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = IN_MODES[mode](exif=exif)
+    for size in (None, (16, 16), (7, 90), (40, 7), SHAPE, SHAPE[::-1]):
+        expected = read_in_one_piece(data, size)
+        for pixels in (1, 300, 10_000):
+            monkeypatch.setattr(images, "STRIP_PIXELS", pixels)
+            found = read_image(data, size)
+            np.testing.assert_array_equal(found, expected)
+            assert found.flags.writeable
+
+
+def test_a_value_out_of_range_is_found_in_whichever_strip_it_is(monkeypatch):
+    monkeypatch.setattr(images, "STRIP_PIXELS", 100)
+    for kind, wrong in ((np.int32, 65536), (np.float32, np.nan)):
+        values = np.zeros((40, 30), kind)
+        values[-1, -1] = wrong
+        with pytest.raises(ImageError, match=r"expected (float )?values from 0 to"):
+            read_image(encoded(Image.fromarray(values), "TIFF"), (8, 8))

@@ -47,7 +47,7 @@ def test_what_is_labelled_stays_however_old(records, write):
 def test_the_oldest_images_make_room_and_their_inspections_stay(records, write):
     for number in range(5):
         write(number, image_of(number, size=1000))
-    assert prune(records.database, records.images, None, 3000, NOW) == Pruned(0, 2, 2000, 0, 0)
+    assert prune(records.database, records.images, None, 3e3, NOW) == Pruned(0, 2, 2000, 0, 0)
     assert kept(records) == {0: False, 1: False, 2: True, 3: True, 4: True}
     assert n_files(records) == 3
     assert prune(records.database, records.images, None, 3000, NOW) == Pruned(0, 0, 0, 0, 0)

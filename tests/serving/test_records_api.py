@@ -1,13 +1,23 @@
 """Inspections, feedback and keys by HTTP."""
 
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
 from flask.testing import FlaskClient
-from recorded import image_of, inspected
+from mlflow_server import free_port
+from recorded import image_of, inspected, is_waiting, paused_at
+from test_retrain import wait_until
 
 from defect_detection.records import writer
+from defect_detection.records.database import Database
 from defect_detection.records.keys import create_key, revoke_key
+from defect_detection.records.retention import prune
+from defect_detection.records.store import Records
 from defect_detection.serving.app import create_app
 
 REMOTE = {"REMOTE_ADDR": "192.0.2.7"}
@@ -229,3 +239,51 @@ def test_feedback_waits_for_an_inspection_that_is_being_written(app, project):
     file.rmdir()
     answer = app.test_client().post("/feedback", json={"inspection_id": f"{1:08}", "label": "ok"})
     assert answer.status_code == 201
+
+
+def test_feedback_on_what_is_being_pruned_is_not_found(project, postgres_url, monkeypatch):
+    """The two transactions cross each other: tests/records/test_label_race.py has all cases."""
+    monkeypatch.setenv("DATABASE_URL", postgres_url)
+    app = create_app(project.config())
+    records, other = app.extensions["records"], Database(postgres_url)
+    records.recorder.record(inspected(1), image_of(1))
+    assert records.recorder.flush(20)
+    with paused_at(other, "DELETE FROM inspections") as (reached, go_on), ThreadPoolExecutor(2) as pool:
+        pruning = pool.submit(prune, other, records.images, 1, None)
+        assert reached.wait(30)
+        body = {"inspection_id": f"{1:08}", "label": "defective"}
+        asked = pool.submit(app.test_client().post, "/feedback", json=body)
+        while not asked.done() and not is_waiting(other):
+            time.sleep(0.01)
+        go_on.set()
+        assert pruning.result(30).inspections == 1
+        answer = asked.result(30)
+    assert (answer.status_code, answer.mimetype) == (404, "application/problem+json")
+    assert "it was pruned" in answer.json["detail"]
+    records.close()
+    other.close()
+
+
+SERVE = """
+import sys
+from pathlib import Path
+from defect_detection.config import load_config
+from defect_detection.records import upkeep
+from defect_detection.serving.app import serve
+upkeep.FIRST_S = 0.0
+serve(load_config(Path("config.yaml"), ["serving.host=127.0.0.1", f"serving.port={sys.argv[1]}", "records.keep_days=1"]))
+"""
+
+
+def test_the_server_prunes_by_itself_while_it_serves(project):
+    records = Records.of(project.config())
+    records.recorder.record(inspected(1), image_of(1))
+    assert records.recorder.flush(20)
+    records.close()
+    log = project.root / "log.txt"
+    command = [sys.executable, "-c", SERVE, str(free_port())]
+    with log.open("w") as file, subprocess.Popen(command, cwd=project.root, stderr=file) as server:
+        wait_until(lambda: server.poll() is not None or "pruned: " in log.read_text())
+        server.send_signal(signal.SIGTERM)
+    assert server.returncode == 0, log.read_text()
+    assert "pruned: 1 inspections, 1 images" in log.read_text()

@@ -1,18 +1,12 @@
 """Both kinds of store, real ones: the embedded SQLite file, and one ``mlflow server`` for all tests."""
 
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from mlflow_server import free_port, mlflow_server, running
 
 from defect_detection.model.bundle import (
     GOLDEN_FILE,
@@ -23,8 +17,6 @@ from defect_detection.model.bundle import (
     write_card,
 )
 from defect_detection.tracking.store import connect, sqlite_file
-
-START_LIMIT_S = 120
 
 
 @pytest.fixture(scope="session")
@@ -42,14 +34,8 @@ def server_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def server_uri(server_folder: Path, plain_environment: dict[str, str]) -> Iterator[str]:
-    folder, port = server_folder, free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--backend-store-uri", f"sqlite:///{folder}/server.db", "--workers", "1"]
-    command += ["--allowed-hosts", f"127.0.0.1:{port}"]
-    command += ["--artifacts-destination", str(folder / "artifacts")]
-    environment = {**plain_environment, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with running(command, f"http://127.0.0.1:{port}/health", environment, folder):
-        yield f"http://127.0.0.1:{port}"
+    with mlflow_server(server_folder, plain_environment) as uri:
+        yield uri
 
 
 @pytest.fixture(params=["embedded", "server"])
@@ -111,45 +97,3 @@ def bundle(tmp_path: Path, card: Card) -> Path:
         (folder / file).write_bytes(uuid.uuid4().bytes * 1000)
     write_card(folder, card)
     return folder
-
-
-@contextmanager
-def running(command: list[str], url: str, environment: dict[str, str], folder: Path) -> Iterator[None]:
-    """Start a server, wait until it answers at `url`, and end it with its workers after the block."""
-    log = folder / "log.txt"
-    with log.open("w") as file:
-        server = subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=file, stderr=file, start_new_session=True
-        )
-    try:
-        wait_for(url, server, log)
-        yield
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGTERM)
-        server.wait(timeout=30)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
-@pytest.fixture(scope="session")
-def plain_environment() -> dict[str, str]:
-    """What a user's shell has, in an activated environment: without the marks of a test or of CI, at which
-    MLflow changes its ways."""
-    marks = ("PYTEST_", "MLFLOW_", "CI", "GITHUB_")
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(marks)}
-    return kept | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"}
-
-
-def wait_for(url: str, server: subprocess.Popen, log: Path) -> None:
-    end = time.monotonic() + START_LIMIT_S
-    while time.monotonic() < end and server.poll() is None:
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.2)
-    pytest.fail(f"the server doesn't answer:\n{log.read_text()}")

@@ -20,22 +20,14 @@ KeyName = Annotated[str, typer.Argument(help="Who or what uses it: feedback show
 def prune(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
     """Remove inspections and images beyond records.keep_days and records.keep_gb; labelled ones stay."""
     from defect_detection.config import load_config
-    from defect_detection.records.retention import prune as run
-    from defect_detection.records.retention import prune_jobs
+    from defect_detection.records.retention import prune_records
     from defect_detection.records.store import Records
 
     settings = load_config(config, overrides or ())
-    records, keep = Records.of(settings), settings.records
-    pruned = run(records.database, records.images, keep.keep_days, keep.keep_gb and keep.keep_gb * 1e9)
-    jobs = prune_jobs(records.database, settings.root, keep.keep_days) if keep.keep_days else 0
-    typer.echo(
-        f"Removed {pruned.inspections} inspections, {pruned.images} images ({pruned.n_bytes / 1e9:.3g} GB), "
-        f"{pruned.leftovers} leftover files and {jobs} jobs"
-    )
-    if pruned.over_bytes:
-        typer.echo(
-            f"Images take {pruned.over_bytes / 1e9:.3g} GB more than records.keep_gb: they are labelled, so they stay"
-        )
+    pruned = prune_records(settings, Records.of(settings))
+    typer.echo(f"Removed {pruned}")
+    if pruned.warning:
+        typer.echo(pruned.warning)
 
 
 @keys_app.command()

@@ -8,18 +8,32 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from defect_detection.errors import ImageError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 DECODER_VERSION = 1  # part of every cache key: raise it when pixels change
 MAX_PIXELS = 100_000_000
+STRIP_PIXELS = (
+    1_000_000  # of a large image that are turned and converted at a time: that takes up to 16 bytes each
+)
 
 _FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
 _SIXTEEN_BIT_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I"})
 _WHITE = (255, 255, 255, 255)
 _FLOAT_TOLERANCE = 0.01  # values that interpolation pushes just out of [0, 1]
+_TURNS = {  # what makes an image upright, by its EXIF orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SIDEWAYS = (5, 6, 7, 8)  # orientations where columns become rows
+_BACKWARDS = (3, 4, 7, 8)  # where the last row, or column, becomes the first row
 
 # Pillow's own limit warns or fails at fixed sizes; `read_image` checks `max_pixels` instead.
 Image.MAX_IMAGE_PIXELS = None
@@ -91,11 +105,45 @@ def _reason(error: Exception) -> str:
 def _to_rgb_array(image: Image.Image, size: tuple[int, int] | None) -> np.ndarray:
     if size is not None:
         _decode_at_reduced_scale(image, size)
-    ImageOps.exif_transpose(image, in_place=True)
-    narrow = _to_8_bit(image)
+    narrow = _upright(image)
     if size is not None:
         narrow = narrow.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-    return np.array(narrow.convert("RGB"))  # (height, width, 3), a writable copy
+    return np.array(_in_mode("RGB", narrow))  # (height, width, 3), a writable copy
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Return the image upright, gray or RGB, of 8 bits per channel.
+
+    A large one is turned and converted strip by strip, so that all that it takes beside its own pixels are those returned.
+    Only stretching needs it as a whole: Pillow chooses which side comes first, and rounds between the two.
+    """
+    image.load()
+    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    width, height = image.size[::-1] if orientation in _SIDEWAYS else image.size
+    rows = max(1, STRIP_PIXELS // width)
+    if rows >= height or (orientation not in _TURNS and _is_8_bit(image)):
+        return _to_8_bit(_turned(image, orientation))
+    whole: Image.Image | None = None
+    for top in range(0, height, rows):
+        strip = image.crop(_box(image, orientation, top, min(top + rows, height)))
+        narrow = _to_8_bit(_turned(strip, orientation))
+        whole = Image.new(narrow.mode, (width, height)) if whole is None else whole
+        whole.paste(narrow, (0, top))
+    assert whole is not None
+    return whole
+
+
+def _box(image: Image.Image, orientation: int, top: int, bottom: int) -> tuple[int, int, int, int]:
+    """Return (left, upper, right, lower), in the image as it is stored, of rows of the upright one."""
+    sideways = orientation in _SIDEWAYS
+    if orientation in _BACKWARDS:
+        length = image.width if sideways else image.height
+        top, bottom = length - bottom, length - top
+    return (top, 0, bottom, image.height) if sideways else (0, top, image.width, bottom)
+
+
+def _turned(image: Image.Image, orientation: int) -> Image.Image:
+    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
 
 
 def _decode_at_reduced_scale(image: Image.Image, size: tuple[int, int]) -> None:
@@ -113,10 +161,17 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         backdrop = Image.new("RGBA", image.size, _WHITE)
         return Image.alpha_composite(backdrop, image.convert("RGBA")).convert("RGB")
-    mode = "L" if image.mode in ("1", "L") else "RGB"
-    return (
-        image if image.mode == mode else image.convert(mode)
-    )  # which would copy: 400 MB of 100 million pixels
+    return _in_mode("L" if image.mode in ("1", "L") else "RGB", image)
+
+
+def _is_8_bit(image: Image.Image) -> bool:
+    """Say whether nothing has to be converted."""
+    return image.mode in ("L", "RGB") and not image.has_transparency_data
+
+
+def _in_mode(mode: str, image: Image.Image) -> Image.Image:
+    """Return the image itself where it has the mode: converting would copy, 400 MB of 100 million pixels."""
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _from_16_bit(values: np.ndarray) -> Image.Image:

@@ -11,6 +11,7 @@ from .rates import Frozen, Rate, percent
 
 __all__ = ["Check", "Decision", "GatePolicy", "Improvement", "Outcome", "Rule", "compare", "decide"]
 
+REFUSED = "carried out"  # name of the rule that holds when the gate itself said PROMOTE
 _ROUNDING = 1e-9  # .95 - .90 is a little more than .05
 _GUARDS = {"escapes": guards.escapes, "slices": guards.slices, "gain": guards.gain}
 
@@ -26,6 +27,16 @@ class Decision(Frozen):
     reasons: tuple[str, ...]
     rules: tuple[Rule, ...] = ()
     test_set_decisions: int = 1
+
+    def refused(self, why: str) -> "Decision":
+        """Return what a decision to promote comes to when it can't be carried out: HOLD, for that reason first."""
+        rule = Rule(name=REFUSED, outcome=Outcome.HOLD, reason=why)
+        update = {"outcome": Outcome.HOLD, "reasons": (why, *self.reasons), "rules": (*self.rules, rule)}
+        return self.model_copy(update=update)
+
+    @property
+    def was_refused(self) -> bool:
+        return any(rule.name == REFUSED for rule in self.rules)
 
 
 def decide(

@@ -95,7 +95,7 @@ def _evaluate(
     notes += [*leaks, *_champion_note(champion, samples)]
     worn = in_words(decision.test_set_decisions, config.evaluation.max_decisions_per_test_set)
     watch("evaluating", "report", 0, 1)
-    report, files = make_report(
+    written = make_report(
         candidate,
         champion,
         decision,
@@ -105,8 +105,10 @@ def _evaluate(
         notes=notes,
     )
     watch("evaluating", "report", 1, 1)
-    registered = record(report, candidate, champion, decision, registry, config, register)
-    return Evaluated(report, decision, registered, files, champion.reference if champion else None)
+    registered = record(written, candidate, champion, decision, registry, config, register)
+    return Evaluated(
+        written.report, decision, registered, written.files, champion.reference if champion else None
+    )
 
 
 def _champion(registry: Registry, samples: Sequence[Sample], config: Config) -> Scored | None:

@@ -20,8 +20,7 @@ from defect_detection.errors import (
 from defect_detection.evaluation.gate import Decision, Outcome
 from defect_detection.evaluation.metrics import Metrics
 from defect_detection.evaluation.rates import Rate, percent
-from defect_detection.evaluation.report import Report
-from defect_detection.pipeline.reporting import report_numbers
+from defect_detection.pipeline.reporting import WrittenReport, report_numbers
 from defect_detection.pipeline.scoring import Scored
 from defect_detection.pipeline.turn import PRODUCTION_ALIAS, Turn, number_of, stale, take_turn
 from defect_detection.pipeline.vetting import check, vet
@@ -41,7 +40,7 @@ class Moved:
 
 
 def record(
-    report: Report,
+    written: WrittenReport,
     candidate: Scored,
     champion: Scored | None,
     decision: Decision,
@@ -51,38 +50,63 @@ def record(
 ) -> ModelRef | None:
     """Write a decision of the gate down, register the candidate, and move the aliases last.
 
+    Where a decision to promote isn't carried out, the report is written anew and says so.
+
     Returns:
         the registered version; None when it is not promoted and only promoted ones are to be registered.
 
     Raises:
         StaleDecisionError: production is no longer the champion that the decision compared with; no alias was moved.
         WithdrawnError: production was rolled back from this very model; no alias was moved.
-        BusyError: another process is changing production.
+        BusyError: another process is changing production. TrackingError: the store can't be used.
     """
-    promoted = decision.outcome is Outcome.PROMOTE
+    try:
+        registered, refusal = _record(written, candidate, champion, decision, registry, config, register)
+    except DefectDetectionError as error:
+        if decision.outcome is Outcome.PROMOTE:
+            why = f"The promotion was not completed, see `defect history`: {str(error).rstrip('.')}"
+            written.rewrite(decision.refused(why))
+        raise
+    if refusal:
+        raise refusal
+    return registered
+
+
+def _record(
+    written: WrittenReport,
+    candidate: Scored,
+    champion: Scored | None,
+    decision: Decision,
+    registry: Registry,
+    config: Config,
+    register: Literal["always", "promoted"],
+) -> tuple[ModelRef | None, DefectDetectionError | None]:
+    """Return the registered version, and why a decision to promote was not followed."""
     with take_turn(registry, config) as turn:
+        promoted = decision.outcome is Outcome.PROMOTE
         refusal = _refusal(candidate, champion, turn, config) if promoted else None
+        if refusal:
+            decision, promoted = decision.refused(str(refusal)), False
+            written = written.rewrite(decision)
         registered = None
-        if not refusal and (promoted or register == "always"):
+        if promoted or (register == "always" and not refusal):
             registered = _register(candidate, decision, registry, config)
-        plan = _plan_of(candidate, decision, turn, registered if promoted else None, refusal)
+        plan = _plan_of(candidate, decision, turn, registered if promoted else None)
         params = _params(candidate, champion, config) | {"test_set_decisions": decision.test_set_decisions}
         with turn.ledger.entry(plan, params) as entry:
             entry.metrics(
                 _numbers(candidate.metrics, "test")
                 | (_numbers(champion.metrics, "champion") if champion else {})
             )
-            entry.metrics(report_numbers(report))
-            entry.text("reasons.txt", "\n".join(_reasons(decision, refusal)) + "\n")
+            entry.metrics(report_numbers(written.report))
+            entry.text("reasons.txt", "\n".join(decision.reasons) + "\n")
             entry.folder("report", config.report_dir)
             entry.tags({"outcome": plan.outcome, "registered": registered or "no"})
             if registered and decision.register_as == "testing":
                 registry.set_alias(registered.name, RETRAIN_ALIAS, registered.version)
             if registered and promoted:
                 turn.move(registered)
-    if refusal:
-        raise refusal
-    return registered
+    return registered, refusal
 
 
 def promote(config: Config, version: int, reason: str) -> Moved:
@@ -180,10 +204,6 @@ def _refusal(
     )
 
 
-def _reasons(decision: Decision, refusal: DefectDetectionError | None) -> list[str]:
-    return [*([str(refusal)] if refusal else []), *decision.reasons]
-
-
 def _register(candidate: Scored, decision: Decision, registry: Registry, config: Config) -> ModelRef:
     names = {"production": config.mlflow.production_model_name, "testing": config.mlflow.testing_model_name}
     metrics = candidate.metrics
@@ -196,21 +216,15 @@ def _register(candidate: Scored, decision: Decision, registry: Registry, config:
     return registry.promote_copy(candidate.reference, names[decision.register_as], tags)
 
 
-def _plan_of(
-    candidate: Scored,
-    decision: Decision,
-    turn: Turn,
-    after: ModelRef | None,
-    refusal: DefectDetectionError | None,
-) -> Plan:
+def _plan_of(candidate: Scored, decision: Decision, turn: Turn, after: ModelRef | None) -> Plan:
     return Plan(
         number=turn.ticket.number,
         kind=Kind.EVALUATION,
-        outcome=Outcome.HOLD if refusal else decision.outcome,
+        outcome=decision.outcome,
         before=number_of(turn.before),
         after=number_of(after),
         candidate=str(candidate.reference),
-        why="; ".join(_reasons(decision, refusal)),
+        why="; ".join(decision.reasons),
         accuracy=_brief(candidate.metrics.accuracy),
         escapes=_brief(candidate.metrics.escape),
         test_fingerprint=candidate.metrics.fingerprint,

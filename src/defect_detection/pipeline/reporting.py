@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,28 @@ from defect_detection.tracking.registry import ModelRef
 MOST_THREADS = 4  # that read masks, each at its full size
 
 
+@dataclass(frozen=True)
+class WrittenReport:
+    """A report in its folder, with what it is drawn from.
+
+    Attributes:
+        files: by name: ``html``, ``json``, ``summary``, and one for each figure.
+        scores, labels, pictures: as `write_report` takes them.
+    """
+
+    report: Report
+    files: dict[str, Path]
+    scores: np.ndarray
+    labels: np.ndarray
+    pictures: dict[str, Picture]
+
+    def rewrite(self, decision: Decision) -> "WrittenReport":
+        """Write it once more with another decision: what was decided turned out otherwise."""
+        report = self.report.model_copy(update={"decision": decision})
+        folder = self.files["json"].parent
+        return _written(report, self.scores, self.labels, self.pictures, folder)
+
+
 def make_report(
     candidate: Scored,
     champion: Scored | None,
@@ -32,16 +55,13 @@ def make_report(
     *,
     facts: Sequence[tuple[str, str]] = (),
     notes: Sequence[str] = (),
-) -> tuple[Report, dict[str, Path]]:
+) -> WrittenReport:
     """Build the report on the test split and write it to ``report_dir``.
 
     Args:
         candidate, champion: scored on `samples`.
         facts: name and text of what else bears on how far the figures can be trusted.
         notes: what a reader must know about the data, one sentence each.
-
-    Returns:
-        the report and its files by name: ``html``, ``json``, ``summary``, and one for each figure.
     """
     masks, unusable = _masks(samples, candidate.inspector.card.image_size, config)
     card = candidate.inspector.card
@@ -64,8 +84,7 @@ def make_report(
         notes=[*notes, *unusable],
     )
     pictures = _pictures(report, candidate, samples, masks, config)
-    files = write_report(report, candidate.scores, labels_of(samples), pictures, config.report_dir)
-    return report, files | {"summary": _write_summary(report, config.report_dir)}
+    return _written(report, candidate.scores, labels_of(samples), pictures, config.report_dir)
 
 
 def report_numbers(report: Report) -> dict[str, float]:
@@ -151,6 +170,14 @@ def _pictures(
         path: Picture(image, candidate.evidence[i], masks.get(i))
         for path, image, i in zip(report.shown, images, chosen, strict=True)
     }
+
+
+def _written(
+    report: Report, scores: np.ndarray, labels: np.ndarray, pictures: dict[str, Picture], folder: Path
+) -> WrittenReport:
+    files = write_report(report, scores, labels, pictures, folder)
+    files["summary"] = _write_summary(report, folder)
+    return WrittenReport(report, files, scores, labels, pictures)
 
 
 def _write_summary(report: Report, folder: Path) -> Path:

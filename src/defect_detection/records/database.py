@@ -7,7 +7,7 @@ first need, and opened again after they were lost: nothing has to be restarted.
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,20 @@ from typing import Any
 from filelock import FileLock
 from filelock import Timeout as LockTimeout
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from defect_detection.errors import RecordsError
+from defect_detection.records.tables import Table
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 BUSY_TIMEOUT_S = 10
 LOCK_TIMEOUT_S = 60
 PAUSE_S = 2.0  # after a server failed: no request waits for it then, so that predictions keep their threads
-_MIGRATION_LOCK = 3_141_001  # any number, the same in every process: PostgreSQL's advisory lock
+_MIGRATION_LOCK = 3_141_001  # any numbers, the same in every process: PostgreSQL's advisory locks
+_LABELS_LOCK = 3_141_002
 _POSTGRES = {
     "connect_timeout": 5,
     "client_encoding": "utf8",
@@ -123,7 +126,13 @@ class Database:
 
     def _make_engine(self) -> Engine:
         if self._file is None:
-            return create_engine(self._url, pool_pre_ping=True, pool_timeout=10, connect_args=_POSTGRES)
+            return create_engine(
+                self._url,
+                isolation_level="READ COMMITTED",  # see `alone_with_labels`
+                pool_pre_ping=True,
+                pool_timeout=10,
+                connect_args=_POSTGRES,
+            )
         self._file.parent.mkdir(parents=True, exist_ok=True)
         engine = create_engine(self._url, pool_timeout=10, connect_args={"timeout": BUSY_TIMEOUT_S})
         event.listen(engine, "connect", _set_up_sqlite)
@@ -144,6 +153,23 @@ class Database:
         if self._file is not None:
             return "Look whether the disk is full and whether the file can be written by this user"
         return "Look whether the server runs and whether DATABASE_URL (environment or .env) is right"
+
+
+def alone_with_labels(session: Session) -> None:
+    """Begin a transaction that adds labels, or removes what has none: of all such, one at a time goes on.
+
+    SQLite's writing transactions do so anyway. In PostgreSQL each statement sees what was committed before it began, so that
+    those after this one know all labels. Otherwise a label and the removal of what it is about could cross each other.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text(f"SELECT pg_advisory_xact_lock({_LABELS_LOCK})"))
+
+
+def insert_missing(session: Session, table: type[Table], rows: Sequence[Any]) -> None:
+    """Insert rows; one that is there already, by its key, stays as it is."""
+    if rows:
+        dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+        session.execute(dialect.insert(table).on_conflict_do_nothing(), rows)
 
 
 def migrate(connection: Connection) -> None:

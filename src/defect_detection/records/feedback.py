@@ -10,7 +10,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from defect_detection.errors import UnknownRecordError
-from defect_detection.records.database import Database
+from defect_detection.records.database import Database, alone_with_labels
 from defect_detection.records.tables import FeedbackRow, InspectionRow
 
 Label = Literal["ok", "defective"]
@@ -36,15 +36,14 @@ def add_feedback(
     """Keep a label for the image of an inspection.
 
     Raises:
-        UnknownRecordError: there is no such inspection.
+        UnknownRecordError: there is no such inspection, or it was pruned.
         RecordsError: the database can't be written; nothing was kept.
     """
     with database.writing() as session:
+        alone_with_labels(session)
         inspection = session.get(InspectionRow, inspection_id)
         if inspection is None:
-            raise UnknownRecordError(
-                f"no inspection has the id {inspection_id!r}; GET /inspections lists them"
-            )
+            raise unknown_inspection(inspection_id)
         row = FeedbackRow(
             at=datetime.now(UTC),
             inspection_id=inspection_id,
@@ -75,6 +74,13 @@ def said_about(session: Session, contents: Collection[str] | Select[str]) -> dic
 def are_conflicting(said: Sequence[Said]) -> bool:
     """Say whether an image was called both OK and defective."""
     return len({one.label for one in said}) > 1
+
+
+def unknown_inspection(inspection_id: str) -> UnknownRecordError:
+    """Return the error that says so."""
+    return UnknownRecordError(
+        f"no inspection has the id {inspection_id!r}: there was none, or it was pruned; GET /inspections lists what there is"
+    )
 
 
 def _said(row: FeedbackRow) -> Said:

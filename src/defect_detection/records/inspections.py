@@ -9,13 +9,11 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from sqlalchemy import Select, and_, exists, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from defect_detection.errors import UnknownRecordError
-from defect_detection.records.database import Database
-from defect_detection.records.feedback import Said, said_about
-from defect_detection.records.tables import FeedbackRow, ImageRow, InspectionRow, Table
+from defect_detection.records.database import Database, insert_missing
+from defect_detection.records.feedback import Said, said_about, unknown_inspection
+from defect_detection.records.tables import FeedbackRow, ImageRow, InspectionRow
 
 Order = Literal["newest", "uncertain"]
 
@@ -83,9 +81,9 @@ def add_inspections(
     Args:
         images: ``sha256``, ``suffix``, ``n_bytes`` and ``at`` of each image that lies in the folder.
     """
-    _insert_missing(session, ImageRow, list(images))
+    insert_missing(session, ImageRow, list(images))
     rows = [{**asdict(one), "margin": abs(one.score - one.threshold)} for one in inspections]
-    _insert_missing(session, InspectionRow, rows)
+    insert_missing(session, InspectionRow, rows)
 
 
 def find_inspection(database: Database, inspection_id: str) -> Recorded:
@@ -98,9 +96,7 @@ def find_inspection(database: Database, inspection_id: str) -> Recorded:
     with database.reading() as session:
         row = session.get(InspectionRow, inspection_id)
         if row is None:
-            raise UnknownRecordError(
-                f"no inspection has the id {inspection_id!r}; GET /inspections lists them"
-            )
+            raise unknown_inspection(inspection_id)
         return _recorded(session, [row])[0]
 
 
@@ -180,9 +176,3 @@ def _recorded(session: Session, rows: Sequence[InspectionRow]) -> list[Recorded]
 
 def _inspected(row: InspectionRow) -> Inspected:
     return Inspected(**{name: getattr(row, name) for name in Inspected.__dataclass_fields__})
-
-
-def _insert_missing(session: Session, table: type[Table], rows: list[Any]) -> None:
-    if rows:
-        dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-        session.execute(dialect.insert(table).on_conflict_do_nothing(), rows)

@@ -1,24 +1,35 @@
 """Remove what is older, or takes more room, than is to be kept. What feedback labels stays: it is training data."""
 
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import Select, delete, exists, func, select
 from sqlalchemy.orm import Session
 
-from defect_detection.records.database import Database
+from defect_detection.config import Config
+from defect_detection.records.database import Database, alone_with_labels
 from defect_detection.records.images import ImageFolder, remove_if_older
 from defect_detection.records.jobs import log_file_of
+from defect_detection.records.store import Records
 from defect_detection.records.tables import FeedbackRow, ImageRow, InspectionRow, JobRow
 
-BATCH = 500  # rows in one transaction, so that recording waits for moments only
+BATCH = (
+    100  # rows in one transaction, so that recording, and what else runs in a server, waits for moments only
+)
 LEFTOVER_S = 3600.0  # a file without a row that is older was left by an interrupted write
+
+Rest = Callable[
+    [float], object
+]  # is called after each batch with the seconds that it took, and lets others have their turn
 
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What was removed: inspections, images and their bytes, and files that no row named.
+    """What was removed: inspections, images and their bytes, files that no row named, and jobs.
 
     over_bytes: by how much the images that must be kept still exceed the limit.
     """
@@ -28,6 +39,29 @@ class Pruned:
     n_bytes: int
     leftovers: int
     over_bytes: int
+    jobs: int = 0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.inspections} inspections, {self.images} images ({self.n_bytes / 1e9:.3g} GB), "
+            f"{self.leftovers} leftover files and {self.jobs} jobs"
+        )
+
+    @property
+    def warning(self) -> str:
+        """Say that what must be kept takes too much room, or nothing."""
+        if not self.over_bytes:
+            return ""
+        return f"Images take {self.over_bytes / 1e9:.3g} GB more than records.keep_gb: they are labelled, so they stay"
+
+
+def prune_records(config: Config, records: Records, rest: Rest = time.sleep) -> Pruned:
+    """Remove inspections, images and jobs as the settings say. Arguments and errors as of :func:`prune`."""
+    keep = config.records
+    max_bytes = keep.keep_gb and keep.keep_gb * 1e9
+    pruned = prune(records.database, records.images, keep.keep_days, max_bytes, rest=rest)
+    jobs = prune_jobs(records.database, config.root, keep.keep_days) if keep.keep_days else 0
+    return replace(pruned, jobs=jobs)
 
 
 def prune(
@@ -36,6 +70,7 @@ def prune(
     keep_days: float | None,
     max_bytes: float | None,
     now: datetime | None = None,
+    rest: Rest = time.sleep,
 ) -> Pruned:
     """Remove old inspections with their images, then the oldest images until the rest fits.
 
@@ -45,20 +80,28 @@ def prune(
     Args:
         keep_days: age from which inspections go; None: none goes.
         max_bytes: room for images; None: any. Their inspections stay.
+        rest: see `Rest`. What it raises ends the pruning between two batches.
 
     Raises:
         RecordsError: the database can't be written. OSError: the folder can't.
     """
     now = now or datetime.now(UTC)
     inspected = exists().where(InspectionRow.sha256 == ImageRow.sha256)
-    inspections = 0 if keep_days is None else _prune_old(database, now - timedelta(days=keep_days))
-    removed = _prune_images(database, images, select(ImageRow).where(~inspected), None)
-    room = _prune_room(database, images, max_bytes) if max_bytes is not None else (0, 0, 0)
-    leftovers = _prune_leftovers(database, images)
+    inspections = 0 if keep_days is None else _prune_old(database, now - timedelta(days=keep_days), rest)
+    removed = _prune_images(database, images, select(ImageRow).where(~inspected), None, rest)
+    room = _prune_room(database, images, max_bytes, rest) if max_bytes is not None else (0, 0, 0)
+    leftovers = _prune_leftovers(database, images, rest)
     return Pruned(inspections, removed[0] + room[0], removed[1] + room[1], leftovers, room[2])
 
 
-def _prune_old(database: Database, before: datetime) -> int:
+@contextmanager
+def _batch(rest: Rest) -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    rest(time.monotonic() - started)
+
+
+def _prune_old(database: Database, before: datetime, rest: Rest) -> int:
     old = (
         select(InspectionRow.id)
         .where(InspectionRow.at < before, ~exists().where(FeedbackRow.sha256 == InspectionRow.sha256))
@@ -67,7 +110,8 @@ def _prune_old(database: Database, before: datetime) -> int:
     )
     removed = 0
     while True:
-        with database.writing() as session:
+        with _batch(rest), database.writing() as session:
+            alone_with_labels(session)
             ids = list(session.scalars(old))
             session.execute(delete(InspectionRow).where(InspectionRow.id.in_(ids)))
         removed += len(ids)
@@ -86,25 +130,34 @@ def prune_jobs(database: Database, root: Path, keep_days: float, now: datetime |
     return len(old)
 
 
-def _prune_room(database: Database, images: ImageFolder, max_bytes: float) -> tuple[int, int, int]:
+def _prune_room(
+    database: Database, images: ImageFolder, max_bytes: float, rest: Rest
+) -> tuple[int, int, int]:
     """Remove the oldest images without label; return their number, their bytes and what is still too much."""
     with database.reading() as session:
-        excess = (session.scalar(select(func.sum(ImageRow.n_bytes))) or 0) - max_bytes
+        excess = (
+            int(session.scalar(select(func.sum(ImageRow.n_bytes))) or 0) - max_bytes
+        )  # PostgreSQL: a Decimal
     if excess <= 0:
         return 0, 0, 0
     unlabelled = select(ImageRow).where(~exists().where(FeedbackRow.sha256 == ImageRow.sha256))
-    count, n_bytes = _prune_images(database, images, unlabelled.order_by(ImageRow.at), excess)
+    count, n_bytes = _prune_images(database, images, unlabelled.order_by(ImageRow.at), excess, rest)
     return count, n_bytes, max(0, int(excess - n_bytes))
 
 
 def _prune_images(
-    database: Database, images: ImageFolder, query: Select[ImageRow], wanted_bytes: float | None
+    database: Database,
+    images: ImageFolder,
+    query: Select[ImageRow],
+    wanted_bytes: float | None,
+    rest: Rest,
 ) -> tuple[int, int]:
     """Remove the images of a query until enough bytes are free; None: all. Return their number and bytes."""
     count, n_bytes = 0, 0
     while wanted_bytes is None or n_bytes < wanted_bytes:
-        with images.lock:
+        with _batch(rest), images.lock:
             with database.writing() as session:
+                alone_with_labels(session)
                 rows = list(session.scalars(query.limit(BATCH)))
                 if wanted_bytes is not None:
                     rows = _first_of(rows, wanted_bytes - n_bytes)
@@ -128,14 +181,15 @@ def _first_of(rows: list[ImageRow], wanted_bytes: float) -> list[ImageRow]:
 
 
 def _delete_rows(session: Session, rows: list[ImageRow]) -> None:
-    session.execute(delete(ImageRow).where(ImageRow.sha256.in_([row.sha256 for row in rows])))
+    if rows:
+        session.execute(delete(ImageRow).where(ImageRow.sha256.in_([row.sha256 for row in rows])))
 
 
-def _prune_leftovers(database: Database, images: ImageFolder) -> int:
+def _prune_leftovers(database: Database, images: ImageFolder, rest: Rest) -> int:
     """Remove files that no row names: a crash came between the image and its row, or in the middle of the image."""
     removed = 0
     for files in images.files_by_folder():
-        with images.lock, database.reading() as session:
+        with _batch(rest), images.lock, database.reading() as session:
             known = set(session.scalars(select(ImageRow.sha256).where(ImageRow.sha256.in_(files))))
             removed += sum(
                 remove_if_older(path, LEFTOVER_S) for sha256, path in files.items() if sha256 not in known

@@ -126,3 +126,12 @@ class JobRow(Table):
     owner_host: Mapped[str | None] = mapped_column(String(255), default=None)
     owner_pid: Mapped[int | None] = mapped_column(Integer, default=None)
     owner_started: Mapped[str | None] = mapped_column(String(64), default=None)
+
+
+class UpkeepRow(Table):
+    """Regular work that one of the servers does for all, and when one last began to do it."""
+
+    __tablename__ = "upkeep"
+
+    work: Mapped[str] = mapped_column(String(32), primary_key=True)
+    begun_at: Mapped[datetime] = mapped_column(UtcTime)

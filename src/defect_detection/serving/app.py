@@ -113,11 +113,13 @@ def serve(config: Config) -> None:
     _announce(config, app.extensions["api_key"] is not None)
     if config.jobs.run_in_server:
         app.extensions["worker"].start()
+    app.extensions["upkeep"].start()
     server.run()
 
 
 def _stop(app: OpenAPI) -> NoReturn:
     app.extensions["worker"].stop()
+    app.extensions["upkeep"].stop()
     app.extensions["records"].close()
     raise SystemExit
 

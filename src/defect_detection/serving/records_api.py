@@ -18,6 +18,7 @@ from defect_detection.errors import RecordsError, UnknownRecordError
 from defect_detection.records.feedback import Said, add_feedback, are_conflicting
 from defect_detection.records.inspections import Filter, Recorded, find_inspection, find_page
 from defect_detection.records.store import Records
+from defect_detection.records.upkeep import Upkeep
 from defect_detection.serving.access import Access, configured_key, require_access
 from defect_detection.serving.jobs_api import retrain_if_due
 from defect_detection.serving.problems import described, problem
@@ -39,9 +40,13 @@ records_api = APIBlueprint("records", __name__)
 
 
 def register_records(app: OpenAPI, config: Config) -> None:
-    """Give the application its records, its views of them, and the check of who may call."""
+    """Give the application its records, its views of them, and the check of who may call.
+
+    Records are pruned once ``app.extensions["upkeep"]`` is started.
+    """
     records = Records.of(config)
     app.extensions["records"] = records
+    app.extensions["upkeep"] = Upkeep(config, records)
     app.extensions["ok_classes"] = config.data.ok_classes
     app.extensions["access"] = Access(configured_key(config), records.database, config.serving.behind_proxy)
     app.register_error_handler(RecordsError, _of_records)

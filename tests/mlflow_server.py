@@ -1,0 +1,71 @@
+"""A real ``mlflow server`` on a free port of this machine, over SQLite, and the environment that such programs get."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+START_LIMIT_S = 120
+
+
+@pytest.fixture(scope="session")
+def plain_environment() -> dict[str, str]:
+    """What a user's shell has, in an activated environment: without the marks of a test or of CI, at which
+    MLflow changes its ways."""
+    marks = ("PYTEST_", "MLFLOW_", "CI", "GITHUB_")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(marks)}
+    return kept | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"}
+
+
+@contextmanager
+def mlflow_server(folder: Path, environment: dict[str, str]) -> Iterator[str]:
+    """Keep a server in the folder during the block, and give its address."""
+    port = free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--backend-store-uri", f"sqlite:///{folder}/server.db", "--workers", "1"]
+    command += ["--allowed-hosts", f"127.0.0.1:{port}"]
+    command += ["--artifacts-destination", str(folder / "artifacts")]
+    environment = {**environment, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with running(command, f"http://127.0.0.1:{port}/health", environment, folder):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def running(command: list[str], url: str, environment: dict[str, str], folder: Path) -> Iterator[None]:
+    """Start a server, wait until it answers at `url`, and end it with its workers after the block."""
+    log = folder / "log.txt"
+    with log.open("w") as file:
+        server = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=file, stderr=file, start_new_session=True
+        )
+    try:
+        wait_for(url, server, log)
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)
+        server.wait(timeout=30)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def wait_for(url: str, server: subprocess.Popen, log: Path) -> None:
+    end = time.monotonic() + START_LIMIT_S
+    while time.monotonic() < end and server.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError:
+            time.sleep(0.2)
+    pytest.fail(f"the server doesn't answer:\n{log.read_text()}")
