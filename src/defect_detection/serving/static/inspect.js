@@ -1,7 +1,7 @@
 // Inspect: images in, a verdict on each, and whether a person agrees.
 import { get, post, send } from "./api.js";
 import { HAS_CAMERA, startCamera, stopCamera, takePicture } from "./camera.js";
-import { clearHeat, drawHeat } from "./heat.js";
+import { clearHeat, drawHeat, prepareStage } from "./heat.js";
 import { onKeys } from "./keys.js";
 import { MEANS, WORDS, percent, shape, showVerdict } from "./verdict.js";
 
@@ -99,7 +99,7 @@ function show(index) {
 /** Bring verdict, heat and buttons in line with the image that is shown. */
 function render() {
   const item = items[shown];
-  clearHeat($("heat"));
+  clearHeat();
   $("problem").hidden = !item.error;
   $("problem").textContent = item.error ?? "";
   for (const id of ["judge", "bar"]) $(id).hidden = false;
@@ -119,7 +119,7 @@ function renderResult({ result, file }) {
   $("why").append(line(`${file.name} · ${model.name} ${model.version} · ${latency_ms.toFixed(0)} ms`));
   $("image").alt = `${file.name}, ${WORDS[verdict]}`;
   $("live").textContent = `${WORDS[verdict]}: ${MEANS[verdict]}. Score ${percent(score, 0)}. ${file.name}`;
-  if (evidence?.values) drawHeat($("heat"), evidence.values);
+  if (evidence?.values) drawHeat(evidence.values);
 }
 
 function line(text) {
@@ -159,12 +159,6 @@ async function say(label) {
 function complain(error) {
   $("problem").textContent = error.message;
   $("problem").hidden = false;
-}
-
-function setOpacity(value) {
-  $("opacity").value = value;
-  $("opacity").ariaValueText = `${value} %`;
-  $("heat").style.opacity = value / 100;
 }
 
 async function beginCamera() {
@@ -222,16 +216,10 @@ function listen() {
     $("stage").classList.remove("over");
     add([...event.dataTransfer.files]);
   });
-  $("image").addEventListener("load", ({ target }) => $("frame").style.setProperty("--ratio", target.naturalWidth / target.naturalHeight));
-  $("image").addEventListener("error", () => {
-    $("frame").hidden = true;
-    $("unshown").hidden = false;
-  });
   $("say-ok").addEventListener("click", () => say("ok"));
   $("say-defective").addEventListener("click", () => say("defective"));
   $("previous").addEventListener("click", () => show(shown - 1));
   $("next").addEventListener("click", () => show(shown + 1));
-  $("opacity").addEventListener("input", ({ target }) => setOpacity(target.value));
   $("camera").addEventListener("click", beginCamera);
   $("stop").addEventListener("click", leaveCamera);
   $("shoot").addEventListener("click", async () => add([await takePicture($("video"))]));
@@ -240,6 +228,11 @@ function listen() {
 
 $("camera").hidden = !HAS_CAMERA;
 $("no-camera").hidden = HAS_CAMERA;
-setOpacity(70);
+prepareStage({
+  unshown: () => {
+    $("frame").hidden = true;
+    $("unshown").hidden = false;
+  },
+});
 listen();
 prepare();
