@@ -95,6 +95,30 @@ def test_typing_a_type_of_defect_gives_no_command(open_page, send):
     expect(page.locator("#said")).to_contain_text("What you say is kept")
 
 
+def test_single_keys_can_be_switched_off_and_on_again(open_page, send):
+    page = open_page(f"http://127.0.0.1:{send.port}")
+    inspect_two(page, page.url)
+    hint, off = page.locator("#say-ok kbd"), page.get_by_label("Single keys press the buttons")
+    expect(hint).to_be_visible()
+    off.uncheck()
+    page.keyboard.press("o")
+    page.keyboard.press("ArrowRight")
+    expect(hint).to_be_hidden()
+    expect(page.locator(".hints")).to_be_hidden()
+    expect(page.locator("#said")).to_contain_text("What you say is kept")
+    expect(page.locator("#word")).to_have_text("Defective")
+    check(page)
+
+    page.goto(f"{page.url}page/review")
+    expect(page.locator("#facts")).to_contain_text("2 to review")
+    page.keyboard.press("s")
+    expect(page.locator("#undo")).to_be_disabled()
+    page.get_by_label("Single keys press the buttons").check()
+    page.keyboard.press("s")
+    expect(page.locator("#undo")).to_be_enabled()
+    expect(page.locator("#undo kbd")).to_be_visible()
+
+
 def test_another_machine_gives_its_key_once(open_page, app, send):
     key = create_key(app.extensions["records"].database, "line 3", "operator")
     send("POST", "/predict?name=dark.png", encoded(DARK), **{"Content-Type": "image/png"})
