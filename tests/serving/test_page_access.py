@@ -119,6 +119,23 @@ def test_single_keys_can_be_switched_off_and_on_again(open_page, send):
     expect(page.locator("#undo kbd")).to_be_visible()
 
 
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("width", [320, 390])
+def test_a_phone_shows_every_place_whole(open_page, send, path, width):
+    page = open_page(f"http://127.0.0.1:{send.port}{path}", width)
+    links = page.get_by_role("navigation", name="Pages").get_by_role("link")
+    assert links.all_inner_texts() == ["Inspect", "Review", "Monitor", "Models", "Retraining"]
+    for link in links.all():
+        box = link.bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= width, link
+        assert link.evaluate("link => link.scrollWidth <= link.clientWidth && link.offsetHeight >= 44"), link
+    assert (
+        page.evaluate("document.querySelector('nav').scrollWidth - document.querySelector('nav').clientWidth")
+        <= 0
+    )
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+
 def test_another_machine_gives_its_key_once(open_page, app, send):
     key = create_key(app.extensions["records"].database, "line 3", "operator")
     send("POST", "/predict?name=dark.png", encoded(DARK), **{"Content-Type": "image/png"})
