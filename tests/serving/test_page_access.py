@@ -84,7 +84,7 @@ def test_a_keyboard_alone_is_enough(open_page, send):
         outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
         assert outline == "solid", reached[-1]
     assert reached[:2] == ["Skip to the content", "Inspect"]
-    assert reached[-2:] == ["Choose images", "Use the camera"]
+    assert reached[-2:] == ["Choose images", "Use camera"]
 
 
 def test_typing_a_type_of_defect_gives_no_command(open_page, send):

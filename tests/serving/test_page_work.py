@@ -133,6 +133,14 @@ def test_pasted_and_dropped_images_are_inspected(open_page, url):
     expect(page.locator("#count")).to_contain_text("2 of 2 inspected")
 
 
+def test_a_click_on_the_area_chooses_images(open_page, url):
+    page = open_page(url)
+    with page.expect_file_chooser() as chooser:
+        page.click("#drop")
+    chooser.value.set_files(THREE[:1])
+    verdict(page, "Defective")
+
+
 def test_the_camera_takes_a_picture(open_page, url):
     page = open_page(url)
     page.click("#camera")
@@ -202,6 +210,8 @@ def test_a_file_that_is_no_image_says_so_beside_the_others(open_page, url):
     )
     expect(page.locator("#problem")).to_contain_text("expected a JPEG, PNG, BMP, TIFF or WebP image")
     verdict(page, "No verdict")
+    expect(page.locator("#judge")).to_be_hidden()
+    expect(page.locator("#strip .failed")).to_have_text("PNG")
     page.keyboard.press("ArrowRight")
     verdict(page, "Defective")
     expect(page.locator("#problem")).to_be_hidden()

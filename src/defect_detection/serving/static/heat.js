@@ -1,4 +1,4 @@
-// The image with its evidence map over it: clear where nothing speaks for a defect, yellow to red where something does.
+// The image with its evidence map over it: clear where a defect is less likely than not, yellow to red where it is more likely.
 
 const STOPS = [[255, 214, 90], [250, 130, 40], [214, 30, 50]]; // weak to strong, as in reports
 const MOST = 0.85; // opacity of the strongest
@@ -26,9 +26,9 @@ function fade() {
 /** Draw a map of log-odds (rows of numbers, higher = more defective). */
 export function drawHeat(rows) {
   const [height, width] = [rows.length, rows[0].length];
-  const [low, high] = range(rows.flat());
+  const most = Math.max(...rows.flat(), 1e-6);
   const pixels = new ImageData(width, height);
-  rows.flat().forEach((value, i) => pixels.data.set(colour((value - low) / (high - low)), 4 * i));
+  rows.flat().forEach((value, i) => pixels.data.set(colour(Math.max(value, 0) / most), 4 * i));
   const small = new OffscreenCanvas(width, height);
   small.getContext("2d").putImageData(pixels, 0, 0);
   const context = canvas.getContext("2d");
@@ -40,12 +40,6 @@ export function drawHeat(rows) {
 /** Show the image without heat. */
 export function clearHeat() {
   canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
-}
-
-/** What speaks for OK everywhere stays clear: the top of the scale is at least even odds. */
-function range(values) {
-  const high = Math.max(...values, 0);
-  return [Math.min(...values, high - 1e-6), high];
 }
 
 function colour(strength) {

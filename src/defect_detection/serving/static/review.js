@@ -221,7 +221,7 @@ prepareStage({
     $("frame").hidden = false;
     $("unshown").hidden = true;
   },
-  unshown: () => ($("unshown").textContent = "This browser can't show images of this kind."),
+  unshown: () => ($("unshown").textContent = "This browser can't show it as an image."),
 });
 $("say-ok").addEventListener("click", () => say("ok"));
 $("say-defective").addEventListener("click", () => say("defective"));
