@@ -84,7 +84,7 @@ def test_a_keyboard_alone_is_enough(open_page, send):
         outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
         assert outline == "solid", reached[-1]
     assert reached[:2] == ["Skip to the content", "Inspect"]
-    assert reached[-2:] == ["Choose images", "Use the camera"]
+    assert reached[-2:] == ["Choose images", "Use camera"]
 
 
 def test_typing_a_type_of_defect_gives_no_command(open_page, send):
@@ -93,6 +93,47 @@ def test_typing_a_type_of_defect_gives_no_command(open_page, send):
     page.locator("#type").press_sequentially("void")
     expect(page.locator("#type")).to_have_value("void")
     expect(page.locator("#said")).to_contain_text("What you say is kept")
+
+
+def test_single_keys_can_be_switched_off_and_on_again(open_page, send):
+    page = open_page(f"http://127.0.0.1:{send.port}")
+    inspect_two(page, page.url)
+    hint, off = page.locator("#say-ok kbd"), page.get_by_label("Single keys press the buttons")
+    expect(hint).to_be_visible()
+    off.uncheck()
+    page.keyboard.press("o")
+    page.keyboard.press("ArrowRight")
+    expect(hint).to_be_hidden()
+    expect(page.locator(".hints")).to_be_hidden()
+    expect(page.locator("#said")).to_contain_text("What you say is kept")
+    expect(page.locator("#word")).to_have_text("Defective")
+    check(page)
+
+    page.goto(f"{page.url}page/review")
+    expect(page.locator("#facts")).to_contain_text("2 to review")
+    page.keyboard.press("s")
+    expect(page.locator("#undo")).to_be_disabled()
+    page.get_by_label("Single keys press the buttons").check()
+    page.keyboard.press("s")
+    expect(page.locator("#undo")).to_be_enabled()
+    expect(page.locator("#undo kbd")).to_be_visible()
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("width", [320, 390])
+def test_a_phone_shows_every_place_whole(open_page, send, path, width):
+    page = open_page(f"http://127.0.0.1:{send.port}{path}", width)
+    links = page.get_by_role("navigation", name="Pages").get_by_role("link")
+    assert links.all_inner_texts() == ["Inspect", "Review", "Monitor", "Models", "Retraining"]
+    for link in links.all():
+        box = link.bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= width, link
+        assert link.evaluate("link => link.scrollWidth <= link.clientWidth && link.offsetHeight >= 44"), link
+    assert (
+        page.evaluate("document.querySelector('nav').scrollWidth - document.querySelector('nav').clientWidth")
+        <= 0
+    )
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
 
 
 def test_another_machine_gives_its_key_once(open_page, app, send):

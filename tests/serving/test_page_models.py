@@ -24,7 +24,7 @@ pathlib.Path("started").touch()
 while not pathlib.Path("go").exists():
     time.sleep(0.01)
 print("On validation: better by 3 of 200 <b>images</b>")
-print("On test: escapes are not surely fewer")
+print("On test: better than version 2, 199/200 correct against 198/200 by chance")
 print("Outcome: HOLD. Production_Reg version 2 stays in production")
 raise SystemExit(1)
 """

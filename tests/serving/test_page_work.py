@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 from recorded import image_of, inspected
+from test_retrain import wait_until
 from tiny import BRIGHT, DARK, SIDE, encoded
 
 from defect_detection.serving.app import create_app
@@ -132,6 +133,14 @@ def test_pasted_and_dropped_images_are_inspected(open_page, url):
     expect(page.locator("#count")).to_contain_text("2 of 2 inspected")
 
 
+def test_a_click_on_the_area_chooses_images(open_page, url):
+    page = open_page(url)
+    with page.expect_file_chooser() as chooser:
+        page.click("#drop")
+    chooser.value.set_files(THREE[:1])
+    verdict(page, "Defective")
+
+
 def test_the_camera_takes_a_picture(open_page, url):
     page = open_page(url)
     page.click("#camera")
@@ -148,12 +157,50 @@ def test_heat_lies_where_the_evidence_is_and_fades_with_the_slider(open_page, ur
     page = open_page(url)
     page.set_input_files("#files", [file("half.png", HALF)])
     verdict(page, "Defective")
-    alpha = "(canvas, x) => canvas.getContext('2d').getImageData(x, 256, 1, 1).data[3]"
-    heat = page.locator("#heat")
-    assert heat.evaluate(alpha, 30) > 150
-    assert heat.evaluate(alpha, 480) == 0
+    lies_left(page)
     page.locator("#opacity").press("Home")
-    expect(heat).to_have_css("opacity", "0")
+    expect(page.locator("#heat")).to_have_css("opacity", "0")
+
+
+def lies_left(page: Page) -> None:
+    """The heat lies over the dark left half of the image, and not over the bright right one."""
+    heat = page.locator("#heat")
+    alpha = "(canvas, x) => canvas.getContext('2d').getImageData(x, 256, 1, 1).data[3]"
+    wait_until(lambda: heat.evaluate(alpha, 30) > 150)
+    assert heat.evaluate(alpha, 480) == 0
+
+
+def test_review_shows_the_same_heat_and_whose_it_is_when_another_model_decided(open_page, app, url):
+    recorder = app.extensions["records"].recorder
+    for number, version in ((1, 3), (2, 2)):
+        content = encoded(np.clip(HALF.astype(int) + number, 0, 255).astype(np.uint8))
+        recorder.record(inspected(number, content, model_version=version, score=0.5 - 0.1 * number), content)
+    assert recorder.flush(20)
+    page = open_page(f"{url}/page/review")
+    expect(page.locator("#facts")).to_contain_text("1.png")
+    lies_left(page)
+    expect(page.locator("#now")).to_have_text("")
+    page.locator("#opacity").press("Home")
+    page.keyboard.press("s")
+    expect(page.locator("#now")).to_contain_text(
+        "Production_Reg 3, which is served now; Production_Reg 2 decided"
+    )
+    lies_left(page)
+    expect(page.locator("#heat")).to_have_css("opacity", "0")
+    page.goto(url)
+    expect(page.locator("#opacity")).to_have_value("0")
+
+
+def test_without_a_model_review_goes_on_without_heat(open_page, project, serving):
+    app = create_app(project.config(), lambda: None)
+    app.extensions["records"].recorder.record(inspected(1, encoded(HALF)), encoded(HALF))
+    assert app.extensions["records"].recorder.flush(20)
+    page = open_page(f"http://127.0.0.1:{serving(project.config(), app).port}/page/review")
+    expect(page.locator("#now")).to_contain_text("No heat: No model is promoted")
+    page.keyboard.press("d")
+    expect(page.locator("#nothing-title")).to_have_text("That was all for now")
+    app.extensions["served"].stop()
+    app.extensions["records"].close()
 
 
 def test_a_file_that_is_no_image_says_so_beside_the_others(open_page, url):
@@ -163,6 +210,8 @@ def test_a_file_that_is_no_image_says_so_beside_the_others(open_page, url):
     )
     expect(page.locator("#problem")).to_contain_text("expected a JPEG, PNG, BMP, TIFF or WebP image")
     verdict(page, "No verdict")
+    expect(page.locator("#judge")).to_be_hidden()
+    expect(page.locator("#strip .failed")).to_have_text("PNG")
     page.keyboard.press("ArrowRight")
     verdict(page, "Defective")
     expect(page.locator("#problem")).to_be_hidden()

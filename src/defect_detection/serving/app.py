@@ -18,6 +18,7 @@ from defect_detection.serving.access import KEY_VARIABLE, configured_key
 from defect_detection.serving.api import api
 from defect_detection.serving.champion import FindChampion, LoadChampion, Served
 from defect_detection.serving.document import openapi_document
+from defect_detection.serving.evidence_api import evidence_api
 from defect_detection.serving.jobs import Retraining
 from defect_detection.serving.jobs_api import register_jobs
 from defect_detection.serving.limits import RateLimit, limit_body, secure
@@ -91,6 +92,7 @@ def create_app(
     register_production(app, config)
     app.register_api(v2_api)
     app.register_api(statistics_api)
+    app.register_api(evidence_api)
     app.register_blueprint(pages)
     app.add_url_rule("/openapi.json", "openapi", lambda: jsonify(openapi_document(app)))
     return app

@@ -248,7 +248,7 @@ def inspect_several(
 
     def look(number: int, image: bytes | np.ndarray) -> Inspection:
         try:
-            inspection = _inspected(predicting, champion, image)
+            inspection = inspect_within_limits(predicting, champion, image)
         except HTTPException as error:
             error.description = f"image {number}: {error.description}"
             raise
@@ -263,7 +263,14 @@ def inspect_several(
     return list(predicting.pool.map(look, range(len(images)), images))
 
 
-def _inspected(predicting: Predicting, champion: Champion, image: bytes | np.ndarray) -> Inspection:
+def inspect_within_limits(
+    predicting: Predicting, champion: Champion, image: bytes | np.ndarray
+) -> Inspection:
+    """Inspect an image when the pixels that are decoded at a time allow it. It is neither counted nor recorded.
+
+    Raises:
+        HTTPException: says why it can't be inspected.
+    """
     max_pixels = predicting.max_pixels
     pixels = check_image(image, max_pixels) if isinstance(image, bytes) else 0
     with predicting.budget.taking(pixels):
@@ -283,7 +290,7 @@ def _looker(
 ) -> Callable[[Upload], _Seen]:
     def look(upload: Upload) -> _Seen:
         content = upload.read()
-        inspection = _inspected(predicting, champion, content)
+        inspection = inspect_within_limits(predicting, champion, content)
         pixels = _pixels(predicting, champion, content) if keep_pixels else None
         seen = _Seen(uuid.uuid4().hex, upload.name, inspection, champion, pixels)
         _keep(predicting, seen, content, context)

@@ -201,13 +201,7 @@ def inspection(path: InspectionPath) -> Response:
 )
 def image(path: InspectionPath) -> Response:
     require_access(request, "operator")
-    found = _find(path.id)
-    suffix = found.image_suffix
-    content = suffix and _records().images.read(found.inspected.sha256, suffix)
-    if not suffix or not content:
-        raise Gone(
-            "The image of this inspection isn't kept (any more): it was pruned, or couldn't be written."
-        )
+    content, suffix = read_inspected_image(path.id)
     answer = Response(content, content_type=MEDIA_TYPES.get(suffix, "application/octet-stream"))
     answer.headers["X-Content-Type-Options"] = "nosniff"
     answer.headers["Cache-Control"] = "private, max-age=86400, immutable"
@@ -252,6 +246,23 @@ def recording() -> Response:
     state = _records().recorder.state()
     facts = {name: getattr(state, name) for name in state.__dataclass_fields__}
     return _json(Recording(status="failing" if state.error else "recording", **facts))
+
+
+def read_inspected_image(inspection_id: str) -> tuple[bytes, str]:
+    """Return the bytes of an inspection's image, and the suffix of its kind: ``.png``.
+
+    Raises:
+        UnknownRecordError: no such inspection.
+        Gone: its image isn't kept.
+    """
+    found = _find(inspection_id)
+    suffix = found.image_suffix
+    content = suffix and _records().images.read(found.inspected.sha256, suffix)
+    if not suffix or not content:
+        raise Gone(
+            "The image of this inspection isn't kept (any more): it was pruned, or couldn't be written."
+        )
+    return content, suffix
 
 
 def _find(inspection_id: str) -> Recorded:

@@ -2,7 +2,7 @@
 // A chart is described in words for who doesn't see it; colours come from the style sheet.
 import { svg } from "./verdict.js";
 
-const [LEFT, RIGHT, TOP, BOTTOM] = [52, 12, 12, 28];
+const [LEFT, RIGHT, TOP, BOTTOM] = [60, 12, 12, 28];
 
 /** A drawing area: `x(i)` is the middle of period i, `y(value)` its height; axes are drawn. */
 export function frame(host, { n, top, height = 260, format, labels, title }) {
@@ -18,7 +18,8 @@ export function frame(host, { n, top, height = 260, format, labels, title }) {
   let free = 0; // where the next label has room
   labels.forEach((label, i) => {
     if (!label || x(i) < free) return;
-    root.append(text(x(i), height - 8, label, "middle"));
+    const isLast = x(i) + 24 > width; // it would be cut off
+    root.append(text(isLast ? width : x(i), height - 8, label, isLast ? "end" : "middle"));
     free = x(i) + 62;
   });
   host.replaceChildren(root);
@@ -66,7 +67,7 @@ export function bars(host, rows, parts, { labels, times }, title) {
 /** Lines over the periods: `lines` are [values, class]. */
 export function lines(host, all, labels, title) {
   const top = nice(Math.max(...all.flatMap(([values]) => values.map((value) => value ?? 0))));
-  const { root, x, y } = frame(host, { n: labels.length, top, height: 220, format: (ms) => `${ms}`, labels, title });
+  const { root, x, y } = frame(host, { n: labels.length, top, height: 220, format: (ms) => `${ms} ms`, labels, title });
   for (const [values, kind] of all) {
     root.append(path(values, x, y, kind));
     values.forEach((value, i) => value !== null && root.append(svg("circle", { cx: x(i), cy: y(value), r: 3, class: `dot ${kind}` })));

@@ -53,7 +53,8 @@ export function brief(text, most = 140) {
   return el("details", {}, el("summary", {}, `${text.slice(0, cut > 0 ? cut : most)} …`), el("p", {}, text));
 }
 
-/** Make a notice: kind "", "bad" or "good". */
+/** Make a notice: kind "", "bad" or "good". What stands between backticks is shown as code. */
 export function notice(text, kind = "") {
-  return el("p", { class: `notice ${kind}` }, text);
+  const parts = text.split("`").map((part, i) => (i % 2 ? el("code", {}, part) : part));
+  return el("p", { class: `notice ${kind}` }, el("span", {}, parts));
 }

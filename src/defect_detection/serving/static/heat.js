@@ -1,14 +1,34 @@
-// Draw an evidence map over its image: clear where nothing speaks for a defect, yellow to red where something does.
+// The image with its evidence map over it: clear where a defect is less likely than not, yellow to red where it is more likely.
 
 const STOPS = [[255, 214, 90], [250, 130, 40], [214, 30, 50]]; // weak to strong, as in reports
 const MOST = 0.85; // opacity of the strongest
+const KEPT = "defect-detection-heat"; // what the slider was set to on this device, in %
+const [frame, image, canvas, slider] = ["frame", "image", "heat", "opacity"].map((id) => document.getElementById(id));
 
-/** Fill the canvas with a map of log-odds (rows of numbers, higher = more defective). */
-export function drawHeat(canvas, rows) {
+/** Give the frame the image's ratio and the heat the slider's opacity. `shown` and `unshown` are called when an image is there, or can't be. */
+export function prepareStage({ shown = () => {}, unshown }) {
+  image.addEventListener("load", () => {
+    frame.style.setProperty("--ratio", image.naturalWidth / image.naturalHeight);
+    shown();
+  });
+  image.addEventListener("error", unshown);
+  slider.value = localStorage.getItem(KEPT) ?? 70;
+  slider.addEventListener("input", fade);
+  slider.addEventListener("change", () => localStorage.setItem(KEPT, slider.value));
+  fade();
+}
+
+function fade() {
+  slider.ariaValueText = `${slider.value} %`;
+  canvas.style.opacity = slider.value / 100;
+}
+
+/** Draw a map of log-odds (rows of numbers, higher = more defective). */
+export function drawHeat(rows) {
   const [height, width] = [rows.length, rows[0].length];
-  const [low, high] = range(rows.flat());
+  const most = Math.max(...rows.flat(), 1e-6);
   const pixels = new ImageData(width, height);
-  rows.flat().forEach((value, i) => pixels.data.set(heat((value - low) / (high - low)), 4 * i));
+  rows.flat().forEach((value, i) => pixels.data.set(colour(Math.max(value, 0) / most), 4 * i));
   const small = new OffscreenCanvas(width, height);
   small.getContext("2d").putImageData(pixels, 0, 0);
   const context = canvas.getContext("2d");
@@ -17,18 +37,12 @@ export function drawHeat(canvas, rows) {
   context.drawImage(small, 0, 0, canvas.width, canvas.height);
 }
 
-/** Empty the canvas. */
-export function clearHeat(canvas) {
+/** Show the image without heat. */
+export function clearHeat() {
   canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
 }
 
-/** What speaks for OK everywhere stays clear: the top of the scale is at least even odds. */
-function range(values) {
-  const high = Math.max(...values, 0);
-  return [Math.min(...values, high - 1e-6), high];
-}
-
-function heat(strength) {
+function colour(strength) {
   const at = strength * (STOPS.length - 1);
   const i = Math.min(Math.floor(at), STOPS.length - 2);
   const mixed = STOPS[i].map((from, channel) => from + (STOPS[i + 1][channel] - from) * (at - i));

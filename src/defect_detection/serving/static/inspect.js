@@ -1,7 +1,7 @@
 // Inspect: images in, a verdict on each, and whether a person agrees.
 import { get, post, send } from "./api.js";
 import { HAS_CAMERA, startCamera, stopCamera, takePicture } from "./camera.js";
-import { clearHeat, drawHeat } from "./heat.js";
+import { clearHeat, drawHeat, prepareStage } from "./heat.js";
 import { onKeys } from "./keys.js";
 import { MEANS, WORDS, percent, shape, showVerdict } from "./verdict.js";
 
@@ -24,6 +24,7 @@ function newItem(file) {
   const picture = new Image();
   picture.src = item.url;
   picture.alt = "";
+  picture.addEventListener("error", () => picture.replaceWith(kindOf(file)));
   item.button.append(picture);
   item.button.type = "button";
   item.button.ariaLabel = `${file.name}: waiting`;
@@ -32,6 +33,13 @@ function newItem(file) {
   entry.append(item.button);
   $("strip").append(entry);
   return item;
+}
+
+/** In the place of a picture that this browser can't show: what kind of file it is. */
+function kindOf(file) {
+  const place = document.createElement("span");
+  place.textContent = file.name.includes(".") ? file.name.split(".").at(-1).slice(0, 4).toUpperCase() : "?";
+  return place;
 }
 
 /** Inspect what waits: what is shown comes first. */
@@ -99,10 +107,13 @@ function show(index) {
 /** Bring verdict, heat and buttons in line with the image that is shown. */
 function render() {
   const item = items[shown];
-  clearHeat($("heat"));
+  clearHeat();
   $("problem").hidden = !item.error;
   $("problem").textContent = item.error ?? "";
-  for (const id of ["judge", "bar"]) $(id).hidden = false;
+  $("judge").hidden = Boolean(item.error);
+  $("bar").hidden = false;
+  $("slider").hidden = Boolean(item.error);
+  $("holds").hidden = !item.result;
   for (const id of ["say-ok", "say-defective", "type"]) $(id).disabled = !item.result;
   $("previous").disabled = shown === 0;
   $("next").disabled = shown === items.length - 1;
@@ -116,10 +127,10 @@ function renderResult({ result, file }) {
   const { verdict, score, threshold, model, latency_ms, evidence } = result;
   showVerdict($("verdict"), verdict, WORDS[verdict], MEANS[verdict]);
   $("why").append(line(`Score ${percent(score)}, defective from ${percent(threshold)}`));
-  $("why").append(line(`${file.name} · ${model.name} ${model.version} · ${latency_ms.toFixed(0)} ms`));
+  $("why").append(line(`${file.name} · ${model.name} ${model.version} · ${latency_ms.toFixed(0)}\u00a0ms`));
   $("image").alt = `${file.name}, ${WORDS[verdict]}`;
   $("live").textContent = `${WORDS[verdict]}: ${MEANS[verdict]}. Score ${percent(score, 0)}. ${file.name}`;
-  if (evidence?.values) drawHeat($("heat"), evidence.values);
+  if (evidence?.values) drawHeat(evidence.values);
 }
 
 function line(text) {
@@ -161,12 +172,6 @@ function complain(error) {
   $("problem").hidden = false;
 }
 
-function setOpacity(value) {
-  $("opacity").value = value;
-  $("opacity").ariaValueText = `${value} %`;
-  $("heat").style.opacity = value / 100;
-}
-
 async function beginCamera() {
   try {
     await startCamera($("video"));
@@ -174,7 +179,7 @@ async function beginCamera() {
     complain(error);
     return;
   }
-  for (const id of ["drop", "frame", "camera", "choose", "judge", "bar", "unshown"]) $(id).hidden = true;
+  for (const id of ["drop", "frame", "camera", "choose", "judge", "bar", "unshown", "problem"]) $(id).hidden = true;
   showVerdict($("verdict"), null, "Camera", "Take the picture when the part fills the view.");
   for (const id of ["video", "shoot", "stop"]) $(id).hidden = false;
   $("shoot").focus();
@@ -206,7 +211,7 @@ async function prepare() {
 }
 
 function listen() {
-  $("choose").addEventListener("click", () => $("files").click());
+  for (const id of ["choose", "drop"]) $(id).addEventListener("click", () => $("files").click());
   $("files").addEventListener("change", ({ target }) => {
     add([...target.files]);
     target.value = "";
@@ -222,16 +227,10 @@ function listen() {
     $("stage").classList.remove("over");
     add([...event.dataTransfer.files]);
   });
-  $("image").addEventListener("load", ({ target }) => $("frame").style.setProperty("--ratio", target.naturalWidth / target.naturalHeight));
-  $("image").addEventListener("error", () => {
-    $("frame").hidden = true;
-    $("unshown").hidden = false;
-  });
   $("say-ok").addEventListener("click", () => say("ok"));
   $("say-defective").addEventListener("click", () => say("defective"));
   $("previous").addEventListener("click", () => show(shown - 1));
   $("next").addEventListener("click", () => show(shown + 1));
-  $("opacity").addEventListener("input", ({ target }) => setOpacity(target.value));
   $("camera").addEventListener("click", beginCamera);
   $("stop").addEventListener("click", leaveCamera);
   $("shoot").addEventListener("click", async () => add([await takePicture($("video"))]));
@@ -240,6 +239,11 @@ function listen() {
 
 $("camera").hidden = !HAS_CAMERA;
 $("no-camera").hidden = HAS_CAMERA;
-setOpacity(70);
+prepareStage({
+  unshown: () => {
+    $("frame").hidden = true;
+    $("unshown").hidden = false;
+  },
+});
 listen();
 prepare();

@@ -1,6 +1,7 @@
 // Monitor: verdicts, reject rate with control limits, latency and scores over time.
 import { get } from "./api.js";
 import { bars, isOutside, lines, pChart } from "./chart.js";
+import { el } from "./dom.js";
 import { percent, shape } from "./verdict.js";
 
 const $ = (id) => document.getElementById(id);
@@ -46,18 +47,19 @@ function draw() {
   const labels = drawn.periods.map(({ since }) => label(new Date(since)));
   const times = drawn.periods.map(({ since }) => inFull(new Date(since)));
   const axis = { labels, times };
-  const rate = (value) => percent(value, value && value < 0.1 ? 1 : 0);
+  const rate = (value) => `${Number((100 * value).toFixed(1))}\u00a0%`;
   renderAlarm(times);
   renderTiles();
   pChart($("p-chart"), drawn.periods, drawn.reject_rate, axis, rate);
   renderTable(times);
   const parts = drawn.review ? ["ok", "defective", "review"] : ["ok", "defective"];
-  $("v-legend").replaceChildren(...parts.flatMap((verdict) => [shape(verdict), `${drawn[verdict]} ${verdict === "ok" ? "OK" : verdict}  `]));
+  $("v-legend").replaceChildren(...parts.map((verdict) => el("span", {}, shape(verdict), `${drawn[verdict]} ${verdict === "ok" ? "OK" : verdict}`)));
   bars($("v-chart"), drawn.periods, parts.map((verdict) => [verdict, verdict]), axis, `Verdicts per period: ${drawn.ok} OK, ${drawn.defective} defective, ${drawn.review} for review.`);
   const bins = drawn.scores.map((inspections) => ({ inspections }));
   const n = bins.length;
-  const scores = bins.map((_, i) => percent(i / n, 0));
-  bars($("s-chart"), bins, [["inspections", "score"]], { labels: scores, times: scores }, `Inspections by score: ${drawn.scores.slice(0, n / 4).reduce((a, b) => a + b)} below 25 %, ${drawn.scores.slice((3 * n) / 4).reduce((a, b) => a + b)} from 75 %.`);
+  const ranges = bins.map((_, i) => `${percent(i / n, 0)} to ${percent((i + 1) / n, 0)}`);
+  const scores = bins.map((_, i) => (i % 5 ? "" : percent(i / n, 0)));
+  bars($("s-chart"), bins, [["inspections", "score"]], { labels: scores, times: ranges }, `Inspections by score: ${drawn.scores.slice(0, n / 4).reduce((a, b) => a + b)} below 25 %, ${drawn.scores.slice((3 * n) / 4).reduce((a, b) => a + b)} from 75 %.`);
   lines($("l-chart"), [[drawn.periods.map((one) => one.p95_ms), "p95"], [drawn.periods.map((one) => one.p50_ms), "p50"]], labels, `Latency: half at most ${ms(drawn.p50_ms)}, 95 % at most ${ms(drawn.p95_ms)}.`);
 }
 
@@ -115,12 +117,14 @@ function tile(name, figure, more) {
 
 function renderTable(times) {
   const names = ["From", "Inspected", "OK", "Defective", "Review", "Reject rate", "Lower limit", "Upper limit", "Outside"];
-  const rows = drawn.periods.map((one, i) => [
-    times[i], one.inspected, one.ok, one.defective, one.review,
-    ...[one.reject_rate, one.low, one.high].map((rate) => (rate === null ? "–" : percent(rate))), isOutside(one) ? "yes" : "",
+  const used = drawn.periods.map((one, i) => ({ ...one, time: times[i] })).filter((one) => one.inspected);
+  const rows = used.map((one) => [
+    one.time, one.inspected, one.ok, one.defective, one.review,
+    ...[one.reject_rate, one.low, one.high].map((rate) => percent(rate)), isOutside(one) ? "yes" : "",
   ]);
   const table = $("table");
   table.replaceChildren();
+  table.createCaption().textContent = used.length < drawn.periods.length ? "Times in which nothing was inspected are left out." : "";
   const head = table.createTHead().insertRow();
   head.append(...names.map((name, i) => Object.assign(document.createElement("th"), { textContent: name, scope: "col", className: i ? "number" : "" })));
   const body = table.createTBody();
@@ -132,7 +136,7 @@ function renderTable(times) {
 }
 
 function ms(value) {
-  return value === null ? "–" : `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
+  return value === null ? "–" : `${value < 10 ? value.toFixed(1) : Math.round(value)}\u00a0ms`;
 }
 
 for (const button of document.querySelectorAll("[data-span]"))

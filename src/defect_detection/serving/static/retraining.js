@@ -16,6 +16,7 @@ const STEPS = [
   ["Test and gate", /^(On test|Kept as|Report)/],
   ["Decision", /^Outcome:/],
 ];
+const TRAINING = 1;
 const NOTES = { done: "done", skipped: "not needed", now: "under way", stopped: "ended here", later: "" };
 const OUTCOMES = {
   promote: ["good", "Promoted: the new model is in production."],
@@ -147,11 +148,11 @@ function showFacts() {
 function showSteps() {
   const { job, lines } = shown;
   const reached = Math.max(...lines.map(stepOf), job.state === "queued" ? -1 : 0);
-  const detail = lines.findLast((line) => stepOf(line) === 1);
+  const detail = lines.findLast((line) => stepOf(line) === TRAINING);
   const seen = new Set([0, ...lines.map(stepOf)]);
   const items = STEPS.map(([name], i) => {
     const state = i > reached ? "later" : i < reached ? (seen.has(i) ? "done" : "skipped") : { succeeded: "done", running: "now", queued: "now" }[job.state] ?? "stopped";
-    const note = i === 1 && state === "now" && detail ? detail : NOTES[state];
+    const note = i === TRAINING && state === "now" && detail ? detail : NOTES[state];
     return el("li", { class: state, "aria-current": state === "now" ? "step" : null }, el("span", { class: "step" }, name), el("span", { class: "quiet" }, note));
   });
   const text = items.map((item) => item.className + item.textContent).join();
@@ -160,8 +161,10 @@ function showSteps() {
   at("steps").replaceChildren(...items);
 }
 
+/** Which step a line belongs to. That of the training comes last: fractions stand in other lines too. */
 function stepOf(line) {
-  return STEPS.findIndex(([, begins]) => begins.test(line));
+  const other = STEPS.findIndex(([, begins], i) => i !== TRAINING && begins.test(line));
+  return other < 0 && STEPS[TRAINING][1].test(line) ? TRAINING : other;
 }
 
 /** What came of it: the gate's word, and what it gave as reasons. */
@@ -206,7 +209,6 @@ function showJobs() {
 
 function jobCells(job) {
   const took = job.started_at && job.ended_at ? duration((new Date(job.ended_at) - new Date(job.started_at)) / 1000) : "–";
-  const said = job.outcome && job.state === "succeeded" ? job.outcome : (job.reason ?? "");
   const open = () => {
     show(job, true);
     showJobs();
@@ -215,7 +217,13 @@ function jobCells(job) {
   const label = `Show the log of the retraining of ${new Date(job.created_at).toLocaleString()}`;
   const isShown = job.id === shown?.job.id;
   const button = el("button", { type: "button", class: "small", "aria-label": label, click: open }, "Show");
-  return [moment(job.created_at), job.by, took, el("span", {}, badge(job), " ", said), isShown ? "shown above" : button];
+  return [moment(job.created_at), job.by, took, el("span", {}, badge(job), " ", cameOf(job)), isShown ? "shown above" : button];
+}
+
+/** What came of it, in a word, or why nothing did. */
+function cameOf(job) {
+  if (job.state !== "succeeded") return job.reason ?? "";
+  return { promote: "promoted", hold: "held", "insufficient evidence": "not enough evidence" }[job.outcome] ?? "without a decision";
 }
 
 // -- changes ----------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 // Review: one image after the other, the least certain first; a person says what it really is.
 import { get, imageUrl, send } from "./api.js";
+import { clearHeat, drawHeat, prepareStage } from "./heat.js";
 import { onKeys } from "./keys.js";
 import { WORDS, percent, shape } from "./verdict.js";
 
@@ -9,6 +10,7 @@ const PAGE = 50;
 
 const queue = []; // inspections in order; those before `at` were judged or skipped
 const pictures = new Map(); // id → promise of an address
+const seen = new Map(); // id → promise of what the model that is served now sees
 let at = 0;
 let next = null; // cursor of the page after
 let waiting = null; // {one, label, type, timer}: said, not sent yet
@@ -54,6 +56,7 @@ async function render(one) {
   $("frame").hidden = true;
   $("unshown").hidden = false;
   $("unshown").textContent = "Loading …";
+  showHeat(one);
   try {
     const url = await picture(one);
     if (one !== queue[at]) return;
@@ -62,12 +65,45 @@ async function render(one) {
   } catch (error) {
     if (one === queue[at]) $("unshown").textContent = error.message;
   }
-  if (queue[at + 1]) picture(queue[at + 1]).catch(() => pictures.delete(queue[at + 1]?.id)); // tried again when it is shown
+  const after = queue[at + 1];
+  if (after) for (const load of [picture, evidence]) load(after).catch(() => {}); // tried again when it is shown
 }
 
 function picture(one) {
-  if (!pictures.has(one.id)) pictures.set(one.id, imageUrl(one.image));
-  return pictures.get(one.id);
+  return once(pictures, one, () => imageUrl(one.image));
+}
+
+function evidence(one) {
+  return once(seen, one, () => get(`/inspections/${one.id}/evidence`));
+}
+
+/** Return the promise that is known of an inspection, or make it; one that fails is forgotten. */
+function once(known, { id }, ask) {
+  if (!known.has(id)) known.set(id, ask().catch((error) => known.delete(id) && Promise.reject(error)));
+  return known.get(id);
+}
+
+/** Show where the model that is served now sees the defect, and say so where another one decided. */
+async function showHeat(one) {
+  clearHeat();
+  $("now").textContent = "";
+  try {
+    const now = await evidence(one);
+    if (one !== queue[at]) return;
+    drawHeat(now.evidence.values);
+    $("now").textContent = isSame(now.model, one) ? "" : otherModel(now, one);
+  } catch (error) {
+    if (one === queue[at]) $("now").textContent = `No heat: ${error.message}`;
+  }
+}
+
+function isSame(model, one) {
+  return model.name === one.model_name && model.version === one.model_version;
+}
+
+function otherModel({ model, verdict, score }, one) {
+  const [now, then] = [`${model.name} ${model.version}`, `${one.model_name} ${one.model_version}`];
+  return `The heat is of ${now}, which is served now; ${then} decided. Now it would be: ${WORDS[verdict]}, score ${percent(score)}.`;
 }
 
 function renderFacts(one) {
@@ -180,13 +216,12 @@ function complain(error) {
   $("problem").hidden = false;
 }
 
-$("image").addEventListener("load", ({ target }) => {
-  $("frame").style.setProperty("--ratio", target.naturalWidth / target.naturalHeight);
-  $("frame").hidden = false;
-  $("unshown").hidden = true;
-});
-$("image").addEventListener("error", () => {
-  $("unshown").textContent = "This browser can't show images of this kind.";
+prepareStage({
+  shown: () => {
+    $("frame").hidden = false;
+    $("unshown").hidden = true;
+  },
+  unshown: () => ($("unshown").textContent = "This browser can't show it as an image."),
 });
 $("say-ok").addEventListener("click", () => say("ok"));
 $("say-defective").addEventListener("click", () => say("defective"));

@@ -34,7 +34,7 @@ export function showVerdict(panel, verdict, word, why) {
   panel.querySelector("#why").textContent = why;
 }
 
-/** Write P(defective) as people read it. */
+/** Write P(defective) as people read it; the unit stays on the line of its number. */
 export function percent(score, digits = 1) {
-  return `${(100 * score).toFixed(digits)} %`;
+  return `${(100 * score).toFixed(digits)}\u00a0%`;
 }

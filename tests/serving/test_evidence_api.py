@@ -1,0 +1,105 @@
+"""Where the model that is served now sees the defect on an image that was inspected before."""
+
+import numpy as np
+import pytest
+from recorded import image_of, inspected
+from tiny import BRIGHT, CELLS, DARK, SIDE, encoded
+
+from defect_detection.records.keys import create_key
+from defect_detection.serving.app import create_app
+
+REMOTE = {"REMOTE_ADDR": "192.0.2.7"}
+LEFT_DARK = encoded(np.concatenate([DARK[:, : SIDE // 2], BRIGHT[:, SIDE // 2 :]], axis=1))
+
+
+@pytest.fixture
+def app(predicting):
+    app = predicting()
+    yield app
+    app.extensions["records"].close()
+
+
+def record(app, content: bytes, number: int = 1, **facts: object) -> str:
+    """Record an inspection as if it had been made, and return the address of its evidence."""
+    recorder = app.extensions["records"].recorder
+    recorder.record(inspected(number, content, **facts), content)
+    assert recorder.flush(20)
+    return f"/inspections/{number:08}/evidence"
+
+
+def test_evidence_is_what_the_model_served_now_sees(app):
+    """The tiny model's evidence is each cell's darkness minus 0.5, its score that of the whole image."""
+    path = record(app, LEFT_DARK, verdict="ok", score=0.1, threshold=0.9, model_version=2)
+    answer = app.test_client().get(path)
+    assert answer.status_code == 200
+    row = [0.5] * (CELLS // 2) + [-0.5] * (CELLS // 2)
+    assert answer.json == {
+        "id": f"{1:08}",
+        "evidence": {"shape": [CELLS, CELLS], "values": [row] * CELLS},
+        "verdict": "defective",
+        "score": 0.5,
+        "threshold": 0.5,
+        "model": {"name": "Production_Reg", "version": 3, "uri": "models:/Production_Reg/3"},
+    }
+
+
+def test_it_agrees_with_the_prediction_on_the_same_image(app):
+    client = app.test_client()
+    said = client.post("/predict?explain=array", data=LEFT_DARK, content_type="image/png").json
+    seen = client.get(f"/inspections/{said['id']}/evidence").json
+    assert seen["evidence"]["values"] == said["evidence"]["values"]
+    assert [seen[name] for name in ("verdict", "score", "model")] == [
+        said[name] for name in ("verdict", "score", "model")
+    ]
+
+
+def test_to_ask_is_neither_recorded_nor_counted(app):
+    client = app.test_client()
+    path = record(app, LEFT_DARK)
+    before = client.get("/inspections/00000001").json
+    client.get(path)
+    assert app.extensions["records"].recorder.flush(20)
+    assert client.get("/inspections").json["inspections"] == [before]
+    counted = [line for line in client.get("/metrics").text.splitlines() if not line.startswith("#")]
+    assert not [line for line in counted if line.startswith("defect_verdicts_total")]
+
+
+def test_without_the_inspection_its_image_or_a_model_it_says_which(app, project):
+    client = app.test_client()
+    path = record(app, LEFT_DARK)
+    assert client.get("/inspections/nothing/evidence").status_code == 404
+    app.extensions["records"].images.remove(inspected(1, LEFT_DARK).sha256, ".png")
+    gone = client.get(path)
+    assert (gone.status_code, gone.mimetype) == (410, "application/problem+json")
+    assert "isn't kept" in gone.json["detail"]
+    without = create_app(project.config(), lambda: None)
+    path = record(without, LEFT_DARK, 2)
+    answer = without.test_client().get(path)
+    assert (answer.status_code, "promote" in answer.json["detail"]) == (503, True)
+    without.extensions["served"].stop()
+    without.extensions["records"].close()
+
+
+@pytest.mark.parametrize(
+    ("override", "content", "status", "words"),
+    [
+        ("data.max_pixels=1000", LEFT_DARK, 413, "data.max_pixels"),
+        ("seed=1", LEFT_DARK[:80], 422, "damaged"),
+        ("seed=1", image_of(1), 415, "expected a JPEG, PNG"),
+    ],
+    ids=["too large now", "cut off", "no image"],
+)
+def test_limits_are_those_of_a_prediction(predicting, override, content, status, words):
+    app = predicting(override)
+    answer = app.test_client().get(record(app, content))
+    assert (answer.status_code, answer.mimetype) == (status, "application/problem+json")
+    assert words in answer.json["detail"]
+    app.extensions["records"].close()
+
+
+def test_who_may_not_see_inspections_may_not_see_evidence(app):
+    path = record(app, LEFT_DARK)
+    client = app.test_client()
+    assert client.get(path, environ_overrides=REMOTE).status_code == 403
+    key = create_key(app.extensions["records"].database, "anna", "operator")
+    assert client.get(path, headers={"X-API-Key": key}, environ_overrides=REMOTE).status_code == 200
