@@ -92,6 +92,20 @@ def test_weak_map_stays_clear_on_the_scale_of_a_strong_one():
     assert np.abs(on_scale).max() < np.abs(on_its_own).max() / 4
 
 
+@pytest.mark.parametrize(
+    ("cells", "verdict", "scale"),
+    [
+        ([-3, -1, 2], "defective", (0, 2)),  # from even odds
+        ([-3, -1, 2], "ok", (0, 2)),
+        ([-3, -2, -1], "defective", (-2, -1)),  # no cell alone, but the image: its most defective half
+        ([-3, -2, -1], "review", (-2, -1)),
+        ([-3, -2, -1], "ok", (0, 1e-6)),  # clear
+    ],
+)
+def test_heat_begins_at_even_odds_and_no_defective_image_is_without_it(cells, verdict, scale):
+    assert figures.heat_scale(np.array([cells], np.float32), verdict) == pytest.approx(scale)
+
+
 def test_image_stands_beside_its_overlay():
     assert figures.side_by_side(PHOTO, EVIDENCE).shape == (48, 64 + 2 + 64, 3)
     assert figures.side_by_side(PHOTO, None) is PHOTO

@@ -198,6 +198,18 @@ def overlay(image: np.ndarray, evidence: np.ndarray, scale: tuple[float, float] 
     return np.rint(image * (1 - opacity) + heat * opacity).astype(np.uint8)
 
 
+def heat_scale(evidence: np.ndarray, verdict: str | None) -> tuple[float, float]:
+    """Return what `overlay` shows of one inspected image as nothing and as strongest, in log-odds.
+
+    Heat begins where a defect is as likely as not. An image that isn't OK as a whole, though no cell is defective alone, shows its
+    most defective half instead: its verdict is never without a place.
+    """
+    high = float(evidence.max())
+    if high > 0 or verdict == "ok":
+        return 0.0, max(high, 1e-6)
+    return float(np.median(evidence)), high
+
+
 def to_png(figure: "Figure") -> bytes:
     """Return the figure as PNG on white paper."""
     buffer = BytesIO()

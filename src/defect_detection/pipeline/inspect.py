@@ -41,7 +41,7 @@ def write_overlay(inspection: Inspection, folder: Path, size: int) -> Path | Non
     from PIL import Image
 
     from defect_detection.data.images import read_image
-    from defect_detection.evaluation.figures import overlay
+    from defect_detection.evaluation.figures import heat_scale, overlay
 
     if inspection.evidence is None:
         return None
@@ -51,6 +51,6 @@ def write_overlay(inspection: Inspection, folder: Path, size: int) -> Path | Non
     while path.exists():
         number += 1
         path = folder / f"{Path(inspection.path).stem}-{number}.{inspection.verdict}.png"
-    low, high = float(inspection.evidence.min()), float(max(inspection.evidence.max(), 0.0))
-    Image.fromarray(overlay(image, inspection.evidence, (min(low, high - 1e-6), high))).save(path)
+    scale = heat_scale(inspection.evidence, inspection.verdict)
+    Image.fromarray(overlay(image, inspection.evidence, scale)).save(path)
     return path

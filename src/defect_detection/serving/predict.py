@@ -21,7 +21,7 @@ from werkzeug.exceptions import HTTPException, NotAcceptable, UnprocessableEntit
 
 from defect_detection.config import Config
 from defect_detection.data.images import read_image
-from defect_detection.evaluation.figures import overlay
+from defect_detection.evaluation.figures import heat_scale, overlay
 from defect_detection.inference.inspect import Inspection
 from defect_detection.records.inspections import Inspected
 from defect_detection.serving.champion import Champion, Served
@@ -361,10 +361,9 @@ def _evidence(seen: _Seen, explain: Explain) -> Evidence | None:
 def _overlay_png(seen: _Seen) -> bytes:
     evidence, pixels = seen.inspection.evidence, seen.pixels
     assert evidence is not None and pixels is not None
-    high = max(float(evidence.max()), 0.0)  # log-odds: what speaks for OK everywhere stays clear
-    low = min(float(evidence.min()), high - 1e-6)
+    shown = overlay(pixels, evidence, heat_scale(evidence, seen.inspection.verdict))
     buffer = BytesIO()
-    Image.fromarray(overlay(pixels, evidence, (low, high))).save(buffer, "PNG", compress_level=3)
+    Image.fromarray(shown).save(buffer, "PNG", compress_level=3)
     return buffer.getvalue()
 
 

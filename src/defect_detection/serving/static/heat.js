@@ -1,4 +1,5 @@
 // The image with its evidence map over it: clear where a defect is less likely than not, yellow to red where it is more likely.
+// Scaled as `heat_scale` of evaluation/figures.py does.
 
 const STOPS = [[255, 214, 90], [250, 130, 40], [214, 30, 50]]; // weak to strong, as in reports
 const MOST = 0.85; // opacity of the strongest
@@ -23,18 +24,26 @@ function fade() {
   canvas.style.opacity = slider.value / 100;
 }
 
-/** Draw a map of log-odds (rows of numbers, higher = more defective). */
-export function drawHeat(rows) {
+/** Draw a map of log-odds (rows of numbers, higher = more defective) of an image with this verdict. */
+export function drawHeat(rows, verdict) {
   const [height, width] = [rows.length, rows[0].length];
-  const most = Math.max(...rows.flat(), 1e-6);
+  const values = rows.flat();
+  const [low, high] = scale(values, verdict);
   const pixels = new ImageData(width, height);
-  rows.flat().forEach((value, i) => pixels.data.set(colour(Math.max(value, 0) / most), 4 * i));
+  values.forEach((value, i) => pixels.data.set(colour(Math.max(value - low, 0) / Math.max(high - low, 1e-6)), 4 * i));
   const small = new OffscreenCanvas(width, height);
   small.getContext("2d").putImageData(pixels, 0, 0);
   const context = canvas.getContext("2d");
   context.clearRect(0, 0, canvas.width, canvas.height);
   context.imageSmoothingQuality = "high";
   context.drawImage(small, 0, 0, canvas.width, canvas.height);
+}
+
+/** Heat begins at even odds; what isn't OK as a whole, though no cell is defective alone, shows its most defective half. */
+function scale(values, verdict) {
+  const high = Math.max(...values);
+  if (high > 0 || verdict === "ok") return [0, Math.max(high, 0)];
+  return [values.toSorted((a, b) => a - b)[values.length >> 1], high];
 }
 
 /** Show the image without heat. */

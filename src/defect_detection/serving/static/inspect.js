@@ -130,7 +130,7 @@ function renderResult({ result, file }) {
   $("why").append(line(`${file.name} · ${model.name} ${model.version} · ${latency_ms.toFixed(0)}\u00a0ms`));
   $("image").alt = `${file.name}, ${WORDS[verdict]}`;
   $("live").textContent = `${WORDS[verdict]}: ${MEANS[verdict]}. Score ${percent(score, 0)}. ${file.name}`;
-  if (evidence?.values) drawHeat(evidence.values);
+  if (evidence?.values) drawHeat(evidence.values, verdict);
 }
 
 function line(text) {

@@ -90,7 +90,7 @@ async function showHeat(one) {
   try {
     const now = await evidence(one);
     if (one !== queue[at]) return;
-    drawHeat(now.evidence.values);
+    drawHeat(now.evidence.values, now.verdict);
     $("now").textContent = isSame(now.model, one) ? "" : otherModel(now, one);
   } catch (error) {
     if (one === queue[at]) $("now").textContent = `No heat: ${error.message}`;
