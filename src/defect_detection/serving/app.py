@@ -105,7 +105,9 @@ def serve(config: Config) -> None:
         ConfigError: the address can't be listened on.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a line for each request that waits; /metrics counts them
+    logging.getLogger("waitress.queue").setLevel(
+        logging.ERROR
+    )  # a line for each request that waits; /metrics counts them
     return_memory()
     take_turns()
     app = create_app(config)
