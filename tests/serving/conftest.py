@@ -99,3 +99,17 @@ def serving() -> Iterator[Callable[..., Send]]:
     yield start
     for server, thread in running:
         stop(server, thread)
+
+
+@pytest.fixture
+def app(predicting: Callable[..., OpenAPI]) -> Iterator[OpenAPI]:
+    """Return the application with the tiny model."""
+    app = predicting()
+    yield app
+    app.extensions["records"].close()
+
+
+@pytest.fixture
+def send(app: OpenAPI, project: Project, serving: Callable[..., Send]) -> Send:
+    """Serve `app` and return the function that sends to it."""
+    return serving(project.config(), app)

@@ -12,13 +12,6 @@ REMOTE = {"REMOTE_ADDR": "192.0.2.7"}
 LEFT_DARK = encoded(np.concatenate([DARK[:, : SIDE // 2], BRIGHT[:, SIDE // 2 :]], axis=1))
 
 
-@pytest.fixture
-def app(predicting):
-    app = predicting()
-    yield app
-    app.extensions["records"].close()
-
-
 def record(app, content: bytes, number: int = 1, **facts: object) -> str:
     """Record an inspection as if it had been made, and return the address of its evidence."""
     recorder = app.extensions["records"].recorder

@@ -11,18 +11,6 @@ PATHS = ("/", "/page/review", "/page/monitor", "/page/models", "/page/retraining
 WIDTHS = {"desk": 1280, "phone": 390}
 
 
-@pytest.fixture
-def app(predicting):
-    app = predicting()
-    yield app
-    app.extensions["records"].close()
-
-
-@pytest.fixture
-def send(app, project, serving):
-    return serving(project.config(), app)
-
-
 def check(page: Page) -> None:
     """Nothing that axe-core calls serious or critical, and nothing to scroll sideways."""
     found = Axe().run(page).response["violations"]

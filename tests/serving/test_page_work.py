@@ -25,18 +25,6 @@ THREE = [file("dark.png", DARK), file("bright.png", BRIGHT), file("gray.png", GR
 
 
 @pytest.fixture
-def app(project, predicting):
-    app = predicting()
-    yield app
-    app.extensions["records"].close()
-
-
-@pytest.fixture
-def send(app, project, serving):
-    return serving(project.config(), app)
-
-
-@pytest.fixture
 def url(send) -> str:
     return f"http://127.0.0.1:{send.port}"
 
