@@ -3,6 +3,7 @@
 ONNX and 8 bits need the extra `export`: ``pip install 'defect-detection[export]'``.
 """
 
+import logging
 import os
 import tempfile
 import warnings
@@ -43,6 +44,7 @@ def to_int8(source: Path, path: Path, images: np.ndarray) -> None:
     openvino = load_openvino()
     import nncf
 
+    nncf.set_log_level(logging.WARNING)  # it would name every layer that it leaves alone
     model = openvino.Core().read_model(source)
     others = {operation.get_type_name() for operation in model.get_ops()} - _QUANTISED
     ranges = nncf.Dataset([image[np.newaxis] for image in images])
