@@ -14,6 +14,7 @@ from defect_detection.model.heads import (
     Standardise,
     bend,
     judge_cells,
+    pooled_features,
     write_curve,
     write_local,
 )
@@ -124,6 +125,15 @@ def test_openvino_and_onnx_give_the_curves_scores(curved, tmp_path):
     pytest.importorskip("tf2onnx", reason="the extra `export` isn't installed")
     to_onnx(model, tmp_path / "model.onnx")
     np.testing.assert_allclose(onnx_scorer(tmp_path / "model.onnx")(IMAGES), scores, atol=1e-4)
+
+
+def test_narrow_levels_add_the_covariances_of_their_channels():
+    maps = [RANDOM.normal(1, 2, (2, 4, 5, channels)).astype(np.float32) for channels in (3, 65)]
+    found = keras.ops.convert_to_numpy(pooled_features([keras.ops.convert_to_tensor(one) for one in maps]))
+    assert found.shape == (2, 3 * (3 + 65) + 3)
+    for image, row in zip(maps[0], found, strict=True):
+        expected = np.cov(image.reshape(-1, 3), rowvar=False, bias=True)
+        np.testing.assert_allclose(row[-3:], expected[np.triu_indices(3, 1)], rtol=1e-4)
 
 
 def test_a_curve_in_float32_keeps_the_ranking():

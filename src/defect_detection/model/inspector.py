@@ -70,7 +70,7 @@ def build_inspector(trunk: Trunk, head: Head) -> keras.Model:
 def _mean_term(maps: list[keras.KerasTensor], pooled: Pooled, image_size: int) -> list[np.ndarray]:
     """Return what the pooled branch's terms of the channel means say of one cell (its class activation map).
 
-    The terms of standard deviation and maximum have no exact map; they shift all cells alike, at their training mean: 0.
+    The terms of standard deviation, maximum and covariance have no exact map; they shift all cells alike, at their training mean: 0.
     """
     gain = pooled.weights / pooled.standardise.std
     weights, bias, start = [], pooled.bias, 0

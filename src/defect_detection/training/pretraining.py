@@ -16,7 +16,7 @@ from keras import ops
 from defect_detection.data.procedural.bank import CELL_PX, Bank, cell_targets, make_bank
 from defect_detection.data.procedural.defects import DEFECT_NAMES
 from defect_detection.data.procedural.scene import N_BACKGROUNDS
-from defect_detection.model.heads import pooled_features
+from defect_detection.model.heads import statistics
 from defect_detection.model.trunks import COMPACT, COMPACT_LEVELS, COMPACT_WEIGHTS, build_trunk, save_npz
 
 _TASKS = {"cells": 1.0, "defects": 0.3, "background": 0.1, "scene": 0.1}  # and their weights
@@ -122,7 +122,7 @@ def build_model(recipe: Recipe) -> keras.Model:
     x = keras.layers.Concatenate()([keras.layers.AveragePooling2D(2)(fine), middle, upsampled])
     x = keras.layers.Conv2D(96, 1, activation="relu", name="cells_hidden")(x)
     whole = _float32(keras.layers.BatchNormalization)(
-        pooled_features([ops.cast(level, "float32") for level in trunk.outputs])
+        statistics([ops.cast(level, "float32") for level in trunk.outputs])
     )
     joined = _float32(keras.layers.Dense, 256, activation="relu")(whole)
     outputs = {
