@@ -45,6 +45,18 @@ def test_the_better_branch_counts_more_and_the_more_so_the_more_images_show_it()
     assert 0 < apart(8) < 1 < apart(len(LABELS))
 
 
+def test_images_of_one_part_are_one_observation_of_which_branch_is_better():
+    good, poor = LABELS + RANDOM.normal(0, 0.5, len(LABELS)), LABELS + RANDOM.normal(0, 3, len(LABELS))
+
+    def shares(n_parts: int) -> float:
+        made = calibrate(good, poor, LABELS, [str(i % n_parts) for i in range(len(LABELS))])
+        return made.local * poor.std() / (made.pooled * good.std())
+
+    alone = calibrate(good, poor, LABELS)
+    assert shares(len(LABELS)) == pytest.approx(alone.local * poor.std() / (alone.pooled * good.std()))
+    assert shares(len(LABELS)) < shares(400) < shares(4) < 1
+
+
 @pytest.mark.parametrize("branch", ["pooled", "local"])
 def test_a_missing_branch_gets_no_weight(branch):
     logits = LABELS + RANDOM.normal(0, 1, len(LABELS))

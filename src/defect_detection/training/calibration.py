@@ -26,16 +26,18 @@ def calibrate(
     """Weigh the branches and fit slope and offset of a sigmoid; with many images, bend it where that is better out of sample.
 
     Each branch is divided by its spread first. Their weights start equal, and only evidence pulls them apart: on few
-    validation images both count nearly the same, on many the better one counts more.
+    validation parts both count nearly the same, on many the better one counts more. Several images of a part are one observation:
+    they agree for reasons of their own.
 
     Args:
         pooled, local: logits of the validation images, float arrays of shape (n_images,), or None for a branch that isn't there.
         labels: int array of shape (n_images,), 1 = defective; both classes present.
-        parts: name of each image's part, whose images stay together when a curve is judged; None: each image is its own.
+        parts: name of each image's part; None: each image is its own.
     """
+    evidence = 1.0 if parts is None else len(set(parts)) / len(parts)
     branches = {name: values for name, values in (("pooled", pooled), ("local", local)) if values is not None}
     spreads = [max(float(values.std()), 1e-6) for values in branches.values()]
-    weights, offset = platt(np.stack(list(branches.values()), axis=-1) / spreads, labels)
+    weights, offset = platt(np.stack(list(branches.values()), axis=-1) / spreads, labels, evidence=evidence)
     weight = {name: float(w / s) for name, w, s in zip(branches, weights, spreads, strict=True)}
     made = Calibration(weight.get("pooled", 0.0), weight.get("local", 0.0), offset)
     z = made(branches)
@@ -81,7 +83,9 @@ def _log_loss(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.logaddexp(0, logits) - labels * logits
 
 
-def platt(logits: np.ndarray, labels: np.ndarray, flattest: float = _FLATTEST) -> tuple[np.ndarray, float]:
+def platt(
+    logits: np.ndarray, labels: np.ndarray, flattest: float = _FLATTEST, evidence: float = 1.0
+) -> tuple[np.ndarray, float]:
     """Return slopes and offset so that sigmoid(logits · slopes + offset) is P(defective).
 
     Platt scaling with his smoothed targets (Platt 1999, "Probabilistic outputs for support vector machines", eq. 10 and 11), so
@@ -91,18 +95,21 @@ def platt(logits: np.ndarray, labels: np.ndarray, flattest: float = _FLATTEST) -
     Args:
         logits: float array of shape (n_images, n_branches).
         labels: int array of shape (n_images,), 1 = defective.
+        flattest: the least slope.
+        evidence: how many independent observations an image counts as against that prior, at most 1.
     """
     n_defective = int(labels.sum())
     n_ok = len(labels) - n_defective
     targets = np.where(labels == 1, (n_defective + 1) / (n_defective + 2), 1 / (n_ok + 2))
+    prior = 1 / evidence
 
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
         slopes, offset = parameters[:-1], parameters[-1]
         z = logits @ slopes + offset
         error = 1 / (1 + np.exp(-np.clip(z, -500, 500))) - targets
         apart = slopes - slopes.mean()
-        value = float(np.sum(np.logaddexp(0, z) - targets * z) + apart @ apart / 2)
-        return value, np.append(error @ logits + apart, error.sum())
+        value = float(np.sum(np.logaddexp(0, z) - targets * z) + prior * apart @ apart / 2)
+        return value, np.append(error @ logits + prior * apart, error.sum())
 
     n_branches = logits.shape[1]
     bounds = [(flattest, None)] * n_branches + [(None, None)]
