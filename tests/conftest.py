@@ -1,5 +1,6 @@
 """Fixtures for all tests: an environment of their own, and small data sets on disk."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from postgres import postgres_server, postgres_url  # noqa: F401  fixtures
 
 from defect_detection.config import Config, load_config
 from defect_detection.pipeline.train import train
+
+# What a shell starts in the background ignores interrupts, and so would all that the tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ENVIRONMENT = ("MLFLOW_TRACKING_URI", "DEFECT_API_KEY", "DEFECT_USER", "DATABASE_URL")
 

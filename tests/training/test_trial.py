@@ -1,6 +1,11 @@
 """Sets of one experiment share what they have in common."""
 
+import numpy as np
+
 from defect_detection.config_sections import HyperparameterSet
+from defect_detection.data.split import load_splits
+from defect_detection.training import trial
+from defect_detection.training.local import rotated_cells
 from defect_detection.training.trial import LOCAL_SETTINGS, POOLED_SETTINGS, Fits
 
 # These choose the trunk, whose fingerprint is part of the key, or name the set.
@@ -32,3 +37,18 @@ def test_a_branch_is_fitted_once():
     assert len(calls) == 1
     fits.once(("local", 32), fit)
     assert len(calls) == 2
+
+
+def test_sets_with_local_branches_of_their_own_share_the_cells(trained_once, monkeypatch):
+    config, rotations, fits = trained_once.config(), [], Fits()
+    splits = load_splits(config)
+    monkeypatch.setattr(trial, "rotated_cells", lambda *args: rotations.append(1) or rotated_cells(*args))
+    base = config.training.resolved(config.training.hyperparameter_sets[0])
+    scores = []
+    for units in (2, 3):
+        settings = base.model_copy(update={"branches": ("local",), "hidden_units": units, "epochs": 1})
+        made = trial.run_trial(settings, splits, config, lambda *_: None, fits=fits)
+        assert made.head.local.hidden_bias.shape == (units,)
+        scores.append(made.scores)
+    assert len(rotations) == 1
+    assert not np.array_equal(*scores)

@@ -71,7 +71,7 @@ class Follow(Protocol):
 
 
 class Fits(dict[tuple[object, ...], tuple[Any, ...]]):
-    """Branches that were fitted already, by all that they depend on: sets which share one don't fit it again."""
+    """Branches and rotated cells that were fitted already, by all that they depend on: sets which share one don't fit it again."""
 
     def once(self, key: tuple[object, ...], fit: Callable[[], tuple[Any, ...]]) -> tuple[Any, ...]:
         if key not in self:
@@ -154,7 +154,9 @@ def fit_head(
     def fit_local_branch() -> tuple[Local, np.ndarray, dict[str, list[float]]]:
         curves: dict[str, list[float]] = {}
         on_epoch = _recorder("head", settings.epochs, follow, curves)
-        cells = rotated_cells(rows["cells"], folds, config.cache_dir)
+        (cells,) = fits.once(
+            ("cells", *same), lambda: (rotated_cells(rows["cells"], folds, config.cache_dir),)
+        )
         return *fit_local(cells, labels, folds, settings, config.seed, on_epoch), curves
 
     if wanted["pooled"]:
