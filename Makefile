@@ -20,7 +20,7 @@ demo: $(VENV)/.installed ## sample data, train, evaluate, promote, inspect: the 
 test: $(VENV)/.installed-dev ## run the tests (some of them: make test ARGS="tests/data -k corrupt")
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
-bench: $(VENV)/.installed ## measure, into benchmarks/README.md (other data: make bench ARGS="--data DIR --weights FILE")
+bench: $(VENV)/.installed-dev ## measure, into benchmarks/README.md (other data: make bench ARGS="--data DIR --weights FILE")
 	$(BIN)/python -m benchmarks all $(ARGS)
 
 lint: $(VENV)/.installed-dev ## check style and formatting
@@ -34,7 +34,7 @@ format: $(VENV)/.installed-dev ## repair what can be repaired of style and forma
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-pretrain: $(VENV)/.installed ## make the weights of the compact trunk again (up to an hour; resumable)
+pretrain: $(VENV)/.installed ## make the weights of the compact trunk again (an hour; resumable; needs 12 GB of memory)
 	$(BIN)/defect pretrain $(ARGS)
 
 requirements: ## pin the versions again, after a change of pyproject.toml

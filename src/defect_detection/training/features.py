@@ -12,8 +12,11 @@ from defect_detection.inference.runtime import Runtime
 from defect_detection.model.export import named_outputs, to_openvino
 from defect_detection.model.trunks import fingerprint
 
-_BATCH = 16
-_ROWS_PER_WRITE = 256
+_BATCH = 16  # images, at most
+_ROWS_PER_WRITE = 256  # at most
+CHUNK_BYTES = (
+    256 * 2**20
+)  # of a model's outputs that are in memory at a time, whatever the size of the images
 _FULL_PRECISION_BELOW = 10_000  # values a row: maps are kept as float16, small rows as float32
 
 
@@ -67,14 +70,21 @@ def activations(
     todo = list(dict.fromkeys(key for store in stores.values() for key in store.missing(keys)))
     if todo:
         runtime = _compiled(model, folder / "model.xml")
-        for start in range(0, len(todo), _ROWS_PER_WRITE):
-            chunk = todo[start : start + _ROWS_PER_WRITE]
-            outputs = _run(runtime, turned(pixels.rows([content[key] for key in chunk]), turn))
+        n_rows = rows_at_a_time(*(output.shape[1:] for output in named_outputs(model).values()))
+        for start in range(0, len(todo), n_rows):
+            chunk = todo[start : start + n_rows]
+            outputs = _run(runtime, turned(pixels.rows([content[key] for key in chunk]), turn), list(stores))
             for name, store in stores.items():
                 store.append(chunk, outputs[name].astype(store.dtype))
             if on_progress:
                 on_progress(len(keys) - len(todo) + start + len(chunk), len(keys))
     return {name: Rows(*store.view(keys)) for name, store in stores.items()}
+
+
+def rows_at_a_time(*shapes: Sequence[int]) -> int:
+    """Return how many rows of these shapes, in single precision, are in memory at a time."""
+    row_bytes = 4 * sum(int(np.prod(shape)) for shape in shapes)
+    return min(max(CHUNK_BYTES // row_bytes, 1), _ROWS_PER_WRITE)
 
 
 def _precision(shape: tuple[int, ...]) -> type:
@@ -87,9 +97,13 @@ def _compiled(model: keras.Model, path: Path) -> Runtime:
     return Runtime(path)
 
 
-def _run(runtime: Runtime, images: np.ndarray) -> dict[str, np.ndarray]:
-    batches = [runtime(images[start : start + _BATCH]) for start in range(0, len(images), _BATCH)]
-    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+def _run(runtime: Runtime, images: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
+    batches: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    for start in range(0, len(images), _BATCH):
+        outputs = runtime(images[start : start + _BATCH])
+        for name in names:
+            batches[name].append(outputs[name])
+    return {name: np.concatenate(parts) for name, parts in batches.items()}
 
 
 def turned(maps: np.ndarray, turn: int) -> np.ndarray:

@@ -13,12 +13,13 @@ from scipy.special import logsumexp
 from defect_detection.config_sections import HyperparameterSet
 from defect_detection.data.cache import scratch
 from defect_detection.model.heads import Local, Standardise, pool_evidence
-from defect_detection.training.features import Rows
+from defect_detection.training.features import Rows, rows_at_a_time
 from defect_detection.training.fit import Examples, Schedule, fit
 from defect_detection.training.folds import Folds
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]
 _STATISTICS_IMAGES = 256  # images whose cells give mean and spread
+_STATISTICS_CELLS = 50_176  # of theirs, at most: 256 images of 224 px
 _COMPONENTS = 128
 _IMAGES = 64  # at a time
 
@@ -47,18 +48,22 @@ def rotated_cells(cells: Rows, folds: Folds, cache_dir: Path, components: int = 
 
 
 def _sample(cells: Rows, indices: np.ndarray) -> np.ndarray:
-    """Return the cells of at most 256 images, float32 (n_cells, n_channels)."""
+    """Return the cells of at most 256 images, float32 (n_cells, n_channels); of large images only every so many."""
     chosen = indices[np.linspace(0, len(indices) - 1, min(len(indices), _STATISTICS_IMAGES)).astype(int)]
-    return cells[chosen].astype(np.float32).reshape(-1, cells.shape[-1])
+    n_channels = cells.shape[-1]
+    step = -(-len(chosen) * int(np.prod(cells.shape[:-1])) // _STATISTICS_CELLS)
+    parts = [cells[index : index + 1].reshape(-1, n_channels)[::step] for index in chosen]
+    return np.concatenate(parts).astype(np.float32)
 
 
 def _rotate(cells: Rows, standardise: Standardise, rotation: np.ndarray, cache_dir: Path) -> Rows:
     rotated = scratch((len(cells), *cells.shape[:-1], rotation.shape[1]), np.float16, cache_dir / "scratch")
-    for start in range(0, len(cells), _IMAGES):
-        some = standardise(cells[start : start + _IMAGES])
+    n_images = min(rows_at_a_time(cells.shape), _IMAGES)
+    for start in range(0, len(cells), n_images):
+        some = standardise(cells[start : start + n_images])
         # One large product: numpy multiplies a stack of small matrices twenty times slower.
         product = some.reshape(-1, some.shape[-1]) @ rotation
-        rotated[start : start + _IMAGES] = product.reshape(*some.shape[:-1], -1)
+        rotated[start : start + n_images] = product.reshape(*some.shape[:-1], -1)
     return Rows(rotated, np.arange(len(cells)))
 
 
