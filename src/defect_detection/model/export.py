@@ -5,6 +5,8 @@ ONNX and 8 bits need the extra `export`: ``pip install 'defect-detection[export]
 
 import logging
 import os
+import subprocess
+import sys
 import tempfile
 import warnings
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from defect_detection.errors import BundleError
 from defect_detection.model.openvino import load_openvino
 
 if TYPE_CHECKING:
@@ -21,7 +24,15 @@ _QUANTISED = {"Convolution", "GroupConvolution", "Constant", "Parameter", "Resul
 
 
 def to_openvino(model: "keras.Model", path: Path) -> None:
-    """Write `model` as ``path`` (.xml) with its weights beside it (.bin), in full precision; outputs keep their names."""
+    """Write `model` as ``path`` (.xml) with its weights beside it (.bin), in full precision; outputs keep their names.
+
+    OpenVINO reads Keras models of the TensorFlow backend only; with another one, a process of its own converts.
+    """
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        _in_tensorflow(model, path)
+        return
     openvino = load_openvino()
     converted = openvino.convert_model(model)
     _check_outputs(converted, model)
@@ -30,6 +41,28 @@ def to_openvino(model: "keras.Model", path: Path) -> None:
     openvino.save_model(converted, partial, compress_to_fp16=False)
     partial.with_suffix(".bin").replace(path.with_suffix(".bin"))
     partial.replace(path)  # the .xml last: whoever sees it sees a whole model
+
+
+def _in_tensorflow(model: "keras.Model", path: Path) -> None:
+    """As `to_openvino`, in another process.
+
+    Raises:
+        BundleError: TensorFlow is missing there, or can't convert the model.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        saved = Path(folder, "model.keras")
+        model.save(saved)
+        command = [sys.executable, "-m", __name__, str(saved), str(path.absolute())]
+        environment = os.environ | {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
+        finished = subprocess.run(  # noqa: S603  our own module
+            command, env=environment, capture_output=True, text=True, check=False
+        )
+    if finished.returncode:
+        reason = (finished.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise BundleError(
+            f"{path}: can't be written. Whatever KERAS_BACKEND is, TensorFlow must be installed: it converts the model for "
+            f"inspection. It says: {reason}"
+        )
 
 
 def to_int8(source: Path, path: Path, images: np.ndarray) -> None:
@@ -133,3 +166,7 @@ def _check_outputs(converted: object, model: "keras.Model") -> None:
     names = {name for output in converted.outputs for name in output.get_names()}  # type: ignore[attr-defined]
     if missing := named_outputs(model).keys() - names:
         raise ValueError(f"the exported model has no output {sorted(missing)}; it has {sorted(names)}")
+
+
+if __name__ == "__main__":
+    to_openvino(load_keras(Path(sys.argv[1])), Path(sys.argv[2]))
