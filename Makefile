@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.installed ## sample data, train, evaluate, promote, inspect: the whole way, in two minutes
+demo: $(VENV)/.installed ## sample data, train, evaluate, promote, inspect: the whole way, in a minute
 	$(BIN)/defect demo
 
 test: $(VENV)/.installed-dev ## run the tests (some of them: make test ARGS="tests/data -k corrupt")
@@ -34,7 +34,7 @@ format: $(VENV)/.installed-dev ## repair what can be repaired of style and forma
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-pretrain: $(VENV)/.installed ## make the weights of the compact trunk again (an hour; resumable; needs 12 GB of memory)
+pretrain: $(VENV)/.installed ## make the weights of the compact trunk again (an hour; resumable)
 	$(BIN)/defect pretrain $(ARGS)
 
 requirements: ## pin the versions again, after a change of pyproject.toml

@@ -5,13 +5,11 @@ import pytest
 from scipy import ndimage
 
 from defect_detection.data.procedural import parts
-from defect_detection.data.procedural.bank import make_bank, make_products
-from defect_detection.data.procedural.cells import CELL_PX, cell_targets
+from defect_detection.data.procedural.bank import CELL_PX, cell_targets, make_bank
 from defect_detection.data.procedural.defects import DEFECT_NAMES, DEFECTS, OUTLINE
 from defect_detection.data.procedural.fields import noise, spectral, streaks
-from defect_detection.data.procedural.products import N_IMAGES, draw_product
 from defect_detection.data.procedural.scene import N_BACKGROUNDS, draw
-from defect_detection.data.procedural.textures import TEXTURES, Material
+from defect_detection.data.procedural.textures import TEXTURES, surface
 
 SIZE = 48
 SEEDS = range(12)
@@ -40,16 +38,21 @@ def test_noise_from_the_pool_is_normalised_varied_and_the_same_for_the_same_seed
     np.testing.assert_array_equal(field(np.random.default_rng(3)), drawn[3])
 
 
-def test_materials_are_a_texture_or_two_joined_and_their_surfaces_differ():
-    materials = [Material.draw(np.random.default_rng(seed)) for seed in range(200)]
-    assert {material.kind for material in materials} == set(range(len(TEXTURES)))
-    alone = []
-    for material in materials:
-        first, second = (material.surface(np.random.default_rng(seed), SIZE) for seed in (1, 2))
-        assert first.dtype == np.float32 and np.isfinite(first).all()
-        assert not np.array_equal(first, second)
-        alone.append(np.array_equal(first, TEXTURES[material.kind](np.random.default_rng(1), SIZE)))
+def test_surfaces_join_textures_and_name_the_one_they_are_mostly_made_of():
+    drawn = [surface(np.random.default_rng(seed), SIZE) for seed in range(200)]
+    assert {kind for _, kind in drawn} == set(range(len(TEXTURES)))
+    assert all(field.dtype == np.float32 and np.isfinite(field).all() for field, _ in drawn)
+    alone = [
+        (field == TEXTURES[kind](_after_kinds(seed), SIZE)).all() for seed, (field, kind) in enumerate(drawn)
+    ]
     assert 0.3 < np.mean(alone) < 0.7
+
+
+def _after_kinds(seed: int) -> np.random.Generator:
+    """Return the generator as `surface` has it when it draws the texture."""
+    rng = np.random.default_rng(seed)
+    rng.integers(len(TEXTURES), size=2)
+    return rng
 
 
 @pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.__name__)
@@ -119,7 +122,7 @@ def test_a_bank_is_continued_where_it_was_left(tmp_path: Path):
         steps.clear()
         return make_bank(tmp_path, n_images, size, seed=7, on_progress=lambda *step: steps.append(step))
 
-    (tmp_path / f"scenes-{size}px-seed7-00000.99.partial").write_bytes(b"left by a killed worker")
+    (tmp_path / f"{size}px-seed7-00000.99.partial").write_bytes(b"left by a killed worker")
     first = bank(5)
     assert first.images.shape == (5, size, size, 3) and first.cells.shape == (5, 5, 5)
     assert len(steps) == 1
@@ -134,36 +137,3 @@ def test_a_bank_is_continued_where_it_was_left(tmp_path: Path):
     np.testing.assert_array_equal(longer.images[:5], first.images)
     assert all(path.stat().st_mtime_ns == at for path, at in written.items())
     assert len(longer.backgrounds) == 513
-
-
-def test_a_product_is_ok_and_defective_images_of_one_thing():
-    products = [draw_product(seed, SIZE) for seed in range(12)]
-    harmless = 0
-    for product in products:
-        assert product.images.shape == (N_IMAGES, SIZE, SIZE, 3) and product.images.dtype == np.uint8
-        assert product.cells.shape == product.defective.shape == (N_IMAGES, SIZE // CELL_PX, SIZE // CELL_PX)
-        defective = product.defective.any((1, 2))
-        assert not defective[::2].any(), "every other image is OK"
-        assert (product.cells[product.defective] > 0).all(), "what makes an image defective has a type"
-        harmless += ((product.cells > 0) & ~product.defective)[::2].any()
-        types = np.bitwise_or.reduce(product.cells[product.defective], initial=0)
-        assert (int(types) & ~(1 << OUTLINE)).bit_count() <= 3 + 2, (
-            "few types, harmless ones that lie there too"
-        )
-    assert np.mean([product.defective.any((1, 2))[1::2].mean() for product in products]) > 0.8
-    assert 0 < harmless < len(products), "some products have marks that are no defects"
-    np.testing.assert_array_equal(draw_product(3, SIZE).images, products[3].images)
-
-
-def test_products_are_drawn_once_and_no_two_are_the_same(tmp_path: Path):
-    size = 5 * CELL_PX
-    drawn = make_products(tmp_path, 3, size, seed=7)
-    assert drawn.images.shape == (3, N_IMAGES, size, size, 3)
-    assert drawn.cells.shape == drawn.defective.shape == (3, N_IMAGES, 5, 5)
-    assert not np.array_equal(drawn.images[0], drawn.images[1])
-    steps: list[tuple[int, int]] = []
-    again = make_products(tmp_path, 3, size, seed=7, on_progress=lambda *step: steps.append(step))
-    assert steps == []
-    np.testing.assert_array_equal(again.defective, drawn.defective)
-    other = make_products(tmp_path, 3, size, seed=8)
-    assert not np.array_equal(other.images, drawn.images)

@@ -39,6 +39,13 @@ def test_a_branch_is_fitted_once():
     assert len(calls) == 2
 
 
+def test_of_the_cells_only_the_last_ones_are_kept():
+    fits = Fits()
+    for key in (("cells", "a"), ("local", 1), ("cells", "b")):
+        fits.once(key, lambda: ())
+    assert set(fits) == {("local", 1), ("cells", "b")}
+
+
 def test_sets_with_local_branches_of_their_own_share_the_cells(trained_once, monkeypatch):
     config, rotations, fits = trained_once.config(), [], Fits()
     splits = load_splits(config)

@@ -28,7 +28,7 @@ from defect_detection.tracking.runs import ExperimentRecorder, TrialRecord
 
 if TYPE_CHECKING:
     from defect_detection.model.trunks import Trunk
-    from defect_detection.training.trial import Trial
+    from defect_detection.training.trial import Fits, Trial
 
 METRIC = "val_auroc"
 
@@ -51,10 +51,26 @@ class Candidate:
         """What it is chosen by: validation AUROC."""
         return self.card.validation["auroc"]
 
-    @property
-    def rank(self) -> tuple[float, float]:
-        """The higher the better: by AUROC, and where that is equal by log loss."""
-        return self.value, -self.card.validation["log_loss"]
+    def is_better_than(self, other: "Candidate", labels: Mapping[str, int]) -> bool:
+        """Compare AUROC, and where that is equal log loss, on the images that both were judged on.
+
+        A fine-tuned trunk is judged on one fold, a frozen one on all: their own figures are of different images.
+
+        Args:
+            labels: by the images' hashes, 1 = defective.
+        """
+        common = [key for key in self.scores if key in other.scores and key in labels]
+        known = [labels[key] for key in common]
+        if len(set(known)) < 2:
+            return self.value > other.value
+        mine, others = (_rank([one.scores[key] for key in common], known) for one in (self, other))
+        return mine > others
+
+
+def _rank(scores: Sequence[float], labels: Sequence[int]) -> tuple[float, float]:
+    from sklearn.metrics import log_loss, roc_auc_score
+
+    return float(roc_auc_score(labels, scores)), -float(log_loss(labels, scores))
 
 
 @dataclass(frozen=True)
@@ -87,10 +103,13 @@ def train(config: Config, watch: Watch = unwatched) -> Trained:
     splits = load_splits(config, lambda done, total: watch("reading images", "decoding", done, total))
     audited = audit_splits(splits, config, watch)
     sets = [config.training.resolved(one) for one in config.training.hyperparameter_sets]
-    if found := search(Bench(splits, config, recorder, watch)):
+    fits = _no_fits()
+    if found := search(Bench(splits, config, recorder, watch, fits=fits)):
         sets.append(found)
     with tempfile.TemporaryDirectory(prefix="defect-") as folder, _parent(sets, config, recorder) as parent:
-        best, figures = train_sets(sets, splits, config, recorder, Path(folder), watch, parent=parent)
+        best, figures = train_sets(
+            sets, splits, config, recorder, Path(folder), watch, parent=parent, fits=fits
+        )
         watch("keeping the best", best.card.name, 0, 1)
         reference = keep(best, config)
         watch("keeping the best", best.card.name, 1, 1)
@@ -125,6 +144,7 @@ def train_sets(
     base: "Callable[[], Trunk] | None" = None,
     tags: Mapping[str, str] | None = None,
     parent: TrialRecord | None = None,
+    fits: "Fits | None" = None,
 ) -> tuple[Candidate, dict[str, dict[str, float]]]:
     """Train hyperparameter sets, one run each, into bundles below `folder`. Return the best and all validation figures.
 
@@ -132,11 +152,12 @@ def train_sets(
         base: gives the trunk that each set starts from instead of its own: a fresh one, since fine-tuning changes it.
         tags: for every run.
         parent: the run that theirs stand below, and that shows the comparison.
+        fits: branches that were fitted on these splits already; those of the sets are added.
     """
-    from defect_detection.training.trial import Fits
-
     parent_id = parent.run_id if parent else None
-    bench = Bench(splits, config, recorder, watch, base, tags or {}, parent_id, Fits())
+    fits = _no_fits() if fits is None else fits
+    bench = Bench(splits, config, recorder, watch, base, tags or {}, parent_id, fits)
+    labels = {sample.sha256: sample.label for sample in splits.samples}
     best: Candidate | None = None
     compared = []
     figures = {}
@@ -145,7 +166,7 @@ def train_sets(
         compared.append(row)
         figures[settings.name] = candidate.card.validation
         loser: Candidate | None = candidate
-        if best is None or candidate.rank > best.rank:
+        if best is None or candidate.is_better_than(best, labels):
             best, loser = candidate, best
         if loser:
             shutil.rmtree(loser.folder)
@@ -155,6 +176,12 @@ def train_sets(
         parent.figure("comparison", comparison(compared))
         parent.tags({"best": best.card.name, "best_run": best.run_id})
     return best, figures
+
+
+def _no_fits() -> "Fits":
+    from defect_detection.training.trial import Fits
+
+    return Fits()
 
 
 def _train_one(settings: HyperparameterSet, bench: Bench, folder: Path) -> tuple[Candidate, Compared]:

@@ -18,11 +18,15 @@ _LEAST_STEPS = 16  # of an epoch: few images must not mean few steps
 
 @dataclass(frozen=True)
 class Examples:
-    """What is learned from: the network's inputs, one row per image, int labels (n_images,), and who learns from which image."""
+    """What is learned from: the network's inputs, one row per image, int labels (n_images,), and who learns from which image.
+
+    turns: show them in any of the eight flips and turns; of no use to a network that doesn't see where a cell lies.
+    """
 
     inputs: dict[str, Rows]
     labels: np.ndarray
     folds: Folds
+    turns: bool = True
 
     def weights(self) -> np.ndarray:
         """Return how much each image counts in each fit, float32 (n_images, n_fits): both classes count the same."""
@@ -41,7 +45,7 @@ class Schedule:
 
 
 class Turned:
-    """Shuffled batches of maps, each batch in one of the eight flips and turns. The same for the same seed.
+    """Shuffled batches of maps, each batch in one of the eight flips and turns where the examples want it. The same for the same seed.
 
     All batches have one size, smaller than asked for where an epoch would have fewer than 16 of them. Which images an epoch
     leaves out for that changes from epoch to epoch.
@@ -61,7 +65,7 @@ class Turned:
         order = self.rng.permutation(self.rows)
         for number in range(len(self)):
             rows = np.sort(order[number * self.batch_size : (number + 1) * self.batch_size])
-            turn = int(self.rng.integers(8))
+            turn = int(self.rng.integers(8)) if self.examples.turns else 0
             labels = self.examples.labels[rows, None].astype(np.float32)
             inputs = {name: turned(values[rows], turn) for name, values in self.examples.inputs.items()}
             yield inputs, np.concatenate([labels, self.weights[rows]], axis=1)

@@ -88,7 +88,7 @@ def fit_local(
     n_fits, units = folds.learns.shape[1], settings.hidden_units
     model = _side_by_side(cells.rows.shape, n_fits, units, settings.dropout)
     schedule = Schedule(settings.epochs, settings.learning_rate, settings.batch_size)
-    examples = Examples({"cells": cells.rows}, labels, folds)
+    examples = Examples({"cells": cells.rows}, labels, folds, turns=False)
     held_out = fit(
         model,
         examples,

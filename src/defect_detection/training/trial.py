@@ -71,10 +71,16 @@ class Follow(Protocol):
 
 
 class Fits(dict[tuple[object, ...], tuple[Any, ...]]):
-    """Branches and rotated cells that were fitted already, by all that they depend on: sets which share one don't fit it again."""
+    """Branches and rotated cells that were fitted already, by all that they depend on: sets which share one don't fit it again.
+
+    Of the cells, which are large, only those that were asked for last are kept.
+    """
 
     def once(self, key: tuple[object, ...], fit: Callable[[], tuple[Any, ...]]) -> tuple[Any, ...]:
         if key not in self:
+            if key[0] == "cells":
+                for other in [one for one in self if one[0] == "cells"]:
+                    del self[other]
             self[key] = fit()
         return self[key]
 

@@ -11,12 +11,11 @@ from scipy import ndimage
 from defect_detection.data.procedural import parts
 from defect_detection.data.procedural.defects import DEFECTS, OUTLINE
 from defect_detection.data.procedural.fields import coordinates, noise, turned
-from defect_detection.data.procedural.textures import TEXTURES, Material
+from defect_detection.data.procedural.textures import TEXTURES, surface
 
 N_BACKGROUNDS = 2 * len(TEXTURES)  # the texture alone, or a part made of it
 _VISIBLE = 0.02  # of full scale: a change below this is no defect that anyone could see
 _FEWEST_PX = 3
-BITTEN = 0.2  # of the attempts at a defect of a part break its outline
 _LEVELS = 1024  # of a brightness field when it is coloured by a table
 Masks = dict[int, np.ndarray]
 
@@ -37,60 +36,46 @@ class Scene:
 
 def draw(rng: np.random.Generator, size: int, n_defects: int) -> Scene:
     """Draw one scene with `n_defects` attempts at a defect (one that would be invisible is left out)."""
-    is_part, gray = is_a_part(rng), is_gray(rng)
-    material = Material.draw(rng)
-    brightness, contrast = tone(rng)
-    whole = outline(rng, size) if is_part else None
-    field = brightness + contrast * material.surface(rng, size)
-    broken, masks = whole, Masks()
-    for _ in range(n_defects):
-        if broken is not None and rng.random() < BITTEN:
-            broken = parts.bite(rng, broken)
-        else:
-            field = with_defect(rng, field, int(rng.integers(len(DEFECTS))), broken, masks)
-    rgb = dyed(rng, coloured(rng, field, gray), masks, gray)
+    is_part, gray = bool(rng.random() < 0.4), bool(rng.random() < 0.45)
+    field, kind = surface(rng, size)
+    brightness, contrast = rng.uniform(0.2, 0.8), 0.28 * rng.random() ** 1.5 + 0.01
+    whole = _outline(rng, size) if is_part else None
+    field, broken, masks = _damaged(rng, brightness + contrast * field, whole, n_defects)
+    rgb = _coloured(rng, field, gray)
+    if not gray:
+        rgb = _dyed(rng, rgb, masks)
     if whole is not None and broken is not None:
-        rgb = mounted(rng, rgb, whole, broken, gray, masks)
-    return Scene(photographed(rng, rgb, gray), material.kind + is_part * len(TEXTURES), masks)
+        rgb, edge = _mount(rng, rgb, whole, broken, gray)
+        if edge.sum() >= _FEWEST_PX:
+            masks[OUTLINE] = edge
+    return Scene(_photograph(rng, rgb, gray), kind + is_part * len(TEXTURES), masks)
 
 
-def is_a_part(rng: np.random.Generator) -> bool:
-    return bool(rng.random() < 0.4)
-
-
-def is_gray(rng: np.random.Generator) -> bool:
-    return bool(rng.random() < 0.45)
-
-
-def tone(rng: np.random.Generator) -> tuple[float, float]:
-    """Return brightness and contrast of a surface, of full scale; most contrasts are low."""
-    return rng.uniform(0.2, 0.8), 0.28 * rng.random() ** 1.5 + 0.01
-
-
-def outline(rng: np.random.Generator, size: int) -> np.ndarray:
+def _outline(rng: np.random.Generator, size: int) -> np.ndarray:
     return parts.many(rng, size) if rng.random() < 0.25 else parts.outline(rng, size)
 
 
-def with_defect(
-    rng: np.random.Generator, field: np.ndarray, kind: int, part: np.ndarray | None, masks: Masks
-) -> np.ndarray:
-    """Return the surface with a defect, and add where it shows to the masks; the surface as it is where nobody would see it.
+def _damaged(
+    rng: np.random.Generator, field: np.ndarray, outline: np.ndarray | None, n_defects: int
+) -> tuple[np.ndarray, np.ndarray | None, Masks]:
+    """Return surface and outline after `n_defects` attempts, and where each defect of the surface shows."""
+    masks: Masks = {}
+    for _ in range(n_defects):
+        if outline is not None and rng.random() < 0.2:
+            outline = parts.bite(rng, outline)
+            continue
+        kind = int(rng.integers(len(DEFECTS)))
+        changed, mask = DEFECTS[kind](rng, field)
+        visible = (np.abs(changed - field) > _VISIBLE) & (mask > 0.2)
+        if outline is not None:
+            visible &= outline < 0
+        if visible.sum() >= _FEWEST_PX:
+            field = changed.astype(np.float32)
+            masks[kind] = masks.get(kind, False) | visible
+    return field, outline, masks
 
-    Args:
-        kind: index into `DEFECTS`.
-        part: signed distance to the part's outline, outside of which nothing shows; None: the surface is all there is.
-    """
-    changed, mask = DEFECTS[kind](rng, field)
-    visible = (np.abs(changed - field) > _VISIBLE) & (mask > 0.2)
-    if part is not None:
-        visible &= part < 0
-    if visible.sum() < _FEWEST_PX:
-        return field
-    masks[kind] = masks.get(kind, False) | visible
-    return changed.astype(np.float32)
 
-
-def coloured(rng: np.random.Generator, field: np.ndarray, gray: bool) -> np.ndarray:
+def _coloured(rng: np.random.Generator, field: np.ndarray, gray: bool) -> np.ndarray:
     """Colour a brightness field (size, size) along a random path of 2 to 4 colours: float32 (size, size, 3)."""
     if gray:
         return np.repeat(field[..., None], 3, axis=-1)
@@ -101,36 +86,30 @@ def coloured(rng: np.random.Generator, field: np.ndarray, gray: bool) -> np.ndar
     return table[np.clip(field * (_LEVELS - 1), 0, _LEVELS - 1).astype(np.int32)]
 
 
-def dyed(rng: np.random.Generator, rgb: np.ndarray, masks: Masks, gray: bool) -> np.ndarray:
+def _dyed(rng: np.random.Generator, rgb: np.ndarray, masks: Masks) -> np.ndarray:
     """Give some defects a colour of their own: rust, burns, dye."""
-    if gray:
-        return rgb
     for mask in masks.values():
         if rng.random() < 0.4:
             rgb = rgb + mask[..., None] * rng.normal(0, 0.12, 3).astype(np.float32)
     return rgb
 
 
-def mounted(
-    rng: np.random.Generator,
-    rgb: np.ndarray,
-    whole: np.ndarray,
-    broken: np.ndarray,
-    gray: bool,
-    masks: Masks,
-) -> np.ndarray:
-    """Set a part on a background, with bevelled edges, relief and a shadow. A broken outline gets its mask.
+def _mount(
+    rng: np.random.Generator, rgb: np.ndarray, whole: np.ndarray, broken: np.ndarray, gray: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Set a part on a background, with bevelled edges, relief and a shadow.
 
     Args:
         rgb: what the part is made of, (size, size, 3).
         whole, broken: signed distance to its outline, before and after damage.
+
+    Returns:
+        The picture, and the mask of the broken edge.
     """
     size = len(whole)
     softness = rng.uniform(0.8, 2.0) / size * 4
     inside = np.clip(0.5 - broken / softness, 0, 1)
     edge = np.abs(inside - np.clip(0.5 - whole / softness, 0, 1)) > 0.4
-    if edge.sum() >= _FEWEST_PX:
-        masks[OUTLINE] = edge
     ground_texture = TEXTURES[int(rng.integers(len(TEXTURES)))] if rng.random() < 0.3 else _ground
     ground = rng.uniform(0.02, 0.98) + rng.uniform(0.0, 0.08) * ground_texture(rng, size)
     angle = rng.uniform(0, 2 * math.pi)
@@ -141,8 +120,8 @@ def mounted(
         height = height + rng.uniform(0, 0.6) * parts.relief(rng, size)
     slope_y, slope_x = np.gradient(height)
     shade = turned(slope_y, slope_x, angle)[0] * rng.uniform(0, 1.2)
-    below = coloured(rng, ground * (1 - shadow), gray)
-    return below + inside[..., None] * (rgb + shade[..., None] - below)
+    below = _coloured(rng, ground * (1 - shadow), gray)
+    return below + inside[..., None] * (rgb + shade[..., None] - below), edge
 
 
 def _ground(rng: np.random.Generator, size: int) -> np.ndarray:
@@ -150,7 +129,7 @@ def _ground(rng: np.random.Generator, size: int) -> np.ndarray:
     return noise(rng, size, rng.uniform(0.5, 2.5))
 
 
-def photographed(rng: np.random.Generator, rgb: np.ndarray, gray: bool) -> np.ndarray:
+def _photograph(rng: np.random.Generator, rgb: np.ndarray, gray: bool) -> np.ndarray:
     """Light the scene, blur it as a lens does, expose it, add noise, sometimes as a JPEG: uint8 (size, size, 3)."""
     channels = rgb[..., :1] if gray else rgb  # gray is one channel until the end
     exposed = channels * (_light(rng, len(rgb)) * rng.uniform(0.7, 1.25))[..., None]

@@ -6,7 +6,6 @@ standard deviation near 1; `scene.py` gives it contrast, colour and light.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
@@ -17,37 +16,23 @@ from defect_detection.data.procedural.fields import coordinates, noise, normalis
 Texture = Callable[[np.random.Generator, int], np.ndarray]
 
 
-@dataclass(frozen=True)
-class Material:
-    """What surfaces are made of: a texture alone (half of the materials), or two joined.
+def surface(rng: np.random.Generator, size: int) -> tuple[np.ndarray, int]:
+    """Return a material and the index of the texture that it is mostly made of.
 
-    kind, other: indices into `TEXTURES`. style: from 0 to 1; below 0.5 alone, then one on top of the other, side by side, or one
-    bent by the other's relief. share: of the one on top. depth: of the relief, in image widths.
+    Half are one of `TEXTURES`; the others join two: one on top of the other, side by side, or one bent by the other's relief.
     """
-
-    kind: int
-    other: int
-    style: float
-    share: float
-    depth: float
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator) -> "Material":
-        kind, other = (int(index) for index in rng.integers(len(TEXTURES), size=2))
-        return cls(kind, other, rng.random(), rng.uniform(0.15, 0.7), rng.uniform(0.01, 0.05))
-
-    def surface(self, rng: np.random.Generator, size: int) -> np.ndarray:
-        """Return one surface of the material; no two are alike."""
-        field = TEXTURES[self.kind](rng, size)
-        if self.style < 0.5:
-            return field
-        second = TEXTURES[self.other](rng, size)
-        if self.style < 0.7:
-            return normalise(field + self.share * second)
-        if self.style < 0.85:
-            return normalise(field + _region(rng, size) * (second * rng.uniform(0.2, 1) - field))
-        depth = size * self.depth
-        return bent(field, depth * noise(rng, size, 2.5), depth * noise(rng, size, 2.5))
+    kind, other = (int(index) for index in rng.integers(len(TEXTURES), size=2))
+    field = TEXTURES[kind](rng, size)
+    style = rng.random()
+    if style < 0.5:
+        return field, kind
+    second = TEXTURES[other](rng, size)
+    if style < 0.7:
+        return normalise(field + rng.uniform(0.15, 0.7) * second), kind
+    if style < 0.85:
+        return normalise(field + _region(rng, size) * (second * rng.uniform(0.2, 1) - field)), kind
+    depth = size * rng.uniform(0.01, 0.05)
+    return bent(field, depth * noise(rng, size, 2.5), depth * noise(rng, size, 2.5)), kind
 
 
 def _region(rng: np.random.Generator, size: int) -> np.ndarray:
