@@ -78,10 +78,10 @@ class Project:
         Registry(config.tracking_uri).set_alias(name, alias, version)
 
     def evaluate(self) -> dict[str, Any]:
-        """Run ``src/evaluation.py``; return the metrics of its report."""
+        """Run ``src/evaluation.py``; return the metrics of its report, and its pointing accuracy (None without masks)."""
         self._run("src/evaluation.py", expected=GATE_CODES)
         report = json.loads((self.folder / "reports" / "report.json").read_text(encoding="utf-8"))
-        return dict(report["metrics"])
+        return {**report["metrics"], "pointing": report["pointing"]}
 
     def retrain(self) -> Finished:
         """Run ``re_train/re_train.py``."""

@@ -16,6 +16,7 @@ COLUMNS = (
     "escapes",
     "overkill",
     "AUROC (95 % interval)",
+    "evidence peaks on the defect",
     "training, s",
 )
 
@@ -65,7 +66,13 @@ def _cells(row: dict[str, Any]) -> list[str]:
         return [*names, f"skipped: {row['skipped']}"]
     every = [run["metrics"] for run in row["runs"]]
     rates = [_rate([metrics[key] for metrics in every]) for key in ("accuracy", "escape", "overkill")]
-    return [*names, *rates, _auroc(every), spread([run["seconds"] for run in row["runs"]], 1)]
+    return [
+        *names,
+        *rates,
+        _auroc(every),
+        _pointing(every),
+        spread([run["seconds"] for run in row["runs"]], 1),
+    ]
 
 
 def _rate(fractions: list[dict[str, Any]]) -> str:
@@ -75,6 +82,12 @@ def _rate(fractions: list[dict[str, Any]]) -> str:
         f"{counts[0]}/{total}" if len(set(counts)) == 1 else f"{min(counts)} to {max(counts)} of {total}"
     )
     return f"{100 * mean(counts) / total:.1f} % ({fraction})"
+
+
+def _pointing(every: list[dict[str, Any]]) -> str:
+    """Return of the defective images with a mask the share whose evidence peaks on it, and what chance would give."""
+    found = [metrics["pointing"] for metrics in every if metrics["pointing"]]
+    return f"{_rate([one['all'] for one in found])}; chance {found[0]['by_chance']:.0%}" if found else ""
 
 
 def _auroc(every: list[dict[str, Any]]) -> str:

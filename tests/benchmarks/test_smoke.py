@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from plant import Plant
 
+from benchmarks import quality
 from benchmarks.__main__ import main
 from benchmarks.alternate import alternate
 from benchmarks.endurance import _slope
@@ -56,9 +57,15 @@ def test_training_has_a_row_for_this_project(measure, parts):
 
 
 def test_quality_has_a_row_per_data_set(measure, parts):
-    ((data, configuration, accuracy, *_),) = measure("quality", "--data", parts)
+    ((data, configuration, accuracy, *_, pointing, seconds),) = measure("quality", "--data", parts)
     assert (data, configuration) == ("data", "default")
     assert accuracy.endswith("/20)")
+    assert pointing == "" and float(seconds) > 0, "these images have no masks"
+
+
+def test_quality_says_how_often_the_evidence_peaks_on_the_defect():
+    seeds = [{"pointing": {"all": {"count": n, "total": 20}, "by_chance": 0.25}} for n in (16, 18)]
+    assert quality._pointing(seeds) == "85.0 % (16 to 18 of 20); chance 25%"
 
 
 def test_inference_measures_latency_folder_and_limits(measure, parts, trained_once):
