@@ -119,26 +119,26 @@ def test_training_compares_the_best_of_the_search_with_the_sets(plant):
 def test_a_trial_that_falls_behind_is_pruned_and_says_so(plant):
     """A rate of learning that makes the loss grow without bound, against five that learn."""
     space = {
-        "learning_rate": [0.01, 0.011, 0.012, 0.013, 0.014, 0.015, 50.0],
+        "learning_rate": [0.01, 0.011, 0.012, 0.013, 0.014, 50.0],
         "branches": [["local"], ["pooled"]],
     }
-    config = plant.config(searching(8, space), "training.epochs=8")
+    config = plant.config(searching(7, space), "training.epochs=8")
     splits = load_splits(config)
     (base,) = [one for one in config.training.hyperparameter_sets if one.name == "both"]
     name = search_name(config.training.resolved(base), space, splits, config)
     storage = optuna.storages.RDBStorage(config.tracking_uri, skip_compatibility_check=True)
     study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
-    for rate in (0.01, 0.011, 0.012, 0.013, 0.014, 0.015, 50.0, 50.0):
+    for rate in (0.01, 0.011, 0.012, 0.013, 0.014, 50.0, 50.0):  # the first five are never pruned
         study.enqueue_trial(
             {"learning_rate": json.dumps(rate), "branches": '["local"]'}, skip_if_exists=False
         )
-    best = search_of(plant, searching(8, space), "training.epochs=8")
+    best = search_of(plant, searching(7, space), "training.epochs=8")
     parent, trials = runs_of_search(plant)
-    assert states_of(study_of(config)) == [*["COMPLETE"] * 6, *["PRUNED"] * 2]
-    assert [run.data.tags.get("pruned", "false") for run in trials] == [*["false"] * 6, *["true"] * 2]
+    assert states_of(study_of(config)) == [*["COMPLETE"] * 5, *["PRUNED"] * 2]
+    assert [run.data.tags.get("pruned", "false") for run in trials] == [*["false"] * 5, *["true"] * 2]
     assert {run.info.status for run in trials} == {"FINISHED"}
     assert not any("failure" in run.data.tags for run in trials)
-    assert parent.data.metrics == {"trials": 8, "pruned_trials": 2}
+    assert parent.data.metrics == {"trials": 7, "pruned_trials": 2}
     assert best.learning_rate < 1
 
 
