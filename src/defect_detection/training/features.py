@@ -14,9 +14,7 @@ from defect_detection.model.trunks import fingerprint
 
 _BATCH = 16  # images, at most
 _ROWS_PER_WRITE = 256  # at most
-CHUNK_BYTES = (
-    256 * 2**20
-)  # of a model's outputs that are in memory at a time, whatever the size of the images
+CHUNK_BYTES = 256 * 2**20  # of a model's outputs in memory at a time, however large the images are
 _FULL_PRECISION_BELOW = 10_000  # values a row: maps are kept as float16, small rows as float32
 
 
