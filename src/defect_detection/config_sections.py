@@ -66,6 +66,7 @@ class Schedule(Section):
     """How long and how fast to train: for all hyperparameter sets, or for one."""
 
     epochs: Count = 14
+    patience: OptionalCount = 5
     batch_size: Count = 32
     learning_rate: Positive = 0.001
     label_smoothing: BelowOne = 0.05

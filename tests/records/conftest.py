@@ -35,7 +35,7 @@ def write(records: Records) -> Callable[..., Inspected]:
         content = image_of(number) if content is None else content
         one = inspected(number, content, **facts)
         records.recorder.record(one, content)
-        assert records.recorder.flush(20)
+        assert records.recorder.flush(60)
         return one
 
     return write

@@ -15,7 +15,7 @@ from defect_detection.training.local import fit_local, rotated_cells
 from tests.model.reference import local_logit
 
 SETTINGS = HyperparameterSet(
-    name="tried", epochs=30, batch_size=8, learning_rate=0.01, hidden_units=8, dropout=0.0
+    name="tried", epochs=30, patience=None, batch_size=8, learning_rate=0.01, hidden_units=8, dropout=0.0
 )
 LABELS = np.arange(60) % 2
 
@@ -73,6 +73,16 @@ def test_the_epoch_with_the_least_held_out_loss_is_kept():
     kept = np.mean(np.logaddexp(0, held_out) - LABELS * held_out)
     assert min(losses) < losses[-1]
     assert kept == pytest.approx(min(losses), abs=1e-4)
+
+
+def test_training_stops_after_so_many_epochs_without_a_lower_loss_and_keeps_the_best():
+    values = maps(0)
+    values[:, ..., :2] *= 0.45
+    folds = Folds(np.arange(60) // 2 % 3, refit=True)
+    _, held_out, epochs = fitted(values, folds, learning_rate=0.03, hidden_units=64, patience=3)
+    losses = [epoch["val_loss"] for epoch in epochs]
+    assert len(losses) == np.argmin(losses) + 1 + 3 < SETTINGS.epochs
+    assert np.mean(np.logaddexp(0, held_out) - LABELS * held_out) == pytest.approx(min(losses), abs=1e-4)
 
 
 def test_the_same_seed_gives_the_same_scores():

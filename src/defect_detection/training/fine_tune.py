@@ -58,9 +58,10 @@ def fine_tune(
 
 
 def _schedule(trunk: Trunk, settings: HyperparameterSet) -> Schedule:
+    epochs, learning_rate = settings.fine_tune_epochs, settings.fine_tune_learning_rate
     if trunk.weights is None:
-        return Schedule(settings.epochs, settings.learning_rate, settings.batch_size)
-    return Schedule(settings.fine_tune_epochs, settings.fine_tune_learning_rate, settings.batch_size)
+        epochs, learning_rate = settings.epochs, settings.learning_rate
+    return Schedule(epochs, learning_rate, settings.batch_size, settings.patience)
 
 
 def cut_below(trunk: Trunk, layer_name: str | None) -> int:

@@ -37,11 +37,15 @@ class Examples:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Passes over the images, the highest learning rate (it falls as a cosine), and images per step."""
+    """Passes over the images, the highest learning rate (it falls as a cosine), images per step, and when to stop early.
+
+    patience: passes without a lower held-out log loss after which there are no more; None: never.
+    """
 
     epochs: int
     learning_rate: float
     batch_size: int
+    patience: int | None = None
 
 
 class Turned:
@@ -100,14 +104,16 @@ def fit(
     judge = held_out or (
         lambda: examples.folds.held_out(logits_of(model, examples.inputs, batches.batch_size))
     )
-    best, kept, logits = np.inf, model.get_weights(), np.empty(0)
+    best, best_epoch, kept, logits = np.inf, 0, model.get_weights(), np.empty(0)
     for epoch in range(schedule.epochs):
         losses = [model.train_on_batch(inputs, targets) for inputs, targets in batches.epoch()]
         now = judge()
         measured = _measure(now, examples)
         if measured["val_loss"] < best:
-            best, kept, logits = measured["val_loss"], model.get_weights(), now
+            best, best_epoch, kept, logits = measured["val_loss"], epoch, model.get_weights(), now
         on_epoch(epoch, {"loss": float(np.mean(losses)), **measured})
+        if schedule.patience is not None and epoch - best_epoch >= schedule.patience:
+            break
     model.set_weights(kept)
     return logits
 

@@ -87,7 +87,7 @@ def fit_local(
     keras.utils.set_random_seed(seed)
     n_fits, units = folds.learns.shape[1], settings.hidden_units
     model = _side_by_side(cells.rows.shape, n_fits, units, settings.dropout)
-    schedule = Schedule(settings.epochs, settings.learning_rate, settings.batch_size)
+    schedule = Schedule(settings.epochs, settings.learning_rate, settings.batch_size, settings.patience)
     examples = Examples({"cells": cells.rows}, labels, folds, turns=False)
     held_out = fit(
         model,

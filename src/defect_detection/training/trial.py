@@ -33,6 +33,7 @@ LOCAL_SETTINGS = (
     "dropout",
     "weight_decay",
     "epochs",
+    "patience",
     "batch_size",
     "learning_rate",
     "label_smoothing",
