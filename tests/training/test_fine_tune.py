@@ -57,7 +57,7 @@ def tuned(trunk, pixels, tmp_path: Path, **changes):
 
 def test_a_trunk_trained_from_random_weights_learns_from_the_pixels(pixels, tmp_path):
     trunk = build_trunk("compact", None, SIDE)
-    made, epochs = tuned(trunk, pixels, tmp_path, weights=None, learning_rate=0.003)
+    made, epochs = tuned(trunk, pixels, tmp_path, weights=None, patience=None, learning_rate=0.003)
     assert len(epochs) == SETTINGS["epochs"]
     assert epochs[-1]["loss"] < epochs[0]["loss"]
     assert epochs[-1]["val_auroc"] > 0.9
