@@ -3,7 +3,7 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 from sklearn.calibration import calibration_curve
 
-from defect_detection.evaluation.metrics import Metrics, evaluate, ranking, reliability, roc_curve
+from defect_detection.evaluation.metrics import Metrics, auroc_gain, evaluate, ranking, reliability, roc_curve
 
 # OK: .1 .2 .6, defective: .4 .6 .9; at .5 one escape (.4) and one false reject (.6)
 SCORES = [0.1, 0.2, 0.6, 0.4, 0.6, 0.9]
@@ -148,3 +148,34 @@ def test_metrics_survive_json(noisy):
 def test_input_without_a_defined_answer_is_refused(scores, labels, message):
     with pytest.raises(ValueError, match=message):
         evaluate(scores, labels, 0.5)
+
+
+def test_the_gain_in_auroc_is_the_difference_and_its_error_that_of_paired_draws():
+    rng = np.random.default_rng(5)
+    labels = np.arange(400) % 2
+    other = rng.normal(labels, 1)
+    better = other + 0.5 * labels + rng.normal(0, 0.2, 400)
+    gain, error = auroc_gain(better, other, labels)
+    assert gain == pytest.approx(
+        sklearn_metrics.roc_auc_score(labels, better) - sklearn_metrics.roc_auc_score(labels, other)
+    )
+    draws = [np.r_[rng.choice(200, 200) * 2, rng.choice(200, 200) * 2 + 1] for _ in range(400)]
+    gains = [
+        sklearn_metrics.roc_auc_score(labels[some], better[some])
+        - sklearn_metrics.roc_auc_score(labels[some], other[some])
+        for some in draws
+    ]
+    assert error == pytest.approx(np.std(gains), rel=0.2)
+    assert auroc_gain(other, other, labels) == (0, 0)
+
+
+def test_copies_of_a_part_make_a_gain_no_surer():
+    rng = np.random.default_rng(6)
+    labels = np.arange(200) % 2
+    other, better = rng.normal(labels, 1), rng.normal(1.3 * labels, 1)
+    _, alone = auroc_gain(better, other, labels)
+    copies = [np.repeat(one, 4) for one in (better, other, labels)]
+    _, grouped = auroc_gain(*copies, np.repeat([f"part {i}" for i in range(200)], 4))
+    _, ungrouped = auroc_gain(*copies)
+    assert grouped == pytest.approx(alone, rel=0.15)
+    assert ungrouped == pytest.approx(alone / 2, rel=0.2)

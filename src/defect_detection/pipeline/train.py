@@ -14,9 +14,10 @@ import numpy as np
 from defect_detection.config import Config
 from defect_detection.config_sections import HyperparameterSet
 from defect_detection.data.cache_folder import bound
+from defect_detection.data.samples import Sample
 from defect_detection.data.split import Splits, load_splits
 from defect_detection.evaluation.comparison import Compared, comparison
-from defect_detection.evaluation.metrics import ranking
+from defect_detection.evaluation.metrics import auroc_gain, ranking
 from defect_detection.model.bundle import KERAS_FILE, Card, new_folder
 from defect_detection.pipeline.audit import Audited, audit_splits
 from defect_detection.pipeline.search import check_search, search
@@ -51,26 +52,21 @@ class Candidate:
         """What it is chosen by: validation AUROC."""
         return self.card.validation["auroc"]
 
-    def is_better_than(self, other: "Candidate", labels: Mapping[str, int]) -> bool:
-        """Compare AUROC, and where that is equal log loss, on the images that both were judged on.
+    def is_better_than(self, other: "Candidate", samples: Mapping[str, Sample]) -> bool:
+        """Say whether AUROC is higher by more than chance explains: by more than its paired standard error.
 
-        A fine-tuned trunk is judged on one fold, a frozen one on all: their own figures are of different images.
+        Only images that both were judged on count: a fine-tuned trunk is judged on one fold, a frozen one on all.
 
         Args:
-            labels: by the images' hashes, 1 = defective.
+            samples: by their hashes.
         """
-        common = [key for key in self.scores if key in other.scores and key in labels]
-        known = [labels[key] for key in common]
-        if len(set(known)) < 2:
+        common = [key for key in self.scores if key in other.scores and key in samples]
+        labels = np.array([samples[key].label for key in common])
+        if len(set(labels)) < 2:
             return self.value > other.value
-        mine, others = (_rank([one.scores[key] for key in common], known) for one in (self, other))
-        return mine > others
-
-
-def _rank(scores: Sequence[float], labels: Sequence[int]) -> tuple[float, float]:
-    from sklearn.metrics import log_loss, roc_auc_score
-
-    return float(roc_auc_score(labels, scores)), -float(log_loss(labels, scores))
+        mine, theirs = (np.array([one.scores[key] for key in common]) for one in (self, other))
+        gain, error = auroc_gain(mine, theirs, labels, [samples[key].group or key for key in common])
+        return gain > error
 
 
 @dataclass(frozen=True)
@@ -90,9 +86,9 @@ class Trained:
 def train(config: Config, watch: Watch = unwatched) -> Trained:
     """Train all sets of ``training.hyperparameter_sets``, and the best of ``training.search``, and keep the best.
 
-    One MLflow run shows the comparison; below it, each set is a run. The best by validation AUROC goes to ``bundle_dir`` and to
-    the registry as a new version of ``mlflow.registered_model_name``; ``best_model_info`` names it. An interrupted training
-    leaves all of these as they were.
+    One MLflow run shows the comparison; below it, each set is a run. The best by validation AUROC, of sets that chance can't tell
+    apart the first, goes to ``bundle_dir`` and to the registry as a new version of ``mlflow.registered_model_name``;
+    ``best_model_info`` names it. An interrupted training leaves all of these as they were.
 
     Raises:
         DataError, LeakageError, ConfigError, TrackingError: nothing was kept; the text says why.
@@ -157,7 +153,7 @@ def train_sets(
     parent_id = parent.run_id if parent else None
     fits = _no_fits() if fits is None else fits
     bench = Bench(splits, config, recorder, watch, base, tags or {}, parent_id, fits)
-    labels = {sample.sha256: sample.label for sample in splits.samples}
+    samples = {sample.sha256: sample for sample in splits.samples}
     best: Candidate | None = None
     compared = []
     figures = {}
@@ -166,7 +162,7 @@ def train_sets(
         compared.append(row)
         figures[settings.name] = candidate.card.validation
         loser: Candidate | None = candidate
-        if best is None or candidate.is_better_than(best, labels):
+        if best is None or candidate.is_better_than(best, samples):
             best, loser = candidate, best
         if loser:
             shutil.rmtree(loser.folder)
