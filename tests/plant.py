@@ -14,7 +14,8 @@ from defect_detection.data.samples import Sample, scan
 from defect_detection.data.split import load_splits
 from defect_detection.inference.inspect import Inspector
 from defect_detection.model.bundle import CARD_FILE, read_card, write_card, write_trained_on
-from defect_detection.pipeline.train import Candidate, keep
+from defect_detection.pipeline.candidates import Candidate
+from defect_detection.pipeline.train import keep
 from defect_detection.tracking.registry import ModelRef, Registry
 from defect_detection.tracking.runs import ExperimentRecorder
 

@@ -1,5 +1,6 @@
 """The best of the sets is found on images that judged both, and a lead that chance explains is none."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from defect_detection.data.samples import Sample
-from defect_detection.pipeline.train import Candidate
+from defect_detection.pipeline.candidates import Candidate, best_of
 
 NAMES = [f"{number:03}" for number in range(200)]
 LABELS = np.arange(200) % 2
@@ -21,34 +22,48 @@ def candidate(clarity: float, seed: int, names: list[str] = NAMES, auroc: float 
     """A candidate whose scores tell the labels apart the better, the larger `clarity`."""
     logits = clarity * (LABELS - 0.5) + np.random.default_rng(seed).normal(0, 1, len(LABELS))
     scores = dict(zip(NAMES, 1 / (1 + np.exp(-logits)), strict=True))
-    return Candidate(
-        SimpleNamespace(validation={"auroc": auroc}), Path(), "", "", {name: scores[name] for name in names}
-    )
+    card = SimpleNamespace(name=f"set {seed}", validation={"auroc": auroc})
+    return Candidate(card, Path(), "", "", {name: scores[name] for name in names})
 
 
-def test_a_clear_lead_wins():
+def test_a_clear_lead_wins_wherever_it_stands():
     worse, better = candidate(0.5, 0), candidate(3, 1)
-    assert better.is_better_than(worse, SAMPLES)
-    assert not worse.is_better_than(better, SAMPLES)
+    assert best_of([worse, better], SAMPLES) is better
+    assert best_of([better, worse], SAMPLES) is better
 
 
-def test_of_sets_that_chance_cant_tell_apart_none_is_better():
+def test_of_sets_that_chance_cant_tell_apart_the_first_is_kept_and_says_so():
     one, other = candidate(2, 0), candidate(2, 1)
-    assert not one.is_better_than(other, SAMPLES)
-    assert not other.is_better_than(one, SAMPLES)
-    assert not one.is_better_than(one, SAMPLES)
+    higher, lower = (one, other) if one.lead(other, SAMPLES)[0] > 0 else (other, one)
+    kept = best_of([lower, higher], SAMPLES)
+    assert kept == replace(lower, reason=kept.reason)
+    assert kept.reason.startswith(f"{higher.card.name} is higher by 0.0")
+    assert best_of([higher, lower], SAMPLES) is higher
+
+
+def test_each_is_compared_with_the_highest():
+    """The first falls behind the highest by more than chance; the second, lower than it, doesn't."""
+    first, highest = candidate(0.5, 0), candidate(3, 1)
+    blur = np.random.default_rng(2).random(len(NAMES))
+    scores = {
+        name: 0.9 * score + 0.1 * by for (name, score), by in zip(highest.scores.items(), blur, strict=True)
+    }
+    near = Candidate(SimpleNamespace(name="near", validation={"auroc": 0.9}), Path(), "", "", scores)
+    gain, error = highest.lead(near, SAMPLES)
+    assert 0 < gain <= error
+    assert best_of([first, near, highest], SAMPLES).card.name == "near"
 
 
 def test_only_images_that_judged_both_count():
     """On its fold the fine-tuned one is worse, whatever its own figure says."""
     fine_tuned = candidate(0.5, 0, FOLD, auroc=1.0)
     frozen = candidate(3, 1, auroc=0.95)
-    assert not fine_tuned.is_better_than(frozen, SAMPLES)
-    assert frozen.is_better_than(fine_tuned, SAMPLES)
+    assert best_of([fine_tuned, frozen], SAMPLES) is frozen
+    assert frozen.lead(fine_tuned, SAMPLES)[0] > 0.1
 
 
 @pytest.mark.parametrize("names", [[], NAMES[:1]])
 def test_without_both_labels_in_common_their_own_figures_decide(names):
     first = candidate(1, 0, names, auroc=0.9)
-    assert first.is_better_than(candidate(1, 1, auroc=0.8), SAMPLES)
-    assert not first.is_better_than(candidate(1, 1, auroc=0.95), SAMPLES)
+    assert first.lead(candidate(1, 1, auroc=0.8), SAMPLES) == (pytest.approx(0.1), 0)
+    assert best_of([first, candidate(1, 1, auroc=0.95)], SAMPLES).value == 0.95

@@ -59,3 +59,18 @@ def test_sets_with_local_branches_of_their_own_share_the_cells(trained_once, mon
         scores.append(made.scores)
     assert len(rotations) == 1
     assert not np.array_equal(*scores)
+
+
+def test_a_branch_that_stops_early_is_told_of_as_done(trained_once):
+    config, told = trained_once.config(), []
+    base = config.training.resolved(config.training.hyperparameter_sets[0])
+    changes = {"branches": ("local",), "epochs": 60, "patience": 1, "learning_rate": 0.3}
+    settings = base.model_copy(update=changes)
+    splits = load_splits(config)
+    trial.run_trial(
+        settings, splits, config, lambda phase, done, total, metrics=None: told.append((phase, done, total))
+    )
+    *epochs, end = [one for one in told if one[0] == "head"]
+    assert epochs == [("head", number, 60) for number in range(1, len(epochs) + 1)]
+    assert end == ("head", len(epochs), len(epochs))
+    assert len(epochs) < 60

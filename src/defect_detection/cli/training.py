@@ -24,10 +24,8 @@ def train(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> N
             f"{mark} {name:<24} validation: AUROC {figures['auroc']:.3f}, accuracy {figures['accuracy']:.3f}, "
             f"escapes {figures['escape_rate']:.1%}, overkill {figures['overkill_rate']:.1%}"
         )
-    if higher := [name for name, one in trained.validation.items() if one["auroc"] > trained.value]:
-        typer.echo(
-            f"  {', '.join(higher)}: higher than {trained.best} by no more than chance explains; of such sets the first is kept"
-        )
+    if trained.reason:
+        typer.echo(f"  {trained.reason}")
     for claim in trained.claims:
         typer.echo(f"  {claim}")
     typer.echo(f"  Data: {trained.audit}; see {short(trained.audit.files['html'])}")

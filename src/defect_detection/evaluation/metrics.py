@@ -11,6 +11,7 @@ __all__ = [
     "Estimate",
     "Metrics",
     "Rate",
+    "auroc_gain",
     "checked",
     "clopper_pearson",
     "evaluate",
@@ -169,11 +170,13 @@ def auroc_gain(
     The error is the spread over paired resamplings, drawn as in `ranking`: both scores see the same images each time.
     """
     names = None if groups is None else np.asarray(groups)
+
+    def gains(weights: np.ndarray) -> np.ndarray:
+        return _auroc(scores, labels, weights) - _auroc(others, labels, weights)
+
     draws = _resamplings(labels, names, repetitions, np.random.default_rng(seed))
-    weights = np.concatenate([np.ones((1, len(labels))), *draws])  # the images themselves, then those drawn
-    mine, theirs = (_auroc(one, labels, weights) for one in (scores, others))
-    gains = mine - theirs
-    return float(gains[0]), float(gains[1:].std())
+    error = np.concatenate([gains(weights) for weights in draws]).std()
+    return float(gains(np.ones((1, len(labels))))[0]), float(error)
 
 
 def _auroc(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from optuna.trial import Trial as Proposal
 
 SEARCH_TAG = "search"  # of the run above all trials: the name of the search, by which it is found again
-LOG_LOSS_WEIGHT = 1e-3  # decides between trials of (nearly) equal AUROC, as the choice among sets does
+LOG_LOSS_WEIGHT = 1e-3  # decides between trials of (nearly) equal AUROC
 EPOCHS_BEFORE_PRUNING = 5
 _AGAIN = "again"  # of a trial whose values were killed once
 LOCK_NAME = ".search.lock"  # in the root

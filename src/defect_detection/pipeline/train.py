@@ -14,12 +14,12 @@ import numpy as np
 from defect_detection.config import Config
 from defect_detection.config_sections import HyperparameterSet
 from defect_detection.data.cache_folder import bound
-from defect_detection.data.samples import Sample
 from defect_detection.data.split import Splits, load_splits
 from defect_detection.evaluation.comparison import Compared, comparison
-from defect_detection.evaluation.metrics import auroc_gain, ranking
-from defect_detection.model.bundle import KERAS_FILE, Card, new_folder
+from defect_detection.evaluation.metrics import ranking
+from defect_detection.model.bundle import KERAS_FILE, new_folder
 from defect_detection.pipeline.audit import Audited, audit_splits
+from defect_detection.pipeline.candidates import Candidate, best_of
 from defect_detection.pipeline.search import check_search, search
 from defect_detection.pipeline.trials import Bench, record_figures
 from defect_detection.pipeline.watch import Watch, unwatched
@@ -35,43 +35,11 @@ METRIC = "val_auroc"
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """The best trial of an experiment: its bundle lies in `folder` until it is kept.
-
-    scores: P(defective) of each validation image by its hash, from the fit that held it out.
-    """
-
-    card: Card
-    folder: Path
-    run_id: str
-    model_uri: str
-    scores: Mapping[str, float]
-
-    @property
-    def value(self) -> float:
-        """What it is chosen by: validation AUROC."""
-        return self.card.validation["auroc"]
-
-    def is_better_than(self, other: "Candidate", samples: Mapping[str, Sample]) -> bool:
-        """Say whether AUROC is higher by more than chance explains: by more than its paired standard error.
-
-        Only images that both were judged on count: a fine-tuned trunk is judged on one fold, a frozen one on all.
-
-        Args:
-            samples: by their hashes.
-        """
-        common = [key for key in self.scores if key in other.scores and key in samples]
-        labels = np.array([samples[key].label for key in common])
-        if len(set(labels)) < 2:
-            return self.value > other.value
-        mine, theirs = (np.array([one.scores[key] for key in common]) for one in (self, other))
-        gain, error = auroc_gain(mine, theirs, labels, [samples[key].group or key for key in common])
-        return gain > error
-
-
-@dataclass(frozen=True)
 class Trained:
-    """What training came to: one row of figures per set, in their order, what was kept, and what is claimed of it."""
+    """What training came to: one row of figures per set, in their order, what was kept, and what is claimed of it.
+
+    reason: why the best is kept where another is higher; else empty.
+    """
 
     validation: dict[str, dict[str, float]]
     best: str
@@ -81,6 +49,7 @@ class Trained:
     skipped: int
     audit: Audited
     claims: tuple[str, ...] = ()
+    reason: str = ""
 
 
 def train(config: Config, watch: Watch = unwatched) -> Trained:
@@ -119,6 +88,7 @@ def train(config: Config, watch: Watch = unwatched) -> Trained:
         len(splits.skipped),
         audited,
         claims,
+        best.reason,
     )
 
 
@@ -154,23 +124,19 @@ def train_sets(
     fits = _no_fits() if fits is None else fits
     bench = Bench(splits, config, recorder, watch, base, tags or {}, parent_id, fits)
     samples = {sample.sha256: sample for sample in splits.samples}
-    best: Candidate | None = None
-    compared = []
-    figures = {}
+    candidates, compared, figures = [], [], {}
     for settings in sets:
         candidate, row = _train_one(settings, bench, folder / settings.name)
+        candidates.append(candidate)
         compared.append(row)
         figures[settings.name] = candidate.card.validation
-        loser: Candidate | None = candidate
-        if best is None or candidate.is_better_than(best, samples):
-            best, loser = candidate, best
-        if loser:
-            shutil.rmtree(loser.folder)
         bound(config.cache_dir, config.cache_max_gb)
-    assert best is not None  # the configuration holds at least one set
+    best = best_of(candidates, samples)
     if parent:
         parent.figure("comparison", comparison(compared))
         parent.tags({"best": best.card.name, "best_run": best.run_id})
+        if best.reason:
+            parent.tags({"best_reason": best.reason})
     return best, figures
 
 

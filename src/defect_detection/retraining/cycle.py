@@ -15,10 +15,11 @@ from defect_detection.evaluation.gate import Improvement, Outcome, compare
 from defect_detection.evaluation.rates import percent
 from defect_detection.model.bundle import seen_in_training
 from defect_detection.pipeline.audit import audit_splits
+from defect_detection.pipeline.candidates import Candidate
 from defect_detection.pipeline.evaluate import Evaluated, evaluate
 from defect_detection.pipeline.judge import called, pairs_of, policy_of
 from defect_detection.pipeline.scoring import measure, score
-from defect_detection.pipeline.train import Candidate, keep, train_sets
+from defect_detection.pipeline.train import keep, train_sets
 from defect_detection.pipeline.turn import PRODUCTION_ALIAS
 from defect_detection.pipeline.watch import Watch, unwatched
 from defect_detection.retraining.policy import too_few_labels
@@ -111,7 +112,7 @@ def _train(start: Start, splits: Splits, folder: Path, watch: Watch, say: Say) -
     for name, values in figures.items():
         say(f"Trained {name}: validation {_in_words(values)}")
     if len(figures) > 1:
-        say(f"Best on validation: {best.card.name}")
+        say(f"Best on validation: {best.card.name}{best.reason and f'; {best.reason}'}")
     for claim in best.card.claims:
         say(f"On validation: {claim.text}")
     return best

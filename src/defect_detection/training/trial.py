@@ -117,6 +117,7 @@ def run_trial(
         trunk = fine_tune(
             trunk, settings, keys, labels, held_out, splits.pixels, cache, config.seed, on_epoch
         )
+        _tell_early_end("fine-tuning", epochs, follow, history)
     head, logits = fit_head(
         trunk, settings, splits, folds, config, follow, history, Fits() if fits is None else fits
     )
@@ -164,7 +165,9 @@ def fit_head(
         (cells,) = fits.once(
             ("cells", *same), lambda: (rotated_cells(rows["cells"], folds, config.cache_dir),)
         )
-        return *fit_local(cells, labels, folds, settings, config.seed, on_epoch), curves
+        fitted = fit_local(cells, labels, folds, settings, config.seed, on_epoch)
+        _tell_early_end("head", settings.epochs, follow, curves)
+        return *fitted, curves
 
     if wanted["pooled"]:
         pooled, logits["pooled"] = fits.once(
@@ -261,6 +264,12 @@ def _recorder(phase: str, epochs: int, follow: Follow, history: dict[str, list[f
         follow(phase, epoch + 1, epochs, named)
 
     return on_epoch
+
+
+def _tell_early_end(phase: str, epochs: int, follow: Follow, history: Mapping[str, list[float]]) -> None:
+    done = max(map(len, history.values()))
+    if done < epochs:
+        follow(phase, done, done)
 
 
 def _keys(samples: Sequence[Sample]) -> list[str]:

@@ -1,0 +1,71 @@
+"""Choose among trained hyperparameter sets: the first of those that chance can't tell from the highest."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from defect_detection.data.samples import Sample
+from defect_detection.evaluation.metrics import auroc_gain
+from defect_detection.model.bundle import Card
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A trained set: its bundle lies in `folder` until the best is kept.
+
+    scores: P(defective) of each validation image by its hash, from the fit that held it out.
+    reason: of the best, why it is kept where another is higher; else empty.
+    """
+
+    card: Card
+    folder: Path
+    run_id: str
+    model_uri: str
+    scores: Mapping[str, float]
+    reason: str = ""
+
+    @property
+    def value(self) -> float:
+        """What it is chosen by: validation AUROC."""
+        return self.card.validation["auroc"]
+
+    def lead(self, other: "Candidate", samples: Mapping[str, Sample]) -> tuple[float, float]:
+        """Return by how much AUROC is higher than the other's, and the standard error of that; 0 where none can be given.
+
+        Only images that both were judged on count: a fine-tuned trunk is judged on one fold, a frozen one on all.
+
+        Args:
+            samples: by their hashes.
+        """
+        common = [key for key in self.scores if key in other.scores and key in samples]
+        labels = np.array([samples[key].label for key in common])
+        if len(set(labels)) < 2:
+            return self.value - other.value, 0.0
+        mine, theirs = (np.array([one.scores[key] for key in common]) for one in (self, other))
+        return auroc_gain(mine, theirs, labels, [samples[key].group or key for key in common])
+
+
+def best_of(candidates: Sequence[Candidate], samples: Mapping[str, Sample]) -> Candidate:
+    """Return the first candidate that the highest doesn't lead by more than the standard error (docs/decisions/0012).
+
+    Args:
+        candidates: at least one, in the order of the configuration.
+        samples: by their hashes.
+    """
+    highest = candidates[0]
+    for one in candidates[1:]:
+        if one.lead(highest, samples)[0] > 0:
+            highest = one
+    for one in candidates:
+        gain, error = highest.lead(one, samples)
+        if one is highest or gain <= 0:
+            return one
+        if gain <= error:
+            by = f"by {gain:.4f} AUROC, which chance explains (standard error {error:.4f})"
+            return replace(
+                one,
+                reason=f"{highest.card.name} is higher {by}: {one.card.name} comes first in the configuration",
+            )
+    return highest
