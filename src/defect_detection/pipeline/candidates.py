@@ -10,6 +10,10 @@ from defect_detection.data.samples import Sample
 from defect_detection.evaluation.metrics import auroc_gain
 from defect_detection.model.bundle import Card
 
+ERRORS = (
+    1.96  # standard errors: a lead that chance alone gives in 5 of 100 comparisons of equal sets (either way)
+)
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -48,7 +52,7 @@ class Candidate:
 
 
 def best_of(candidates: Sequence[Candidate], samples: Mapping[str, Sample]) -> Candidate:
-    """Return the first candidate that the highest doesn't lead by more than the standard error (docs/decisions/0012).
+    """Return the first candidate that the highest doesn't lead by more than chance explains (docs/decisions/0012).
 
     Args:
         candidates: at least one, in the order of the configuration.
@@ -62,7 +66,7 @@ def best_of(candidates: Sequence[Candidate], samples: Mapping[str, Sample]) -> C
         gain, error = highest.lead(one, samples)
         if one is highest or gain <= 0:
             return one
-        if gain <= error:
+        if gain <= ERRORS * error:
             by = f"by {gain:.4f} AUROC, which chance explains (standard error {error:.4f})"
             return replace(
                 one,
