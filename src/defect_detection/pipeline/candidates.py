@@ -10,9 +10,7 @@ from defect_detection.data.samples import Sample
 from defect_detection.evaluation.metrics import auroc_gain
 from defect_detection.model.bundle import Card
 
-ERRORS = (
-    1.96  # standard errors: a lead that chance alone gives in 5 of 100 comparisons of equal sets (either way)
-)
+ERRORS = 1.96  # standard errors: one of two equal sets leads by more in 5 of 100 comparisons
 
 
 @dataclass(frozen=True)
