@@ -6,8 +6,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from defect_detection.cli.training import app
 from defect_detection.data.samples import Sample
+from defect_detection.pipeline import train as training
 from defect_detection.pipeline.candidates import ERRORS, Candidate, best_of
 
 NAMES = [f"{number:03}" for number in range(200)]
@@ -67,3 +70,16 @@ def test_without_both_labels_in_common_their_own_figures_decide(names):
     first = candidate(1, 0, names, auroc=0.9)
     assert first.lead(candidate(1, 1, auroc=0.8), SAMPLES) == (pytest.approx(0.1), 0)
     assert best_of([first, candidate(1, 1, auroc=0.95)], SAMPLES).value == 0.95
+
+
+@pytest.mark.parametrize("reason", ["b is higher by 0.0001 AUROC, which chance explains", ""])
+def test_the_command_says_why_a_higher_set_is_not_kept(reason, monkeypatch):
+    figures = dict.fromkeys(("auroc", "accuracy", "escape_rate", "overkill_rate"), 0.5)
+    trained = training.Trained(
+        {"a": figures, "b": figures}, "a", 0.5, "version 1", Path("bundle"), 0,
+        SimpleNamespace(files={"html": Path("audit.html")}), reason=reason,
+    )  # fmt: skip
+    monkeypatch.setattr(training, "train", lambda *_: trained)
+    lines = CliRunner().invoke(app, ["train"]).output.splitlines()
+    assert [line.strip() for line in lines if "chance" in line] == ([reason] if reason else [])
+    assert any(line.startswith("Best: a (validation AUROC 0.500)") for line in lines), lines
