@@ -92,6 +92,7 @@ class HyperparameterSet(Schedule):
     ] = None
     pooled_components: OptionalCount = 384
     turns: Annotated[int, Field(ge=1, le=8, strict=True), Expected("a whole number from 1 to 8")] = 2
+    lights: Annotated[int, Field(ge=0, le=8, strict=True), Expected("a whole number from 0 to 8")] = 0
     branches: Annotated[
         tuple[Literal["pooled", "local"], ...],
         Field(min_length=1),

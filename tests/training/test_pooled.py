@@ -75,7 +75,7 @@ def test_the_regularization_is_chosen_by_held_out_log_loss():
     np.testing.assert_array_equal(held_out, each[int(np.argmin(losses))])
 
 
-def test_flips_and_turns_are_more_images_to_learn_from():
+def test_variants_are_more_images_to_learn_from():
     features = features_of(LABELS)
     twice, _ = fit_pooled(
         [features, features], LABELS, folds_of(LABELS), regularization=0.05, components=None

@@ -11,6 +11,7 @@ from defect_detection.data.cache import RowStore
 from defect_detection.inference.runtime import Runtime
 from defect_detection.model.export import named_outputs, to_openvino
 from defect_detection.model.trunks import fingerprint
+from defect_detection.training.variants import AS_IT_IS, Variant
 
 _BATCH = 16  # images, at most
 _ROWS_PER_WRITE = 256  # at most
@@ -45,7 +46,7 @@ def activations(
     on_progress: Callable[[int, int], None] | None = None,
     *,
     only: Sequence[str] | None = None,
-    turn: int = 0,
+    variant: Variant = AS_IT_IS,
 ) -> dict[str, Rows]:
     """Return a frozen model's outputs for the images, computing only what the cache doesn't hold.
 
@@ -55,9 +56,9 @@ def activations(
         pixels: decoded images.
         on_progress: is called with (images done, images in all).
         only: names of the outputs that are wanted and kept; None for all.
-        turn: which of the eight flips and turns the images are shown in (`turned`).
+        variant: how the images are shown.
     """
-    images, keys = keys, [f"{key}/{turn}" if turn else key for key in keys]
+    images, keys = keys, [variant.key(key) for key in keys]
     folder = cache_dir / "activations" / fingerprint(model)[:20]
     stores = {
         name: RowStore(folder / name, tuple(output.shape[1:]), _precision(output.shape[1:]))
@@ -71,7 +72,8 @@ def activations(
         n_rows = rows_at_a_time(*(output.shape[1:] for output in named_outputs(model).values()))
         for start in range(0, len(todo), n_rows):
             chunk = todo[start : start + n_rows]
-            outputs = _run(runtime, turned(pixels.rows([content[key] for key in chunk]), turn), list(stores))
+            shown = [content[key] for key in chunk]
+            outputs = _run(runtime, variant.shown(pixels.rows(shown), shown), list(stores))
             for name, store in stores.items():
                 store.append(chunk, outputs[name].astype(store.dtype))
             if on_progress:
@@ -102,9 +104,3 @@ def _run(runtime: Runtime, images: np.ndarray, names: Sequence[str]) -> dict[str
         for name in names:
             batches[name].append(outputs[name])
     return {name: np.concatenate(parts) for name, parts in batches.items()}
-
-
-def turned(maps: np.ndarray, turn: int) -> np.ndarray:
-    """Return square maps, (n, h, w, …), in one of their eight flips and turns; 0 leaves them as they are."""
-    rotated = np.rot90(maps, turn % 4, (1, 2))
-    return np.ascontiguousarray(rotated[:, :, ::-1] if turn >= 4 else rotated)

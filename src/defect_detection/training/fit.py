@@ -9,8 +9,9 @@ from keras import ops
 from sklearn.metrics import roc_auc_score
 
 from defect_detection.config_sections import HyperparameterSet
-from defect_detection.training.features import Rows, turned
+from defect_detection.training.features import Rows
 from defect_detection.training.folds import Folds
+from defect_detection.training.variants import turned
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]
 _LEAST_STEPS = 16  # of an epoch: few images must not mean few steps

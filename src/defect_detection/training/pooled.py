@@ -26,7 +26,7 @@ class Indexed(Protocol):
 
 
 def fit_pooled(
-    turns: Sequence[Indexed],
+    variants: Sequence[Indexed],
     labels: np.ndarray,
     folds: Folds,
     *,
@@ -39,7 +39,7 @@ def fit_pooled(
     Standardisation and rotation see no label.
 
     Args:
-        turns: float features of shape (n_images, n_features): of the images as they are, then of their flips and turns.
+        variants: float features of shape (n_images, n_features): of the images as they are, then of each variant of them.
         labels: int array of shape (n_images,), 1 = defective.
         regularization: C of the logistic regression; smaller is smoother. None: the one with the least held-out log loss.
         components: at most so many principal components are kept; None for all.
@@ -48,11 +48,11 @@ def fit_pooled(
         the branch, and each image's logit from the fit that held it out, (n_images,); NaN where none did.
     """
     kept = folds.kept
-    standardise = _statistics(turns, kept)
-    centre, rotation = _principal_axes(turns, kept, standardise, components)
+    standardise = _statistics(variants, kept)
+    centre, rotation = _principal_axes(variants, kept, standardise, components)
     rotated = np.stack(
-        [_rotated(turn, standardise, centre, rotation) for turn in turns]
-    )  # (n_turns, n_images, k)
+        [_rotated(variant, standardise, centre, rotation) for variant in variants]
+    )  # (n_variants, n_images, k)
     tried = REGULARIZATIONS if regularization is None else (regularization,)
     with threadpool_limits(
         1, "blas"
@@ -68,22 +68,22 @@ def _chunks(indices: np.ndarray) -> list[np.ndarray]:
     return [indices[start : start + _ROWS] for start in range(0, len(indices), _ROWS)]
 
 
-def _statistics(turns: Sequence[Indexed], kept: np.ndarray) -> Standardise:
+def _statistics(variants: Sequence[Indexed], kept: np.ndarray) -> Standardise:
     total, squares = np.zeros(1), np.zeros(1)
-    for turn in turns:
+    for variant in variants:
         for chunk in _chunks(kept):
-            rows = turn[chunk].astype(np.float64)
+            rows = variant[chunk].astype(np.float64)
             total, squares = total + rows.sum(0), squares + (rows**2).sum(0)
-    mean = total / (len(turns) * len(kept))
-    return Standardise.fit(mean, np.maximum(squares / (len(turns) * len(kept)) - mean**2, 0))
+    mean = total / (len(variants) * len(kept))
+    return Standardise.fit(mean, np.maximum(squares / (len(variants) * len(kept)) - mean**2, 0))
 
 
 def _principal_axes(
-    turns: Sequence[Indexed], kept: np.ndarray, standardise: Standardise, components: int | None
+    variants: Sequence[Indexed], kept: np.ndarray, standardise: Standardise, components: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean of the standardised features, (n_features,), and the axes as columns, strongest first."""
-    scaled = (standardise(turn[chunk]) for turn in turns for chunk in _chunks(kept))
-    if len(turns) * len(kept) < len(
+    scaled = (standardise(variant[chunk]) for variant in variants for chunk in _chunks(kept))
+    if len(variants) * len(kept) < len(
         standardise.mean
     ):  # fewer images than features: by the images' own covariance
         x = np.concatenate(list(scaled))
@@ -94,9 +94,9 @@ def _principal_axes(
         total, products = np.zeros(1, np.float32), np.zeros(1, np.float32)
         for x in scaled:
             total, products = total + x.sum(0), products + x.T @ x
-        centre = total / (len(turns) * len(kept))
+        centre = total / (len(variants) * len(kept))
         values, vectors = _strongest(
-            products - np.outer(centre, centre) * (len(turns) * len(kept)), components
+            products - np.outer(centre, centre) * (len(variants) * len(kept)), components
         )
     return centre, vectors[:, values > 1e-6 * values[0]]
 
@@ -108,9 +108,9 @@ def _strongest(matrix: np.ndarray, components: int | None) -> tuple[np.ndarray, 
     return values[::-1], vectors[:, ::-1]
 
 
-def _rotated(turn: Indexed, standardise: Standardise, centre: np.ndarray, rotation: np.ndarray) -> np.ndarray:
-    chunks = _chunks(np.arange(len(turn)))
-    return np.concatenate([(standardise(turn[chunk]) - centre) @ rotation for chunk in chunks])
+def _rotated(variant: Indexed, standardise: Standardise, centre: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+    chunks = _chunks(np.arange(len(variant)))
+    return np.concatenate([(standardise(variant[chunk]) - centre) @ rotation for chunk in chunks])
 
 
 def _held_out(

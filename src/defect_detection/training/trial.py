@@ -25,9 +25,10 @@ from defect_detection.training.fit import OnEpoch
 from defect_detection.training.folds import Folds
 from defect_detection.training.local import fit_local, rotated_cells
 from defect_detection.training.pooled import fit_pooled
+from defect_detection.training.variants import Variant, variants
 
 # What each branch's fit depends on, beside the trunk and the folds.
-POOLED_SETTINGS = ("turns", "pooled_regularization", "pooled_components")
+POOLED_SETTINGS = ("turns", "lights", "pooled_regularization", "pooled_components")
 LOCAL_SETTINGS = (
     "hidden_units",
     "dropout",
@@ -150,9 +151,9 @@ def fit_head(
     )  # images and labels are those of the experiment
 
     def fit_pooled_branch() -> tuple[Pooled, np.ndarray]:
-        turned = _turned_features(trunk, settings.turns, keys, splits, config, follow)
+        others = variants(settings.turns, settings.lights)
         return fit_pooled(
-            [rows["pooled"], *turned],
+            [rows["pooled"], *_variant_features(trunk, others, keys, splits, config, follow)],
             labels,
             folds,
             regularization=settings.pooled_regularization,
@@ -202,19 +203,19 @@ def _features(
     )
 
 
-def _turned_features(
-    trunk: Trunk, turns: int, keys: list[str], splits: Splits, config: Config, follow: Follow
+def _variant_features(
+    trunk: Trunk, others: Sequence[Variant], keys: list[str], splits: Splits, config: Config, follow: Follow
 ) -> list[Rows]:
-    """Return the pooled features of the images in the first `turns` of their flips and turns, without the images as they are."""
-    model, total = build_features(trunk), (turns - 1) * len(keys)
+    """Return the pooled features of the images in each of these variants."""
+    model, total = build_features(trunk), len(others) * len(keys)
     columns = []
-    for turn in range(1, turns):
+    for number, variant in enumerate(others):
 
-        def on_progress(done: int, _: int, before: int = (turn - 1) * len(keys)) -> None:
-            follow("turns", before + done, total)
+        def on_progress(done: int, _: int, before: int = number * len(keys)) -> None:
+            follow("variants", before + done, total)
 
         rows = activations(
-            model, keys, splits.pixels, config.cache_dir, on_progress, only=["pooled"], turn=turn
+            model, keys, splits.pixels, config.cache_dir, on_progress, only=["pooled"], variant=variant
         )
         columns.append(rows["pooled"])
     return columns
