@@ -1,6 +1,7 @@
 """Progress bars for a terminal; a few plain lines where there is none."""
 
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -8,6 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from defect_detection.pipeline.watch import Watch
+
+_SILENCE_S = 60  # at most, where there is no terminal
 
 
 @contextmanager
@@ -43,12 +46,15 @@ def _bar_per_task(progress: Progress) -> Watch:
 
 
 def _lines() -> Watch:
-    """Write one line when a phase is done."""
+    """Write one line when a phase is done, and one a minute while nothing else is told."""
+    told = time.monotonic()
 
     def watch(
         task: str, phase: str, done: int, total: int, metrics: Mapping[str, float] | None = None
     ) -> None:
-        if done == total:
+        nonlocal told
+        if done == total or time.monotonic() - told >= _SILENCE_S:
+            told = time.monotonic()
             print(f"{task}: {phase} {done}/{total} {_brief(metrics)}".rstrip(), file=sys.stderr, flush=True)
 
     return watch

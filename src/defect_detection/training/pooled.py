@@ -108,7 +108,9 @@ def _strongest(matrix: np.ndarray, components: int | None) -> tuple[np.ndarray, 
     return values[::-1], vectors[:, ::-1]
 
 
-def _rotated(variant: Indexed, standardise: Standardise, centre: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+def _rotated(
+    variant: Indexed, standardise: Standardise, centre: np.ndarray, rotation: np.ndarray
+) -> np.ndarray:
     chunks = _chunks(np.arange(len(variant)))
     return np.concatenate([(standardise(variant[chunk]) - centre) @ rotation for chunk in chunks])
 
