@@ -55,11 +55,11 @@ def test_a_bundle_gives_the_trunk_back(trained_once):
     )
     images, _ = read_golden(folder)
     assert [maps.shape[1:] for maps in trunk.model.predict(images, verbose=0)] == [
-        (16, 16, 32),
-        (8, 8, 128),
-        (8, 8, 64),
-        (4, 4, 384),
-        (4, 4, 128),
+        (16, 16, 48),
+        (8, 8, 192),
+        (8, 8, 96),
+        (4, 4, 576),
+        (4, 4, 192),
     ]
 
 

@@ -26,18 +26,18 @@ def test_compact_gives_narrow_and_wide_levels_at_any_size(size):
     maps = trunk.model.predict(noise(size), verbose=0)
     assert trunk.levels == COMPACT_LEVELS
     assert [one.shape for one in maps] == [
-        (2, size // 4, size // 4, 32),
-        (2, size // 8, size // 8, 128),
-        (2, size // 8, size // 8, 64),
-        (2, size // 16, size // 16, 384),
-        (2, size // 16, size // 16, 128),
+        (2, size // 4, size // 4, 48),
+        (2, size // 8, size // 8, 192),
+        (2, size // 8, size // 8, 96),
+        (2, size // 16, size // 16, 576),
+        (2, size // 16, size // 16, 192),
     ]
     assert all(one.dtype == np.float32 and np.isfinite(one).all() and one.std() > 0 for one in maps)
 
 
 def test_levels_can_be_chosen():
     trunk = build_trunk("compact", None, 32, levels=("level1", "level3_a_relu"))
-    assert [output.shape for output in trunk.model.outputs] == [(None, 8, 8, 32), (None, 2, 2, 128)]
+    assert [output.shape for output in trunk.model.outputs] == [(None, 8, 8, 48), (None, 2, 2, 192)]
 
 
 def test_levels_of_other_trunks_are_maps_at_three_resolutions():

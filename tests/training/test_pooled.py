@@ -101,6 +101,16 @@ def test_fewer_images_than_features_and_constant_features_are_fine():
     assert ((logits > 0) == labels).all()
 
 
+def test_of_many_images_some_decide_the_axes(monkeypatch):
+    labels = np.tile(LABELS, 20)
+    features = features_of(labels)
+    whole = pooled_logit(fitted(features, labels, components=1), features)
+    monkeypatch.setattr("defect_detection.training.pooled._ROWS_OF_AXES", len(labels) // 4)
+    some = pooled_logit(fitted(features, labels, components=1), features)
+    assert not np.array_equal(whole, some)
+    assert np.corrcoef(whole, some)[0, 1] > 0.9
+
+
 def test_components_are_limited():
     features = features_of(LABELS)
     one = fitted(features, components=1)

@@ -18,7 +18,7 @@ from keras import ops
 
 CLIP = 6.0  # standard deviations; features of a part unlike all training parts can't drown the rest
 CELL_STRIDE = 16  # px of the input per cell of the evidence map
-COVARIANCE_CHANNELS = 64  # a level with more has too many pairs of channels
+COVARIANCE_CHANNELS = 96  # a level with more has too many pairs of channels
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Head:
 
 
 def pooled_features(maps: list[keras.KerasTensor]) -> keras.KerasTensor:
-    """Return the statistics of each map, then the covariances of those with at most 64 channels: [(B, h, w, C), …] → (B, F).
+    """Return the statistics of each map, then the covariances of those with at most 96 channels: [(B, h, w, C), …] → (B, F).
 
     What a surface looks like is which detectors answer together, not only how strongly each does (second-order pooling: Lin et al.
     2015, "Bilinear CNN models", eq. 1, here about the mean). Of wide levels that would be too many features.

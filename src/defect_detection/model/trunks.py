@@ -94,10 +94,10 @@ def _compact(image_size: int) -> keras.Model:
     """Our own trunk: a wide first convolution and three residual stages at strides 4, 8 and 16."""
     image = keras.Input((image_size, image_size, 3), dtype="uint8", name="image")
     x = keras.layers.Rescaling(1 / 64, offset=-2, name="rescale")(image)  # (x - 128) / 64
-    x = _convolution(x, 16, 5, 2, "stem")  # (B, H/2, W/2, 16)
-    x = _stage(x, 32, "level1")  # (B, H/4, W/4, 32)
-    x = _stage(x, 64, "level2", wide=128)  # (B, H/8, W/8, 64)
-    x = _stage(x, 128, "level3", wide=384)  # (B, H/16, W/16, 128)
+    x = _convolution(x, 24, 5, 2, "stem")  # (B, H/2, W/2, 24)
+    x = _stage(x, 48, "level1")  # (B, H/4, W/4, 48)
+    x = _stage(x, 96, "level2", wide=192)  # (B, H/8, W/8, 96)
+    x = _stage(x, 192, "level3", wide=576)  # (B, H/16, W/16, 192)
     return keras.Model(image, x, name="compact")
 
 

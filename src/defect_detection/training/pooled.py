@@ -16,6 +16,7 @@ from defect_detection.training.folds import Folds
 
 REGULARIZATIONS = (0.001, 0.01, 0.1, 1.0)  # tried where none is set
 _ROWS = 1024  # in memory at a time
+_ROWS_OF_AXES = 4096  # images and variants that the axes are found by, at most: they cost the cube of it
 
 
 class Indexed(Protocol):
@@ -81,11 +82,15 @@ def _statistics(variants: Sequence[Indexed], kept: np.ndarray) -> Standardise:
 def _principal_axes(
     variants: Sequence[Indexed], kept: np.ndarray, standardise: Standardise, components: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean of the standardised features, (n_features,), and the axes as columns, strongest first."""
-    scaled = (standardise(variant[chunk]) for variant in variants for chunk in _chunks(kept))
-    if len(variants) * len(kept) < len(
-        standardise.mean
-    ):  # fewer images than features: by the images' own covariance
+    """Return the mean of the standardised features, (n_features,), and the axes as columns, strongest first.
+
+    Of many images, evenly chosen ones.
+    """
+    n_images = min(len(kept), _ROWS_OF_AXES // len(variants))
+    some = kept[np.linspace(0, len(kept) - 1, n_images).astype(int)]
+    n_rows = len(variants) * n_images
+    scaled = (standardise(variant[chunk]) for variant in variants for chunk in _chunks(some))
+    if n_rows < len(standardise.mean):  # fewer than features: by the rows' own covariance
         x = np.concatenate(list(scaled))
         centre = x.mean(0)
         values, vectors = _strongest((x - centre) @ (x - centre).T, components)
@@ -94,10 +99,8 @@ def _principal_axes(
         total, products = np.zeros(1, np.float32), np.zeros(1, np.float32)
         for x in scaled:
             total, products = total + x.sum(0), products + x.T @ x
-        centre = total / (len(variants) * len(kept))
-        values, vectors = _strongest(
-            products - np.outer(centre, centre) * (len(variants) * len(kept)), components
-        )
+        centre = total / n_rows
+        values, vectors = _strongest(products - np.outer(centre, centre) * n_rows, components)
     return centre, vectors[:, values > 1e-6 * values[0]]
 
 
