@@ -34,7 +34,7 @@ format: $(VENV)/.installed-dev ## repair what can be repaired of style and forma
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-pretrain: $(VENV)/.installed ## make the weights of the compact trunk again (an hour; resumable)
+pretrain: $(VENV)/.installed ## make the weights of the compact trunk again (an hour and a half; resumable)
 	$(BIN)/defect pretrain $(ARGS)
 
 requirements: ## pin the versions again, after a change of pyproject.toml

@@ -4,6 +4,8 @@ from defect_detection.pipeline import progress
 
 
 def test_without_a_terminal_a_line_when_a_phase_is_done_and_one_a_minute(capsys, monkeypatch):
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     with progress.bars() as watch:

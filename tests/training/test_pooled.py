@@ -102,13 +102,20 @@ def test_fewer_images_than_features_and_constant_features_are_fine():
 
 
 def test_of_many_images_some_decide_the_axes(monkeypatch):
-    labels = np.tile(LABELS, 20)
-    features = features_of(labels)
-    whole = pooled_logit(fitted(features, labels, components=1), features)
-    monkeypatch.setattr("defect_detection.training.pooled._ROWS_OF_AXES", len(labels) // 4)
-    some = pooled_logit(fitted(features, labels, components=1), features)
-    assert not np.array_equal(whole, some)
-    assert np.corrcoef(whole, some)[0, 1] > 0.9
+    labels = np.sort(np.tile(LABELS, 5))
+    variants = [RANDOM.normal(0, 1, (len(labels), 2000)) for _ in range(2)]
+    for features in variants:
+        features[:, :300] += 2 * labels[:, None]
+
+    def logits(components: int | None) -> np.ndarray:
+        settings = {"regularization": 0.1, "components": components}
+        return pooled_logit(fit_pooled(variants, labels, folds_of(labels), **settings)[0], variants[0])
+
+    few, every = logits(2), logits(None)
+    monkeypatch.setattr("defect_detection.training.pooled._ROWS_OF_AXES", 100)
+    assert not np.array_equal(logits(2), few)
+    assert roc_auc_score(labels, logits(2)) > 0.9
+    np.testing.assert_array_equal(logits(None), every)
 
 
 def test_components_are_limited():

@@ -1,13 +1,15 @@
+import inspect
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
+from defect_detection.cli.training import pretrain as pretrain_command
 from defect_detection.data.procedural.bank import Bank, cell_targets
 from defect_detection.data.procedural.defects import DEFECT_NAMES
 from defect_detection.data.procedural.scene import N_BACKGROUNDS
-from defect_detection.model.trunks import build_trunk
+from defect_detection.model.trunks import COMPACT_CHANNELS, build_trunk
 from defect_detection.training.pretraining import Recipe, Views, build_model, pretrain, recolour, scene_loss
 
 RECIPE = Recipe(
@@ -126,3 +128,17 @@ def test_pretraining_that_was_stopped_goes_on_where_it_was(bank, tmp_path: Path)
 def test_what_is_gone_on_with_depends_on_the_recipe_but_not_on_its_length():
     assert Recipe(steps=10).digest == Recipe(steps=20).digest
     assert len({Recipe().digest, Recipe(seed=1).digest, Recipe(learning_rate=1e-3).digest}) == 3
+
+
+def test_nothing_is_gone_on_with_that_has_another_width(monkeypatch):
+    before = Recipe().digest
+    monkeypatch.setitem(COMPACT_CHANNELS, "level1", 32)
+    assert Recipe().digest != before
+
+
+def test_the_command_makes_what_is_shipped():
+    defaults = inspect.signature(pretrain_command).parameters
+    assert {name: defaults[name].default for name in ("steps", "precision")} == {
+        "steps": Recipe().steps,
+        "precision": Recipe().precision,
+    }

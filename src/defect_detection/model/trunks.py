@@ -12,6 +12,15 @@ from defect_detection.errors import ConfigError
 
 COMPACT = "compact"
 COMPACT_WEIGHTS = Path(__file__).parent / "weights" / "compact_procedural.npz"
+# Channels of its stem and its three stages, and of the wide 1 × 1 convolutions in the last two.
+COMPACT_CHANNELS = {
+    "stem": 24,
+    "level1": 48,
+    "level2": 96,
+    "level2_wide": 192,
+    "level3": 192,
+    "level3_wide": 576,
+}
 COMPACT_LEVELS = ("level1", "level2_wide_relu", "level2", "level3_wide_relu", "level3")
 
 _LEVELS = {"MobileNetV2": ("block_6_expand_relu", "block_10_expand_relu", "block_13_expand_relu", "out_relu")}
@@ -94,18 +103,19 @@ def _compact(image_size: int) -> keras.Model:
     """Our own trunk: a wide first convolution and three residual stages at strides 4, 8 and 16."""
     image = keras.Input((image_size, image_size, 3), dtype="uint8", name="image")
     x = keras.layers.Rescaling(1 / 64, offset=-2, name="rescale")(image)  # (x - 128) / 64
-    x = _convolution(x, 24, 5, 2, "stem")  # (B, H/2, W/2, 24)
-    x = _stage(x, 48, "level1")  # (B, H/4, W/4, 48)
-    x = _stage(x, 96, "level2", wide=192)  # (B, H/8, W/8, 96)
-    x = _stage(x, 192, "level3", wide=576)  # (B, H/16, W/16, 192)
+    x = _convolution(x, COMPACT_CHANNELS["stem"], 5, 2, "stem")  # (B, H/2, W/2, 24)
+    x = _stage(x, "level1")  # (B, H/4, W/4, 48)
+    x = _stage(x, "level2")  # (B, H/8, W/8, 96)
+    x = _stage(x, "level3")  # (B, H/16, W/16, 192)
     return keras.Model(image, x, name="compact")
 
 
-def _stage(x: keras.KerasTensor, filters: int, name: str, wide: int = 0) -> keras.KerasTensor:
-    """Halve the resolution, then a residual block of 3 × 3, and with `wide` one of 1 × 1 through so many channels.
+def _stage(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    """Halve the resolution, then a residual block of 3 × 3, and one of 1 × 1 through many channels where the stage has a wide one.
 
     The wide activations cost little and are many different detectors: what a linear head needs.
     """
+    filters, wide = COMPACT_CHANNELS[name], COMPACT_CHANNELS.get(f"{name}_wide")
     x = _convolution(x, filters, 3, 2, f"{name}_down")
     y = _convolution(x, filters, 3, 1, f"{name}_a")
     y = _convolution(y, filters, 3, 1, f"{name}_b", activation=False)
@@ -220,9 +230,16 @@ def load_npz(model: keras.Model, path: Path) -> None:
     with np.load(path, allow_pickle=False) as file:
         stored = {key: file[key].astype(np.float32) for key in file.files}
     expected = {variable.path: tuple(variable.shape) for variable in model.weights}
-    if {key: value.shape for key, value in stored.items()} != expected:
+    received = {key: value.shape for key, value in stored.items()}
+    if received != expected:
+        key = next(key for key in [*expected, *received] if received.get(key) != expected.get(key))
         raise ConfigError(
-            f"weights: {path} doesn't hold the weights of {model.name}; expected {len(expected)} arrays, received {len(stored)}"
+            f"weights: {path} doesn't hold the weights of {model.name}: expected {_array(expected, key)}, received "
+            f"{_array(received, key)}; make them again with this version (defect pretrain --output FILE)"
         )
     for variable in model.weights:
         variable.assign(stored[variable.path])
+
+
+def _array(shapes: dict[str, tuple[int, ...]], key: str) -> str:
+    return f"{key} of shape {shapes[key]}" if key in shapes else f"no {key}"

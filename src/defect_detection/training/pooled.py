@@ -1,4 +1,4 @@
-"""Fit the pooled branch: logistic regression on the principal components of an image's pooled features. A second or two."""
+"""Fit the pooled branch: logistic regression on the principal components of an image's pooled features. Seconds."""
 
 import warnings
 from collections.abc import Sequence
@@ -84,17 +84,23 @@ def _principal_axes(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean of the standardised features, (n_features,), and the axes as columns, strongest first.
 
-    Of many images, evenly chosen ones.
+    Of very many images and variants, those of evenly chosen ones; of all where all components are wanted.
     """
-    n_images = min(len(kept), _ROWS_OF_AXES // len(variants))
-    some = kept[np.linspace(0, len(kept) - 1, n_images).astype(int)]
-    n_rows = len(variants) * n_images
-    scaled = (standardise(variant[chunk]) for variant in variants for chunk in _chunks(some))
+    n_all = len(variants) * len(kept)
+    n_rows = n_all if components is None else min(n_all, max(_ROWS_OF_AXES, 4 * components))
+    which, places = np.divmod(np.linspace(0, n_all - 1, n_rows).astype(int), len(kept))
+    some = [kept[places[which == number]] for number in range(len(variants))]
+    scaled = (
+        standardise(variant[chunk])
+        for variant, rows in zip(variants, some, strict=True)
+        for chunk in _chunks(rows)
+    )
     if n_rows < len(standardise.mean):  # fewer than features: by the rows' own covariance
         x = np.concatenate(list(scaled))
         centre = x.mean(0)
-        values, vectors = _strongest((x - centre) @ (x - centre).T, components)
-        vectors = (x - centre).T @ (vectors / np.sqrt(np.maximum(values, 1e-12 * values[0])))
+        x -= centre
+        values, vectors = _strongest(x @ x.T, components)
+        vectors = x.T @ (vectors / np.sqrt(np.maximum(values, 1e-12 * values[0])))
     else:
         total, products = np.zeros(1, np.float32), np.zeros(1, np.float32)
         for x in scaled:

@@ -18,7 +18,14 @@ from defect_detection.data.procedural.bank import CELL_PX, GENERATION, Bank, cel
 from defect_detection.data.procedural.defects import DEFECT_NAMES
 from defect_detection.data.procedural.scene import N_BACKGROUNDS
 from defect_detection.model.heads import statistics
-from defect_detection.model.trunks import COMPACT, COMPACT_LEVELS, COMPACT_WEIGHTS, build_trunk, save_npz
+from defect_detection.model.trunks import (
+    COMPACT,
+    COMPACT_CHANNELS,
+    COMPACT_LEVELS,
+    COMPACT_WEIGHTS,
+    build_trunk,
+    save_npz,
+)
 
 _TASKS = {"cells": 1.0, "defects": 0.3, "background": 0.1, "scene": 0.1}  # and their weights
 _TEMPERATURE = 0.2
@@ -30,7 +37,7 @@ _DECAY = 0.3  # share of the steps at the end in which the learning rate falls
 class Recipe:
     """What pre-training depends on. A step sees two views, `crop_px` square, of each of `scenes_per_step` scenes of `size_px`.
 
-    precision: Keras' dtype policy; mixed_bfloat16 is nearly twice as fast where the processor has it, and 7 times slower elsewhere.
+    precision: Keras' dtype policy; mixed_bfloat16 is up to twice as fast where the processor has it, and 7 times slower elsewhere.
     """
 
     bank_images: int = 40_960
@@ -55,8 +62,13 @@ class Recipe:
 
     @property
     def digest(self) -> str:
-        """Of all but the steps: what was trained by another recipe, or on other scenes, can't be gone on with."""
-        settings = asdict(self) | {"steps": None, "generation": GENERATION, "tasks": _TASKS}
+        """Of all but the steps: what another recipe, other scenes or another width trained can't be gone on with."""
+        settings = asdict(self) | {
+            "steps": None,
+            "generation": GENERATION,
+            "tasks": _TASKS,
+            "channels": COMPACT_CHANNELS,
+        }
         return hashlib.sha256(repr(sorted(settings.items())).encode()).hexdigest()[:12]
 
 

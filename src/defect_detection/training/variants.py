@@ -9,6 +9,9 @@ import numpy as np
 _LARGEST_GAMMA = 1.25  # and its inverse
 _LARGEST_CONTRAST = 1.2  # and its inverse, about middle gray
 _LARGEST_BRIGHTNESS = 0.08  # of full scale, up or down
+_GENERATION = (
+    1  # one more with every change of these and of what is made of them: cached ones are of no use then
+)
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,11 @@ class Variant:
 
     def key(self, key: str) -> str:
         """Return what an image of this content hash is cached by in this variant."""
-        return key + (f"/{self.turn}" if self.turn else "") + (f"/light{self.light}" if self.light else "")
+        return (
+            key
+            + (f"/{self.turn}" if self.turn else "")
+            + (f"/light{_GENERATION}-{self.light}" if self.light else "")
+        )
 
     def shown(self, images: np.ndarray, keys: Sequence[str]) -> np.ndarray:
         """Return square uint8 images (n, h, h, 3) with these content hashes in this variant; the same ones for the same hashes."""
