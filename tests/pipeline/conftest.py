@@ -52,7 +52,7 @@ def random_head(trunk: Trunk, images: np.ndarray) -> Head:
     return Head(
         Pooled(Standardise.fit(pooled.mean(0), pooled.var(0)), weights, 0.0),
         local,
-        Calibration(curve=Curve(0.1, 0.8, knots, bends)),
+        Calibration(bias=-4.0, curve=Curve(0.1, 0.8, knots, bends)),  # the sum of the logits is about 4
     )
 
 
