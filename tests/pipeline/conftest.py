@@ -60,7 +60,7 @@ def random_head(trunk: Trunk, images: np.ndarray) -> Head:
 def exported(
     trained_once: Plant, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., tuple[Path, Exported]]:
-    """A function that exports the plant's model, each form once: `exported("onnx", int8=True)`."""
+    """A function that exports the plant's model, each form once: `exported("openvino", int8=True)`."""
     root, done = tmp_path_factory.mktemp("site") / "exported", {}
 
     def once(form: str, int8: bool = False) -> tuple[Path, Exported]:
