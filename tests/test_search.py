@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -11,6 +12,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 from plant import Plant
@@ -19,6 +21,7 @@ from defect_detection.config import Config
 from defect_detection.data.split import load_splits
 from defect_detection.errors import BusyError, ConfigError
 from defect_detection.model.bundle import read_card
+from defect_detection.model.trunks import COMPACT_WEIGHTS, build_trunk
 from defect_detection.pipeline.search import search, search_name, storage_url
 from defect_detection.pipeline.train import train
 from defect_detection.pipeline.trials import Bench
@@ -125,7 +128,8 @@ def test_a_trial_that_falls_behind_is_pruned_and_says_so(plant):
     config = plant.config(searching(7, space), "training.epochs=8")
     splits = load_splits(config)
     (base,) = [one for one in config.training.hyperparameter_sets if one.name == "both"]
-    name = search_name(config.training.resolved(base), space, splits, config)
+    trunk = build_trunk("compact", "procedural", config.data.image_size).fingerprint
+    name = search_name(config.training.resolved(base), space, trunk, splits, config)
     storage = optuna.storages.RDBStorage(config.tracking_uri, skip_compatibility_check=True)
     study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
     for rate in (0.01, 0.011, 0.012, 0.013, 0.014, 50.0, 50.0):  # the first five are never pruned
@@ -153,19 +157,39 @@ def test_a_finished_search_goes_on_when_more_trials_are_wanted(plant):
     assert parent.data.metrics["trials"] == 3
 
 
-def test_another_set_space_or_seed_is_another_search(plant):
+def test_other_weights_under_the_same_name_are_another_search(plant):
+    weights = plant.root / "weights.npz"
+    shutil.copyfile(COMPACT_WEIGHTS, weights)
+    base = {"name": "both", "weights": str(weights), "branches": ["pooled"]}
+    overrides = searching(1), f"training.hyperparameter_sets={json.dumps([base])}"
+    search_of(plant, *overrides)
+    with np.load(weights) as stored:
+        np.savez(weights, **{name: values * np.float16(0.5) for name, values in stored.items()})
+    search_of(plant, *overrides)
+    storage = optuna.storages.RDBStorage(plant.config().tracking_uri, skip_compatibility_check=True)
+    assert [
+        len(study.get_trials())
+        for study in (
+            optuna.load_study(study_name=one.study_name, storage=storage)
+            for one in optuna.get_all_study_summaries(storage)
+        )
+    ] == [1, 1]
+
+
+def test_another_set_space_trunk_or_seed_is_another_search(plant):
     config = plant.config()
     splits = load_splits(config)
     both, pooled = map(config.training.resolved, config.training.hyperparameter_sets)
     names = [
-        search_name(both, SPACE, splits, config),
-        search_name(pooled, SPACE, splits, config),
-        search_name(both, {"dropout": [0.1, 0.2]}, splits, config),
-        search_name(both, SPACE, splits, plant.config("seed=7")),
-        search_name(both, SPACE, load_splits(plant.config("seed=7")), config),
+        search_name(both, SPACE, "a trunk", splits, config),
+        search_name(pooled, SPACE, "a trunk", splits, config),
+        search_name(both, {"dropout": [0.1, 0.2]}, "a trunk", splits, config),
+        search_name(both, SPACE, "another", splits, config),
+        search_name(both, SPACE, "a trunk", splits, plant.config("seed=7")),
+        search_name(both, SPACE, "a trunk", load_splits(plant.config("seed=7")), config),
     ]
-    assert len(set(names)) == 5
-    assert search_name(both, SPACE, splits, plant.config("training.epochs=3")) == names[0]
+    assert len(set(names)) == 6
+    assert search_name(both, SPACE, "a trunk", splits, plant.config("training.epochs=3")) == names[0]
 
 
 def test_a_search_that_is_killed_goes_on_where_it_was(plant):

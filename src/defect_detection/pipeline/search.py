@@ -89,7 +89,7 @@ class _Search:
 
     def __init__(self, bench: Bench, base: HyperparameterSet, space: Mapping[str, Any]) -> None:
         self.bench, self.base, self.space = bench, base, space
-        self.name = search_name(base, space, bench.splits, bench.config)
+        self.name = search_name(base, space, _trunk_of(bench, base), bench.splits, bench.config)
         self.study = _open_study(self.name, bench.config)
 
     def run(self, trials: int, timeout_s: float | None) -> HyperparameterSet | None:
@@ -220,11 +220,28 @@ class _Search:
             parent.tags({"best": name, "best_run": best.user_attrs["run_id"], **_values(best)})
 
 
-def search_name(base: HyperparameterSet, space: Mapping[str, Any], splits: Splits, config: Config) -> str:
-    """Return a name that is the same for the same search on the same images: how many trials it may take doesn't count."""
+def _trunk_of(bench: Bench, base: HyperparameterSet) -> str:
+    """Return the fingerprint of the trunk that trials start from: its weights can change under their name."""
+    from defect_detection.model.trunks import build_trunk
+
+    if bench.base:
+        return bench.base().fingerprint
+    size, seed = bench.config.data.image_size, bench.config.seed
+    return build_trunk(base.trunk, base.weights, size, base.levels, seed).fingerprint
+
+
+def search_name(
+    base: HyperparameterSet, space: Mapping[str, Any], trunk: str, splits: Splits, config: Config
+) -> str:
+    """Return a name that is the same for the same search on the same images: how many trials it may take doesn't count.
+
+    Args:
+        trunk: the fingerprint of the trunk that trials start from.
+    """
     what = [
         base.model_dump(mode="json"),
         space,
+        trunk,
         splits.train_fingerprint,
         splits.validation_fingerprint,
         config.data.image_size,
