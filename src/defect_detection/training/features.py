@@ -16,7 +16,6 @@ from defect_detection.training.variants import AS_IT_IS, Variant
 _BATCH = 16  # images, at most
 _ROWS_PER_WRITE = 256  # at most
 CHUNK_BYTES = 256 * 2**20  # of a model's outputs in memory at a time, however large the images are
-_FULL_PRECISION_BELOW = 10_000  # values a row: maps are kept as float16, small rows as float32
 
 
 @dataclass(frozen=True)
@@ -87,8 +86,9 @@ def rows_at_a_time(*shapes: Sequence[int]) -> int:
     return min(max(CHUNK_BYTES // row_bytes, 1), _ROWS_PER_WRITE)
 
 
-def _precision(shape: tuple[int, ...]) -> type:
-    return np.float32 if int(np.prod(shape)) < _FULL_PRECISION_BELOW else np.float16
+def _precision(shape: Sequence[int]) -> type:
+    """Vectors are small and are kept as they are; maps, which are large, in half of that."""
+    return np.float32 if len(shape) == 1 else np.float16
 
 
 def _compiled(model: keras.Model, path: Path) -> Runtime:
