@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import inference, machine, quality, scaling, serving, training
+from benchmarks import image_size, inference, machine, quality, scaling, serving, training
 from benchmarks.environments import Environments
 from benchmarks.options import Options
 from benchmarks.processes import Unavailable
@@ -21,6 +21,7 @@ BENCHMARKS = {
     "serving": serving,
     "quality": quality,
     "scaling": scaling,
+    "image_size": image_size,
 }
 REPETITIONS = {"training": 2, "inference": 3, "serving": 2, "scaling": 1}  # when not told; quality has seeds
 LARGE = 10_000  # images
@@ -88,6 +89,7 @@ def _options(name: str, arguments: argparse.Namespace) -> Options:
         repetitions=arguments.repetitions or REPETITIONS.get(name, 1),
         seeds=arguments.seeds,
         sizes=(*arguments.sizes, LARGE) if arguments.large else tuple(arguments.sizes),
+        image_sizes=tuple(arguments.image_sizes),
         images=arguments.images,
         yolo_epochs=arguments.yolo_epochs,
         seconds=arguments.seconds,
@@ -120,6 +122,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--seeds", type=int, default=1, help="of quality (default: 1)")
     add("--sizes", type=int, nargs="+", default=[1000], help="training images of scaling (default: 1000)")
     add("--large", action="store_true", help=f"scaling at {LARGE} images too")
+    add(
+        "--image-sizes",
+        type=int,
+        nargs="+",
+        default=[224, 448, 1024],
+        help="in px, of image_size (default: 224 448 1024)",
+    )
     add("--images", type=int, default=400, help="in the folder that inference inspects (default: 400)")
     add("--yolo-epochs", type=int, default=10, help="of Ultralytics' training (default: 10)")
     add("--seconds", type=float, default=10.0, help="of load at each point of serving (default: 10)")

@@ -81,7 +81,7 @@ def measure(options: Options) -> dict[str, Any]:
     }
     for name, contender in CONTENDERS.items():
         if options.peers or contender.environment is None:
-            contenders[name] = _Measurement(contender, task, datasets.empty(work / _slug(name)), options)
+            contenders[name] = Measurement(contender, task, datasets.empty(work / _slug(name)), options)
     rows = alternate(contenders, options.repetitions)
     return {"data": data.name, "images": options.images, "size": task["size"], "rows": rows}
 
@@ -106,7 +106,7 @@ def _command_line(task: dict[str, Any], work: Path) -> dict[str, Any]:
     return {"first_verdict_s": finished.seconds, "peak_bytes": finished.peak_bytes}
 
 
-class _Measurement:
+class Measurement:
     """One contender: what it needs is made at the first call."""
 
     def __init__(self, contender: Contender, task: dict[str, Any], folder: Path, options: Options) -> None:

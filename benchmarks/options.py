@@ -18,7 +18,7 @@ class Options:
     weights: of a MobileNetV2 without its top; None leaves the pretrained configuration out.
     model: a model folder to measure inference with; None trains one.
     repetitions: of training and inference, alternated. seeds: of quality. sizes: numbers of images, of scaling.
-    images: in the folder whose throughput is measured. yolo_epochs: of Ultralytics' training.
+    image_sizes: in px, of image_size. images: in the folder whose throughput is measured. yolo_epochs: of Ultralytics' training.
     seconds: of each point of serving. soak: minutes of load, 0 for none. swaps: of the served model under load, 0 for none.
     retraining: whether serving is measured beside one too.
     overrides: settings of this project that differ from config.yaml, as key=value.
@@ -34,6 +34,7 @@ class Options:
     repetitions: int = 3
     seeds: int = 1
     sizes: tuple[int, ...] = (1000,)
+    image_sizes: tuple[int, ...] = (224, 448, 1024)
     images: int = 400
     yolo_epochs: int = 10
     seconds: float = 10.0

@@ -18,7 +18,7 @@ DARK = 90  # a hole is darker, the part around it is not
 
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plant, Evaluated]:
-    """A plant with a mask of every hole but one, whose mask is empty; images of twice the size, so that a hole is a small part of one."""
+    """A plant with a mask of every hole but one, whose mask is empty; twice as large, so that a hole is a small part of it."""
     plant = Plant.build(tmp_path_factory.mktemp("masked"))
     folder = plant.root / "data/ground_truth/hole"
     folder.mkdir(parents=True)

@@ -128,6 +128,13 @@ def test_scaling_has_a_row_per_step(measure):
     assert all(float(row[2]) > 0 for row in rows)
 
 
+def test_image_size_has_a_row_per_size(measure, parts):
+    ((size, latency, seconds, memory, cache),) = measure("image_size", "--data", parts, "--image-sizes", "64")
+    assert size == "64"
+    assert float(latency) > 0 and float(seconds) > 0 and float(cache) > 0
+    assert sys.platform != "linux" or int(memory) > 0
+
+
 def test_a_contender_that_cannot_be_measured_says_why_and_the_others_go_on():
     def missing() -> dict[str, int]:
         raise Unavailable("not installed")
