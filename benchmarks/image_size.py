@@ -21,6 +21,7 @@ COLUMNS = (
     "peak memory of training, MiB",
     "cache, MB a training image",
 )
+FILES = 50  # different images, taken in turn
 
 
 def measure(options: Options) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def _at(size: int, data: DataSet, folder: Path, options: Options) -> dict[str, A
     project = Project.new(folder, data, (*options.overrides, f"data.image_size={size}"))
     trained = project.train()
     task = {
-        "folder": str(datasets.flat_folder(data, folder / "images", options.images)),
+        "folder": str(datasets.flat_folder(data, folder / "images", FILES)),
         "bundle": str(project.bundle),
         "size": size,
         "latency_images": LATENCY_IMAGES,
@@ -51,7 +52,7 @@ def _at(size: int, data: DataSet, folder: Path, options: Options) -> dict[str, A
 
 def render(result: dict[str, Any]) -> str:
     """Return the table."""
-    about = f"Data set: {result['data']}.."
+    about = f"Data set: {result['data']}."
     return f"{about}\n\n{table(COLUMNS, [_cells(row) for row in result['rows']])}"
 
 
