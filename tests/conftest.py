@@ -1,7 +1,7 @@
 """Fixtures for all tests: an environment of their own, and small data sets on disk."""
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -57,14 +57,16 @@ def project(tmp_path: Path) -> Callable[..., Config]:
 
 
 @pytest.fixture(scope="session")
-def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Plant:
+def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
     """The plant after training; for all tests, so change nothing in it."""
     with pytest.MonkeyPatch.context() as environment:
         for name in ENVIRONMENT:
             environment.delenv(name, raising=False)
         plant = Plant.build(tmp_path_factory.mktemp("plant"))
         train(plant.config())
-        return plant
+    made = plant.made()
+    yield plant
+    assert plant.made() == made, "a test has changed the plant that all share; give it a copy: `plant`"
 
 
 @pytest.fixture

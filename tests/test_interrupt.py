@@ -34,7 +34,8 @@ def states_of_runs(plant: Plant) -> list[str]:
 def test_ctrl_c_leaves_the_last_model_and_a_killed_run(plant):
     """In a process of its own, between two epochs of many."""
     before = kept(plant)
-    command = [sys.executable, SCRIPT, "--set", "training.epochs=100000"]
+    many = "--set", "training.epochs=100000", "--set", "training.patience=null"
+    command = [sys.executable, SCRIPT, *many]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     process = subprocess.Popen(
         command, cwd=plant.root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

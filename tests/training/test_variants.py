@@ -65,8 +65,8 @@ def test_variants_are_computed_once_and_only_for_new_images(trained_once, tmp_pa
     assert (difference > 0).all()
 
 
-def test_a_set_with_other_lights_learns_from_them(trained_once):
-    config = trained_once.config()
+def test_a_set_with_other_lights_learns_from_them(plant):
+    config = plant.config()
     splits = load_splits(config)
     base = config.training.resolved(config.training.hyperparameter_sets[0])
 
