@@ -64,9 +64,9 @@ def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
             environment.delenv(name, raising=False)
         plant = Plant.build(tmp_path_factory.mktemp("plant"))
         train(plant.config())
-    made = plant.made()
+    cached = plant.cached()
     yield plant
-    assert plant.made() == made, "a test has changed the plant that all share; give it a copy: `plant`"
+    assert plant.cached() == cached, "a test has changed the plant that all share; give it a copy: `plant`"
 
 
 @pytest.fixture

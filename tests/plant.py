@@ -85,11 +85,9 @@ class Plant:
                     database.execute(moved, (str(self.root), str(root), str(self.root)))
         return Plant(root)
 
-    def made(self) -> dict[Path, int]:
-        """Return the files that training makes, with their sizes: cached rows, models, runs' artifacts."""
-        kinds = "cache/**/*.rows", "mlartifacts/**/*", "temp_best_model/*"
-        files = [path for kind in kinds for path in self.root.glob(kind) if path.is_file()]
-        return {path: path.stat().st_size for path in files if path.suffix != ".pyc"}
+    def cached(self) -> dict[Path, int]:
+        """Return the files of rows in the cache, with their sizes."""
+        return {path: path.stat().st_size for path in self.root.glob("cache/**/*.rows")}
 
     def config(self, *overrides: str) -> Config:
         return load_config(self.root / "config.yaml", overrides)
