@@ -16,7 +16,7 @@ START = datetime(2026, 3, 1, 6, tzinfo=UTC)
 
 def image_of(number: int, size: int = 100) -> bytes:
     """Return bytes that begin as a PNG does, no two numbers alike."""
-    return b"\x89PNG" + number.to_bytes(4) + bytes(size - 8)
+    return b"\x89PNG\r\n\x1a\n" + number.to_bytes(4) + bytes(size - 12)
 
 
 def inspected(number: int, content: bytes | None = None, **facts: object) -> Inspected:

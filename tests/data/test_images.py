@@ -6,7 +6,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from defect_detection.data import images
-from defect_detection.data.images import IMAGE_SUFFIXES, read_image
+from defect_detection.data.formats import IMAGE_SUFFIXES
+from defect_detection.data.images import read_image
 from defect_detection.errors import ImageError
 
 GRADIENT = np.linspace(0, 255, 24 * 16 * 3).reshape(16, 24, 3).astype(np.uint8)  # (height, width, RGB)

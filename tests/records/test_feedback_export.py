@@ -2,14 +2,18 @@
 
 import csv
 import hashlib
+import io
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from recorded import image_of
+from sqlalchemy import update
 
 from defect_detection.data.samples import Sample, scan
 from defect_detection.records.export import Exported, export_feedback
 from defect_detection.records.feedback import add_feedback
+from defect_detection.records.tables import ImageRow
 
 OK_CLASSES = ("good", "ok")
 
@@ -52,6 +56,35 @@ def test_labelled_images_are_read_as_they_were_labelled_with_their_groups(tmp_pa
     }
     name = hashlib.sha256(image_of(2)).hexdigest()[:32]
     assert (tmp_path / "feedback" / "scratch" / f"{name}.png").is_file()
+
+
+def big_tiff() -> bytes:
+    """Return a picture as BigTIFF, whose first bytes differ from TIFF's."""
+    buffer = io.BytesIO()
+    Image.new("L", (8, 8), 90).save(buffer, "TIFF", big_tiff=True)
+    return buffer.getvalue()
+
+
+def test_a_big_tiff_is_exported_like_any_other_image(tmp_path, write, say, export):
+    write(1, big_tiff())
+    say(1, "ok")
+    assert (export().written, export().skipped) == (1, ())
+    assert found(tmp_path / "feedback") == {big_tiff(): (0, "", "")}
+    assert [path.suffix for path in (tmp_path / "feedback/good").iterdir()] == [".tif"]
+
+
+def test_an_image_that_was_recorded_before_its_format_was_known_is_exported(
+    records, tmp_path, write, say, export
+):
+    content = big_tiff()
+    sha256 = hashlib.sha256(content).hexdigest()
+    write(1, content)
+    say(1, "ok")
+    records.images.path_of(sha256, ".tif").rename(records.images.path_of(sha256, ".img"))
+    with records.database.writing() as session:
+        session.execute(update(ImageRow).values(suffix=".img"))
+    export()
+    assert found(tmp_path / "feedback") == {content: (0, "", "")}
 
 
 def test_a_second_export_changes_nothing(tmp_path, write, say, export):

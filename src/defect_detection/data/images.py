@@ -12,7 +12,6 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from defect_detection.errors import ImageError
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 DECODER_VERSION = 1  # part of every cache key: raise it when pixels change
 MAX_PIXELS = 100_000_000
 STRIP_PIXELS = (

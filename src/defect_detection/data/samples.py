@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from defect_detection.data.images import IMAGE_SUFFIXES
+from defect_detection.data.formats import IMAGE_SUFFIXES
 from defect_detection.data.index import NOTHING_SAID, IndexRow, read_index, shortened
 from defect_detection.errors import DataError
 

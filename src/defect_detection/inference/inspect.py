@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from defect_detection.data.images import IMAGE_SUFFIXES, MAX_PIXELS, read_image
+from defect_detection.data.formats import IMAGE_SUFFIXES
+from defect_detection.data.images import MAX_PIXELS, read_image
 from defect_detection.errors import ConfigError, DataError, ImageError
 from defect_detection.inference.runtime import Answer, Runtime
 from defect_detection.model.bundle import OPENVINO_FILE, Card, read_card, verify

@@ -3,18 +3,18 @@
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from filelock import FileLock
 from sqlalchemy import select
 
-from defect_detection.data.images import IMAGE_SUFFIXES
+from defect_detection.data.formats import IMAGE_SUFFIXES
 from defect_detection.data.samples import Sample
 from defect_detection.records.database import Database
 from defect_detection.records.feedback import are_conflicting, said_about
-from defect_detection.records.images import ImageFolder, write_whole
+from defect_detection.records.images import UNKNOWN_SUFFIX, ImageFolder, suffix_of, write_whole
 from defect_detection.records.tables import FeedbackRow, ImageRow, InspectionRow
 
 INDEX = "index.csv"
@@ -26,10 +26,14 @@ _LOCK_TIMEOUT_S = 60
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """One image with the label that counts. `at`: when it was given; suffix: None when the image isn't kept."""
+    """One image with the label that counts. `at`: when it was given.
+
+    suffix: of its format. stored: the suffix that its file is kept under; None when the image isn't kept.
+    """
 
     sha256: str
     suffix: str | None
+    stored: str | None
     label: str
     defect_type: str
     group: str
@@ -75,6 +79,7 @@ def find_labelled(database: Database) -> list[Labelled]:
         Labelled(
             sha256,
             suffixes.get(sha256),
+            suffixes.get(sha256),
             labels[0].label,
             labels[0].defect_type if labels[0].label == "defective" else "",
             groups[sha256],
@@ -105,7 +110,8 @@ def export_feedback(
     usable, skipped, counts = [], [], [0, 0]
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock", timeout=_LOCK_TIMEOUT_S):
-        for one in find_labelled(database):
+        for labelled in find_labelled(database):
+            one = _named_by_content(labelled, images)
             reason = _why_not(one, contents, groups) or _place(one, images, folder, ok_class, counts)
             if reason is None:
                 usable.append(one)
@@ -113,6 +119,13 @@ def export_feedback(
                 skipped.append(f"{one.sha256[:NAME_DIGITS]}: {reason}")
         _write_index(folder, usable, ok_class)
     return Exported(tuple(usable), counts[0], counts[1], tuple(skipped))
+
+
+def _named_by_content(one: Labelled, images: ImageFolder) -> Labelled:
+    """Recognise an image whose format was not known when it was recorded."""
+    if one.stored != UNKNOWN_SUFFIX:
+        return one
+    return replace(one, suffix=suffix_of(images.read(one.sha256, one.stored) or b""))
 
 
 def _why_not(one: Labelled, contents: Iterable[str], groups: Iterable[str]) -> str | None:
@@ -137,7 +150,7 @@ def _place(one: Labelled, images: ImageFolder, folder: Path, ok_class: str, coun
         elsewhere.replace(target)
         counts[1] += 1
         return None
-    content = images.read(one.sha256, one.suffix or "")
+    content = images.read(one.sha256, one.stored or "")
     if content is None:
         return "its image is gone or damaged"
     write_whole(target, content)

@@ -10,21 +10,17 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from defect_detection.data.formats import format_of
+
 _LOCK_TIMEOUT_S = 30
 _TEMPORARY = ".new-"
-_STARTS = {  # of a file's bytes, by its ending
-    b"\xff\xd8\xff": ".jpg",
-    b"\x89PNG": ".png",
-    b"BM": ".bmp",
-    b"II*\x00": ".tif",
-    b"MM\x00*": ".tif",
-    b"RIFF": ".webp",
-}
+UNKNOWN_SUFFIX = ".img"
 
 
 def suffix_of(content: bytes) -> str:
-    """Return the ending for an image's bytes, with its dot; ``.img`` for none that is known."""
-    return next((suffix for start, suffix in _STARTS.items() if content.startswith(start)), ".img")
+    """Return the ending for an image's bytes, with its dot; `UNKNOWN_SUFFIX` for none that is known."""
+    found = format_of(content)
+    return found.suffixes[0] if found else UNKNOWN_SUFFIX
 
 
 class ImageFolder:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, StringConstraints
 from werkzeug.exceptions import BadRequest, Gone
 
 from defect_detection.config import Config
+from defect_detection.data.formats import FORMATS
 from defect_detection.errors import RecordsError, UnknownRecordError
 from defect_detection.records.feedback import Said, add_feedback, are_conflicting
 from defect_detection.records.inspections import Filter, Recorded, find_inspection, find_page
@@ -28,13 +29,7 @@ T = TypeVar("T")
 INSPECTIONS = Tag(name="inspections", description="What was inspected, and what people said about it")
 SECURITY: list[dict[str, list[Any]]] = [{}, {"bearer": []}, {"header": []}]  # {}: none, from this machine
 FLUSH_S = 2.0  # who names an inspection may come before it is written; so long it is waited for
-MEDIA_TYPES = {
-    ".jpg": "image/jpeg",
-    ".png": "image/png",
-    ".bmp": "image/bmp",
-    ".tif": "image/tiff",
-    ".webp": "image/webp",
-}
+MEDIA_TYPES = {one.suffixes[0]: one.media_type for one in FORMATS}
 
 records_api = APIBlueprint("records", __name__)
 

@@ -13,6 +13,7 @@ from werkzeug.exceptions import (
     UnsupportedMediaType,
 )
 
+from defect_detection.data.formats import format_of
 from defect_detection.data.images import read_size
 from defect_detection.errors import ImageError
 
@@ -24,13 +25,6 @@ MOST_SCANS = (
     64  # of a JPEG; cameras write 1, progressive ones about 10, and each costs a pass over all pixels
 )
 
-_SIGNATURES = {
-    "JPEG": re.compile(rb"\xff\xd8\xff"),
-    "PNG": re.compile(rb"\x89PNG\r\n\x1a\n"),
-    "BMP": re.compile(rb"BM"),
-    "TIFF": re.compile(rb"II[*+]\0|MM\0[*+]"),
-    "WebP": re.compile(rb"RIFF....WEBP", re.DOTALL),
-}
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
@@ -125,18 +119,18 @@ def check_image(content: bytes, max_pixels: int) -> int:
         RequestEntityTooLarge: too many pixels.
         UnprocessableEntity: a damaged header, or a JPEG made to take long.
     """
-    kind = next((kind for kind, signature in _SIGNATURES.items() if signature.match(content)), None)
+    kind = format_of(content)
     if kind is None:
         received = "no bytes" if not content else f"{len(content)} bytes that start with {content[:8]!r}"
         raise UnsupportedMediaType(f"expected a JPEG, PNG, BMP, TIFF or WebP image, received {received}")
     try:
         width, height = read_size(content)
     except ImageError as error:
-        raise UnprocessableEntity(f"{kind} image of {len(content)} bytes: {error}") from None
+        raise UnprocessableEntity(f"{kind.name} image of {len(content)} bytes: {error}") from None
     if width * height > max_pixels:
         raise RequestEntityTooLarge(
             f"expected at most {max_pixels} pixels (data.max_pixels), received {width} x {height}"
         )
-    if kind == "JPEG" and content.count(b"\xff\xda") > MOST_SCANS:
+    if kind.name == "JPEG" and content.count(b"\xff\xda") > MOST_SCANS:
         raise UnprocessableEntity(f"expected a JPEG of at most {MOST_SCANS} scans, received more")
     return width * height

@@ -1,0 +1,31 @@
+"""The one list of image formats: how a file is recognised by its first bytes, its endings and its media type."""
+
+import re
+from dataclasses import dataclass
+
+HEAD_BYTES = 16  # of a file, by which its format is recognised
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One image format. The first of `suffixes` is the ending of files that we name ourselves."""
+
+    name: str
+    signature: re.Pattern[bytes]
+    suffixes: tuple[str, ...]
+    media_type: str
+
+
+FORMATS = (
+    Format("JPEG", re.compile(rb"\xff\xd8\xff"), (".jpg", ".jpeg"), "image/jpeg"),
+    Format("PNG", re.compile(rb"\x89PNG\r\n\x1a\n"), (".png",), "image/png"),
+    Format("BMP", re.compile(rb"BM"), (".bmp",), "image/bmp"),
+    Format("TIFF", re.compile(rb"II[*+]\0|MM\0[*+]"), (".tif", ".tiff"), "image/tiff"),  # +: BigTIFF
+    Format("WebP", re.compile(rb"RIFF....WEBP", re.DOTALL), (".webp",), "image/webp"),
+)
+IMAGE_SUFFIXES = frozenset(suffix for one in FORMATS for suffix in one.suffixes)
+
+
+def format_of(content: bytes) -> Format | None:
+    """Return the format of a file from its content, of which the first `HEAD_BYTES` are enough; None for any other."""
+    return next((one for one in FORMATS if one.signature.match(content)), None)
