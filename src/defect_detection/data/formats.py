@@ -3,7 +3,8 @@
 import re
 from dataclasses import dataclass
 
-HEAD_BYTES = 16  # of a file, by which its format is recognised
+HEAD_BYTES = 32  # of a file, by which its format is recognised
+_BMP = rb"BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0\0\0"  # with the size of its header, since a text may start with BM
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,7 @@ class Format:
 FORMATS = (
     Format("JPEG", re.compile(rb"\xff\xd8\xff"), (".jpg", ".jpeg"), "image/jpeg"),
     Format("PNG", re.compile(rb"\x89PNG\r\n\x1a\n"), (".png",), "image/png"),
-    Format("BMP", re.compile(rb"BM"), (".bmp",), "image/bmp"),
+    Format("BMP", re.compile(_BMP, re.DOTALL), (".bmp",), "image/bmp"),
     Format("TIFF", re.compile(rb"II[*+]\0|MM\0[*+]"), (".tif", ".tiff"), "image/tiff"),  # +: BigTIFF
     Format("WebP", re.compile(rb"RIFF....WEBP", re.DOTALL), (".webp",), "image/webp"),
 )

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from defect_detection.data.formats import FORMATS
 from defect_detection.errors import ImageError
 
 DECODER_VERSION = 1  # part of every cache key: raise it when pixels change
@@ -18,7 +19,7 @@ STRIP_PIXELS = (
     1_000_000  # of a large image that are turned and converted at a time: that takes up to 16 bytes each
 )
 
-_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
+_FORMATS = tuple(one.name.upper() for one in FORMATS)
 _SIXTEEN_BIT_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I"})
 _WHITE = (255, 255, 255, 255)
 _FLOAT_TOLERANCE = 0.01  # values that interpolation pushes just out of [0, 1]
