@@ -20,6 +20,7 @@ from defect_detection.config_types import (
     OptionalShare,
     Pattern,
     Positive,
+    RootPath,
     SearchValues,
     Slug,
     Text,
@@ -238,6 +239,7 @@ class ServingConfig(Section):
         5001
     )
     behind_proxy: Annotated[bool, Field(strict=True), Expected("true or false")] = False
+    root_path: RootPath = ""
     api_key: Annotated[
         SecretStr | None,
         Field(min_length=16),

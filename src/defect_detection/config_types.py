@@ -17,6 +17,12 @@ class Expected(str):
 
 
 Text = Annotated[str, Field(min_length=1), Expected("a text")]
+ROOT_PATH = r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*"
+RootPath = Annotated[
+    str,
+    Field(pattern=f"^{ROOT_PATH}$"),
+    Expected("a path such as /defect, without '/' at its end, or an empty text"),
+]
 Slug = Annotated[
     str,
     Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$"),

@@ -15,6 +15,7 @@ from flask_openapi3.openapi import OpenAPI
 from defect_detection import __version__
 from defect_detection.config import Config
 from defect_detection.serving.access import KEY_VARIABLE, configured_key
+from defect_detection.serving.addresses import BelowRoot, relative
 from defect_detection.serving.api import api
 from defect_detection.serving.champion import FindChampion, LoadChampion, Served
 from defect_detection.serving.document import openapi_document
@@ -65,6 +66,8 @@ def create_app(
         doc_ui=False,
     )
     app.request_class = UploadRequest
+    app.wsgi_app = BelowRoot(app.wsgi_app, config)  # type: ignore[method-assign]
+    app.jinja_env.globals["address"] = relative
     app.teardown_request(lambda _error: request.close_files())  # type: ignore[attr-defined]
     register_records(app, config)
     recorder = recorder or app.extensions["records"].recorder

@@ -5,6 +5,7 @@ from typing import Any
 from flask_openapi3.openapi import OpenAPI
 from pydantic import BaseModel
 
+from defect_detection.serving.addresses import absolute
 from defect_detection.serving.limits import FREE_OF_RATE
 from defect_detection.serving.problems import described
 from defect_detection.serving.tensors import InferRequest
@@ -12,7 +13,7 @@ from defect_detection.serving.tensors import InferRequest
 
 def openapi_document(app: OpenAPI) -> dict[str, Any]:
     """Return the document of all views that are registered."""
-    document: dict[str, Any] = app.api_doc
+    document: dict[str, Any] = app.api_doc | {"servers": [{"url": absolute("/")}]}
     document["components"]["schemas"] |= _schemas(InferRequest)
     for path, item in document["paths"].items():
         for operation in item.values():

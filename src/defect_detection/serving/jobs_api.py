@@ -33,6 +33,7 @@ from defect_detection.records.jobs import (
 from defect_detection.records.keys import NEW_LABELS
 from defect_detection.records.store import Records
 from defect_detection.serving.access import Caller, require_access
+from defect_detection.serving.addresses import absolute
 from defect_detection.serving.problems import described
 from defect_detection.serving.worker import Worker
 
@@ -88,7 +89,7 @@ class JobShown(BaseModel):
     @classmethod
     def of(cls, job: Job) -> "JobShown":
         facts = {name: getattr(job, name) for name in cls.model_fields if name != "log"}
-        return cls(**facts, log=f"/jobs/{job.id}/log")
+        return cls(**facts, log=absolute(f"/jobs/{job.id}/log"))
 
 
 class JobsList(BaseModel):
@@ -105,7 +106,7 @@ def accept(caller: Caller) -> Response:
     """Queue a retraining, and say where it can be followed."""
     job = create_job(_database(), caller.name)
     answer = _json(JobShown.of(job), HTTPStatus.ACCEPTED)
-    answer.headers["Location"] = f"/jobs/{job.id}"
+    answer.headers["Location"] = absolute(f"/jobs/{job.id}")
     answer.headers["Preference-Applied"] = "respond-async"
     return answer
 

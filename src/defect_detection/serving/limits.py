@@ -30,7 +30,7 @@ HEADERS = {
 
 
 def takes_images(path: str) -> bool:
-    """Say whether requests to a path may be as long as images are."""
+    """Say whether requests to a path of ours may be as long as images are."""
     return path == "/predict" or (path.startswith("/v2/models/") and path.endswith("/infer"))
 
 

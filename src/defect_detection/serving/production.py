@@ -15,6 +15,7 @@ from defect_detection.pipeline.history import attention
 from defect_detection.pipeline.turn import PRODUCTION_ALIAS, number_of
 from defect_detection.records.keys import Role
 from defect_detection.serving.access import require_access
+from defect_detection.serving.addresses import absolute
 from defect_detection.serving.champion import Served
 from defect_detection.serving.changes import Changes, RefusedError
 from defect_detection.serving.models import MODELS
@@ -218,7 +219,7 @@ def _change(arguments: list[str], caller: str) -> Response:
 def _decision(listed: ListedEntry) -> Decision:
     entry = listed.entry
     facts = {name: getattr(entry, name) for name in Decision.model_fields if hasattr(entry, name)}
-    address = f"/reports/{entry.run_id}" if listed.has_report else None
+    address = absolute(f"/reports/{entry.run_id}") if listed.has_report else None
     return Decision(**facts, candidate_run_id=listed.candidate_run_id, report=address)
 
 

@@ -21,6 +21,7 @@ from defect_detection.records.inspections import Filter, Recorded, find_inspecti
 from defect_detection.records.store import Records
 from defect_detection.records.upkeep import Upkeep
 from defect_detection.serving.access import Access, configured_key, require_access
+from defect_detection.serving.addresses import absolute
 from defect_detection.serving.jobs_api import retrain_if_due
 from defect_detection.serving.problems import described, problem
 
@@ -127,7 +128,7 @@ class InspectionShown(BaseModel):
         facts = {name: getattr(one, name) for name in one.__dataclass_fields__}
         return cls(
             **facts,
-            image=recorded.image_suffix and f"/inspections/{one.id}/image",
+            image=recorded.image_suffix and absolute(f"/inspections/{one.id}/image"),
             label=said[0].label if said else None,
             conflicting=are_conflicting(said),
             feedback=[FeedbackKept.of(each) for each in said],

@@ -18,6 +18,7 @@ from waitress.utilities import Error
 
 from defect_detection.config import Config
 from defect_detection.errors import ConfigError
+from defect_detection.serving.addresses import without_root
 from defect_detection.serving.limits import HEADERS, PLAIN_BODY_BYTES, takes_images, too_long
 from defect_detection.serving.problems import MEDIA_TYPE, problem_json
 
@@ -60,6 +61,7 @@ def make_server(
         ident=None,
     )
     server.channel_class = _Channel
+    server.adj.root_path = settings.root_path
     server.receive_timeout_s = settings.receive_timeout_s
     if (metrics := app.extensions.get("metrics")) is not None:
         waiting = server.task_dispatcher.queue
@@ -101,7 +103,8 @@ class _Parser(HTTPRequestParser):
 
     def parse_header(self, header_plus: bytes) -> None:
         super().parse_header(header_plus)
-        if not takes_images(self.path):
+        self.path_of_ours = without_root(self.path, self.adj.root_path)
+        if not takes_images(self.path_of_ours):
             self.adj = copy.copy(self.adj)
             self.adj.max_request_body_size = PLAIN_BODY_BYTES + 1
 
@@ -129,7 +132,7 @@ class _ProblemTask(ErrorTask):
 
     @property
     def _path(self) -> str:
-        return getattr(self.request, "path", "")
+        return getattr(self.request, "path_of_ours", "")
 
     def _detail(self, error: Error) -> str:
         limit = self.request.adj.max_request_body_size - 1

@@ -1,6 +1,12 @@
 // Talk to the server of this page. Whoever isn't on its machine is asked for a key once; it stays in the tab.
 
 const KEY = "defect-detection-key";
+const ROOT = new URL("..", import.meta.url); // below which path this server lies, seen from here
+
+/** Return the full address of one of the server's paths: "/jobs", or one that an answer names. */
+export function address(path) {
+  return new URL(path.startsWith(ROOT.pathname) ? path : path.replace(/^\//, ""), ROOT).href;
+}
 
 /** An answer that says no. `message` is in words that can be shown as they are; `status` is 0 when no server answered. */
 export class Problem extends Error {
@@ -77,7 +83,7 @@ function keep(key) {
 
 async function attempt(path, options) {
   try {
-    return await fetch(path, { ...options, headers: { Accept: "application/json", ...options.headers, ...keyHeaders() } });
+    return await fetch(address(path), { ...options, headers: { Accept: "application/json", ...options.headers, ...keyHeaders() } });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Problem(0, "The server doesn't answer. Look whether it runs and whether this device is on the network; then try again.");

@@ -1,5 +1,5 @@
 // The page Models: what decides, which versions there are, and what changed that.
-import { get, keyHeaders, post, send } from "./api.js";
+import { address, get, keyHeaders, post, send } from "./api.js";
 import { confirm } from "./confirm.js";
 import { brief, el, facts, moment, notice, table } from "./dom.js";
 import { rights, showReason } from "./rights.js";
@@ -70,7 +70,7 @@ function nothing(problem) {
   return [
     el("p", { class: "big" }, "No model yet"),
     el("p", {}, problem || "The model is being loaded."),
-    el("p", {}, el("a", { href: "/page/retraining" }, "Start a retraining"), " once there are images to learn from."),
+    el("p", {}, el("a", { href: address("/page/retraining") }, "Start a retraining"), " once there are images to learn from."),
   ];
 }
 
@@ -148,15 +148,15 @@ function reportOf(one) {
 }
 
 /** A link can't send a key: with one, the report is fetched and saved. */
-function reportLink(address, label) {
+function reportLink(path, label) {
   const save = async (event) => {
     if (!Object.keys(keyHeaders()).length) return;
     event.preventDefault();
-    const url = URL.createObjectURL(await (await send(address)).blob());
+    const url = URL.createObjectURL(await (await send(path)).blob());
     el("a", { href: url, download: `${label}.html` }).click();
     setTimeout(() => URL.revokeObjectURL(url), 10_000);
   };
-  return el("a", { href: address, target: "_blank", rel: "noopener", "aria-label": label, click: save }, "Report");
+  return el("a", { href: address(path), target: "_blank", rel: "noopener", "aria-label": label, click: save }, "Report");
 }
 
 function changeOf(one) {

@@ -1,5 +1,5 @@
 // The page Retraining: start one, follow what it writes, cancel it, and see what came of it.
-import { get, post } from "./api.js";
+import { address, get, post } from "./api.js";
 import { confirm } from "./confirm.js";
 import { duration, el, moment, notice, table } from "./dom.js";
 import { rights, showReason } from "./rights.js";
@@ -187,7 +187,7 @@ function outcomeOf(job, lines) {
     notice(last ? `${words} ${last}.` : words, kind),
     reasons.length ? el("h3", {}, "Why") : null,
     reasons.length ? el("ul", { class: "reasons" }, reasons.map((line) => el("li", {}, line))) : null,
-    el("p", {}, el("a", { href: "/page/models" }, "See models and history")),
+    el("p", {}, el("a", { href: address("/page/models") }, "See models and history")),
   ].filter(Boolean);
 }
 

@@ -1,10 +1,10 @@
 // What the caller may do, so that what he may not is disabled and says why.
-import { askForKey, keyHeaders } from "./api.js";
+import { address, askForKey, keyHeaders } from "./api.js";
 import { el } from "./dom.js";
 
 /** Return { role: "admin", "operator" or null, reason }: what to say where that isn't enough. Never opens a dialog; the server decides anew. */
 export async function rights() {
-  const response = await fetch("/access", { headers: keyHeaders() });
+  const response = await fetch(address("/access"), { headers: keyHeaders() });
   const said = await response.json();
   if (!response.ok) return { role: null, reason: said.detail };
   if (said.role === "admin") return { role: said.role, reason: "" };

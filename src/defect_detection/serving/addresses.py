@@ -1,0 +1,53 @@
+"""Know the path below which a reverse proxy publishes this server, and write addresses that hold there.
+
+The page uses addresses relative to itself, so it works below any path, also where no proxy says which. Answers name absolute
+paths: they begin with ``serving.root_path``, or with what a declared proxy sends as ``X-Forwarded-Prefix``.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from flask import request
+
+from defect_detection.config import Config
+from defect_detection.config_types import ROOT_PATH
+
+PREFIX_HEADER = "HTTP_X_FORWARDED_PREFIX"
+
+
+def without_root(path: str, root: str) -> str:
+    """Return a request's path as the application knows it: proxies pass it on with the root path, or without."""
+    if root and (path == root or path.startswith(f"{root}/")):
+        return path.removeprefix(root) or "/"
+    return path
+
+
+class BelowRoot:
+    """WSGI application around another: tells it the root path, and takes that path off the request's own."""
+
+    def __init__(self, application: Callable[..., Iterable[bytes]], config: Config) -> None:
+        self._application = application
+        self._root = config.serving.root_path
+        self._trusts_proxy = config.serving.behind_proxy
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        environ["PATH_INFO"] = without_root(environ.get("PATH_INFO", ""), self._root)
+        if root := self._announced(environ) or self._root:
+            environ["SCRIPT_NAME"] = root
+        return self._application(environ, start_response)
+
+    def _announced(self, environ: dict[str, Any]) -> str:
+        """Return the root path that a declared proxy announces. A header that is none, or of somebody else, counts for nothing."""
+        prefix = environ.get(PREFIX_HEADER, "").rstrip("/") if self._trusts_proxy else ""
+        return prefix if re.fullmatch(ROOT_PATH, prefix) else ""
+
+
+def absolute(path: str) -> str:
+    """Return the address of one of our paths, ``/jobs/7``, as the caller of the current request reaches it."""
+    return f"{request.script_root}{path}"
+
+
+def relative(path: str) -> str:
+    """Return the address of one of our paths, ``static/page.css``, relative to the page of the current request."""
+    return "../" * (request.path.count("/") - 1) + path or "./"

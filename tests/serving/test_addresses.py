@@ -1,0 +1,119 @@
+"""Behind a proxy that publishes the server below a path: the page, the API and what answers name."""
+
+import json
+import re
+from urllib.parse import urljoin
+from urllib.request import Request, urlopen
+
+import pytest
+from playwright.sync_api import expect
+from proxy import published
+from test_jobs import ASYNC
+from tiny import DARK, encoded
+
+from defect_detection.errors import ConfigError
+from defect_detection.serving.addresses import without_root
+
+PATHS = ("/", "/page/review", "/page/monitor", "/page/models", "/page/retraining")
+KEY = "a key of sixteen characters"
+WAYS = {
+    "a proxy that says nothing": ((), {}),
+    "a proxy that announces its path": (
+        (f"serving.api_key={KEY}", "serving.behind_proxy=true"),
+        {"announces": True},
+    ),
+    "a path of the settings, taken off": (("serving.root_path=/a/line-2",), {}),
+    "a path of the settings, passed on": (("serving.root_path=/a/line-2",), {"strips": False}),
+}
+
+
+@pytest.fixture(params=WAYS.values(), ids=WAYS)
+def way(request, predicting, project, serving):
+    """Serve behind a proxy in one of the ways; give the address, and whether the server knows its path."""
+    overrides, options = request.param
+    app = predicting(*overrides)
+    send = serving(project.config(*overrides), app)
+    with published(send.port, "/a/line-2", **options) as url:
+        yield url, bool(overrides)
+    app.extensions["records"].close()
+
+
+def ask(url: str, body: bytes | None = None, **headers: str):
+    headers = {"X-API-Key": KEY, **{name.replace("_", "-"): value for name, value in headers.items()}}
+    with urlopen(Request(url, body, headers)) as answer:
+        return answer.status, answer.headers, answer.read()
+
+
+def test_every_address_of_a_page_leads_somewhere(way):
+    url, _ = way
+    for path in PATHS:
+        _, _, page = ask(url + path)
+        found = re.findall(r'(?:href|src)="([^"#]+)"', page.decode())
+        assert len(found) >= 8
+        for address in found:
+            assert not address.startswith("/"), f"{path}: {address} holds at the root only"
+            assert ask(urljoin(url + path, address))[0] == 200
+
+
+def test_the_whole_page_works_below_a_path(way, open_page):
+    url, _ = way
+    page = open_page(f"{url}/")
+    page.evaluate(f"sessionStorage.setItem('defect-detection-key', '{KEY}')")
+    page.reload()
+    image = {"name": "a.png", "mimeType": "image/png", "buffer": encoded(DARK)}
+    page.set_input_files("#files", [image])
+    expect(page.locator("#word")).to_have_text("Defective")
+    page.get_by_role("navigation").get_by_role("link", name="Review").click()
+    expect(page.locator("#image")).to_be_visible()
+    page.get_by_role("navigation").get_by_role("link", name="Models").click()
+    expect(page.locator("#champion .big")).to_have_text("Production_Reg 3")
+    page.get_by_role("navigation").get_by_role("link", name="Inspect").click()
+    expect(page).to_have_url(f"{url}/")
+
+
+def test_addresses_in_answers_hold_where_the_server_knows_its_path(way):
+    url, is_known = way
+    root = "/a/line-2" if is_known else ""
+    status, headers, answer = ask(f"{url}/retrain", b"", **ASYNC)
+    assert (status, headers["Location"]) == (202, f"{root}/jobs/{json.loads(answer)['id']}")
+    assert json.loads(answer)["log"] == f"{headers['Location']}/log"
+    _, _, document = ask(f"{url}/openapi.json")
+    assert json.loads(document)["servers"] == [{"url": f"{root}/"}]
+
+
+def test_an_image_is_as_long_below_a_path_as_elsewhere(way):
+    url, _ = way
+    assert ask(f"{url}/predict", encoded(DARK, "BMP") + bytes(50_000), Content_Type="image/bmp")[0] == 200
+
+
+def test_nobody_but_a_declared_proxy_says_which_path(send):
+    answer = send("GET", "/openapi.json", **{"X-Forwarded-Prefix": "/elsewhere"})
+    assert json.loads(answer.body)["servers"] == [{"url": "/"}]
+
+
+@pytest.mark.parametrize(
+    "prefix", ["//evil.example", "https://evil.example", "/a b", "/a/../b", "a", '/"><script>']
+)
+def test_what_is_no_path_is_never_an_address(predicting, prefix):
+    client = predicting("serving.behind_proxy=true").test_client()
+    document = client.get("/openapi.json", headers={"X-Forwarded-Prefix": prefix}).json
+    assert document["servers"] == [{"url": "/"}]
+
+
+@pytest.mark.parametrize("path", ["defect", "/defect/", "//defect", "/a b", "https://host/defect", "/"])
+def test_a_setting_that_is_no_path_is_refused(project, path):
+    with pytest.raises(ConfigError, match=r"serving\.root_path: expected a path such as /defect"):
+        project.config(f"serving.root_path='{path}'")
+
+
+@pytest.mark.parametrize(
+    ("path", "known_as"),
+    [
+        ("/defect/predict", "/predict"),
+        ("/defect", "/"),
+        ("/predict", "/predict"),
+        ("/defects/x", "/defects/x"),
+    ],
+)
+def test_a_request_is_known_with_its_root_path_and_without(path, known_as):
+    assert without_root(path, "/defect") == known_as
