@@ -12,8 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-
-START_LIMIT_S = 120
+from waiting import LIMIT_S
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +51,7 @@ def running(command: list[str], url: str, environment: dict[str, str], folder: P
     finally:
         with suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGTERM)
-        server.wait(timeout=30)
+        server.wait(timeout=LIMIT_S)
 
 
 def free_port() -> int:
@@ -61,7 +60,7 @@ def free_port() -> int:
 
 
 def wait_for(url: str, server: subprocess.Popen, log: Path) -> None:
-    end = time.monotonic() + START_LIMIT_S
+    end = time.monotonic() + LIMIT_S
     while time.monotonic() < end and server.poll() is None:
         try:
             with urllib.request.urlopen(url, timeout=5):

@@ -18,8 +18,8 @@ from typing import Any
 
 import psycopg
 import pytest
+from waiting import LIMIT_S
 
-START_LIMIT_S = 60
 INSTALLED = "/usr/lib/postgresql/*/bin"  # where Debian keeps them, out of PATH
 # What a server of a few seconds can do without: safety against power failure.
 OPTIONS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "shared_buffers=16MB")
@@ -83,11 +83,11 @@ def running(postgres: str, data: Path, port: int) -> Iterator[str]:
         yield url
     finally:
         server.send_signal(signal.SIGQUIT)  # ends the connections that are left, at once
-        server.wait(timeout=30)
+        server.wait(timeout=LIMIT_S)
 
 
 def wait_for(url: str, server: subprocess.Popen, log: Path) -> None:
-    end = time.monotonic() + START_LIMIT_S
+    end = time.monotonic() + LIMIT_S
     while time.monotonic() < end and server.poll() is None:
         try:
             psycopg.connect(f"{plain(url)}/postgres", connect_timeout=5).close()

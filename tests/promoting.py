@@ -11,13 +11,13 @@ import sys
 import time
 from pathlib import Path
 
+from waiting import LIMIT_S
+
 from defect_detection.config import load_config
 from defect_detection.errors import StaleDecisionError
 from defect_detection.pipeline import evaluate
 from defect_detection.pipeline.turn import PRODUCTION_ALIAS
 from defect_detection.tracking.registry import Registry
-
-LIMIT_S = 180
 
 
 def die() -> None:

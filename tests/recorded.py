@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from threading import Event
 
 from sqlalchemy import event, text
+from waiting import LIMIT_S
 
 from defect_detection.records.database import Database
 from defect_detection.records.inspections import Inspected
@@ -45,7 +46,7 @@ def paused_at(database: Database, statement: str) -> Iterator[tuple[Event, Event
     def pause(_connection: object, _cursor: object, asked: str, *_rest: object) -> None:
         if asked.startswith(statement) and not reached.is_set() and not go_on.is_set():
             reached.set()
-            assert go_on.wait(30)
+            assert go_on.wait(LIMIT_S)
 
     event.listen(
         engine, "before_cursor_execute", pause

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from plant import Plant
+from waiting import LIMIT_S
 
 from defect_detection.model.bundle import read_card
 from defect_detection.tracking.store import connect
@@ -43,7 +44,7 @@ def test_ctrl_c_leaves_the_last_model_and_a_killed_run(plant):
     try:
         wait_for_epochs(plant.root / "mlflow.db", process)
         process.send_signal(signal.SIGINT)
-        output = process.communicate(timeout=60)
+        output = process.communicate(timeout=LIMIT_S)
     finally:
         process.kill()
     assert process.returncode == 130, output
@@ -52,9 +53,9 @@ def test_ctrl_c_leaves_the_last_model_and_a_killed_run(plant):
     assert [path.name for path in plant.root.iterdir() if path.name.startswith(".temp")] == []
 
 
-def wait_for_epochs(database: Path, process: subprocess.Popen, timeout_s: float = 120.0) -> None:
+def wait_for_epochs(database: Path, process: subprocess.Popen, limit_s: float = LIMIT_S) -> None:
     """Wait until the run that is under way has logged an epoch's loss."""
-    end = time.monotonic() + timeout_s
+    end = time.monotonic() + limit_s
     query = (
         "SELECT count(*) FROM metrics JOIN runs USING (run_uuid) WHERE status = 'RUNNING' AND key = 'loss'"
     )

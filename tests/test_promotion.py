@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from plant import Plant
+from waiting import LIMIT_S
 
 from defect_detection.cli import main
 from defect_detection.errors import BundleError, BusyError, NoModelError, StaleDecisionError, WithdrawnError
@@ -89,7 +90,7 @@ def test_of_two_promotions_at_once_one_wins_and_the_other_says_so(trained_once, 
     for plant in plants:
         plant.make()
     processes = [start(plant, plant.root.name, "meet", "2") for plant in plants]
-    outputs = [process.communicate(timeout=200)[0] for process in processes]
+    outputs = [process.communicate(timeout=LIMIT_S)[0] for process in processes]
     codes = [process.returncode for process in processes]
     assert sorted(codes) == [0, 3], outputs
     winner, loser = codes.index(0), codes.index(3)
@@ -132,7 +133,7 @@ def test_the_report_of_a_promotion_that_another_process_kept_from_coming_says_so
 )
 def test_what_a_kill_left_is_reported_and_then_repaired(plant, capsys, moment, state, found):
     process = start(plant, "x", moment)
-    output = process.communicate(timeout=200)
+    output = process.communicate(timeout=LIMIT_S)
     assert process.returncode == -signal.SIGKILL, output
     assert len(tickets(plant)) == 1
     before = history(plant.config())

@@ -16,6 +16,7 @@ import numpy as np
 import optuna
 import pytest
 from plant import Plant
+from waiting import LIMIT_S
 
 from defect_detection.config import Config
 from defect_detection.data.split import load_splits
@@ -232,9 +233,9 @@ def test_values_that_were_killed_twice_are_not_tried_a_third_time(plant):
     assert tried.count(0.5) == 1
 
 
-def wait_for_second_running(database: Path, process: subprocess.Popen, timeout_s: float = 180.0) -> None:
+def wait_for_second_running(database: Path, process: subprocess.Popen, limit_s: float = LIMIT_S) -> None:
     """Wait until a trial is done and the next one has logged the loss of an epoch."""
-    end = time.monotonic() + timeout_s
+    end = time.monotonic() + limit_s
     done = "SELECT count(*) FROM trials WHERE state = 'COMPLETE'"
     under_way = (
         "SELECT count(*) FROM metrics JOIN runs USING (run_uuid) WHERE status = 'RUNNING' AND key = 'loss'"

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from plant import SIDE
+from waiting import LIMIT_S
 
 from defect_detection.errors import DataError
 from defect_detection.inference.inspect import Inspector
@@ -159,7 +160,7 @@ def test_ctrl_c_ends_a_series_and_its_threads(trained_once, paths):
     try:
         assert [process.stdout.readline() for _ in range(2)] == ["inspecting\n"] * 2
         process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=30)
+        output, errors = process.communicate(timeout=LIMIT_S)
     finally:
         process.kill()
     assert (output, errors, process.returncode) == ("['MainThread']\n", "", 0)

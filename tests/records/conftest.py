@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from recorded import image_of, inspected
+from waiting import LIMIT_S
 
 from defect_detection.records.database import Database
 from defect_detection.records.images import ImageFolder
@@ -35,7 +36,7 @@ def write(records: Records) -> Callable[..., Inspected]:
         content = image_of(number) if content is None else content
         one = inspected(number, content, **facts)
         records.recorder.record(one, content)
-        assert records.recorder.flush(60)
+        assert records.recorder.flush(LIMIT_S)
         return one
 
     return write

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 from recorded import START, image_of, is_waiting, paused_at
+from waiting import LIMIT_S
 
 from defect_detection.errors import UnknownRecordError
 from defect_detection.records.database import Database
@@ -38,7 +39,7 @@ def start() -> Iterator[Callable[..., Future]]:
         def start(database: Database, call: Callable, *arguments: object) -> Future:
             with paused_at(database, "") as (asks, go_on):
                 future = threads.submit(call, *arguments)
-                assert asks.wait(30)
+                assert asks.wait(LIMIT_S)
                 go_on.set()
             while not future.done() and not is_waiting(database):
                 time.sleep(0.01)
@@ -59,13 +60,13 @@ def test_what_is_being_pruned_can_no_longer_be_labelled(records, write, elsewher
         ThreadPoolExecutor() as pool,
     ):
         pruning = pool.submit(prune_all, records.database, records)
-        assert reached.wait(30)
+        assert reached.wait(LIMIT_S)
         labelling = start(elsewhere, add_feedback, elsewhere, FIRST, "defective", "anna")
         assert not labelling.done()
         go_on.set()
-        assert pruning.result(30).inspections == 1
+        assert pruning.result(LIMIT_S).inspections == 1
         with pytest.raises(UnknownRecordError, match="or it was pruned"):
-            labelling.result(30)
+            labelling.result(LIMIT_S)
 
 
 def test_what_is_being_labelled_is_not_pruned(records, write, elsewhere, start):
@@ -77,12 +78,12 @@ def test_what_is_being_labelled_is_not_pruned(records, write, elsewhere, start):
         ThreadPoolExecutor() as pool,
     ):
         labelling = pool.submit(add_feedback, records.database, SECOND, "defective", "anna")
-        assert reached.wait(30)
+        assert reached.wait(LIMIT_S)
         pruning = start(elsewhere, prune_all, elsewhere, records, 0)
         assert not pruning.done()
         go_on.set()
-        assert labelling.result(30).label == "defective"
-        assert (pruning.result(30).inspections, pruning.result().images) == (0, 0)
+        assert labelling.result(LIMIT_S).label == "defective"
+        assert (pruning.result(LIMIT_S).inspections, pruning.result().images) == (0, 0)
     for one in (FIRST, SECOND):
         assert find_inspection(elsewhere, one).image_suffix == ".png"
 
@@ -91,11 +92,11 @@ def test_an_image_that_makes_room_is_gone_before_its_label_comes(records, write,
     write(1, at=NOW)
     with paused_at(records.database, "DELETE FROM images") as (reached, go_on), ThreadPoolExecutor() as pool:
         pruning = pool.submit(prune_all, records.database, records, 0)
-        assert reached.wait(30)
+        assert reached.wait(LIMIT_S)
         labelling = start(elsewhere, add_feedback, elsewhere, FIRST, "ok", "anna")
         assert not labelling.done()
         go_on.set()
-        assert pruning.result(30).images == 1
-        assert labelling.result(30).label == "ok"
+        assert pruning.result(LIMIT_S).images == 1
+        assert labelling.result(LIMIT_S).label == "ok"
     found = find_inspection(elsewhere, FIRST)
     assert (found.image_suffix, len(found.said)) == (None, 1)

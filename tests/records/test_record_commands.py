@@ -2,6 +2,7 @@
 
 import pytest
 from recorded import image_of, inspected
+from waiting import LIMIT_S
 
 from defect_detection.cli import main
 from defect_detection.records.feedback import add_feedback
@@ -15,7 +16,7 @@ def on_disk(project):
     records = Records.of(project())
     for number in (1, 2):
         records.recorder.record(inspected(number), image_of(number))
-    assert records.recorder.flush(20)
+    assert records.recorder.flush(LIMIT_S)
     add_feedback(records.database, f"{1:08}", "defective", "anna", "scratch")
     yield records
     records.close()

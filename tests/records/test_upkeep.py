@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from recorded import START, image_of
+from waiting import LIMIT_S
 
 from defect_detection.config import Config
 from defect_detection.records import upkeep
@@ -68,7 +69,7 @@ class Log(logging.Handler):
     def wait_for(self, count: int, words: str) -> str:
         """Return the line that is the `count`th with these words."""
         with self._came:
-            assert self._came.wait_for(lambda: len(self.found(words)) >= count, 20), self.lines
+            assert self._came.wait_for(lambda: len(self.found(words)) >= count, LIMIT_S), self.lines
             return self.found(words)[count - 1]
 
     def found(self, words: str) -> list[str]:
@@ -126,7 +127,10 @@ def test_of_two_servers_on_one_database_one_prunes(records, write, database_url,
     other = Records(Database(database_url), ImageFolder(records.images.folder))
     for one in (records, other):
         start(one)
-    assert [due_in_s > 0 for due_in_s in sorted(looks.get(timeout=20) for _ in range(2))] == [False, True]
+    assert [due_in_s > 0 for due_in_s in sorted(looks.get(timeout=LIMIT_S) for _ in range(2))] == [
+        False,
+        True,
+    ]
     log.wait_for(1, "pruned")
     assert numbers(records) == []
     other.close()
@@ -147,8 +151,8 @@ def test_a_restart_does_not_prune_before_it_is_due(records, write, start, log, l
     log.wait_for(1, "pruned")
     write(1)
     start(records)
-    assert looks.get(timeout=20) == 0
-    assert 23 * 3600 < looks.get(timeout=20) < 24 * 3600
+    assert looks.get(timeout=LIMIT_S) == 0
+    assert 23 * 3600 < looks.get(timeout=LIMIT_S) < 24 * 3600
     assert numbers(records) == [1]
 
 
@@ -194,7 +198,7 @@ def test_a_bug_ends_neither_the_thread_nor_the_server(records, write, start, mon
     monkeypatch.setattr(upkeep, "prune_records", fail)
     one = start(records)
     for _ in range(2):
-        assert failed.wait(20)
+        assert failed.wait(LIMIT_S)
         failed.clear()
     assert one._thread.is_alive()
 
@@ -212,8 +216,8 @@ def test_stopping_ends_a_pruning_between_two_batches(records, write, start, log,
     for number in range(3):
         write(number)
     one = start(records)
-    assert resting.wait(20)
-    one.stop(20)
+    assert resting.wait(LIMIT_S)
+    one.stop(LIMIT_S)
     assert not one._thread.is_alive()
     assert len(numbers(records)) == 2
     assert log.lines == []

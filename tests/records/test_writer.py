@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import psycopg
 import pytest
 from postgres import as_ordinary_user, free_port, plain, program, running, with_owner
 from recorded import image_of, inspected
+from waiting import LIMIT_S, wait_until
 
 from defect_detection.errors import RecordsError
 from defect_detection.records import writer
@@ -23,13 +23,6 @@ from defect_detection.records.images import ImageFolder
 from defect_detection.records.inspections import Filter, find_page
 from defect_detection.records.store import Records
 from defect_detection.records.writer import BATCH, Recorder
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
-    end = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
 
 
 def ids(records: Records) -> list[str]:
@@ -46,7 +39,7 @@ def on_sqlite(tmp_path: Path):
 def test_an_inspection_waits_for_others_but_not_where_somebody_waits_for_it(on_sqlite, monkeypatch):
     monkeypatch.setattr(writer, "GATHER_S", 3600)
     on_sqlite.recorder.record(inspected(0), image_of(0))
-    assert on_sqlite.recorder.flush(60)
+    assert on_sqlite.recorder.flush(LIMIT_S)
     assert len(ids(on_sqlite)) == 1
     for number in range(1, BATCH):
         on_sqlite.recorder.record(inspected(number), image_of(number))
@@ -73,7 +66,7 @@ def test_what_comes_while_the_file_is_lost_is_written_once_it_is_back(on_sqlite,
         on_sqlite.recorder.check()
     assert state.failing_since is not None
     blocked.rmdir()
-    assert on_sqlite.recorder.flush(60)
+    assert on_sqlite.recorder.flush(LIMIT_S)
     assert len(ids(on_sqlite)) == 3
     state = on_sqlite.recorder.state()
     assert (state.written, state.lost, state.error, state.failing_since) == (3, 0, None, None)
@@ -122,7 +115,7 @@ def test_a_server_that_stops_and_starts_again_loses_nothing(stoppable, tmp_path)
     url = f"{next(server)}/postgres"
     records = Records(Database(url), ImageFolder(tmp_path / "inspections"))
     records.recorder.record(inspected(0), image_of(0))
-    assert records.recorder.flush(60)
+    assert records.recorder.flush(LIMIT_S)
     with psycopg.connect(plain(url)) as connection:
         connection.execute("CHECKPOINT")  # the tests' server keeps its last second in memory only
     server.close()
@@ -132,7 +125,7 @@ def test_a_server_that_stops_and_starts_again_loses_nothing(stoppable, tmp_path)
     assert records.recorder.state().waiting == 2
     server = stoppable()
     next(server)
-    assert records.recorder.flush(60)
+    assert records.recorder.flush(LIMIT_S)
     assert ids(records) == [f"{number:08}" for number in (2, 1, 0)]
     records.close()
     server.close()
@@ -151,14 +144,14 @@ from defect_detection.records.store import Records
 root = Path(sys.argv[1])
 records = Records(Database(f"sqlite:///{root}/inspections.db"), ImageFolder(root / "inspections"))
 records.recorder.record(inspected(0), image_of(0))
-assert records.recorder.flush(60)
+assert records.recorder.flush(600)
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 records.recorder.record(inspected(1, image_of(1, 300_000)), image_of(1, 300_000))
-assert records.recorder.flush(60)
+assert records.recorder.flush(600)
 print(records.recorder.state().images_lost, records.recorder.state().error)
 for number in range(2, 3000):
     records.recorder.record(inspected(number, image_of(1), name="x" * 500), image_of(1))
-records.recorder.close(timeout_s=60)
+records.recorder.close(timeout_s=600)
 state = records.recorder.state()
 print(state.written + state.lost, state.written, state.error)
 """
@@ -193,7 +186,7 @@ def test_an_image_that_cant_be_written_is_counted_and_the_inspection_is_kept(on_
     on_sqlite.recorder.record(one, image_of(1))
     other = next(number for number in range(2, 9) if inspected(number).sha256[:2] != one.sha256[:2])
     on_sqlite.recorder.record(inspected(other), image_of(other))
-    assert on_sqlite.recorder.flush(60)
+    assert on_sqlite.recorder.flush(LIMIT_S)
     found = {
         r.inspected.id: r.image_suffix for r in find_page(on_sqlite.database, Filter(), None, 9).inspections
     }
@@ -206,14 +199,14 @@ def test_one_inspection_that_cant_be_recorded_takes_no_other_with_it(records):
     for number, score in enumerate([0.1, math.nan, 0.2]):
         facts = {"model_name": "x" * 300} if math.isnan(score) else {}
         records.recorder.record(inspected(number, score=score, **facts), image_of(number))
-    assert records.recorder.flush(60)
+    assert records.recorder.flush(LIMIT_S)
     assert ids(records) == [f"{2:08}", f"{0:08}"]
     assert (records.recorder.state().written, records.recorder.state().lost) == (2, 1)
 
 
 def test_feedback_that_cant_be_written_is_an_error_and_nothing_is_kept(on_sqlite, tmp_path):
     on_sqlite.recorder.record(inspected(1), image_of(1))
-    assert on_sqlite.recorder.flush(60)
+    assert on_sqlite.recorder.flush(LIMIT_S)
     on_sqlite.database.close()
     file = tmp_path / "inspections.db"
     file.rename(tmp_path / "away.db")

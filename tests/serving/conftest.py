@@ -10,6 +10,7 @@ from textwrap import dedent
 import pytest
 from flask_openapi3.openapi import OpenAPI
 from tiny import write_tiny_bundle
+from waiting import LIMIT_S
 from whole import stop
 
 from defect_detection.config import Config, load_config
@@ -86,7 +87,7 @@ def serving() -> Iterator[Callable[..., Send]]:
         running.append((server, thread))
 
         def send(method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
-            connection = HTTPConnection("127.0.0.1", server.effective_port, timeout=30)
+            connection = HTTPConnection("127.0.0.1", server.effective_port, timeout=LIMIT_S)
             try:
                 connection.request(method, path, body, headers)
                 return Answer(connection)

@@ -6,10 +6,10 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from http.client import HTTPConnection
 
 import pytest
+from waiting import LIMIT_S, wait_until
 
 from defect_detection.errors import ConfigError, TrackingError
 from defect_detection.serving import readiness
@@ -187,7 +187,7 @@ def test_the_server_ends_on_sigterm_together_with_its_retraining(project):
     project.script("""
         import os, pathlib, time
         pathlib.Path("pid").write_text(str(os.getpid()))
-        time.sleep(60)
+        time.sleep(3600)
     """)
     port = free_port()
     code = f"""
@@ -199,13 +199,13 @@ serve(load_config(Path("config.yaml"), ["serving.host=127.0.0.1", "serving.port=
     with subprocess.Popen(
         [sys.executable, "-c", code], cwd=project.root, stderr=subprocess.PIPE, text=True
     ) as server:
-        wait_for(lambda: is_listening(port))
-        client = HTTPConnection("127.0.0.1", port, timeout=30)
+        wait_until(lambda: is_listening(port))
+        client = HTTPConnection("127.0.0.1", port, timeout=LIMIT_S)
         client.request("POST", "/retrain")
-        wait_for(lambda: (project.root / "pid").exists() and (project.root / "pid").read_text() != "")
+        wait_until(lambda: (project.root / "pid").exists() and (project.root / "pid").read_text() != "")
         retraining = int((project.root / "pid").read_text())
         server.send_signal(signal.SIGTERM)
-        _, log = server.communicate(timeout=30)
+        _, log = server.communicate(timeout=LIMIT_S)
         client.close()
     assert server.returncode == 0, log
     with pytest.raises(ProcessLookupError):
@@ -215,10 +215,3 @@ serve(load_config(Path("config.yaml"), ["serving.host=127.0.0.1", "serving.port=
 def is_listening(port: int) -> bool:
     with socket.socket() as client:
         return client.connect_ex(("127.0.0.1", port)) == 0
-
-
-def wait_for(condition, timeout_s: float = 30.0) -> None:
-    end = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)

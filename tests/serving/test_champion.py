@@ -5,12 +5,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tiny import DARK, encoded, write_tiny_bundle
+from waiting import wait_until
 
 from defect_detection.errors import BundleError, NoModelError, TrackingError
 from defect_detection.inference.inspect import Inspector
@@ -62,13 +63,6 @@ def served(config) -> Iterator[Served]:
     served = Served.of(config)
     yield served
     served.stop()
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
-    end = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
 
 
 def version_of(served: Served) -> int:

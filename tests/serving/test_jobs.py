@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 from recorded import image_of, inspected
-from test_retrain import WAIT_FOR_FILE, is_running, wait_until
+from test_retrain import WAIT_FOR_FILE, is_running
+from waiting import LIMIT_S, wait_until
 
 from defect_detection.records.database import Database
 from defect_detection.records.jobs import (
@@ -146,10 +147,10 @@ def test_a_server_starts_without_its_database_and_runs_jobs_once_it_is_there(pro
 def test_cancelling_ends_all_that_the_job_started(client, project):
     project.script("""
         import pathlib, signal, subprocess, sys, time
-        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
         pathlib.Path("pids").write_text(str(child.pid))
         pathlib.Path("started").touch()
-        time.sleep(60)
+        time.sleep(3600)
     """)
     location = client.post("/retrain", headers=ASYNC).headers["Location"]
     wait_until((project.root / "started").exists)
@@ -270,7 +271,7 @@ class Server:
         self.process = subprocess.Popen(
             command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        wait_until(self.answers, 60)
+        wait_until(self.answers)
 
     def answers(self) -> bool:
         assert self.process.poll() is None
@@ -278,7 +279,7 @@ class Server:
             return client.connect_ex(("127.0.0.1", self.port)) == 0
 
     def send(self, method: str, path: str, **headers: str) -> tuple[int, dict]:
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=LIMIT_S)
         try:
             connection.request(method, path, None, headers)
             response = connection.getresponse()
@@ -288,18 +289,18 @@ class Server:
 
     def end(self, number: int) -> None:
         self.process.send_signal(number)
-        self.process.wait(60)
+        self.process.wait(LIMIT_S)
 
 
 def test_after_the_server_was_killed_its_job_has_failed_its_child_is_gone_and_the_next_runs(project):
     project.script("""
         import os, pathlib, subprocess, sys, time
-        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"], start_new_session=True)
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"], start_new_session=True)
         pathlib.Path("pids.new").write_text(f"{os.getpid()} {child.pid}")
         pathlib.Path("pids.new").rename("pids")
         from filelock import FileLock
         with FileLock(".retrain.lock", blocking=False):
-            time.sleep(100)
+            time.sleep(3600)
     """)
     server = Server(project.root)
     _, job = server.send("POST", "/retrain", **ASYNC)
@@ -326,10 +327,10 @@ def test_after_the_server_was_killed_a_retraining_that_a_caller_waited_for_is_go
         import os, pathlib, time
         pathlib.Path("pid.new").write_text(str(os.getpid()))
         pathlib.Path("pid.new").rename("pid")
-        time.sleep(100)
+        time.sleep(3600)
     """)
     server = Server(project.root)
-    connection = HTTPConnection("127.0.0.1", server.port, timeout=30)
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=LIMIT_S)
     connection.request("POST", "/retrain")
     wait_until((project.root / "pid").exists)
     pid = int((project.root / "pid").read_text())
@@ -362,10 +363,10 @@ def test_a_worker_apart_runs_what_the_server_queues_and_ends_its_job_when_it_is_
     location = client.post("/retrain", headers=ASYNC).headers["Location"]
     command = [sys.executable, "-m", "defect_detection.cli", "worker"]
     with subprocess.Popen(command, cwd=project.root, stderr=subprocess.DEVNULL) as worker:
-        wait_until((project.root / "started").exists, 60)
+        wait_until((project.root / "started").exists)
         assert state_of(client, location) == "running"
         worker.send_signal(signal.SIGTERM)
-        assert worker.wait(60) == 0
+        assert worker.wait(LIMIT_S) == 0
     job = client.get(location).json
     assert (job["state"], job["reason"]) == ("failed", "the server was stopped and ended the retraining")
     app.extensions["records"].close()

@@ -14,6 +14,7 @@ import pytest
 from flask.testing import FlaskClient
 from PIL import Image
 from tiny import DARK, encoded
+from waiting import LIMIT_S
 
 from defect_detection.serving.limits import PixelBudget, RateLimit
 from defect_detection.serving.uploads import MOST_NAME_CHARACTERS, safe_name
@@ -202,13 +203,30 @@ def test_every_answer_keeps_browsers_from_misusing_it(client):
 
 
 @pytest.fixture
-def raw(predicting, project, serving):
-    """A function that sends bytes over a connection and returns all that is answered until it is closed."""
-    overrides = ("serving.max_upload_bytes=100000", "serving.receive_timeout_s=1")
-    send = serving(project.config(*overrides), predicting(*overrides))
+def talk(predicting, project, serving):
+    """A function that starts a server with settings and returns what `raw` describes."""
 
+    def start(*overrides: str):
+        return _exchange(serving(project.config(*overrides), predicting(*overrides)))
+
+    return start
+
+
+@pytest.fixture
+def raw(talk):
+    """A function that sends bytes over a connection and returns all that is answered until it is closed."""
+    return talk("serving.max_upload_bytes=100000")
+
+
+@pytest.fixture
+def impatient(talk):
+    """As `raw`, of a server that soon gives up a request that does not come."""
+    return talk("serving.max_upload_bytes=100000", "serving.receive_timeout_s=1")
+
+
+def _exchange(send):
     def exchange(data: bytes) -> tuple[int, dict, bytes]:
-        with socket.create_connection(("127.0.0.1", send.port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", send.port), timeout=LIMIT_S) as connection:
             connection.sendall(data)
             received = b""
             while more := connection.recv(65536):
@@ -266,14 +284,14 @@ def test_a_huge_header_is_refused(raw):
 @pytest.mark.parametrize(
     "sent", [b"POST /pre", head("Content-Type: image/png", "Content-Length: 500") + PNG[:50]]
 )
-def test_a_client_that_stops_sending_is_answered_and_let_go(raw, sent):
-    status, problem, _ = raw(sent)
+def test_a_client_that_stops_sending_is_answered_and_let_go(impatient, sent):
+    status, problem, _ = impatient(sent)
     assert (status, problem["status"]) == (408, 408)
     assert "serving.receive_timeout_s" in problem["detail"]
 
 
-def test_a_client_that_drips_is_answered_and_let_go(raw):
-    with socket.create_connection(("127.0.0.1", raw.send.port), timeout=20) as connection:
+def test_a_client_that_drips_is_answered_and_let_go(impatient):
+    with socket.create_connection(("127.0.0.1", impatient.send.port), timeout=LIMIT_S) as connection:
         connection.sendall(head("Content-Type: image/png", "Content-Length: 90000"))
         stop = threading.Event()
 
@@ -293,7 +311,7 @@ def test_a_client_that_drips_is_answered_and_let_go(raw):
 
 
 def test_slow_clients_keep_nobody_waiting(raw):
-    waiting = [socket.create_connection(("127.0.0.1", raw.send.port), timeout=20) for _ in range(50)]
+    waiting = [socket.create_connection(("127.0.0.1", raw.send.port), timeout=LIMIT_S) for _ in range(50)]
     for connection in waiting:
         connection.sendall(head("Content-Type: image/png", "Content-Length: 500"))
     assert raw.send("POST", "/predict", PNG, **{"Content-Type": "image/png"}).status == 200

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from plant import SETTINGS, SIDE, Plant
 from playwright.sync_api import Page, expect
+from waiting import LIMIT_S
 from whole import whole_server
 
 from defect_detection.pipeline.evaluate import evaluate
@@ -15,7 +16,6 @@ from defect_detection.pipeline.evaluate import evaluate
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
 
 REPOSITORY = Path(__file__).parents[2]
-RETRAINING_MS = 180_000
 N_TAUGHT, N_TESTED = 12, 20
 
 
@@ -78,7 +78,7 @@ def test_a_defect_that_escapes_is_taught_and_caught_by_the_next_model(plant, ope
         page.get_by_role("button", name="Start a retraining").click()
         page.get_by_role("button", name="Start it").click()
         outcome = page.locator("#outcome")
-        expect(outcome).to_contain_text("Promoted: the new model is in production.", timeout=RETRAINING_MS)
+        expect(outcome).to_contain_text("Promoted: the new model is in production.", timeout=1000 * LIMIT_S)
         expect(page.locator("#log")).to_contain_text(f"Feedback: {N_TAUGHT} new labels")
 
         go_to(page, "Models")

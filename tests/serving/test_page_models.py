@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from test_champion import NAME, Plant
-from test_retrain import wait_until
+from waiting import LIMIT_S, wait_until
 from whole import whole_server
 
 from defect_detection.config import load_config
@@ -138,11 +138,11 @@ def test_a_rollback_needs_a_reason_and_is_followed_by_what_decides(visit, world)
     check_access(page)
     page.keyboard.type("rejects <b>all</b>")
     dialog.get_by_role("button", name="Roll back").click()
-    page.wait_for_selector("#notices:has-text('Version 1 is in production')", timeout=60_000)
+    page.wait_for_selector("#notices:has-text('Version 1 is in production')", timeout=1000 * LIMIT_S)
     assert not dialog.is_visible()
     assert "2 → 1" in page.locator("#history tbody tr").first.text_content()
     assert "rejects <b>all</b>" in page.locator("#history tbody tr").first.text_content()
-    page.wait_for_selector("#champion .big:has-text('Production_Reg 1')", timeout=30_000)
+    page.wait_for_selector("#champion .big:has-text('Production_Reg 1')")
 
 
 def test_a_retraining_is_started_followed_and_explained(visit, world):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 from recorded import image_of, inspected
-from test_retrain import wait_until
 from tiny import BRIGHT, DARK, SIDE, encoded
+from waiting import wait_until
 
 from defect_detection.serving.app import create_app
 

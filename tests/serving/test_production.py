@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 from test_champion import Plant
-from test_retrain import wait_until
+from waiting import wait_until
 
 from defect_detection.records.jobs import create_job
 from defect_detection.records.keys import create_key

@@ -11,7 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 from mlflow_server import free_port
 from recorded import image_of, inspected, is_waiting, paused_at
-from test_retrain import wait_until
+from waiting import LIMIT_S, wait_until
 
 from defect_detection.records import writer
 from defect_detection.records.database import Database
@@ -34,7 +34,7 @@ def app(project):
 def client(app) -> FlaskClient:
     for number in range(3):
         app.extensions["records"].recorder.record(inspected(number, score=0.1 * number), image_of(number))
-    assert app.extensions["records"].recorder.flush(20)
+    assert app.extensions["records"].recorder.flush(LIMIT_S)
     return app.test_client()
 
 
@@ -225,7 +225,7 @@ def test_a_lost_database_is_said_and_what_was_inspected_meanwhile_waits(app, cli
     assert datetime.fromisoformat(shown["failing_since"]) <= datetime.now(UTC)
     file.rmdir()
     (project.root / "away.db").rename(file)
-    assert records.recorder.flush(20)
+    assert records.recorder.flush(LIMIT_S)
     assert client.get("/health/records").json["status"] == "recording"
 
 
@@ -247,17 +247,17 @@ def test_feedback_on_what_is_being_pruned_is_not_found(project, postgres_url, mo
     app = create_app(project.config())
     records, other = app.extensions["records"], Database(postgres_url)
     records.recorder.record(inspected(1), image_of(1))
-    assert records.recorder.flush(20)
+    assert records.recorder.flush(LIMIT_S)
     with paused_at(other, "DELETE FROM inspections") as (reached, go_on), ThreadPoolExecutor(2) as pool:
         pruning = pool.submit(prune, other, records.images, 1, None)
-        assert reached.wait(30)
+        assert reached.wait(LIMIT_S)
         body = {"inspection_id": f"{1:08}", "label": "defective"}
         asked = pool.submit(app.test_client().post, "/feedback", json=body)
         while not asked.done() and not is_waiting(other):
             time.sleep(0.01)
         go_on.set()
-        assert pruning.result(30).inspections == 1
-        answer = asked.result(30)
+        assert pruning.result(LIMIT_S).inspections == 1
+        answer = asked.result(LIMIT_S)
     assert (answer.status_code, answer.mimetype) == (404, "application/problem+json")
     assert "it was pruned" in answer.json["detail"]
     records.close()
@@ -278,7 +278,7 @@ serve(load_config(Path("config.yaml"), ["serving.host=127.0.0.1", f"serving.port
 def test_the_server_prunes_by_itself_while_it_serves(project):
     records = Records.of(project.config())
     records.recorder.record(inspected(1), image_of(1))
-    assert records.recorder.flush(20)
+    assert records.recorder.flush(LIMIT_S)
     records.close()
     log = project.root / "log.txt"
     command = [sys.executable, "-c", SERVE, str(free_port())]

@@ -4,12 +4,11 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from waiting import LIMIT_S, wait_until
 
 from defect_detection.serving.jobs import MAX_OUTPUT_BYTES, NICENESS, Outcome, Retraining
 
@@ -19,13 +18,6 @@ WAIT_FOR_FILE = """
     while not pathlib.Path("go").exists():
         time.sleep(0.01)
     """
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
-    end = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
 
 
 def is_running(pid: int) -> bool:
@@ -82,7 +74,7 @@ def test_a_retraining_leaves_the_processor_to_the_server(project):
     print(os.getpriority(os.PRIO_PROCESS, 0), session.read_text() if session.exists() else "")
     """
     )
-    retraining = Retraining(project.root, timeout_s=20)
+    retraining = Retraining(project.root, timeout_s=LIMIT_S)
     with ThreadPoolExecutor() as pool:
         running = pool.submit(retraining.run)
         wait_until((project.root / "started").exists)
@@ -156,7 +148,7 @@ def test_the_script_can_take_the_lock_itself(project, serving):
 
 
 def test_after_the_timeout_the_script_is_ended(project, serving):
-    project.script("import time; time.sleep(60)")
+    project.script("import time; time.sleep(3600)")
     body = json.loads(serving(project.config("serving.retrain_timeout_s=0.5"))("POST", "/retrain").body)
     assert "took longer than 0.5 s (serving.retrain_timeout_s)" in body["error_details"]
 
@@ -164,46 +156,62 @@ def test_after_the_timeout_the_script_is_ended(project, serving):
 def test_everything_that_the_script_started_ends_with_it(project):
     project.script("""
         import pathlib, subprocess, sys, time
-        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
         pathlib.Path("child").write_text(str(child.pid))
         pathlib.Path("started").touch()
-        time.sleep(60)
+        time.sleep(3600)
     """)
-    stop_once_started(Retraining(project.root, timeout_s=60), project.root)
+    stop_once_started(Retraining(project.root, timeout_s=LIMIT_S), project.root)
     child = int((project.root / "child").read_text())
     wait_until(lambda: not is_running(child))
 
 
-def test_a_script_gets_the_chance_to_close_its_run_before_it_is_killed(project):
+def test_a_script_gets_the_chance_to_close_its_run(project):
     project.script("""
-        import pathlib, signal, time
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        import pathlib, time
         try:
             pathlib.Path("started").touch()
-            time.sleep(60)
+            time.sleep(3600)
         except KeyboardInterrupt:
             print("run closed", flush=True)
-        time.sleep(60)
     """)
-    outcome = stop_once_started(Retraining(project.root, timeout_s=60, grace_s=0.3), project.root)
-    assert outcome.stdout == "run closed\n"
+    retraining = Retraining(project.root, timeout_s=LIMIT_S, grace_s=LIMIT_S)
+    assert stop_once_started(retraining, project.root).stdout == "run closed\n"
+
+
+def test_a_script_that_does_not_end_is_killed(project):
+    project.script("""
+        import os, pathlib, signal, time
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        pathlib.Path("pid").write_text(str(os.getpid()))
+        pathlib.Path("started").touch()
+        time.sleep(3600)
+    """)
+    stop_once_started(Retraining(project.root, timeout_s=LIMIT_S, grace_s=0.1), project.root)
+    assert not is_running(int((project.root / "pid").read_text()))
 
 
 def test_no_retraining_outlives_the_server(project):
     project.script(WAIT_FOR_FILE)
-    retraining = Retraining(project.root, timeout_s=60)
+    retraining = Retraining(project.root, timeout_s=LIMIT_S)
     assert "stopped" in stop_once_started(retraining, project.root).failure
     assert "stopped" in retraining.run().failure
 
 
 def test_a_long_output_is_answered_by_its_end(project):
     project.script(f"print('x' * {MAX_OUTPUT_BYTES}); print('the end')")
-    outcome = Retraining(project.root, timeout_s=30).run()
+    outcome = Retraining(project.root, timeout_s=LIMIT_S).run()
     assert outcome.stdout.startswith("[9 bytes before this are left out]\nx")
     assert outcome.stdout.endswith("x\nthe end\n")
 
 
 def test_retraining_leaves_the_processor_to_inspections(project):
-    project.script("import os, time; time.sleep(0.1); print(os.getpriority(os.PRIO_PROCESS, 0))")
-    own = os.getpriority(os.PRIO_PROCESS, 0)
-    assert int(Retraining(project.root, timeout_s=30).run().stdout) == min(19, own + 10)
+    lower = min(19, os.getpriority(os.PRIO_PROCESS, 0) + NICENESS)
+    project.script(f"""
+        import os, time
+        while os.getpriority(os.PRIO_PROCESS, 0) != {lower}:
+            time.sleep(0.01)
+        print("lower")
+    """)
+    assert Retraining(project.root, timeout_s=LIMIT_S).run().stdout == "lower\n"

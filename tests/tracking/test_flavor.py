@@ -18,6 +18,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from PIL import Image
+from waiting import LIMIT_S
 
 from defect_detection.data.images import read_image
 from defect_detection.inference.inspect import Inspection, Inspector
@@ -200,7 +201,7 @@ def test_mlflow_serves_the_model(
     environment = plain_environment | {"MLFLOW_TRACKING_URI": embedded_uri}
     with (
         run_server(command, f"{address}/ping", environment, tmp_path),
-        urllib.request.urlopen(request, timeout=30) as answer,
+        urllib.request.urlopen(request, timeout=LIMIT_S) as answer,
     ):
         rows = json.load(answer)["predictions"]
     assert [row["score"] for row in rows] == [*(one.score for one in inspections), None]
@@ -250,7 +251,13 @@ def run_python(plain_environment: dict[str, str], tmp_path: Path) -> Callable[..
         environment = plain_environment | {"MLFLOW_TRACKING_URI": tracking_uri}
         command = [sys.executable, "-c", code, *map(str, arguments)]
         done = subprocess.run(
-            command, env=environment, cwd=tmp_path, check=False, capture_output=True, text=True, timeout=240
+            command,
+            env=environment,
+            cwd=tmp_path,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.splitlines()[-1])
