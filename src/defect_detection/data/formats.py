@@ -4,7 +4,8 @@ import re
 from dataclasses import dataclass
 
 HEAD_BYTES = 32  # of a file, by which its format is recognised
-_BMP = rb"BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0\0\0"  # with the size of its header, since a text may start with BM
+# BMP: with the size of its header, since a text may start with BM as well; or cut off before that.
+_BMP = rb"BM(?:.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0\0\0|.{0,15}\Z)"
 
 
 @dataclass(frozen=True, slots=True)
