@@ -55,3 +55,11 @@ def test_nothing_inspected_is_counted_as_nothing(records):
     counted = count_inspections(records.database, START, START + MINUTE, 2)
     assert [one.inspected for one in counted.periods] == [0, 0]
     assert (counted.p50_ms, sum(counted.scores), counted.judged) == (None, 0, Judged(0, 0, 0))
+
+
+def test_the_models_of_a_period_are_named_in_the_order_in_which_they_decided(records, write):
+    for number, version in enumerate([3, 3, 3, 4, 4, 3]):
+        write(number, model_version=version, threshold=version / 10)
+    periods = count_inspections(records.database, START, START + 8 * MINUTE, 4).periods
+    named = [[(one.version, one.threshold) for one in period.models] for period in periods]
+    assert named == [[(3, 0.3)], [(3, 0.3), (4, 0.4)], [(4, 0.4), (3, 0.3)], []]

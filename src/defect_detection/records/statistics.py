@@ -1,7 +1,7 @@
 """Count what was inspected in a time: verdicts, latencies and scores, and how far people agreed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,9 +17,21 @@ SCORE_BINS = 20  # of equal width over [0, 1]
 Row = InspectionRow
 
 
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A model that decided in a period, with its decision threshold."""
+
+    name: str
+    version: int
+    threshold: float
+
+
 @dataclass(slots=True)
 class Period:
-    """One of the equal parts of the time. p50_ms, p95_ms: latencies; None when nothing was inspected."""
+    """One of the equal parts of the time.
+
+    p50_ms, p95_ms: latencies; None when nothing was inspected. models: those that decided, in the order of their first inspection.
+    """
 
     since: datetime
     ok: int = 0
@@ -27,6 +39,7 @@ class Period:
     review: int = 0
     p50_ms: float | None = None
     p95_ms: float | None = None
+    models: list[Decided] = field(default_factory=list)
 
     @property
     def inspected(self) -> int:
@@ -68,6 +81,7 @@ def count_inspections(database: Database, since: datetime, until: datetime, n_pe
     periods = tuple(Period(since + timedelta(seconds=width_s * i)) for i in range(n_periods))
     with database.reading() as session:
         _count_verdicts(session, periods, number, within)
+        _name_models(session, periods, number, within)
         for at, percent, value in _quantiles(session, number, within):
             setattr(periods[_clamped(at, n_periods)], f"p{percent}_ms", value)
         overall = {
@@ -92,6 +106,19 @@ def _count_verdicts(
     for at, verdict, count in session.execute(query):
         period = periods[_clamped(at, len(periods))]
         setattr(period, verdict, getattr(period, verdict) + count)
+
+
+def _name_models(
+    session: Session, periods: Sequence[Period], number: ColumnElement[int], within: ColumnElement[bool]
+) -> None:
+    rows = (
+        select(number.label("period"), Row.at.label("at"), Row.model_name, Row.model_version, Row.threshold)
+        .where(within)
+        .subquery()
+    )
+    model = (rows.c.period, rows.c.model_name, rows.c.model_version, rows.c.threshold)
+    for at, *facts in session.execute(select(*model).group_by(*model).order_by(func.min(rows.c.at))):
+        periods[_clamped(at, len(periods))].models.append(Decided(*facts))
 
 
 def _quantiles(

@@ -28,6 +28,14 @@ class StatisticsQuery(BaseModel):
     periods: int = Field(24, ge=1, le=200)
 
 
+class ModelShown(BaseModel):
+    """A model that decided."""
+
+    name: str
+    version: int
+    threshold: float = Field(description="an image is defective when score >= threshold")
+
+
 class PeriodShown(BaseModel):
     """One period. The rate is null when nothing was inspected, and so are its limits."""
 
@@ -41,6 +49,7 @@ class PeriodShown(BaseModel):
     high: float | None = Field(description="upper control limit")
     p50_ms: float | None = Field(description="latency that half of the inspections don't exceed")
     p95_ms: float | None
+    models: list[ModelShown] = Field(description="that decided, in the order of their first inspection")
 
     @classmethod
     def of(cls, period: Period, limits: Limits | None) -> "PeriodShown":
@@ -52,6 +61,10 @@ class PeriodShown(BaseModel):
             high=limits.high if limits else None,
             p50_ms=period.p50_ms,
             p95_ms=period.p95_ms,
+            models=[
+                ModelShown(name=one.name, version=one.version, threshold=one.threshold)
+                for one in period.models
+            ],
         )
 
 

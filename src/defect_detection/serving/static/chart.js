@@ -4,14 +4,14 @@ import { svg } from "./verdict.js";
 
 const [LEFT, RIGHT, TOP, BOTTOM] = [60, 12, 12, 28];
 
-/** A drawing area: `x(i)` is the middle of period i, `y(value)` its height; axes are drawn. */
-export function frame(host, { n, top, height = 260, format, labels, title }) {
+/** A drawing area: `x(i)` is the middle of period i, `y(value)` its height; axes are drawn. `whole`: only whole numbers beside the axis. */
+export function frame(host, { n, top, height = 260, format, labels, title, whole = false }) {
   const width = Math.max(host.clientWidth, 300);
   const inner = { width: width - LEFT - RIGHT, height: height - TOP - BOTTOM };
   const x = (i) => LEFT + (inner.width * (i + 0.5)) / n;
   const y = (value) => TOP + inner.height * (1 - value / top);
   const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": title });
-  for (const tick of ticks(top)) {
+  for (const tick of ticks(top, whole)) {
     root.append(svg("line", { x1: LEFT, x2: width - RIGHT, y1: y(tick), y2: y(tick), class: "grid" }));
     root.append(text(LEFT - 8, y(tick) + 4, format(tick), "end"));
   }
@@ -42,6 +42,7 @@ export function pChart(host, periods, centre, { labels, times }, format) {
   root.append(svg("line", { x1: x(0) - step / 2, x2: x(periods.length - 1) + step / 2, y1: y(centre), y2: y(centre), class: "centre" }));
   root.append(path(periods.map((one) => one.reject_rate), x, y, "rate"));
   periods.forEach((one, i) => one.reject_rate !== null && root.append(point(one, x(i), y(one.reject_rate), `${times[i]}: ${format(one.reject_rate)} of ${one.inspected}`)));
+  return { root, x, step };
 }
 
 /** Whether chance alone hardly explains a period. */
@@ -52,7 +53,8 @@ export function isOutside(one) {
 /** One bar per period, of stacked parts: `parts` are [name, class]. */
 export function bars(host, rows, parts, { labels, times }, title) {
   const top = nice(Math.max(...rows.map((row) => parts.reduce((sum, [name]) => sum + row[name], 0))));
-  const { root, x, y, step } = frame(host, { n: rows.length, top, height: 220, format: String, labels, title });
+  const area = frame(host, { n: rows.length, top, height: 220, format: (count) => count.toLocaleString(), labels, title, whole: true });
+  const { root, x, y, step } = area;
   rows.forEach((row, i) => {
     let below = 0;
     for (const [name, kind] of parts) {
@@ -62,6 +64,19 @@ export function bars(host, rows, parts, { labels, times }, title) {
       below += row[name];
     }
   });
+  return area;
+}
+
+/** A dashed line from bottom to top before period `at` (a fraction lies within it), with its name on top. */
+export function mark({ root, x, step }, at, name, hint) {
+  const place = x(at) - step / 2;
+  const [width, height] = [Number(root.getAttribute("width")), Number(root.getAttribute("height"))];
+  const isLate = place > width - 90; // its name would be cut off
+  const line = svg("line", { x1: place, x2: place, y1: TOP, y2: height - BOTTOM, class: "mark-line" });
+  const label = text(place + (isLate ? -5 : 5), TOP + 10, name, isLate ? "end" : "start");
+  label.setAttribute("class", "mark-name");
+  const group = svg("g", {}, [svg("title", {}, [hint]), line, label]);
+  root.append(group);
 }
 
 /** Lines over the periods: `lines` are [values, class]. */
@@ -105,6 +120,10 @@ function nice(value) {
   return [1, 2, 4, 5, 10].map((step) => step * power).find((step) => step >= value - 1e-12);
 }
 
-function ticks(top) {
-  return [0, 0.25, 0.5, 0.75, 1].map((share) => Number((share * top).toPrecision(3)));
+/** Four or five equal steps up to the end of an axis; of counts, none smaller than 1. */
+function ticks(top, whole) {
+  const leading = Number(top.toExponential().split("e")[0]);
+  const n = leading === 1 || leading === 5 ? 5 : 4;
+  const step = whole ? Math.max(1, top / n) : top / n;
+  return Array.from({ length: Math.floor(top / step + 1e-9) + 1 }, (_, i) => Number((i * step).toPrecision(3)));
 }

@@ -1,6 +1,6 @@
 // Monitor: verdicts, reject rate with control limits, latency and scores over time.
 import { get } from "./api.js";
-import { bars, isOutside, lines, pChart } from "./chart.js";
+import { bars, isOutside, lines, mark, pChart } from "./chart.js";
 import { el } from "./dom.js";
 import { percent, shape } from "./verdict.js";
 
@@ -8,6 +8,7 @@ const $ = (id) => document.getElementById(id);
 const HOUR = 3600e3;
 const SPANS = { day: { n: 24, step: HOUR }, week: { n: 28, step: 6 * HOUR }, month: { n: 30, step: 24 * HOUR } };
 const REFRESH_MS = 30000;
+const MIN_PARTS = 100; // fewer say nothing about a reject rate
 
 let span = "day";
 let newest = 0; // of requests: an answer that comes late isn't drawn
@@ -50,7 +51,10 @@ function draw() {
   const rate = (value) => `${Number((100 * value).toFixed(1))}\u00a0%`;
   renderAlarm(times);
   renderTiles();
-  pChart($("p-chart"), drawn.periods, drawn.reject_rate, axis, rate);
+  const changes = modelChanges(drawn.periods);
+  const rates = pChart($("p-chart"), drawn.periods, drawn.reject_rate, axis, rate);
+  for (const [i, names] of changes) mark(rates, i, names.map(({ version }) => `v${version}`).join(", "), changed(names, times[i]));
+  $("p-changes").textContent = changes.map(([i, names]) => changed(names, times[i])).join(" ");
   renderTable(times);
   const parts = drawn.review ? ["ok", "defective", "review"] : ["ok", "defective"];
   $("v-legend").replaceChildren(...parts.map((verdict) => el("span", {}, shape(verdict), `${drawn[verdict]} ${verdict === "ok" ? "OK" : verdict}`)));
@@ -59,8 +63,28 @@ function draw() {
   const n = bins.length;
   const ranges = bins.map((_, i) => `${percent(i / n, 0)} to ${percent((i + 1) / n, 0)}`);
   const scores = bins.map((_, i) => (i % 5 ? "" : percent(i / n, 0)));
-  bars($("s-chart"), bins, [["inspections", "score"]], { labels: scores, times: ranges }, `Inspections by score: ${drawn.scores.slice(0, n / 4).reduce((a, b) => a + b)} below 25 %, ${drawn.scores.slice((3 * n) / 4).reduce((a, b) => a + b)} from 75 %.`);
+  const heaps = bars($("s-chart"), bins, [["inspections", "score"]], { labels: scores, times: ranges }, `Inspections by score: ${drawn.scores.slice(0, n / 4).reduce((a, b) => a + b)} below 25 %, ${drawn.scores.slice((3 * n) / 4).reduce((a, b) => a + b)} from 75 %.`);
+  const decides = drawn.periods.findLast(({ models }) => models.length).models.at(-1);
+  mark(heaps, decides.threshold * n, `threshold ${percent(decides.threshold)}`, `${decides.name} ${decides.version} calls parts defective from this score on`);
+  $("s-threshold").textContent = `The dashed line is the decision threshold of ${decides.name} ${decides.version}: parts from ${percent(decides.threshold)} on are defective.`;
   lines($("l-chart"), [[drawn.periods.map((one) => one.p95_ms), "p95"], [drawn.periods.map((one) => one.p50_ms), "p50"]], labels, `Latency: half at most ${ms(drawn.p50_ms)}, 95 % at most ${ms(drawn.p95_ms)}.`);
+}
+
+/** Where another model decided than before: [period, models]. */
+function modelChanges(periods) {
+  let last = null;
+  return periods.flatMap(({ models }, i) => {
+    const fresh = models.filter((model) => {
+      const before = last;
+      last = model;
+      return before && (before.name !== model.name || before.version !== model.version);
+    });
+    return fresh.length ? [[i, fresh]] : [];
+  });
+}
+
+function changed(models, when) {
+  return `${when}: ${models.map(({ name, version }) => `${name} ${version}`).join(", then ")} decides.`;
 }
 
 /** What stands below the axis: hours of one day, else the day where it begins. */
@@ -83,14 +107,26 @@ function day(moment) {
 
 function renderAlarm(times) {
   const outside = drawn.periods.flatMap((one, i) => (isOutside(one) ? [`${times[i]} (${percent(one.reject_rate)})`] : []));
-  const text = outside.length
-    ? `The reject rate left its control limits at ${outside.join(", ")}. Look what changed there: parts, light, camera or model.`
-    : "The reject rate stayed within its control limits.";
-  $("alarm").classList.toggle("bad", outside.length > 0);
-  $("alarm").classList.toggle("good", outside.length === 0);
-  $("alarm-shape").replaceChildren(shape(outside.length ? "defective" : "ok"));
+  const [kind, text] = tooFew() ? ["", tooFew()] : said(outside);
+  $("alarm").className = `notice ${kind}`;
+  $("alarm-shape").replaceChildren(...(kind ? [shape(kind === "bad" ? "defective" : "ok")] : []));
   if ($("alarm-text").textContent !== text) $("live").textContent = text;
   $("alarm-text").textContent = text;
+}
+
+/** Why nothing can be said about the reject rate, or "". */
+function tooFew() {
+  const { inspected, periods } = drawn;
+  if (inspected < MIN_PARTS)
+    return `Too few to tell: ${inspected} ${inspected === 1 ? "part was" : "parts were"} inspected in this time. The reject rate is judged from ${MIN_PARTS} parts on.`;
+  if (periods.filter((one) => one.inspected).length < 2)
+    return "Too early to tell: all parts were inspected in one period, so there is nothing to compare it with.";
+  return "";
+}
+
+function said(outside) {
+  if (!outside.length) return ["good", "The reject rate stayed within its control limits."];
+  return ["bad", `The reject rate left its control limits at ${outside.join(", ")}. Look what changed there: parts, light, camera or model.`];
 }
 
 function renderTiles() {
@@ -99,7 +135,7 @@ function renderTiles() {
     tile("Inspected", inspected.toLocaleString(), review ? `${review} of them for review` : "none left for review"),
     tile("Reject rate", percent(reject_rate), `${defective} of ${inspected} defective`),
     tile("Latency", ms(p50_ms), `95 % within ${ms(p95_ms)}`),
-    tile("Looked at by people", labelled.toLocaleString(), labelled ? `${escapes} escaped, ${overkill} overkill` : "Review shows which to look at"),
+    tile("Looked at by people", labelled.toLocaleString(), labelled ? `${escapes} escaped (defect passed as OK), ${overkill} overkill (good part rejected)` : "Review shows which to look at"),
   );
 }
 

@@ -1,0 +1,98 @@
+"""Monitor in a real browser: what is chance, what is not, and which model decided."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from playwright.sync_api import Page, expect
+from recorded import image_of, inspected
+
+
+@pytest.fixture
+def monitor(open_page, app, send):
+    """Return a function that records inspections, each a dict of facts, and opens the page."""
+
+    def open_monitor(all_facts: list[dict[str, object]], **options: object) -> Page:
+        recorder = app.extensions["records"].recorder
+        for number, facts in enumerate(all_facts):
+            recorder.record(inspected(number, **facts), image_of(number))
+        assert recorder.flush(20)
+        page = open_page(f"http://127.0.0.1:{send.port}/page/monitor", **options)
+        expect(page.locator("#figures")).to_be_visible()
+        return page
+
+    return open_monitor
+
+
+def hours_ago(hours: float) -> datetime:
+    return datetime.now(UTC) - timedelta(hours=hours)
+
+
+def numbers_beside(page: Page, chart: str) -> list[str]:
+    return page.locator(f"{chart} text[text-anchor=end]").all_text_contents()
+
+
+def test_a_change_of_the_reject_rate_is_marked_by_a_diamond(monitor):
+    page = monitor(
+        [
+            {
+                "verdict": "defective" if number < 12 or number % 40 == 0 else "ok",
+                "at": hours_ago(3 if number < 20 else 4 + number % 5),
+            }
+            for number in range(200)
+        ]
+    )
+    expect(page.locator(".outside")).to_have_count(1)
+    expect(page.locator("#alarm-text")).to_contain_text("left its control limits")
+    page.get_by_text("The figures as a table").click()
+    expect(page.get_by_role("row").filter(has_text="yes")).to_contain_text("60.0 %")
+
+
+def test_few_parts_say_nothing_and_get_no_tick(monitor):
+    page = monitor([{"at": hours_ago(1 + number % 3)} for number in range(12)])
+    expect(page.locator("#alarm-text")).to_contain_text("Too few to tell: 12 parts were inspected")
+    expect(page.locator("#alarm-text")).to_contain_text("from 100 parts on")
+    expect(page.locator("#alarm .shape")).to_have_count(0)
+    assert "good" not in page.locator("#alarm").get_attribute("class")
+
+
+def test_many_parts_within_the_limits_get_the_tick(monitor):
+    page = monitor(
+        [
+            {"at": hours_ago(2 + number % 5), "verdict": "defective" if number % 12 == 0 else "ok"}
+            for number in range(120)
+        ]
+    )
+    expect(page.locator("#alarm-text")).to_have_text("The reject rate stayed within its control limits.")
+    expect(page.locator("#alarm .shape.ok")).to_be_visible()
+
+
+def test_one_period_has_nothing_to_be_compared_with(monitor):
+    moment = hours_ago(2)
+    page = monitor([{"at": moment} for _ in range(120)])
+    expect(page.locator("#alarm-text")).to_contain_text("Too early to tell")
+
+
+def test_parts_are_counted_in_whole_numbers(monitor):
+    page = monitor([{"at": hours_ago(3)}, {"at": hours_ago(2), "score": 0.9, "verdict": "defective"}])
+    for chart in ("#v-chart", "#s-chart"):
+        assert {"0", "1"} <= set(numbers_beside(page, chart))
+        assert not [text for text in numbers_beside(page, chart) if "." in text]
+
+
+def test_another_model_and_its_threshold_are_marked(monitor):
+    facts = [
+        {"at": hours_ago(9 - number), "model_version": 3 if number < 4 else 4, "threshold": 0.5}
+        | ({"threshold": 0.25} if number >= 4 else {})
+        for number in range(8)
+    ]
+    page = monitor(facts)
+    expect(page.locator("#p-chart .mark-name")).to_have_text("v4")
+    expect(page.locator("#p-changes")).to_contain_text("Production_Reg 4 decides.")
+    expect(page.locator("#s-chart .mark-name")).to_have_text("threshold 25.0 %")
+    expect(page.locator("#s-threshold")).to_contain_text("decision threshold of Production_Reg 4")
+
+
+def test_the_same_model_all_the_time_is_no_change(monitor):
+    page = monitor([{"at": hours_ago(5)}, {"at": hours_ago(2)}])
+    expect(page.locator("#p-chart .mark-name")).to_have_count(0)
+    expect(page.locator("#p-changes")).to_be_hidden()
