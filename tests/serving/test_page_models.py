@@ -17,7 +17,8 @@ from defect_detection.tracking.ledger import Kind, Ledger, Plan
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
 
 SCRIPT = """
-import pathlib, time
+import pathlib, signal, time
+pathlib.Path("stubborn").exists() and signal.signal(signal.SIGINT, signal.SIG_IGN)
 print("Data: 200 training images, 90 defective, fingerprint 12ab", flush=True)
 print("frozen_compact: fitting 3/3 auroc 0.991", flush=True)
 pathlib.Path("started").touch()
@@ -48,7 +49,8 @@ class World:
 
     def _decide(self, version: int, before: int | None, accuracy: str, escapes: str, why: str) -> None:
         assert self.plant.version(threshold=version / 4) == version
-        for key, value in (("test_correct", accuracy), ("test_escapes", escapes)):
+        tags = {"test_correct": accuracy, "test_escapes": escapes, "test_overkill": "1/100 (1.0 %)"}
+        for key, value in tags.items():
             self.plant.client.set_model_version_tag(NAME, str(version), key, value)
         report = self.root / "report"
         report.mkdir(exist_ok=True)
@@ -103,7 +105,11 @@ def test_models_show_what_decides_with_fractions_and_why(visit, width, scheme):
     page.wait_for_selector("#history table")
     assert page.locator("#champion .big").text_content() == "Production_Reg 2"
     assert "199/200 (99.5 %)" in page.locator("#champion .figures").text_content()
-    assert "0/100 (0.0 %)" in page.locator("#champion .figures").text_content()
+    assert (
+        "Escapes: defective parts passed as OK0/100 (0.0 %)"
+        in page.locator("#champion .figures").text_content()
+    )
+    assert "Overkill: good parts rejected1/100 (1.0 %)" in page.locator("#champion .figures").text_content()
     first = page.get_by_role("table", name="What was in production").get_by_role("row").nth(1)
     assert "1 → 2" in first.text_content()
     check_access(page)
@@ -117,6 +123,8 @@ def test_an_operators_key_shows_everything_and_changes_nothing(visit, world):
     key = create_key(world.app.extensions["records"].database, "line 3", "operator")
     page = visit("/page/models", extra_http_headers={"X-Forwarded-For": "192.0.2.7"})
     page.wait_for_selector("#why-not:has-text('X-API-Key')")
+    page.wait_for_selector("#champion .big")
+    assert "null" not in page.locator("main").inner_text()
     assert page.get_by_role("button", name="Roll back").count() == 0
     page.get_by_role("button", name="Give a key").click()
     page.get_by_label("Key", exact=True).fill(key)
@@ -143,6 +151,8 @@ def test_a_rollback_needs_a_reason_and_is_followed_by_what_decides(visit, world)
     assert "2 → 1" in page.locator("#history tbody tr").first.text_content()
     assert "rejects <b>all</b>" in page.locator("#history tbody tr").first.text_content()
     page.wait_for_selector("#champion .big:has-text('Production_Reg 1')")
+    page.wait_for_selector("#champion:has-text('Production was rolled back to version 1')")
+    assert "first in the history" not in page.locator("#champion").text_content()
 
 
 def test_a_retraining_is_started_followed_and_explained(visit, world):
@@ -165,14 +175,20 @@ def test_a_retraining_is_started_followed_and_explained(visit, world):
 
 
 def test_a_running_retraining_is_cancelled_after_a_question(visit, world):
+    """What ends slowly is called cancelled at once."""
     for name in ("go", "started"):
         (world.root / name).unlink(missing_ok=True)
+    (world.root / "stubborn").touch()
     page = visit("/page/retraining")
     page.get_by_role("button", name="Start a retraining").click()
     page.get_by_role("button", name="Start it").click()
     wait_until((world.root / "started").exists)
     page.get_by_role("button", name="Cancel it").click()
     page.get_by_role("button", name="Cancel the retraining").click()
+    page.wait_for_selector("#job-title:has-text('is being cancelled')")
+    assert page.get_by_role("button", name="Cancel it").is_hidden()
+    page.reload()
+    page.wait_for_selector("#job-title:has-text('is being cancelled')")
     page.wait_for_selector("#outcome:has-text('cancelled by this machine')")
     assert "cancelled" in page.locator("#jobs tbody tr").first.text_content()
 

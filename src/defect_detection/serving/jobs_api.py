@@ -81,6 +81,7 @@ class JobShown(BaseModel):
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
+    cancel_requested: bool = Field(description="whether it was cancelled; its processes may still be ending")
     exit_code: int | None
     outcome: str | None = Field(description="promote, hold or insufficient evidence, where it succeeded")
     reason: str | None = Field(description="why it failed or was cancelled")

@@ -1,4 +1,5 @@
 // Ask before something is done that matters: what will happen, and why it is to.
+import { el, fill } from "./dom.js";
 
 const dialog = document.getElementById("confirm");
 const [title, means, why, reason, problem, busy, go, leave] = ["title", "means", "why", "reason", "problem", "busy", "do", "cancel"].map(
@@ -11,12 +12,12 @@ dialog.addEventListener("cancel", (event) => running && event.preventDefault());
 reason.addEventListener("input", () => reason.setCustomValidity(""));
 
 /**
- * Show what will happen and wait for the answer. `run(reason)` does it while the dialog stays open; when that fails, the dialog says
+ * Show what will happen (texts or elements) and wait for the answer. `run(reason)` does it while the dialog stays open; when that fails, the dialog says
  * why and can be tried again. Resolves to what `run` returned, or to null when it was left.
  */
 export function confirm({ heading, happens, doing, button, kind = "danger", asksReason, run }) {
   title.textContent = heading;
-  means.replaceChildren(...happens.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
+  fill(means, happens.filter(Boolean).map((one) => el("li", {}, one)));
   why.hidden = reason.disabled = !asksReason;
   reason.value = "";
   go.textContent = button;

@@ -11,6 +11,11 @@ export function el(name, attributes = {}, ...children) {
   return element;
 }
 
+/** Replace what an element holds. Null children are left out, as `el` does: the DOM would write the word "null". */
+export function fill(place, ...children) {
+  place.replaceChildren(...children.flat().filter((child) => child != null));
+}
+
 /** Make a table whose rows become cards on a phone. Roles are given because its display there would take them away. */
 export function table(caption, columns, rows) {
   const head = columns.map((column) => el("th", { scope: "col", role: "columnheader" }, column));

@@ -1,8 +1,12 @@
 // The page Models: what decides, which versions there are, and what changed that.
-import { address, get, keyHeaders, post, send } from "./api.js";
+import { get, post } from "./api.js";
+import { championOf } from "./champion.js";
 import { confirm } from "./confirm.js";
-import { brief, el, facts, moment, notice, table } from "./dom.js";
+import { figuresOf, outcomeWord } from "./decision.js";
+import { brief, fill, moment, notice } from "./dom.js";
+import { historyTable } from "./past.js";
 import { rights, showReason } from "./rights.js";
+import { versionsTable } from "./versions.js";
 
 const LOOK_EVERY_MS = 10_000;
 const CHANGING = "The files are checked, then production moves and is checked again. That takes some seconds …";
@@ -26,9 +30,14 @@ async function look(news = []) {
   if (state === shown) return;
   shown = state;
   showReason(at("why-not"), may.reason, () => look());
-  showChampion();
-  showVersions();
+  at("champion").removeAttribute("aria-busy");
+  fill(at("champion"), at("champion-title"), championOf(known, rollBack));
+  if (models.value) fill(at("versions"), versionsTable(known, promote));
   showHistory();
+}
+
+function showHistory() {
+  fill(at("history"), historyTable(known, at("moves-only").checked));
 }
 
 function showNotices(first) {
@@ -45,178 +54,32 @@ function showNotices(first) {
   if (text !== at("notices").textContent || first.length) at("notices").replaceChildren(...wanted);
 }
 
-// -- the champion -----------------------------------------------------------------------------------------------------
-
-function showChampion() {
-  const { models, history } = known;
-  const place = at("champion");
-  place.removeAttribute("aria-busy");
-  const title = at("champion-title");
-  if (!models) return place.replaceChildren(title, el("p", { class: "quiet" }, "The server has not said what is in production."));
-  if (!models.champion) return place.replaceChildren(title, ...nothing(models.problem));
-  const decides = models.champion;
-  const version = models.versions.find((one) => one.name === decides.name && one.version === decides.version);
-  const since = history?.entries.find((one) => one.after === decides.version && one.state === "done");
-  place.replaceChildren(
-    title,
-    el("p", { class: "big" }, `${decides.name} ${decides.version}`),
-    el("div", { class: "figures" }, figuresOf(version, decides)),
-    factsOf(decides, since),
-    wayBack(),
-  );
-}
-
-function nothing(problem) {
-  return [
-    el("p", { class: "big" }, "No model yet"),
-    el("p", {}, problem || "The model is being loaded."),
-    el("p", {}, el("a", { href: address("/page/retraining") }, "Start a retraining"), " once there are images to learn from."),
-  ];
-}
-
-function figuresOf(version, decides) {
-  const tags = version?.tags ?? {};
-  const auroc = decides.validation.auroc ?? decides.validation.val_auroc;
-  const figures = [
-    ["Accuracy on test images", tags.test_correct],
-    ["Escapes: defects passed as OK", tags.test_escapes],
-    ["AUROC on validation", auroc === undefined ? null : auroc.toFixed(4)],
-  ];
-  return figures
-    .filter(([, value]) => value)
-    .map(([name, value]) => el("div", { class: "figure" }, el("p", { class: "quiet" }, name), el("p", { class: "value" }, value)));
-}
-
-function factsOf(decides, since) {
-  const band = decides.review_low == null ? null : `${decides.review_low.toFixed(3)} to ${decides.review_high.toFixed(3)}`;
-  return facts([
-    ["Decides since", since ? [moment(since.when), `, by ${since.who}`] : null],
-    ["Trained", moment(decides.created)],
-    ["Threshold", `${decides.threshold.toFixed(3)} (${decides.threshold_rule})`],
-    ["For a person", band && `scores from ${band}`],
-    ["Sees", `${decides.image_size} × ${decides.image_size} px`],
-    ["Types of defects", decides.defect_types.join(", ")],
-  ]);
-}
-
-function wayBack() {
-  const to = known.history?.rollback_to;
-  if (!known.history) return null;
-  if (to == null) return el("p", { class: "quiet" }, "By the history nothing was in production before it, so there is nothing to go back to.");
-  const button = el(
-    "button",
-    { type: "button", class: "danger", disabled: known.may.role !== "admin", "aria-describedby": "why-not", click: () => rollBack(to) },
-    `Roll back to version ${to}`,
-  );
-  return el("div", { class: "buttons" }, button);
-}
-
-// -- versions ---------------------------------------------------------------------------------------------------------
-
-function showVersions() {
-  const { models, history } = known;
-  if (!models) return;
-  const rows = models.versions.map((one) => ({ cells: versionCells(one), class: isInProduction(one) ? "now" : null }));
-  const columns = ["Version", "Registered", "Accuracy", "Escapes", "Report", "Change"];
-  const empty = el("p", { class: "quiet" }, "No version is registered yet: training and evaluation make the first.");
-  at("versions").replaceChildren(rows.length ? table("Versions of the registered models, the newest first", columns, rows) : empty);
-}
-
-function isInProduction(one) {
-  return one.name === known.history?.name ? one.version === known.history.in_production : one.aliases.includes("prod");
-}
-
-function versionCells(one) {
-  const name = el("span", { class: "name" }, `${one.name} ${one.version}`);
-  const badges = one.aliases.map((alias) => el("span", { class: "badge" }, alias === "prod" ? "in production" : alias));
-  const accuracy = one.tags.test_correct ?? one.tags.test_accuracy ?? "–";
-  return [
-    [name, " ", ...badges],
-    moment(one.created),
-    accuracy,
-    one.tags.test_escapes ?? "–",
-    reportOf(one),
-    changeOf(one),
-  ].map((cell) => cell ?? "–");
-}
-
-function reportOf(one) {
-  const isProduct = one.name === known.history?.name;
-  const isAbout = ({ candidate_run_id: run, after }) => (run && one.run_id ? run === one.run_id : isProduct && after === one.version);
-  const entry = known.history?.entries.find((entry) => entry.report && isAbout(entry));
-  return entry ? reportLink(entry.report, `Report on ${one.name} ${one.version}`) : null;
-}
-
-/** A link can't send a key: with one, the report is fetched and saved. */
-function reportLink(path, label) {
-  const save = async (event) => {
-    if (!Object.keys(keyHeaders()).length) return;
-    event.preventDefault();
-    const url = URL.createObjectURL(await (await send(path)).blob());
-    el("a", { href: url, download: `${label}.html` }).click();
-    setTimeout(() => URL.revokeObjectURL(url), 10_000);
-  };
-  return el("a", { href: address(path), target: "_blank", rel: "noopener", "aria-label": label, click: save }, "Report");
-}
-
-function changeOf(one) {
-  if (!known.history || one.name !== known.history.name) return null;
-  if (isInProduction(one)) return "decides now";
-  const disabled = known.may.role !== "admin";
-  return el(
-    "button",
-    { type: "button", disabled, "aria-describedby": "why-not", "aria-label": `Promote ${one.name} ${one.version}`, click: () => promote(one) },
-    "Promote",
-  );
-}
-
-// -- history ----------------------------------------------------------------------------------------------------------
-
-function showHistory() {
-  const { history, may } = known;
-  const movesOnly = at("moves-only").checked;
-  if (!history) return at("history").replaceChildren(el("p", { class: "quiet" }, may.reason || "The server has not said what it was."));
-  const entries = history.entries.filter((one) => !movesOnly || one.after !== null);
-  const columns = ["When", "Production", "How", "Who", "Accuracy", "Escapes", "Why", "Report"];
-  const rows = entries.map((one) => ({ cells: historyCells(one) }));
-  const empty = el("p", { class: "quiet" }, "Nothing has been decided yet.");
-  const more = history.total > history.entries.length ? el("p", { class: "quiet" }, `The latest ${history.entries.length} of ${history.total}; defect history --all shows all.`) : null;
-  at("history").replaceChildren(...[rows.length ? table("What was in production when, by whom and why", columns, rows) : empty, more].filter(Boolean));
-}
-
-function historyCells(one) {
-  const unfinished = one.state === "done" ? "" : ` (${one.state})`;
-  return [
-    moment(one.when),
-    step(one),
-    `${one.kind}${unfinished}${one.kind === "evaluation" && one.after === null ? `: ${one.outcome}` : ""}`,
-    one.who,
-    one.accuracy || "–",
-    one.escapes || "–",
-    brief(one.why),
-    one.report ? reportLink(one.report, `Report of the decision on ${one.candidate}`) : "–",
-  ];
-}
-
-function step({ before, after }) {
-  if (after === null) return before === null ? "stays empty" : `${before} stays`;
-  return before === null ? `first: ${after}` : `${before} → ${after}`;
-}
-
 // -- changes ----------------------------------------------------------------------------------------------------------
 
 async function promote(one) {
-  const now = known.history.in_production;
+  const { in_production: now, name } = known.history;
   await change({
     heading: `Promote ${one.name} ${one.version}?`,
     happens: [
       now === null ? "It decides about every part from now on." : `It decides about every part from now on, instead of version ${now}.`,
-      "No gate is run: nothing says that it is better than what it replaces.",
+      one.name === name ? null : `It is copied to ${name} first, as its newest version.`,
+      ...whatSpeaksForIt(one),
       "Its files are checked first. Nothing stops inspecting meanwhile, and it can be rolled back.",
     ],
     button: `Promote version ${one.version}`,
-    run: (reason) => post(`/models/${one.version}/promote`, { reason }),
+    run: (reason) => post(`/models/${one.version}/promote`, one.name === name ? { reason } : { reason, name: one.name }),
   });
+}
+
+/** What the gate said of a version, with its figures: what whoever promotes it by hand should know. */
+function whatSpeaksForIt(one) {
+  const { accuracy, escapes, overkill } = figuresOf(one);
+  const figures = [["accuracy", accuracy], ["escapes", escapes], ["overkill", overkill]].filter(([, value]) => value).map((pair) => pair.join(" "));
+  const tested = figures.length ? `On test images: ${figures.join(", ")}.` : null;
+  if (!one.decision) return [tested, "No gate is run: nothing says that it is better than what it replaces."];
+  const { outcome, when, why } = one.decision;
+  const then = outcome === "promote" ? "That compared it with what was in production then. No gate is run now." : "No gate is run now: you decide against it.";
+  return [tested, [`The gate said “${outcomeWord(outcome)}” on `, moment(when), ": ", brief(why, 200)], then];
 }
 
 async function rollBack(to) {

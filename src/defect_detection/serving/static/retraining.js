@@ -122,7 +122,7 @@ function showJob() {
   at("job-title").replaceChildren(hasEnded(job) ? "Latest retraining" : "This retraining ", " ", badge(job));
   if (shown.isChosen) at("job-title").firstChild.textContent = "Retraining";
   at("log-title").textContent = hasEnded(job) ? "What it wrote" : "What it writes";
-  at("cancel").hidden = hasEnded(job);
+  at("cancel").hidden = hasEnded(job) || isCancelling(job);
   at("cancel").disabled = may.role !== "admin";
   showFacts();
   showSteps();
@@ -130,7 +130,12 @@ function showJob() {
 }
 
 function badge(job) {
-  return el("span", { class: `badge ${job.state}` }, STATES[job.state]);
+  return el("span", { class: `badge ${job.state}` }, isCancelling(job) ? "is being cancelled" : STATES[job.state]);
+}
+
+/** Whether it was cancelled, and what it started has not ended yet. */
+function isCancelling(job) {
+  return job.state === "running" && job.cancel_requested;
 }
 
 function showFacts() {
@@ -259,5 +264,10 @@ async function cancel() {
     asksReason: false,
     run: () => post(`/jobs/${job.id}/cancel`),
   });
-  if (cancelled) await look();
+  if (!cancelled) return;
+  jobs = jobs.map((one) => (one.id === cancelled.id ? cancelled : one));
+  refresh();
+  showJobs();
+  at("job-title").focus();
+  await look();
 }

@@ -1,0 +1,72 @@
+// What decides now, on the page Models.
+import { address } from "./api.js";
+import { figuresOf } from "./decision.js";
+import { el, facts, moment } from "./dom.js";
+
+/** What the panel holds below its title; `rollBack(version)` is called by its button. */
+export function championOf({ models, history, may }, rollBack) {
+  if (!models) return [el("p", { class: "quiet" }, "The server has not said what is in production.")];
+  if (!models.champion) return nothing(models);
+  const decides = models.champion;
+  const version = models.versions.find((one) => one.name === decides.name && one.version === decides.version);
+  const since = history?.entries.find((one) => one.after === decides.version && one.state === "done");
+  return [
+    el("p", { class: "big" }, `${decides.name} ${decides.version}`),
+    el("div", { class: "figures" }, figures(decides, version)),
+    factsOf(decides, since),
+    wayBack(history, may, rollBack),
+  ];
+}
+
+function nothing({ problem, versions }) {
+  const [newest] = versions;
+  const registered = newest && `${newest.name} ${newest.version} is registered, not in production. Promote it below, or start a retraining.`;
+  const retrain = [el("a", { href: address("/page/retraining") }, "Start a retraining"), " once there are images to learn from."];
+  return [
+    el("p", { class: "big" }, "No model yet"),
+    el("p", {}, problem || "The model is being loaded."),
+    el("p", {}, registered ?? retrain),
+  ];
+}
+
+function figures(decides, version) {
+  const test = figuresOf(decides.accuracy ? decides : version);
+  const auroc = decides.validation.auroc ?? decides.validation.val_auroc;
+  const named = [
+    ["Accuracy on test images", test.accuracy],
+    ["Escapes: defective parts passed as OK", test.escapes],
+    ["Overkill: good parts rejected", test.overkill],
+    ["AUROC on validation", auroc === undefined ? null : auroc.toFixed(4)],
+  ];
+  return named
+    .filter(([, value]) => value)
+    .map(([name, value]) => el("div", { class: "figure" }, el("p", { class: "quiet" }, name), el("p", { class: "value" }, value)));
+}
+
+function factsOf(decides, since) {
+  const band = decides.review_low == null ? null : `${decides.review_low.toFixed(3)} to ${decides.review_high.toFixed(3)}`;
+  return facts([
+    ["Decides since", since ? [moment(since.when), `, by ${since.who}`] : null],
+    ["Trained", moment(decides.created)],
+    ["Threshold", `${decides.threshold.toFixed(3)} (${decides.threshold_rule})`],
+    ["For a person", band && `scores from ${band}`],
+    ["Sees", `${decides.image_size} × ${decides.image_size} px`],
+    ["Types of defects", decides.defect_types.join(", ")],
+  ]);
+}
+
+function wayBack(history, may, rollBack) {
+  if (!history || history.in_production === null) return null;
+  const to = history.rollback_to;
+  if (to === null) return el("p", { class: "quiet" }, whyNoWayBack(history));
+  const attributes = { type: "button", class: "danger", disabled: may.role !== "admin", "aria-describedby": "why-not", click: () => rollBack(to) };
+  return el("div", { class: "buttons" }, el("button", attributes, `Roll back to version ${to}`));
+}
+
+/** A rollback takes away what it left, so that the next one doesn't return to it. */
+function whyNoWayBack({ entries, in_production: now }) {
+  const last = entries.find((one) => one.state === "done" && one.after !== null);
+  if (last?.kind === "rollback" && last.after === now)
+    return `Production was rolled back to version ${now}, the earliest in the history. Version ${last.before} does not return by a rollback: promote a version below to change what decides.`;
+  return `Version ${now} is the first in the history, so there is nothing to roll back to.`;
+}

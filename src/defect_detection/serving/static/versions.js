@@ -1,0 +1,46 @@
+// The table of versions on the page Models.
+import { figuresOf, outcomeWord, reportLink } from "./decision.js";
+import { el, moment, table } from "./dom.js";
+
+const COLUMNS = ["Version", "Registered", "Accuracy", "Escapes", "Overkill", "The gate said", "Change"];
+
+/** Make the table; `promote(version)` is called by its buttons. */
+export function versionsTable(known, promote) {
+  const rows = known.models.versions.map((one) => ({ cells: cells(one, known, promote), class: isInProduction(one, known) ? "now" : null }));
+  if (!rows.length) return el("p", { class: "quiet" }, "No version is registered yet: training and evaluation make the first.");
+  return table("Versions of the registered models, the newest first", COLUMNS, rows);
+}
+
+export function isInProduction(one, { history }) {
+  return one.name === history?.name ? one.version === history.in_production : one.aliases.includes("prod");
+}
+
+function cells(one, known, promote) {
+  const name = el("span", { class: "name" }, `${one.name} ${one.version}`);
+  const badges = one.aliases.map((alias) => el("span", { class: "badge" }, alias === "prod" ? "in production" : alias));
+  const { accuracy, escapes, overkill } = figuresOf(one);
+  return [[name, " ", ...badges], moment(one.created), accuracy, escapes, overkill, gateSaid(one, known), change(one, known, promote)].map((cell) => cell ?? "–");
+}
+
+function gateSaid(one, { history }) {
+  const isAbout = ({ candidate_run_id: run, after }) => (run && one.run_id ? run === one.run_id : one.name === history?.name && after === one.version);
+  const entry = history?.entries.find((entry) => entry.kind === "evaluation" && isAbout(entry));
+  const decision = one.decision ?? entry;
+  if (!decision) return null;
+  const stays = decision.outcome === "promote" ? "" : ": registered, not in production";
+  const link = decision.report && reportLink(decision.report, `Report on ${one.name} ${one.version}`);
+  return [`${outcomeWord(decision.outcome)}${stays}`, ...(link ? [" · ", link] : [])];
+}
+
+function change(one, known, promote) {
+  if (!known.history || !canPromote(one, known)) return null;
+  if (isInProduction(one, known)) return "decides now";
+  const disabled = known.may.role !== "admin";
+  const label = `Promote ${one.name} ${one.version}`;
+  return el("button", { type: "button", disabled, "aria-describedby": "why-not", "aria-label": label, click: () => promote(one) }, "Promote");
+}
+
+/** A version of another registered model is copied to the production model first; an older server can't. */
+function canPromote(one, { history }) {
+  return one.name === history.name || "decision" in one;
+}
