@@ -141,6 +141,20 @@ def test_another_machine_gives_its_key_once(open_page, app, send):
     expect(page.locator("#tiles")).to_contain_text("1 of 1 defective")
 
 
+def test_who_gives_no_key_is_asked_once(open_page, app, send):
+    create_key(app.extensions["records"].database, "line 3", "operator")
+    page = open_page(f"http://line.example:{send.port}/page/monitor")
+    dialog = page.get_by_role("dialog", name="Access key")
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#problem")).to_be_visible()
+    with page.expect_response("**/statistics*"):
+        page.get_by_role("button", name="7 days").click()
+    page.wait_for_function("!document.querySelector('dialog[open]')")
+    expect(dialog).to_be_hidden()
+    page.get_by_role("button", name="Access key").click()
+    expect(dialog).to_be_visible()
+
+
 def test_where_the_browser_keeps_its_camera_the_page_says_why(open_page, send):
     page = open_page(f"http://line.example:{send.port}/")
     expect(page.locator("#no-camera")).to_contain_text("localhost")

@@ -124,7 +124,7 @@ FAILED_EXAMPLE = {
         "type": "about:blank",
         "title": "Unsupported Media Type",
         "status": 415,
-        "detail": "expected a JPEG, PNG, BMP, TIFF or WebP image, received 5 bytes that start with b'hello'",
+        "detail": "expected a JPEG, PNG, BMP, TIFF or WebP image, received 5 bytes of something else",
     },
 }
 REQUEST_BODY = {

@@ -121,7 +121,7 @@ def check_image(content: bytes, max_pixels: int) -> int:
     """
     kind = format_of(content)
     if kind is None:
-        received = "no bytes" if not content else f"{len(content)} bytes that start with {content[:8]!r}"
+        received = f"{len(content)} bytes of something else" if content else "no bytes"
         raise UnsupportedMediaType(f"expected a JPEG, PNG, BMP, TIFF or WebP image, received {received}")
     try:
         width, height = read_size(content)

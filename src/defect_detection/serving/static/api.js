@@ -20,7 +20,7 @@ export class Problem extends Error {
 export async function send(path, options = {}) {
   const response = await attempt(path, options);
   if (response.ok) return response;
-  if (response.status === 401 && (await askForKey(true))) {
+  if (response.status === 401 && !declined && (await askForKey(true))) {
     const again = await attempt(path, options);
     if (again.ok) return again;
     throw await problemOf(again);
@@ -52,6 +52,7 @@ export function keyHeaders() {
 }
 
 let asking = null;
+let declined = false; // who cancelled is not asked again, until the button is pressed or another page is opened
 
 /** Show the dialog; resolve to true when a key was given. Requests that fail at the same time share one dialog. */
 export function askForKey(required = false) {
@@ -69,6 +70,7 @@ function dialogAnswer(required) {
   return new Promise((resolve) => {
     const done = () => {
       const used = dialog.returnValue === "use";
+      declined = !used;
       if (used) keep(field.value.trim());
       resolve(used && field.value.trim() !== "");
     };

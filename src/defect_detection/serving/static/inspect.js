@@ -1,80 +1,40 @@
 // Inspect: images in, a verdict on each, and whether a person agrees.
-import { get, post, send } from "./api.js";
-import { HAS_CAMERA, startCamera, stopCamera, takePicture } from "./camera.js";
+import { get, post } from "./api.js";
+import { isOn, prepareCamera } from "./camera.js";
+import { saveCsv } from "./csv.js";
 import { clearHeat, drawHeat, prepareStage } from "./heat.js";
-import { onKeys } from "./keys.js";
-import { MEANS, WORDS, percent, shape, showVerdict } from "./verdict.js";
+import { addFiles, beginItems, clearItems, items, setLabel, state, tryAgain } from "./items.js";
+import { onEnter, onKeys } from "./keys.js";
+import { addSmall, clearSmalls, currentSmall, markSmall } from "./strip.js";
+import { MEANS, WORDS, percent, showVerdict } from "./verdict.js";
+import { ZOOM_KEYS, prepareZoom, showWhole } from "./zoom.js";
 
 const $ = (id) => document.getElementById(id);
-const items = []; // {file, url, button, result, error, label}
+const SHOWN = "defect-detection-shown"; // in sessionStorage: which image of this tab
 let shown = -1;
-let working = false;
+let complaint = ""; // about something else than the image that is shown
 
 /** Queue files, show the first of them, and inspect all in order. */
 function add(files) {
   if (!files.length) return;
   const first = items.length;
-  for (const file of files) items.push(newItem(file));
+  addFiles(files);
   show(first);
-  work();
 }
 
-function newItem(file) {
-  const item = { file, url: URL.createObjectURL(file), button: document.createElement("button") };
-  const picture = new Image();
-  picture.src = item.url;
-  picture.alt = "";
-  picture.addEventListener("error", () => picture.replaceWith(kindOf(file)));
-  item.button.append(picture);
-  item.button.type = "button";
-  item.button.ariaLabel = `${file.name}: waiting`;
-  item.button.addEventListener("click", () => show(items.indexOf(item)));
-  const entry = document.createElement("li");
-  entry.append(item.button);
-  $("strip").append(entry);
-  return item;
-}
-
-/** In the place of a picture that this browser can't show: what kind of file it is. */
-function kindOf(file) {
-  const place = document.createElement("span");
-  place.textContent = file.name.includes(".") ? file.name.split(".").at(-1).slice(0, 4).toUpperCase() : "?";
-  return place;
-}
-
-/** Inspect what waits: what is shown comes first. */
-async function work() {
-  if (working) return;
-  working = true;
-  for (let item; (item = waiting(items[shown]) ?? items.find(waiting)); ) await inspect(item);
-  working = false;
-}
-
-function waiting(item) {
-  return item && !item.result && !item.error ? item : undefined;
-}
-
-async function inspect(item) {
-  const form = new FormData();
-  form.append("image", item.file, item.file.name);
-  try {
-    const response = await send("/predict?explain=array", { method: "POST", body: form });
-    item.result = await response.json();
-  } catch (error) {
-    item.error = error.message;
-  }
-  mark(item);
-  if (item === items[shown]) render();
+function show(index) {
+  if (index < 0 || index >= items.length) return;
+  shown = index;
+  sessionStorage.setItem(SHOWN, index);
+  complaint = "";
+  $("drop").hidden = $("unshown").hidden = true;
+  $("frame").hidden = false;
+  $("image").src = items[index].url;
+  $("type").value = "";
+  showWhole();
   count();
-}
-
-/** Put the verdict on the small picture. */
-function mark(item) {
-  const verdict = item.result?.verdict;
-  item.button.querySelector("svg")?.remove();
-  if (verdict) item.button.append(shape(verdict));
-  item.button.classList.toggle("failed", Boolean(item.error));
-  item.button.ariaLabel = `${item.file.name}: ${verdict ? WORDS[verdict] : "no verdict"}`;
+  render();
+  currentSmall(items, index);
 }
 
 function count() {
@@ -84,32 +44,16 @@ function count() {
   const parts = [`${done} of ${items.length} inspected`, `${n("ok")} OK`, `${n("defective")} defective`];
   if (n("review")) parts.push(`${n("review")} for review`);
   if (failed) parts.push(`${failed} without a verdict`);
+  if (state.unkept) parts.push(`gone when you leave this page: this browser keeps no images (${state.unkept})`);
   $("count").textContent = parts.join(" · ");
-  $("queue").hidden = items.length < 2;
-}
-
-function show(index) {
-  if (index < 0 || index >= items.length) return;
-  shown = index;
-  endCamera();
-  $("drop").hidden = true;
-  $("unshown").hidden = true;
-  $("frame").hidden = false;
-  $("image").src = items[index].url;
-  $("type").value = "";
-  items.forEach((item, i) => (item.button.ariaCurrent = i === index ? "true" : null));
-  count();
-  render();
-  const { offsetLeft, offsetWidth } = items[index].button;
-  $("strip").scrollLeft = offsetLeft + offsetWidth / 2 - $("strip").clientWidth / 2; // nothing but the strip may move
+  $("queue").hidden = items.length === 0;
 }
 
 /** Bring verdict, heat and buttons in line with the image that is shown. */
 function render() {
   const item = items[shown];
   clearHeat();
-  $("problem").hidden = !item.error;
-  $("problem").textContent = item.error ?? "";
+  renderProblem(item);
   $("judge").hidden = Boolean(item.error);
   $("bar").hidden = false;
   $("slider").hidden = Boolean(item.error);
@@ -119,24 +63,32 @@ function render() {
   $("next").disabled = shown === items.length - 1;
   renderLabel(item);
   if (item.result) renderResult(item);
-  else showVerdict($("verdict"), null, item.error ? "No verdict" : "Looking …", item.file.name);
+  else showVerdict($("verdict"), null, item.error ? "No verdict" : state.waiting ? "Waiting" : "Looking …", item.file.name);
   if (item.error) $("live").textContent = `${item.file.name}: no verdict. ${item.error}`;
 }
 
+/** Say what went wrong, and offer to try again what may go well then. */
+function renderProblem(item) {
+  const failed = item?.error && `${item.file.name}: ${item.error}`;
+  const waiting = state.waiting && `${state.waiting} It is tried again by itself.`;
+  $("problem-text").textContent = complaint || failed || waiting;
+  $("problem").hidden = !$("problem-text").textContent;
+  $("again").hidden = Boolean(complaint) || !(waiting || (failed && !item.isFinal));
+}
+
 function renderResult({ result, file }) {
-  const { verdict, score, threshold, model, latency_ms, evidence } = result;
-  showVerdict($("verdict"), verdict, WORDS[verdict], MEANS[verdict]);
+  const { verdict, score, threshold, model, latency_ms, evidence, reason } = result;
+  const means = reason || MEANS[verdict];
+  showVerdict($("verdict"), verdict, WORDS[verdict], means);
   $("why").append(line(`Score ${percent(score)}, defective from ${percent(threshold)}`));
   $("why").append(line(`${file.name} · ${model.name} ${model.version} · ${latency_ms.toFixed(0)}\u00a0ms`));
   $("image").alt = `${file.name}, ${WORDS[verdict]}`;
-  $("live").textContent = `${WORDS[verdict]}: ${MEANS[verdict]}. Score ${percent(score, 0)}. ${file.name}`;
+  $("live").textContent = `${WORDS[verdict]}: ${means}. Score ${percent(score, 0)}. ${file.name}`;
   if (evidence?.values) drawHeat(evidence.values, verdict);
 }
 
 function line(text) {
-  const small = document.createElement("small");
-  small.textContent = text;
-  return small;
+  return Object.assign(document.createElement("small"), { textContent: text });
 }
 
 function renderLabel({ result, label, type }) {
@@ -159,46 +111,46 @@ async function say(label) {
   const type = label === "defective" ? $("type").value.trim() : "";
   try {
     await post("/feedback", { inspection_id: item.result.id, label, ...(type && { defect_type: type }) });
-    Object.assign(item, { label, type });
-    $("problem").hidden = true;
+    setLabel(item, label, type);
+    complaint = "";
   } catch (error) {
-    complain(error);
+    complaint = `${item.file.name}: “${WORDS[label]}” was not kept. ${error.message}`;
   }
-  if (item === items[shown]) renderLabel(item);
+  if (item !== items[shown]) return;
+  renderProblem(item);
+  renderLabel(item);
 }
 
 function complain(error) {
-  $("problem").textContent = error.message;
-  $("problem").hidden = false;
+  complaint = error.message;
+  renderProblem(items[shown]);
 }
 
-async function beginCamera() {
-  try {
-    await startCamera($("video"));
-  } catch (error) {
-    complain(error);
-    return;
-  }
-  for (const id of ["drop", "frame", "camera", "choose", "judge", "bar", "unshown", "problem"]) $(id).hidden = true;
-  showVerdict($("verdict"), null, "Camera", "Take the picture when the part fills the view.");
-  for (const id of ["video", "shoot", "stop"]) $(id).hidden = false;
-  $("shoot").focus();
+/** Empty the page; the camera stays as it is. */
+async function clear() {
+  await clearItems();
+  clearSmalls();
+  sessionStorage.removeItem(SHOWN);
+  shown = -1;
+  complaint = "";
+  clearHeat();
+  renderProblem();
+  count();
+  for (const id of ["frame", "unshown", "judge", "bar"]) $(id).hidden = true;
+  $("drop").hidden = isOn();
+  showVerdict($("verdict"), null, "No image yet", "The verdict appears here.");
+  $("choose").focus();
 }
 
-/** Turn the camera off and show what was shown before. */
-function leaveCamera() {
-  endCamera();
-  if (shown >= 0) show(shown);
-  else showVerdict($("verdict"), null, "No image yet", "The verdict appears here.");
-}
+const COLUMNS = ["file", "verdict", "score", "threshold", "model", "version", "reason", "label", "defect_type", "inspection", "error"];
 
-function endCamera() {
-  if ($("video").hidden) return;
-  stopCamera($("video"));
-  for (const id of ["video", "shoot", "stop"]) $(id).hidden = true;
-  for (const id of ["camera", "choose"]) $(id).hidden = false;
-  $("frame").hidden = shown < 0;
-  $("drop").hidden = shown >= 0;
+function save() {
+  const rows = items.map(({ file, result, error, label, type }) => [
+    file.name, result?.verdict, result?.score, result?.threshold, result?.model.name, result?.model.version,
+    result?.reason, label, type, result?.id, error,
+  ]);
+  const time = new Date().toISOString().slice(0, 16).replaceAll(":", "-");
+  saveCsv(`inspected-${time}.csv`, [COLUMNS, ...rows]);
 }
 
 /** Say at once when nothing can be inspected. */
@@ -231,19 +183,37 @@ function listen() {
   $("say-defective").addEventListener("click", () => say("defective"));
   $("previous").addEventListener("click", () => show(shown - 1));
   $("next").addEventListener("click", () => show(shown + 1));
-  $("camera").addEventListener("click", beginCamera);
-  $("stop").addEventListener("click", leaveCamera);
-  $("shoot").addEventListener("click", async () => add([await takePicture($("video"))]));
-  onKeys({ o: () => say("ok"), d: () => say("defective"), ArrowLeft: () => show(shown - 1), ArrowRight: () => show(shown + 1) });
+  $("again").addEventListener("click", tryAgain);
+  $("save").addEventListener("click", save);
+  $("clear").addEventListener("click", clear);
+  onEnter($("type"), () => say("defective"));
+  const moves = { ArrowLeft: () => show(shown - 1), ArrowRight: () => show(shown + 1) };
+  onKeys({ o: () => say("ok"), d: () => say("defective"), ...moves, ...ZOOM_KEYS });
 }
 
-$("camera").hidden = !HAS_CAMERA;
-$("no-camera").hidden = HAS_CAMERA;
+function begin() {
+  return beginItems({
+    wanted: () => items[shown],
+    added: (item) => addSmall(item, () => show(items.indexOf(item))),
+    changed: (item) => {
+      markSmall(item);
+      count();
+      if (item === items[shown]) render();
+      else renderProblem(items[shown]);
+    },
+    waits: () => items[shown] && render(),
+  });
+}
+
 prepareStage({
   unshown: () => {
     $("frame").hidden = true;
     $("unshown").hidden = false;
   },
 });
+prepareZoom();
+prepareCamera({ taken: (file) => add([file]), complain });
 listen();
+await begin();
+if (items.length) show(Math.min(Number(sessionStorage.getItem(SHOWN)), items.length - 1));
 prepare();

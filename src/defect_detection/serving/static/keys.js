@@ -18,6 +18,15 @@ export function onKeys(commands) {
   });
 }
 
+/** Call `command` when Enter is pressed in a field that is not empty. */
+export function onEnter(field, command) {
+  field.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.isComposing || event.repeat || !field.value.trim()) return;
+    event.preventDefault();
+    command();
+  });
+}
+
 function change() {
   if (box.checked) localStorage.removeItem(KEPT);
   else localStorage.setItem(KEPT, "off");
@@ -31,6 +40,6 @@ function showHints() {
 
 function isTyping({ target, key }) {
   if (document.querySelector("dialog[open]") || target.matches("textarea, select")) return true;
-  if (target.matches("input[type=range]")) return key.startsWith("Arrow");
+  if (target.matches("input[type=range], .zoomed")) return key.startsWith("Arrow"); // they move it
   return target.matches("input:not([type=checkbox])");
 }

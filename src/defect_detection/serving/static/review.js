@@ -1,8 +1,9 @@
 // Review: one image after the other, the least certain first; a person says what it really is.
 import { get, imageUrl, send } from "./api.js";
 import { clearHeat, drawHeat, prepareStage } from "./heat.js";
-import { onKeys } from "./keys.js";
+import { onEnter, onKeys } from "./keys.js";
 import { WORDS, percent, shape } from "./verdict.js";
+import { ZOOM_KEYS, prepareZoom, showWhole } from "./zoom.js";
 
 const $ = (id) => document.getElementById(id);
 const TAKE_BACK_MS = 8000; // so long what was said isn't sent yet, and undoing leaves no trace
@@ -54,6 +55,7 @@ async function render(one) {
   renderFacts(one);
   $("live").textContent = `${one.name || "Image without a name"}. The model said ${WORDS[one.verdict]}, score ${percent(one.score, 0)}.`;
   $("frame").hidden = true;
+  showWhole();
   $("unshown").hidden = false;
   $("unshown").textContent = "Loading …";
   showHeat(one);
@@ -234,5 +236,10 @@ $("again").addEventListener("click", async () => {
 });
 addEventListener("pagehide", sendWaiting);
 document.addEventListener("visibilitychange", () => document.hidden && sendWaiting());
-onKeys({ o: () => say("ok"), d: () => say("defective"), z: undo, s: skip });
+prepareZoom();
+onEnter($("type"), () => {
+  say("defective");
+  $("type").focus(); // the next may have a type as well
+});
+onKeys({ o: () => say("ok"), d: () => say("defective"), z: undo, s: skip, ...ZOOM_KEYS });
 begin();

@@ -1,0 +1,229 @@
+"""Inspect in a real browser: nothing that was given to it is lost, and an image can be looked at closely."""
+
+import csv
+import io
+from functools import partial
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page, expect
+from test_page_work import THREE, file, verdict
+from tiny import DARK, encoded
+
+from defect_detection.inference.inspect import Inspector
+from defect_detection.serving.app import create_app
+from defect_detection.tracking.registry import ModelRef
+
+WIDE = np.zeros((300, 900, 3), np.uint8)
+
+
+@pytest.fixture
+def url(send) -> str:
+    return f"http://127.0.0.1:{send.port}"
+
+
+def inspect_three(page: Page) -> None:
+    page.set_input_files("#files", THREE)
+    expect(page.locator("#count")).to_contain_text("3 of 3 inspected")
+
+
+def test_what_could_not_be_answered_is_tried_again_by_itself(open_page, project, serving, bundle):
+    promoted: list[ModelRef] = []
+    app = create_app(
+        project.config("serving.refresh_s=0.1"),
+        lambda: promoted[0] if promoted else None,
+        lambda _reference: partial(Inspector.load, bundle)(),
+    )
+    page = open_page(f"http://127.0.0.1:{serving(project.config(), app).port}")
+    page.set_input_files("#files", THREE)
+    expect(page.locator("#problem")).to_contain_text("dark.png: No model is promoted")
+    expect(page.locator("#problem")).to_contain_text("tried again by itself")
+    verdict(page, "Waiting")
+    promoted.append(ModelRef("Production_Reg", 3, "run", {}))
+    page.get_by_role("button", name="Try again now").click()
+    verdict(page, "Defective")
+    expect(page.locator("#count")).to_contain_text("3 of 3 inspected")
+    expect(page.locator("#problem")).to_be_hidden()
+    app.extensions["served"].stop()
+    app.extensions["records"].close()
+
+
+def test_a_lost_server_is_waited_for(open_page, url):
+    page = open_page(url)
+    page.context.set_offline(True)
+    page.set_input_files("#files", THREE[:1])
+    expect(page.locator("#problem")).to_contain_text("dark.png: The server doesn't answer")
+    page.context.set_offline(False)
+    verdict(page, "Defective")
+    expect(page.locator("#problem")).to_be_hidden()
+
+
+def test_the_session_survives_another_page_and_a_reload(open_page, url):
+    page = open_page(url)
+    inspect_three(page)
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("o")
+    expect(page.locator("#said")).to_contain_text("Kept: OK")
+    page.get_by_role("link", name="Monitor").click()
+    expect(page.locator("#tiles")).to_contain_text("of 3 defective")
+    page.get_by_role("link", name="Inspect", exact=True).click()
+    expect(page.locator("#count")).to_contain_text("3 of 3 inspected")
+    expect(page.locator("#why")).to_contain_text("bright.png")
+    expect(page.locator("#said")).to_contain_text("Kept: OK")
+    page.reload()
+    expect(page.locator("#strip button")).to_have_count(3)
+
+    page.get_by_role("button", name="Clear the list").click()
+    verdict(page, "No image yet")
+    page.reload()
+    expect(page.locator("#drop")).to_be_visible()
+    expect(page.locator("#queue")).to_be_hidden()
+
+
+def test_another_tab_has_a_session_of_its_own(open_page, url):
+    first = open_page(url)
+    inspect_three(first)
+    second = first.context.new_page()
+    second.goto(url)
+    expect(second.locator("#word")).to_have_text("No image yet")
+
+
+def test_a_file_that_is_no_image_says_so_by_name_beside_the_others(open_page, url):
+    page = open_page(url)
+    notes = {"name": "notes.png", "mimeType": "image/png", "buffer": b"hello"}
+    page.set_input_files("#files", [notes, THREE[0]])
+    expect(page.locator("#problem")).to_contain_text(
+        "notes.png: expected a JPEG, PNG, BMP, TIFF or WebP image"
+    )
+    expect(page.locator("#problem")).not_to_contain_text("b'")
+    expect(page.get_by_role("button", name="Try again now")).to_be_hidden()
+    verdict(page, "No verdict")
+    expect(page.locator("#judge")).to_be_hidden()
+    expect(page.locator("#strip .failed")).to_have_text("PNG")
+    page.keyboard.press("ArrowRight")
+    verdict(page, "Defective")
+    expect(page.locator("#problem")).to_be_hidden()
+
+
+def test_the_camera_takes_pictures_and_stays_on(open_page, url):
+    page = open_page(url)
+    page.click("#camera")
+    page.wait_for_selector("#video:visible")
+    page.locator("#video").evaluate(
+        "video => video.videoWidth || new Promise(go => (video.onloadeddata = go))"
+    )
+    for number in (1, 2):
+        page.click("#shoot")
+        expect(page.locator("#why")).to_contain_text("camera-")
+        expect(page.locator("#count")).to_contain_text(f"{number} of {number} inspected")
+        expect(page.locator("#video")).to_be_visible()
+        expect(page.locator("#image")).to_be_visible()
+    page.click("#stop")
+    expect(page.locator("#video")).to_be_hidden()
+    expect(page.locator("#image")).to_be_visible()
+    assert page.locator("#video").evaluate("video => video.srcObject") is None
+
+
+def width_of(page: Page) -> float:
+    return page.locator("#frame").bounding_box()["width"]
+
+
+def test_an_image_is_enlarged_by_wheel_buttons_and_keys_with_its_heat(open_page, url):
+    page = open_page(url)
+    page.set_input_files("#files", [file("wide.png", WIDE), THREE[0]])
+    verdict(page, "Defective")
+    whole = width_of(page)
+    page.get_by_role("button", name="Zoom in").click()
+    assert width_of(page) == pytest.approx(1.5 * whole, abs=1)
+    page.keyboard.press("+")
+    assert width_of(page) == pytest.approx(2.25 * whole, abs=1)
+    assert page.locator("#heat").bounding_box() == page.locator("#image").bounding_box()
+
+    page.locator("#view").focus()
+    left = page.locator("#image").bounding_box()["x"]
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function(
+        "left => document.getElementById('image').getBoundingClientRect().x < left", arg=left
+    )
+    expect(page.locator("#why")).to_contain_text(
+        "wide.png"
+    )  # the arrow moved the image, and not on to the next
+
+    page.keyboard.press("0")
+    assert width_of(page) == pytest.approx(whole, abs=1)
+    box = page.locator("#view").bounding_box()
+    page.mouse.move(box["x"] + 20, box["y"] + 20)
+    page.mouse.wheel(0, -400)
+    page.wait_for_function("document.getElementById('view').matches('.zoomed')")
+    page.get_by_role("button", name="Next").click()
+    expect(page.locator("#zoom-fit")).to_have_text("100\u00a0%")
+
+
+def test_the_results_are_saved_as_csv_and_no_name_is_a_formula(open_page, url):
+    page = open_page(url)
+    page.set_input_files("#files", [file("=1+1.png", DARK), THREE[1]])
+    expect(page.locator("#count")).to_contain_text("2 of 2 inspected")
+    page.keyboard.press("d")
+    expect(page.locator("#said")).to_contain_text("Kept: Defective")
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Save as CSV").click()
+    text = saved.value.path().read_text(encoding="utf-8-sig")
+    first, second = csv.DictReader(io.StringIO(text))
+    assert (first["file"], first["verdict"], first["label"]) == ("'=1+1.png", "defective", "defective")
+    assert (second["file"], second["verdict"], second["label"]) == ("bright.png", "ok", "")
+    assert float(first["score"]) == 1
+    assert first["model"] == "Production_Reg"
+
+
+def is_in_sight(page: Page, selector: str) -> bool:
+    box, height = page.locator(selector).bounding_box(), page.viewport_size["height"]
+    covered = """element => {
+        const { left, top, width, height } = element.getBoundingClientRect();
+        return !element.contains(document.elementFromPoint(left + width / 2, top + height / 2));
+    }"""
+    return (
+        box["y"] >= 0 and box["y"] + box["height"] <= height and not page.locator(selector).evaluate(covered)
+    )
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (390, 664), (320, 568), (844, 390)])
+def test_a_phone_shows_the_buttons_of_the_verdict_without_scrolling(open_page, url, width, height):
+    page = open_page(url, width, height)
+    inspect_three(page)
+    for selector in ("#say-ok", "#say-defective"):
+        assert is_in_sight(page, selector), selector
+    page.get_by_role("link", name="Review").click()
+    expect(page.locator("#image")).to_be_visible()
+    for selector in ("#say-ok", "#say-defective"):
+        assert is_in_sight(page, selector), selector
+
+
+def test_nothing_is_covered_by_the_buttons_for_good(open_page, url):
+    page = open_page(url, 390, 664)
+    inspect_three(page)
+    for selector in ("#type", "#choose", "#strip button >> nth=2", "#keys"):
+        page.locator(selector).focus()
+        assert is_in_sight(page, selector), selector
+
+
+def test_the_strip_is_in_sight_on_a_laptop(open_page, url):
+    page = open_page(url, 1280, 800)
+    page.set_input_files("#files", [file("tall.png", WIDE.transpose(1, 0, 2)), *THREE])
+    expect(page.locator("#count")).to_contain_text("4 of 4 inspected")
+    assert page.evaluate("scrollY") == 0
+    for number in range(4):
+        assert is_in_sight(page, f"#strip button >> nth={number}")
+    assert is_in_sight(page, "#say-ok")
+
+
+def test_enter_in_the_type_of_a_defect_says_defective(open_page, url, send):
+    for name, pixels in (("one.png", DARK), ("two.png", DARK + 9)):
+        send("POST", f"/predict?name={name}", encoded(pixels), **{"Content-Type": "image/png"})
+    page = open_page(f"{url}/page/review")
+    expect(page.locator("#facts")).to_contain_text(".png")
+    page.locator("#type").press("Enter")
+    expect(page.locator("#said")).to_have_text("")  # nothing was typed
+    page.locator("#type").fill("scratch")
+    page.locator("#type").press("Enter")
+    expect(page.locator("#said")).to_contain_text("Defective, scratch")
+    expect(page.locator("#type")).to_be_focused()
