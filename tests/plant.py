@@ -1,9 +1,7 @@
 """A small plant: parts with defects that nobody can miss, a project that was trained on them, and candidates made of its model."""
 
 import shutil
-import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,16 +71,8 @@ class Plant:
         return cls(root)
 
     def copy(self, root: Path) -> "Plant":
-        """Copy the folder. MLflow's database names it by its whole path, so there it gets the new one: else runs of the copy
-        would leave their files in the original, which every further copy would then carry.
-        """
+        """Copy the folder. The store of the copy corrects its own paths."""
         shutil.copytree(self.root, root, dirs_exist_ok=True)
-        with closing(sqlite3.connect(root / "mlflow.db")) as database, database:
-            tables = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-            for (table,) in tables:
-                for _, column, *_ in database.execute(f"PRAGMA table_info({table})").fetchall():
-                    moved = f"UPDATE {table} SET {column} = replace({column}, ?, ?) WHERE instr({column}, ?)"
-                    database.execute(moved, (str(self.root), str(root), str(self.root)))
         return Plant(root)
 
     def cached(self) -> dict[Path, int]:

@@ -88,12 +88,20 @@ def card() -> Card:
     )
 
 
+@pytest.fixture(scope="session")
+def make_bundle(card: Card) -> Callable[[Path], Path]:
+    """A function that writes a bundle with a valid card. What is in its other files doesn't matter to a store."""
+
+    def make(folder: Path) -> Path:
+        folder.mkdir()
+        for file in (KERAS_FILE, OPENVINO_FILE, "model.bin", GOLDEN_FILE, TRAINED_ON_FILE):
+            (folder / file).write_bytes(uuid.uuid4().bytes * 1000)
+        write_card(folder, card)
+        return folder
+
+    return make
+
+
 @pytest.fixture
-def bundle(tmp_path: Path, card: Card) -> Path:
-    """A bundle with a valid card. What is in its other files doesn't matter to a store."""
-    folder = tmp_path / "bundle"
-    folder.mkdir()
-    for file in (KERAS_FILE, OPENVINO_FILE, "model.bin", GOLDEN_FILE, TRAINED_ON_FILE):
-        (folder / file).write_bytes(uuid.uuid4().bytes * 1000)
-    write_card(folder, card)
-    return folder
+def bundle(tmp_path: Path, make_bundle: Callable[[Path], Path]) -> Path:
+    return make_bundle(tmp_path / "bundle")

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,14 @@ def test_the_file_has_one_key_and_value_a_line(tmp_path: Path):
         "metric: accuracy",
         "value: 0.30000000000000004",
     ]
+
+
+def test_the_file_names_the_model_of_its_own_project(tmp_path: Path):
+    inside = replace(INFO, model_path=tmp_path / "line1/temp_best_model/best.keras")
+    inside.write(tmp_path / "line1/info.txt")
+    assert "model_path: temp_best_model/best.keras\n" in (tmp_path / "line1/info.txt").read_text()
+    moved = (tmp_path / "line1").rename(tmp_path / "line2")
+    assert BestModelInfo.read(moved / "info.txt").model_path == moved / "temp_best_model/best.keras"
 
 
 def test_without_the_file_the_error_names_the_command_that_makes_it(tmp_path: Path):

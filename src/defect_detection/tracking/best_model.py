@@ -14,7 +14,8 @@ class BestModelInfo:
 
     Attributes:
         run_id: its MLflow run.
-        model_path: ``best_cnn_model.keras``; the rest of the bundle lies in the same folder.
+        model_path: ``best_cnn_model.keras``; the rest of the bundle lies in the same folder. In the file it is relative to the
+            file's folder where it lies in there, so that a moved project names its own.
         model_uri: its logged model, ``models:/m-…``.
         metric: what it was chosen by, on the validation split.
         value: of that metric.
@@ -28,7 +29,8 @@ class BestModelInfo:
 
     def write(self, path: Path) -> None:
         """Write the file, whole or not at all."""
-        text = "".join(f"{key}: {value}\n" for key, value in asdict(self).items())
+        values = asdict(self) | {"model_path": self._relative_to(path.parent).as_posix()}
+        text = "".join(f"{key}: {value}\n" for key, value in values.items())
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(
             "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
@@ -37,6 +39,10 @@ class BestModelInfo:
             file.flush()
             os.fsync(file.fileno())
         Path(file.name).replace(path)
+
+    def _relative_to(self, folder: Path) -> Path:
+        inside = self.model_path.is_relative_to(folder)
+        return self.model_path.relative_to(folder) if inside else self.model_path
 
     @classmethod
     def read(cls, path: Path) -> "BestModelInfo":
@@ -69,4 +75,5 @@ class BestModelInfo:
                 f"{path}: value: expected a number, received '{values['value']}'. "
                 "Run `python src/train.py` again."
             ) from error
-        return cls(values["run_id"], Path(values["model_path"]), values["model_uri"], values["metric"], value)
+        model_path = path.parent / values["model_path"]
+        return cls(values["run_id"], model_path, values["model_uri"], values["metric"], value)

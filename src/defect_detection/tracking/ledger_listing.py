@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from defect_detection.errors import TrackingError
+from defect_detection.tracking.embedded import opened
 from defect_detection.tracking.ledger import PREFIX, PROMOTIONS, Entry, entry_of
 from defect_detection.tracking.rest import ask
 from defect_detection.tracking.store import redacted, sqlite_file
@@ -60,9 +61,9 @@ def report_of(tracking_uri: str, run_id: str) -> Path | None:
     database = sqlite_file(tracking_uri)
     if not database or not database.exists():
         return None
-    with _telling(tracking_uri, "looking for a report"), closing(_opened(database)) as connection:
+    with _telling(tracking_uri, "looking for a report"), opened(database) as connection:
         row = connection.execute(
-            f"SELECT artifact_uri {_RUNS} AND run_uuid = ?",
+            f"SELECT located(artifact_uri) {_RUNS} AND run_uuid = ?",
             (PROMOTIONS, run_id),
         ).fetchone()
     return _report_in(row[0]) if row else None
@@ -76,14 +77,10 @@ def _telling(tracking_uri: str, doing: str) -> Iterator[None]:
         raise TrackingError(f"{redacted(tracking_uri)}: {doing} failed: {error}") from error
 
 
-def _opened(database: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=20)
-
-
 def _in_file(database: Path) -> Iterator[ListedEntry]:
-    with closing(_opened(database)) as connection:
+    with opened(database) as connection:
         runs = connection.execute(
-            f"SELECT run_uuid, start_time, artifact_uri {_RUNS}", (PROMOTIONS,)
+            f"SELECT run_uuid, start_time, located(artifact_uri) {_RUNS}", (PROMOTIONS,)
         ).fetchall()
         tag_rows = connection.execute(_TAGS, (PROMOTIONS,)).fetchall()
         trained = dict(connection.execute(_TRAINED, (PROMOTIONS,)).fetchall())

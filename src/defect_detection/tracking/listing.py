@@ -2,7 +2,6 @@
 
 import sqlite3
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.client import HTTPException
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from defect_detection.errors import TrackingError
+from defect_detection.tracking.embedded import opened
 from defect_detection.tracking.registry import ModelRef
 from defect_detection.tracking.rest import ask
 from defect_detection.tracking.store import redacted, sqlite_file
@@ -43,9 +43,9 @@ def versions_of(tracking_uri: str, name: str, most: int = 20) -> list[Listed]:
 
 
 def _in_file(database: Path, name: str, most: int) -> list[Listed]:
-    with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=20)) as connection:
+    with opened(database) as connection:
         rows = connection.execute(
-            "SELECT version, run_id, creation_time, storage_location, source FROM model_versions "
+            "SELECT version, run_id, creation_time, located(storage_location), located(source) FROM model_versions "
             "WHERE workspace = 'default' AND name = ? AND current_stage != 'Deleted_Internal' "
             "ORDER BY version DESC LIMIT ?",
             (name, most),

@@ -11,7 +11,6 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from http.client import HTTPException
@@ -20,6 +19,7 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from defect_detection.errors import TrackingError
+from defect_detection.tracking.embedded import opened, settle
 from defect_detection.tracking.rest import ask
 from defect_detection.tracking.store import (
     Store,
@@ -89,6 +89,8 @@ class Registry:
 
         MLflow takes the alias ``latest`` for the newest version.
         """
+        if database := sqlite_file(self.tracking_uri):
+            settle(database)
         try:
             return self.glance(name, alias)
         except TrackingError:
@@ -243,9 +245,9 @@ def _looked_up(database: Path, name: str, alias: str) -> ModelRef | None:
     if alias == "latest":
         raise LookupError("no stored alias: MLflow means the newest version")
     which = {"name": name, "alias": alias}
-    with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=20)) as connection:
+    with opened(database) as connection:
         row = connection.execute(
-            "SELECT v.version, v.run_id, v.source, v.storage_location FROM registered_model_aliases AS a "
+            "SELECT v.version, v.run_id, located(v.source), located(v.storage_location) FROM registered_model_aliases AS a "
             "JOIN model_versions AS v USING (workspace, name, version) "
             "WHERE a.workspace = 'default' AND a.name = :name AND a.alias = :alias",
             which,

@@ -13,13 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from defect_detection.errors import TrackingError
+from defect_detection.tracking.embedded import ARTIFACTS, alone, correct
 
 PROBE_TIMEOUT_S = 5.0
-LOCK_TIMEOUT_S = 120.0  # a first start takes seconds, on a busy machine tens of them
-ARTIFACTS = "mlartifacts"  # beside the SQLite file
 
 # MLflow's own defaults: telemetry on, retries for minutes, links with emoji, and stack traces on the terminal
 # of errors that it raises as well. What the user has set, stays.
@@ -67,10 +64,10 @@ def connect(tracking_uri: str, experiment: str | None = None) -> Store:
 
 
 def sqlite_file(tracking_uri: str) -> Path | None:
-    """Return the absolute path of the embedded store's file, or None for any other store."""
+    """Return the path of the embedded store's file, absolute and without links, or None for any other store."""
     if not tracking_uri.startswith("sqlite:///"):
         return None
-    return Path(tracking_uri.removeprefix("sqlite:///").partition("?")[0]).absolute()
+    return Path(tracking_uri.removeprefix("sqlite:///").partition("?")[0]).resolve()
 
 
 @contextmanager
@@ -86,7 +83,7 @@ def reporting(tracking_uri: str, doing: str) -> Iterator[None]:
 
     try:
         yield
-    except (MlflowException, SQLAlchemyError, OSError) as error:
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
         raise TrackingError(f"{redacted(tracking_uri)}: {doing} failed: {_first_line(error)}") from error
 
 
@@ -102,19 +99,15 @@ def _first_line(error: Exception) -> str:
 
 
 def _embedded(uri: str, database: Path) -> Any:
-    """Open the SQLite store, alone: processes that migrate one new file at the same time break it."""
+    """Open the SQLite store, and correct its paths when its folder was moved or copied."""
     from mlflow import MlflowClient
 
     database.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(f"{database}.lock", timeout=LOCK_TIMEOUT_S):
-            _check_database(database)
-            return MlflowClient(uri, registry_uri=uri)
-    except Timeout as error:
-        raise TrackingError(
-            f"{database}.lock: another process has held it for {LOCK_TIMEOUT_S:.0f} s. "
-            "Wait for it, or end it, and try again."
-        ) from error
+    with alone(database):
+        _check_database(database)
+        client = MlflowClient(uri, registry_uri=uri)
+        correct(database)
+        return client
 
 
 def _check_database(database: Path) -> None:
