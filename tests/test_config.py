@@ -1,13 +1,16 @@
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
 
+import defect_detection
 from defect_detection.config import Config, RetrainConfig, load_config, load_retrain_config
 from defect_detection.config_sections import HyperparameterSet
+from defect_detection.environment import RESOLVED
 from defect_detection.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
@@ -308,6 +311,71 @@ def test_tracking_uri_is_the_environment_then_dotenv_then_a_file_beside_the_conf
     assert project().tracking_uri == "http://from-file:5000"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://from-environment:5000")
     assert project().tracking_uri == "http://from-environment:5000"
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("sqlite:///runs/mlflow.db", "sqlite:///{root}/runs/mlflow.db"),
+        ("sqlite:///mlflow.db?timeout=5", "sqlite:///{root}/mlflow.db?timeout=5"),
+        ("sqlite:////srv/mlflow.db", "sqlite:////srv/mlflow.db"),
+        ("http://server:5000", "http://server:5000"),
+        ("postgresql://me:secret@server/x", "postgresql://me:secret@server/x"),
+        ("sqlite:///:memory:", "sqlite:///:memory:"),
+        ("", None),
+    ],
+)
+def test_a_relative_address_counts_from_the_folder_of_the_settings(
+    tmp_path, monkeypatch, project: Project, uri: str, expected: str | None
+):
+    monkeypatch.chdir("/")
+    names = {"tracking_uri": "MLFLOW_TRACKING_URI", "database_url": "DATABASE_URL"}
+    defaults = {name: getattr(project(), name) for name in names}
+    for name, variable in names.items():
+        wanted = expected.format(root=tmp_path) if expected else defaults[name]
+        (tmp_path / ".env").write_text(f"{variable}={uri}\n")
+        assert getattr(project(), name) == wanted
+        (tmp_path / ".env").write_text(f"{variable}=http://of-the-file\n")
+        monkeypatch.setenv(variable, uri)
+        assert getattr(project(), name) == wanted
+        monkeypatch.delenv(variable)
+
+
+def test_the_environment_counts_when_the_settings_are_loaded_and_not_later(
+    tmp_path, monkeypatch, project: Project
+):
+    (tmp_path / ".env").write_text("MLFLOW_TRACKING_URI=http://a:1\nDATABASE_URL=postgresql://a/b\n")
+    config = project()
+    for variable in ("MLFLOW_TRACKING_URI", "DATABASE_URL"):
+        monkeypatch.setenv(variable, "http://later:1")
+    assert (config.tracking_uri, config.database_url) == ("http://a:1", "postgresql://a/b")
+
+
+def test_dotenv_of_one_project_does_not_reach_another_in_the_same_process(
+    tmp_path, monkeypatch, project: Project
+):
+    monkeypatch.setenv("DEFECT_REAL", "stays")
+    text = f"MLFLOW_TRACKING_URI=http://a:1\nDATABASE_URL=postgresql://a/b\nDEFECT_API_KEY={'k' * 16}\n"
+    (tmp_path / ".env").write_text(text + "MLFLOW_TRACKING_TOKEN=of-a\nDEFECT_REAL=lost\n")
+    other = tmp_path / "b/config.yaml"
+    other.parent.mkdir()
+    shutil.copy(tmp_path / "config.yaml", other)
+    first = project()
+    assert os.environ["MLFLOW_TRACKING_TOKEN"] == "of-a"  # MLflow looks there
+    assert os.environ["DEFECT_REAL"] == "stays"
+    second = load_config(other)
+    assert second.tracking_uri == f"sqlite:///{other.parent}/mlflow.db"
+    assert second.database_url == f"sqlite:///{other.parent}/inspections.db"
+    assert second.serving.api_key is None
+    assert "MLFLOW_TRACKING_TOKEN" not in os.environ
+    assert (first.tracking_uri, first.database_url) == ("http://a:1", "postgresql://a/b")
+
+
+def test_only_the_settings_read_the_variables_that_name_stores_and_keys():
+    package = Path(defect_detection.__file__).parent
+    reads = re.compile(rf"(environ|getenv).*({'|'.join(RESOLVED)}|KEY_VARIABLE)")
+    found = [path.name for path in package.rglob("*.py") if reads.search(path.read_text(encoding="utf-8"))]
+    assert found == []
 
 
 def test_api_key_comes_from_the_environment_and_is_never_shown(tmp_path, monkeypatch, project: Project):

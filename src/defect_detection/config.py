@@ -5,12 +5,10 @@
 """
 
 import json
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from dotenv import load_dotenv
 from pydantic import (
     Field,
     PrivateAttr,
@@ -41,6 +39,7 @@ from defect_detection.config_types import (
     Text,
     WholeNumber,
 )
+from defect_detection.environment import address_of, read_environment
 
 
 class Config(Section):
@@ -68,6 +67,8 @@ class Config(Section):
     jobs: JobsConfig = JobsConfig()
 
     _root: Path = PrivateAttr(default=Path())
+    _tracking_uri: str = PrivateAttr(default="")
+    _database_url: str = PrivateAttr(default="")
 
     @property
     def root(self) -> Path:
@@ -76,12 +77,12 @@ class Config(Section):
     @property
     def tracking_uri(self) -> str:
         """Where MLflow keeps runs and models: ``MLFLOW_TRACKING_URI``, else a SQLite file in `root`."""
-        return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(self.root / 'mlflow.db').as_posix()}"
+        return self._tracking_uri
 
     @property
     def database_url(self) -> str:
         """Where inspections, feedback, keys and jobs are kept: ``DATABASE_URL``, else a SQLite file in `root`."""
-        return os.environ.get("DATABASE_URL") or f"sqlite:///{(self.root / 'inspections.db').as_posix()}"
+        return self._database_url
 
 
 class RetrainConfig(Section):
@@ -119,12 +120,18 @@ class RetrainConfig(Section):
         return [f"{key}={json.dumps(value)}" for key, value in self.set.items()]
 
 
-def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
-    """Read and check the settings, and load ``.env`` from the same folder into the environment.
+def load_config(
+    path: Path | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    environment: Mapping[str, str] | None = None,
+) -> Config:
+    """Read and check the settings, with what the environment and ``.env`` in the same folder say at this moment.
 
     Args:
         path: the YAML file; ``config.yaml`` in the current folder when not given.
         overrides: ``dotted.key=value`` each, the value in YAML, as in ``training.epochs=5``.
+        environment: variables that count instead of those of the process and of ``.env``.
 
     Raises:
         ConfigError: the file can't be read, or a key or value is wrong. Names every problem, one a line.
@@ -132,13 +139,15 @@ def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Conf
     path = Path("config.yaml") if path is None else path
     document = read_document(path)
     root = path.resolve().parent
-    load_dotenv(root / ".env")
+    variables = read_environment(root) if environment is None else environment
     overridden = apply_overrides(document, overrides)
     fill_empty_sections(document, Config)
-    if key := os.environ.get("DEFECT_API_KEY"):
+    if key := variables.get("DEFECT_API_KEY"):
         document["serving"]["api_key"] = key
     config = validate(Config, document, path, root=root, overridden=overridden)
     config._root = root
+    config._tracking_uri = address_of(variables, "MLFLOW_TRACKING_URI", root, "mlflow.db")
+    config._database_url = address_of(variables, "DATABASE_URL", root, "inspections.db")
     return config
 
 

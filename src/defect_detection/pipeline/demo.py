@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.panel import Panel
 
-from defect_detection.config import load_config
+from defect_detection.config import Config, load_config
 from defect_detection.data.procedural.samples import write_sample_data
 from defect_detection.errors import ConfigError
 from defect_detection.evaluation.gate import Outcome
@@ -18,10 +18,24 @@ from defect_detection.pipeline.progress import bars
 from defect_detection.pipeline.train import train
 
 CONFIG = Path("config.yaml")
+# The demo shares nothing with the project whose settings it takes: neither its store nor its data.
+_OWN = (
+    "cache_dir=cache",
+    "report_dir=reports",
+    "bundle_dir=temp_best_model",
+    "best_model_info=best_model_info.txt",
+    "data.train_dir=data/train",
+    "data.test_dir=data/test",
+    "data.feedback_dir=null",
+    "data.challenge_dir=data/challenge",
+    "records.images_dir=inspections",
+)
 
 
 def run_demo(folder: Path) -> None:
     """Draw data, train, evaluate, promote and inspect in `folder`, with the settings of ./config.yaml.
+
+    All that it writes goes to `folder`: the environment and ``.env``, which may name the real registry, do not count.
 
     Raises:
         ConfigError: there is no config.yaml in the current folder.
@@ -29,9 +43,7 @@ def run_demo(folder: Path) -> None:
     if not CONFIG.is_file():
         raise ConfigError("config.yaml: not found in the current folder; run the demo where the project lies")
     started = time.perf_counter()
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(CONFIG, folder / "config.yaml")
-    config = load_config(folder / "config.yaml")
+    config = demo_config(folder)
     with bars() as watch:
         write_sample_data(
             folder / "data", on_progress=lambda done, total: watch("sample data", "drawing", done, total)
@@ -67,3 +79,10 @@ def run_demo(folder: Path) -> None:
             expand=False,
         )
     )
+
+
+def demo_config(folder: Path) -> Config:
+    """Return the settings of ./config.yaml with everything that is written in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(CONFIG, folder / "config.yaml")
+    return load_config(folder / "config.yaml", _OWN, environment={})

@@ -9,7 +9,6 @@ key: that of the settings, which may do everything, or one that ``defect keys cr
 """
 
 import hmac
-import os
 import re
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
@@ -29,9 +28,9 @@ _PROXY_HEADERS = ("Forwarded", "Via", "X-Real-IP")
 
 
 def configured_key(config: Config) -> str | None:
-    """Return the key that callers must send: the environment's, else that of ``serving.api_key``."""
-    in_file = config.serving.api_key
-    return os.environ.get(KEY_VARIABLE) or (in_file.get_secret_value() if in_file else None)
+    """Return the key that callers must send; `load_config` has taken it from the environment or the file."""
+    key = config.serving.api_key
+    return key.get_secret_value() if key else None
 
 
 @dataclass(frozen=True, slots=True)

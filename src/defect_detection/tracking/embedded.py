@@ -137,7 +137,7 @@ def _read_only(database: Path) -> sqlite3.Connection:
 
 
 def settle(database: Path) -> None:
-    """Correct the paths in the file where its folder has changed. One that can't be written stays: `opened` corrects for its reader."""
+    """Correct the paths in the file where its folder has changed. A file that is read-only stays: see `opened`."""
     with suppress(sqlite3.Error, OSError, TrackingError):
         with closing(_read_only(database)) as connection:
             if not _move(connection, database.parent):
@@ -159,7 +159,9 @@ def correct(database: Path) -> None:
         connection.execute("BEGIN IMMEDIATE")
         changed = _rewrite(connection, move)
         connection.execute("COMMIT")
-    left = f"; the files of {len(move.left)} of them lie only there and are read from there" if move.left else ""
+    left = (
+        f"; the files of {len(move.left)} of them lie only there and are read from there" if move.left else ""
+    )
     log.warning(
         "The project was moved from %s: paths of %d experiments, runs and models were corrected%s",
         ", ".join(str(_path(old)) for old in move.old),
