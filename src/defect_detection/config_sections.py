@@ -61,6 +61,10 @@ class DataConfig(Section):
     on_unreadable: Annotated[Literal["skip", "refuse"], Expected("skip or refuse")] = "skip"
     allow_leakage: Annotated[bool, Field(strict=True), Expected("true or false")] = False
     max_pixels: Count = 100_000_000
+    pages: Annotated[Literal["refuse", "first", "all"], Expected("refuse, first or all")] = "refuse"
+    bit_depth: Annotated[
+        int | None, Field(ge=8, le=16, strict=True), Expected("null, or a whole number from 8 to 16")
+    ] = None
 
 
 class Schedule(Section):

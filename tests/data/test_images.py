@@ -8,6 +8,7 @@ from PIL import Image, ImageOps
 from defect_detection.data import images
 from defect_detection.data.formats import IMAGE_SUFFIXES
 from defect_detection.data.images import read_image
+from defect_detection.data.levels import Levels, to_8_bit
 from defect_detection.errors import ImageError
 
 GRADIENT = np.linspace(0, 255, 24 * 16 * 3).reshape(16, 24, 3).astype(np.uint8)  # (height, width, RGB)
@@ -96,10 +97,15 @@ def test_float_tiff_runs_from_0_to_1():
 
 
 def test_transparent_pixels_are_blended_with_white():
-    assert colour_of(Image.new("RGBA", (3, 2), (10, 20, 30, 0))) == (255, 255, 255)
+    for mode, clear, opaque in (
+        ("RGBA", (10, 20, 30, 0), (10, 20, 30, 255)),
+        ("LA", (5, 0), (5, 255)),
+        ("P", 0, 1),
+    ):
+        image = Image.new(mode, (3, 2), clear)
+        image.putpixel((2, 1), opaque)
+        assert colour_of(image, **({"transparency": 0} if mode == "P" else {})) == (255, 255, 255)
     assert colour_of(Image.new("RGBA", (3, 2), (10, 20, 30, 255))) == (10, 20, 30)
-    assert colour_of(Image.new("LA", (3, 2), (0, 0))) == (255, 255, 255)
-    assert colour_of(Image.new("P", (3, 2), 0), transparency=0) == (255, 255, 255)
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
@@ -114,11 +120,6 @@ def test_exif_orientation_is_applied(format, orientation):
     assert pixels.shape == (32, 64, 3)
     assert pixels[4:12, 4:28].min() > 240
     assert pixels[20:, 36:].max() < 15
-
-
-def test_only_the_first_page_is_read():
-    pages = [Image.new("L", (4, 4), 10), Image.new("L", (4, 4), 200)]
-    assert colour_of(pages[0], "TIFF", save_all=True, append_images=pages[1:]) == (10, 10, 10)
 
 
 def test_images_of_any_size_are_stretched_with_antialiasing():
@@ -211,7 +212,7 @@ def read_in_one_piece(data: bytes, size: tuple[int, int] | None) -> np.ndarray:
         if size is not None:
             image.draft(None, (2 * max(size), 2 * max(size)))
         ImageOps.exif_transpose(image, in_place=True)
-        whole = images._to_8_bit(image)
+        whole = to_8_bit(image, Levels())
         if size is not None:
             whole = whole.resize(size[::-1], Image.Resampling.BILINEAR)
         return np.array(whole.convert("RGB"))

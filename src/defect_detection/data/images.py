@@ -1,28 +1,33 @@
 """Decode and resize images: the one way in, shared by training, command line and HTTP.
 
-What comes out depends on the bytes and the size alone, never on other images nor on the image's own brightest
-pixel: two parts under the same light look the same to the model.
+What comes out depends on the bytes, the size and the settings alone, never on other images nor on the image's own brightest
+pixel: two parts under the same light look the same to the model. `docs/images.md` lists what is supported.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from io import BytesIO
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image
+from PIL.ImageFile import ImageFile
 
-from defect_detection.data.formats import FORMATS
+from defect_detection.data import levels
+from defect_detection.data.decoders import check_colours, open_image, pages_of
+from defect_detection.data.levels import Levels, in_mode, is_8_bit, levels_of, to_8_bit
 from defect_detection.errors import ImageError
 
-DECODER_VERSION = 1  # part of every cache key: raise it when pixels change
+DECODER_VERSION = 2  # part of every cache key: raise it when pixels change
 MAX_PIXELS = 100_000_000
 STRIP_PIXELS = (
     1_000_000  # of a large image that are turned and converted at a time: that takes up to 16 bytes each
 )
 
-_FORMATS = tuple(one.name.upper() for one in FORMATS)
-_SIXTEEN_BIT_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I"})
-_WHITE = (255, 255, 255, 255)
-_FLOAT_TOLERANCE = 0.01  # values that interpolation pushes just out of [0, 1]
+Pages = Literal["refuse", "first", "all"]
+
 _TURNS = {  # what makes an image upright, by its EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -35,102 +40,238 @@ _TURNS = {  # what makes an image upright, by its EXIF orientation
 _SIDEWAYS = (5, 6, 7, 8)  # orientations where columns become rows
 _BACKWARDS = (3, 4, 7, 8)  # where the last row, or column, becomes the first row
 
-# Pillow's own limit warns or fails at fixed sizes; `read_image` checks `max_pixels` instead.
-Image.MAX_IMAGE_PIXELS = None
+
+class Header(NamedTuple):
+    """What an image's header says of its first page, upright. holds_16_bits: a camera may use fewer bits of them.
+
+    pages: how many there are.
+    """
+
+    width: int
+    height: int
+    holds_16_bits: bool
+    pages: int
+
+
+class Page(NamedTuple):
+    """A decoded page. pixels: uint8 array of shape (height, width, 3), RGB; size: (width, height) of the file's own, upright."""
+
+    pixels: np.ndarray
+    size: tuple[int, int]
 
 
 def read_image(
-    source: Path | bytes, size: tuple[int, int] | None = None, max_pixels: int = MAX_PIXELS
+    source: Path | bytes,
+    size: tuple[int, int] | None = None,
+    max_pixels: int = MAX_PIXELS,
+    *,
+    pages: Pages = "refuse",
+    bit_depth: int | None = None,
 ) -> np.ndarray:
     """Decode one image to 8-bit RGB, upright, at the given size.
 
-    - EXIF orientation is applied; of several frames or pages the first is taken.
+    - EXIF orientation is applied.
     - 16-bit gray is divided by 257, so that 65535 becomes 255. Integers of 32 bits count as 16-bit values.
     - Float gray holds values in [0, 1].
-    - Transparent pixels are blended with white.
-    - Gray, palette, 1-bit, CMYK and YCbCr become RGB.
+    - Transparent pixels are blended with white. An image that is transparent everywhere has its colours as they are.
+    - Gray, palette, 1-bit, CMYK, Lab and YCbCr become RGB.
 
     Args:
         source: a file, or the bytes of one, in JPEG, PNG, BMP, TIFF or WebP format.
         size: (height, width) to stretch to, bilinear with antialiasing; None keeps the size.
         max_pixels: width * height above which nothing is decoded.
+        pages: what to do with a file of several pages: take the first, or refuse it. With "all" it is refused too, since
+            one image is asked for.
+        bit_depth: bits that 16-bit values use, 8 to 16; None for all 16.
 
     Returns:
         uint8 array of shape (height, width, 3), RGB.
 
     Raises:
-        ImageError: no such file, another format, truncated or damaged, too large, or values out of range.
+        ImageError: no such file, another format, truncated or damaged, too large, several pages, or values out of range.
             Names the file.
     """
-    name = f"image of {len(source)} bytes" if isinstance(source, bytes) else str(source)
-    try:
-        with Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=_FORMATS) as image:
-            _check_size(image, max_pixels)
-            return _to_rgb_array(image, size)
-    except ImageError as error:
-        raise ImageError(f"{name}: {error}") from None
-    except Exception as error:  # decoders raise nearly anything on damaged input
-        raise ImageError(f"{name}: {_reason(error)}") from error
+    return next(_read(source, size, max_pixels, bit_depth, partial(_one, pages=pages))).pixels
 
 
-def read_size(source: bytes) -> tuple[int, int]:
-    """Return (width, height) in pixels of an encoded image, as its header tells; nothing is decoded.
+def read_pages(
+    source: Path | bytes,
+    size: tuple[int, int] | None = None,
+    max_pixels: int = MAX_PIXELS,
+    *,
+    pages: Pages = "refuse",
+    bit_depth: int | None = None,
+) -> Iterator[Page]:
+    """Decode one page of an image file after the other: every one with "all", else the one that `read_image` returns.
+
+    Arguments as for `read_image`. `max_pixels` holds for all pages together.
+    """
+    choose = list if pages == "all" else partial(_one, pages=pages)
+    return _read(source, size, max_pixels, bit_depth, choose)
+
+
+def read_header(source: Path | bytes) -> Header:
+    """Read the header of an image, at its first page; nothing is decoded.
 
     Raises:
         ImageError: another format, or a damaged header.
     """
+    with _named(""), _opened(source) as image:
+        pages = len(pages_of(image))
+        # Asked for EXIF data that its head does not hold, a PNG decodes everything.
+        may_turn = image.format != "PNG" or "exif" in image.info
+        size = _upright_size(image, image.size) if may_turn else image.size
+        return Header(*size, levels.holds_16_bits(image), pages)
+
+
+def largest_value(path: Path) -> int:
+    """Decode an image that holds 16 bits, at its first page, and return the largest value in it.
+
+    Raises:
+        ImageError: as for `read_image`.
+    """
+    with _named(f"{path}: "), _opened(path) as image:
+        pages_of(image)
+        image.load()
+        return levels.largest_value(image)
+
+
+def _read(
+    source: Path | bytes,
+    size: tuple[int, int] | None,
+    max_pixels: int,
+    bit_depth: int | None,
+    choose: Callable[[list[int]], list[int]],
+) -> Iterator[Page]:
+    left = max_pixels
+    name = f"image of {len(source)} bytes: " if isinstance(source, bytes) else f"{source}: "
+    with _named(name), _opened(source) as image:
+        for frame in choose(pages_of(image)):
+            if frame != image.tell():
+                image.seek(frame)
+            check_colours(image)
+            left -= image.width * image.height
+            if left < 0:
+                raise ImageError(_too_large(image, frame, max_pixels))
+            own = image.size  # a large JPEG is decoded at a reduced scale
+            pixels = _to_rgb_array(image, source, size, levels_of(image, bit_depth))
+            yield Page(pixels, _upright_size(image, own))
+
+
+@contextmanager
+def _opened(source: Path | bytes) -> Iterator[ImageFile]:
+    with (
+        BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file,
+        open_image(file) as image,
+    ):
+        yield image
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Put the image's name in front of whatever goes wrong in the block."""
     try:
-        with Image.open(BytesIO(source), formats=_FORMATS) as image:
-            return image.size
-    except Exception as error:  # as in `read_image`
-        raise ImageError(_reason(error)) from error
+        yield
+    except ImageError as error:
+        raise ImageError(f"{name}{error}") from None
+    except Exception as error:  # decoders raise nearly anything on damaged input
+        raise ImageError(f"{name}{_reason(error)}") from error
 
 
-def _check_size(image: Image.Image, max_pixels: int) -> None:
-    pixels = image.width * image.height
-    if pixels > max_pixels:
+def _one(frames: list[int], pages: Pages) -> list[int]:
+    if len(frames) == 1 or pages == "first":
+        return frames[:1]
+    if pages == "all":
         raise ImageError(
-            f"expected at most {max_pixels} pixels (data.max_pixels), received {image.width} x {image.height}"
+            f"{len(frames)} pages; a label belongs to one picture, so data.pages: all serves inspection only. Save each page as "
+            "a file, with one group for those of a part"
         )
+    raise ImageError(
+        f"{len(frames)} pages; data.pages says refuse. Save each page as a file, or set data.pages to all (each is judged, the "
+        "worst decides) or first"
+    )
+
+
+def _too_large(image: ImageFile, frame: int, max_pixels: int) -> str:
+    of_all = f" as page {frame + 1} after other pages" if frame else ""
+    return f"expected at most {max_pixels} pixels (data.max_pixels), received {image.width} x {image.height}{of_all}"
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, UnidentifiedImageError):
-        return "expected a JPEG, PNG, BMP, TIFF or WebP image, received something else or a damaged file"
     if isinstance(error, OSError) and error.strerror:
         return f"can't be read ({error.strerror})"
     return f"can't be decoded, the file is damaged or of a rare kind ({error or type(error).__name__})"
 
 
-def _to_rgb_array(image: Image.Image, size: tuple[int, int] | None) -> np.ndarray:
+def _to_rgb_array(
+    image: ImageFile, source: Path | bytes, size: tuple[int, int] | None, meaning: Levels
+) -> np.ndarray:
     if size is not None:
         _decode_at_reduced_scale(image, size)
-    narrow = _upright(image)
+    low = _low_bytes(image, source) if levels.needs_low_bytes(image, meaning) else None
+    narrow = _upright(image, meaning, low)
     if size is not None:
         narrow = narrow.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-    return np.array(_in_mode("RGB", narrow))  # (height, width, 3), a writable copy
+    return np.array(in_mode("RGB", narrow))  # (height, width, 3), a writable copy
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _upright_size(image: ImageFile, own: tuple[int, int]) -> tuple[int, int]:
+    """Return (width, height) of an image when it is upright; that of a TIFF is already."""
+    is_turned = image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation, 1) in _SIDEWAYS
+    return own[::-1] if is_turned else own
+
+
+def _low_bytes(image: ImageFile, source: Path | bytes) -> Image.Image:
+    with _opened(source) as other:
+        if image.tell() != other.tell():
+            other.seek(image.tell())
+        levels.swap_bytes(other)
+        other.load()
+        return other
+
+
+def _upright(image: ImageFile, meaning: Levels, low: Image.Image | None) -> Image.Image:
     """Return the image upright, gray or RGB, of 8 bits per channel.
 
     A large one is turned and converted strip by strip, so that all that it takes beside its own pixels are those returned.
     Only stretching needs it as a whole: Pillow chooses which side comes first, and rounds between the two.
+
+    Args:
+        low: the low bytes of an image of 16-bit colours, whose high bytes are `image`.
     """
     image.load()
     orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    width, height = image.size[::-1] if orientation in _SIDEWAYS else image.size
+    if low is not None:
+        return _turned(levels.joined(np.asarray(image), np.asarray(low), meaning), orientation)
+    stored, meaning = _with_colours(image, meaning)
+    width, height = stored.size[::-1] if orientation in _SIDEWAYS else stored.size
     rows = max(1, STRIP_PIXELS // width)
-    if rows >= height or (orientation not in _TURNS and _is_8_bit(image)):
-        return _to_8_bit(_turned(image, orientation))
+    if rows >= height or (orientation not in _TURNS and is_8_bit(stored)):
+        return _turned(to_8_bit(stored, meaning), orientation)
     whole: Image.Image | None = None
     for top in range(0, height, rows):
-        strip = image.crop(_box(image, orientation, top, min(top + rows, height)))
-        narrow = _to_8_bit(_turned(strip, orientation))
+        strip = _cropped(stored, _box(stored, orientation, top, min(top + rows, height)))
+        narrow = _turned(to_8_bit(strip, meaning), orientation)
         whole = Image.new(narrow.mode, (width, height)) if whole is None else whole
         whole.paste(narrow, (0, top))
     assert whole is not None
     return whole
+
+
+def _with_colours(image: Image.Image, meaning: Levels) -> tuple[Image.Image, Levels]:
+    """Ignore transparency that hides the whole image: cameras write 0 into an alpha that they don't use."""
+    if not image.has_transparency_data:
+        return image, meaning
+    rows = max(1, STRIP_PIXELS // image.width)
+    boxes = ((0, top, image.width, min(top + rows, image.height)) for top in range(0, image.height, rows))
+    if not all(levels.is_empty(_cropped(image, box), meaning) for box in boxes):
+        return image, meaning
+    return levels.without_alpha(image, meaning)
+
+
+def _cropped(image: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
+    """Cut out a part without asking for Pillow's limit of pixels, which holds for the whole process."""
+    return image._new(image.im.crop(box))
 
 
 def _box(image: Image.Image, orientation: int, top: int, bottom: int) -> tuple[int, int, int, int]:
@@ -150,38 +291,3 @@ def _decode_at_reduced_scale(image: Image.Image, size: tuple[int, int]) -> None:
     """Let a large JPEG skip detail finer than half a pixel of the result: 1.4 to 2 times faster, and no verdict changes."""
     longest = 2 * max(size)  # of both sides, because the image may yet be turned
     image.draft(None, (longest, longest))
-
-
-def _to_8_bit(image: Image.Image) -> Image.Image:
-    """Return a gray or RGB image of 8 bits per channel. Gray stays gray: three times cheaper to resize."""
-    if image.mode in _SIXTEEN_BIT_MODES:
-        return _from_16_bit(np.asarray(image))
-    if image.mode == "F":
-        return _from_float(np.asarray(image))
-    if image.has_transparency_data:
-        backdrop = Image.new("RGBA", image.size, _WHITE)
-        return Image.alpha_composite(backdrop, image.convert("RGBA")).convert("RGB")
-    return _in_mode("L" if image.mode in ("1", "L") else "RGB", image)
-
-
-def _is_8_bit(image: Image.Image) -> bool:
-    """Say whether nothing has to be converted."""
-    return image.mode in ("L", "RGB") and not image.has_transparency_data
-
-
-def _in_mode(mode: str, image: Image.Image) -> Image.Image:
-    """Return the image itself where it has the mode: converting would copy, 400 MB of 100 million pixels."""
-    return image if image.mode == mode else image.convert(mode)
-
-
-def _from_16_bit(values: np.ndarray) -> Image.Image:
-    if values.min() < 0 or values.max() > 65535:
-        raise ImageError(f"expected values from 0 to 65535, received {values.min()} to {values.max()}")
-    return Image.fromarray((values // 257).astype(np.uint8))
-
-
-def _from_float(values: np.ndarray) -> Image.Image:
-    low, high = float(values.min()), float(values.max())
-    if not (low >= -_FLOAT_TOLERANCE and high <= 1 + _FLOAT_TOLERANCE):  # NaN fails this too
-        raise ImageError(f"expected float values from 0 to 1, received {low:g} to {high:g}")
-    return Image.fromarray(np.rint(values.clip(0, 1) * 255).astype(np.uint8))

@@ -3,12 +3,13 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from defect_detection.data.cache import RowStore
-from defect_detection.data.images import DECODER_VERSION, MAX_PIXELS, read_image
+from defect_detection.data.images import DECODER_VERSION, MAX_PIXELS, Pages, read_image
 from defect_detection.data.samples import Sample
 from defect_detection.errors import ImageError
 
@@ -25,6 +26,9 @@ def decoded(
     cache_dir: Path,
     max_pixels: int = MAX_PIXELS,
     on_progress: OnProgress | None = None,
+    *,
+    pages: Pages = "refuse",
+    bit_depth: int | None = None,
 ) -> tuple[RowStore, dict[str, str]]:
     """Decode the images that the cache doesn't hold yet.
 
@@ -34,19 +38,21 @@ def decoded(
         cache_dir: the store lies in its folder ``pixels``.
         max_pixels: a larger image counts as unreadable.
         on_progress: called as images are done.
+        pages, bit_depth: as for `read_image`. Both are part of the store's name.
 
     Returns:
         store: uint8 rows of shape (height, width, 3), RGB, by the sample's ``sha256``.
         unreadable: from the path of each image that can't be read to the reason.
     """
-    store = RowStore(cache_dir / "pixels" / f"v{DECODER_VERSION}", (*size, 3), np.uint8)
+    store = RowStore(cache_dir / "pixels" / _kind_of(pages, bit_depth), (*size, 3), np.uint8)
+    decode = partial(_decode, size=size, max_pixels=max_pixels, pages=pages, bit_depth=bit_depth)
     by_content = {sample.sha256: sample for sample in samples}
     todo = [by_content[key] for key in store.missing(by_content)]
     done = len(by_content) - len(todo)
     reasons: dict[str, str] = {}
     with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as threads:
         for chunk in _chunks(todo, max(1, CHUNK_BYTES // (size[0] * size[1] * 3))):
-            results = threads.map(lambda sample: _decode(sample.path, size, max_pixels), chunk)
+            results = threads.map(decode, [sample.path for sample in chunk])
             rows: dict[str, np.ndarray] = {}
             for sample, result in zip(chunk, results, strict=True):
                 if isinstance(result, str):
@@ -65,8 +71,16 @@ def _chunks(samples: list[Sample], length: int) -> Iterator[list[Sample]]:
     return (samples[start : start + length] for start in range(0, len(samples), length))
 
 
-def _decode(path: Path, size: tuple[int, int], max_pixels: int) -> np.ndarray | str:
+def _kind_of(pages: Pages, bit_depth: int | None) -> str:
+    """Return the name of the stores of images that are read in this way."""
+    bits = f"-{bit_depth}bit" if bit_depth else ""
+    return f"v{DECODER_VERSION}{'-first' if pages == 'first' else ''}{bits}"
+
+
+def _decode(
+    path: Path, size: tuple[int, int], max_pixels: int, pages: Pages, bit_depth: int | None
+) -> np.ndarray | str:
     try:
-        return read_image(path, size, max_pixels)
+        return read_image(path, size, max_pixels, pages=pages, bit_depth=bit_depth)
     except ImageError as error:
         return str(error).removeprefix(f"{path}: ")

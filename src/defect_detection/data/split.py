@@ -136,7 +136,15 @@ def _readable(
     """Return the samples that can be decoded, with the store of them; add the others to `skipped`."""
     data = config.data
     size = (data.image_size, data.image_size)
-    pixels, unreadable = decoded(found, size, config.cache_dir, data.max_pixels, on_progress)
+    pixels, unreadable = decoded(
+        found,
+        size,
+        config.cache_dir,
+        data.max_pixels,
+        on_progress,
+        pages=data.pages,
+        bit_depth=data.bit_depth,
+    )
     skipped += [Skipped(Path(path), reason) for path, reason in unreadable.items()]
     if skipped and data.on_unreadable == "refuse":
         raise DataError(f"data.{key}: {_list_skipped(skipped)}")

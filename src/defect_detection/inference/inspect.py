@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from defect_detection.data.formats import IMAGE_SUFFIXES
-from defect_detection.data.images import MAX_PIXELS, read_image
+from defect_detection.data.images import MAX_PIXELS, Pages, read_pages
 from defect_detection.errors import ConfigError, DataError, ImageError
 from defect_detection.inference.runtime import Answer, Runtime
 from defect_detection.model.bundle import OPENVINO_FILE, Card, read_card, verify
@@ -31,7 +31,8 @@ MOST_DECODING = 16  # threads; each may hold one image at its full size
 class Inspection:
     """One verdict on one image, or why there is none.
 
-    score: P(defective). latency_ms: decoding plus the model, with the model's waiting for other images.
+    score: P(defective). page: which decided, from 1, of `pages` in the file.
+    latency_ms: decoding plus the model, with the model's waiting for other images.
     evidence: float32 array of shape (h, w), log-odds per cell: where the defect is.
     """
 
@@ -43,9 +44,11 @@ class Inspection:
     latency_ms: float
     evidence: np.ndarray | None = None
     error: str | None = None
+    page: int = 1
+    pages: int = 1
 
     def to_json(self) -> dict[str, Any]:
-        """Return what a line of ``--json`` holds: all but the evidence map, and `error` only where there is one."""
+        """Return what a line of ``--json`` holds: all but the evidence map; `error` and pages only where there are some."""
         fields = {
             "path": self.path,
             "score": self.score,
@@ -53,6 +56,7 @@ class Inspection:
             "threshold": self.threshold,
         }
         fields |= {"model": self.model, "latency_ms": round(self.latency_ms, 2)}
+        fields |= {"page": self.page, "pages": self.pages} if self.pages > 1 else {}
         return fields | ({"error": self.error} if self.error else {})
 
 
@@ -106,7 +110,7 @@ class Inspector:
         return self._runtime(images)
 
     def inspect(
-        self, images: Iterable[Source], *, max_pixels: int = MAX_PIXELS
+        self, images: Iterable[Source], *, max_pixels: int = MAX_PIXELS, pages: Pages = "refuse"
     ) -> Generator[Inspection, None, None]:
         """Yield one inspection per image, in order; an image that can't be read gets its error.
 
@@ -116,25 +120,31 @@ class Inspector:
         Args:
             images: paths, encoded bytes, or uint8 arrays of shape (image_size, image_size, 3), RGB.
             max_pixels: a larger image is refused before it is decoded.
+            pages: what to do with a file of several pages. With "all" each page is judged, and the highest score decides.
         """
-        size = self.card.image_size
+        decode = partial(_decode, card=self.card, max_pixels=max_pixels, pages=pages)
+        answered: list[Answer] = []
         with (
-            closing(_decoded(images, size, max_pixels, self._threads)) as decoded,
-            closing(self._runtime.each((image, image.pixels) for image in decoded)) as answers,
+            closing(_decoded(images, decode, self._threads)) as decoded,
+            closing(self._runtime.each(_page_by_page(decoded))) as answers,
         ):
             for image, answer in answers:
-                yield self._inspection(image, answer)
+                answered += [answer] if answer else []
+                if len(answered) == len(image.pages):
+                    yield self._inspection(image, answered)
+                    answered = []
 
-    def inspect_one(self, image: Source, *, max_pixels: int = MAX_PIXELS) -> Inspection:
+    def inspect_one(
+        self, image: Source, *, max_pixels: int = MAX_PIXELS, pages: Pages = "refuse"
+    ) -> Inspection:
         """Inspect one image in the thread that calls; many threads may at the same time.
 
         A single call has all cores for itself, of several each gets its share. Arguments as for `inspect`.
         """
         with self._under_way as count:
-            decoded = _decode(image, 0, self.card.image_size, max_pixels)
-            pixels = decoded.pixels
-            answer = None if pixels is None else self._runtime.one(pixels, alone=count() == 1)
-        return self._inspection(decoded, answer)
+            decoded = _decode(image, 0, self.card, max_pixels, pages)
+            answered = [self._runtime.one(pixels, alone=count() == 1) for pixels in decoded.pages]
+        return self._inspection(decoded, answered)
 
     def prepare(self) -> None:
         """Do now what the first images would wait for, and run each form of the model once."""
@@ -148,6 +158,7 @@ class Inspector:
         folder: Path,
         *,
         max_pixels: int = MAX_PIXELS,
+        pages: Pages = "refuse",
         on_progress: Callable[[int, int], None] | None = None,
     ) -> Iterator[Inspection]:
         """Inspect the images in a folder and below it, in the order of their paths; hidden ones are left out.
@@ -159,19 +170,24 @@ class Inspector:
             DataError: there is no image.
         """
         images = find_images([str(folder)])
-        for done, inspection in enumerate(self.inspect(images, max_pixels=max_pixels), 1):
+        for done, inspection in enumerate(self.inspect(images, max_pixels=max_pixels, pages=pages), 1):
             yield inspection
             if on_progress:
                 on_progress(done, len(images))
 
-    def _inspection(self, image: "_Decoded", answer: Answer | None) -> Inspection:
+    def _inspection(self, image: "_Decoded", answered: Sequence[Answer]) -> Inspection:
+        """Return what the page with the highest score says."""
         path, threshold = image.label, self.card.threshold
-        if answer is None:
+        if not answered:
             return Inspection(path, None, None, threshold, self.name, image.took_ms, error=image.error)
-        score = float(answer.outputs["score"])
-        took_ms = image.took_ms + answer.took_ms
-        verdict, evidence = self.card.verdict(score), answer.outputs["evidence"]
-        return Inspection(path, score, verdict, threshold, self.name, took_ms, evidence)
+        scores = [float(answer.outputs["score"]) for answer in answered]
+        worst = max(range(len(scores)), key=scores.__getitem__)
+        took_ms = image.took_ms + sum(answer.took_ms for answer in answered)
+        score, evidence = scores[worst], answered[worst].outputs["evidence"]
+        verdict, page, pages = self.card.verdict(score), worst + 1, len(scores)
+        return Inspection(
+            path, score, verdict, threshold, self.name, took_ms, evidence, page=page, pages=pages
+        )
 
 
 def _require_parity(folder: Path, runtime: Runtime, precision: str) -> None:
@@ -202,23 +218,28 @@ class _UnderWay:
 
 @dataclass(frozen=True)
 class _Decoded:
-    """An image, uint8 (size, size, 3) RGB, or why it can't be read."""
+    """The pages of an image, uint8 (size, size, 3) RGB each, or none and why it can't be read."""
 
     label: str
-    pixels: np.ndarray | None
+    pages: tuple[np.ndarray, ...]
     error: str | None
     took_ms: float
 
 
+def _page_by_page(images: Iterable[_Decoded]) -> Iterator[tuple[_Decoded, np.ndarray | None]]:
+    for image in images:
+        yield from ((image, page) for page in image.pages or (None,))
+
+
 def _decoded(
-    images: Iterable[Source], size: int, max_pixels: int, threads: int
+    images: Iterable[Source], decode_one: Callable[[Source, int], _Decoded], threads: int
 ) -> Generator[_Decoded, None, None]:
     """Decode in threads, and yield in order; at most three images a thread are under way or waiting."""
     waiting: deque[Callable[[], _Decoded]] = deque()
     pool = ThreadPoolExecutor(threads)
     try:
         for index, image in enumerate(images):
-            decode = partial(_decode, image, index, size, max_pixels)
+            decode = partial(decode_one, image, index)
             in_memory = isinstance(
                 image, np.ndarray
             )  # nothing to decode: another thread would only cost time
@@ -231,19 +252,20 @@ def _decoded(
         pool.shutdown(cancel_futures=True)
 
 
-def _decode(image: Source, index: int, size: int, max_pixels: int) -> _Decoded:
+def _decode(image: Source, index: int, card: Card, max_pixels: int, pages: Pages) -> _Decoded:
     started = time.perf_counter()
-    pixels, error = None, None
+    found: list[np.ndarray] = []
+    error, size = None, (card.image_size,) * 2
     try:
-        pixels = (
-            _checked(image, size)
-            if isinstance(image, np.ndarray)
-            else read_image(image, (size, size), max_pixels)
-        )
+        if isinstance(image, np.ndarray):
+            found = [_checked(image, card.image_size)]
+        else:
+            read = read_pages(image, size, max_pixels, pages=pages, bit_depth=card.bit_depth)
+            found = [page.pixels for page in read]
     except ImageError as reason:
         error = str(reason)
     label = str(image) if isinstance(image, Path) else f"image {index}"
-    return _Decoded(label, pixels, error, (time.perf_counter() - started) * 1000)
+    return _Decoded(label, tuple(found), error, (time.perf_counter() - started) * 1000)
 
 
 def _checked(pixels: np.ndarray, size: int) -> np.ndarray:

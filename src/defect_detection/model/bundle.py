@@ -38,6 +38,7 @@ _CHECKED = (KERAS_FILE, OPENVINO_FILE, "model.bin", GOLDEN_FILE, TRAINED_ON_FILE
 class Card(BaseModel):
     """What travels with a model. An image is defective when ``score >= threshold``; review when low <= score < high.
 
+    bit_depth: bits that the training images used of 16-bit values, None for all: images are read so at every inspection.
     claims: what was asked of the threshold and of the review band, and whether validation showed it.
     """
 
@@ -47,6 +48,7 @@ class Card(BaseModel):
     name: str
     created: str
     image_size: int
+    bit_depth: int | None = None
     threshold: float
     threshold_rule: Rule
     review_low: float | None = None

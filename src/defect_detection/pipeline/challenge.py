@@ -18,7 +18,7 @@ def check_challenge(inspector: Inspector, config: Config) -> Check:
     if not images:
         text = f"No known defects to catch: {_relative(folder, config.root)} holds no image"
         return Check(name="challenge", passed=None, text=text)
-    found = list(inspector.inspect(images, max_pixels=config.data.max_pixels))
+    found = list(inspector.inspect(images, max_pixels=config.data.max_pixels, pages=config.data.pages))
     missed = [one for one in found if one.verdict not in ("defective", "review")]
     if missed:
         text = f"{len(missed)} of {len(found)} known defects pass: {_named(missed, config.root)}"

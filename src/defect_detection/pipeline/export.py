@@ -183,12 +183,14 @@ def _calibration(card: Card, config: Config) -> Splits:
     """Return the images to measure ranges and losses on.
 
     Raises:
-        ConfigError: data.image_size isn't the model's.
+        ConfigError: data.image_size or data.bit_depth isn't the model's.
     """
-    if config.data.image_size != card.image_size:
-        raise ConfigError(
-            f"data.image_size: expected the model's, {card.image_size}, received {config.data.image_size}"
-        )
+    for key in ("image_size", "bit_depth"):
+        expected, received = getattr(card, key), getattr(config.data, key)
+        if expected != received:
+            raise ConfigError(
+                f"data.{key}: expected the model's, {expected or 'null'}, received {received or 'null'}"
+            )
     return load_splits(config)
 
 

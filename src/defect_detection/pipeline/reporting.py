@@ -9,7 +9,6 @@ import numpy as np
 
 from defect_detection.config import Config
 from defect_detection.data.masks import find_mask, read_mask
-from defect_detection.data.pixels import decoded
 from defect_detection.data.samples import Sample
 from defect_detection.errors import ImageError
 from defect_detection.evaluation.charts import Picture
@@ -18,7 +17,7 @@ from defect_detection.evaluation.operating_point import Costs, ReviewBand
 from defect_detection.evaluation.page import write_report
 from defect_detection.evaluation.report import Champion, Evidence, ModelInfo, Report, build_report
 from defect_detection.model.bundle import Card
-from defect_detection.pipeline.scoring import Scored, labels_of
+from defect_detection.pipeline.scoring import Scored, labels_of, readable
 from defect_detection.tracking.registry import ModelRef
 
 MOST_THREADS = 4  # that read masks, each at its full size
@@ -164,7 +163,7 @@ def _pictures(
     places = {path: i for i, path in enumerate(_shown(samples, config))}
     chosen = [places[path] for path in report.shown]
     size = (candidate.inspector.card.image_size,) * 2
-    store, _ = decoded([samples[i] for i in chosen], size, config.cache_dir, config.data.max_pixels)
+    store = readable([samples[i] for i in chosen], size, candidate.inspector.card.bit_depth, config)
     images = store.rows([samples[i].sha256 for i in chosen])
     return {
         path: Picture(image, candidate.evidence[i], masks.get(i))

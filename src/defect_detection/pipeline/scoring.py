@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from defect_detection.config import Config
+from defect_detection.data.cache import RowStore
 from defect_detection.data.pixels import decoded
 from defect_detection.data.samples import Sample, fingerprint
+from defect_detection.errors import DataError
 from defect_detection.evaluation import metrics as figures_of
 from defect_detection.evaluation.metrics import Metrics
 from defect_detection.inference.inspect import Inspector
@@ -35,13 +37,34 @@ def score(reference: ModelRef, registry: Registry, samples: Sequence[Sample], co
     bundle = registry.bundle_of(reference, config.cache_dir)
     inspector = Inspector.load(bundle, name=str(reference), threads=config.inference.threads)
     size = (inspector.card.image_size,) * 2
-    store, _ = decoded(samples, size, config.cache_dir, config.data.max_pixels)
+    store = readable(samples, size, inspector.card.bit_depth, config)
     chunks = (store.rows([s.sha256 for s in samples[i : i + 256]]) for i in range(0, len(samples), 256))
     answers = [inspector.score(images) for images in chunks]
     scores, evidence = (np.concatenate([one[name] for one in answers]) for name in ("score", "evidence"))
     scores = scores.astype(np.float64)
     metrics = measure(scores, samples, inspector.card.threshold, config)
     return Scored(reference, bundle, inspector, metrics, scores, evidence)
+
+
+def readable(
+    samples: Sequence[Sample], size: tuple[int, int], bit_depth: int | None, config: Config
+) -> RowStore:
+    """Return the decoded images, as a model of this size and bit depth sees them.
+
+    Raises:
+        DataError: it can't read one of them, though `data.bit_depth` could.
+    """
+    data = config.data
+    store, unreadable = decoded(
+        samples, size, config.cache_dir, data.max_pixels, pages=data.pages, bit_depth=bit_depth
+    )
+    if unreadable:
+        path, reason = next(iter(unreadable.items()))
+        raise DataError(
+            f"{len(unreadable)} of {len(samples)} images can't be read with the model's bit depth ({bit_depth or 16}), where "
+            f"data.bit_depth is {data.bit_depth or 16}, such as {path}: {reason}; train again with the bit depth of the camera"
+        )
+    return store
 
 
 def measure(scores: np.ndarray, samples: Sequence[Sample], threshold: float, config: Config) -> Metrics:

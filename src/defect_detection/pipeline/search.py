@@ -245,6 +245,7 @@ def search_name(
         splits.train_fingerprint,
         splits.validation_fingerprint,
         config.data.image_size,
+        config.data.bit_depth,
         config.seed,
         __version__,
     ]

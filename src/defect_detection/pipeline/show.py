@@ -38,7 +38,8 @@ def inspect_images(
     images = find_images(patterns or (config.inference_images if config else ()))
     inspector = _inspector(config, model)
     max_pixels = config.data.max_pixels if config else MAX_PIXELS
-    inspections: Iterable[Inspection] = inspector.inspect(images, max_pixels=max_pixels)
+    pages = config.data.pages if config else "refuse"
+    inspections: Iterable[Inspection] = inspector.inspect(images, max_pixels=max_pixels, pages=pages)
     if output:
         output.mkdir(parents=True, exist_ok=True)
         inspections = _with_overlays(inspections, output, inspector.card.image_size)

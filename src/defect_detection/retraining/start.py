@@ -86,11 +86,13 @@ def _from_base(
     say(
         f"Start: {reference} ({name_and_alias}), {card.trunk} at {card.image_size} px, trained on {trained_on}"
     )
-    if card.image_size != config.data.image_size:
-        say(f"Image size: {card.image_size} px, the base model's, instead of {config.data.image_size} px")
+    for words, unit, key in (("Image size", " px", "image_size"), ("Bit depth", "", "bit_depth")):
+        its, ours = getattr(card, key), getattr(config.data, key)
+        if its != ours:
+            say(f"{words}: {its or 'null'}{unit}, the base model's, instead of {ours or 'null'}{unit}")
     source = "re_train.yaml" if given else "the base model"
     say(f"Hyperparameter sets of {source}: {', '.join(one.name for one in sets)}")
-    data = config.data.model_copy(update={"image_size": card.image_size})
+    data = config.data.model_copy(update={"image_size": card.image_size, "bit_depth": card.bit_depth})
     return Start(
         tuple(config.training.resolved(one) for one in sets),
         config.model_copy(update={"data": data}),
@@ -107,11 +109,13 @@ def _read_trunk(bundle: Path, origin: str) -> "Trunk":
 
 def _refuse_contradictions(keys: Sequence[str], card: Card, reference: ModelRef, config: Config) -> None:
     """Refuse overrides that a start from a base model would leave without effect."""
-    if "data.image_size" in keys and config.data.image_size != card.image_size:
-        raise ConfigError(
-            f"override: data.image_size: expected {card.image_size}, the size of the base model {reference}, received "
-            f"{config.data.image_size}; leave it out, or set start_from: scratch in re_train.yaml"
-        )
+    for key in ("image_size", "bit_depth"):
+        expected, received = getattr(card, key), getattr(config.data, key)
+        if f"data.{key}" in keys and received != expected:
+            raise ConfigError(
+                f"override: data.{key}: expected {expected or 'null'}, that of the base model {reference}, received "
+                f"{received or 'null'}; leave it out, or set start_from: scratch in re_train.yaml"
+            )
     if any(key == _SETS_KEY or key.startswith(f"{_SETS_KEY}.") for key in keys):
         raise ConfigError(
             f"override: {_SETS_KEY}: not used when a retraining starts from a base model ({reference}); set "

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 from werkzeug.exceptions import HTTPException, NotAcceptable, UnprocessableEntity
 
 from defect_detection.config import Config
-from defect_detection.data.images import read_image
+from defect_detection.data.images import Pages, read_image
 from defect_detection.evaluation.figures import heat_scale, overlay
 from defect_detection.inference.inspect import Inspection
 from defect_detection.records.inspections import Inspected
@@ -175,6 +175,7 @@ class Predicting:
     budget: PixelBudget
     pool: ThreadPoolExecutor
     max_pixels: int
+    pages: Pages
     max_images: int
 
     @classmethod
@@ -182,7 +183,7 @@ class Predicting:
         cls, config: Config, served: Served, recorder: Recorder, metrics: Metrics, pool_size: int
     ) -> "Predicting":
         pool = ThreadPoolExecutor(pool_size, thread_name_prefix="images")
-        limits = config.data.max_pixels, config.serving.max_images
+        limits = config.data.max_pixels, config.data.pages, config.serving.max_images
         return cls(served, recorder, metrics, PixelBudget(), pool, *limits)
 
 
@@ -272,9 +273,9 @@ def inspect_within_limits(
         HTTPException: says why it can't be inspected.
     """
     max_pixels = predicting.max_pixels
-    pixels = check_image(image, max_pixels) if isinstance(image, bytes) else 0
+    pixels = check_image(image, max_pixels, predicting.pages) if isinstance(image, bytes) else 0
     with predicting.budget.taking(pixels):
-        inspection = champion.inspector.inspect_one(image, max_pixels=max_pixels)
+        inspection = champion.inspector.inspect_one(image, max_pixels=max_pixels, pages=predicting.pages)
     if inspection.error is not None:
         raise UnprocessableEntity(inspection.error)
     return inspection
@@ -302,7 +303,7 @@ def _looker(
 def _pixels(predicting: Predicting, champion: Champion, content: bytes) -> np.ndarray:
     """Decode once more, for the picture: only who asks for one pays for it."""
     size = (champion.inspector.card.image_size,) * 2
-    with predicting.budget.taking(check_image(content, predicting.max_pixels)):
+    with predicting.budget.taking(check_image(content, predicting.max_pixels, predicting.pages)):
         return read_image(content, size, predicting.max_pixels)
 
 

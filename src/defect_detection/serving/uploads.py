@@ -14,7 +14,7 @@ from werkzeug.exceptions import (
 )
 
 from defect_detection.data.formats import format_of
-from defect_detection.data.images import read_size
+from defect_detection.data.images import Pages, read_header
 from defect_detection.errors import ImageError
 
 FIELD = "image"
@@ -111,8 +111,11 @@ def safe_name(name: str) -> str:
     return "" if last in (".", "..") else last[:MOST_NAME_CHARACTERS]
 
 
-def check_image(content: bytes, max_pixels: int) -> int:
-    """Look at the first bytes of an image and at what its header says, and return how many pixels it has.
+def check_image(content: bytes, max_pixels: int, pages: Pages) -> int:
+    """Look at the first bytes of an image and at what its header says, and return how many pixels are decoded at most.
+
+    Args:
+        pages: which of several pages are decoded. All of them have at most `max_pixels` together.
 
     Raises:
         UnsupportedMediaType: not JPEG, PNG, BMP, TIFF or WebP.
@@ -124,13 +127,14 @@ def check_image(content: bytes, max_pixels: int) -> int:
         received = f"{len(content)} bytes of something else" if content else "no bytes"
         raise UnsupportedMediaType(f"expected a JPEG, PNG, BMP, TIFF or WebP image, received {received}")
     try:
-        width, height = read_size(content)
+        header = read_header(content)
     except ImageError as error:
         raise UnprocessableEntity(f"{kind.name} image of {len(content)} bytes: {error}") from None
-    if width * height > max_pixels:
+    pixels = header.width * header.height
+    if pixels > max_pixels:
         raise RequestEntityTooLarge(
-            f"expected at most {max_pixels} pixels (data.max_pixels), received {width} x {height}"
+            f"expected at most {max_pixels} pixels (data.max_pixels), received {header.width} x {header.height}"
         )
     if kind.name == "JPEG" and content.count(b"\xff\xda") > MOST_SCANS:
         raise UnprocessableEntity(f"expected a JPEG of at most {MOST_SCANS} scans, received more")
-    return width * height
+    return max_pixels if header.pages > 1 and pages == "all" else pixels

@@ -108,6 +108,7 @@ def describe(trial: Trial, splits: Splits, config: Config) -> Card:
         name=trial.settings.name,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         image_size=config.data.image_size,
+        bit_depth=config.data.bit_depth,
         threshold=trial.operating_point.threshold,
         threshold_rule=trial.operating_point.rule,
         review_low=None if trial.review.is_empty else trial.review.low,

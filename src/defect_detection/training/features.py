@@ -58,7 +58,7 @@ def activations(
         variant: how the images are shown.
     """
     images, keys = keys, [variant.key(key) for key in keys]
-    folder = cache_dir / "activations" / fingerprint(model)[:20]
+    folder = cache_dir / "activations" / f"{fingerprint(model)[:20]}-{pixels.folder.name}"
     stores = {
         name: RowStore(folder / name, tuple(output.shape[1:]), _precision(output.shape[1:]))
         for name, output in named_outputs(model).items()

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from defect_detection.data.cache import RowStore
-from defect_detection.data.images import DECODER_VERSION
+from defect_detection.data.images import read_header
 from defect_detection.data.pixels import OnProgress
 from defect_detection.data.samples import Sample
 
@@ -51,7 +51,7 @@ def measured(
     Returns:
         array of shape (n_samples,) of type `MEASURED`.
     """
-    folder = cache_dir / "audit" / f"v{_VERSION}-{DECODER_VERSION}-{pixels.shape[0]}"
+    folder = cache_dir / "audit" / f"v{_VERSION}-{pixels.folder.name}-{pixels.shape[0]}"
     store = RowStore(folder, (MEASURED.itemsize,), np.uint8)
     by_content = {sample.sha256: sample for sample in samples}
     todo = [by_content[key] for key in store.missing(by_content)]
@@ -75,7 +75,7 @@ def _measure(path: Path, pixels: np.ndarray) -> tuple[object, ...]:
     is_gray = bool((pixels == pixels[..., :1]).all())
     darkest, brightest = calc_percentile_brightness(gray if is_gray else Image.fromarray(pixels), [5, 99])
     return (
-        *_size_on_disk(path),
+        *read_header(path)[:2],
         darkest,
         brightest,
         _sharpness(np.asarray(gray)),
@@ -83,12 +83,6 @@ def _measure(path: Path, pixels: np.ndarray) -> tuple[object, ...]:
         np.packbits(imagehash.phash(gray, hash_size=HASH_SIDE).hash),
         np.asarray(gray.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)),
     )
-
-
-def _size_on_disk(path: Path) -> tuple[int, int]:
-    """Return (width, height) in pixels; only the head of the file is read."""
-    with Image.open(path) as image:
-        return image.size
 
 
 def _sharpness(gray: np.ndarray) -> float:
