@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from recorded import image_of, inspected
+from recorded import inspected
 from tiny import BRIGHT, CELLS, DARK, SIDE, encoded
 
 from defect_detection.records.keys import create_key
@@ -78,7 +78,7 @@ def test_without_the_inspection_its_image_or_a_model_it_says_which(app, project)
     [
         ("data.max_pixels=1000", LEFT_DARK, 413, "data.max_pixels"),
         ("seed=1", LEFT_DARK[:80], 422, "damaged"),
-        ("seed=1", image_of(1), 415, "expected a JPEG, PNG"),
+        ("seed=1", b"no image at all", 415, "expected a JPEG, PNG"),
     ],
     ids=["too large now", "cut off", "no image"],
 )
