@@ -13,10 +13,52 @@ DefectDetectionError
 │   └── UnknownRecordError  it holds no such inspection, key or job
 └── BusyError         the same work is already running
     └── StaleDecisionError  another promotion came first
+
+What the system refuses and nobody caught (an OSError) is put into words by `explain`, at the edge of the command line.
 """
+
+import errno
+import os
 
 EXIT_ERROR = 3  # 0, 1 and 2 are the gate's: promote, hold, insufficient evidence
 EXIT_BUG = 70  # as sysexits.h has it: an internal software error
+EXIT_PIPE = 141  # as shells have it: nobody reads the output any more
+
+_READ_ONLY = "use a folder that this user may write; config.yaml names cache_dir, report_dir and bundle_dir"
+_ADVICE = {  # what helps, by what the system says
+    errno.ENOSPC: "make room on this disk, or use a folder on another one",
+    errno.EDQUOT: "the user's disk quota is used up: remove files, or use a folder on another disk",
+    errno.EROFS: f"this file system is read-only: {_READ_ONLY}",
+    errno.EACCES: f"this user lacks the permission: {_READ_ONLY}, or change the permissions",
+    errno.EPERM: f"this user lacks the permission: {_READ_ONLY}, or change the permissions",
+    errno.ENOENT: "there is no such file or folder; correct the path, or make its folder",
+    errno.ENOTDIR: "a part of this path is a file where a folder is expected; rename that file or correct the path",
+    errno.EISDIR: "this is a folder where a file is expected; rename it or correct the path",
+    errno.EEXIST: "a file lies where a folder is expected; rename it or correct the path",
+    errno.ENAMETOOLONG: "shorten the name; most systems take 255 bytes",
+    errno.ELOOP: "links lead in a circle; remove one of them",
+    errno.EMFILE: "too many files are open: raise the limit (`ulimit -n 4096`)",
+    errno.ENFILE: "too many files are open on this machine: end other programs",
+    errno.ENOMEM: "the memory is used up: end other programs, or lower training.batch_size",
+    errno.EIO: "the disk or the network drive reports a defect: check it",
+    errno.ESTALE: "the network drive was lost: mount it again",
+    errno.ETXTBSY: "another program uses the file: end it",
+    errno.EBUSY: "another program uses the file: end it",
+    errno.ENOTEMPTY: "another program writes into this folder: end it and try again",
+}
+
+
+def explain(error: OSError) -> str | None:
+    """Say what the system refused, on which file, and what helps. None where no user could mend it."""
+    if error.errno is None and error.args and isinstance(error.args[0], list):  # shutil.Error: one row a file
+        source, _, reason = error.args[0][0]
+        return f"{source}: can't be copied ({reason})"
+    advice = _ADVICE.get(error.errno or 0)
+    if advice is None and error.filename is None:
+        return None
+    where = error.filename2 or error.filename or "a file or the output"
+    where = os.fsdecode(where) if isinstance(where, bytes) else where
+    return f"{where}: can't be used ({error.strerror}){f'; {advice}' if advice else ''}"
 
 
 class DefectDetectionError(Exception):

@@ -20,7 +20,8 @@ from defect_detection.cli import (  # noqa: F401  they register their verbs
     training,
 )
 from defect_detection.cli.app import app
-from defect_detection.errors import EXIT_BUG, EXIT_ERROR, DefectDetectionError
+from defect_detection.errors import EXIT_BUG, EXIT_ERROR, EXIT_PIPE, DefectDetectionError, explain
+from defect_detection.text import printable_lines, set_up_streams
 
 
 @app.command()
@@ -34,25 +35,66 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0; of the gate also 1 and 2 (see `errors`); 3 for an error that the user can mend, such as a wrong
-        command line; 70 for a mistake of this program; 130 for Ctrl-C.
+        command line or a full disk; 70 for a mistake of this program; 130 for Ctrl-C; 141 when the reader of the output left.
     """
     os.environ.setdefault(
         "TF_CPP_MIN_LOG_LEVEL", "3"
     )  # TensorFlow's own chatter; its errors come as exceptions
+    set_up_streams()
     try:
-        code = app(args=list(sys.argv[1:] if argv is None else argv), standalone_mode=False)
-    except DefectDetectionError as error:
-        typer.secho(f"Error: {error}", err=True, fg="red" if sys.stderr.isatty() else None)
-        return EXIT_ERROR
-    except (KeyboardInterrupt, typer.Abort):
-        typer.echo("Stopped. Nothing half-done was kept.", err=True)
-        return 130
-    except typer.Exit as stop:
-        return stop.exit_code
-    except Exception as error:
-        if hasattr(error, "show") and hasattr(error, "exit_code"):  # click's own errors show themselves
+        code = _run(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+    except (Exception, KeyboardInterrupt) as error:
+        return _code_of(error)
+    return code
+
+
+def _code_of(error: BaseException) -> int:
+    """Say what ended the verb, and return the exit code for it."""
+    match error:
+        case DefectDetectionError():
+            return _refused(str(error))
+        case KeyboardInterrupt() | typer.Abort():
+            typer.echo("Stopped. Nothing half-done was kept.", err=True)
+            return 130
+        case OSError() if _has_lost_its_reader():
+            return EXIT_PIPE
+        case OSError() if (said := explain(error)) is not None:
+            return _refused(said)
+        case _ if hasattr(error, "show") and hasattr(
+            error, "exit_code"
+        ):  # click's own errors show themselves
             error.show()
             return EXIT_ERROR
-        traceback.print_exc()  # Python would exit with 1, which means HOLD
-        return EXIT_BUG
+    traceback.print_exception(error)  # Python would exit with 1, which means HOLD
+    return EXIT_BUG
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        code = app(args=arguments, standalone_mode=False)
+    except typer.Exit as stop:
+        return stop.exit_code
+    except SystemExit as stop:
+        if isinstance(stop.__context__, BrokenPipeError):  # rich ends so, with the code that means HOLD
+            raise stop.__context__ from None
+        raise
     return code if isinstance(code, int) else 0
+
+
+def _refused(message: str) -> int:
+    text = f"Error: {printable_lines(message)}"
+    typer.secho(text, err=True, fg="red" if sys.stderr.isatty() else None)
+    return EXIT_ERROR
+
+
+def _has_lost_its_reader() -> bool:
+    """Say whether nobody reads standard output any more, as after `| head`. What is left of it is then thrown away."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    except OSError:  # such as a full disk
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return False

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from defect_detection.text import printable
+
 app = typer.Typer(
     name="defect",
     help="Visual inspection: train, evaluate, promote and serve defect classifiers.",
@@ -23,4 +25,4 @@ DEFAULT_CONFIG = Path("config.yaml")
 
 def short(path: Path) -> str:
     """Return a path from the current folder, where it lies below it."""
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+    return printable(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

@@ -19,6 +19,7 @@ from defect_detection.data import levels
 from defect_detection.data.decoders import check_colours, open_image, pages_of
 from defect_detection.data.levels import Levels, in_mode, is_8_bit, levels_of, to_8_bit
 from defect_detection.errors import ImageError
+from defect_detection.text import printable
 
 DECODER_VERSION = 2  # part of every cache key: raise it when pixels change
 MAX_PIXELS = 100_000_000
@@ -144,7 +145,7 @@ def _read(
     choose: Callable[[list[int]], list[int]],
 ) -> Iterator[Page]:
     left = max_pixels
-    name = f"image of {len(source)} bytes: " if isinstance(source, bytes) else f"{source}: "
+    name = f"image of {len(source)} bytes: " if isinstance(source, bytes) else f"{printable(source)}: "
     with _named(name), _opened(source) as image:
         for frame in choose(pages_of(image)):
             if frame != image.tell():

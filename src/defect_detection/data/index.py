@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from defect_detection.errors import DataError
+from defect_detection.text import printable
 
 SHOWN = 10  # entries that an error message lists before it counts the rest
 
@@ -51,7 +52,9 @@ def _rows_below(folder: Path, index: Path, ok_classes: Sequence[str]) -> dict[Pa
             continue
         file = folder / file.relative_to(_normalized(folder))
         if file in rows:
-            problems.append(f"line {line}: file '{cells['file']}' is also in line {rows[file].line}")
+            problems.append(
+                f"line {line}: file '{printable(cells['file'])}' is also in line {rows[file].line}"
+            )
             continue
         rows[file] = _row(line, cells, labels, index.parent)
         problems += _problems(cells, file, rows[file], labels)
@@ -107,10 +110,12 @@ def _row(line: int, cells: dict[str, str], labels: dict[str, int], root: Path) -
 def _problems(cells: dict[str, str], file: Path, row: IndexRow, labels: dict[str, int]) -> list[str]:
     problems = []
     if not file.is_file():
-        problems.append(f"line {row.line}: no such file: '{cells['file']}'")
+        problems.append(f"line {row.line}: no such file: '{printable(cells['file'])}'")
     if row.label is None and cells.get("label"):
         known = ", ".join(sorted(labels))
-        problems.append(f"line {row.line}: unknown label '{cells['label']}', expected one of: {known}")
+        problems.append(
+            f"line {row.line}: unknown label '{printable(cells['label'])}', expected one of: {known}"
+        )
     if row.mask is not None and not row.mask.is_file():
-        problems.append(f"line {row.line}: no such mask: '{cells['mask']}'")
+        problems.append(f"line {row.line}: no such mask: '{printable(cells['mask'])}'")
     return problems

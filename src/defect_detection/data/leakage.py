@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from defect_detection.data.index import shortened
 from defect_detection.data.samples import Sample
 from defect_detection.errors import LeakageError
+from defect_detection.text import printable
 
 
 def shared_groups(train: Iterable[Sample], test: Iterable[Sample]) -> list[str]:
@@ -33,7 +34,7 @@ def check_leakage(train: Iterable[Sample], test: Iterable[Sample]) -> None:
     """
     train, test = list(train), list(test)
     groups = shared_groups(train, test)
-    same = [f"{known.path} = {sample.path}" for known, sample in identical(train, test)]
+    same = [f"{printable(known.path)} = {printable(sample.path)}" for known, sample in identical(train, test)]
     parts = []
     if groups:
         parts.append("\n  ".join([f"{len(groups)} groups are in both train and test:", *shortened(groups)]))

@@ -11,6 +11,7 @@ from pathlib import Path
 from defect_detection.data.formats import IMAGE_SUFFIXES
 from defect_detection.data.index import NOTHING_SAID, IndexRow, read_index, shortened
 from defect_detection.errors import DataError
+from defect_detection.text import printable
 
 OK = 0
 DEFECTIVE = 1
@@ -34,6 +35,9 @@ class Skipped:
 
     path: Path
     reason: str
+
+    def __str__(self) -> str:
+        return f"{printable(self.path)}: {self.reason}"
 
 
 def scan(
@@ -120,7 +124,7 @@ def _sample(
         return Skipped(path, "in no class folder, and index.csv doesn't label it")
     folder_label = OK if class_name.casefold() in ok else DEFECTIVE
     label = folder_label if row.label is None else row.label
-    folder_type = class_name if class_name and folder_label == DEFECTIVE else "defective"
+    folder_type = printable(class_name) if class_name and folder_label == DEFECTIVE else "defective"
     defect_type = (row.defect_type or folder_type) if label == DEFECTIVE else ""
     return Sample(path, label, defect_type, row.group, sha256, row.mask)
 
@@ -131,11 +135,11 @@ def _grouped(samples: list[Sample], folder: Path, pattern: str | None) -> list[S
         return samples
     paths = [sample.path for sample in samples if not sample.group]
     matches = {path: re.search(pattern, path.relative_to(folder).as_posix()) for path in paths}
-    unmatched = [str(path) for path, match in matches.items() if match is None]
+    unmatched = [printable(path) for path, match in matches.items() if match is None]
     if unmatched:
         raise DataError(
             f"data.group_pattern: expected '{pattern}' in the path of every image below {folder}, "
             f"not found in {len(unmatched)}:\n  " + "\n  ".join(shortened(unmatched))
         )
-    groups = {path: match[1] or "" for path, match in matches.items() if match is not None}
+    groups = {path: printable(match[1] or "") for path, match in matches.items() if match is not None}
     return [replace(sample, group=groups.get(sample.path, sample.group)) for sample in samples]

@@ -18,6 +18,7 @@ from defect_detection.data.pixels import OnProgress, decoded
 from defect_detection.data.samples import DEFECTIVE, OK, Sample, Skipped, fingerprint, scan
 from defect_detection.data.units import Unit, join
 from defect_detection.errors import DataError
+from defect_detection.text import printable
 
 MOST_FOLDS = 5
 _LABEL_NAMES = {OK: "OK", DEFECTIVE: "defective"}
@@ -145,7 +146,10 @@ def _readable(
         pages=data.pages,
         bit_depth=data.bit_depth,
     )
-    skipped += [Skipped(Path(path), reason) for path, reason in unreadable.items()]
+    skipped += [
+        Skipped(Path(path), reason.removeprefix(f"{printable(path)}: "))
+        for path, reason in unreadable.items()
+    ]
     if skipped and data.on_unreadable == "refuse":
         raise DataError(f"data.{key}: {_list_skipped(skipped)}")
     samples = [sample for sample in found if str(sample.path) not in unreadable]
@@ -154,7 +158,7 @@ def _readable(
 
 
 def _list_skipped(skipped: Sequence[Skipped]) -> str:
-    lines = [f"{item.path}: {item.reason}" for item in skipped]
+    lines = [str(item) for item in skipped]
     title = f"{len(skipped)} unreadable image files; repair or remove them, or set data.on_unreadable to skip"
     return "\n  ".join([title, *shortened(lines)])
 
@@ -165,7 +169,7 @@ def _check_labels(
     counts = Counter(sample.label for sample in samples)
     if counts[OK] and counts[DEFECTIVE]:
         return
-    first = [f"{item.path}: {item.reason}" for item in skipped[:1]]
+    first = [str(item) for item in skipped[:1]]
     unused = f" ({len(skipped)} files were skipped, such as {first[0]})" if first else ""
     raise DataError(
         f"{where}: expected OK and defective images, received {counts[OK]} OK and {counts[DEFECTIVE]} "

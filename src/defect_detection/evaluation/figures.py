@@ -149,7 +149,9 @@ def contact_sheet(tiles: Sequence[Tile], columns: int = 3) -> "Figure":
     for place, tile in enumerate(tiles, 1):
         axes = figure.add_subplot(rows, columns, place)
         axes.imshow(side_by_side(tile.image, tile.evidence, scale))
-        axes.set_title(tile.caption, fontsize=8, color=INK, loc="left")
+        axes.set_title(
+            tile.caption, fontsize=8, color=INK, loc="left", parse_math=False
+        )  # $ in a name is no formula
         axes.axis("off")
     return figure
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from defect_detection.text import write_text
+
 from . import figures
 from .charts import Picture, cost_chart, views
 from .metrics import checked
@@ -42,8 +44,8 @@ def write_report(
     sheets = {name: _sheet(mistakes, pictures) for name, mistakes in _galleries(report, pictures).items()}
     folder.mkdir(parents=True, exist_ok=True)
     files = {"html": folder / "report.html", "json": folder / "report.json"}
-    files["html"].write_text(page, encoding="utf-8")
-    files["json"].write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    write_text(files["html"], page)
+    write_text(files["json"], report.model_dump_json(indent=2) + "\n")
     for name, chart in (charts | sheets).items():
         files[name] = folder / f"{name}.png"
         files[name].write_bytes(figures.to_png(chart))

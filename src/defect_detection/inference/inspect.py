@@ -21,6 +21,7 @@ from defect_detection.errors import ConfigError, DataError, ImageError
 from defect_detection.inference.runtime import Answer, Runtime
 from defect_detection.model.bundle import OPENVINO_FILE, Card, read_card, verify
 from defect_detection.model.parity import allowed_difference, golden_parity
+from defect_detection.text import printable
 
 Source = Path | bytes | np.ndarray
 
@@ -50,12 +51,12 @@ class Inspection:
     def to_json(self) -> dict[str, Any]:
         """Return what a line of ``--json`` holds: all but the evidence map; `error` and pages only where there are some."""
         fields = {
-            "path": self.path,
+            "path": printable(self.path),
             "score": self.score,
             "verdict": self.verdict,
             "threshold": self.threshold,
         }
-        fields |= {"model": self.model, "latency_ms": round(self.latency_ms, 2)}
+        fields |= {"model": printable(self.model), "latency_ms": round(self.latency_ms, 2)}
         fields |= {"page": self.page, "pages": self.pages} if self.pages > 1 else {}
         return fields | ({"error": self.error} if self.error else {})
 
@@ -297,7 +298,7 @@ def find_images(patterns: Sequence[str]) -> list[Path]:
             images = [path]
         if not images:
             raise DataError(
-                f"{pattern}: no image there; expected an image file, a folder with images, or a pattern like 'parts/*.png'"
+                f"{printable(pattern)}: no image there; expected an image file, a folder with images, or a pattern like 'parts/*.png'"
             )
         found |= dict.fromkeys(images)
     return list(found)

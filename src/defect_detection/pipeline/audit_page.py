@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from io import BytesIO
@@ -16,6 +15,7 @@ from defect_detection.data.audit.findings import Entry, Finding, Material
 from defect_detection.data.audit.kinds import Severity
 from defect_detection.data.cache import RowStore
 from defect_detection.data.samples import Sample
+from defect_detection.text import printable, write_text
 
 _SHOWN = 12  # entries of one finding on the page
 _SHOWN_OF_ENTRY = 2  # images of one entry
@@ -36,16 +36,9 @@ def write_audit(
     page = _render(document, findings, _Thumbnails(material.samples, pixels), config.root)
     files = {"html": config.report_dir / "audit.html", "json": config.report_dir / "audit.json"}
     config.report_dir.mkdir(parents=True, exist_ok=True)
-    _replace(files["html"], page)
-    _replace(files["json"], json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    write_text(files["html"], page)
+    write_text(files["json"], json.dumps(document, indent=2, ensure_ascii=False) + "\n")
     return files
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file under a temporary name first, so that it is whole or as it was."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(text, encoding="utf-8", errors="surrogateescape")
-    partial.replace(path)
 
 
 def _document(material: Material, findings: Sequence[Finding], config: Config) -> dict[str, Any]:
@@ -65,7 +58,7 @@ def _side(name: str, folder: Path, samples: Sequence[Sample]) -> dict[str, Any]:
     types = sorted({sample.defect_type for sample in samples if sample.defect_type})
     return {
         "name": name,
-        "folder": str(folder),
+        "folder": printable(folder),
         "images": len(samples),
         "defective": defective,
         "types": ", ".join(types),
@@ -82,7 +75,8 @@ def _as_json(finding: Finding) -> dict[str, Any]:
         "meaning": kind.meaning,
         "advice": kind.advice,
         "entries": [
-            {"paths": [str(path) for path in entry.paths], "text": entry.text} for entry in finding.entries
+            {"paths": [printable(path) for path in entry.paths], "text": entry.text}
+            for entry in finding.entries
         ],
     }
 
@@ -147,7 +141,7 @@ def _on_page(finding: Finding, thumbnails: "_Thumbnails", root: Path) -> dict[st
 def _entry_on_page(entry: Entry, thumbnails: "_Thumbnails", root: Path) -> dict[str, Any]:
     images = [
         {
-            "path": str(path.relative_to(root)) if path.is_relative_to(root) else str(path),
+            "path": printable(path.relative_to(root) if path.is_relative_to(root) else path),
             "url": thumbnails.url(path),
         }
         for path in entry.paths[:_SHOWN_OF_ENTRY]

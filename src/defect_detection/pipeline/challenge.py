@@ -7,6 +7,7 @@ from defect_detection.config import Config
 from defect_detection.errors import DataError
 from defect_detection.evaluation.gate import Check
 from defect_detection.inference.inspect import Inspection, Inspector, find_images
+from defect_detection.text import printable
 
 _MOST_NAMED = 10  # files; the others are counted
 
@@ -51,4 +52,4 @@ def _why(inspection: Inspection) -> str:
 
 
 def _relative(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+    return printable(path.relative_to(root).as_posix() if path.is_relative_to(root) else path)

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.panel import Panel
 
 from defect_detection.config import Config, load_config
@@ -16,6 +17,7 @@ from defect_detection.pipeline.evaluate import evaluate
 from defect_detection.pipeline.inspect import load_inspector, write_overlay
 from defect_detection.pipeline.progress import bars
 from defect_detection.pipeline.train import train
+from defect_detection.text import printable
 
 CONFIG = Path("config.yaml")
 # The demo shares nothing with the project whose settings it takes: neither its store nor its data.
@@ -62,13 +64,14 @@ def run_demo(folder: Path) -> None:
             write_overlay(inspection, overlays, inspector.card.image_size)
             watch("inspecting", "", number, len(images))
     metrics = evaluated.report.metrics
+    where = escape(printable(folder))
     text = (
-        f"[bold]{len(images)} test images inspected[/] with {inspector.name} "
+        f"[bold]{len(images)} test images inspected[/] with {escape(inspector.name)} "
         f"({trained.best}): {verdicts['ok']} ok, {verdicts['defective']} defective\n\n"
         f"accuracy  {metrics.accuracy}\nescapes   {metrics.escape}\noverkill  {metrics.overkill}\n"
         f"AUROC     {metrics.auroc}\n\n"
-        f"[bold]Look at[/]\n  the report     {folder}/reports/report.html\n  the overlays   {overlays}/\n"
-        f"  the runs       mlflow ui --backend-store-uri sqlite:///{folder}/mlflow.db --port 5000\n\n"
+        f"[bold]Look at[/]\n  the report     {where}/reports/report.html\n  the overlays   {where}/overlays/\n"
+        f"  the runs       mlflow ui --backend-store-uri sqlite:///{where}/mlflow.db --port 5000\n\n"
         f"[bold]Next[/]: put your images into data/train/ok, data/train/<defect>, data/test/…\n"
         "  python src/train.py; python src/evaluation.py; python src/inference.py"
     )

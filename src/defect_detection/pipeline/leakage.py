@@ -6,6 +6,7 @@ from defect_detection.data.samples import Sample
 from defect_detection.errors import LeakageError
 from defect_detection.model.bundle import seen_in_training
 from defect_detection.pipeline.scoring import Scored
+from defect_detection.text import printable
 
 
 def leakage_notes(candidate: Scored, samples: Sequence[Sample], allowed: bool) -> list[str]:
@@ -19,7 +20,7 @@ def leakage_notes(candidate: Scored, samples: Sequence[Sample], allowed: bool) -
     """
     seen = set(seen_in_training(candidate.bundle, (sample.sha256 for sample in samples)))
     if seen and not allowed:
-        paths = [str(sample.path) for sample in samples if sample.sha256 in seen]
+        paths = [printable(sample.path) for sample in samples if sample.sha256 in seen]
         raise LeakageError(
             f"{len(paths)} test images were among the training images of {candidate.reference}; a test on them says nothing. Remove "
             "them from the test folder, or train again without them (data.allow_leakage: true lets them through, and every report "

@@ -18,6 +18,7 @@ from defect_detection.evaluation.page import write_report
 from defect_detection.evaluation.report import Champion, Evidence, ModelInfo, Report, build_report
 from defect_detection.model.bundle import Card
 from defect_detection.pipeline.scoring import Scored, labels_of, readable
+from defect_detection.text import printable, write_text
 from defect_detection.tracking.registry import ModelRef
 
 MOST_THREADS = 4  # that read masks, each at its full size
@@ -127,7 +128,7 @@ def _masks(samples: Sequence[Sample], size: int, config: Config) -> tuple[dict[i
 def _shown(samples: Sequence[Sample], config: Config) -> list[str]:
     """Return the paths as a reader finds them: from the folder of the settings on, where they lie in it."""
     root = config.root
-    return [str(s.path.relative_to(root) if s.path.is_relative_to(root) else s.path) for s in samples]
+    return [printable(s.path.relative_to(root) if s.path.is_relative_to(root) else s.path) for s in samples]
 
 
 def _info(reference: ModelRef, card: Card) -> ModelInfo:
@@ -195,5 +196,5 @@ def _write_summary(report: Report, folder: Path) -> Path:
     outcome = decision.outcome.upper() if decision else ""
     path = folder / "summary.md"
     text = f"## {report.model}: {outcome}\n\n| on {metrics.n} test images | |\n| --- | --- |\n{table}\n\n{reasons}\n"
-    path.write_text(text, encoding="utf-8")
+    write_text(path, text)
     return path

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from defect_detection.data.images import MAX_PIXELS
 from defect_detection.inference.inspect import Inspection, Inspector, find_images
+from defect_detection.text import printable
 
 if TYPE_CHECKING:
     from defect_detection.config import Config
@@ -107,19 +108,19 @@ def _watched(inspections: Iterable[Inspection], total: int) -> Iterator[Inspecti
 def _print_rows(inspections: Sequence[Inspection], more: int) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column, justify in (("image", "left"), ("verdict", "left"), ("score", "right"), ("ms", "right")):
         table.add_column(column, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for inspection in inspections:
+        name = printable(inspection.path)
         if inspection.error:
-            table.add_row(
-                inspection.path, "[yellow]error[/]", "", inspection.error.removeprefix(f"{inspection.path}: ")
-            )
+            why = inspection.error.removeprefix(f"{name}: ")
+            table.add_row(Text(name), Text("error", "yellow"), "", Text(printable(why)))
             continue
-        colour = _COLOURS[inspection.verdict or "review"]
-        verdict = f"[{colour}]{inspection.verdict}[/]"
-        table.add_row(inspection.path, verdict, f"{inspection.score:.3f}", f"{inspection.latency_ms:.0f}")
+        verdict = Text(str(inspection.verdict), _COLOURS[inspection.verdict or "review"])
+        table.add_row(Text(name), verdict, f"{inspection.score:.3f}", f"{inspection.latency_ms:.0f}")
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(table)
     if more:
@@ -131,7 +132,9 @@ def _print_summary(counts: Counter[str], rate: float, inspector: Inspector, outp
     parts = [f"{counts['ok']} ok", f"{counts['defective']} defective"]
     parts += [f"{counts[name]} {name}" for name in ("review", "unreadable") if counts[name]]
     speed = f" at {rate:.0f} images/s" if total > _MOST_ROWS else ""
-    where = f"Overlays: {output}." if output else "Next: --output FOLDER shows where the defects are."
+    where = (
+        f"Overlays: {printable(output)}." if output else "Next: --output FOLDER shows where the defects are."
+    )
     print(
-        f"{total} images{speed}: {', '.join(parts)}; {inspector.name}, threshold {inspector.card.threshold:.3f}. {where}"
+        f"{total} images{speed}: {', '.join(parts)}; {printable(inspector.name)}, threshold {inspector.card.threshold:.3f}. {where}"
     )

@@ -75,7 +75,7 @@ def record_data(record: TrialRecord, splits: Splits, config: Config) -> None:
         defective = sum(sample.label for sample in samples)
         record.dataset(name, fingerprint, source=source, images=len(samples), defective=defective)
     if splits.skipped:
-        record.text("skipped.txt", "".join(f"{item.path}: {item.reason}\n" for item in splits.skipped))
+        record.text("skipped.txt", "".join(f"{item}\n" for item in splits.skipped))
 
 
 def record_figures(record: TrialRecord, trial: "Trial", bench: Bench, bundle: Path) -> None:

@@ -1,11 +1,10 @@
 """``best_model_info.txt``: which model training has chosen, one ``key: value`` a line."""
 
-import os
-import tempfile
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from defect_detection.errors import NoModelError, TrackingError
+from defect_detection.text import write_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +29,8 @@ class BestModelInfo:
     def write(self, path: Path) -> None:
         """Write the file, whole or not at all."""
         values = asdict(self) | {"model_path": self._relative_to(path.parent).as_posix()}
-        text = "".join(f"{key}: {value}\n" for key, value in values.items())
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
-        ) as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(file.name).replace(path)
+        write_text(path, "".join(f"{key}: {value}\n" for key, value in values.items()))
 
     def _relative_to(self, folder: Path) -> Path:
         inside = self.model_path.is_relative_to(folder)

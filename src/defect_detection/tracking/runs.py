@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from defect_detection.errors import TrackingError
+from defect_detection.text import encodable
 from defect_detection.tracking.flavor import log_bundle
 from defect_detection.tracking.store import Store, connect, reporting
 
@@ -114,7 +115,7 @@ class TrialRecord:
     def text(self, name: str, text: str) -> None:
         """Log a text as the file `name`, for example ``config.yaml``."""
         with reporting(self._store.uri, f"logging {name}"):
-            self._store.client.log_text(self.run_id, text, name)
+            self._store.client.log_text(self.run_id, encodable(text), name)
 
     def folder(self, name: str, folder: Path) -> None:
         """Log the files of a folder, for example a report, under `name`."""
@@ -127,7 +128,11 @@ class TrialRecord:
 
         profile = f'{{"images": {images}, "defective": {defective}}}'
         dataset = Dataset(
-            name=split, digest=fingerprint[:32], source_type="local", source=source or split, profile=profile
+            name=split,
+            digest=fingerprint[:32],
+            source_type="local",
+            source=encodable(source or split),
+            profile=profile,
         )
         tags = {"fingerprint": fingerprint, "images": images, "defective": defective}
         with reporting(self._store.uri, "logging a dataset"):
@@ -208,4 +213,4 @@ def _origin() -> dict[str, str]:
 
 
 def _texts(values: Mapping[str, Any]) -> dict[str, str]:
-    return {key: str(value) for key, value in values.items()}
+    return {key: encodable(value) for key, value in values.items()}

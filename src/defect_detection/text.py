@@ -1,0 +1,66 @@
+"""Text that leaves the program: names of files as one printable line, and UTF-8 in every stream and file.
+
+A file name may hold any byte and any character: a line break, an escape sequence of the terminal, bytes that are not UTF-8
+(Python keeps those as lone surrogates, which no encoder takes). Such a character is shown as ``\\x1b``.
+"""
+
+import io
+import os
+import re
+import sys
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
+# Control characters, line separators, and what turns the direction of writing.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(name: object) -> str:
+    """Return a name, such as a path, as one line that can be shown and encoded anywhere."""
+    text = str(name)
+    return text if text.isprintable() else _UNPRINTABLE.sub(_escaped, text)
+
+
+def printable_lines(text: object) -> str:
+    """Return a message of several lines, each of them printable."""
+    return "\n".join(printable(line) for line in str(text).split("\n"))
+
+
+def encodable(text: object) -> str:
+    """Return a text, whose line breaks stay, without what UTF-8 can't hold."""
+    return _SURROGATES.sub(_escaped, str(text))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that wasn't UTF-8
+        code -= 0xDC00
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file in UTF-8: whole, or it stays as it was."""
+    partial = path.with_name(f".{uuid.uuid4().hex[:12]}.partial")
+    try:
+        with partial.open("x", encoding="utf-8") as file:
+            file.write(encodable(text))
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
+
+
+def set_up_streams() -> None:
+    """Let standard output and standard error take any character, whatever the system's encoding is.
+
+    What goes to a file or a pipe is UTF-8. A terminal keeps its encoding; what that lacks is shown as an escape.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            encoding = stream.encoding if stream.isatty() else "utf-8"
+            stream.reconfigure(encoding=encoding, errors="backslashreplace")

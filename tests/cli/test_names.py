@@ -1,0 +1,117 @@
+"""Names of files with markup, line breaks, escape sequences or foreign bytes neither change what is shown nor end a run."""
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from defect_detection.cli import main
+from defect_detection.pipeline.evaluate import evaluate
+from defect_detection.text import printable
+
+NAMES = [
+    "part [cam1].png",
+    "[bold]b[].png",
+    "部品 1.png",
+    "a\nb.png",
+    "\x1b[31mred.png",
+    "$x_{$.png",
+    "<b>&lt;.png",
+    os.fsdecode(b"Pr\xfcfling.png"),
+    "l" * 240 + ".png",
+]
+BROKEN = os.fsdecode(b"br\xf6ken.png")
+
+
+@pytest.fixture
+def odd(trained_once, tmp_path) -> Path:
+    """A folder of images with such names, one of them broken."""
+    return fill(tmp_path / "odd", next((trained_once.root / "data/test/hole").iterdir()))
+
+
+def fill(folder: Path, image: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    try:
+        for name in NAMES:
+            shutil.copyfile(image, folder / name)
+        (folder / BROKEN).write_bytes(b"\x89PNG\r\n\x1a\n")
+    except OSError as error:
+        if error.errno not in (errno.EILSEQ, errno.EINVAL):  # macOS and Windows take text only
+            raise
+        pytest.skip(f"this file system refuses such names: {error}")
+    return folder
+
+
+def run(arguments: list[str], **environment: str) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "defect_detection.cli", *arguments]
+    return subprocess.run(command, env=os.environ | environment, capture_output=True, check=False)
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8:strict"])
+def test_every_name_is_inspected_whatever_the_encoding(encoding, odd, trained_once):
+    command = ["inspect", "--model", str(trained_once.config().bundle_dir), "--json", str(odd)]
+    done = run(command, PYTHONIOENCODING=encoding)
+    assert done.returncode == 3  # one can't be read
+    assert b"Traceback" not in done.stderr
+    paths = [json.loads(line)["path"] for line in done.stdout.decode("utf-8").splitlines()]
+    assert sorted(Path(path).name for path in paths) == sorted(map(printable, [*NAMES, BROKEN]))
+
+
+def test_a_name_is_shown_as_it_is_and_is_no_markup(odd, trained_once, capfd, monkeypatch):
+    monkeypatch.chdir(odd.parent)
+    assert main(["inspect", "--model", str(trained_once.config().bundle_dir), "odd"]) == 3
+    shown = "".join(capfd.readouterr().out.split())
+    for name in map(printable, [*NAMES[:-1], BROKEN]):  # the longest takes two lines
+        assert "".join(f"odd/{name}".split()) in shown
+    assert "\x1b" not in shown
+
+
+def test_an_error_shows_no_escape_sequence(tmp_path, capfd):
+    assert main(["history", "--config", str(tmp_path / "\x1b[2Jhidden.yaml")]) == 3
+    assert "\\x1b[2Jhidden.yaml: can't be read" in capfd.readouterr().err
+
+
+def test_reports_and_runs_are_utf8_whatever_the_names_are(plant):
+    for name in ("hole", os.fsdecode(b"d\xe9faut")):
+        folder = plant.root / "data/test" / name
+        fill(folder, next((plant.root / "data/test/hole").glob("2-*.png")))
+        for number, image in enumerate(sorted(folder.iterdir())):
+            if image.name != BROKEN:
+                with image.open("ab") as file:
+                    file.write(f"{name} {number}".encode(errors="replace"))  # else they are copies
+    done = evaluate(plant.config("data.allow_leakage=true"))
+    for path in (*plant.root.glob("reports/**/*.*"), *plant.root.glob("mlartifacts/**/*.txt")):
+        if path.suffix in (".json", ".html", ".md", ".txt"):
+            path.read_text(encoding="utf-8")
+    report = json.loads(done.files["json"].read_text(encoding="utf-8"))
+    assert "d\\xe9faut" in json.dumps(report, ensure_ascii=False).replace("\\\\", "\\")
+    assert "<b>&lt;.png" not in done.files["html"].read_text(encoding="utf-8")
+
+
+def test_output_that_nobody_reads_ends_quietly(odd, trained_once):
+    code = "import sys; from defect_detection.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "inspect", "--model", str(trained_once.config().bundle_dir)]
+    for form in (["--json"], []):
+        with subprocess.Popen(
+            [*command, *form, str(odd)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
+            process.stdout.close()
+            errors = process.stderr.read()
+        assert b"Traceback" not in errors and b"Exception" not in errors
+        assert process.returncode == 141
+
+
+def test_a_full_disk_behind_the_output_is_an_error_of_the_users_kind(odd, trained_once):
+    if not Path("/dev/full").exists():
+        pytest.skip("only Linux has /dev/full")
+    command = [sys.executable, "-m", "defect_detection.cli", "inspect", "--json", str(odd)]
+    command += ["--model", str(trained_once.config().bundle_dir)]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 3
+    assert b"No space left on device" in done.stderr and b"Traceback" not in done.stderr
