@@ -4,6 +4,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 
 import typer
 
@@ -57,9 +58,11 @@ def _code_of(error: BaseException) -> int:
         case KeyboardInterrupt() | typer.Abort():
             typer.echo("Stopped. Nothing half-done was kept.", err=True)
             return 130
-        case OSError() if _has_lost_its_reader():
+        case BrokenPipeError():  # nobody reads the output any more, as after `| head`
+            _drop_output()
             return EXIT_PIPE
         case OSError() if (said := explain(error)) is not None:
+            _drop_output()
             return _refused(said)
         case _ if hasattr(error, "show") and hasattr(
             error, "exit_code"
@@ -88,13 +91,13 @@ def _refused(message: str) -> int:
     return EXIT_ERROR
 
 
-def _has_lost_its_reader() -> bool:
-    """Say whether nobody reads standard output any more, as after `| head`. What is left of it is then thrown away."""
+def _drop_output() -> None:
+    """Throw away what standard output can't take any more, which Python would complain about at its end."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError:
+        pass
+    else:
+        return
+    with suppress(OSError, ValueError):  # no file behind it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    except OSError:  # such as a full disk
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return False
