@@ -251,6 +251,18 @@ def wait_for_second_running(database: Path, process: subprocess.Popen, limit_s: 
     pytest.fail(f"no second trial was under way: {process.communicate(timeout=5) if process.poll() else ''}")
 
 
+def test_a_trial_that_diverges_is_a_failed_run_and_the_search_goes_on(plant):
+    space = {"learning_rate": [1e30, 1e29], "branches": [["local"]]}
+    assert search_of(plant, searching(3, space)) is None
+    parent, trials = runs_of_search(plant)
+    assert [run.info.status for run in trials] == ["FAILED"] * 3
+    assert all("lower learning_rate" in run.data.tags["failure"] for run in trials)
+    assert parent.info.status == "FINISHED"
+    assert (parent.data.metrics["diverged_trials"], parent.data.metrics["pruned_trials"]) == (3, 0)
+    trained = train(plant.config(searching(3, space), "training.epochs=1"))
+    assert [name for name in trained.diverged if name.startswith("both-trial-")], "they are named at the end"
+
+
 def test_two_searches_at_the_same_time_are_refused(plant):
     from filelock import FileLock
 

@@ -5,6 +5,7 @@ DefectDetectionError
 ├── DataError         a folder, an index or a set of images can't be used
 │   ├── ImageError    one file can't be read as an image
 │   └── LeakageError  the same image or group lies in train and in test
+├── DivergedError     a hyperparameter set's training gives no numbers; the other sets go on
 ├── WithdrawnError    the model was rolled back from: a person decides whether it returns
 ├── BundleError       a model folder is incomplete, damaged or of another version
 ├── TrackingError     MLflow can't be reached or holds something else than expected
@@ -79,6 +80,10 @@ class ImageError(DataError):
 
 class LeakageError(DataError):
     """The same image or group lies in train and in test."""
+
+
+class DivergedError(DefectDetectionError):
+    """The training of a hyperparameter set gives no numbers; the other sets go on."""
 
 
 class WithdrawnError(DefectDetectionError):

@@ -169,6 +169,17 @@ def test_without_unseen_validation_images_the_test_decides(plant):
     assert "0 OK and 0 defective images remain, too few to compare; the test decides" in reason
 
 
+def test_a_retraining_names_a_set_that_diverges_and_goes_on(plant, retraining):
+    wild = {"name": "wild", "branches": ["local"], "learning_rate": 1e30}
+    retrained = retraining("evaluation_threshold=0.5", hyperparameter_sets=[wild, *POOLED_ONLY])
+    assert retrained.outcome is Outcome.PROMOTE
+    assert "lower learning_rate" in retraining.said("Failed: set wild diverged")
+    assert {run.info.run_name: run.info.status for run in runs_of_retrainings(plant)} == {
+        "wild": "FAILED",
+        "again": "FINISHED",
+    }
+
+
 def test_a_second_retraining_at_the_same_time_is_refused(plant, retraining):
     with FileLock(plant.root / ".retrain.lock"), pytest.raises(BusyError, match="running already"):
         retraining()

@@ -13,6 +13,7 @@ def train(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> N
     """Train one model per hyperparameter set; keep the best by validation."""
     from defect_detection.config import load_config
     from defect_detection.pipeline.progress import bars
+    from defect_detection.pipeline.train import diverged_in_words
     from defect_detection.pipeline.train import train as run
 
     settings = load_config(config, overrides or ())
@@ -24,6 +25,8 @@ def train(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> N
             f"{mark} {name:<24} validation: AUROC {figures['auroc']:.3f}, accuracy {figures['accuracy']:.3f}, "
             f"escapes {figures['escape_rate']:.1%}, overkill {figures['overkill_rate']:.1%}"
         )
+    for line in diverged_in_words(trained.diverged):
+        typer.echo(f"! {line}")
     if trained.reason:
         typer.echo(f"  {trained.reason}")
     for claim in trained.claims:

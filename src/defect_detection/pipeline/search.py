@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
@@ -19,9 +19,10 @@ from defect_detection.config import Config
 from defect_detection.config_sections import HyperparameterSet
 from defect_detection.data.cache_folder import bound
 from defect_detection.data.split import Splits
-from defect_detection.errors import BusyError, ConfigError, TrackingError
+from defect_detection.errors import BusyError, ConfigError, DivergedError, TrackingError
 from defect_detection.evaluation import figures
 from defect_detection.evaluation.comparison import Searched, search_course
+from defect_detection.pipeline.search_space import own_values, suggest, values_of
 from defect_detection.pipeline.trials import Bench, record_data
 from defect_detection.tracking.runs import TrialRecord
 from defect_detection.tracking.store import redacted, reporting
@@ -35,6 +36,7 @@ SEARCH_TAG = "search"  # of the run above all trials: the name of the search, by
 LOG_LOSS_WEIGHT = 1e-3  # decides between trials of (nearly) equal AUROC
 EPOCHS_BEFORE_PRUNING = 5
 _AGAIN = "again"  # of a trial whose values were killed once
+_DIVERGED = "diverged"  # of a trial that did: why
 LOCK_NAME = ".search.lock"  # in the root
 
 
@@ -98,7 +100,7 @@ class _Search:
             record_data(parent, self.bench.splits, self.bench.config)
             self._end_what_was_killed(parent)
             if not self.study.get_trials(deepcopy=False):
-                self.study.enqueue_trial(_own_values(self.base, self.space))
+                self.study.enqueue_trial(own_values(self.base, self.space))
             bench = replace(self.bench, parent=parent.run_id)
             while (done := len(self._finished())) < trials and time.monotonic() < end:
                 self.bench.watch(f"searching {self.base.name}", "trials", done, trials, self._best_so_far())
@@ -107,7 +109,7 @@ class _Search:
             self.bench.watch(f"searching {self.base.name}", "trials", done, trials, self._best_so_far())
             self._record(parent)
         best = self._best()
-        return self._settings(best.number, _values(best)) if best else None
+        return self._settings(best.number, values_of(best)) if best else None
 
     def _parent(self) -> AbstractContextManager[TrialRecord]:
         """The run above all trials: that of the search so far, or a new one."""
@@ -134,11 +136,11 @@ class _Search:
                 self.study.enqueue_trial(trial.params, user_attrs={_AGAIN: True})
 
     def _try(self, proposal: "Proposal", bench: Bench) -> None:
-        """Run one trial as one run; pruned, its run says so and is finished all the same."""
+        """Run one trial as one run; pruned, its run says so and is finished all the same. One that diverges is a failed run."""
         from optuna import TrialPruned
         from optuna.trial import TrialState
 
-        values = {name: _suggest(proposal, name, values) for name, values in self.space.items()}
+        values = {name: suggest(proposal, name, values) for name, values in self.space.items()}
         settings = self._settings(proposal.number, values)
         try:
             with bench.recorder.trial(settings.name, bench.params(settings), parent=bench.parent) as record:
@@ -152,6 +154,9 @@ class _Search:
             proposal.set_user_attr("auroc", auroc)
             proposal.set_user_attr("log_loss", log_loss)
             self.study.tell(proposal, auroc - LOG_LOSS_WEIGHT * log_loss)
+        except DivergedError as error:  # pruned for the study, so that its sampler avoids such values
+            proposal.set_user_attr(_DIVERGED, str(error))
+            self.study.tell(proposal, state=TrialState.PRUNED)
         except BaseException:
             self.study.tell(proposal, state=TrialState.FAIL, skip_if_finished=True)
             raise
@@ -187,8 +192,11 @@ class _Search:
         return metrics.auroc.value, metrics.log_loss
 
     def _settings(self, number: int, values: Mapping[str, Any]) -> HyperparameterSet:
-        name = f"{self.base.name[:48]}-trial-{number}"
+        name = self._name(number)
         return HyperparameterSet.model_validate({**self.base.model_dump(mode="json"), **values, "name": name})
+
+    def _name(self, number: int) -> str:
+        return f"{self.base.name[:48]}-trial-{number}"
 
     def _finished(self) -> "list[FrozenTrial]":
         from optuna.trial import TrialState
@@ -206,18 +214,26 @@ class _Search:
     def _record(self, parent: TrialRecord) -> None:
         """Show on the run above what was tried, and what came of it."""
         trials, best = self._finished(), self._best()
-        pruned = sum("auroc" not in trial.user_attrs for trial in trials)
-        parent.metrics({"trials": len(trials), "pruned_trials": pruned})
+        diverged = {
+            self._name(trial.number): trial.user_attrs[_DIVERGED]
+            for trial in trials
+            if _DIVERGED in trial.user_attrs
+        }
+        self.bench.diverged.update(diverged)
+        pruned = sum("auroc" not in trial.user_attrs for trial in trials) - len(diverged)
+        counts = {"trials": len(trials), "pruned_trials": pruned}
+        parent.metrics(counts | ({"diverged_trials": len(diverged)} if diverged else {}))
         if trials:
             figures_of = [
                 (trial.user_attrs.get("auroc"), trial.user_attrs.get("log_loss")) for trial in trials
             ]
-            shown = [Searched(_values(t), *both) for t, both in zip(trials, figures_of, strict=True)]
+            shown = [Searched(values_of(t), *both) for t, both in zip(trials, figures_of, strict=True)]
             parent.figure("search_auroc", search_course(shown, "auroc"))
             parent.figure("search_log_loss", search_course(shown, "log_loss"))
         if best:
-            name = self._settings(best.number, {}).name
-            parent.tags({"best": name, "best_run": best.user_attrs["run_id"], **_values(best)})
+            parent.tags(
+                {"best": self._name(best.number), "best_run": best.user_attrs["run_id"], **values_of(best)}
+            )
 
 
 def _trunk_of(bench: Bench, base: HyperparameterSet) -> str:
@@ -282,41 +298,3 @@ def storage_url(tracking_uri: str, root: Path) -> str:
     if scheme in ("sqlite", "postgresql", "mysql", "mssql"):
         return tracking_uri
     return f"sqlite:///{(root / 'search.db').as_posix()}"
-
-
-def _suggest(proposal: "Proposal", name: str, values: Any) -> Any:
-    if isinstance(values, list):
-        return json.loads(proposal.suggest_categorical(name, [json.dumps(value) for value in values]))
-    low, high = values["low"], values["high"]
-    log = low > 0 and high >= 10 * low
-    if _is_whole(name):
-        return proposal.suggest_int(name, low, high, log=log)
-    return proposal.suggest_float(name, low, high, log=log)
-
-
-def _is_whole(name: str) -> bool:
-    annotation = HyperparameterSet.model_fields[name].annotation
-    return float not in (annotation, *get_args(annotation))
-
-
-def _values(trial: "FrozenTrial") -> dict[str, Any]:
-    """Return what a trial tried, as `_suggest` gave it."""
-    return {
-        name: json.loads(value) if isinstance(value, str) else value for name, value in trial.params.items()
-    }
-
-
-def _own_values(base: HyperparameterSet, space: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the set's own values of what is searched, as far as they lie in the space."""
-    own = base.model_dump(mode="json")
-    inside = {}
-    for name, values in space.items():
-        if isinstance(values, list) and own[name] in values:
-            inside[name] = json.dumps(own[name])
-        elif (
-            isinstance(values, dict)
-            and own[name] is not None
-            and values["low"] <= own[name] <= values["high"]
-        ):
-            inside[name] = own[name]
-    return inside

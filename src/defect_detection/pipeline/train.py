@@ -2,9 +2,9 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,8 @@ import numpy as np
 from defect_detection.config import Config
 from defect_detection.config_sections import HyperparameterSet
 from defect_detection.data.cache_folder import bound
-from defect_detection.data.split import Splits, load_splits
+from defect_detection.data.split import load_splits
+from defect_detection.errors import DivergedError
 from defect_detection.evaluation.comparison import Compared, comparison
 from defect_detection.evaluation.metrics import ranking
 from defect_detection.model.bundle import KERAS_FILE, new_folder
@@ -28,7 +29,6 @@ from defect_detection.tracking.registry import ModelRef, Registry
 from defect_detection.tracking.runs import ExperimentRecorder, TrialRecord
 
 if TYPE_CHECKING:
-    from defect_detection.model.trunks import Trunk
     from defect_detection.training.trial import Fits, Trial
 
 METRIC = "val_auroc"
@@ -39,6 +39,7 @@ class Trained:
     """What training came to: one row of figures per set, in their order, what was kept, and what is claimed of it.
 
     reason: why the best is kept where another is higher; else empty.
+    diverged: why each set, or trial of the search, that diverged did, by its name.
     """
 
     validation: dict[str, dict[str, float]]
@@ -50,6 +51,7 @@ class Trained:
     audit: Audited
     claims: tuple[str, ...] = ()
     reason: str = ""
+    diverged: dict[str, str] = field(default_factory=dict)
 
 
 def train(config: Config, watch: Watch = unwatched) -> Trained:
@@ -61,20 +63,18 @@ def train(config: Config, watch: Watch = unwatched) -> Trained:
 
     Raises:
         DataError, LeakageError, ConfigError, TrackingError: nothing was kept; the text says why.
-        BusyError: a search is running here.
+        BusyError: a search is running here. DivergedError: all sets diverged.
     """
     check_search(config)
     recorder = ExperimentRecorder(config.tracking_uri, config.mlflow.experiment_name)
     splits = load_splits(config, lambda done, total: watch("reading images", "decoding", done, total))
     audited = audit_splits(splits, config, watch)
     sets = [config.training.resolved(one) for one in config.training.hyperparameter_sets]
-    fits = _no_fits()
-    if found := search(Bench(splits, config, recorder, watch, fits=fits)):
+    bench = Bench(splits, config, recorder, watch, fits=_no_fits())
+    if found := search(bench):
         sets.append(found)
     with tempfile.TemporaryDirectory(prefix="defect-") as folder, _parent(sets, config, recorder) as parent:
-        best, figures = train_sets(
-            sets, splits, config, recorder, Path(folder), watch, parent=parent, fits=fits
-        )
+        best, figures = train_sets(sets, bench, Path(folder), parent)
         watch("keeping the best", best.card.name, 0, 1)
         reference = keep(best, config)
         watch("keeping the best", best.card.name, 1, 1)
@@ -89,6 +89,7 @@ def train(config: Config, watch: Watch = unwatched) -> Trained:
         audited,
         claims,
         best.reason,
+        bench.diverged,
     )
 
 
@@ -100,44 +101,51 @@ def _parent(
 
 
 def train_sets(
-    sets: Sequence[HyperparameterSet],
-    splits: Splits,
-    config: Config,
-    recorder: ExperimentRecorder,
-    folder: Path,
-    watch: Watch,
-    *,
-    base: "Callable[[], Trunk] | None" = None,
-    tags: Mapping[str, str] | None = None,
-    parent: TrialRecord | None = None,
-    fits: "Fits | None" = None,
+    sets: Sequence[HyperparameterSet], bench: Bench, folder: Path, parent: TrialRecord | None = None
 ) -> tuple[Candidate, dict[str, dict[str, float]]]:
     """Train hyperparameter sets, one run each, into bundles below `folder`. Return the best and all validation figures.
 
+    A set that diverges is a failed run, noted in ``bench.diverged``; the others go on.
+
     Args:
-        base: gives the trunk that each set starts from instead of its own: a fresh one, since fine-tuning changes it.
-        tags: for every run.
+        bench: branches that were fitted are added to its `fits`.
         parent: the run that theirs stand below, and that shows the comparison.
-        fits: branches that were fitted on these splits already; those of the sets are added.
+
+    Raises:
+        DivergedError: all sets diverged.
     """
-    parent_id = parent.run_id if parent else None
-    fits = _no_fits() if fits is None else fits
-    bench = Bench(splits, config, recorder, watch, base, tags or {}, parent_id, fits)
-    samples = {sample.sha256: sample for sample in splits.samples}
+    bench = replace(
+        bench, parent=parent.run_id if parent else None, fits=_no_fits() if bench.fits is None else bench.fits
+    )
+    samples = {sample.sha256: sample for sample in bench.splits.samples}
     candidates, compared, figures = [], [], {}
     for settings in sets:
-        candidate, row = _train_one(settings, bench, folder / settings.name)
+        try:
+            candidate, row = _train_one(settings, bench, folder / settings.name)
+        except DivergedError as error:
+            bench.diverged[settings.name] = str(error)
+            continue
         candidates.append(candidate)
         compared.append(row)
         figures[settings.name] = candidate.card.validation
-        bound(config.cache_dir, config.cache_max_gb)
+        bound(bench.config.cache_dir, bench.config.cache_max_gb)
+    if not candidates:
+        why = "".join(f"\n  {line}" for line in diverged_in_words(bench.diverged))
+        raise DivergedError(f"All hyperparameter sets diverged, so nothing is kept:{why}")
     best = best_of(candidates, samples)
     if parent:
         parent.figure("comparison", comparison(compared))
         parent.tags({"best": best.card.name, "best_run": best.run_id})
+        if bench.diverged:
+            parent.tags({"diverged": ", ".join(bench.diverged)})
         if best.reason:
             parent.tags({"best_reason": best.reason})
     return best, figures
+
+
+def diverged_in_words(diverged: Mapping[str, str]) -> list[str]:
+    """Return a line for each set that diverged, with its reason."""
+    return [f"set {name} diverged: {reason}" for name, reason in diverged.items()]
 
 
 def _no_fits() -> "Fits":

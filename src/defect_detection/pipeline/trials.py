@@ -25,7 +25,7 @@ class Bench:
     """What all trials of an experiment share.
 
     base: gives the trunk that each starts from instead of its own. tags: for every run. parent: id of the run above theirs.
-    fits: branches that the trials share.
+    fits: branches that the trials share. diverged: why each set that diverged did, by its name; trials add to it.
     """
 
     splits: Splits
@@ -36,6 +36,7 @@ class Bench:
     tags: Mapping[str, str] = field(default_factory=dict)
     parent: str | None = None
     fits: "Fits | None" = None
+    diverged: dict[str, str] = field(default_factory=dict)
 
     @contextmanager
     def recorded(self, settings: HyperparameterSet) -> Iterator[TrialRecord]:

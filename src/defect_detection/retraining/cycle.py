@@ -19,7 +19,8 @@ from defect_detection.pipeline.candidates import Candidate
 from defect_detection.pipeline.evaluate import Evaluated, evaluate
 from defect_detection.pipeline.judge import called, pairs_of, policy_of
 from defect_detection.pipeline.scoring import measure, score
-from defect_detection.pipeline.train import keep, train_sets
+from defect_detection.pipeline.train import diverged_in_words, keep, train_sets
+from defect_detection.pipeline.trials import Bench
 from defect_detection.pipeline.turn import PRODUCTION_ALIAS
 from defect_detection.pipeline.watch import Watch, unwatched
 from defect_detection.retraining.policy import too_few_labels
@@ -106,9 +107,10 @@ def _retrain(
 def _train(start: Start, splits: Splits, folder: Path, watch: Watch, say: Say) -> Candidate:
     recorder = ExperimentRecorder(start.config.tracking_uri, start.config.mlflow.experiment_name)
     tags = {"retraining": "true", "base": str(start.reference or "scratch")}
-    best, figures = train_sets(
-        start.sets, splits, start.config, recorder, folder, watch, base=start.trunk, tags=tags
-    )
+    bench = Bench(splits, start.config, recorder, watch, start.trunk, tags)
+    best, figures = train_sets(start.sets, bench, folder)
+    for line in diverged_in_words(bench.diverged):
+        say(f"Failed: {line}")
     for name, values in figures.items():
         say(f"Trained {name}: validation {_in_words(values)}")
     if len(figures) > 1:

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from defect_detection.data.cache import RowStore
+from defect_detection.errors import DivergedError
 from defect_detection.inference.runtime import Runtime
 from defect_detection.model.export import named_outputs, to_openvino
 from defect_detection.model.trunks import fingerprint
@@ -56,6 +57,9 @@ def activations(
         on_progress: is called with (images done, images in all).
         only: names of the outputs that are wanted and kept; None for all.
         variant: how the images are shown.
+
+    Raises:
+        DivergedError: an output is too large for the cache's precision.
     """
     images, keys = keys, [variant.key(key) for key in keys]
     folder = cache_dir / "activations" / f"{fingerprint(model)[:20]}-{pixels.folder.name}"
@@ -74,7 +78,7 @@ def activations(
             shown = [content[key] for key in chunk]
             outputs = _run(runtime, variant.shown(pixels.rows(shown), shown), list(stores))
             for name, store in stores.items():
-                store.append(chunk, outputs[name].astype(store.dtype))
+                store.append(chunk, _narrowed(outputs[name], store.dtype))
             if on_progress:
                 on_progress(len(keys) - len(todo) + start + len(chunk), len(keys))
     return {name: Rows(*store.view(keys)) for name, store in stores.items()}
@@ -89,6 +93,16 @@ def rows_at_a_time(*shapes: Sequence[int]) -> int:
 def _precision(shape: Sequence[int]) -> type:
     """Vectors are small and are kept as they are; maps, which are large, in half of that."""
     return np.float32 if len(shape) == 1 else np.float16
+
+
+def _narrowed(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    try:
+        with np.errstate(over="raise"):
+            return values.astype(dtype)
+    except FloatingPointError as error:
+        raise DivergedError(
+            f"activations of the trunk are beyond {np.finfo(dtype).max:g}; lower the learning rate that it was trained with"
+        ) from error
 
 
 def _compiled(model: keras.Model, path: Path) -> Runtime:

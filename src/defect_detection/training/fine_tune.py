@@ -40,7 +40,7 @@ def fine_tune(
         folds: one fold, whose images are held out; no refit.
 
     Raises:
-        ConfigError: the trunk has no such layer, or can't be cut below it.
+        ConfigError: the trunk has no such layer, or can't be cut below it. DivergedError: as `fit`.
     """
     keras.utils.set_random_seed(seed)
     cut = cut_below(trunk, settings.trainable_from)
@@ -58,10 +58,9 @@ def fine_tune(
 
 
 def _schedule(trunk: Trunk, settings: HyperparameterSet) -> Schedule:
-    epochs, learning_rate = settings.fine_tune_epochs, settings.fine_tune_learning_rate
-    if trunk.weights is None:
-        epochs, learning_rate = settings.epochs, settings.learning_rate
-    return Schedule(epochs, learning_rate, settings.batch_size, settings.patience)
+    prefix = "" if trunk.weights is None else "fine_tune_"
+    epochs, rate = (getattr(settings, f"{prefix}{name}") for name in ("epochs", "learning_rate"))
+    return Schedule(epochs, rate, settings.batch_size, settings.patience, f"{prefix}learning_rate")
 
 
 def cut_below(trunk: Trunk, layer_name: str | None) -> int:

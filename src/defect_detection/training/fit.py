@@ -9,6 +9,7 @@ from keras import ops
 from sklearn.metrics import roc_auc_score
 
 from defect_detection.config_sections import HyperparameterSet
+from defect_detection.training.divergence import require_numbers
 from defect_detection.training.features import Rows
 from defect_detection.training.folds import Folds
 from defect_detection.training.variants import turned
@@ -41,12 +42,14 @@ class Schedule:
     """Passes over the images, the highest learning rate (it falls as a cosine), images per step, and when to stop early.
 
     patience: passes without a lower held-out log loss after which there are no more; None: never.
+    rate_setting: the setting that the learning rate comes from, for texts.
     """
 
     epochs: int
     learning_rate: float
     batch_size: int
     patience: int | None = None
+    rate_setting: str = "learning_rate"
 
 
 class Turned:
@@ -95,6 +98,9 @@ def fit(
 
     Returns:
         each image's logit from the fit that held it out, after that epoch, (n_images,); NaN where none did.
+
+    Raises:
+        DivergedError: loss or held-out logits are no longer numbers.
     """
     batches = Turned(examples, schedule.batch_size, seed)
     rate = keras.optimizers.schedules.CosineDecay(schedule.learning_rate, schedule.epochs * len(batches))
@@ -108,7 +114,10 @@ def fit(
     best, best_epoch, kept, logits = np.inf, 0, model.get_weights(), np.empty(0)
     for epoch in range(schedule.epochs):
         losses = [model.train_on_batch(inputs, targets) for inputs, targets in batches.epoch()]
-        now = judge()
+        with np.errstate(over="ignore", invalid="ignore"):
+            now = judge()
+        for name, values in (("loss", np.array(losses)), ("score", now[examples.folds.scored])):
+            require_numbers(values, f"{name} after epoch {epoch + 1}", f"lower {schedule.rate_setting}")
         measured = _measure(now, examples)
         if measured["val_loss"] < best:
             best, best_epoch, kept, logits = measured["val_loss"], epoch, model.get_weights(), now

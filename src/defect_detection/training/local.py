@@ -13,6 +13,7 @@ from scipy.special import logsumexp
 from defect_detection.config_sections import HyperparameterSet
 from defect_detection.data.cache import scratch
 from defect_detection.model.heads import Local, Standardise, pool_evidence
+from defect_detection.training.divergence import require_numbers
 from defect_detection.training.features import Rows, rows_at_a_time
 from defect_detection.training.fit import Examples, Schedule, fit
 from defect_detection.training.folds import Folds
@@ -40,6 +41,7 @@ class Cells:
 def rotated_cells(cells: Rows, folds: Folds, cache_dir: Path, components: int = _COMPONENTS) -> Cells:
     """Fit standardisation and rotation on cells that the kept fit learns from, and apply them to all, a few images at a time."""
     sample = _sample(cells, folds.kept)
+    require_numbers(sample, "a feature of the trunk")
     standardise = Standardise.fit(sample.mean(0), sample.var(0))
     sample = standardise(sample)
     _, axes = np.linalg.eigh(sample.T @ sample)  # eigenvalues ascend

@@ -12,6 +12,7 @@ from sklearn.metrics import log_loss
 from threadpoolctl import threadpool_limits
 
 from defect_detection.model.heads import Pooled, Standardise
+from defect_detection.training.divergence import require_numbers
 from defect_detection.training.folds import Folds
 
 REGULARIZATIONS = (0.001, 0.01, 0.1, 1.0)  # tried where none is set
@@ -76,6 +77,7 @@ def _statistics(variants: Sequence[Indexed], kept: np.ndarray) -> Standardise:
             rows = variant[chunk].astype(np.float64)
             total, squares = total + rows.sum(0), squares + (rows**2).sum(0)
     mean = total / (len(variants) * len(kept))
+    require_numbers(squares, "a feature of the trunk")
     return Standardise.fit(mean, np.maximum(squares / (len(variants) * len(kept)) - mean**2, 0))
 
 
@@ -134,6 +136,7 @@ def _held_out(
         for c in tried:
             weights, bias = _classify(model, some, labels[rows], c)
             logits[c][held] = rotated[0, held] @ weights + bias
+            require_numbers(logits[c][held], "a score of the pooled branch")
     return logits
 
 

@@ -1,0 +1,18 @@
+"""Notice a training that diverges, where its numbers arise."""
+
+import numpy as np
+
+from defect_detection.errors import DivergedError
+
+
+def require_numbers(values: np.ndarray | float, what: str, remedy: str = "lower the learning rate") -> None:
+    """Check that all values are finite.
+
+    Args:
+        what: says what the values are, such as "loss".
+
+    Raises:
+        DivergedError: one is infinite or not a number.
+    """
+    if not np.isfinite(values).all():
+        raise DivergedError(f"{what} is not a number; {remedy}")
