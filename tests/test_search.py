@@ -252,7 +252,7 @@ def wait_for_second_running(database: Path, process: subprocess.Popen, limit_s: 
 
 
 def test_a_trial_that_diverges_is_a_failed_run_and_the_search_goes_on(plant):
-    space = {"learning_rate": [1e30, 1e29], "branches": [["local"]]}
+    space = {"learning_rate": [1e30, 1e29]}
     assert search_of(plant, searching(3, space)) is None
     parent, trials = runs_of_search(plant)
     assert [run.info.status for run in trials] == ["FAILED"] * 3

@@ -180,7 +180,7 @@ def test_page_is_well_formed_and_fetches_nothing(written):
     [
         "3 of 20 defective test images missed, 2 of 30 OK ones rejected",
         "45 of 50 right",
-        "20 defective test images, 3 of them missed, show an escape rate of no more than 34.4 %",
+        "10 defective test parts, 3 of them missed, show an escape rate of no more than 60.7 %",
         "15 of 100 defective parts pass",
         "660 of 9 900 good parts are rejected",
         "Promoted registered for production",
@@ -190,13 +190,12 @@ def test_page_is_well_formed_and_fetches_nothing(written):
         "Rule “fixed”, chosen on validation: escapes 3/20 (15.0 %, 95 % CI 3.2 to 37.9 %)",
         "One image could not be read: <broken>.png",
         "go to a person",
-        "The 50 images come from 25 groups (parts, lots); all of them have several images.",
+        "The 50 images come from 25 groups (parts, lots, copies of one image); all of them have several images.",
         "5 of the 25 groups with several images hold a mistake",
         "With 40 for an escape and 0.5 for a rejected OK part, the threshold in use costs about 930",
-        "The strongest evidence lies on the defect in 18/20 (90.0 %, 95 % CI 68.3 to 98.8 %)",
+        "The strongest evidence lies on the defect in 18/20 (90.0 %, 95 % CI 51.8 to 99.9 %)",
         "Strongest evidence at the edge of the picture, all called defective 2/19 10.5 %",
         "Caught, but the strongest evidence isn’t on the defect",
-        "Allowing for images that show the same part, the escape rate may be as high as",
         "Used before This test set has served 3 decisions.",
         "expected calibration error (ECE)",
     ],
@@ -248,3 +247,31 @@ def test_perfect_result_is_reported_without_pretending_certainty(perfect):
 )
 def test_numbers_of_parts_read_as_a_person_says_them(count, text):
     assert about(count) == text
+
+
+def test_copies_of_an_image_prove_no_more_than_the_image():
+    scores, labels = np.repeat([0.1, 0.9], [30, 299]), np.repeat([0, 1], [30, 299])
+    copies = [""] * 30 + ["copies of a.png"] * 299
+    metrics = evaluate(scores, labels, 0.5, groups=copies, repetitions=5)
+    report = build_report(
+        ModelInfo(name="m"), metrics, [f"{i}.png" for i in range(329)], scores, labels, groups=copies
+    )
+    assert (metrics.escape.count, metrics.escape.total, metrics.escape.effective) == (0, 299, 1)
+    assert metrics.escape.high == report.forecast.escapes.high / 100 == pytest.approx(0.975)
+    assert report.cost_curve.chosen.escapes == report.forecast.escapes
+    assert report.escape_limit == pytest.approx(0.95)
+    assert report.more_defectives_needed.startswith(
+        "1 defective test parts, none of them missed, show an escape"
+    )
+    assert report.claims[0].more == report.claims[0].needed - 1
+
+
+def test_without_groups_and_copies_every_figure_is_that_of_images():
+    plain, named = build(defect_types=TYPES), build(defect_types=TYPES, groups=[""] * 50)
+    alone = evaluate(SCORES, LABELS, 0.5, groups=[f"{i:03}" for i in range(50)], repetitions=50)
+    assert plain.model_copy(update={"created": named.created}) == named
+    assert (alone.accuracy, alone.escape, alone.overkill) == (
+        plain.metrics.accuracy,
+        plain.metrics.escape,
+        plain.metrics.overkill,
+    )

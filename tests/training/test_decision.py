@@ -48,6 +48,19 @@ def test_a_claim_counts_the_parts_that_the_samples_name(project):
     assert "Of 100 defective parts on these images " in claim.text
 
 
+@pytest.mark.parametrize("groups", ["", "part {}"])
+def test_copies_of_one_image_show_nothing_however_many_and_however_named(project, groups):
+    settings = project("evaluation.operating_point.max_escape_rate=0.01").evaluation
+    ok = [Sample(Path(f"ok{i}"), 0, "", "", f"{i:064x}") for i in range(10)]
+    copies = [Sample(Path(f"{i}"), 1, "", groups.format(i), "f" * 64) for i in range(299)]
+    scores = np.repeat([0.1, 0.9], [10, 299])
+    point, _ = decide(scores, [*ok, *copies], settings)
+    (claim,) = point.claims
+    assert (claim.met, claim.total, claim.unit) == (False, 1, "part")
+    assert "Of 1 defective parts on validation none passed, which only shows at most 95.0 %" in claim.text
+    assert point.escape.high == pytest.approx(0.975)
+
+
 def test_costs_are_weighed_with_the_lines_share_of_defective_parts(project):
     costs = "evaluation.operating_point.costs={escape: 10, overkill: 1}"
     rare, frequent = (

@@ -25,6 +25,16 @@ class Unit:
         return hashlib.sha256(f"{seed} {self.name}".encode(errors="surrogateescape")).hexdigest()
 
 
+def parts_of(samples: Iterable[Sample]) -> list[str]:
+    """Return the name of each sample's part: what splits, intervals and claims count.
+
+    Images of one group are one part, and so are identical images, whatever their groups.
+    """
+    samples = list(samples)
+    names = {sample.path: unit.name for unit in join(samples) for sample in unit.samples}
+    return [names[sample.path] for sample in samples]
+
+
 def join(samples: Iterable[Sample]) -> list[Unit]:
     """Return the units of the samples, in the order of each unit's first sample."""
     leaders: dict[str, str] = {}

@@ -1,10 +1,13 @@
 """What another threshold would have meant on the line: escaped and rejected parts, and what both cost."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from .operating_point import Costs
 from .outlook import PARTS, times
-from .rates import Estimate, Frozen, Rate
+from .parts import numbered, rate_of
+from .rates import Estimate, Frozen
 
 MOST_POINTS = 120  # of a curve: more can't be told apart in a picture
 
@@ -42,6 +45,7 @@ def cost_curve(
     *,
     parts: int = PARTS,
     confidence: float = 0.95,
+    groups: Sequence[str] | None = None,
 ) -> CostCurve:
     """Return what each threshold would give among `parts` parts of the line.
 
@@ -55,35 +59,35 @@ def cost_curve(
         threshold: the one in use.
         defect_rate: defective parts / all parts on the line.
         costs: of one escaped and of one rejected OK part.
+        groups: name of each image's part, "" = its own part.
     """
+    part = [numbered(groups, len(labels))[labels == label] for label in (0, 1)]
     cuts = np.append(np.unique(scores), 1.0 if scores.max() < 1 else [])  # the last one rejects nothing
     n_escaped, n_rejected = _counts(scores, labels, cuts)
     totals = (int((labels == 1).sum()), int((labels == 0).sum()))
     line = (parts * defect_rate, parts * (1 - defect_rate))
 
-    def point(cut: float, escaped: int, rejected: int) -> CostPoint:
-        escapes = times(Rate.of(escaped, totals[0], confidence), line[0])
-        overkill = times(Rate.of(rejected, totals[1], confidence), line[1])
+    def point(cut: float) -> CostPoint:
+        escapes = times(rate_of(scores[labels == 1] < cut, part[1], confidence), line[0])
+        overkill = times(rate_of(scores[labels == 0] >= cut, part[0], confidence), line[1])
         return CostPoint(
             threshold=float(cut), escapes=escapes, overkill=overkill, cost=_cost(escapes, overkill, costs)
         )
 
     shown = np.unique(np.linspace(0, len(cuts) - 1, MOST_POINTS).round().astype(int))
-    own = [int(count[0]) for count in _counts(scores, labels, np.array([threshold]))]
     cheapest = None
     if costs is not None:
         total = (
             costs.escape * line[0] * n_escaped / totals[0] + costs.overkill * line[1] * n_rejected / totals[1]
         )
-        best = int(np.argmin(total))
-        cheapest = point(cuts[best], n_escaped[best], n_rejected[best])
+        cheapest = point(cuts[int(np.argmin(total))])
     return CostCurve(
         parts=parts,
         defect_rate=defect_rate,
         costs=costs,
-        chosen=point(threshold, *own),
+        chosen=point(threshold),
         cheapest=cheapest,
-        points=tuple(point(cuts[i], n_escaped[i], n_rejected[i]) for i in shown),
+        points=tuple(point(cuts[i]) for i in shown),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .parts import numbered, rate_of
 from .rates import Frozen, Rate
 
 
@@ -69,6 +70,7 @@ def pointing(
     called: Sequence[bool],
     defect_types: Sequence[str],
     confidence: float = 0.95,
+    parts: Sequence[str] | None = None,
 ) -> Pointing | None:
     """Return the pointing accuracy of defective images with masks; None without any.
 
@@ -76,22 +78,29 @@ def pointing(
         hits: of each image, :func:`points_at`; cells: :func:`defect_cells`.
         called: whether it was called defective.
         defect_types: a name for each.
+        parts: name of the part of each, "" = its own part.
     """
     if not hits:
         return None
     hit, caught, names = np.array(hits), np.array(called), np.array(defect_types)
+    part = numbered(parts, len(hit))
     return Pointing(
-        all=Rate.of(hit.sum(), len(hit), confidence),
-        caught=Rate.of(hit[caught].sum(), caught.sum(), confidence) if caught.any() else None,
+        all=rate_of(hit, part, confidence),
+        caught=rate_of(hit[caught], part[caught], confidence) if caught.any() else None,
         by_chance=float(np.mean([each.mean() for each in cells])),
         per_defect_type={
-            str(name): Rate.of(hit[names == name].sum(), (names == name).sum(), confidence)
+            str(name): rate_of(hit[names == name], part[names == name], confidence)
             for name in np.unique(names)
         },
     )
 
 
-def border(maps: np.ndarray, cells: Sequence[np.ndarray | None], confidence: float = 0.95) -> Border | None:
+def border(
+    maps: np.ndarray,
+    cells: Sequence[np.ndarray | None],
+    confidence: float = 0.95,
+    parts: Sequence[str] | None = None,
+) -> Border | None:
     """Return how much evidence lies in the outermost cells; None where there is no image or a map is too small for a middle.
 
     What counts is evidence above the map's own median, as the pictures show it.
@@ -99,17 +108,18 @@ def border(maps: np.ndarray, cells: Sequence[np.ndarray | None], confidence: flo
     Args:
         maps: evidence of the images that were called defective, float array of shape (n_images, h, w).
         cells: of each image its :func:`defect_cells`, or None without a mask.
+        parts: name of the part of each, "" = its own part.
     """
     if not len(maps) or min(maps.shape[1:]) < 3:
         return None
-    ring = _ring(maps.shape[1:])
+    ring, part = _ring(maps.shape[1:]), numbered(parts, len(maps))
     peaks = np.array([points_at(evidence, ring) for evidence in maps])
     inside = np.array([each is not None and not (each & ring).any() for each in cells])
     return Border(
         share=float(np.mean([border_share(evidence) for evidence in maps])),
         cells=float(ring.mean()),
-        peaks=Rate.of(peaks.sum(), len(peaks), confidence),
-        peaks_off_defect=Rate.of(peaks[inside].sum(), inside.sum(), confidence) if inside.any() else None,
+        peaks=rate_of(peaks, part, confidence),
+        peaks_off_defect=rate_of(peaks[inside], part[inside], confidence) if inside.any() else None,
     )
 
 

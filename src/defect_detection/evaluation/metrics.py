@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from .parts import numbered, rate_of
 from .rates import Estimate, Frozen, Rate, clopper_pearson
 
 __all__ = [
@@ -18,7 +19,6 @@ __all__ = [
     "ranking",
     "reliability",
     "roc_curve",
-    "units",
 ]
 
 BOOTSTRAP_CELLS = 4_000_000  # resampling weights held at once: 32 MB
@@ -72,7 +72,7 @@ def evaluate(
         labels: int array of shape (n_images,), 1 = defective, 0 = OK.
         threshold: an image is called defective when ``score >= threshold``.
         defect_types: one name per image, read for defective ones only. An empty one counts as "defective".
-        groups: one name per image ("" = on its own). Images of one group are resampled as one.
+        groups: one name per image ("" = on its own). Images of one group are one observation, for resampling and intervals alike.
         fingerprint: of the split, kept in the result so that only like is compared with like.
         repetitions: bootstrap resamplings behind the intervals of AUROC and average precision.
 
@@ -80,7 +80,8 @@ def evaluate(
         ValueError: lengths differ, a score is not in [0, 1], or a label is missing altogether.
     """
     scores, labels = checked(scores, labels)
-    called = scores >= threshold
+    called, part = scores >= threshold, numbered(groups, len(labels))
+    wrong = called != labels
     tn, fp, fn, tp = np.bincount(2 * labels + called, minlength=4).tolist()
     bootstrap = {"repetitions": repetitions, "seed": seed}
     auroc, precision = ranking(scores, labels, groups, confidence=confidence, **bootstrap)
@@ -92,16 +93,16 @@ def evaluate(
         fp=fp,
         tn=tn,
         fn=fn,
-        accuracy=Rate.of(tp + tn, len(labels), confidence),
-        escape=Rate.of(fn, tp + fn, confidence),
-        overkill=Rate.of(fp, fp + tn, confidence),
+        accuracy=rate_of(~wrong, part, confidence),
+        escape=rate_of(wrong[labels == 1], part[labels == 1], confidence),
+        overkill=rate_of(wrong[labels == 0], part[labels == 0], confidence),
         balanced_accuracy=(tp / (tp + fn) + tn / (tn + fp)) / 2,
         auroc=auroc,
         average_precision=precision,
         brier=float(np.mean((scores - labels) ** 2)),
         log_loss=_log_loss(scores, labels),
         calibration_error=_calibration_error(scores, labels),
-        per_defect_type=_escapes_by_type(called, labels, defect_types, confidence),
+        per_defect_type=_escapes_by_type(called, labels, defect_types, part, confidence),
     )
 
 
@@ -206,9 +207,9 @@ def _resamplings(
     labels: np.ndarray, groups: np.ndarray | None, repetitions: int, rng: np.random.Generator
 ) -> Iterator[np.ndarray]:
     """Yield how often each image is drawn, in chunks of shape (n_draws, n_images)."""
-    unit = units(groups, len(labels))
-    size = np.bincount(unit)
-    defective = np.bincount(unit, labels)
+    part = numbered(groups, len(labels))
+    size = np.bincount(part)
+    defective = np.bincount(part, labels)
     stratum = np.where(defective == 0, 0, np.where(defective == size, 1, 2))  # 2: a group with both labels
     chunk = max(1, BOOTSTRAP_CELLS // len(labels))
     for start in range(0, repetitions, chunk):
@@ -216,26 +217,27 @@ def _resamplings(
         for members in (np.flatnonzero(stratum == s) for s in np.unique(stratum)):
             even = np.full(len(members), 1 / len(members))
             drawn[:, members] = rng.multinomial(len(members), even, size=len(drawn))
-        yield drawn[:, unit]
-
-
-def units(groups: np.ndarray | None, n: int) -> np.ndarray:
-    """Return the number of what is resampled as a whole, for each image: its group, or itself."""
-    if groups is None:
-        return np.arange(n)
-    names = [f"group {name}" if name else f"image {i}" for i, name in enumerate(groups)]
-    return np.unique(names, return_inverse=True)[1]
+        yield drawn[:, part]
 
 
 def reliability(
-    scores: np.ndarray, labels: np.ndarray, bins: int = 10, confidence: float = 0.95
+    scores: np.ndarray,
+    labels: np.ndarray,
+    bins: int = 10,
+    confidence: float = 0.95,
+    parts: Sequence[str] | None = None,
 ) -> list[Bin]:
-    """Return the reliability diagram's bars: `bins` score ranges of equal width, the empty ones left out."""
+    """Return the reliability diagram's bars: `bins` score ranges of equal width, the empty ones left out.
+
+    Args:
+        parts: name of each image's part ("" = its own part): the intervals count parts.
+    """
+    part = numbered(parts, len(labels))
     place = np.minimum((scores * bins).astype(int), bins - 1)
     return [
         Bin(
             mean_score=float(scores[place == i].mean()),
-            defective=Rate.of(labels[place == i].sum(), (place == i).sum(), confidence),
+            defective=rate_of(labels[place == i] == 1, part[place == i], confidence),
         )
         for i in np.unique(place)
     ]
@@ -262,13 +264,17 @@ def _calibration_error(scores: np.ndarray, labels: np.ndarray) -> float:
 
 
 def _escapes_by_type(
-    called: np.ndarray, labels: np.ndarray, defect_types: Sequence[str] | None, confidence: float
+    called: np.ndarray,
+    labels: np.ndarray,
+    defect_types: Sequence[str] | None,
+    part: np.ndarray,
+    confidence: float,
 ) -> dict[str, Rate]:
     if defect_types is None:
         return {}
     names = np.array([name or "defective" for name in defect_types])
     rates = {}
     for name in np.unique(names[labels == 1]):
-        caught = called[(labels == 1) & (names == name)]
-        rates[str(name)] = Rate.of((~caught).sum(), len(caught), confidence)
+        own = (labels == 1) & (names == name)
+        rates[str(name)] = rate_of(~called[own], part[own], confidence)
     return rates

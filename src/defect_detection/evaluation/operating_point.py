@@ -7,6 +7,7 @@ import numpy as np
 
 from .claims import RateClaim, Units
 from .metrics import checked
+from .parts import numbered, rate_of
 from .plateaus import cuts_of, expit, logit, middle_of_plateau, share_from, widest
 from .rates import Frozen, Rate
 
@@ -90,7 +91,7 @@ def choose_threshold(
         threshold: in [0, 1].
         defect_rate: defective parts / all parts on the line, for ``costs``; the split's own share says nothing of it.
         confidence: of the intervals of both rates, and of the claim unless `claim_confidence` is given.
-        parts: name of each image's part ("" = its own part): the claim counts parts.
+        parts: name of each image's part ("" = its own part): claim and intervals count parts.
         split: how the images are called in texts.
         within: bounds of a ``balanced`` threshold.
 
@@ -112,12 +113,12 @@ def choose_threshold(
         chosen, reason = _cheapest(scores, labels, costs, defect_rate)
     else:
         chosen = _fixed(threshold)
-    called = scores >= chosen
+    wrong, part = (scores >= chosen) != labels, numbered(parts, len(labels))
     return OperatingPoint(
         threshold=chosen,
         rule=rule,
-        escape=Rate.of((~called & (labels == 1)).sum(), (labels == 1).sum(), confidence),
-        overkill=Rate.of((called & (labels == 0)).sum(), (labels == 0).sum(), confidence),
+        escape=rate_of(wrong[labels == 1], part[labels == 1], confidence),
+        overkill=rate_of(wrong[labels == 0], part[labels == 0], confidence),
         split=split,
         reason=reason,
         claims=claims,

@@ -1,9 +1,12 @@
 """What a test result means for the line, and what it can't show yet."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from .metrics import Metrics
 from .operating_point import ReviewBand
+from .parts import numbered, rate_of
 from .rates import Estimate, Frozen, Rate, defectives_needed, escape_limit, percent
 
 PARTS = 10_000
@@ -64,27 +67,34 @@ def stronger_claims(escape: Rate) -> tuple[Claim, ...]:
 
 
 def review_workload(
-    scores: np.ndarray, labels: np.ndarray, band: ReviewBand | None, metrics: Metrics, defect_rate: float
+    scores: np.ndarray,
+    labels: np.ndarray,
+    band: ReviewBand | None,
+    metrics: Metrics,
+    defect_rate: float,
+    parts: Sequence[str] | None = None,
 ) -> Review | None:
     """Return how many of the images a person would be asked about; None without a band."""
     if band is None or band.is_empty:
         return None
     inside = (scores >= band.low) & (scores < band.high)
-    confidence = metrics.accuracy.confidence
-    ok, defective = (
-        Rate.of(inside[labels == each].sum(), (labels == each).sum(), confidence) for each in (0, 1)
-    )
+    confidence, part = metrics.accuracy.confidence, numbered(parts, len(labels))
+    ok, defective = (rate_of(inside[labels == each], part[labels == each], confidence) for each in (0, 1))
     share = defect_rate * defective.value + (1 - defect_rate) * ok.value
     return Review(band=band, ok=ok, defective=defective, per_parts=PARTS * share)
 
 
-def evidence_text(escape: Rate) -> str:
-    """Say in one or two sentences which escape rate is shown, and what a stronger claim needs."""
+def evidence_text(escape: Rate, noun: str = "image") -> str:
+    """Say in one or two sentences which escape rate is shown, and what a stronger claim needs.
+
+    Args:
+        escape: of what is counted, `noun`: independent images or parts.
+    """
     shown = escape_limit(escape.count, escape.total, escape.confidence)
     sure = f"{escape.confidence:.0%}".replace("%", " %")
     missed = f"{escape.count} of them missed" if escape.count else "none of them missed"
     text = (
-        f"{escape.total} defective test images, {missed}, show an escape rate of no more than "
+        f"{escape.total} defective test {noun}s, {missed}, show an escape rate of no more than "
         f"{percent(shown)} % (one-sided, {sure} confidence)."
     )
     claims = stronger_claims(escape)
@@ -92,7 +102,7 @@ def evidence_text(escape: Rate) -> str:
         goal = claims[-1]
         text += (
             f" To show {100 * goal.max_escape_rate:g} %, the test set needs {goal.more} more defective "
-            f"images, all of them caught ({goal.needed} in all)."
+            f"{noun}s, all of them caught ({goal.needed} in all)."
         )
     return text
 

@@ -10,19 +10,31 @@ class Frozen(BaseModel):
 
 
 class Rate(Frozen):
-    """A fraction with its exact (Clopper–Pearson) interval."""
+    """A fraction of images with its exact (Clopper–Pearson) interval.
+
+    effective: of how many independent images the interval is, where some images are of one part; None: of all.
+    """
 
     count: int
     total: int
     low: float
     high: float
     confidence: float = 0.95
+    effective: float | None = None
 
     @classmethod
-    def of(cls, count: int, total: int, confidence: float = 0.95) -> "Rate":
+    def of(cls, count: int, total: int, confidence: float = 0.95, effective: float | None = None) -> "Rate":
         """Return `count` / `total` with its interval."""
-        low, high = clopper_pearson(count, total, confidence)
-        return cls(count=int(count), total=int(total), low=low, high=high, confidence=confidence)
+        n = total if effective is None else effective
+        low, high = clopper_pearson(count if effective is None else min(count / total * n, n), n, confidence)
+        return cls(
+            count=int(count),
+            total=int(total),
+            low=low,
+            high=high,
+            confidence=confidence,
+            effective=effective,
+        )
 
     @computed_field  # type: ignore[prop-decorator]
     @property

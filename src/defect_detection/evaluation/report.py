@@ -7,13 +7,14 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from .claims import Units
 from .costs import CostCurve, cost_curve
 from .gate import Decision
 from .localisation import Border, Pointing, border, defect_cells, pointing, points_at
 from .metrics import Bin, Metrics, checked, reliability
 from .operating_point import Costs, OperatingPoint, ReviewBand
 from .outlook import Claim, Forecast, Review, evidence_text, forecast, review_workload, stronger_claims
-from .rates import Frozen, escape_limit
+from .rates import Frozen, Rate, escape_limit
 from .slices import DefectType, Groups, by_defect_type, by_group
 
 SCHEMA_VERSION: Literal[1] = 1  # raise it when a field of the JSON goes away or changes its meaning
@@ -131,7 +132,7 @@ def build_report(
         scores: float array of shape (n_images,), P(defective) in [0, 1].
         labels: int array of shape (n_images,), 1 = defective, 0 = OK.
         defect_types: one name per image, the same as `metrics` was made with; without them there is no table of types.
-        groups: one name per image, "" = on its own.
+        groups: name of each image's part, "" = its own part.
         evidence: where the model saw defects, and where they are.
         operating_point: where the threshold comes from (the validation split).
         defect_rate: defective parts / all parts on the line.
@@ -144,7 +145,9 @@ def build_report(
     names = [str(path) for path in paths]
     types = _type_names(defect_types, labels)
     called, confidence = scores >= metrics.threshold, metrics.accuracy.confidence
-    seen = _localised(evidence, called, types, confidence)
+    groups = groups or [""] * len(labels)
+    seen = _localised(evidence, called, types, groups, confidence)
+    missed, noun = _missed_parts(scores, labels, metrics.threshold, groups, confidence)
 
     def listed(chosen: np.ndarray, order: np.ndarray) -> tuple[Mistake, ...]:
         places = sorted(np.flatnonzero(chosen), key=lambda i: order[i])[:worst]
@@ -156,12 +159,14 @@ def build_report(
         metrics=metrics,
         operating_point=operating_point,
         forecast=forecast(metrics, defect_rate),
-        cost_curve=cost_curve(scores, labels, metrics.threshold, defect_rate, costs, confidence=confidence),
-        review=review_workload(scores, labels, review_band, metrics, defect_rate),
-        escape_limit=escape_limit(metrics.fn, metrics.fn + metrics.tp, confidence),
-        claims=stronger_claims(metrics.escape),
-        more_defectives_needed=evidence_text(metrics.escape),
-        reliability=tuple(reliability(scores, labels, confidence=confidence)),
+        cost_curve=cost_curve(
+            scores, labels, metrics.threshold, defect_rate, costs, confidence=confidence, groups=groups
+        ),
+        review=review_workload(scores, labels, review_band, metrics, defect_rate, groups),
+        escape_limit=escape_limit(missed.count, missed.total, confidence),
+        claims=stronger_claims(missed),
+        more_defectives_needed=evidence_text(missed, noun),
+        reliability=tuple(reliability(scores, labels, confidence=confidence, parts=groups)),
         defect_types=by_defect_type(
             metrics.per_defect_type if defect_types else {},
             seen.pointing.per_defect_type if seen.pointing else {},
@@ -170,7 +175,7 @@ def build_report(
             labels,
             types,
         ),
-        groups=by_group(called, labels, groups, confidence=confidence) if groups else None,
+        groups=by_group(called, labels, groups, confidence=confidence),
         pointing=seen.pointing,
         border=seen.border,
         worst_escapes=listed(~called & (labels == 1), scores),
@@ -189,6 +194,14 @@ def _type_names(defect_types: Sequence[str] | None, labels: np.ndarray) -> list[
     return [name or "defective" if label else "" for name, label in zip(names, labels, strict=True)]
 
 
+def _missed_parts(
+    scores: np.ndarray, labels: np.ndarray, threshold: float, groups: Sequence[str], confidence: float
+) -> tuple[Rate, str]:
+    """Return the defective parts of which an image was missed, and what they are called."""
+    found = Units.of("escape", scores, labels, groups)
+    return Rate.of((found.scores < threshold).sum(), len(found.scores), confidence), found.unit
+
+
 class _Localised(NamedTuple):
     """elsewhere: bool (n_images,), those with a mask whose strongest evidence isn't on the defect."""
 
@@ -198,7 +211,11 @@ class _Localised(NamedTuple):
 
 
 def _localised(
-    evidence: Evidence | None, called: np.ndarray, types: Sequence[str], confidence: float
+    evidence: Evidence | None,
+    called: np.ndarray,
+    types: Sequence[str],
+    groups: Sequence[str],
+    confidence: float,
 ) -> _Localised:
     elsewhere = np.zeros(len(called), bool)
     if evidence is None:
@@ -213,6 +230,10 @@ def _localised(
         [bool(called[i]) for i in hits],
         [types[i] for i in hits],
         confidence,
+        [groups[i] for i in hits],
     )
-    outermost = border(maps[called], [cells.get(int(i)) for i in np.flatnonzero(called)], confidence)
+    flagged = np.flatnonzero(called).tolist()
+    outermost = border(
+        maps[called], [cells.get(i) for i in flagged], confidence, [groups[i] for i in flagged]
+    )
     return _Localised(aim, outermost, elsewhere)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .metrics import units
+from .parts import effective, numbered
 from .rates import Estimate, Frozen, Rate, clopper_pearson
 
 MOST_GROUPS = 10
@@ -66,13 +66,13 @@ def by_group(
         most: groups that are listed.
     """
     names = np.asarray(groups)
-    unit = units(names, len(labels))
-    size, wrong = np.bincount(unit), called != (labels == 1)
+    part = numbered(names, len(labels))
+    size, wrong = np.bincount(part), called != (labels == 1)
     several = np.flatnonzero(size > 1)
     if not len(several):
         return None
-    mistakes = np.bincount(unit, wrong)
-    slices = [_slice(unit == one, names, called, labels, confidence) for one in several if mistakes[one]]
+    mistakes = np.bincount(part, wrong)
+    slices = [_slice(part == one, names, called, labels, confidence) for one in several if mistakes[one]]
     slices.sort(key=lambda one: (-one.wrong.low, -one.wrong.count, one.name))
     return Groups(
         total=len(size),
@@ -100,35 +100,17 @@ def _slice(
 def grouped_rate(wrong: np.ndarray, groups: Sequence[str] | np.ndarray, confidence: float = 0.95) -> Estimate:
     """Return the share that is wrong, with an interval for images that come in groups.
 
-    The exact interval of as many independent images as tell the same: n_eff = 1 + p (1 − p) / v, where v is the variance of the
-    rate between groups, less what few groups leave unsure of v (Korn and Graubard, "Confidence intervals for proportions with small
-    expected number of positive counts estimated from survey data", Survey Methodology 24 (1998)). Never more than there are
-    images, and as many as there are groups where none or all are wrong. Groups of one give the exact interval of the images.
+    The exact interval of as many independent images as tell the same (`parts.effective`). Never more than there are images, and as
+    many as there are groups where none or all are wrong. Groups of one give the exact interval of the images.
 
     Args:
         wrong: bool array of shape (n_images,), at least one image.
         groups: one name per image; "" = on its own.
     """
     rate = float(wrong.mean())
-    n = _effective(wrong, units(np.asarray(groups), len(wrong)), confidence)
+    n = effective(wrong, numbered(groups, len(wrong)), confidence)
     low, high = clopper_pearson(rate * n, n, confidence)
     return Estimate(value=rate, low=low, high=high, confidence=confidence)
-
-
-def _effective(wrong: np.ndarray, unit: np.ndarray, confidence: float) -> float:
-    """Return how many independent images say as much as these, from 1 to their number."""
-    from scipy.special import stdtrit
-
-    size, count = np.bincount(unit), np.bincount(unit, wrong)
-    n, n_groups, rate = len(wrong), len(size), wrong.mean()
-    if n_groups == 1:
-        return 1.0
-    if rate in (0, 1):
-        return float(n_groups)
-    variance = n_groups / (n_groups - 1) * np.sum((count - rate * size) ** 2) / n**2
-    tail = (1 + confidence) / 2
-    unsure = (stdtrit(n - 1, tail) / stdtrit(n_groups - 1, tail)) ** 2
-    return float(min(n, max(1.0, (1 + rate * (1 - rate) / variance) * unsure))) if variance else float(n)
 
 
 def by_defect_type(

@@ -89,8 +89,10 @@ class Card(BaseModel):
         return OperatingPoint(
             threshold=self.threshold,
             rule=self.threshold_rule,
-            escape=Rate.of(escapes, defective, confidence),
-            overkill=Rate.of(rejects, images - defective, confidence),
+            escape=Rate.of(escapes, defective, confidence, self.validation.get("escape_effective")),
+            overkill=Rate.of(
+                rejects, images - defective, confidence, self.validation.get("overkill_effective")
+            ),
             split=self.threshold_split,
             reason=self.threshold_reason,
             claims=self.claims,

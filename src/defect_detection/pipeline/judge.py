@@ -6,6 +6,7 @@ import numpy as np
 
 from defect_detection.config import Config
 from defect_detection.data.samples import Sample
+from defect_detection.data.units import parts_of
 from defect_detection.evaluation.gate import Check, Decision, GatePolicy, Improvement, decide
 from defect_detection.evaluation.paired import Pairs
 from defect_detection.pipeline.challenge import check_challenge
@@ -48,8 +49,7 @@ def called(scored: Scored) -> np.ndarray:
 def pairs_of(candidate: np.ndarray, champion: np.ndarray, samples: Sequence[Sample]) -> Pairs:
     """Return the verdicts of two models on the same images, in the same order."""
     types = [sample.defect_type for sample in samples]
-    groups = [sample.group or sample.sha256 for sample in samples]  # a copy of an image tells nothing new
-    return Pairs.of(labels_of(samples), candidate, champion, types, groups)
+    return Pairs.of(labels_of(samples), candidate, champion, types, parts_of(samples))
 
 
 def _checks(candidate: Scored, config: Config, guards: Sequence[str]) -> list[Check]:

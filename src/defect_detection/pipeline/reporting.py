@@ -10,6 +10,7 @@ import numpy as np
 from defect_detection.config import Config
 from defect_detection.data.masks import find_mask, read_mask
 from defect_detection.data.samples import Sample
+from defect_detection.data.units import join
 from defect_detection.errors import ImageError
 from defect_detection.evaluation.charts import Picture
 from defect_detection.evaluation.gate import Decision
@@ -72,7 +73,7 @@ def make_report(
         candidate.scores,
         labels_of(samples),
         defect_types=[sample.defect_type for sample in samples],
-        groups=[sample.group for sample in samples],
+        groups=_shown_parts(samples, config),
         evidence=Evidence(candidate.evidence, masks),
         operating_point=card.operating_point(config.evaluation.confidence),
         review_band=_review(card),
@@ -129,6 +130,16 @@ def _shown(samples: Sequence[Sample], config: Config) -> list[str]:
     """Return the paths as a reader finds them: from the folder of the settings on, where they lie in it."""
     root = config.root
     return [printable(s.path.relative_to(root) if s.path.is_relative_to(root) else s.path) for s in samples]
+
+
+def _shown_parts(samples: Sequence[Sample], config: Config) -> list[str]:
+    """Return the part of each image as a reader knows it; "" for a part of one image."""
+    names: dict[Path, str] = {}
+    for unit in join(samples):
+        first = unit.samples[0]
+        name = first.group or f"copies of {_shown([first], config)[0]}"
+        names |= {sample.path: name if len(unit.samples) > 1 else "" for sample in unit.samples}
+    return [names[sample.path] for sample in samples]
 
 
 def _info(reference: ModelRef, card: Card) -> ModelInfo:

@@ -10,6 +10,7 @@ from defect_detection.config import Config
 from defect_detection.data.cache import RowStore
 from defect_detection.data.pixels import decoded
 from defect_detection.data.samples import Sample, fingerprint
+from defect_detection.data.units import parts_of
 from defect_detection.errors import DataError
 from defect_detection.evaluation import metrics as figures_of
 from defect_detection.evaluation.metrics import Metrics
@@ -75,7 +76,7 @@ def measure(scores: np.ndarray, samples: Sequence[Sample], threshold: float, con
         labels_of(samples),
         threshold,
         defect_types=[sample.defect_type for sample in samples],
-        groups=[sample.group or sample.sha256 for sample in samples],
+        groups=parts_of(samples),
         fingerprint=fingerprint(samples),
         confidence=settings.confidence,
         repetitions=settings.bootstrap_repetitions,

@@ -15,6 +15,7 @@ from defect_detection.config import Config
 from defect_detection.config_sections import HyperparameterSet
 from defect_detection.data.cache_folder import bound
 from defect_detection.data.split import load_splits
+from defect_detection.data.units import parts_of
 from defect_detection.errors import DivergedError
 from defect_detection.evaluation.comparison import Compared, comparison
 from defect_detection.evaluation.metrics import ranking
@@ -184,7 +185,7 @@ def _compared(trial: "Trial", bench: Bench) -> Compared:
     auroc, _ = ranking(
         trial.scores,
         np.array([sample.label for sample in samples]),
-        [sample.group or sample.sha256 for sample in samples],
+        parts_of(samples),
         confidence=settings.confidence,
         repetitions=settings.bootstrap_repetitions,
         seed=bench.config.seed,

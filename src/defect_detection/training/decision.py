@@ -6,6 +6,7 @@ import numpy as np
 
 from defect_detection.config_sections import EvaluationConfig
 from defect_detection.data.samples import Sample
+from defect_detection.data.units import parts_of
 from defect_detection.evaluation.operating_point import (
     Costs,
     OperatingPoint,
@@ -26,7 +27,7 @@ def decide(
         split: how these images are called in texts.
     """
     labels = np.array([sample.label for sample in samples], np.int64)
-    parts = [sample.group for sample in samples]
+    parts = parts_of(samples)
     limits = _limits(settings)
     point = settings.operating_point
     chosen = choose_threshold(

@@ -12,6 +12,7 @@ from defect_detection import __version__
 from defect_detection.config import Config
 from defect_detection.data.split import Splits
 from defect_detection.errors import BundleError
+from defect_detection.evaluation.metrics import Metrics
 from defect_detection.inference.inspect import Inspector
 from defect_detection.model import bundle
 from defect_detection.model.bundle import Card
@@ -77,6 +78,12 @@ def _spread(fold_auroc: Sequence[float | None]) -> dict[str, float]:
     return {"auroc_mean": float(np.mean(known)), "auroc_std": float(np.std(known, ddof=1))}
 
 
+def _effective(metrics: Metrics) -> dict[str, float]:
+    """Return of how many independent images the intervals of both rates are, where some are of one part."""
+    found = {"escape_effective": metrics.escape.effective, "overkill_effective": metrics.overkill.effective}
+    return {name: value for name, value in found.items() if value is not None}
+
+
 def describe_calibration(made: Calibration) -> dict[str, float | list[float]]:
     """Return the numbers that make the score of the branches' logits, as in `heads.Calibration` and `heads.Curve`."""
     values: dict[str, float | list[float]] = {"pooled": made.pooled, "local": made.local, "bias": made.bias}
@@ -135,6 +142,7 @@ def describe(trial: Trial, splits: Splits, config: Config) -> Card:
             "images": metrics.n,
             "defective": counts["validation"]["defective"],
             **_spread(trial.fold_auroc),
+            **_effective(metrics),
         },
         versions={
             "defect-detection": __version__,

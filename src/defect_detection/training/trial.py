@@ -12,6 +12,7 @@ from defect_detection.config import Config
 from defect_detection.config_sections import HyperparameterSet
 from defect_detection.data.samples import Sample, fingerprint
 from defect_detection.data.split import Splits
+from defect_detection.data.units import parts_of
 from defect_detection.evaluation.metrics import Metrics, evaluate
 from defect_detection.evaluation.operating_point import OperatingPoint, ReviewBand
 from defect_detection.model.heads import Head, Local, Pooled
@@ -181,7 +182,7 @@ def fit_head(
         history |= curves
     some = folds.scored
     known = {name: values[some] for name, values in logits.items()}
-    parts = [splits.samples[i].group or keys[i] for i in some]
+    parts = parts_of(splits.samples[i] for i in some)
     calibration = calibrate(known.get("pooled"), known.get("local"), labels[some], parts)
     return Head(pooled, local, calibration), calibration(logits)
 
@@ -242,6 +243,7 @@ def _measure(
         scores,
         labels,
         point.threshold,
+        groups=parts_of(samples),
         fingerprint=fingerprint(samples),
         confidence=config.evaluation.confidence,
         repetitions=0,
