@@ -6,7 +6,8 @@ import numpy as np
 from harness import Model, Task, main
 
 from defect_detection.config import load_config
-from defect_detection.inference.inspect import Inspector, find_images
+from defect_detection.data.walk import find_images
+from defect_detection.inference.inspect import Inspector
 from defect_detection.pipeline.export import export
 
 SETTINGS = "training: {hyperparameter_sets: [{name: none}]}\n"
@@ -40,7 +41,8 @@ def load(task: Task) -> Model:
 
     def many(folder: Path) -> int:
         return sum(
-            inspection.score is not None for inspection in inspector.inspect(find_images([str(folder)]))
+            inspection.score is not None
+            for inspection in inspector.inspect(find_images([str(folder)]).images)
         )
 
     return Model(one, file, many)

@@ -55,6 +55,7 @@ class DataConfig(Section):
         "normal",
         "ok_front",
     )
+    defect_classes: Annotated[tuple[str, ...], Expected("a list of folder names")] = ()
     image_size: ImageSize = 224
     validation_fraction: InsideUnit = 0.2
     group_pattern: Pattern = None

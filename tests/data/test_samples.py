@@ -48,7 +48,7 @@ def test_empty_unreadable_and_unlabelled_files_are_named(tmp_path, write_images)
     assert {item.path.name: item.reason for item in skipped} == {
         "001.bmp": "in no class folder, and index.csv doesn't label it",
         "empty.png": "empty file (0 bytes)",
-        "gone.png": "can't be read (No such file or directory)",
+        "gone.png": "a broken link",
     }
 
 
@@ -118,10 +118,15 @@ def test_index_wins_over_folders_and_unlisted_images_keep_theirs(tmp_path, write
     assert samples["ok/000.png"].mask == tmp_path / "masks" / "000.png"
 
 
-def test_index_in_the_folder_itself_is_read_first(tmp_path, write_images):
+def test_two_indexes_for_the_same_images_are_refused(tmp_path, write_images):
     write_images(tmp_path / "train" / "ok", 1)
     write_index(tmp_path / "index.csv", "train/ok/000.png,,ok,,outer,")
     write_index(tmp_path / "train" / "index.csv", "ok/000.png,,ok,,inner,")
+    with pytest.raises(
+        DataError, match=r"train/index.csv: .*/index.csv also says something about 1 files .*keep one"
+    ):
+        scan(tmp_path / "train", OK_CLASSES)
+    write_index(tmp_path / "index.csv", "test/ok/000.png,,ok,,another folder,")
     assert found(tmp_path / "train")["ok/000.png"].group == "inner"
 
 
@@ -148,14 +153,17 @@ def test_wrong_rows_of_an_index_are_named_with_their_lines(tmp_path, write_image
         "line 3: unknown label 'perhaps', expected one of: 0, 1, class_0, defective, good, ok",
         "line 4: no such mask: 'no.png'",
         "line 5: file 'ok/../ok/001.png' is also in line 4",
+        f"1 of 4 rows name no image; paths count from {tmp_path}",
     ]
 
 
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"path,label\nx,1\n", "expected a column 'file' in the first line, received path, label"),
-        (b"file,label\n\xff\xfe,1\n", "can't be read as CSV in UTF-8"),
+        (b"label,group\nx,1\n", "expected a column 'file' in the first line, received label, group"),
+        (b"path,label\nx,1\n", "unknown column 'path', did you mean 'file'"),
+        (b"file,label\nx,1\n\xff\xfe,1\n", r"cannot be read as CSV in UTF-8 \(line 3\)"),
+        ("file,label\nx,1\n".encode("utf-16"), "it is in UTF-16"),
     ],
 )
 def test_file_that_is_no_index_is_refused(tmp_path, content, expected):

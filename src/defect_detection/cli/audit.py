@@ -24,6 +24,8 @@ def check(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> N
     settings = load_config(config, overrides or ())
     with bars() as watch:
         audited = audit(settings, watch)
+    for line in audited.said:
+        typer.echo(line)
     for finding in audited.findings:
         typer.echo(f"{_MARKS[finding.severity]} {finding.kind.title}: {finding.summary}")
     if not audited.has_scores:
@@ -31,7 +33,7 @@ def check(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> N
     typer.echo(f"{audited}. Report: {short(audited.files['html'])}")
     if audited.is_blocked:
         typer.echo(
-            "Training refuses this data until what is marked with !! is mended (or data.allow_leakage: true)"
+            "Training refuses this data until what is marked with !! is mended (data.allow_leakage: true lets leakage through)"
         )
         raise typer.Exit(1)
     typer.echo("Next: python src/train.py")

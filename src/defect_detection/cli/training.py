@@ -18,7 +18,7 @@ def train(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> N
 
     settings = load_config(config, overrides or ())
     with bars() as watch:
-        trained = run(settings, watch)
+        trained = run(settings, watch, typer.echo)
     for name, figures in trained.validation.items():
         mark = "*" if name == trained.best else " "
         typer.echo(

@@ -1,20 +1,22 @@
 """Read ``index.csv``, which says about images what folder names can't.
 
-Columns: ``file`` (relative to the folder of the index), and any of ``label``, ``defect_type``, ``group`` and
-``mask``; others are ignored. An empty cell leaves the matter to the folders. A label is 0 (OK) or 1, or
-the name of an OK class or of a class folder. Images that aren't listed are labelled by their folder.
+Columns: ``file`` (relative to the folder of the index), and any of ``label``, ``defect_type``, ``group`` and ``mask``. An empty
+cell leaves the matter to the folders. A label is 0 (OK) or 1, or the name of an OK class or of a class folder. Images that are
+not listed are labelled by their folder. What the index says is understood or refused: a row that names no image is an error.
 """
 
-import csv
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from defect_detection.data.class_names import SPLITS, comparable, shown, suggests_ok
+from defect_detection.data.classes import Classes
+from defect_detection.data.index_file import IndexFile, index_in, read_rows, shortened
 from defect_detection.errors import DataError
 from defect_detection.text import printable
-
-SHOWN = 10  # entries that an error message lists before it counts the rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,91 +33,148 @@ class IndexRow:
 NOTHING_SAID = IndexRow(line=0, label=None, defect_type="", group="", mask=None)
 
 
-def read_index(folder: Path, ok_classes: Sequence[str]) -> dict[Path, IndexRow]:
-    """Return the rows for files below `folder`, by path; none when neither it nor its parent has an index.
+@dataclass(frozen=True)
+class Index:
+    """Rows by the path of the image. notes: what of the index has no effect, in words."""
+
+    rows: dict[Path, IndexRow] = field(default_factory=dict)
+    path: Path | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def masks(self) -> set[Path]:
+        return {row.mask for row in self.rows.values() if row.mask is not None}
+
+
+def read_index(folder: Path, classes: Classes, images: Sequence[Path]) -> Index:
+    """Return what the index in `folder`, or in its parent, says about files below `folder`.
+
+    Args:
+        images: found below `folder`; a row may spell their paths in another case, or with backslashes.
 
     Raises:
-        DataError: the index can't be read, or rows are wrong. Names the lines.
+        DataError: the index can't be read, rows are wrong, or both folders hold an index for these images. Names the lines.
     """
-    places = [folder / "index.csv", folder.parent / "index.csv"]
-    path = next((place for place in places if place.is_file()), None)
-    return {} if path is None else _rows_below(folder, path, ok_classes)
-
-
-def _rows_below(folder: Path, index: Path, ok_classes: Sequence[str]) -> dict[Path, IndexRow]:
-    labels = _known_labels(folder, ok_classes)
-    rows: dict[Path, IndexRow] = {}
-    problems: list[str] = []
-    for line, cells in _cells(index):
-        file = _normalized(index.parent / cells["file"])
-        if not file.is_relative_to(_normalized(folder)):
-            continue
-        file = folder / file.relative_to(_normalized(folder))
-        if file in rows:
-            problems.append(
-                f"line {line}: file '{printable(cells['file'])}' is also in line {rows[file].line}"
-            )
-            continue
-        rows[file] = _row(line, cells, labels, index.parent)
-        problems += _problems(cells, file, rows[file], labels)
-    if problems:
-        raise DataError("\n".join(f"{index}: {text}" for text in shortened(problems)))
-    return rows
-
-
-def shortened(lines: Sequence[str]) -> list[str]:
-    """Return the first few lines, and how many more there are."""
-    more = len(lines) - SHOWN
-    return [*lines[:SHOWN], *([f"and {more} more"] if more > 0 else [])]
-
-
-def _known_labels(folder: Path, ok_classes: Sequence[str]) -> dict[str, int]:
-    folders = {child.name.casefold(): 1 for child in folder.iterdir() if child.is_dir()}
-    return folders | {"1": 1, "defective": 1, "0": 0, "ok": 0} | {name.casefold(): 0 for name in ok_classes}
-
-
-def _cells(index: Path) -> list[tuple[int, dict[str, str]]]:
-    """Return the line number and the cells of each row that names a file."""
-    try:
-        with index.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, restval="")
-            columns = reader.fieldnames or ()
-            rows = [(reader.line_num, row) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{index}: can't be read as CSV in UTF-8 ({error})") from error
-    if "file" not in columns:
-        raise DataError(f"{index}: expected a column 'file' in the first line, received {', '.join(columns)}")
-    return [(line, {name: row[name].strip() for name in columns}) for line, row in rows if row["file"]]
-
-
-def _normalized(path: Path) -> Path:
-    return Path(os.path.normpath(path))
-
-
-def _row(line: int, cells: dict[str, str], labels: dict[str, int], root: Path) -> IndexRow:
-    label = cells.get("label", "")
-    defect_type = cells.get("defect_type", "")
-    if not defect_type and label.casefold() not in ("", "1", "defective"):
-        defect_type = label
-    mask = cells.get("mask", "")
-    return IndexRow(
-        line=line,
-        label=labels.get(label.casefold()),
-        defect_type=defect_type,
-        group=cells.get("group", ""),
-        mask=root / mask if mask else None,
-    )
-
-
-def _problems(cells: dict[str, str], file: Path, row: IndexRow, labels: dict[str, int]) -> list[str]:
-    problems = []
-    if not file.is_file():
-        problems.append(f"line {row.line}: no such file: '{printable(cells['file'])}'")
-    if row.label is None and cells.get("label"):
-        known = ", ".join(sorted(labels))
-        problems.append(
-            f"line {row.line}: unknown label '{printable(cells['label'])}', expected one of: {known}"
+    inner, outer = index_in(folder), index_in(_absolute(folder).parent)
+    read = [_Reading(folder, read_rows(path), classes, images).index() for path in (inner, outer) if path]
+    used = [index for index in read if index.rows]
+    if len(used) > 1:
+        raise DataError(
+            f"{used[0].path}: {used[1].path} also says something about {len(used[1].rows)} files in {folder}; "
+            "keep one index: move its rows into the other"
         )
-    if row.mask is not None and not row.mask.is_file():
-        problems.append(f"line {row.line}: no such mask: '{printable(cells['mask'])}'")
-    return problems
+    return (used or read or [Index()])[0]
+
+
+class _Reading:
+    """One index, read for one folder."""
+
+    def __init__(self, folder: Path, file: IndexFile, classes: Classes, images: Sequence[Path]) -> None:
+        self._folder = folder
+        self._file = file
+        self._below = _absolute(folder)
+        self._root = _absolute(file.path.parent)
+        self._labels = _known_labels(folder, images, classes)
+        self._by_key: dict[str, list[Path]] = defaultdict(list)
+        for path in images:
+            self._by_key[_key(path)].append(path)
+
+    def index(self) -> Index:
+        rows: dict[Path, IndexRow] = {}
+        problems: list[str] = []
+        missing = 0
+        for row in self._file.rows:
+            named = row.cells["file"]
+            file = self._found(named)
+            if isinstance(file, str):
+                missing += 1
+                problems.append(f"line {row.line}: {file}")
+            elif file in rows:
+                problems.append(
+                    f"line {row.line}: file '{printable(named)}' is also in line {rows[file].line}"
+                )
+            elif file is not None:
+                rows[file], wrong = self._row(row.line, row.cells)
+                problems += [f"line {row.line}: {text}" for text in wrong]
+        if missing:
+            count = f"{missing} of {len(self._file.rows)} rows name no image"
+            problems = [*shortened(problems), f"{count}; paths count from {self._root}"]
+        if problems:
+            raise DataError("\n".join(f"{self._file.path}: {text}" for text in shortened(problems)))
+        unused = ", ".join(self._file.unused)
+        notes = (f"{self._file.path}: columns not used: {unused}",) if unused else ()
+        return Index(rows, self._file.path, notes)
+
+    def _found(self, named: str) -> Path | str | None:
+        """Return the file below the folder that a cell names; None for one of another folder; else what is wrong."""
+        spellings = [named, named.replace("\\", "/")]
+        for spelling in spellings:
+            place = self._place(spelling)
+            if place.is_relative_to(self._below) and place.is_file():
+                return self._folder / place.relative_to(self._below)
+        place = self._place(spellings[-1])
+        alike = self._by_key.get(_key(place), [])
+        if len(alike) == 1:
+            return alike[0]
+        if alike:
+            return (
+                f"'{printable(named)}' fits {len(alike)} files, such as {alike[0].name} and {alike[1].name}"
+            )
+        if f"{_key(place)}/".startswith(f"{_key(self._folder)}/") or not self._is_elsewhere(place):
+            return f"no such file: '{printable(named)}'"
+        return None
+
+    def _place(self, named: str) -> Path:
+        """Return the absolute path that a cell names; one that is absolute may reach the folder by a link."""
+        place = _absolute(self._root / named)
+        if Path(named).is_absolute() and not place.is_relative_to(self._root):
+            real, real_root = Path(os.path.realpath(place)), Path(os.path.realpath(self._root))
+            if real.is_relative_to(real_root):
+                return self._root / real.relative_to(real_root)
+        return place
+
+    def _is_elsewhere(self, place: Path) -> bool:
+        """Say whether a path may be that of another split: it lies in a folder beside, which may not have been copied along."""
+        if not place.is_relative_to(self._root) or len(parts := place.relative_to(self._root).parts) < 2:
+            return False
+        return comparable(parts[0]) in SPLITS or self._root.joinpath(parts[0]).is_dir()
+
+    def _row(self, line: int, cells: dict[str, str]) -> tuple[IndexRow, list[str]]:
+        """Return what a row says, and what of it is wrong."""
+        said, defect_type = cells.get("label", ""), shown(cells.get("defect_type", ""))
+        label = self._labels.get(comparable(said))
+        problems = []
+        if said and label is None:
+            known = ", ".join(sorted(self._labels))
+            problems.append(f"unknown label '{printable(said)}', expected one of: {known}")
+        if not defect_type and comparable(said) not in ("", "1", "defective"):
+            defect_type = shown(said)
+        mask = self._mask(cells.get("mask", ""))
+        if isinstance(mask, str):
+            problems.append(mask)
+            mask = None
+        group = unicodedata.normalize("NFC", cells.get("group", ""))
+        return IndexRow(line, label, defect_type, group, mask), problems
+
+    def _mask(self, named: str) -> Path | str | None:
+        if not named:
+            return None
+        places = [self._file.path.parent / spelling for spelling in (named, named.replace("\\", "/"))]
+        return next((place for place in places if place.is_file()), f"no such mask: '{printable(named)}'")
+
+
+def _known_labels(folder: Path, images: Iterable[Path], classes: Classes) -> dict[str, int]:
+    """Return the label of each name: what the settings list, and folders that are surely a class of defects."""
+    names = {part for parent in {path.parent for path in images} for part in parent.relative_to(folder).parts}
+    folders = {comparable(name): 1 for name in names if not suggests_ok(name, classes.ok)}
+    known = {"1": 1, "defective": 1, "0": 0, "ok": 0}
+    return folders | known | dict.fromkeys(classes.defects, 1) | dict.fromkeys(classes.ok, 0)
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.normpath(path.absolute()))
+
+
+def _key(path: Path) -> str:
+    """Return the form in which paths are compared where they differ in spelling."""
+    return unicodedata.normalize("NFC", _absolute(path).as_posix()).casefold()

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from defect_detection.data.index import shortened
+from defect_detection.data.index_file import shortened
 from defect_detection.data.samples import Sample
 from defect_detection.errors import LeakageError
 from defect_detection.text import printable

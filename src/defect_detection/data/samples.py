@@ -1,20 +1,24 @@
 """Find the images of a folder, with label, defect type, group and content hash."""
 
 import hashlib
-import os
 import re
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from defect_detection.data.formats import IMAGE_SUFFIXES
-from defect_detection.data.index import NOTHING_SAID, IndexRow, read_index, shortened
+from defect_detection.data.class_names import comparable
+from defect_detection.data.classes import DEFECTIVE, OK, Classes, Meaning, meanings, refuse_questions
+from defect_detection.data.index import NOTHING_SAID, Index, IndexRow, read_index
+from defect_detection.data.index_file import NAME as INDEX_NAME
+from defect_detection.data.index_file import shortened
+from defect_detection.data.mask_pictures import find_mask_pictures
+from defect_detection.data.walk import Skipped, Walked, in_words, reasons, walk
 from defect_detection.errors import DataError
 from defect_detection.text import printable
 
-OK = 0
-DEFECTIVE = 1
+__all__ = ["DEFECTIVE", "OK", "Sample", "Scanned", "Skipped", "fingerprint", "scan", "scan_folder"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,52 +33,96 @@ class Sample:
     mask: Path | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """One file that looks like an image but isn't used."""
+@dataclass(frozen=True)
+class Scanned:
+    """What a folder holds, and how it was understood.
 
-    path: Path
-    reason: str
+    counts: images by (class folder, label). left_out: how often each (kind, name). masks: samples that look like masks of others.
+    notes: what else has no effect.
+    """
 
-    def __str__(self) -> str:
-        return f"{printable(self.path)}: {self.reason}"
+    folder: Path
+    samples: list[Sample]
+    skipped: list[Skipped]
+    counts: Counter[tuple[str, int]]
+    left_out: Counter[tuple[str, str]]
+    masks: list[Path]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def understood(self) -> str:
+        """Return each class folder with its meaning: ``ok: 31 OK; scratch: 12 defective``."""
+        names = {OK: "OK", DEFECTIVE: "defective"}
+        parts = [f"{place}: {count} {names[label]}" for (place, label), count in sorted(self.counts.items())]
+        return "; ".join(parts) or "no images"
+
+    def said(self) -> list[str]:
+        """Return how the folder was understood, what was skipped and why, and what was left out: for a person to read."""
+        left_out = in_words(self.left_out)
+        lines = [*reasons(self.skipped), *self.notes, *([f"left out: {left_out}"] if left_out else [])]
+        return [f"{printable(self.folder)}: {self.understood}", *(f"  {line}" for line in lines)]
 
 
 def scan(
     folder: Path, ok_classes: Sequence[str], group_pattern: str | None = None
 ) -> tuple[list[Sample], list[Skipped]]:
-    """Return the images below a folder that holds one folder per class.
+    """Return the images below a folder, and what was skipped: the short form of `scan_folder`."""
+    scanned = scan_folder(folder, ok_classes, group_pattern)
+    return scanned.samples, scanned.skipped
 
-    Images in a folder named as one of `ok_classes` (in upper or lower case) are OK; those of any other are
-    defective, with its name as their defect type. Folders may be nested. Hidden files and folders, and files
-    without the ending of an image, are ignored. An ``index.csv`` in the folder or its parent wins, see
-    `defect_detection.data.index`.
+
+def scan_folder(
+    folder: Path,
+    ok_classes: Sequence[str],
+    group_pattern: str | None = None,
+    defect_classes: Sequence[str] = (),
+) -> Scanned:
+    """Find the images below a folder that holds one folder per class.
+
+    Images in a folder named as one of `ok_classes` are OK; those of any other are defective, with its name as their defect type.
+    Case, outer blanks and Unicode forms of names don't matter. Folders may be nested; what a folder above the classes means, and
+    which names are asked about, says `defect_detection.data.classes`. What counts as an image, and what is left out, says
+    `defect_detection.data.walk`. An ``index.csv`` in the folder or its parent wins, see `defect_detection.data.index`.
 
     Args:
         folder: such as ``data/train``.
         ok_classes: names of folders with OK images.
         group_pattern: regular expression with one group, searched in the path below `folder` of every image
             that the index gives no group.
+        defect_classes: names of folders with defective images, where that is not clear by itself.
 
     Raises:
-        DataError: no such folder, a wrong index, or an image that `group_pattern` doesn't match.
+        DataError: no such folder, folders that may hold OK or defective images, a wrong index, or an image that
+            `group_pattern` doesn't match.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; expected one with a folder of images per class in it")
-    index = read_index(folder, ok_classes)
-    paths = sorted({*_images_below(folder), *index})
-    ok = {name.casefold() for name in ok_classes}
+    classes, walked = Classes.of(ok_classes, defect_classes), walk(folder)
+    _refuse_inner_indexes(walked, folder)
+    index = read_index(folder, classes, walked.images)
+    listed = index.rows.keys() - {item.path for item in walked.skipped}
+    paths = sorted({*walked.images, *listed} - index.masks)
+    found = meanings((_place(path, folder) for path in paths), classes)
+    meant = {path: found.get(_place(path, folder)) for path in paths}
+    rows = {path: index.rows.get(path, NOTHING_SAID) for path in paths}
+    refuse_questions(folder, Counter(one for path, one in meant.items() if one and rows[path].label is None))
     with ThreadPoolExecutor() as threads:
         hashes = list(threads.map(_content_hash, paths))
-    found = [
-        _sample(path, sha256, _class_name(path, folder), index.get(path), ok)
-        if isinstance(sha256, str)
-        else sha256
+    items = [
+        _sample(path, sha256, meant[path], rows[path]) if isinstance(sha256, str) else sha256
         for path, sha256 in zip(paths, hashes, strict=True)
     ]
-    samples = [item for item in found if isinstance(item, Sample)]
-    skipped = [item for item in found if isinstance(item, Skipped)]
-    return _grouped(samples, folder, group_pattern), skipped
+    samples = _with_one_spelling([item for item in items if isinstance(item, Sample)])
+    skipped = [*walked.skipped, *(item for item in items if isinstance(item, Skipped))]
+    return Scanned(
+        folder,
+        _grouped(samples, folder, group_pattern),
+        sorted(skipped, key=lambda item: item.path),
+        Counter((_place_in_words(meant[sample.path]), sample.label) for sample in samples),
+        _without_index(walked, index),
+        find_mask_pictures([sample.path for sample in samples if sample.path not in index.rows], folder),
+        index.notes,
+    )
 
 
 def fingerprint(samples: Iterable[Sample]) -> str:
@@ -83,26 +131,29 @@ def fingerprint(samples: Iterable[Sample]) -> str:
     return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
 
 
-def _class_name(path: Path, folder: Path) -> str:
-    parts = path.relative_to(folder).parts
-    return parts[0] if len(parts) > 1 else ""
+def _refuse_inner_indexes(walked: Walked, folder: Path) -> None:
+    """Refuse an index where none is read: what it says about groups would be lost."""
+    inner = [path for path in walked.indexes if path.parent != folder]
+    if inner:
+        names = "\n  ".join(shortened([str(path) for path in inner]))
+        raise DataError(
+            f"{folder}: {INDEX_NAME} is read in this folder and in its parent only, and lies also in:\n  {names}\n"
+            f"Move what they say into {folder / INDEX_NAME}, and remove them"
+        )
 
 
-def _images_below(folder: Path) -> Iterator[Path]:
-    """Yield what has the ending of an image; links to folders are followed, each folder once."""
-    visited: set[str] = set()
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(parent)
-        if real in visited:
-            folders.clear()
-            continue
-        visited.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(parent, name) for name in files if _is_image(name))
+def _place(path: Path, folder: Path) -> tuple[str, ...]:
+    return path.relative_to(folder).parts[:-1]
 
 
-def _is_image(name: str) -> bool:
-    return not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES
+def _place_in_words(meaning: Meaning | None) -> str:
+    return meaning.place if meaning else "in no folder"
+
+
+def _without_index(walked: Walked, index: Index) -> Counter[tuple[str, str]]:
+    """Return what was left out; the index that was read is none of it."""
+    used = Counter({("side file", ".csv"): int(index.path in walked.indexes)})
+    return walked.left_out - used
 
 
 def _content_hash(path: Path) -> str | Skipped:
@@ -115,18 +166,22 @@ def _content_hash(path: Path) -> str | Skipped:
         return Skipped(path, f"can't be read ({error.strerror})")
 
 
-def _sample(
-    path: Path, sha256: str, class_name: str, row: IndexRow | None, ok: Container[str]
-) -> Sample | Skipped:
+def _sample(path: Path, sha256: str, meaning: Meaning | None, row: IndexRow) -> Sample | Skipped:
     """Join what index and folder say about an image; the index wins."""
-    row = row or NOTHING_SAID
-    if row.label is None and not class_name:
+    if row.label is None and meaning is None:
         return Skipped(path, "in no class folder, and index.csv doesn't label it")
-    folder_label = OK if class_name.casefold() in ok else DEFECTIVE
-    label = folder_label if row.label is None else row.label
-    folder_type = printable(class_name) if class_name and folder_label == DEFECTIVE else "defective"
-    defect_type = (row.defect_type or folder_type) if label == DEFECTIVE else ""
-    return Sample(path, label, defect_type, row.group, sha256, row.mask)
+    label = row.label if row.label is not None or meaning is None else meaning.label
+    folder_type = meaning.defect_type if meaning else ""
+    defect_type = (row.defect_type or folder_type or "defective") if label == DEFECTIVE else ""
+    return Sample(path, DEFECTIVE if label == DEFECTIVE else OK, defect_type, row.group, sha256, row.mask)
+
+
+def _with_one_spelling(samples: list[Sample]) -> list[Sample]:
+    """Name each type of defect as its first sample does, where spellings differ in case or blanks."""
+    spelling: dict[str, str] = {}
+    for sample in samples:
+        spelling.setdefault(comparable(sample.defect_type), sample.defect_type)
+    return [replace(one, defect_type=spelling[comparable(one.defect_type)]) for one in samples]
 
 
 def _grouped(samples: list[Sample], folder: Path, pattern: str | None) -> list[Sample]:

@@ -12,16 +12,22 @@ import numpy as np
 from defect_detection.config import Config
 from defect_detection.data.cache import RowStore
 from defect_detection.data.feedback import with_feedback
-from defect_detection.data.index import shortened
+from defect_detection.data.index_file import shortened
 from defect_detection.data.leakage import check_leakage, leaking
 from defect_detection.data.pixels import OnProgress, decoded
-from defect_detection.data.samples import DEFECTIVE, OK, Sample, Skipped, fingerprint, scan
+from defect_detection.data.samples import DEFECTIVE, OK, Sample, Scanned, Skipped, fingerprint, scan_folder
 from defect_detection.data.units import Unit, join
 from defect_detection.errors import DataError
 from defect_detection.text import printable
 
 MOST_FOLDS = 5
+Say = Callable[[str], None]
+"""Is told something for a person to read, a line at a time."""
 _LABEL_NAMES = {OK: "OK", DEFECTIVE: "defective"}
+
+
+def silent(_line: str) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True)
@@ -74,26 +80,32 @@ class Splits:
         return fingerprint(self.test)
 
 
-def load_splits(config: Config, on_progress: OnProgress | None = None) -> Splits:
+def load_splits(config: Config, on_progress: OnProgress | None = None, say: Say = silent) -> Splits:
     """Scan both folders, decode every image once, and split the train folder into train and validation.
 
     Args:
         config: its ``data`` section, ``seed`` and ``cache_dir``.
         on_progress: called with (images done, images in all) while train images are decoded.
+        say: is told, before anything is decoded, how each folder was understood, and what of it is not used; a line at a time.
 
     Raises:
-        DataError: a folder is missing, lacks a label, has too few images to split, or (with
+        DataError: a folder is missing, lacks a label, has too few images to split, leaves open what its images are, or (with
             ``data.on_unreadable: refuse``) holds unreadable files.
         LeakageError: the same image or group lies in both folders, and ``data.allow_leakage`` is false.
     """
     data = config.data
-    found, skipped = _scan(config, "train_dir")
-    found_test, skipped_test = _scan(config, "test_dir")
-    found, left_out = with_feedback(found, found_test, config)
+    scanned, scanned_test = _scan(config, "train_dir"), _scan(config, "test_dir")
+    found, left_out, of_feedback = with_feedback(scanned.samples, scanned_test.samples, config)
+    for one in (scanned, scanned_test, *of_feedback):
+        for line in one.said():
+            say(line)
+    for one in (scanned, scanned_test, *of_feedback):
+        _refuse_masks(one)
     if not data.allow_leakage:
-        check_leakage(found, found_test)
+        check_leakage(found, scanned_test.samples)
+    skipped, skipped_test = list(scanned.skipped), list(scanned_test.skipped)
     samples, pixels = _readable(config, "train_dir", found, skipped, on_progress)
-    test, _ = _readable(config, "test_dir", found_test, skipped_test, None)
+    test, _ = _readable(config, "test_dir", scanned_test.samples, skipped_test, None)
     rest = tuple(test), (*skipped, *skipped_test, *left_out), pixels
     try:
         if len(samples) < config.training.cv_below:
@@ -116,19 +128,42 @@ def load_folder(
     """Return the readable images of the folder ``data.<key>``, what was left out, and the decoded images.
 
     Raises:
-        DataError: the folder is missing or lacks a label, or (with ``data.on_unreadable: refuse``) holds
-            unreadable files.
+        DataError: the folder is missing, lacks a label or leaves open what its images are, or (with
+            ``data.on_unreadable: refuse``) holds unreadable files.
     """
-    found, skipped = _scan(config, key)
-    samples, pixels = _readable(config, key, found, skipped, on_progress)
+    scanned, samples, skipped, pixels = look_at_folder(config, key, on_progress)
+    _refuse_masks(scanned)
     return samples, skipped, pixels
 
 
-def _scan(config: Config, key: str) -> tuple[list[Sample], list[Skipped]]:
+def look_at_folder(
+    config: Config, key: str, on_progress: OnProgress | None = None
+) -> tuple[Scanned, list[Sample], list[Skipped], RowStore]:
+    """Return how the folder was understood, and what `load_folder` returns; masks among its images are not refused."""
+    scanned = _scan(config, key)
+    skipped = list(scanned.skipped)
+    samples, pixels = _readable(config, key, scanned.samples, skipped, on_progress)
+    return scanned, samples, skipped, pixels
+
+
+def _scan(config: Config, key: str) -> Scanned:
+    data = config.data
     try:
-        return scan(getattr(config.data, key), config.data.ok_classes, config.data.group_pattern)
+        return scan_folder(getattr(data, key), data.ok_classes, data.group_pattern, data.defect_classes)
     except DataError as error:
         raise DataError(f"data.{key}: {error}") from error
+
+
+def _refuse_masks(scanned: Scanned) -> None:
+    """Refuse pictures that look like masks: each would be trained on, or judged, as if it showed a part."""
+    if scanned.masks:
+        count = f"{len(scanned.masks)} file{' looks' if len(scanned.masks) == 1 else 's look'}"
+        names = "\n  ".join(shortened([str(path) for path in scanned.masks]))
+        raise DataError(
+            f"{scanned.folder}: {count} like masks of the images beside them:\n  {names}\n"
+            "Name them in the column 'mask' of index.csv, or move them out of the folder. If they do show parts, list them in the "
+            "column 'file' of index.csv"
+        )
 
 
 def _readable(
@@ -159,7 +194,7 @@ def _readable(
 
 def _list_skipped(skipped: Sequence[Skipped]) -> str:
     lines = [str(item) for item in skipped]
-    title = f"{len(skipped)} unreadable image files; repair or remove them, or set data.on_unreadable to skip"
+    title = f"{len(skipped)} unreadable image files; repair, convert or remove them, or set data.on_unreadable to skip"
     return "\n  ".join([title, *shortened(lines)])
 
 

@@ -1,6 +1,5 @@
 """Inspect images with a bundle: decode, score, verdict, evidence map. Needs neither TensorFlow nor MLflow."""
 
-import glob
 import os
 import threading
 import time
@@ -15,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from defect_detection.data.formats import IMAGE_SUFFIXES
 from defect_detection.data.images import MAX_PIXELS, Pages, read_pages
-from defect_detection.errors import ConfigError, DataError, ImageError
+from defect_detection.data.walk import find_images
+from defect_detection.errors import ConfigError, ImageError
 from defect_detection.inference.runtime import Answer, Runtime
 from defect_detection.model.bundle import OPENVINO_FILE, Card, read_card, verify
 from defect_detection.model.parity import allowed_difference, golden_parity
@@ -162,7 +161,7 @@ class Inspector:
         pages: Pages = "refuse",
         on_progress: Callable[[int, int], None] | None = None,
     ) -> Iterator[Inspection]:
-        """Inspect the images in a folder and below it, in the order of their paths; hidden ones are left out.
+        """Inspect the images in a folder and below it, in the order of their paths: see `find_images`.
 
         Args:
             on_progress: is called with (images done, images in all).
@@ -170,7 +169,7 @@ class Inspector:
         Raises:
             DataError: there is no image.
         """
-        images = find_images([str(folder)])
+        images = find_images([str(folder)]).images
         for done, inspection in enumerate(self.inspect(images, max_pixels=max_pixels, pages=pages), 1):
             yield inspection
             if on_progress:
@@ -276,34 +275,3 @@ def _checked(pixels: np.ndarray, size: int) -> np.ndarray:
             "`read_image(path, size)` makes one"
         )
     return pixels
-
-
-def find_images(patterns: Sequence[str]) -> list[Path]:
-    """Return the images that files, folders (with what is below them) and glob patterns name, in order, each once.
-
-    A file that is named is returned whatever its ending, also when it doesn't exist: its inspection then says so.
-
-    Raises:
-        DataError: a folder or pattern holds no image.
-    """
-    found: dict[Path, None] = {}
-    for pattern in patterns:
-        path = Path(pattern).expanduser()
-        if path.is_dir():
-            images = sorted(child for child in path.rglob("*") if _is_image(child, path))
-        elif glob.has_magic(pattern) and not path.exists():
-            matches = glob.glob(str(path), recursive=True)  # noqa: PTH207  the pattern may be absolute
-            images = sorted(Path(match) for match in matches if Path(match).is_file())
-        else:
-            images = [path]
-        if not images:
-            raise DataError(
-                f"{printable(pattern)}: no image there; expected an image file, a folder with images, or a pattern like 'parts/*.png'"
-            )
-        found |= dict.fromkeys(images)
-    return list(found)
-
-
-def _is_image(path: Path, folder: Path) -> bool:
-    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-    return path.suffix.lower() in IMAGE_SUFFIXES and not hidden and path.is_file()

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from defect_detection.config import Config
@@ -12,7 +12,7 @@ from defect_detection.data.audit.measure import measured
 from defect_detection.data.cache import RowStore
 from defect_detection.data.pixels import OnProgress
 from defect_detection.data.samples import Sample, Skipped
-from defect_detection.data.split import Splits, load_folder
+from defect_detection.data.split import Splits, look_at_folder
 from defect_detection.model.bundle import read_held_out
 from defect_detection.pipeline.audit_page import write_audit
 from defect_detection.pipeline.watch import Watch, unwatched
@@ -22,11 +22,15 @@ _TASK = "checking data"
 
 @dataclass(frozen=True)
 class Audited:
-    """What an audit came to. files: ``html`` and ``json``. has_scores: labels were compared with a model's scores."""
+    """What an audit came to. files: ``html`` and ``json``. has_scores: labels were compared with a model's scores.
+
+    said: how the folders were understood, and what of them is not used; line by line.
+    """
 
     findings: tuple[Finding, ...]
     files: dict[str, Path]
     has_scores: bool
+    said: tuple[str, ...] = ()
 
     @property
     def is_blocked(self) -> bool:
@@ -55,9 +59,15 @@ def audit(config: Config, watch: Watch = unwatched) -> Audited:
         DataError: a folder is missing, or lacks a label.
     """
     lenient = config.model_copy(update={"data": config.data.model_copy(update={"on_unreadable": "skip"})})
-    train, skipped, pixels = load_folder(lenient, "train_dir", _decoding(watch, "reading train images"))
-    test, skipped_test, _ = load_folder(lenient, "test_dir", _decoding(watch, "reading test images"))
-    return _audit(train, test, (*skipped, *skipped_test), pixels, config, watch)
+    of_train, train, skipped, pixels = look_at_folder(
+        lenient, "train_dir", _decoding(watch, "reading train images")
+    )
+    of_test, test, skipped_test, _ = look_at_folder(
+        lenient, "test_dir", _decoding(watch, "reading test images")
+    )
+    masks = (*of_train.masks, *of_test.masks)
+    audited = _audit(train, test, (*skipped, *skipped_test), pixels, config, watch, masks)
+    return replace(audited, said=(*of_train.said(), *of_test.said()))
 
 
 def _decoding(watch: Watch, task: str) -> OnProgress:
@@ -76,6 +86,7 @@ def _audit(
     pixels: RowStore,
     config: Config,
     watch: Watch,
+    masks: Sequence[Path] = (),
 ) -> Audited:
     samples = (*train, *test)
     rows = measured(
@@ -83,8 +94,10 @@ def _audit(
     )
     scores = read_held_out(config.bundle_dir)
     watch(_TASK, "comparing", 0, len(samples))
-    material = Material(tuple(train), tuple(test), tuple(skipped), rows, scores)
-    findings = find(material, config.data.allow_leakage)
+    material = Material(tuple(train), tuple(test), tuple(skipped), rows, scores, tuple(masks))
+    findings = find(
+        material, config.data.allow_leakage, refuse_unreadable=config.data.on_unreadable == "refuse"
+    )
     files = write_audit(material, findings, pixels, config)
     watch(_TASK, "comparing", len(samples), len(samples))
     return Audited(tuple(findings), files, any(sample.sha256 in scores for sample in train))

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from defect_detection.config import Config
-from defect_detection.errors import DataError
+from defect_detection.data.walk import Skipped, Walked, walk
 from defect_detection.evaluation.gate import Check
-from defect_detection.inference.inspect import Inspection, Inspector, find_images
+from defect_detection.inference.inspect import Inspection, Inspector
 from defect_detection.text import printable
 
 _MOST_NAMED = 10  # files; the others are counted
@@ -15,25 +15,19 @@ _MOST_NAMED = 10  # files; the others are counted
 def check_challenge(inspector: Inspector, config: Config) -> Check:
     """Inspect the known defects. "review" counts as caught, since a person sees the part; an unreadable file does not."""
     folder = config.data.challenge_dir
-    images = _images_in(folder)
-    if not images:
+    walked = walk(folder) if folder.is_dir() else Walked()
+    if not walked.images and not walked.skipped:
         text = f"No known defects to catch: {_relative(folder, config.root)} holds no image"
         return Check(name="challenge", passed=None, text=text)
-    found = list(inspector.inspect(images, max_pixels=config.data.max_pixels, pages=config.data.pages))
+    found = list(inspector.inspect(walked.images, max_pixels=config.data.max_pixels, pages=config.data.pages))
     missed = [one for one in found if one.verdict not in ("defective", "review")]
-    if missed:
-        text = f"{len(missed)} of {len(found)} known defects pass: {_named(missed, config.root)}"
-        return Check(name="challenge", passed=False, text=text)
+    if missed or walked.skipped:
+        names = _named(missed, walked.skipped, config.root)
+        count = f"{len(missed) + len(walked.skipped)} of {len(found) + len(walked.skipped)}"
+        return Check(name="challenge", passed=False, text=f"{count} known defects pass: {names}")
     return Check(
         name="challenge", passed=True, text=f"All {len(found)} known defects are caught{_for_review(found)}"
     )
-
-
-def _images_in(folder: Path) -> list[Path]:
-    try:
-        return find_images([str(folder)]) if folder.is_dir() else []
-    except DataError:  # no image below it
-        return []
 
 
 def _for_review(found: Sequence[Inspection]) -> str:
@@ -41,10 +35,11 @@ def _for_review(found: Sequence[Inspection]) -> str:
     return f", {count} of them for review" if count else ""
 
 
-def _named(missed: Sequence[Inspection], root: Path) -> str:
-    names = [f"{_relative(Path(one.path), root)} ({_why(one)})" for one in missed[:_MOST_NAMED]]
-    more = len(missed) - len(names)
-    return ", ".join(names) + (f" and {more} more" if more else "")
+def _named(missed: Sequence[Inspection], skipped: Sequence[Skipped], root: Path) -> str:
+    names = [f"{_relative(Path(one.path), root)} ({_why(one)})" for one in missed]
+    names += [f"{_relative(one.path, root)} ({one.reason})" for one in skipped]
+    more = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _why(inspection: Inspection) -> str:

@@ -10,11 +10,13 @@ from rich.panel import Panel
 
 from defect_detection.config import Config, load_config
 from defect_detection.data.procedural.samples import write_sample_data
+from defect_detection.data.walk import find_images
 from defect_detection.errors import ConfigError
 from defect_detection.evaluation.gate import Outcome
-from defect_detection.inference.inspect import Inspector, find_images
+from defect_detection.inference.inspect import Inspector
 from defect_detection.pipeline.evaluate import evaluate
 from defect_detection.pipeline.inspect import load_inspector, write_overlay
+from defect_detection.pipeline.overlays import open_overlay_folder, overlay_names
 from defect_detection.pipeline.progress import bars
 from defect_detection.pipeline.train import train
 from defect_detection.text import printable
@@ -56,12 +58,13 @@ def run_demo(folder: Path) -> None:
         inspector = load_inspector(config) if promoted else Inspector.load(config.bundle_dir)
         overlays = folder / "overlays"
         shutil.rmtree(overlays, ignore_errors=True)
-        overlays.mkdir()
-        images = find_images([str(config.data.test_dir)])
+        open_overlay_folder(overlays, ())
+        found = find_images([str(config.data.test_dir)])
+        images, names = found.images, overlay_names(found)
         verdicts = {"ok": 0, "defective": 0, "review": 0}
         for number, inspection in enumerate(inspector.inspect(images), start=1):
             verdicts[inspection.verdict or "review"] += 1
-            write_overlay(inspection, overlays, inspector.card.image_size)
+            write_overlay(inspection, overlays / names[Path(inspection.path)], inspector.card.image_size)
             watch("inspecting", "", number, len(images))
     metrics = evaluated.report.metrics
     where = escape(printable(folder))

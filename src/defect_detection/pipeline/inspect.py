@@ -5,6 +5,7 @@ from pathlib import Path
 from defect_detection.config import Config
 from defect_detection.errors import NoModelError
 from defect_detection.inference.inspect import Inspection, Inspector
+from defect_detection.pipeline.overlays import replace_overlay
 from defect_detection.tracking.registry import Registry
 
 
@@ -32,10 +33,11 @@ def load_inspector(config: Config) -> Inspector:
     )
 
 
-def write_overlay(inspection: Inspection, folder: Path, size: int) -> Path | None:
+def write_overlay(inspection: Inspection, name: Path, size: int) -> Path | None:
     """Write the image with its evidence map over it as ``<name>.<verdict>.png``; None when it couldn't be read.
 
     Args:
+        name: of the overlay, with its folder; see `defect_detection.pipeline.overlays.overlay_names`.
         size: height and width in px that the image is shown at.
     """
     from PIL import Image
@@ -46,11 +48,6 @@ def write_overlay(inspection: Inspection, folder: Path, size: int) -> Path | Non
     if inspection.evidence is None:
         return None
     image = read_image(Path(inspection.path), (size, size))
-    path = folder / f"{Path(inspection.path).stem}.{inspection.verdict}.png"
-    number = 1
-    while path.exists():
-        number += 1
-        path = folder / f"{Path(inspection.path).stem}-{number}.{inspection.verdict}.png"
     scale = heat_scale(inspection.evidence, inspection.verdict)
-    Image.fromarray(overlay(image, inspection.evidence, scale)).save(path)
-    return path
+    picture = Image.fromarray(overlay(image, inspection.evidence, scale))
+    return replace_overlay(name, inspection.verdict, picture.save)

@@ -7,12 +7,15 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from defect_detection.data.images import MAX_PIXELS
-from defect_detection.inference.inspect import Inspection, Inspector, find_images
+from defect_detection.data.walk import Walked, find_images, reasons
+from defect_detection.errors import DataError
+from defect_detection.inference.inspect import Inspection, Inspector
+from defect_detection.pipeline.overlays import open_overlay_folder, overlay_names
 from defect_detection.text import printable
 
 if TYPE_CHECKING:
@@ -36,17 +39,30 @@ def inspect_images(
         from defect_detection.config import load_config
 
         config = load_config(config_path, overrides)
-    images = find_images(patterns or (config.inference_images if config else ()))
+    found = find_images(patterns or (config.inference_images if config else ()), leave_out=output)
+    if config and config.data.on_unreadable == "refuse":
+        _refuse_skipped(found)
     inspector = _inspector(config, model)
     max_pixels = config.data.max_pixels if config else MAX_PIXELS
     pages = config.data.pages if config else "refuse"
-    inspections: Iterable[Inspection] = inspector.inspect(images, max_pixels=max_pixels, pages=pages)
+    inspections: Iterable[Inspection] = inspector.inspect(found.images, max_pixels=max_pixels, pages=pages)
     if output:
-        output.mkdir(parents=True, exist_ok=True)
-        inspections = _with_overlays(inspections, output, inspector.card.image_size)
+        open_overlay_folder(output, found.images)
+        names = {path: output / name for path, name in overlay_names(found).items()}
+        inspections = _with_overlays(inspections, names, inspector.card.image_size)
     if json_lines:
-        return _print_json(inspections)
-    return _print_table(inspections, len(images), inspector, output)
+        all_read, stream = _print_json(inspections), sys.stderr  # standard output has one line an image
+    else:
+        all_read, stream = _print_table(inspections, len(found.images), inspector, output), sys.stdout
+    for line in found.said():
+        print(line, file=stream)
+    return all_read
+
+
+def _refuse_skipped(found: Walked) -> None:
+    if found.skipped:
+        title = "data.on_unreadable: refuse stops at files that cannot be inspected; convert or remove them"
+        raise DataError("\n  ".join([title, *reasons(found.skipped)]))
 
 
 def _inspector(config: "Config | None", model: Path | None) -> Inspector:
@@ -60,11 +76,13 @@ def _inspector(config: "Config | None", model: Path | None) -> Inspector:
     return Inspector.load(model, threads=config.inference.threads, precision=config.inference.precision)
 
 
-def _with_overlays(inspections: Iterable[Inspection], folder: Path, size: int) -> Iterator[Inspection]:
+def _with_overlays(
+    inspections: Iterable[Inspection], names: Mapping[Path, Path], size: int
+) -> Iterator[Inspection]:
     from defect_detection.pipeline.inspect import write_overlay
 
     for inspection in inspections:
-        write_overlay(inspection, folder, size)
+        write_overlay(inspection, names[Path(inspection.path)], size)
         yield inspection
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from defect_detection.config import Config
 from defect_detection.config_sections import HyperparameterSet
 from defect_detection.data.cache_folder import bound
-from defect_detection.data.split import load_splits
+from defect_detection.data.split import Say, load_splits, silent
 from defect_detection.data.units import parts_of
 from defect_detection.errors import DivergedError
 from defect_detection.evaluation.comparison import Compared, comparison
@@ -55,12 +55,15 @@ class Trained:
     diverged: dict[str, str] = field(default_factory=dict)
 
 
-def train(config: Config, watch: Watch = unwatched) -> Trained:
+def train(config: Config, watch: Watch = unwatched, say: Say = silent) -> Trained:
     """Train all sets of ``training.hyperparameter_sets``, and the best of ``training.search``, and keep the best.
 
     One MLflow run shows the comparison; below it, each set is a run. The best by validation AUROC, of sets that chance can't tell
     apart the first, goes to ``bundle_dir`` and to the registry as a new version of ``mlflow.registered_model_name``;
     ``best_model_info`` names it. An interrupted training leaves all of these as they were.
+
+    Args:
+        say: is told how the folders were understood before training starts, a line at a time.
 
     Raises:
         DataError, LeakageError, ConfigError, TrackingError: nothing was kept; the text says why.
@@ -68,7 +71,7 @@ def train(config: Config, watch: Watch = unwatched) -> Trained:
     """
     check_search(config)
     recorder = ExperimentRecorder(config.tracking_uri, config.mlflow.experiment_name)
-    splits = load_splits(config, lambda done, total: watch("reading images", "decoding", done, total))
+    splits = load_splits(config, lambda done, total: watch("reading images", "decoding", done, total), say)
     audited = audit_splits(splits, config, watch)
     sets = [config.training.resolved(one) for one in config.training.hyperparameter_sets]
     bench = Bench(splits, config, recorder, watch, fits=_no_fits())

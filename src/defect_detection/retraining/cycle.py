@@ -86,7 +86,11 @@ def _retrain(
         say(f"Outcome: HOLD. {waiting}")
         return Retrained(Outcome.HOLD, (waiting,))
     start = find_start(settings, config, registry, overrides, say)
-    splits = load_splits(start.config, lambda done, total: watch("reading images", "decoding", done, total))
+    splits = load_splits(
+        start.config,
+        lambda done, total: watch("reading images", "decoding", done, total),
+        lambda line: say(f"Data: {line}"),
+    )
     _say_data(splits, say)
     audited = audit_splits(splits, start.config, watch)
     say(f"Data: {audited}; see {audited.files['html']}")

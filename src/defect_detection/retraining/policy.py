@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 
 from defect_detection.config import Config, RetrainConfig
-from defect_detection.data.samples import scan
+from defect_detection.data.samples import scan_folder
 from defect_detection.errors import ConfigError, RecordsError
 from defect_detection.model.bundle import read_card, seen_in_training
 from defect_detection.pipeline.turn import PRODUCTION_ALIAS
@@ -48,7 +48,7 @@ def export(config: Config, folder: Path) -> Exported:
         DataError: the test split can't be scanned. RecordsError: the database can't be reached, or the folder written.
     """
     data = config.data
-    test, _ = scan(data.test_dir, data.ok_classes, data.group_pattern)
+    test = scan_folder(data.test_dir, data.ok_classes, data.group_pattern, data.defect_classes).samples
     records = Records.of(config)
     try:
         return export_feedback(records.database, records.images, folder, data.ok_classes[0], test)

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from defect_detection.data.audit.kinds import KINDS, Kind, Severity
 from defect_detection.data.audit.near import Nearest, nearest
 from defect_detection.data.leakage import identical, shared_groups
 from defect_detection.data.samples import DEFECTIVE, OK, Sample, Skipped
+from defect_detection.data.walk import endings
 
 DARK = 0.32  # of 99 % of the pixels; CleanVision's limits, as the next two
 BRIGHT = 0.95  # of 95 % of the pixels
@@ -47,6 +48,7 @@ class Material:
     """What is judged. `measured` has a row for each of `samples`, see `MEASURED`.
 
     scores: P(defective) by the ``sha256`` of images that the fit which gave it didn't learn from.
+    masks: images that look like masks of others.
     """
 
     train: tuple[Sample, ...]
@@ -54,6 +56,7 @@ class Material:
     skipped: tuple[Skipped, ...]
     measured: np.ndarray
     scores: Mapping[str, float]
+    masks: tuple[Path, ...] = ()
 
     @cached_property
     def samples(self) -> tuple[Sample, ...]:
@@ -64,21 +67,26 @@ class Material:
         return np.arange(len(self.samples)) >= len(self.train)
 
 
-def find(material: Material, allow_leakage: bool = False) -> list[Finding]:
+def find(material: Material, allow_leakage: bool = False, refuse_unreadable: bool = False) -> list[Finding]:
     """Return everything that was found, the worst first.
 
     Args:
         allow_leakage: what blocks training is let through, and still reported.
+        refuse_unreadable: files that are left out block training.
     """
     found = [finding for look in _LOOKS for finding in look(material)]
     if allow_leakage:
         found = [_let_through(finding) for finding in found]
+    if refuse_unreadable:
+        found = [
+            replace(one, severity=Severity.BLOCKS) if one.kind.name == "unreadable" else one for one in found
+        ]
     order = list(Severity)
     return sorted(found, key=lambda finding: order.index(finding.severity))
 
 
 def _let_through(finding: Finding) -> Finding:
-    if finding.severity is not Severity.BLOCKS:
+    if finding.severity is not Severity.BLOCKS or finding.kind.name == "masks":
         return finding
     return Finding(finding.kind, Severity.ALLOWED, finding.summary, finding.entries)
 
@@ -192,7 +200,15 @@ def _label_suspects(material: Material) -> Iterator[Finding]:
 def _unreadable(material: Material) -> Iterator[Finding]:
     if material.skipped:
         entries = [Entry((item.path,), item.reason) for item in material.skipped]
-        yield _finding("unreadable", f"{_count(len(entries), 'file')} left out", entries)
+        which = endings(item.path for item in material.skipped)
+        yield _finding("unreadable", f"{_count(len(entries), 'file')} left out ({which})", entries)
+
+
+def _masks(material: Material) -> Iterator[Finding]:
+    if material.masks:
+        count = len(material.masks)
+        summary = f"{_count(count, 'file')} {'looks' if count == 1 else 'look'} like masks of the images beside them"
+        yield _finding("masks", summary, [Entry((path,)) for path in material.masks])
 
 
 def _imbalance(material: Material) -> Iterator[Finding]:
@@ -257,6 +273,7 @@ _LOOKS: tuple[Callable[[Material], Iterator[Finding]], ...] = (
     _copies,
     _near,
     _label_suspects,
+    _masks,
     _unreadable,
     _imbalance,
     _odd_sizes,

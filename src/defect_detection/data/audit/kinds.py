@@ -40,6 +40,15 @@ _ALL = (
         "Move all images of a group to one side, or correct data.group_pattern or the column group of index.csv.",
     ),
     Kind(
+        "masks",
+        Severity.BLOCKS,
+        "Masks among the images",
+        "Their names say that they mark where the defect is in the images beside them, and they have few gray levels. The model "
+        "would learn from them as if they showed parts.",
+        "Name them in the column mask of index.csv, or move them out of the folder. If they do show parts, list them in the column "
+        "file of index.csv.",
+    ),
+    Kind(
         "copies_across_labels",
         Severity.WARNING,
         "The same image with two labels",
@@ -80,8 +89,8 @@ _ALL = (
         "unreadable",
         Severity.WARNING,
         "Unreadable files",
-        "They are left out of training and test.",
-        "Repair or remove them. data.on_unreadable: refuse stops at them instead.",
+        "They are left out of training and test: they are damaged, or no JPEG, PNG, BMP, TIFF or WebP image.",
+        "Repair, convert or remove them. data.on_unreadable: refuse stops at them instead.",
     ),
     Kind(
         "imbalance",

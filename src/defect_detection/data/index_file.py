@@ -1,0 +1,167 @@
+"""Find ``index.csv`` and read its cells: any usual delimiter, columns in any case, errors that name what is not understood."""
+
+import codecs
+import csv
+import difflib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from defect_detection.data.class_names import comparable
+from defect_detection.errors import DataError
+
+NAME = "index.csv"
+COLUMNS = ("file", "label", "defect_type", "group", "mask")
+SHOWN = 10  # entries that an error message lists before it counts the rest
+_ALSO_KNOWN = frozenset(
+    {"split", "source_path", "source"}
+)  # of lists that other programs write, for people to read
+_MEANT = {
+    "file": "filename file_name filepath file_path path image img image_path image_file images files",
+    "label": "class category target labels verdict",
+    "defect_type": "type defect defects defect_class kind",
+    "group": "part part_id part_no lot lot_id batch serial serial_number sn id group_id object specimen piece",
+    "mask": "mask_path mask_file masks ground_truth gt segmentation",
+}
+_MISNAMED = frozenset({"index.tsv", "index.xls", "index.xlsx", "index.ods"})
+_DELIMITERS = (",", ";", "\t", "|")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The cells of one line, by the name of the column in `COLUMNS`; "" where there is none."""
+
+    line: int
+    cells: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexFile:
+    """What was read. unused: names of columns that say nothing to us."""
+
+    path: Path
+    rows: tuple[Row, ...]
+    unused: tuple[str, ...]
+
+
+def index_in(folder: Path) -> Path | None:
+    """Return the index that lies right in a folder, whatever the case of its name.
+
+    Raises:
+        DataError: there are two, or one under a name that is not read.
+    """
+    try:
+        names = sorted(child for child in folder.iterdir() if child.name.casefold().startswith("index."))
+    except OSError:  # the parent of a folder may be closed to us
+        return None
+    found = [path for path in names if path.name.casefold() == NAME and path.is_file()]
+    if len(found) > 1:
+        raise DataError(
+            f"{folder}: expected one {NAME}, received {' and '.join(path.name for path in found)}; remove one"
+        )
+    for path in names if not found else []:
+        if path.name.casefold() in _MISNAMED or path.name.casefold().startswith(f"{NAME}."):
+            raise DataError(
+                f"{path}: an index is read from {NAME} only; save it under that name, as CSV in UTF-8"
+            )
+    return found[0] if found else None
+
+
+def read_rows(path: Path) -> IndexFile:
+    """Return the rows that name a file.
+
+    Raises:
+        DataError: no CSV in UTF-8, no column ``file``, a column that nearly has a known name, or rows of the wrong length.
+    """
+    text = _text_of(path)
+    first, _, rest = text.partition("\n")
+    if first.strip().casefold().startswith("sep="):  # as Excel writes it
+        text = rest
+    try:
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text))
+        lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
+    except csv.Error as error:
+        raise DataError(f"{path}: cannot be read as CSV in UTF-8 ({error})") from error
+    header = lines[0][1] if lines else []
+    places, unused = _columns(path, header)
+    problems, rows = [], []
+    for line, cells in lines[1:]:
+        row = Row(line, {name: cells[place] if place < len(cells) else "" for name, place in places.items()})
+        if any(cells[len(header) :]):
+            problems.append(f"line {line}: expected {len(header)} cells, received {len(cells)}; quote commas")
+        elif row.cells["file"]:
+            rows.append(row)
+        elif any(row.cells.values()):
+            problems.append(f"line {line}: names no file")
+    if problems:
+        raise DataError("\n".join(f"{path}: {text}" for text in shortened(problems)))
+    return IndexFile(path, tuple(rows), tuple(unused))
+
+
+def shortened(lines: Sequence[str]) -> list[str]:
+    """Return the first few lines, and how many more there are."""
+    more = len(lines) - SHOWN
+    return [*lines[:SHOWN], *([f"and {more} more"] if more > 0 else [])]
+
+
+def _text_of(path: Path) -> str:
+    advice = "expected CSV in UTF-8; save it as 'CSV UTF-8'"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:200]:
+        raise DataError(f"{path}: cannot be read as CSV in UTF-8 (it is in UTF-16); {advice}")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        where = content.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{path}: cannot be read as CSV in UTF-8 (line {where}); {advice}") from error
+
+
+def _delimiter(text: str) -> str:
+    """Return the delimiter by which the first line has a column ``file``, else the one that gives most columns."""
+    first = text.partition("\n")[0]
+    headers = {one: next(csv.reader([first], delimiter=one), []) for one in _DELIMITERS}
+    with_file = [one for one, cells in headers.items() if "file" in map(_column, cells)]
+    return with_file[0] if with_file else max(_DELIMITERS, key=lambda one: len(headers[one]))
+
+
+def _column(heading: str) -> str:
+    return "_".join(comparable(heading).replace("-", " ").replace("_", " ").split())
+
+
+def _columns(path: Path, header: Sequence[str]) -> tuple[dict[str, int], list[str]]:
+    """Return the place of each known column, and the headings of those that say nothing to us."""
+    names = [_column(heading) for heading in header]
+    if twice := [
+        heading for heading, name in zip(header, names, strict=True) if name and names.count(name) > 1
+    ]:
+        raise DataError(f"{path}: the column '{twice[0]}' is there twice; remove one")
+    for heading, name in zip(header, names, strict=True):
+        meant = _meant(name)
+        if name not in COLUMNS and meant is not None and meant not in names:
+            raise DataError(
+                f"{path}: unknown column '{heading}', did you mean '{meant}'? Rename or remove it"
+            )
+    if "file" not in names:
+        raise DataError(f"{path}: expected a column 'file' in the first line, received {', '.join(header)}")
+    unused = [
+        heading
+        for heading, name in zip(header, names, strict=True)
+        if name and name not in COLUMNS and name not in _ALSO_KNOWN
+    ]
+    return {name: names.index(name) for name in COLUMNS if name in names}, unused
+
+
+def _meant(name: str) -> str | None:
+    """Return the column that a heading may be meant for."""
+    if name in _ALSO_KNOWN:
+        return None
+    for column, synonyms in _MEANT.items():
+        if name in synonyms.split():
+            return column
+    plain = {column.replace("_", ""): column for column in COLUMNS}
+    close = difflib.get_close_matches(name.replace("_", ""), plain, n=1, cutoff=0.72)
+    return plain[close[0]] if close else None

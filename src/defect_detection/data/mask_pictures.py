@@ -1,0 +1,82 @@
+"""Notice pictures among the images that look like masks of them: by their names and folders, and by their few gray levels."""
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from defect_detection.data.images import MAX_PIXELS, read_image
+from defect_detection.errors import ImageError
+
+_WORDS = r"(?:gt|ground[ _-]?truth|masks?|labels?|seg|segmentation|anno|annotations?|annotated|binary|bw)"
+_AFTER = re.compile(rf"(.+?)[ ._-]+{_WORDS}(?:[ ._-]*\d+)?", re.IGNORECASE)
+_BEFORE = re.compile(rf"{_WORDS}[ ._-]+(.+)", re.IGNORECASE)
+_FOLDER = re.compile(rf"(?:.*[ ._-])?{_WORDS}(?:[ ._-].*)?", re.IGNORECASE)
+_LOSSLESS = frozenset({".png", ".bmp", ".tif", ".tiff"})
+_LEAST_COVERED = 0.95  # of the pixels, by the two most common gray levels and their neighbours
+_NEIGHBOURS = 2  # gray levels on each side: a mask saved as JPEG isn't exact
+_FEW_LEVELS = 8
+_TRIED = (
+    3  # of the pictures in one folder; where none of them looks like a mask, its names mean something else
+)
+
+
+def find_mask_pictures(images: Sequence[Path], folder: Path, max_pixels: int = MAX_PIXELS) -> list[Path]:
+    """Return the images below a folder that look like masks of other images there, in their order.
+
+    Only those are opened whose name, or whose folder's, says so: ``a_mask.png`` or ``a.png`` beside ``a.jpg``, or
+    ``ground_truth/a.png``.
+    """
+    by_folder: dict[Path, list[Path]] = defaultdict(list)
+    for path in _named_as_masks(images, folder):
+        by_folder[path.parent].append(path)
+    return [path for paths in by_folder.values() for path in _masks_among(paths, max_pixels)]
+
+
+def _named_as_masks(images: Iterable[Path], folder: Path) -> list[Path]:
+    stems: dict[Path, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for path in images:
+        stems[path.parent][_plain(path.stem)].add(path.suffix.lower())
+    return [
+        path
+        for path in images
+        if any(_FOLDER.fullmatch(_plain(part)) for part in path.relative_to(folder).parts[:-1])
+        or _has_partner(path, stems[path.parent])
+    ]
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFKC", name).casefold().strip()
+
+
+def _has_partner(path: Path, stems: dict[str, set[str]]) -> bool:
+    stem = _plain(path.stem)
+    named = [found[1] for pattern in (_AFTER, _BEFORE) if (found := pattern.fullmatch(stem))]
+    if any(partner in stems for partner in named):
+        return True
+    return path.suffix.lower() in _LOSSLESS and bool(stems[stem] & {".jpg", ".jpeg"})
+
+
+def _masks_among(paths: Sequence[Path], max_pixels: int) -> list[Path]:
+    first = [path for path in paths[:_TRIED] if _has_few_levels(path, max_pixels)]
+    return first + [path for path in paths[_TRIED:] if _has_few_levels(path, max_pixels)] if first else []
+
+
+def _has_few_levels(path: Path, max_pixels: int) -> bool:
+    try:
+        gray = read_image(path, max_pixels=max_pixels).max(axis=2)
+    except ImageError:
+        return False
+    counts = np.bincount(gray.ravel(), minlength=256)
+    if np.count_nonzero(counts) <= _FEW_LEVELS:
+        return True
+    covered = 0
+    for _ in range(2):
+        level = int(counts.argmax())
+        near = slice(max(0, level - _NEIGHBOURS), level + _NEIGHBOURS + 1)
+        covered += int(counts[near].sum())
+        counts[near] = 0
+    return covered >= _LEAST_COVERED * gray.size

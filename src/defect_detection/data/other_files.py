@@ -1,0 +1,55 @@
+"""Say what a file is that is no image: a side file that belongs there, or something that a person has to convert or unpack."""
+
+from collections.abc import Container
+from pathlib import Path
+
+from defect_detection.data.formats import HEAD_BYTES, IMAGE_SUFFIXES, format_of
+
+
+def _endings(text: str) -> frozenset[str]:
+    return frozenset(f".{one}" for one in text.split())
+
+
+_SIDE = _endings(
+    "csv tsv txt md rst log json jsonl xml yaml yml toml ini cfg conf properties html htm css js py ipynb m r sh bat ps1 md5 sha1 "
+    "sha256 doc docx xls xlsx odt ods rtf license"
+)
+_ARCHIVES = _endings("zip rar 7z tar gz tgz bz2 tbz xz txz zst lz4 cab iso dmg")
+_UNFINISHED = _endings("part partial filepart crdownload download tmp temp !ut opdownload")
+# Raw images of cameras begin as a TIFF does, and what a decoder of TIFF finds in them is a thumbnail.
+_RAW = _endings("dng nef nrw cr2 cr3 arw srf sr2 pef orf rw2 raf srw iiq 3fr erf kdc dcr mos")
+
+CONVERT = "not a JPEG, PNG, BMP, TIFF or WebP image; convert it to PNG or JPEG"
+UNPACK = "an archive, which is not looked into; unpack it"
+FINISH = "an unfinished copy; complete or remove it"
+
+
+def is_image(path: Path) -> bool:
+    """Say whether a file is to be read as an image: by its ending, else by its first bytes.
+
+    A file with the ending of an image that holds something else is for the decoder, which says what is wrong with it.
+
+    Raises:
+        OSError: it can't be opened.
+    """
+    suffix = path.suffix.lower()
+    if suffix in IMAGE_SUFFIXES:
+        return True
+    return suffix not in _UNFINISHED and suffix not in _RAW and format_of(_head(path)) is not None
+
+
+def is_side_file(path: Path) -> bool:
+    """Say whether a file that is no image may lie among images: notes, labels, scripts; without an ending any text."""
+    suffix = path.suffix.lower()
+    return suffix in _SIDE or (not suffix and not any(byte < 9 for byte in _head(path)))
+
+
+def what_to_do(path: Path) -> str:
+    """Return what a file is that is neither an image nor a side file, and what to do about it."""
+    advice: tuple[tuple[Container[str], str], ...] = ((_ARCHIVES, UNPACK), (_UNFINISHED, FINISH))
+    return next((text for suffixes, text in advice if path.suffix.lower() in suffixes), CONVERT)
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(HEAD_BYTES)

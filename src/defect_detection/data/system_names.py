@@ -1,0 +1,44 @@
+"""Names of files and folders that systems, shares and tools put among a user's own: nothing below them was put there by a person."""
+
+import re
+
+# Compared without regard to case. Names that start with a dot are hidden, and so left out without being listed here.
+_FOLDERS = frozenset(
+    {
+        # Windows
+        "$recycle.bin", "recycler", "system volume information", "config.msi", "msocache", "found.000", "found.001",
+        # macOS
+        "__macosx", "network trash folder", "temporary items", "thevolumesettingsfolder",
+        # Synology, QNAP, Asustor, Netgear, Buffalo, NetApp
+        "@eadir", "#recycle", "#snapshot", "@tmp", "@sharebin", "@recycle", "@recently-snapshot", "@transcode",
+        "@appstore", "@database", "@autoupdate", "@download", "@upload_cache", "@quarantine", "@syncthing",
+        "recycle bin", "trashbox", "~snapshot", "$snapshot",
+        # Linux, tools
+        "lost+found", "__pycache__", "node_modules",
+    }
+)  # fmt: skip
+_FILES = frozenset(
+    {
+        "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r", "picasa.ini", "zbthumbnail.info",
+        "wpsettings.dat", "indexervolumeguid", "aquota.user", "aquota.group", "desktop db", "desktop df",
+    }
+)  # fmt: skip
+_FILE_PATTERN = re.compile(
+    r"~\$.*|.*@syno(?:eastream|resource)|thumbs\.db[:.].*", re.DOTALL
+)  # office locks, streams
+
+
+def is_system_folder(name: str) -> bool:
+    """Say whether a system made the folder: a recycle bin, thumbnails, a snapshot."""
+    return name.casefold() in _FOLDERS
+
+
+def is_system_file(name: str) -> bool:
+    """Say whether a system made the file: thumbnails, settings of a folder, a lock."""
+    folded = name.casefold()
+    return folded in _FILES or _FILE_PATTERN.fullmatch(folded) is not None
+
+
+def is_hidden(name: str) -> bool:
+    """Say whether the name starts with a dot, as those of macOS' companions (``._``), trash folders and version control do."""
+    return name.startswith(".")

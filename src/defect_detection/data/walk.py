@@ -1,0 +1,259 @@
+"""Look through folders for images: the one way that training, test, inspection, known defects and the audit do it.
+
+Every file below a folder comes to one of three: an image, something that is skipped with a reason (a person has to do something
+about it), or something that is left out and counted (it belongs there, and is no image).
+"""
+
+import glob
+import os
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from defect_detection.data.index_file import NAME as INDEX_NAME
+from defect_detection.data.index_file import shortened
+from defect_detection.data.other_files import is_image, is_side_file, what_to_do
+from defect_detection.data.system_names import is_hidden, is_system_file, is_system_folder
+from defect_detection.errors import DataError
+from defect_detection.text import printable
+
+OUTPUT_MARK = ".defect-overlays"  # a file in folders that hold overlays, which are no parts
+_NAMED_KINDS = ("system folder", "system file", "side file", "folder of overlays")  # whose names are told
+_MOST_NAMES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """One file (or folder) that may be meant as an image and isn't used."""
+
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{printable(self.path)}: {self.reason}"
+
+
+@dataclass
+class Walked:
+    """What was found. left_out: how often each (kind, name), such as ("system folder", "@eaDir").
+
+    roots: where the search for images began, in the order asked for. indexes: files named ``index.csv``.
+    """
+
+    images: list[Path] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    left_out: Counter[tuple[str, str]] = field(default_factory=Counter)
+    roots: list[Path] = field(default_factory=list)
+    indexes: list[Path] = field(default_factory=list)
+
+    def add(self, other: "Walked") -> None:
+        self.images += other.images
+        self.skipped += other.skipped
+        self.left_out += other.left_out
+
+    def said(self) -> list[str]:
+        """Return a line for each reason why files were skipped, and one for all that was left out."""
+        left_out = in_words(self.left_out)
+        return [*reasons(self.skipped), *([f"Left out: {left_out}"] if left_out else [])]
+
+
+def reasons(skipped: Iterable[Skipped]) -> list[str]:
+    """Return a line for each reason: how many files of which endings, and one of them by name."""
+    by_reason: dict[str, list[Path]] = defaultdict(list)
+    for item in skipped:
+        by_reason[item.reason].append(item.path)
+    return shortened(
+        [
+            f"{_count(len(paths), 'file')} not looked at ({endings(paths)}): {reason}; such as {printable(paths[0])}"
+            for reason, paths in by_reason.items()
+        ]
+    )
+
+
+def endings(paths: Iterable[Path]) -> str:
+    """Return how many files have which ending: ``2 .gif, 1 .zip``."""
+    counts = Counter(printable(path.suffix.lower()) or "without an ending" for path in paths)
+    return ", ".join(f"{count} {ending}" for ending, count in sorted(counts.items()))
+
+
+def in_words(left_out: Counter[tuple[str, str]]) -> str:
+    """Return what was left out: ``2 system folders (#recycle, @eaDir), 1 hidden file``."""
+    kinds: dict[str, Counter[str]] = defaultdict(Counter)
+    for (kind, name), count in sorted(left_out.items()):
+        kinds[kind][name] += count
+    return ", ".join(_kind_in_words(kind, names) for kind, names in kinds.items())
+
+
+def _kind_in_words(kind: str, names: Counter[str]) -> str:
+    first, _, rest = kind.partition(" of ")
+    text = _count(names.total(), first) + (f" of {rest}" if rest else "")
+    if kind not in _NAMED_KINDS:
+        return text
+    more = len(names) - _MOST_NAMES
+    shown = [*list(names)[:_MOST_NAMES], *([f"and {more} more"] if more > 0 else [])]
+    return f"{text} ({', '.join(map(printable, shown))})"
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def walk(folder: Path, leave_out: Path | None = None) -> Walked:
+    """Return what lies below a folder, the images in the order of their paths.
+
+    Links are followed. Each real folder is read once, under its own path where it has one below `folder`. Hidden files and
+    folders, those of systems, and folders of overlays are left out.
+
+    Args:
+        leave_out: a folder that isn't looked into.
+
+    Raises:
+        DataError: `folder` itself can't be read.
+    """
+    walked = Walked(roots=[folder])
+    visited: set[str] = set()
+    pending, links = deque([folder]), deque[Path]()
+    while pending or links:
+        place = (pending or links).popleft()
+        real = os.path.realpath(place)
+        if real in visited:
+            walked.left_out["repeated link", ""] += 1
+        elif _holds_overlays(place, real, leave_out):
+            walked.left_out["folder of overlays", place.name] += 1
+        else:
+            visited.add(real)
+            _look_into(place, walked, pending, links)
+    walked.images.sort()
+    return walked
+
+
+def _holds_overlays(place: Path, real: str, leave_out: Path | None) -> bool:
+    return (place / OUTPUT_MARK).is_file() or (leave_out is not None and real == os.path.realpath(leave_out))
+
+
+def _look_into(place: Path, walked: Walked, pending: deque[Path], links: deque[Path]) -> None:
+    try:
+        with os.scandir(place) as listing:
+            entries = sorted(listing, key=lambda entry: entry.name)
+    except OSError as error:
+        if [place] == walked.roots:
+            raise DataError(f"{place}: the folder can't be read ({error.strerror})") from error
+        walked.skipped.append(Skipped(place, f"a folder that can't be read ({error.strerror})"))
+        return
+    for entry in entries:
+        path = Path(entry.path)
+        is_folder = _is_folder(entry)
+        if (kind := _why_left_out(entry.name, is_folder)) is not None:
+            walked.left_out[kind, entry.name] += 1
+        elif is_folder:
+            (links if entry.is_symlink() else pending).append(path)
+        else:
+            _sort_in(path, walked)
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # such as a link to itself
+        return False
+
+
+def _why_left_out(name: str, is_folder: bool) -> str | None:
+    kind = "folder" if is_folder else "file"
+    if is_system_folder(name) if is_folder else is_system_file(name):
+        return f"system {kind}"
+    return f"hidden {kind}" if is_hidden(name) else None
+
+
+def _sort_in(path: Path, walked: Walked) -> None:
+    """Add one file to the images, to what is skipped, or to what is left out."""
+    try:
+        if not path.is_file():
+            walked.skipped.append(Skipped(path, _why_no_file(path)))
+        elif is_image(path):
+            walked.images.append(path)
+        elif is_side_file(path):
+            if path.name.casefold() == INDEX_NAME:
+                walked.indexes.append(path)
+            walked.left_out["side file", path.suffix.lower() or path.name] += 1
+        else:
+            walked.skipped.append(Skipped(path, what_to_do(path)))
+    except OSError as error:
+        walked.skipped.append(Skipped(path, f"can't be read ({error.strerror})"))
+
+
+def _why_no_file(path: Path) -> str:
+    return "a broken link" if path.is_symlink() else "neither a file nor a folder"
+
+
+def find_images(patterns: Sequence[str], leave_out: Path | None = None) -> Walked:
+    """Return the images that files, folders (with what is below them) and glob patterns name, in order, each once.
+
+    A file that is named is returned whatever it holds, also when it doesn't exist: its inspection then says so.
+
+    Args:
+        leave_out: a folder that isn't looked into, where what is inspected gets its overlays.
+
+    Raises:
+        DataError: a folder or pattern holds no image.
+    """
+    found = Walked()
+    for pattern in patterns:
+        path = Path(pattern).expanduser()
+        if path.is_dir():
+            walked = walk(path, leave_out)
+        elif glob.has_magic(pattern) and not path.exists():
+            walked = _matching(path, leave_out)
+        else:
+            walked = Walked(images=[path], roots=[path.parent])
+        if not walked.images:
+            expected = "expected an image file, a folder with images, or a pattern like 'parts/*.png'"
+            raise DataError(
+                "\n  ".join([f"{printable(pattern)}: no image there; {expected}", *walked.said()])
+            )
+        found.add(walked)
+        found.roots += walked.roots
+    found.images = _each_once(found.images)
+    kept = set(_each_once(item.path for item in found.skipped))
+    found.skipped = [item for item in found.skipped if item.path in kept]
+    return found
+
+
+def _matching(pattern: Path, leave_out: Path | None) -> Walked:
+    """Return what a pattern matches; a folder that it matches counts with what is below it."""
+    plain = [part for part in pattern.parts if not glob.has_magic(part)]
+    root = Path(*pattern.parts[: next(i for i, part in enumerate(pattern.parts) if part not in plain)])
+    walked = Walked(roots=[root])
+    for match in sorted(map(Path, glob.glob(str(pattern), recursive=True))):  # noqa: PTH207  it may be absolute
+        if (kind := _why_not_matched(match, root, leave_out)) is not None:
+            walked.left_out[kind] += 1
+        elif not match.is_dir():
+            _sort_in(match, walked)
+        elif "**" not in pattern.parts:  # which names what is below it anyway
+            walked.add(walk(match, leave_out))
+    return walked
+
+
+def _why_not_matched(match: Path, root: Path, leave_out: Path | None) -> tuple[str, str] | None:
+    below = match.relative_to(root).parts
+    for depth, name in enumerate(below, 1):
+        place = root.joinpath(*below[:depth])
+        is_folder = place.is_dir()
+        if is_folder and _holds_overlays(place, os.path.realpath(place), leave_out):
+            return "folder of overlays", name
+        if (is_system_folder if is_folder else is_system_file)(name):
+            return f"system {'folder' if is_folder else 'file'}", name
+    return None
+
+
+def _each_once(paths: Iterable[Path]) -> list[Path]:
+    """Drop a file that was named before, also by another way to its folder."""
+    real: dict[Path, str] = {}
+    once: dict[tuple[str, str], Path] = {}
+    for path in paths:
+        parent = path.parent
+        if parent not in real:
+            real[parent] = os.path.realpath(parent)
+        once.setdefault((real[parent], path.name), path)
+    return list(once.values())
