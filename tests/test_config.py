@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 import defect_detection
 from defect_detection.config import Config, RetrainConfig, load_config, load_retrain_config
+from defect_detection.config_file import read_document
 from defect_detection.config_sections import HyperparameterSet
 from defect_detection.environment import RESOLVED
 from defect_detection.errors import ConfigError
@@ -423,3 +424,44 @@ def test_wrong_retrain_settings_are_named(tmp_path):
         "re_train.yaml: metric: expected accuracy, balanced_accuracy or auroc, received 'f1'",
         "re_train.yaml: base_models.0: expected a list of name@alias, received 'Testing_Reg'",
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[1, 2]: x", "line 1, column 1: expected a name as the key, received a list"),
+        ("data: {{a: b}: x}", "line 1, column 8: expected a name as the key, received a mapping"),
+        ("training:\n  1: x", "line 2, column 3: expected a name as the key, received '1'"),
+        ("on: x", "expected a name as the key, received 'on', which YAML reads as another kind of value"),
+        ("null: x", "expected a name as the key, received 'null'"),
+        ("seed: 2024-13-41", "not valid YAML: month must be in 1..12"),
+        ("data:\n\timage_size: 64", "line 2, column 1: found character"),
+        ("a: " + "[" * 5000, "nested too deeply"),
+        ("- a", "expected keys with values"),
+    ],
+)
+def test_what_is_no_mapping_of_names_is_an_error(tmp_path, text, message):
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        load_config(tmp_path / "config.yaml")
+
+
+def test_settings_may_be_utf16_with_a_mark(tmp_path):
+    (tmp_path / "config.yaml").write_text("seed: 7\n", encoding="utf-16")
+    assert read_document(tmp_path / "config.yaml") == {"seed": 7}
+
+
+@pytest.mark.parametrize("name", ["config.yaml", ".env"])
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16-le"])
+def test_a_file_that_is_not_utf8_is_named_with_its_cure(project, tmp_path, name, encoding):
+    assert project().seed == 42
+    text = "# Prüfling\nDEFECT_USER=a\n" if name == ".env" else "# Prüfling\nseed: 7\n"
+    (tmp_path / name).write_text(text, encoding=encoding)
+    with pytest.raises(ConfigError, match=rf"{re.escape(name)}: expected text in UTF-8.*UTF-8"):
+        project()
+
+
+def test_a_folder_in_the_place_of_env_is_named(project, tmp_path):
+    (tmp_path / ".env").mkdir()
+    with pytest.raises(ConfigError, match=r"\.env: can't be read \(Is a directory\)"):
+        project()

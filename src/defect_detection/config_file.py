@@ -14,6 +14,8 @@ from defect_detection.config_types import Expected
 from defect_detection.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
+_NAMES = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")  # what a key may be
+_PROBLEMS = (yaml.YAMLError, ValueError, RecursionError)  # ValueError: a date with month 13
 
 
 def read_document(path: Path) -> dict[str, Any]:
@@ -23,13 +25,18 @@ def read_document(path: Path) -> dict[str, Any]:
         ConfigError: no such file, not YAML, not a mapping, or a key that is there twice.
     """
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506  a SafeLoader
+        document = _parse(path.read_bytes())  # YAML is UTF-8, or UTF-16 with its mark at the start
     except OSError as error:
         raise ConfigError(
             f"{path}: can't be read ({error.strerror}); run the command in the folder that holds it, "
             "or name another file"
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except yaml.reader.ReaderError as error:
+        raise ConfigError(
+            f"{path}: expected text in UTF-8, received a character that is not ({error.reason}, at byte {error.position}); "
+            "save the file again with the encoding UTF-8"
+        ) from error
+    except _PROBLEMS as error:
         raise ConfigError(f"{path}: not valid YAML: {_where_and_why(error)}") from error
     if document is None:
         return {}
@@ -38,12 +45,20 @@ def read_document(path: Path) -> dict[str, Any]:
     return document
 
 
+def _parse(text: str | bytes) -> Any:
+    return yaml.load(text, Loader=_StrictLoader)  # noqa: S506  a SafeLoader
+
+
 class _StrictLoader(yaml.SafeLoader):
-    """Refuse a key that is there twice, where YAML loaders silently keep the last."""
+    """Refuse a key that is there twice, where YAML loaders silently keep the last, and one that is no name."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
+            if key.tag not in _NAMES:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"expected a name as the key, received {_kind(key)}", key.start_mark
+                )
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"key '{key.value}' is there twice", key.start_mark
@@ -52,7 +67,15 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _where_and_why(error: yaml.YAMLError | UnicodeDecodeError) -> str:
+def _kind(key: yaml.Node) -> str:
+    if isinstance(key, yaml.ScalarNode):
+        return f"'{key.value}', which YAML reads as another kind of value; put it into quotes"
+    return "a list" if isinstance(key, yaml.SequenceNode) else "a mapping"
+
+
+def _where_and_why(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         mark = error.problem_mark
         return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
@@ -76,8 +99,8 @@ def _apply_override(document: dict[str, Any], override: str) -> str:
     if not equals or not key:
         raise ConfigError(f"override: expected key=value as in training.epochs=5, received '{override}'")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        value = _parse(text)
+    except _PROBLEMS as error:
         raise ConfigError(f"override: {key}: not valid YAML: {_where_and_why(error)}") from error
     *parents, last = key.split(".")
     node: Any = document

@@ -48,7 +48,10 @@ OptionalInsideUnit = Annotated[float | None, Field(gt=0, lt=1), Expected("a numb
 def _resolve(value: Any, info: ValidationInfo) -> Any:
     """Make a relative path absolute, seen from the folder of the file that names it."""
     root = (info.context or {}).get("root", Path())
-    return type(value)(os.path.normpath(root / Path(value).expanduser()))
+    try:
+        return type(value)(os.path.normpath(root / Path(value).expanduser()))
+    except RuntimeError as error:
+        raise ValueError("a path without ~, because this user has no home folder") from error
 
 
 def _resolve_weights(value: str | None, info: ValidationInfo) -> str | None:

@@ -7,9 +7,12 @@ MLflow and other libraries, which look into the process's environment: they are 
 import os
 import re
 from collections.abc import Mapping
+from io import StringIO
 from pathlib import Path
 
 from dotenv import dotenv_values
+
+from defect_detection.errors import ConfigError
 
 RESOLVED = ("MLFLOW_TRACKING_URI", "DATABASE_URL", "DEFECT_API_KEY")
 
@@ -22,11 +25,37 @@ def read_environment(root: Path) -> dict[str, str]:
         if os.environ.get(name) == value:
             del os.environ[name]
     _lent.clear()
-    named = {name: value for name, value in dotenv_values(root / ".env").items() if value is not None}
+    named = _read_file(root / ".env")
     environment = named | dict(os.environ)
     _lent.update({name: named[name] for name in named.keys() - os.environ.keys() - set(RESOLVED)})
     os.environ.update(_lent)
     return environment
+
+
+def _read_file(path: Path) -> dict[str, str]:
+    """Return the variables of a ``.env``; none where there is no such file.
+
+    Raises:
+        ConfigError: it can't be read, or it isn't UTF-8.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: can't be read ({error.strerror}); rename it or correct its permissions"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path}: expected text in UTF-8, received a byte that is not (at byte {error.start}); "
+            "save the file again with the encoding UTF-8"
+        ) from error
+    if "\0" in text:
+        raise ConfigError(
+            f"{path}: expected text in UTF-8, received zero bytes, as UTF-16 has them; save it as UTF-8"
+        )
+    return {name: value for name, value in dotenv_values(stream=StringIO(text)).items() if value is not None}
 
 
 def address_of(environment: Mapping[str, str], variable: str, root: Path, file: str) -> str:

@@ -49,11 +49,31 @@ _ADVICE = {  # what helps, by what the system says
 }
 
 
+_SQLITE_ADVICE = {  # what helps, by what SQLite says
+    "locked": "Another program has the file open: a training, a server, a backup or a database browser. Wait for it or end it, "
+    "and try again. The file itself is intact: leave it where it is",
+    "readonly": "This user may not write the file or its folder: change their permissions, or run as the user who owns them",
+    "unable to open": "Look whether its folder exists and whether this user may write there, and whether it is a file",
+    "disk is full": "Make room on this disk, and try again. What was recorded before is intact",
+    "disk I/O error": "Check the disk or the network drive; SQLite needs a local disk",
+    "malformed": "The file is damaged: stop all programs that use it, keep a copy, and restore it from a backup",
+    "not a database": "Another file lies in its place: move that one elsewhere and restore the database from a backup",
+    "no such table": "The file is another program's or was cut off: keep a copy, and restore it from a backup",
+}
+
+
+def explain_sqlite(said: str) -> str:
+    """Return what helps when SQLite refuses a file, from what it said; empty where nothing is known."""
+    return next((advice for sign, advice in _SQLITE_ADVICE.items() if sign in said), "")
+
+
 def explain(error: OSError) -> str | None:
     """Say what the system refused, on which file, and what helps. None where no user could mend it."""
     if error.errno is None and error.args and isinstance(error.args[0], list):  # shutil.Error: one row a file
         source, _, reason = error.args[0][0]
         return f"{source}: can't be copied ({reason})"
+    if lock_file := getattr(error, "lock_file", None):  # filelock's own kind of TimeoutError
+        return f"{lock_file}: another process has held this lock for too long; wait for it or end it, and try again"
     advice = _ADVICE.get(error.errno or 0)
     if advice is None and error.filename is None:
         return None

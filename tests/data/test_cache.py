@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from other_user import bound_by_permissions
 
 from defect_detection.data.cache import RowStore, scratch
 from defect_detection.errors import DataError
@@ -189,3 +190,26 @@ def test_a_large_array_to_fill_lies_in_a_file_that_nobody_else_sees(tmp_path):
     large[1000:1002] = 7
     assert (large[1000:1002] == 7).all()
     assert list(tmp_path.iterdir()) == []
+
+
+NO_MARK = """
+import sys
+from pathlib import Path
+import numpy as np
+from defect_detection.data.cache import RowStore
+RowStore(Path(sys.argv[1]), (2,), np.uint8).append(["b"], np.zeros((1, 2), np.uint8))
+"""
+
+
+def test_a_mark_that_cannot_be_written_is_an_error_of_the_folder(tmp_path):
+    """The files of the store may be written, the folder takes no new one."""
+    RowStore(tmp_path, (2,), np.uint8).append(["a"], np.zeros((1, 2), np.uint8))
+    tmp_path.chmod(0o555)
+    done = subprocess.run(
+        [*bound_by_permissions(), sys.executable, "-c", NO_MARK, str(tmp_path)],
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    tmp_path.chmod(0o755)
+    assert "DataError: " in done.stderr and "can't be written (Permission denied)" in done.stderr

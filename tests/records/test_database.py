@@ -125,3 +125,26 @@ def test_a_server_that_just_failed_isnt_asked_again_at_once():
             names_of_keys(database)
         with pytest.raises(BlockingIOError):
             listener.accept()
+
+
+@pytest.mark.parametrize("session", ["reading", "writing"])
+def test_what_the_caller_cannot_open_is_not_a_failure_of_the_database(session, tmp_path):
+    database = Database(f"sqlite:///{tmp_path}/inspections.db")
+    with pytest.raises(FileNotFoundError), getattr(database, session)():
+        (tmp_path / "missing" / "image.png").read_bytes()
+    database.close()
+
+
+def test_a_locked_database_is_left_where_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr("defect_detection.records.database.BUSY_TIMEOUT_S", 0.1)
+    database = Database(f"sqlite:///{tmp_path}/inspections.db")
+    with database.writing():
+        pass
+    with closing(sqlite3.connect(tmp_path / "inspections.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with (
+            pytest.raises(RecordsError, match=r"Another program has the file open.*intact"),
+            database.writing() as session,
+        ):
+            session.connection()
+    database.close()

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from other_user import without_a_name
 from waiting import LIMIT_S
 
 from defect_detection.errors import TrackingError
@@ -110,3 +111,27 @@ def test_a_database_of_another_mlflow_is_reported_with_the_command_that_upgrades
         connection.execute("UPDATE alembic_version SET version_num = '451aebb31d03'")
     with pytest.raises(TrackingError, match="mlflow db upgrade"):
         connect(f"sqlite:///{copy}")
+
+
+def test_a_locked_store_is_left_where_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "BUSY_S", 0.1)
+    with closing(sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(
+            TrackingError, match=r"locked.*Another program has the file open.*intact"
+        ) as raised:
+            connect(f"sqlite:///{tmp_path}/mlflow.db", "x")
+    assert "Move" not in str(raised.value)
+
+
+def test_a_user_without_a_home_folder_can_use_the_store(tmp_path):
+    code = "import sys; from defect_detection.tracking.store import connect; print(connect(sys.argv[1]).uri)"
+    done = subprocess.run(
+        [*without_a_name(), sys.executable, "-c", code, f"sqlite:///{tmp_path}/mlflow.db"],
+        env={"PYTHONPATH": os.pathsep.join(sys.path), "PATH": os.environ["PATH"]},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

@@ -78,12 +78,12 @@ class RowStore:
             raise ValueError(f"expected rows of shape {(len(keys), *self.shape)}, received {rows.shape}")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._hold()
+            self._mark_as_used()
             with FileLock(self._lock_path):
                 self._append_locked(keys, rows)
         except OSError as error:
             raise DataError(
-                f"{self._rows_path}: can't be written ({error.strerror}); "
+                f"{self._rows_path}: can't be written ({error.strerror or error}); "
                 "make room or set cache_dir to another folder"
             ) from error
 
@@ -120,12 +120,15 @@ class RowStore:
         return mapped
 
     def _hold(self) -> None:
-        """Mark the store as in use, and as used now, as long as this object or a view of it exists.
+        """Do as `_mark_as_used`, but not in a folder that can't be written: nobody removes anything there either."""
+        if self.folder.is_dir():
+            with suppress(OSError):
+                self._mark_as_used()
 
-        Not in a folder that can't be written: nobody removes anything there either.
-        """
-        if self._mark is None and self.folder.is_dir():
-            with suppress(OSError), FileLock(self._lock_path):
+    def _mark_as_used(self) -> None:
+        """Mark the store as in use, and as used now, as long as this object or a view of it exists."""
+        if self._mark is None:
+            with FileLock(self._lock_path):
                 self._mark = _Mark(self._lock_path.with_suffix(f"{MARK}{os.getpid()}-{uuid.uuid4().hex[:8]}"))
                 if self._keys_path.exists():
                     os.utime(self._keys_path)
@@ -133,6 +136,9 @@ class RowStore:
     def _refresh(self) -> None:
         """Learn the keys that were added since the last look; an unfinished last line isn't one."""
         self._hold()
+        self._learn()
+
+    def _learn(self) -> None:
         try:
             with self._keys_path.open("rb") as file:
                 file.seek(self._keys_read)
@@ -146,13 +152,14 @@ class RowStore:
 
     def _append_locked(self, keys: Sequence[str], rows: np.ndarray) -> None:
         new = {key: place for place, key in enumerate(keys)}
-        new = {key: new[key] for key in self.missing(keys)}
+        self._learn()
+        new = {key: place for key, place in new.items() if key not in self._positions}
         if not new:
             return
         ordered = np.ascontiguousarray(rows[list(new.values())], dtype=self.dtype)
         _write_at(self._rows_path, len(self._positions) * self._row_bytes, ordered.data.cast("B"))
         _write_at(self._keys_path, self._keys_read, "".join(f"{key}\n" for key in new).encode())
-        self._refresh()
+        self._learn()
 
 
 class _Mark:

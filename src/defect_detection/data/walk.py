@@ -187,6 +187,13 @@ def _why_no_file(path: Path) -> str:
     return "a broken link" if path.is_symlink() else "neither a file nor a folder"
 
 
+def _expanded(pattern: str) -> Path:
+    try:
+        return Path(pattern).expanduser()
+    except RuntimeError:  # a file whose name starts with ~, or a user without a home folder
+        return Path(pattern)
+
+
 def find_images(patterns: Sequence[str], leave_out: Path | None = None) -> Walked:
     """Return the images that files, folders (with what is below them) and glob patterns name, in order, each once.
 
@@ -200,7 +207,7 @@ def find_images(patterns: Sequence[str], leave_out: Path | None = None) -> Walke
     """
     found = Walked()
     for pattern in patterns:
-        path = Path(pattern).expanduser()
+        path = _expanded(pattern)
         if path.is_dir():
             walked = walk(path, leave_out)
         elif glob.has_magic(pattern) and not path.exists():

@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
-from filelock import Timeout as LockTimeout
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from defect_detection.errors import RecordsError
+from defect_detection.errors import RecordsError, explain, explain_sqlite
 from defect_detection.records.tables import Table
 
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -84,17 +83,22 @@ class Database:
     @contextmanager
     def _session(self, begin: str) -> Iterator[Session]:
         try:
-            with Session(
-                self._opened().execution_options(sqlite_begin=begin), expire_on_commit=False
-            ) as session:
+            engine = self._opened().execution_options(sqlite_begin=begin)
+        except (DBAPIError, PoolTimeout, OSError) as error:
+            raise self._failed(error) from error
+        try:
+            with Session(engine, expire_on_commit=False) as session:
                 yield session
         except (IntegrityError, DataError):
             raise  # what was asked for is wrong, not the database
-        except (DBAPIError, PoolTimeout, OSError, LockTimeout) as error:
-            self.close()
-            self._failure = f"{self}: {_first_line(error)}. {self._cure()}"
-            self._again_at = time.monotonic() + PAUSE_S
-            raise RecordsError(self._failure) from error
+        except (DBAPIError, PoolTimeout) as error:  # an OSError comes from what is done in the session
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> RecordsError:
+        self.close()
+        self._failure = f"{self}: {_first_line(error)}. {self._cure(str(error))}"
+        self._again_at = time.monotonic() + PAUSE_S
+        return RecordsError(self._failure)
 
     def _opened(self) -> Engine:
         """Return the engine of a database that is up to date. A file that was moved away or replaced is opened anew."""
@@ -149,9 +153,12 @@ class Database:
     def _alone(self) -> AbstractContextManager[Any]:
         return FileLock(f"{self._file}.lock", timeout=LOCK_TIMEOUT_S) if self._file else nullcontext()
 
-    def _cure(self) -> str:
+    def _cure(self, said: str) -> str:
         if self._file is not None:
-            return "Look whether the disk is full and whether the file can be written by this user"
+            return (
+                explain_sqlite(said)
+                or "Look whether the disk is full and whether the file can be written by this user"
+            )
         return "Look whether the server runs and whether DATABASE_URL (environment or .env) is right"
 
 
@@ -226,5 +233,6 @@ def _begin_sqlite(connection: Connection) -> None:
 
 def _first_line(error: Exception) -> str:
     cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
-    lines = str(cause).strip().splitlines() or [type(cause).__name__]
+    said = (explain(cause) if isinstance(cause, OSError) else None) or str(cause)
+    lines = said.strip().splitlines() or [type(cause).__name__]
     return lines[0][:300].rstrip(".")

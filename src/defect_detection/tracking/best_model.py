@@ -45,7 +45,7 @@ class BestModelInfo:
             TrackingError: a line is missing or isn't what it should be.
         """
         try:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError as error:
             raise NoModelError(
                 f"{path}: not found, so no model has been trained yet. Run `python src/train.py`."

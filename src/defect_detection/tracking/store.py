@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from defect_detection.errors import TrackingError
+from defect_detection.errors import TrackingError, explain, explain_sqlite
 from defect_detection.tracking.embedded import ARTIFACTS, alone, correct
 
 PROBE_TIMEOUT_S = 5.0
+BUSY_S = 20.0  # a lock on the embedded store's file is waited for
 
 # MLflow's own defaults: telemetry on, retries for minutes, links with emoji, and stack traces on the terminal
 # of errors that it raises as well. What the user has set, stays.
@@ -78,6 +79,7 @@ def reporting(tracking_uri: str, doing: str) -> Iterator[None]:
     """
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
+    _require_home()
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -87,14 +89,25 @@ def reporting(tracking_uri: str, doing: str) -> Iterator[None]:
         raise TrackingError(f"{redacted(tracking_uri)}: {doing} failed: {_first_line(error)}") from error
 
 
+def _require_home() -> None:
+    """Let mlflow be imported by a user without a home folder, such as a container's user id without a name."""
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = os.sep
+
+
 def redacted(text: str) -> str:
     """Hide user name and password of every address in the text."""
     return re.sub(r"://[^/@\s]+@", "://***@", text)
 
 
 def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    cure = next((cure for sign, cure in _CURES.items() if sign in str(error)), "")
+    said = (explain(error) if isinstance(error, OSError) else None) or str(error)
+    lines = said.strip().splitlines() or [type(error).__name__]
+    cure = next((cure for sign, cure in _CURES.items() if sign in said), "")
+    if "sqlite" in said.lower() and (advice := explain_sqlite(said)):
+        cure = f". {advice}."
     return redacted(lines[0])[:400] + cure
 
 
@@ -113,12 +126,11 @@ def _embedded(uri: str, database: Path) -> Any:
 def _check_database(database: Path) -> None:
     """Refuse a file that isn't SQLite's at once: MLflow itself retries for more than a minute."""
     try:
-        with closing(sqlite3.connect(database, timeout=20)) as connection:
+        with closing(sqlite3.connect(database, timeout=BUSY_S)) as connection:
             connection.execute("PRAGMA schema_version")
     except sqlite3.Error as error:
         raise TrackingError(
-            f"{database}: expected a SQLite database that can be written, received: {error}. "
-            "Move the file away, or set MLFLOW_TRACKING_URI to another store."
+            f"{database}: expected a SQLite database that can be written, received: {error}. {explain_sqlite(str(error))}."
         ) from error
 
 

@@ -1,0 +1,71 @@
+"""Files and folders that are not what is expected are errors of the user's kind: exit code 3, a name and a cure."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from other_user import bound_by_permissions
+
+from defect_detection.cli import main
+from defect_detection.pipeline.evaluate import evaluate
+
+
+def refused(arguments: list[str], capfd) -> str:
+    assert main(arguments) == 3
+    said = capfd.readouterr().err
+    assert "Error: " in said and "Traceback" not in said
+    return said
+
+
+def as_file(path: Path) -> None:
+    path.write_text("a file")
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "verb", "message"),
+    [
+        ("reports", as_file, ["data", "check"], "a file lies where a folder is expected"),
+        ("cache", as_file, ["data", "check"], "is a file where a folder is expected"),
+        ("config.yaml", Path.mkdir, ["history"], "can't be read (Is a directory)"),
+        (".env", Path.mkdir, ["history"], "can't be read (Is a directory)"),
+        ("mlflow.db", Path.mkdir, ["train"], "unable to open database file"),
+        ("mlflow.db", as_file, ["train"], "restore the database from a backup"),
+        ("best_model_info.txt", Path.mkdir, ["evaluate"], "this is a folder where a file is expected"),
+        ("inspections.db", Path.mkdir, ["keys", "list"], "unable to open database file"),
+    ],
+)
+def test_a_file_in_the_place_of_a_folder_and_the_other_way_round(
+    name, make, verb, message, project, write_images, tmp_path, capfd
+):
+    for folder in ("data/train/ok", "data/train/dent", "data/test/ok", "data/test/dent"):
+        write_images(tmp_path / folder, 2, side=32)
+    project()
+    (tmp_path / name).unlink(missing_ok=True)
+    make(tmp_path / name)
+    said = refused([*verb, "--config", str(tmp_path / "config.yaml")], capfd)
+    assert name in said and message in said
+
+
+def test_an_output_that_cannot_be_made_is_named(trained_once, capfd):
+    model = str(trained_once.config().bundle_dir)
+    image = str(next((trained_once.root / "data/test/ok").iterdir()))
+    said = refused(["inspect", "--model", model, "--output", "/dev/null/out", image], capfd)
+    assert "/dev/null/out" in said and os.strerror(errno.ENOTDIR) in said
+
+
+@pytest.mark.parametrize(
+    "verb", [["inspect", "--set", "cache_dir=none"], ["evaluate"], ["promote", "1", "--reason", "a test"]]
+)
+def test_a_project_that_may_only_be_read_is_refused_with_a_cure(verb, plant):
+    """Inspection needs the cache for the model, evaluation the lock."""
+    evaluate(plant.config()) if verb[0] == "inspect" else None
+    subprocess.run(["chmod", "-R", "a-w", str(plant.root)], check=True)
+    command = [*bound_by_permissions(), sys.executable, "-m", "defect_detection.cli", *verb]
+    done = subprocess.run(command, cwd=plant.root, capture_output=True, text=True, check=False)
+    subprocess.run(["chmod", "-R", "u+w", str(plant.root)], check=True)
+    assert done.returncode == 3, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "permission" in done.stderr.lower()
