@@ -158,7 +158,7 @@ def _explain(model: type[BaseModel], problem: Any, source: str, overridden: tupl
     key = ".".join(str(part) for part in parts)
     prefix = f"{'override' if _is_within(key, overridden) else source}: {key}"
     if problem["type"] == "extra_forbidden":
-        return f"{prefix}: unknown key{_did_you_mean(str(parts[-1]), _known_keys(model, parts[:-1]))}"
+        return f"{prefix}: unknown key{did_you_mean(str(parts[-1]), _known_keys(model, parts[:-1]))}"
     expected = _expected(model, problem)
     if problem["type"] == "missing":
         return f"{prefix}: missing, expected {expected}"
@@ -176,9 +176,11 @@ def _received(model: type[BaseModel], problem: Any) -> str:
     return "" if is_secret or is_told_already else f", received {_shown(value)}"
 
 
-def _did_you_mean(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
-    return f", did you mean '{close[0]}'?" if close else f", expected one of: {', '.join(known)}"
+def did_you_mean(word: str, known: list[str]) -> str:
+    """Return the end of a message about an unknown word: the known one that is written most alike, or all of them."""
+    folded = {name.casefold(): name for name in known}
+    close = difflib.get_close_matches(word.casefold(), folded, n=1)
+    return f", did you mean '{folded[close[0]]}'?" if close else f", expected one of: {', '.join(known)}"
 
 
 def _known_keys(model: type[BaseModel], parts: Sequence[str | int]) -> list[str]:

@@ -57,6 +57,8 @@ def test_one_image_gets_a_verdict_with_all_that_decided_it(client):
         "model": {"name": "Production_Reg", "version": 3, "uri": "models:/Production_Reg/3"},
         "defect_type": None,
         "evidence": None,
+        "error": None,
+        "results": [{key: value for key, value in answer.json.items() if key != "results"}],
     }
     assert len(answer.json["id"]) == 32
     assert answer.json["latency_ms"] > 0

@@ -34,6 +34,8 @@ from defect_detection.serving.recording import Recorder
 from defect_detection.serving.records_api import register_records
 from defect_detection.serving.server import make_server, return_memory, take_turns
 from defect_detection.serving.statistics import statistics_api
+from defect_detection.serving.strict import register_strictness
+from defect_detection.serving.unknown import register_unknown
 from defect_detection.serving.uploads import UploadRequest
 from defect_detection.serving.v2 import v2_api
 
@@ -68,6 +70,7 @@ def create_app(
     app.request_class = UploadRequest
     app.wsgi_app = BelowRoot(app.wsgi_app, config)  # type: ignore[method-assign]
     app.jinja_env.globals["address"] = relative
+    app.jinja_env.autoescape = True  # Flask's own choice goes by the ending, and ours is .j2
     app.teardown_request(lambda _error: request.close_files())  # type: ignore[attr-defined]
     register_records(app, config)
     recorder = recorder or app.extensions["records"].recorder
@@ -84,9 +87,11 @@ def create_app(
     )
     app.extensions["retraining"] = Retraining(config.root, config.serving.retrain_timeout_s)
     register_problems(app)
+    register_unknown(app)
     metrics.watch(app)
     app.before_request(RateLimit(config.serving.rate_limit).check)
     app.before_request(lambda: limit_body(request, config))
+    register_strictness(app)
     app.after_request(secure)
     register_jobs(app, config)
     app.register_api(api)

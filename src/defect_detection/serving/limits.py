@@ -37,9 +37,13 @@ def takes_images(path: str) -> bool:
 def limit_body(request: Request, config: Config) -> None:
     """Refuse a body that is too long for its path, before it is read; what has no length is cut off there.
 
+    An address that does not exist is told as that, whatever the body.
+
     Raises:
         RequestEntityTooLarge: its length says so.
     """
+    if request.routing_exception is not None:
+        return
     limit = config.serving.max_upload_bytes if takes_images(request.path) else PLAIN_BODY_BYTES
     request.max_content_length = limit
     if (request.content_length or 0) > limit:

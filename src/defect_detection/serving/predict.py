@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from functools import cache
 from http import HTTPStatus
 from io import BytesIO
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
-from flask import Response, current_app, jsonify, request
+from flask import Response, abort, current_app, jsonify, request
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, RootModel
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from werkzeug.exceptions import HTTPException, NotAcceptable, UnprocessableEntity
 
 from defect_detection.config import Config
@@ -27,9 +27,9 @@ from defect_detection.records.inspections import Inspected
 from defect_detection.serving.champion import Champion, Served
 from defect_detection.serving.limits import PixelBudget
 from defect_detection.serving.metrics import Metrics
-from defect_detection.serving.problems import Problem, described, problem_of
+from defect_detection.serving.problems import Problem, described, problem_of, problem_of_values
 from defect_detection.serving.recording import Recorder
-from defect_detection.serving.uploads import FIELD, Upload, check_image, take_images
+from defect_detection.serving.uploads import FIELD, SAID, Upload, check_image, take_images
 
 INSPECTION = Tag(name="inspection", description="Is this part defective, and where?")
 BINARY = {"type": "string", "format": "binary"}
@@ -60,37 +60,33 @@ class Evidence(BaseModel):
 
 
 class Prediction(BaseModel):
-    """One verdict on one image."""
+    """The verdict on one image. Of an image that got none, all but `name` and `error` is null."""
 
-    id: str = Field(description="of this inspection", examples=["6f9e1f0c2b4d4f8a9a3f1f0c2b4d4f8a"])
-    name: str = Field(description="the file as its sender calls it; empty where nothing was sent")
-    verdict: Literal["ok", "defective", "review"]
-    score: float = Field(description="P(defective)", ge=0, le=1, examples=[0.97])
-    threshold: float = Field(description="from this score on an image is defective", examples=[0.41])
-    model: ServedModel
-    latency_ms: float = Field(description="decoding and the model", examples=[6.1])
-    defect_type: str | None = Field(None, description="null: this model doesn't tell types apart")
-    evidence: Evidence | None = Field(None, description="with explain")
-
-
-class Failed(BaseModel):
-    """An image among several that got no verdict."""
-
-    name: str
-    error: Problem
-
-
-class Predictions(BaseModel):
-    """Verdicts on several images, in the order in which they were sent."""
-
-    results: list[Prediction | Failed]
+    id: str | None = Field(
+        default=None, description="of this inspection", examples=["6f9e1f0c2b4d4f8a9a3f1f0c2b4d4f8a"]
+    )
+    name: str | None = Field(
+        default=None, description="the file as its sender calls it; empty where nothing was sent"
+    )
+    verdict: Literal["ok", "defective", "review"] | None = None
+    score: float | None = Field(default=None, description="P(defective)", ge=0, le=1, examples=[0.97])
+    threshold: float | None = Field(
+        default=None, description="from this score on an image is defective", examples=[0.41]
+    )
+    model: ServedModel | None = None
+    latency_ms: float | None = Field(default=None, description="decoding and the model", examples=[6.1])
+    defect_type: str | None = Field(default=None, description="null: this model doesn't tell types apart")
+    evidence: Evidence | None = Field(default=None, description="with explain")
+    error: Problem | None = Field(
+        default=None, description="why it got no verdict: of one image among several only"
+    )
 
 
 Explain = Literal["0", "false", "1", "true", "overlay", "array"]
 
 
 class PredictQuery(BaseModel):
-    """How to answer, and what is recorded with the inspection."""
+    """How to answer, and what is recorded with the inspection. In a form they may be fields instead, except `name`."""
 
     explain: Explain = Field(
         "0", description="1, true, overlay: with the evidence as a picture; array: as numbers"
@@ -107,6 +103,7 @@ class PredictQuery(BaseModel):
         return super().model_json_schema(*args, **options)
 
 
+NOTHING = Prediction().model_dump()
 EXAMPLE = {
     "id": "6f9e1f0c2b4d4f8a9a3f1f0c2b4d4f8a",
     "name": "part.png",
@@ -117,8 +114,9 @@ EXAMPLE = {
     "latency_ms": 6.1,
     "defect_type": None,
     "evidence": None,
+    "error": None,
 }
-FAILED_EXAMPLE = {
+FAILED_EXAMPLE = dict.fromkeys(EXAMPLE) | {
     "name": "notes.txt",
     "error": {
         "type": "about:blank",
@@ -128,7 +126,7 @@ FAILED_EXAMPLE = {
     },
 }
 REQUEST_BODY = {
-    "description": "an image, or a form with one or more; group, line and part may be fields of the form as well",
+    "description": "an image, or a form with one or more. What the parameters say may be fields of the form: each once",
     "required": True,
     "content": {
         "multipart/form-data": {
@@ -142,7 +140,10 @@ REQUEST_BODY = {
                         "minItems": 1,
                         "description": "one or more files",
                     },
+                    **{name: {"type": "string", "maxLength": 200} for name in SAID if name != "explain"},
+                    "explain": {"type": "string", "enum": list(get_args(Explain))},
                 },
+                "additionalProperties": False,
             }
         },
         **{kind: {"schema": BINARY} for kind in IMAGE_TYPES},
@@ -150,15 +151,19 @@ REQUEST_BODY = {
 }
 
 
-class Answer(RootModel[Prediction | Predictions]):
-    """The verdict; for several images a list of them, with an error in the place of an image that got none."""
+class Answer(Prediction):
+    """The verdicts on all images, in order. Where one image was sent, its verdict stands at the top as well; else there is null."""
+
+    results: list[Prediction] = Field(
+        description="one entry for each image, in the order in which they were sent"
+    )
 
     model_config = ConfigDict(
         openapi_extra={  # type: ignore[typeddict-unknown-key]
-            "description": "the verdict, or those on several images; with 'Accept: image/png' the picture of one",
+            "description": "verdicts; with 'Accept: image/png' the picture of one",
             "examples": {
-                "one image": {"value": EXAMPLE},
-                "several images": {"value": {"results": [EXAMPLE, FAILED_EXAMPLE]}},
+                "one image": {"value": EXAMPLE | {"results": [EXAMPLE]}},
+                "several images": {"value": dict.fromkeys(EXAMPLE) | {"results": [EXAMPLE, FAILED_EXAMPLE]}},
             },
             "content": {"image/png": {"schema": BINARY}},
         },
@@ -209,15 +214,19 @@ def predict(query: PredictQuery) -> Response:
     predicting: Predicting = current_app.extensions["predicting"]
     champion = predicting.served.current()
     uploads = take_images(request, predicting.max_images)
+    asked = _with_form(query)
     as_picture = _wants_picture(len(uploads))
     look = _looker(
-        predicting, champion, _context(query), as_picture or query.explain in ("1", "true", "overlay")
+        predicting, champion, _context(asked), as_picture or asked.explain in ("1", "true", "overlay")
     )
     if len(uploads) == 1:
         seen = look(uploads[0])
-        return _picture(seen) if as_picture else jsonify(_prediction(seen, query.explain).model_dump())
-    results = predicting.pool.map(lambda upload: _result(look, upload, query.explain), uploads)
-    return jsonify({"results": [result.model_dump() for result in results]})
+        if as_picture:
+            return _picture(seen)
+        only = _prediction(seen, asked.explain).model_dump()
+        return jsonify(only | {"results": [only]})
+    results = predicting.pool.map(lambda upload: _result(look, upload, asked.explain), uploads)
+    return jsonify(NOTHING | {"results": [result.model_dump() for result in results]})
 
 
 def _wants_picture(n_images: int) -> bool:
@@ -229,13 +238,18 @@ def _wants_picture(n_images: int) -> bool:
     return best == "image/png"
 
 
-def _context(query: PredictQuery) -> dict[str, str]:
-    """Return group, line and part, of the form or of the query."""
-    sent = {name: request.form.get(name) or getattr(query, name) for name in ("group", "line", "part")}
-    for name, value in sent.items():
-        if len(value) > 200:
-            raise UnprocessableEntity(f"{name}: expected at most 200 characters, received {len(value)}")
-    return sent
+def _with_form(query: PredictQuery) -> PredictQuery:
+    """Return what was asked for in the query and in the fields of the form."""
+    if not request.form:
+        return query
+    try:
+        return PredictQuery.model_validate(query.model_dump(exclude_unset=True) | request.form.to_dict())
+    except ValidationError as error:
+        abort(problem_of_values(error))
+
+
+def _context(asked: PredictQuery) -> dict[str, str]:
+    return {name: getattr(asked, name) for name in ("group", "line", "part")}
 
 
 def inspect_several(
@@ -324,11 +338,11 @@ def _recorded(seen: _Seen, content: bytes, context: dict[str, str]) -> Inspected
     )
 
 
-def _result(look: Callable[[Upload], _Seen], upload: Upload, explain: Explain) -> Prediction | Failed:
+def _result(look: Callable[[Upload], _Seen], upload: Upload, explain: Explain) -> Prediction:
     try:
         return _prediction(look(upload), explain)
     except HTTPException as error:
-        return Failed(name=upload.name, error=problem_of(error))
+        return Prediction(name=upload.name, error=problem_of(error))
 
 
 def _prediction(seen: _Seen, explain: Explain) -> Prediction:
@@ -345,6 +359,7 @@ def _prediction(seen: _Seen, explain: Explain) -> Prediction:
         latency_ms=round(inspection.latency_ms, 2),
         defect_type=None,
         evidence=_evidence(seen, explain),
+        error=None,
     )
 
 

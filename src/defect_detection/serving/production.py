@@ -54,13 +54,13 @@ class ReportPath(BaseModel):
     run_id: str = Field(pattern="^[0-9a-f]{32}$", description="of the entry in the ledger")
 
 
-class Promotion(BaseModel):
+class Promotion(BaseModel, extra="forbid"):
     """Why a version is to decide from now on."""
 
     reason: Reason = Field(description="kept in the ledger", examples=["Version 4 rejects reflections"])
 
 
-class Rollback(BaseModel):
+class Rollback(BaseModel, extra="forbid"):
     """Where to go back to; without `to`, to what was there before."""
 
     to: int | None = Field(None, ge=1, le=2**31 - 1, examples=[3])

@@ -70,7 +70,7 @@ class InspectionPath(BaseModel):
     id: str = Field(max_length=64)
 
 
-class FeedbackGiven(BaseModel):
+class FeedbackGiven(BaseModel, extra="forbid"):
     """What a person says about the image of one inspection."""
 
     inspection_id: str = Field(max_length=64)

@@ -15,12 +15,14 @@ from waitress.parser import HTTPRequestParser
 from waitress.server import TcpWSGIServer, create_server
 from waitress.task import ErrorTask
 from waitress.utilities import Error
+from werkzeug.exceptions import HTTPException
 
 from defect_detection.config import Config
 from defect_detection.errors import ConfigError
 from defect_detection.serving.addresses import without_root
 from defect_detection.serving.limits import HEADERS, PLAIN_BODY_BYTES, takes_images, too_long
 from defect_detection.serving.problems import MEDIA_TYPE, problem_json
+from defect_detection.serving.unknown import refusal_of
 
 MAX_HEADER_BYTES = 64 * 1024
 IN_MEMORY_BYTES = 256 * 1024  # of a body that is being received; the rest goes to a temporary file
@@ -29,6 +31,7 @@ MOST_CONNECTIONS = 400
 LARGE_BLOCK_BYTES = 1024 * 1024
 _M_MMAP_THRESHOLD = -3  # of malloc.h
 SWITCH_S = 0.001  # that a thread keeps the interpreter while others want it
+MAY_BE_UNKNOWN = (HTTPStatus.NOT_FOUND, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 LINGER_S = 2.0  # closed at once, a connection on which the client is still sending would be reset, and the answer lost
 
 
@@ -96,6 +99,11 @@ class _TooSlowError(Error):
     reason = "Request Timeout"
 
 
+class _UnknownAddressError(Error):
+    code = 404
+    reason = "Not Found"
+
+
 class _Parser(HTTPRequestParser):
     """Knows by its path how long a request's body may be, as soon as its header is there."""
 
@@ -104,6 +112,8 @@ class _Parser(HTTPRequestParser):
     def parse_header(self, header_plus: bytes) -> None:
         super().parse_header(header_plus)
         self.path_of_ours = without_root(self.path, self.adj.root_path)
+        if self.path.startswith("//"):  # the server would take slashes off before the application sees them
+            self.error = _UnknownAddressError(self.path)
         if not takes_images(self.path_of_ours):
             self.adj = copy.copy(self.adj)
             self.adj.max_request_body_size = PLAIN_BODY_BYTES + 1
@@ -111,6 +121,7 @@ class _Parser(HTTPRequestParser):
     def received(self, data: bytes) -> int:
         consumed = int(super().received(data))
         if self.error is not None:
+            self.completed = True
             self.expect_continue = (
                 False  # otherwise the client would be asked for the body that was just refused
             )
@@ -122,13 +133,21 @@ class _ProblemTask(ErrorTask):
 
     def execute(self) -> None:
         error = self.request.error
-        body = problem_json(error.code, self._detail(error), self._path).encode()
-        self.status = f"{error.code} {error.reason}"
-        self.response_headers += [("Content-Type", MEDIA_TYPE), *HEADERS.items()]
+        status, detail, headers = error.code, self._detail(error), []
+        if status in MAY_BE_UNKNOWN and (refusal := self._unknown()):
+            status, detail = refusal.code or status, refusal.description or ""
+            headers = [header for header in refusal.get_headers() if header[0] == "Allow"]
+        body = problem_json(status, detail, self._path).encode()
+        self.status = f"{status} {HTTPStatus(status).phrase}"
+        self.response_headers += [("Content-Type", MEDIA_TYPE), *headers, *HEADERS.items()]
         self.set_close_on_finish()
         self.channel.lingers = True
         self.content_length = len(body)
         self.write(body)
+
+    def _unknown(self) -> HTTPException | None:
+        """Return what is wrong with the address itself: it counts for more than the length of a body."""
+        return refusal_of(self.channel.server.application, self.request.command, self._path)
 
     @property
     def _path(self) -> str:

@@ -16,8 +16,15 @@ from werkzeug.exceptions import (
 from defect_detection.data.formats import format_of
 from defect_detection.data.images import Pages, read_header
 from defect_detection.errors import ImageError
+from defect_detection.serving.strict import names_in, refuse_names
 
 FIELD = "image"
+SAID = (
+    "group",
+    "line",
+    "part",
+    "explain",
+)  # fields that say something about the images; each may be a parameter instead
 MOST_OTHER_FIELDS = 16  # of a form, beside its images
 MOST_FORM_BYTES = 256 * 1024  # of those fields together; above the 64 KiB that are read at a time
 MOST_NAME_CHARACTERS = 200
@@ -56,6 +63,7 @@ def take_images(request: Request, most: int) -> list[Upload]:
         BadRequest: there is no image in it.
         RequestEntityTooLarge: there are too many.
         UnsupportedMediaType: neither a form nor an image.
+        UnprocessableEntity: a field that is not known, or that is there twice.
     """
     if request.mimetype == "multipart/form-data":
         return _from_form(request, most)
@@ -75,6 +83,7 @@ def _from_form(request: Request, most: int) -> list[Upload]:
         files = request.files.getlist(FIELD)
     except RequestEntityTooLarge as error:
         raise RequestEntityTooLarge(_why_form_is_too_large(request, most)) from error
+    _check_names(request)
     if len(files) > most:
         raise RequestEntityTooLarge(_too_many(len(files), most))
     if not files:
@@ -83,6 +92,24 @@ def _from_form(request: Request, most: int) -> list[Upload]:
             f"-F {FIELD}=@part.png"
         )
     return [Upload(safe_name(file.filename or ""), file.read) for file in files]
+
+
+def _check_names(request: Request) -> None:
+    refuse_names("form field", (*names_in(request.files), *names_in(request.form)), (FIELD, *SAID), (FIELD,))
+    if request.files and FIELD in request.form:
+        raise UnprocessableEntity(
+            f"form field '{FIELD}': expected files, received a text without a file name as well"
+        )
+    if lost := [name for name in SAID if name in request.files]:
+        raise UnprocessableEntity(f"form field '{lost[0]}': expected a text, received a file")
+    if "name" in request.args:
+        raise UnprocessableEntity(
+            "name: expected with an image that is the body; a file in a form has its own name"
+        )
+    if both := [name for name in SAID if name in request.form and name in request.args]:
+        raise UnprocessableEntity(
+            f"{both[0]}: expected once, received as a form field and as a query parameter"
+        )
 
 
 def _why_form_is_too_large(request: Request, most: int) -> str:

@@ -1,0 +1,135 @@
+"""Refuse what a request carries and nothing would look at: names that are not known, and names that are given twice.
+
+The OpenAPI document says which names an address takes. Below ``/v2`` nothing is checked: its protocol lets clients add parameters.
+"""
+
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from flask import Flask, current_app, request
+from flask.json.provider import DefaultJSONProvider
+from werkzeug.datastructures import MultiDict
+from werkzeug.exceptions import UnprocessableEntity
+
+from defect_detection.config_file import did_you_mean
+
+JSON = "application/json"
+NOTHING = (b"", b"{}")  # bodies of requests that say nothing: some clients can send no other
+
+
+@dataclass(frozen=True, slots=True)
+class Takes:
+    """What an operation takes. json: the keys of its JSON body; None: no such body."""
+
+    query: tuple[str, ...]
+    json: tuple[str, ...] | None
+    has_body: bool
+
+
+def register_strictness(app: Flask) -> None:
+    """Have every request to an operation of the OpenAPI document checked before its view is called."""
+    app.json = StrictJson(app)
+    operations = cache(lambda: operations_of(current_app.api_doc))  # type: ignore[attr-defined]
+
+    def check() -> None:
+        takes = operations().get((request.url_rule.rule, _method())) if request.url_rule else None
+        if takes is not None:
+            _check(takes)
+
+    app.before_request(check)
+
+
+def operations_of(document: dict[str, Any]) -> dict[tuple[str, str], Takes]:
+    """Return what each operation takes, by its route as Flask writes it and its method; none below ``/v2``."""
+    schemas = document["components"]["schemas"]
+    return {
+        (_route_of(path, operation), method.upper()): _takes(operation, schemas)
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+        if not path.startswith("/v2")
+    }
+
+
+def refuse_names(kind: str, given: Iterable[str], known: Collection[str], many: Collection[str] = ()) -> None:
+    """Refuse names that are not known, and those that are there twice and are not in `many`.
+
+    Raises:
+        UnprocessableEntity: names all of them, and the known name that was probably meant.
+    """
+    names = list(given)
+    unknown = [name for name in dict.fromkeys(names) if name not in known]
+    twice = [name for name in known if name not in many and names.count(name) > 1]
+    found = [f"unknown {kind} {name[:80]!r}{_meant(name, known)}" for name in unknown[:10]]
+    found += [f"{kind} {name!r}: expected once, received {names.count(name)} times" for name in twice]
+    if found:
+        raise UnprocessableEntity("; ".join(found))
+
+
+def names_in(values: MultiDict[str, Any]) -> list[str]:
+    """Return the name of each value: one that has several values is there several times."""
+    return [name for name, _ in values.items(multi=True)]
+
+
+class StrictJson(DefaultJSONProvider):
+    """Refuses a key that is there twice, where JSON readers silently keep the last."""
+
+    def loads(self, s: str | bytes, **options: Any) -> Any:
+        try:
+            return super().loads(s, object_pairs_hook=_without_twice, **options)
+        except (ValueError, RecursionError) as error:
+            raise UnprocessableEntity(
+                f"body: expected JSON, received something else ({str(error)[:200]})"
+            ) from error
+
+
+def _without_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    refuse_names("key", (name for name, _ in pairs), {name for name, _ in pairs})
+    return dict(pairs)
+
+
+def _check(takes: Takes) -> None:
+    refuse_names("query parameter", names_in(request.args), takes.query)
+    if takes.json is not None:
+        _check_json(takes.json)
+    elif not takes.has_body and request.method == "POST" and request.get_data().strip() not in NOTHING:
+        raise UnprocessableEntity("body: this address takes none: send the request without a body")
+
+
+def _check_json(keys: tuple[str, ...]) -> None:
+    if not request.is_json:
+        received = request.mimetype or "none"
+        raise UnprocessableEntity(
+            f"body: expected JSON with the header 'Content-Type: {JSON}', received the Content-Type {received[:80]}"
+        )
+    body = request.get_json()
+    if isinstance(body, dict):
+        refuse_names("key", body, keys)
+
+
+def _meant(name: str, known: Collection[str]) -> str:
+    return did_you_mean(name, list(known)) if known else ": none is taken here"
+
+
+def _method() -> str:
+    return "GET" if request.method == "HEAD" else request.method
+
+
+def _route_of(path: str, operation: dict[str, Any]) -> str:
+    """Return the path of the document as the route: ``/models/{version}`` → ``/models/<int:version>``."""
+    kinds = {
+        one["name"]: one["schema"].get("type")
+        for one in operation.get("parameters", [])
+        if one["in"] == "path"
+    }
+    return re.sub(r"{(\w+)}", lambda name: f"<{'int:' * (kinds[name[1]] == 'integer')}{name[1]}>", path)
+
+
+def _takes(operation: dict[str, Any], schemas: dict[str, Any]) -> Takes:
+    query = tuple(one["name"] for one in operation.get("parameters", []) if one["in"] == "query")
+    content = operation.get("requestBody", {}).get("content", {})
+    reference = content.get(JSON, {}).get("schema", {}).get("$ref", "")
+    keys = tuple(schemas[reference.rpartition("/")[2]]["properties"]) if reference else None
+    return Takes(query, keys, bool(content))
