@@ -77,9 +77,10 @@ def test_the_command_says_why_a_higher_set_is_not_kept(reason, monkeypatch):
     figures = dict.fromkeys(("auroc", "accuracy", "escape_rate", "overkill_rate"), 0.5)
     trained = training.Trained(
         {"a": figures, "b": figures}, "a", 0.5, "version 1", Path("bundle"), 0,
-        SimpleNamespace(files={"html": Path("audit.html")}), reason=reason,
+        SimpleNamespace(files={"html": Path("audit.html")}), reason=reason, notes=("The test split has 2 defective parts",),
     )  # fmt: skip
     monkeypatch.setattr(training, "train", lambda *_: trained)
     lines = CliRunner().invoke(app, ["train"]).output.splitlines()
     assert [line.strip() for line in lines if "chance" in line] == ([reason] if reason else [])
+    assert "  The test split has 2 defective parts" in lines
     assert any(line.startswith("Best: a (validation AUROC 0.500)") for line in lines), lines

@@ -1,8 +1,14 @@
 """Verbs that judge a model and decide about it."""
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, app, short
+
+if TYPE_CHECKING:
+    from defect_detection.config import Config
+    from defect_detection.pipeline.evaluate import Evaluated
 
 
 @app.command()
@@ -32,6 +38,19 @@ def evaluate(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -
         typer.echo(f"  - {reason}")
     typer.echo(
         f"{decision.outcome.upper()}: registered as {evaluated.registered}. Report: {short(evaluated.files['html'])}. "
-        "Next: python src/inference.py"
+        f"{_next(evaluated, settings)}"
     )
     raise typer.Exit(decision.outcome.exit_code)
+
+
+def _next(evaluated: "Evaluated", settings: "Config") -> str:
+    """Say what to do now: inspect where a model is in production, else what would bring one there."""
+    from defect_detection.evaluation.gate import Outcome
+
+    if evaluated.champion or evaluated.decision.outcome is Outcome.PROMOTE:
+        return "Next: python src/inference.py"
+    return (
+        "Nothing is in production. Next: look at the worst images in the report; train again with more or better labelled images; "
+        f"try the model with `defect inspect --model {short(settings.bundle_dir)} IMAGE`; or, if its figures are good enough for you, "
+        f"lower evaluation_threshold ({settings.evaluation_threshold:g}) in config.yaml and evaluate again"
+    )

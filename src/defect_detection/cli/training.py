@@ -32,6 +32,8 @@ def train(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> N
     for claim in trained.claims:
         typer.echo(f"  {claim}")
     typer.echo(f"  Data: {trained.audit}; see {short(trained.audit.files['html'])}")
+    for note in trained.notes:
+        typer.echo(f"  {note}")
     if trained.skipped:
         typer.echo(f"  {trained.skipped} files were skipped; skipped.txt in each run names them")
     typer.echo(

@@ -207,6 +207,11 @@ def parts_needed(found: Differences, margin: float, level: float) -> int | None:
     return enough
 
 
+def fewest_parts(margin: float, level: float) -> int | None:
+    """Return how many defective parts rule out `margin` for a candidate that errs on the same parts as the champion."""
+    return parts_needed(Differences(0, 0, 1), margin, level)
+
+
 def _scaled(found: Differences, total: int) -> Differences:
     """Return the same rates on `total` parts, rounded to the candidate's disadvantage."""
     worse = -(-found.worse * total // found.total)

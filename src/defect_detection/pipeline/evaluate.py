@@ -14,7 +14,7 @@ from defect_detection.errors import BusyError, NoModelError
 from defect_detection.evaluation.gate import Decision, Improvement
 from defect_detection.evaluation.report import Report
 from defect_detection.model.bundle import seen_in_training
-from defect_detection.pipeline.judge import judge
+from defect_detection.pipeline.judge import judge, small_test_note
 from defect_detection.pipeline.leakage import leakage_notes
 from defect_detection.pipeline.parity import check_parity, deployed_forms, most_flips, parity_fact
 from defect_detection.pipeline.promotion import record
@@ -92,7 +92,7 @@ def _evaluate(
     earlier = count_decisions(config.tracking_uri, PROMOTIONS, candidate.metrics.fingerprint)
     decision = judge(candidate, champion, samples, config, improvement, most_flips(parity), earlier)
     notes = [f"{len(skipped)} test files could not be read and were left out"] if skipped else []
-    notes += [*leaks, *_champion_note(champion, samples)]
+    notes += [*leaks, *_champion_note(champion, samples), *small_test_note(samples, config)]
     worn = in_words(decision.test_set_decisions, config.evaluation.max_decisions_per_test_set)
     watch("evaluating", "report", 0, 1)
     written = make_report(

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from defect_detection.config import Config
-from defect_detection.data.samples import Sample
+from defect_detection.data.samples import DEFECTIVE, Sample
 from defect_detection.data.units import parts_of
 from defect_detection.evaluation.gate import Check, Decision, GatePolicy, Improvement, decide
-from defect_detection.evaluation.paired import Pairs
+from defect_detection.evaluation.paired import Pairs, fewest_parts
 from defect_detection.pipeline.challenge import check_challenge
 from defect_detection.pipeline.scoring import Scored, labels_of
 from defect_detection.pipeline.servable import check_servable
@@ -39,6 +39,24 @@ def judge(
 def policy_of(config: Config, improvement: Improvement) -> GatePolicy:
     settings = config.evaluation.gate.model_dump()
     return GatePolicy(accuracy_threshold=config.evaluation_threshold, improvement=improvement, **settings)
+
+
+def small_test_note(samples: Sequence[Sample], config: Config) -> list[str]:
+    """Return what to know where the test images are too few to promote over a champion: one sentence of it, one of the options."""
+    gate = config.evaluation.gate
+    needed = fewest_parts(gate.margin, gate.level)
+    if "escapes" not in gate.guards or needed is None:
+        return []
+    parts = len(
+        {part for part, one in zip(parts_of(samples), samples, strict=True) if one.label == DEFECTIVE}
+    )
+    if parts >= needed:
+        return []
+    return [
+        f"The test split has {parts} defective parts. To replace a model in production, a candidate with the same escapes needs "
+        f"about {needed} (evaluation.gate.margin: {gate.margin:g}, level: {gate.level:g}). Add {needed - parts} defective test images "
+        "of other parts, allow a larger margin, or remove escapes from evaluation.gate.guards"
+    ]
 
 
 def called(scored: Scored) -> np.ndarray:

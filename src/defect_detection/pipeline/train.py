@@ -22,6 +22,7 @@ from defect_detection.evaluation.metrics import ranking
 from defect_detection.model.bundle import KERAS_FILE, new_folder
 from defect_detection.pipeline.audit import Audited, audit_splits
 from defect_detection.pipeline.candidates import Candidate, best_of
+from defect_detection.pipeline.judge import small_test_note
 from defect_detection.pipeline.search import check_search, search
 from defect_detection.pipeline.trials import Bench, record_figures
 from defect_detection.pipeline.watch import Watch, unwatched
@@ -40,7 +41,7 @@ class Trained:
     """What training came to: one row of figures per set, in their order, what was kept, and what is claimed of it.
 
     reason: why the best is kept where another is higher; else empty.
-    diverged: why each set, or trial of the search, that diverged did, by its name.
+    diverged: why each set, or trial of the search, that diverged did, by its name. notes: what to know about the test split.
     """
 
     validation: dict[str, dict[str, float]]
@@ -53,6 +54,7 @@ class Trained:
     claims: tuple[str, ...] = ()
     reason: str = ""
     diverged: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def train(config: Config, watch: Watch = unwatched, say: Say = silent) -> Trained:
@@ -94,6 +96,7 @@ def train(config: Config, watch: Watch = unwatched, say: Say = silent) -> Traine
         claims,
         best.reason,
         bench.diverged,
+        tuple(small_test_note(splits.test, config)),
     )
 
 
