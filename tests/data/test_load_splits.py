@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from defect_detection.config import Config
 from defect_detection.data.split import load_splits, load_test
@@ -68,6 +69,28 @@ def test_one_corrupt_file_is_refused_when_configured(data, project: Project, spl
         DataError, match=rf"data.{split}_dir: 1 unreadable image files; repair[^/]*/.*/000.png: expec"
     ):
         load_splits(project("data.on_unreadable=refuse"))
+
+
+def test_files_of_other_formats_are_named_or_refused_and_notes_are_not(data, project: Project):
+    (data / "train" / "good" / "a.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    (data / "train" / "good" / "README.md").write_text("notes")
+    lines: list[str] = []
+    splits = load_splits(project(), say=lines.append)
+    assert [item.path.name for item in splits.skipped] == ["a.heic"]
+    assert lines[0] == f"{data}/train: dent: 10 defective; good: 10 OK"
+    assert "1 file not looked at (1 .heic)" in lines[1]
+    assert lines[2:] == ["  left out: 1 side file (.md)", f"{data}/test: dent: 3 defective; good: 3 OK"]
+    with pytest.raises(DataError, match=r"data.train_dir: 1 unreadable image files.*\n .*a.heic: not a JPEG"):
+        load_splits(project("data.on_unreadable=refuse"))
+
+
+def test_masks_among_the_images_stop_the_training(data, project: Project):
+    for path in (data / "train" / "dent").glob("00[0-3].png"):
+        Image.new("L", (12, 12), 255).save(path.with_name(f"{path.stem}_mask.png"))
+    with pytest.raises(
+        DataError, match=r"train: 4 files look like masks of the images beside them:\n .*000_mask.png"
+    ):
+        load_splits(project())
 
 
 @pytest.mark.parametrize("folder", ["train", "test"])

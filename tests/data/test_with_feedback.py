@@ -63,6 +63,40 @@ def test_the_label_of_feedback_counts_for_an_image_that_is_there_already(folders
     assert skipped.reason.startswith("feedback labels it otherwise: ")
 
 
+def test_copies_of_a_test_image_are_all_left_out(folders, project):
+    for name in ("a.bmp", "b.bmp"):
+        (folders / "feedback" / "ok").mkdir(parents=True, exist_ok=True)
+        shutil.copy(folders / "test" / "ok" / "000.bmp", folders / "feedback" / "ok" / name)
+    splits = load_splits(project("data.feedback_dir=data/feedback"))
+    assert len(splits.samples) == 24
+    assert [one.path.name for one in splits.skipped] == ["a.bmp", "b.bmp"]
+
+
+@pytest.mark.parametrize(("label", "wrong"), [("ok", "scratch"), ("scratch", "ok")])
+def test_the_label_of_feedback_counts_for_every_copy_that_is_there(folders, project, label, wrong):
+    image = folders / "train" / "ok" / "000.png"
+    for folder in ("train/scratch/copy.png", f"feedback/{label}/said.png"):
+        (folders / folder).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(image, folders / folder)
+    splits = load_splits(project("data.feedback_dir=data/feedback"))
+    copies = [one for one in splits.samples if one.path.name in ("000.png", "copy.png", "said.png")]
+    same = [one for one in copies if one.path.read_bytes() == image.read_bytes()]
+    assert {one.path.parent.name for one in same} == {label}
+    (skipped,) = splits.skipped
+    assert skipped.path.parent.name == wrong
+
+
+def test_copies_that_feedback_labels_in_two_ways_are_left_out(folders, project, write_images):
+    (image,) = write_images(folders / "feedback" / "ok", 1)
+    (folders / "feedback" / "dent").mkdir()
+    shutil.copy(image, folders / "feedback" / "dent" / "same.png")
+    splits = load_splits(project("data.feedback_dir=data/feedback"))
+    assert len(splits.samples) == 24
+    assert {one.reason for one in splits.skipped} == {
+        "feedback holds copies of it with two labels; remove the wrong one"
+    }
+
+
 def test_a_wrong_index_is_an_error_that_names_the_key(folders, project, write_images):
     write_images(folders / "feedback" / "ok", 1)
     write_index(folders / "feedback", "ok/nothing.png,ok,,")

@@ -87,3 +87,34 @@ def test_a_setting_without_a_settings_file_is_refused(run, paths):
     code, _, errors = run("--set", "inference.threads=1", paths[0])
     assert code == 3
     assert "config.yaml" in errors
+
+
+def test_overlays_are_not_inspected_however_often_it_runs(run, paths, tmp_path):
+    for path in paths[:4]:
+        shutil.copyfile(path, tmp_path / path.name)
+    for _ in range(3):
+        code, output, _ = run("--output", "marked", ".")
+        assert (code, "4 images: " in output) == (0, True)
+    assert len(list((tmp_path / "marked").rglob("*.png"))) == 4
+    _, output, _ = run("--output", "other", ".")
+    assert "4 images: " in output
+    assert "Left out: 1 folder of overlays (marked)" in output
+    code, _, errors = run("--output", ".", ".")
+    assert code == 3
+    assert "--output .: images to inspect lie there" in errors
+
+
+def test_what_is_not_inspected_is_named_with_either_output(run, paths, tmp_path):
+    shutil.copyfile(paths[0], tmp_path / "a.png")
+    (tmp_path / "b.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    code, output, _ = run(".")
+    assert (code, "1 file not looked at (1 .heic)" in output) == (0, True)
+    code, output, errors = run("--json", ".")
+    assert (code, len(output.splitlines())) == (0, 1)
+    assert "1 file not looked at (1 .heic)" in errors
+    (tmp_path / "config.yaml").write_text(
+        "data: {on_unreadable: refuse}\ntraining: {hyperparameter_sets: [{name: only}]}\n"
+    )
+    code, output, errors = run("--json", ".")
+    assert (code, output) == (3, "")
+    assert "on_unreadable" in errors

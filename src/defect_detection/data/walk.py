@@ -106,7 +106,7 @@ def walk(folder: Path, leave_out: Path | None = None) -> Walked:
     folders, those of systems, and folders of overlays are left out.
 
     Args:
-        leave_out: a folder that isn't looked into.
+        leave_out: a folder below that isn't looked into.
 
     Raises:
         DataError: `folder` itself can't be read.
@@ -119,8 +119,8 @@ def walk(folder: Path, leave_out: Path | None = None) -> Walked:
         real = os.path.realpath(place)
         if real in visited:
             walked.left_out["repeated link", ""] += 1
-        elif _holds_overlays(place, real, leave_out):
-            walked.left_out["folder of overlays", place.name] += 1
+        elif _holds_overlays(place, real, None if place == folder else leave_out):
+            walked.left_out["folder of overlays", Path(real).name] += 1
         else:
             visited.add(real)
             _look_into(place, walked, pending, links)
