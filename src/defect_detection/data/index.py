@@ -10,6 +10,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from defect_detection.data.class_names import SPLITS, comparable, shown, suggests_ok
@@ -55,7 +56,7 @@ def read_index(folder: Path, classes: Classes, images: Sequence[Path]) -> Index:
     Raises:
         DataError: the index can't be read, rows are wrong, or both folders hold an index for these images. Names the lines.
     """
-    inner, outer = index_in(folder), index_in(_absolute(folder).parent)
+    inner, outer = index_in(folder), index_in(Path(_absolute(folder)).parent)
     read = [_Reading(folder, read_rows(path), classes, images).index() for path in (inner, outer) if path]
     used = [index for index in read if index.rows]
     if len(used) > 1:
@@ -72,12 +73,22 @@ class _Reading:
     def __init__(self, folder: Path, file: IndexFile, classes: Classes, images: Sequence[Path]) -> None:
         self._folder = folder
         self._file = file
-        self._below = _absolute(folder)
+        self._below = os.path.join(_absolute(folder), "")  # noqa: PTH118  strings: an index has many rows
         self._root = _absolute(file.path.parent)
         self._labels = _known_labels(folder, images, classes)
-        self._by_key: dict[str, list[Path]] = defaultdict(list)
-        for path in images:
-            self._by_key[_key(path)].append(path)
+        self._by_place = {_absolute(path): path for path in images}
+
+    @cached_property
+    def _by_key(self) -> dict[str, list[Path]]:
+        """Return the images by their place, as it is compared where spellings differ."""
+        found: dict[str, list[Path]] = defaultdict(list)
+        for place, path in self._by_place.items():
+            found[_key(place)].append(path)
+        return found
+
+    @cached_property
+    def _beside(self) -> set[str]:
+        return {child.name for child in Path(self._root).iterdir() if child.is_dir()}
 
     def index(self) -> Index:
         rows: dict[Path, IndexRow] = {}
@@ -110,34 +121,41 @@ class _Reading:
         spellings = [named, named.replace("\\", "/")]
         for spelling in spellings:
             place = self._place(spelling)
-            if place.is_relative_to(self._below) and place.is_file():
-                return self._folder / place.relative_to(self._below)
-        place = self._place(spellings[-1])
-        alike = self._by_key.get(_key(place), [])
+            if place in self._by_place:
+                return self._by_place[place]
+            if place.startswith(self._below) and Path(place).is_file():
+                return self._folder / place.removeprefix(self._below)
+        alike = self._by_key.get(_key(place), []) if self._may_be_below(place) else []
         if len(alike) == 1:
             return alike[0]
         if alike:
             return (
                 f"'{printable(named)}' fits {len(alike)} files, such as {alike[0].name} and {alike[1].name}"
             )
-        if f"{_key(place)}/".startswith(f"{_key(self._folder)}/") or not self._is_elsewhere(place):
+        if self._may_be_below(place) or not self._is_elsewhere(place):
             return f"no such file: '{printable(named)}'"
         return None
 
-    def _place(self, named: str) -> Path:
+    def _may_be_below(self, place: str) -> bool:
+        return _key(place).startswith(_key(self._below))
+
+    def _place(self, named: str) -> str:
         """Return the absolute path that a cell names; one that is absolute may reach the folder by a link."""
-        place = _absolute(self._root / named)
-        if Path(named).is_absolute() and not place.is_relative_to(self._root):
-            real, real_root = Path(os.path.realpath(place)), Path(os.path.realpath(self._root))
-            if real.is_relative_to(real_root):
-                return self._root / real.relative_to(real_root)
+        place = os.path.normpath(os.path.join(self._root, named))  # noqa: PTH118
+        if named.startswith("/") and self._inside_root(place) is None:
+            real = os.path.relpath(os.path.realpath(place), os.path.realpath(self._root))
+            if not real.startswith(".."):
+                return os.path.normpath(os.path.join(self._root, real))  # noqa: PTH118
         return place
 
-    def _is_elsewhere(self, place: Path) -> bool:
+    def _inside_root(self, place: str) -> str | None:
+        root = os.path.join(self._root, "")  # noqa: PTH118
+        return place.removeprefix(root) if place.startswith(root) else None
+
+    def _is_elsewhere(self, place: str) -> bool:
         """Say whether a path may be that of another split: it lies in a folder beside, which may not have been copied along."""
-        if not place.is_relative_to(self._root) or len(parts := place.relative_to(self._root).parts) < 2:
-            return False
-        return comparable(parts[0]) in SPLITS or self._root.joinpath(parts[0]).is_dir()
+        first, apart, _ = (self._inside_root(place) or "").partition(os.sep)
+        return bool(apart) and (first in self._beside or comparable(first) in SPLITS)
 
     def _row(self, line: int, cells: dict[str, str]) -> tuple[IndexRow, list[str]]:
         """Return what a row says, and what of it is wrong."""
@@ -171,10 +189,10 @@ def _known_labels(folder: Path, images: Iterable[Path], classes: Classes) -> dic
     return folders | known | dict.fromkeys(classes.defects, 1) | dict.fromkeys(classes.ok, 0)
 
 
-def _absolute(path: Path) -> Path:
-    return Path(os.path.normpath(path.absolute()))
+def _absolute(path: Path) -> str:
+    return os.path.normpath(path.absolute())
 
 
-def _key(path: Path) -> str:
+def _key(place: str) -> str:
     """Return the form in which paths are compared where they differ in spelling."""
-    return unicodedata.normalize("NFC", _absolute(path).as_posix()).casefold()
+    return unicodedata.normalize("NFC", place).casefold()

@@ -102,8 +102,9 @@ def scan_folder(
     index = read_index(folder, classes, walked.images)
     listed = index.rows.keys() - {item.path for item in walked.skipped}
     paths = sorted({*walked.images, *listed} - index.masks)
-    found = meanings((_place(path, folder) for path in paths), classes)
-    meant = {path: found.get(_place(path, folder)) for path in paths}
+    places = {path.parent: path.parent.relative_to(folder).parts for path in paths}
+    found = meanings(places.values(), classes)
+    meant = {path: found.get(places[path.parent]) for path in paths}
     rows = {path: index.rows.get(path, NOTHING_SAID) for path in paths}
     refuse_questions(folder, Counter(one for path, one in meant.items() if one and rows[path].label is None))
     with ThreadPoolExecutor() as threads:
@@ -140,10 +141,6 @@ def _refuse_inner_indexes(walked: Walked, folder: Path) -> None:
             f"{folder}: {INDEX_NAME} is read in this folder and in its parent only, and lies also in:\n  {names}\n"
             f"Move what they say into {folder / INDEX_NAME}, and remove them"
         )
-
-
-def _place(path: Path, folder: Path) -> tuple[str, ...]:
-    return path.relative_to(folder).parts[:-1]
 
 
 def _place_in_words(meaning: Meaning | None) -> str:
