@@ -143,6 +143,55 @@ def test_an_image_out_of_focus_is_blurry(tmp_path, write_images):
     assert [entry.paths for entry in found["blurry"].entries] == [(paths[4],)]
 
 
+def deep(folder: Path, bits: int, count: int = 6, white: int | None = None) -> list[Sample]:
+    """Write images of a camera that uses so many bits of 16."""
+    random = np.random.default_rng(bits)
+    (folder / "ok").mkdir(parents=True)
+    for number in range(count):
+        values = random.integers(0, 2**bits if white is None else white + 1, SIZE, dtype=np.uint16)
+        Image.fromarray(values).save(folder / "ok" / f"{number}.png")
+    return scan(folder, ["ok"])[0]
+
+
+@pytest.mark.parametrize(("bits", "named"), [(9, 10), (10, 10), (12, 12), (13, 14), (14, 14)])
+def test_few_bits_in_16_bit_files_are_named_and_not_called_dark(tmp_path, bits, named):
+    samples = deep(tmp_path / "data", bits)
+    found = look(samples, rows=measure(samples, tmp_path / "cache"))
+    summary = f"6 of 6 images use {named} of 16 bits; set data.bit_depth: {named}"
+    assert found["bit_depth"].summary == summary
+    assert found["bit_depth"].entries[0].text == f"values below {2**bits}"
+    assert not found.keys() & {"dark", "low_information"}
+
+
+def test_one_bright_image_shows_that_all_16_bits_are_used(tmp_path):
+    samples = [*deep(tmp_path / "dim", 12), *deep(tmp_path / "bright", 16, count=1)]
+    found = look(samples, rows=measure(samples, tmp_path / "cache"))
+    assert "bit_depth" not in found
+    assert len(found["dark"].entries) == 6
+
+
+def test_values_shifted_to_the_high_bits_need_no_bit_depth(tmp_path):
+    (tmp_path / "ok").mkdir()
+    values = np.random.default_rng(0).integers(0, 4096, SIZE, dtype=np.uint16) << 4
+    Image.fromarray(values).save(tmp_path / "ok/0.png")
+    samples = scan(tmp_path, ["ok"])[0]
+    assert "bit_depth" not in look(samples, rows=measure(samples, tmp_path / "cache"))
+
+
+def test_a_bit_depth_that_is_set_is_believed_and_measured_with(tmp_path):
+    samples = deep(tmp_path / "data", 12)
+    pixels, unreadable = decoded(samples, SIZE, tmp_path / "cache", bit_depth=12)
+    rows = measured(samples, pixels, tmp_path / "cache")
+    assert (unreadable, look(samples, rows=rows)["imbalance"].summary) == (
+        {},
+        "0 of 6 train images defective",
+    )
+    assert rows["brightest"].min() > 0.9
+    _, unreadable = decoded(samples, SIZE, tmp_path / "cache", bit_depth=10)
+    assert len(unreadable) == 6
+    assert "expected values from 0 to 1023 (data.bit_depth: 10)" in next(iter(unreadable.values()))
+
+
 @pytest.mark.parametrize(("ok", "defective", "summary"), [
     (60, 29, "29 of 89 train images defective"),
     (29, 60, "29 of 89 train images OK"),

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
+from PIL import Image
 
 from defect_detection.data import pixels
 from defect_detection.data.images import read_image
 from defect_detection.data.pixels import decoded
-from defect_detection.data.samples import scan
+from defect_detection.data.samples import Sample, scan
 
 SIZE = (8, 16)
 
@@ -54,3 +55,17 @@ def test_pixel_limit_counts(tmp_path, write_images, max_pixels, readable):
     samples, _ = scan(tmp_path / "train", ["ok"])
     store, _ = decoded(samples, SIZE, tmp_path, max_pixels)
     assert len(store) == readable
+
+
+def test_what_was_read_with_other_settings_is_not_taken_from_the_cache(tmp_path):
+    path = tmp_path / "views.tif"
+    first, second = (Image.fromarray(np.full((8, 8), value, np.uint16)) for value in (1000, 4000))
+    first.save(path, save_all=True, append_images=[second])
+    sample = Sample(path, 0, "", "", "a" * 64)
+    store, _ = decoded([sample], (4, 4), tmp_path, pages="first")
+    assert store.rows([sample.sha256]).max() == 1000 // 257
+    store, _ = decoded([sample], (4, 4), tmp_path, pages="first", bit_depth=12)
+    assert store.rows([sample.sha256]).max() == 1000 * 255 // 4095
+    for pages in ("refuse", "all"):
+        _, unreadable = decoded([sample], (4, 4), tmp_path, pages=pages)
+        assert "2 pages" in unreadable[str(path)]

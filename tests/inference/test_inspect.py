@@ -186,3 +186,54 @@ def test_a_larger_image_than_allowed_is_refused(inspector):
     Image.new("L", (100, 100)).save(buffer := io.BytesIO(), "png")
     (refused,) = inspector.inspect([buffer.getvalue()], max_pixels=9_999)
     assert "at most 9999 pixels" in refused.error
+
+
+def views(paths, *numbers: int) -> bytes:
+    """Return a TIFF whose pages are these images."""
+    first, *others = (Image.open(paths[number]) for number in numbers)
+    buffer = io.BytesIO()
+    first.save(buffer, "TIFF", save_all=True, append_images=others)
+    return buffer.getvalue()
+
+
+def test_every_page_is_judged_and_the_worst_decides(inspector, paths, tmp_path):
+    singles = list(inspector.inspect(paths))
+    order = sorted(range(len(paths)), key=lambda n: singles[n].score)
+    best, middle, worst = order[0], order[len(order) // 2], order[-1]
+    path = tmp_path / "views.tif"
+    path.write_bytes(views(paths, best, worst, middle))
+    images = [paths[best], path, paths[middle], b"no image", path.read_bytes()]
+    found = list(inspector.inspect(images, pages="all"))
+    assert [(one.page, one.pages) for one in found] == [(1, 1), (2, 3), (1, 1), (1, 1), (2, 3)]
+    for one in (found[1], found[4], inspector.inspect_one(path, pages="all")):
+        assert one.score == pytest.approx(singles[worst].score, abs=1e-6)
+        assert one.verdict == singles[worst].verdict == "defective"
+        np.testing.assert_allclose(one.evidence, singles[worst].evidence, atol=1e-4)
+    assert found[1].to_json() | {"latency_ms": 0} == singles[worst].to_json() | {
+        "path": str(path), "score": found[1].score, "latency_ms": 0, "page": 2, "pages": 3,
+    }  # fmt: skip
+    assert "page" not in found[0].to_json()
+
+
+def test_pages_are_refused_by_default_and_the_first_is_taken_where_asked_for(inspector, paths):
+    data = views(paths, 0, 79)
+    (refused,) = inspector.inspect([data])
+    assert refused.verdict is None
+    assert "2 pages; data.pages says refuse" in refused.error
+    (first,) = inspector.inspect([data], pages="first")
+    (alone,) = inspector.inspect([paths[0]])
+    assert (first.score, first.pages) == (pytest.approx(alone.score, abs=1e-6), 1)
+
+
+def test_the_bit_depth_of_the_model_is_applied(inspector, paths, tmp_path):
+    """The same part in 8 bits, and in 12 of 16, has the same score with a model that was trained on 12 bits."""
+    values = np.asarray(Image.open(paths[0])).astype(np.uint16)
+    path = tmp_path / "deep.png"
+    Image.fromarray((values * 4095 + 254) // 255).save(path)
+    card = inspector.card.model_copy(update={"bit_depth": 12})
+    deep = Inspector(inspector._runtime, card, "deep")
+    found = [next(deep.inspect([path])), deep.inspect_one(path.read_bytes())]
+    (expected,) = inspector.inspect([paths[0]])
+    assert scores(found) == pytest.approx([expected.score] * 2, abs=1e-6)
+    Image.fromarray(values + 4096).save(path)
+    assert "expected values from 0 to 4095 (data.bit_depth: 12)" in deep.inspect_one(path).error

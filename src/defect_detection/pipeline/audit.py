@@ -94,7 +94,9 @@ def _audit(
     )
     scores = read_held_out(config.bundle_dir)
     watch(_TASK, "comparing", 0, len(samples))
-    material = Material(tuple(train), tuple(test), tuple(skipped), rows, scores, tuple(masks))
+    material = Material(
+        tuple(train), tuple(test), tuple(skipped), rows, scores, tuple(masks), config.data.bit_depth
+    )
     findings = find(
         material, config.data.allow_leakage, refuse_unreadable=config.data.on_unreadable == "refuse"
     )

@@ -22,6 +22,7 @@ _LEAST_BLUR = 1.4  # and so far in log sharpness: a quarter of the usual
 _LEAST_STRETCH = np.log(1.5)  # and so far in log size or log shape
 _SURE = 0.8  # P(the other label) of a suspect, at least
 _RARE = 0.1  # share of the images
+_DEPTHS = (8, 10, 12, 14)  # of cameras that write 16-bit files
 _FEW = 30  # images of a label
 
 
@@ -49,6 +50,7 @@ class Material:
 
     scores: P(defective) by the ``sha256`` of images that the fit which gave it didn't learn from.
     masks: images that look like masks of others.
+    bit_depth: `data.bit_depth`.
     """
 
     train: tuple[Sample, ...]
@@ -57,6 +59,7 @@ class Material:
     measured: np.ndarray
     scores: Mapping[str, float]
     masks: tuple[Path, ...] = ()
+    bit_depth: int | None = None
 
     @cached_property
     def samples(self) -> tuple[Sample, ...]:
@@ -231,15 +234,35 @@ def _odd_sizes(material: Material) -> Iterator[Finding]:
     yield from _listed("odd_size", material, odd, texts, f", where {usual} is usual")
 
 
+def _bit_depth(material: Material) -> Iterator[Finding]:
+    """Tell images of a camera that uses fewer than 16 bits by the largest value in all of them."""
+    bits = material.measured["bits"]
+    depth = _likely_depth(material)
+    if depth is not None:
+        texts = [f"values below {2 ** int(one)}" for one in bits]
+        yield from _listed(
+            "bit_depth", material, bits > 0, texts, f" use {depth} of 16 bits; set data.bit_depth: {depth}"
+        )
+
+
+def _likely_depth(material: Material) -> int | None:
+    """Return the least usual bit depth that fits all 16-bit files; None where it is set, or all 16 bits are used."""
+    most = int(material.measured["bits"].max(initial=0))
+    if material.bit_depth is not None or not most:
+        return None
+    return next((depth for depth in _DEPTHS if most <= depth), None)
+
+
 def _quality(material: Material) -> Iterator[Finding]:
     m = material.measured
+    in_doubt = m["bits"] > 0 if _likely_depth(material) else np.zeros(len(m), bool)
     blurry = _is_far(m["sharpness"].astype(float), _LEAST_BLUR, only_below=True)
     usual = float(np.median(m["sharpness"]))
     for kind, where, values, text in (
         ("blurry", blurry, np.exp(m["sharpness"] - usual), "{:.0%} of the usual sharpness"),
-        ("dark", m["brightest"] < DARK, m["brightest"], "99 % of the pixels below {:.0%}"),
-        ("bright", m["darkest"] > BRIGHT, m["darkest"], "95 % of the pixels above {:.0%}"),
-        ("low_information", m["entropy"] < LEAST_ENTROPY, m["entropy"], "{:.1f} of 8 bits"),
+        ("dark", (m["brightest"] < DARK) & ~in_doubt, m["brightest"], "99 % of the pixels below {:.0%}"),
+        ("bright", (m["darkest"] > BRIGHT) & ~in_doubt, m["darkest"], "95 % of the pixels above {:.0%}"),
+        ("low_information", (m["entropy"] < LEAST_ENTROPY) & ~in_doubt, m["entropy"], "{:.1f} of 8 bits"),
     ):
         yield from _listed(kind, material, where, [text.format(float(value)) for value in values])
 
@@ -276,6 +299,7 @@ _LOOKS: tuple[Callable[[Material], Iterator[Finding]], ...] = (
     _masks,
     _unreadable,
     _imbalance,
+    _bit_depth,
     _odd_sizes,
     _quality,
 )

@@ -93,6 +93,13 @@ _ALL = (
         "Repair, convert or remove them. data.on_unreadable: refuse stops at them instead.",
     ),
     Kind(
+        "bit_depth",
+        Severity.WARNING,
+        "16-bit files of a camera that uses fewer bits",
+        "No value in any of them reaches the upper bits, so white is nearly black to the model. The light is not the reason.",
+        "Set data.bit_depth to the camera's bits and train again, or let the camera shift its values to the upper bits.",
+    ),
+    Kind(
         "imbalance",
         Severity.NOTE,
         "One class is rare",

@@ -13,13 +13,14 @@ import numpy as np
 from PIL import Image
 
 from defect_detection.data.cache import RowStore
-from defect_detection.data.images import read_header
+from defect_detection.data.images import largest_value, read_header
 from defect_detection.data.pixels import OnProgress
 from defect_detection.data.samples import Sample
 
 THUMBNAIL = 64  # px, a side
 HASH_SIDE = 16  # bits, a side
-_VERSION = 1  # raise it when a figure changes
+_VERSION = 2  # raise it when a figure changes
+_SEEN_OF_14_BITS = 64  # gray levels of 8 bits below which the values of 14 in 16 bits come out
 _CHUNK = 128  # images in memory at a time
 _MOST_THREADS = 8
 
@@ -27,6 +28,10 @@ MEASURED = np.dtype(
     [
         ("width", "<u4"),  # px, on disk
         ("height", "<u4"),
+        (
+            "bits",
+            "u1",
+        ),  # that the values of a 16-bit file use, where they are few: see `_bits_used`; 0 of other files
         ("darkest", "<f4"),  # brightness, 0 to 1, that 5 % of the pixels don't reach
         ("brightest", "<f4"),  # brightness, 0 to 1, that 99 % of the pixels don't exceed
         ("sharpness", "<f4"),  # logarithm of the variance of the Laplacian in gray levels²
@@ -75,7 +80,7 @@ def _measure(path: Path, pixels: np.ndarray) -> tuple[object, ...]:
     is_gray = bool((pixels == pixels[..., :1]).all())
     darkest, brightest = calc_percentile_brightness(gray if is_gray else Image.fromarray(pixels), [5, 99])
     return (
-        *read_header(path)[:2],
+        *_size_and_bits(path, pixels),
         darkest,
         brightest,
         _sharpness(np.asarray(gray)),
@@ -83,6 +88,15 @@ def _measure(path: Path, pixels: np.ndarray) -> tuple[object, ...]:
         np.packbits(imagehash.phash(gray, hash_size=HASH_SIDE).hash),
         np.asarray(gray.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)),
     )
+
+
+def _size_and_bits(path: Path, pixels: np.ndarray) -> tuple[int, int, int]:
+    """Return width, height and `bits`. Only an image that is nearly black or white all over is decoded for it."""
+    header = read_header(path)
+    if not header.holds_16_bits:
+        return header.width, header.height, 0
+    is_suspicious = pixels.max() < _SEEN_OF_14_BITS or pixels.min() >= 256 - _SEEN_OF_14_BITS
+    return header.width, header.height, largest_value(path).bit_length() if is_suspicious else 16
 
 
 def _sharpness(gray: np.ndarray) -> float:
