@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 INK, MUTED, GRID, OK, DEFECTIVE, PAPER = "#1d2733", "#687482", "#dde2e8", "#2b7a9b", "#c2512b", "#fefefe"
 CSS_NAMES = {INK: "ink", MUTED: "muted", GRID: "line", OK: "ok", DEFECTIVE: "defective", PAPER: "card"}
 HEAT = np.array([[255, 214, 90], [250, 130, 40], [214, 30, 50]], np.float32)  # weak to strong evidence, RGB
+_BAND_PIXELS = 1_000_000  # of a large image that get their heat at a time: that takes up to 100 bytes each
 HEAT_OPACITY = 0.75  # of the strongest evidence
 
 
@@ -191,9 +192,24 @@ def overlay(image: np.ndarray, evidence: np.ndarray, scale: tuple[float, float] 
     """
     low, high = scale or (float(np.median(evidence)), float(evidence.max()))
     strength = np.clip((evidence - low) / max(high - low, 1e-6), 0, 1).astype(np.float32)
-    size = (image.shape[1], image.shape[0])
-    smooth = Image.fromarray(strength).resize(size, Image.Resampling.BICUBIC)
-    strength = np.clip(np.asarray(smooth), 0, 1)
+    result = np.empty_like(image)
+    rows = max(1, _BAND_PIXELS // image.shape[1])
+    for top in range(0, len(image), rows):
+        band = slice(top, min(top + rows, len(image)))
+        result[band] = _heated(image[band], _stretched(strength, band, image.shape))
+    return result
+
+
+def _stretched(strength: np.ndarray, band: slice, shape: tuple[int, ...]) -> np.ndarray:
+    """Return some rows of a map that is stretched over an image of this shape."""
+    height, width = strength.shape
+    box = (0, band.start * height / shape[0], width, band.stop * height / shape[0])
+    size = (shape[1], band.stop - band.start)
+    smooth = Image.fromarray(strength).resize(size, Image.Resampling.BICUBIC, box)
+    return np.clip(np.asarray(smooth), 0, 1)
+
+
+def _heated(image: np.ndarray, strength: np.ndarray) -> np.ndarray:
     stops = np.linspace(0, 1, len(HEAT))
     heat = np.stack([np.interp(strength, stops, HEAT[:, i]) for i in range(3)], axis=-1)
     opacity = (HEAT_OPACITY * strength**1.2)[..., None]

@@ -1,13 +1,20 @@
-"""``GET /inspections/{id}/evidence``: where the model that is served now sees the defect on an inspected image."""
+"""An inspected image once more: ``…/evidence``, where the served model sees the defect, and ``…/preview``, a PNG of it."""
 
+from itertools import islice
 from typing import Literal
 
 import numpy as np
 from flask import Response, current_app, request
 from flask_openapi3.blueprint import APIBlueprint
+from PIL import Image
 from pydantic import BaseModel, Field
+from werkzeug.exceptions import NotFound, UnprocessableEntity
 
+from defect_detection.data.decoders import MOST_PAGES
+from defect_detection.data.images import read_pages
+from defect_detection.errors import ImageError
 from defect_detection.inference.inspect import Inspection
+from defect_detection.inference.overlay import png_of
 from defect_detection.serving.access import require_access
 from defect_detection.serving.predict import Predicting, ServedModel, inspect_within_limits
 from defect_detection.serving.problems import described
@@ -17,7 +24,10 @@ from defect_detection.serving.records_api import (
     InspectionPath,
     read_inspected_image,
 )
+from defect_detection.serving.uploads import check_image
 from defect_detection.tracking.registry import ModelRef
+
+MOST_PREVIEW = 2048  # px
 
 evidence_api = APIBlueprint("evidence", __name__)
 
@@ -55,6 +65,49 @@ class EvidenceNow(BaseModel):
             model=ServedModel(name=model.name, version=model.version, uri=model.model_uri),
             **facts,
         )
+
+
+class PreviewQuery(BaseModel):
+    """Which page."""
+
+    page: int = Field(1, ge=1, le=MOST_PAGES, description="of a file of several (data.pages: all)")
+
+
+@evidence_api.get(
+    "/inspections/<id>/preview",
+    summary="Send an inspected image as PNG, such as a TIFF, which browsers can't show",
+    description=f"Upright, as the model's reader reads it, with at most {MOST_PREVIEW} px on the longer side.",
+    tags=[INSPECTIONS],
+    security=SECURITY,
+    responses={
+        200: {"description": "the picture", "content": {"image/png": {}}},
+        **{status: described(status) for status in (401, 403, 404, 410, 413, 415, 422)},
+    },
+)
+def preview(path: InspectionPath, query: PreviewQuery) -> Response:
+    require_access(request, "operator")
+    content, _suffix = read_inspected_image(path.id)
+    answer = Response(_preview_png(content, query.page), content_type="image/png")
+    answer.headers["Cache-Control"] = "private, max-age=86400, immutable"
+    return answer
+
+
+def _preview_png(content: bytes, number: int) -> bytes:
+    predicting: Predicting = current_app.extensions["predicting"]
+    champion = predicting.served.loaded
+    bit_depth = champion.inspector.card.bit_depth if champion else None
+    max_pixels, pages = predicting.max_pixels, predicting.pages
+    with predicting.budget.taking(check_image(content, max_pixels, pages)):
+        try:
+            read = read_pages(content, None, max_pixels, pages=pages, bit_depth=bit_depth)
+            page = next(islice(read, number - 1, None), None)
+        except ImageError as error:
+            raise UnprocessableEntity(str(error)) from None
+        if page is None:
+            raise NotFound(f"page: {number} is not there, or data.pages: {pages} leaves it out")
+        picture = Image.fromarray(page.pixels)
+        picture.thumbnail((MOST_PREVIEW, MOST_PREVIEW), Image.Resampling.BOX)
+        return png_of(np.asarray(picture))
 
 
 @evidence_api.get(

@@ -8,21 +8,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from http import HTTPStatus
-from io import BytesIO
 from typing import Any, Literal, get_args
 
 import numpy as np
 from flask import Response, abort, current_app, jsonify, request
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
-from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from werkzeug.exceptions import HTTPException, NotAcceptable, UnprocessableEntity
 
 from defect_detection.config import Config
-from defect_detection.data.images import Pages, read_image
-from defect_detection.evaluation.figures import heat_scale, overlay
+from defect_detection.data.images import Pages
 from defect_detection.inference.inspect import Inspection
+from defect_detection.inference.overlay import draw_overlay, png_of
 from defect_detection.records.inspections import Inspected
 from defect_detection.serving.champion import Champion, Served
 from defect_detection.serving.limits import PixelBudget
@@ -55,7 +53,7 @@ class Evidence(BaseModel):
     )
     overlay_png: str | None = Field(
         None,
-        description="explain=overlay: the image as the model sees it with the evidence over it, in base64",
+        description="explain=overlay: the image, upright and in its own size, with the evidence over it, in base64",
     )
 
 
@@ -75,6 +73,8 @@ class Prediction(BaseModel):
     )
     model: ServedModel | None = None
     latency_ms: float | None = Field(default=None, description="decoding and the model", examples=[6.1])
+    page: int | None = Field(default=None, description="the page that decided, from 1 (data.pages: all)")
+    pages: int | None = Field(default=None, description="how many pages were judged")
     defect_type: str | None = Field(default=None, description="null: this model doesn't tell types apart")
     evidence: Evidence | None = Field(default=None, description="with explain")
     error: Problem | None = Field(
@@ -112,6 +112,8 @@ EXAMPLE = {
     "threshold": 0.41,
     "model": {"name": "Production_Reg", "version": 3, "uri": "models:/Production_Reg/3"},
     "latency_ms": 6.1,
+    "page": 1,
+    "pages": 1,
     "defect_type": None,
     "evidence": None,
     "error": None,
@@ -194,13 +196,13 @@ class Predicting:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """An inspection with its image, 8-bit RGB as the model saw it where it is to be shown."""
+    """An inspection, with its overlay as PNG where it is to be shown."""
 
     id: str
     name: str
     inspection: Inspection
     champion: Champion
-    pixels: np.ndarray | None
+    overlay: bytes | None
 
 
 @predict_api.post(
@@ -301,24 +303,26 @@ def _keep(predicting: Predicting, seen: _Seen, content: bytes, context: dict[str
 
 
 def _looker(
-    predicting: Predicting, champion: Champion, context: dict[str, str], keep_pixels: bool
+    predicting: Predicting, champion: Champion, context: dict[str, str], with_overlay: bool
 ) -> Callable[[Upload], _Seen]:
     def look(upload: Upload) -> _Seen:
         content = upload.read()
         inspection = inspect_within_limits(predicting, champion, content)
-        pixels = _pixels(predicting, champion, content) if keep_pixels else None
-        seen = _Seen(uuid.uuid4().hex, upload.name, inspection, champion, pixels)
+        shown = _overlay_png(predicting, champion, content, inspection) if with_overlay else None
+        seen = _Seen(uuid.uuid4().hex, upload.name, inspection, champion, shown)
         _keep(predicting, seen, content, context)
         return seen
 
     return look
 
 
-def _pixels(predicting: Predicting, champion: Champion, content: bytes) -> np.ndarray:
-    """Decode once more, for the picture: only who asks for one pays for it."""
-    size = (champion.inspector.card.image_size,) * 2
-    with predicting.budget.taking(check_image(content, predicting.max_pixels, predicting.pages)):
-        return read_image(content, size, predicting.max_pixels)
+def _overlay_png(predicting: Predicting, champion: Champion, content: bytes, inspection: Inspection) -> bytes:
+    """Decode once more, in full: only who asks for a picture pays for it."""
+    max_pixels, pages = predicting.max_pixels, predicting.pages
+    bit_depth = champion.inspector.card.bit_depth
+    with predicting.budget.taking(check_image(content, max_pixels, pages)):
+        shown = draw_overlay(content, inspection, bit_depth=bit_depth, max_pixels=max_pixels, pages=pages)
+        return png_of(shown)
 
 
 def _recorded(seen: _Seen, content: bytes, context: dict[str, str]) -> Inspected:
@@ -357,6 +361,8 @@ def _prediction(seen: _Seen, explain: Explain) -> Prediction:
             name=reference.name, version=reference.version, uri=reference.model_uri
         ),
         latency_ms=round(inspection.latency_ms, 2),
+        page=inspection.page,
+        pages=inspection.pages,
         defect_type=None,
         evidence=_evidence(seen, explain),
         error=None,
@@ -370,17 +376,8 @@ def _evidence(seen: _Seen, explain: Explain) -> Evidence | None:
     if explain == "array":
         values = np.round(evidence, 3).tolist()
         return Evidence.model_construct(shape=list(evidence.shape), values=values, overlay_png=None)
-    png = base64.b64encode(_overlay_png(seen)).decode()
+    png = base64.b64encode(seen.overlay or b"").decode()
     return Evidence.model_construct(shape=list(evidence.shape), values=None, overlay_png=png)
-
-
-def _overlay_png(seen: _Seen) -> bytes:
-    evidence, pixels = seen.inspection.evidence, seen.pixels
-    assert evidence is not None and pixels is not None
-    shown = overlay(pixels, evidence, heat_scale(evidence, seen.inspection.verdict))
-    buffer = BytesIO()
-    Image.fromarray(shown).save(buffer, "PNG", compress_level=3)
-    return buffer.getvalue()
 
 
 def _picture(seen: _Seen) -> Response:
@@ -392,4 +389,4 @@ def _picture(seen: _Seen) -> Response:
         "X-Threshold": f"{seen.inspection.threshold:.6f}",
         "X-Model": seen.champion.reference.model_uri,
     }
-    return Response(_overlay_png(seen), HTTPStatus.OK, answer, content_type="image/png")
+    return Response(seen.overlay, HTTPStatus.OK, answer, content_type="image/png")
