@@ -79,6 +79,13 @@ def test_overlay_is_hot_where_the_evidence_is_and_clear_elsewhere():
     assert red > blue
 
 
+@pytest.mark.parametrize("pixels", [1, 64 * 7, 64 * 48])
+def test_no_pixel_of_an_overlay_depends_on_the_bands_it_is_drawn_in(monkeypatch, pixels):
+    whole = figures.overlay(PHOTO, EVIDENCE)
+    monkeypatch.setattr(figures, "_BAND_PIXELS", pixels)
+    assert np.abs(figures.overlay(PHOTO, EVIDENCE).astype(int) - whole).max() <= 1
+
+
 def test_flat_evidence_leaves_the_image_as_it_is():
     np.testing.assert_array_equal(figures.overlay(PHOTO, np.zeros((3, 4))), PHOTO)
 

@@ -227,13 +227,13 @@ def test_pages_are_refused_by_default_and_the_first_is_taken_where_asked_for(ins
 
 def test_the_bit_depth_of_the_model_is_applied(inspector, paths, tmp_path):
     """The same part in 8 bits, and in 12 of 16, has the same score with a model that was trained on 12 bits."""
-    values = np.asarray(Image.open(paths[0])).astype(np.uint16)
+    values = np.asarray(Image.open(paths[0])).astype(np.uint32)
     path = tmp_path / "deep.png"
-    Image.fromarray((values * 4095 + 254) // 255).save(path)
+    Image.fromarray(((values * 4095 + 254) // 255).astype(np.uint16)).save(path)
     card = inspector.card.model_copy(update={"bit_depth": 12})
     deep = Inspector(inspector._runtime, card, "deep")
     found = [next(deep.inspect([path])), deep.inspect_one(path.read_bytes())]
     (expected,) = inspector.inspect([paths[0]])
     assert scores(found) == pytest.approx([expected.score] * 2, abs=1e-6)
-    Image.fromarray(values + 4096).save(path)
+    Image.fromarray((values + 4096).astype(np.uint16)).save(path)
     assert "expected values from 0 to 4095 (data.bit_depth: 12)" in deep.inspect_one(path).error

@@ -1,7 +1,10 @@
 """Where the model that is served now sees the defect on an image that was inspected before."""
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 from recorded import inspected
 from tiny import BRIGHT, CELLS, DARK, SIDE, encoded
 
@@ -32,6 +35,7 @@ def test_evidence_is_what_the_model_served_now_sees(app):
         "verdict": "defective",
         "score": 0.5,
         "threshold": 0.5,
+        "page": 1,
         "model": {"name": "Production_Reg", "version": 3, "uri": "models:/Production_Reg/3"},
     }
 
@@ -96,3 +100,37 @@ def test_who_may_not_see_inspections_may_not_see_evidence(app):
     assert client.get(path, environ_overrides=REMOTE).status_code == 403
     key = create_key(app.extensions["records"].database, "anna", "operator")
     assert client.get(path, headers={"X-API-Key": key}, environ_overrides=REMOTE).status_code == 200
+
+
+def tiff_of(*pictures: np.ndarray) -> bytes:
+    first, *others = map(Image.fromarray, pictures)
+    first.save(file := io.BytesIO(), "TIFF", save_all=True, append_images=others)
+    return file.getvalue()
+
+
+def test_a_tiff_has_a_preview_that_a_browser_can_show(app):
+    deep = np.linspace(0, 65535, 40 * 60).reshape(40, 60).astype(np.uint16)
+    path = record(app, tiff_of(deep)).replace("evidence", "preview")
+    answer = app.test_client().get(path)
+    assert (answer.status_code, answer.mimetype) == (200, "image/png")
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(answer.data)))[..., 0], deep // 257)
+
+
+def test_a_preview_is_small_and_keeps_the_shape(app):
+    path = record(app, encoded(np.zeros((3000, 1500, 3), np.uint8))).replace("evidence", "preview")
+    assert Image.open(io.BytesIO(app.test_client().get(path).data)).size == (1024, 2048)
+
+
+def test_a_preview_shows_the_page_that_is_asked_for(predicting):
+    app = predicting("data.pages=all")
+    path = record(app, tiff_of(BRIGHT, DARK)).replace("evidence", "preview")
+    client = app.test_client()
+    for query, value in (("", 255), ("?page=2", 0)):
+        assert (np.asarray(Image.open(io.BytesIO(client.get(path + query).data))) == value).all()
+    assert client.get(path + "?page=3").status_code == 404
+    assert client.get(path.replace("preview", "evidence")).json["page"] == 2
+
+
+def test_a_preview_asks_for_a_key_as_the_image_does(app):
+    path = record(app, LEFT_DARK).replace("evidence", "preview")
+    assert app.test_client().get(path, environ_overrides=REMOTE).status_code == 401

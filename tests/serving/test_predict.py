@@ -59,6 +59,8 @@ def test_one_image_gets_a_verdict_with_all_that_decided_it(client):
         "evidence": None,
         "error": None,
         "results": [{key: value for key, value in answer.json.items() if key != "results"}],
+        "page": 1,
+        "pages": 1,
     }
     assert len(answer.json["id"]) == 32
     assert answer.json["latency_ms"] > 0
@@ -114,6 +116,42 @@ def test_explain_gives_the_image_with_its_evidence_over_it(client, explain):
     assert shown.shape == (SIDE, SIDE, 3)
     assert (shown[0] != 0).any()  # heat over what is dark
     assert (shown[-1] == 255).all()  # none over what is bright
+
+
+def test_an_overlay_has_the_shape_and_size_of_the_image(client):
+    wide = np.concatenate([np.zeros((50, 200, 3), np.uint8), np.full((50, 200, 3), 255, np.uint8)], axis=1)
+    evidence = send(client, encoded(wide), query="?explain=1").json["evidence"]
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(evidence["overlay_png"]))))
+    assert shown.shape == wide.shape
+    assert (shown[:, :100] != 0).any(axis=2).all()  # heat over what is dark
+    assert (shown[:, 300:] == 255).all()
+
+
+def views(*pictures: np.ndarray) -> bytes:
+    first, *others = map(Image.fromarray, pictures)
+    first.save(file := io.BytesIO(), "TIFF", save_all=True, append_images=others)
+    return file.getvalue()
+
+
+def test_several_pages_are_refused_with_that_reason(client):
+    answer = send(client, views(BRIGHT, DARK))
+    assert (answer.status_code, answer.mimetype) == (422, PROBLEM)
+    assert "2 pages; data.pages says refuse" in answer.json["detail"]
+
+
+@pytest.mark.parametrize(("pages", "verdict", "page", "count", "shown"), [
+    ("first", "ok", 1, 1, (50, 30)),
+    ("all", "defective", 2, 3, (20, 70)),
+])  # fmt: skip
+def test_pages_are_judged_as_the_settings_say(predicting, pages, verdict, page, count, shown):
+    app = predicting(f"data.pages={pages}")
+    sizes = ((30, 50), (70, 20), (30, 30))
+    pictures = [
+        np.full((*size, 3), value, np.uint8) for size, value in zip(sizes, (255, 0, 255), strict=True)
+    ]
+    answer = send(app.test_client(), views(*pictures), query="?explain=1").json
+    assert [answer[name] for name in ("verdict", "page", "pages")] == [verdict, page, count]
+    assert Image.open(io.BytesIO(base64.b64decode(answer["evidence"]["overlay_png"]))).size == shown
 
 
 def test_a_picture_is_answered_to_who_accepts_pictures(client):

@@ -69,6 +69,15 @@ class Card(BaseModel):
     versions: dict[str, str]
     checksums: dict[str, str] = {}
 
+    def other_bit_depth(self, wanted: int | None) -> str | None:
+        """Say that images are read with the model's bit depth where the settings name another one; None where they don't."""
+        if wanted in (None, self.bit_depth):
+            return None
+        return (
+            f"data.bit_depth: the settings say {wanted}, the model was trained with {self.bit_depth or 'all 16 bits'} and reads "
+            "images so; train again to change it"
+        )
+
     @property
     def claims_met(self) -> bool | None:
         """Whether all that was claimed is shown; None when nothing was."""

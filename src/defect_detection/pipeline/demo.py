@@ -64,7 +64,13 @@ def run_demo(folder: Path) -> None:
         verdicts = {"ok": 0, "defective": 0, "review": 0}
         for number, inspection in enumerate(inspector.inspect(images), start=1):
             verdicts[inspection.verdict or "review"] += 1
-            write_overlay(inspection, overlays / names[Path(inspection.path)], inspector.card.image_size)
+            write_overlay(
+                inspection,
+                overlays / names[Path(inspection.path)],
+                bit_depth=inspector.card.bit_depth,
+                max_pixels=config.data.max_pixels,
+                pages=config.data.pages,
+            )
             watch("inspecting", "", number, len(images))
     metrics = evaluated.report.metrics
     where = escape(printable(folder))

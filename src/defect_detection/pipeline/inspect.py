@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from defect_detection.config import Config
+from defect_detection.data.images import MAX_PIXELS, Pages
 from defect_detection.errors import NoModelError
 from defect_detection.inference.inspect import Inspection, Inspector
 from defect_detection.pipeline.overlays import replace_overlay
@@ -33,21 +34,27 @@ def load_inspector(config: Config) -> Inspector:
     )
 
 
-def write_overlay(inspection: Inspection, name: Path, size: int) -> Path | None:
-    """Write the image with its evidence map over it as ``<name>.<verdict>.png``; None when it couldn't be read.
+def write_overlay(
+    inspection: Inspection,
+    name: Path,
+    *,
+    bit_depth: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    pages: Pages = "refuse",
+) -> Path | None:
+    """Write the image, in its own size, with its evidence over it as ``<name>.<verdict>.png``; None when it couldn't be read.
 
     Args:
         name: of the overlay, with its folder; see `defect_detection.pipeline.overlays.overlay_names`.
-        size: height and width in px that the image is shown at.
-    """
-    from PIL import Image
+        bit_depth, max_pixels, pages: as the image was inspected with.
 
-    from defect_detection.data.images import read_image
-    from defect_detection.evaluation.figures import heat_scale, overlay
+    Raises:
+        ImageError: the image can't be read any more. OSError: the overlay can't be written.
+    """
+    from defect_detection.inference.overlay import draw_overlay, png_of
 
     if inspection.evidence is None:
         return None
-    image = read_image(Path(inspection.path), (size, size))
-    scale = heat_scale(inspection.evidence, inspection.verdict)
-    picture = Image.fromarray(overlay(image, inspection.evidence, scale))
-    return replace_overlay(name, inspection.verdict, picture.save)
+    source = Path(inspection.path)
+    shown = draw_overlay(source, inspection, bit_depth=bit_depth, max_pixels=max_pixels, pages=pages)
+    return replace_overlay(name, inspection.verdict, lambda path: path.write_bytes(png_of(shown)))

@@ -11,6 +11,7 @@ from defect_detection.errors import DataError
 
 _VERDICTS = ("ok", "defective", "review")
 _ENDINGS = tuple(f".{verdict}.png" for verdict in _VERDICTS)
+MOST_BYTES = 255 - max(map(len, _ENDINGS))  # of a name, without the ending: 255 is what file systems take
 _MARK_TEXT = "Overlays of `defect inspect`. Inspections and trainings leave this folder out.\n"
 
 
@@ -41,13 +42,13 @@ def overlay_names(found: Walked) -> dict[Path, Path]:
     """Return the name of each image's overlay, without its ending, from the folder of overlays on.
 
     It mirrors the image's place below what was named to inspect, so a second run finds the same names. Two images of one folder
-    that differ in their ending alone keep it.
+    that differ in their ending alone keep it. A name that would be too long for a file is cut, and ends with a hash.
     """
     base = os.path.commonpath([_absolute(root) for root in found.roots])
     places = {path: Path(os.path.relpath(_absolute(path), base)) for path in found.images}
     names: dict[Path, Path] = {}
     for name_of in (_stem, _full_name, _hashed):
-        open_ = {path: name_of(place) for path, place in places.items() if path not in names}
+        open_ = {path: _fitting(name_of(place)) for path, place in places.items() if path not in names}
         counts = Counter([*open_.values(), *names.values()])
         names |= {path: name for path, name in open_.items() if counts[name] == 1}
     return names
@@ -66,7 +67,20 @@ def _full_name(place: Path) -> Path:
 
 
 def _hashed(place: Path) -> Path:
-    return place.with_name(f"{place.name}-{sha256(os.fsencode(place)).hexdigest()[:12]}")
+    return place.with_name(f"{place.name}-{_hash_of(place)}")
+
+
+def _fitting(name: Path) -> Path:
+    """Cut a name that has too many bytes with the ending of an overlay."""
+    encoded = os.fsencode(name.name)
+    if len(encoded) <= MOST_BYTES:
+        return name
+    ending = f"-{_hash_of(name)}"
+    return name.with_name(encoded[: MOST_BYTES - len(ending)].decode("utf-8", "ignore") + ending)
+
+
+def _hash_of(place: Path) -> str:
+    return sha256(os.fsencode(place)).hexdigest()[:12]
 
 
 def overlay_file(name: Path, verdict: str | None) -> Path:
@@ -74,7 +88,7 @@ def overlay_file(name: Path, verdict: str | None) -> Path:
     return name.with_name(f"{name.name}.{verdict}.png")
 
 
-def replace_overlay(name: Path, verdict: str | None, write: Callable[[Path], None]) -> Path:
+def replace_overlay(name: Path, verdict: str | None, write: Callable[[Path], object]) -> Path:
     """Write an overlay as a whole, in place of those that earlier runs left of the same image."""
     path = overlay_file(name, verdict)
     path.parent.mkdir(parents=True, exist_ok=True)

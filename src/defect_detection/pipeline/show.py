@@ -9,11 +9,12 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from defect_detection.data.images import MAX_PIXELS
+from defect_detection.data.index_file import shortened
 from defect_detection.data.walk import Walked, find_images, reasons
-from defect_detection.errors import DataError
+from defect_detection.errors import DataError, ImageError
 from defect_detection.inference.inspect import Inspection, Inspector
 from defect_detection.pipeline.overlays import open_overlay_folder, overlay_names
 from defect_detection.text import printable
@@ -43,20 +44,27 @@ def inspect_images(
     if config and config.data.on_unreadable == "refuse":
         _refuse_skipped(found)
     inspector = _inspector(config, model)
+    if config and (note := inspector.card.other_bit_depth(config.data.bit_depth)):
+        print(note, file=sys.stderr)
     max_pixels = config.data.max_pixels if config else MAX_PIXELS
     pages = config.data.pages if config else "refuse"
+    failed: list[str] = []
     inspections: Iterable[Inspection] = inspector.inspect(found.images, max_pixels=max_pixels, pages=pages)
     if output:
         open_overlay_folder(output, found.images)
         names = {path: output / name for path, name in overlay_names(found).items()}
-        inspections = _with_overlays(inspections, names, inspector.card.image_size)
+        how = {"bit_depth": inspector.card.bit_depth, "max_pixels": max_pixels, "pages": pages}
+        inspections = _with_overlays(inspections, names, how, failed)
     if json_lines:
         all_read, stream = _print_json(inspections), sys.stderr  # standard output has one line an image
     else:
         all_read, stream = _print_table(inspections, len(found.images), inspector, output), sys.stdout
     for line in found.said():
         print(line, file=stream)
-    return all_read
+    if failed:
+        title = f"{len(failed)} overlays could not be written; the verdicts stand"
+        print("\n  ".join([title, *map(printable, shortened(failed))]), file=sys.stderr)
+    return all_read and not failed
 
 
 def _refuse_skipped(found: Walked) -> None:
@@ -77,12 +85,16 @@ def _inspector(config: "Config | None", model: Path | None) -> Inspector:
 
 
 def _with_overlays(
-    inspections: Iterable[Inspection], names: Mapping[Path, Path], size: int
+    inspections: Iterable[Inspection], names: Mapping[Path, Path], how: Mapping[str, Any], failed: list[str]
 ) -> Iterator[Inspection]:
+    """Write an overlay of each image, and add those that can't be written to `failed`."""
     from defect_detection.pipeline.inspect import write_overlay
 
     for inspection in inspections:
-        write_overlay(inspection, names[Path(inspection.path)], size)
+        try:
+            write_overlay(inspection, names[Path(inspection.path)], **how)
+        except (OSError, ImageError) as error:
+            failed.append(f"{inspection.path}: {error}")
         yield inspection
 
 
@@ -133,12 +145,13 @@ def _print_rows(inspections: Sequence[Inspection], more: int) -> None:
         table.add_column(column, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for inspection in inspections:
         name = printable(inspection.path)
+        page = f" (page {inspection.page} of {inspection.pages})" if inspection.pages > 1 else ""
         if inspection.error:
             why = inspection.error.removeprefix(f"{name}: ")
             table.add_row(Text(name), Text("error", "yellow"), "", Text(printable(why)))
             continue
         verdict = Text(str(inspection.verdict), _COLOURS[inspection.verdict or "review"])
-        table.add_row(Text(name), verdict, f"{inspection.score:.3f}", f"{inspection.latency_ms:.0f}")
+        table.add_row(Text(name + page), verdict, f"{inspection.score:.3f}", f"{inspection.latency_ms:.0f}")
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(table)
     if more:

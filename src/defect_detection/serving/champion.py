@@ -152,6 +152,8 @@ def load_champion(reference: ModelRef, config: Config) -> Inspector:
     inspector = Inspector.load(
         folder, name=str(reference), threads=settings.threads, precision=settings.precision
     )
+    if note := inspector.card.other_bit_depth(config.data.bit_depth):
+        log.warning("%s: %s", reference, note)
     inspector.prepare()
     images, expected = read_golden(folder)
     verdict, scores = inspector.card.verdict, inspector.score(images)["score"]

@@ -49,6 +49,7 @@ class EvidenceNow(BaseModel):
     verdict: Literal["ok", "defective", "review"] = Field(description="of the model that is served now")
     score: float = Field(description="P(defective)", ge=0, le=1)
     threshold: float = Field(description="from this score on an image is defective")
+    page: int = Field(description="the page that decided, from 1")
     model: ServedModel = Field(
         description="the model that is served now, which may differ from the one that decided: "
         "`model_name` and `model_version` of the inspection"
@@ -58,7 +59,7 @@ class EvidenceNow(BaseModel):
     def of(cls, inspection_id: str, inspection: Inspection, model: ModelRef) -> "EvidenceNow":
         seen = inspection.evidence
         assert seen is not None
-        facts = {name: getattr(inspection, name) for name in ("verdict", "score", "threshold")}
+        facts = {name: getattr(inspection, name) for name in ("verdict", "score", "threshold", "page")}
         return cls(
             id=inspection_id,
             evidence=EvidenceMap(shape=list(seen.shape), values=np.round(seen, 3).tolist()),
