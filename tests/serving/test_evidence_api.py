@@ -132,5 +132,6 @@ def test_a_preview_shows_the_page_that_is_asked_for(predicting):
 
 
 def test_a_preview_asks_for_a_key_as_the_image_does(app):
-    path = record(app, LEFT_DARK).replace("evidence", "preview")
-    assert app.test_client().get(path, environ_overrides=REMOTE).status_code == 401
+    path = record(app, LEFT_DARK)
+    for address in (path, path.replace("evidence", "preview"), path.replace("evidence", "image")):
+        assert app.test_client().get(address, environ_overrides=REMOTE).status_code == 403
