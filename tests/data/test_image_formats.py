@@ -3,6 +3,7 @@
 import io
 import re
 import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -155,9 +156,12 @@ def test_big_tiff_is_read_like_tiff(name):
 
 
 @pytest.mark.parametrize("white", [False, True])
-def test_packed_12_bits_have_a_scale_of_their_own(white):
+@pytest.mark.parametrize("is_compressed", [False, True])
+def test_packed_12_bits_have_a_scale_of_their_own(white, is_compressed):
     values = u16(most=4095)
-    data = tiff(packed_12_bits(values), (W, H), 12, photometric=0 if white else 1)
+    content = packed_12_bits(values)
+    content = zlib.compress(content) if is_compressed else content
+    data = tiff(content, (W, H), 12, photometric=0 if white else 1, t259=8 if is_compressed else 1)
     expected = gray(4095 - values if white else values, 4095)
     np.testing.assert_allclose(read_image(data), expected, atol=1)
 
