@@ -122,6 +122,11 @@ def test_columns_without_a_use_are_named(data):
     ]
 
 
+def test_an_index_without_rows_is_noticed(data):
+    (data / "index.csv").write_text("file,group\n")
+    assert scan_folder(data / "train", OK_CLASSES).said()[1:] == [f"  {data}/index.csv: names no image"]
+
+
 def test_masks_that_the_index_names_are_no_samples(data):
     (data / "train/scratch/001.png").rename(data / "train/scratch/000_mask.png")
     (data / "index.csv").write_text("file,mask\ntrain/scratch/000.png,train/scratch/000_mask.png\n")

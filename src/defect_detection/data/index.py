@@ -8,7 +8,7 @@ not listed are labelled by their folder. What the index says is understood or re
 import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -112,9 +112,13 @@ class _Reading:
             problems = [*shortened(problems), f"{count}; paths count from {self._root}"]
         if problems:
             raise DataError("\n".join(f"{self._file.path}: {text}" for text in shortened(problems)))
-        unused = ", ".join(self._file.unused)
-        notes = (f"{self._file.path}: columns not used: {unused}",) if unused else ()
-        return Index(rows, self._file.path, notes)
+        return Index(rows, self._file.path, tuple(self._notes()))
+
+    def _notes(self) -> Iterator[str]:
+        if self._file.unused:
+            yield f"{self._file.path}: columns not used: {printable(', '.join(self._file.unused))}"
+        if not self._file.rows:
+            yield f"{self._file.path}: names no image"
 
     def _found(self, named: str) -> Path | str | None:
         """Return the file below the folder that a cell names; None for one of another folder; else what is wrong."""
