@@ -25,7 +25,7 @@ def scanned(tmp_path, write_images):
     ("folders", "understood"),
     [
         (["ok", "scratch"], "ok: 2 OK; scratch: 2 defective"),
-        (["OK ", "ok", "Scratch", "scratch"], "OK: 2 OK; Scratch: 2 defective; ok: 2 OK; scratch: 2 defective"),
+        (["OK ", "ok", "Scratch", "scratch"], "OK: 4 OK; Scratch: 4 defective"),
         (["ok/line 2/früh", "scratch/line 2"], "ok: 2 OK; scratch: 2 defective"),
         (["ok", "scratch", "product_B/ok", "product_B/scratch"],
          "ok: 2 OK; product_B/ok: 2 OK; product_B/scratch: 2 defective; scratch: 2 defective"),

@@ -119,7 +119,7 @@ def scan_folder(
         folder,
         _grouped(samples, folder, group_pattern),
         sorted(skipped, key=lambda item: item.path),
-        Counter((_place_in_words(meant[sample.path]), sample.label) for sample in samples),
+        _counted((_place_in_words(meant[sample.path]), sample.label) for sample in samples),
         _without_index(walked, index),
         find_mask_pictures([sample.path for sample in samples if sample.path not in index.rows], folder),
         index.notes,
@@ -145,6 +145,12 @@ def _refuse_inner_indexes(walked: Walked, folder: Path) -> None:
 
 def _place_in_words(meaning: Meaning | None) -> str:
     return meaning.place if meaning else "in no folder"
+
+
+def _counted(images: Iterable[tuple[str, int]]) -> Counter[tuple[str, int]]:
+    """Count images by class folder and label; spellings of one class count together."""
+    spelling: dict[str, str] = {}
+    return Counter((spelling.setdefault(comparable(place), place), label) for place, label in images)
 
 
 def _without_index(walked: Walked, index: Index) -> Counter[tuple[str, str]]:

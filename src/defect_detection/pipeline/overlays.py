@@ -32,8 +32,11 @@ def open_overlay_folder(folder: Path, images: Sequence[Path]) -> None:
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if all(path.is_dir() or path.name.endswith(_ENDINGS) for path in folder.rglob("*")):
-            (folder / OUTPUT_MARK).write_text(_MARK_TEXT)
+        mark = folder / OUTPUT_MARK
+        if not mark.exists() and all(
+            path.is_dir() or path.name.endswith(_ENDINGS) for path in folder.rglob("*")
+        ):
+            mark.write_text(_MARK_TEXT)
     except OSError as error:
         raise DataError(f"--output {folder}: cannot be written ({error.strerror})") from error
 
