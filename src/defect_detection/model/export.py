@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from defect_detection.errors import BundleError
+from defect_detection.model.chatter import without_chatter
 from defect_detection.model.openvino import load_openvino
 
 if TYPE_CHECKING:
@@ -28,13 +29,14 @@ def to_openvino(model: "keras.Model", path: Path) -> None:
 
     OpenVINO reads Keras models of the TensorFlow backend only; with another one, a process of its own converts.
     """
-    import keras
+    from defect_detection.model.backend import keras
 
     if keras.backend.backend() != "tensorflow":
         _in_tensorflow(model, path)
         return
     openvino = load_openvino()
-    converted = openvino.convert_model(model)
+    with without_chatter():
+        converted = openvino.convert_model(model)
     _check_outputs(converted, model)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{os.getpid()}-{path.name}")
@@ -95,7 +97,7 @@ def to_int8(source: Path, path: Path, images: np.ndarray) -> None:
 
 def to_onnx(model: "keras.Model", path: Path) -> None:
     """Write `model` as one ONNX file; input and outputs keep their names, and its batch may have any size."""
-    import keras
+    from defect_detection.model.backend import keras
 
     plain = keras.models.clone_model(model, clone_function=_without_constants)
     plain.set_weights(model.get_weights())
@@ -104,7 +106,8 @@ def to_onnx(model: "keras.Model", path: Path) -> None:
         warnings.filterwarnings(
             "ignore", "In the future `np.object`", FutureWarning
         )  # of Keras' own bridge to tf2onnx
-        plain.export(path, format="onnx", verbose=False)
+        with without_chatter():
+            plain.export(path, format="onnx", verbose=False)
 
 
 def onnx_to_int8(source: Path, path: Path, images: np.ndarray) -> None:
@@ -144,19 +147,20 @@ def to_litert(model: "keras.Model", path: Path) -> None:
 
     Whether LiteRT has all operations shows when it runs the file.
     """
-    model.export(path, format="litert", verbose=False)
+    with without_chatter():
+        model.export(path, format="litert", verbose=False)
 
 
 def load_keras(path: Path) -> "keras.Model":
     """Load the Keras model of a bundle whose checksums were verified."""
-    import keras
+    from defect_detection.model.backend import keras
 
     return keras.models.load_model(path, compile=False, safe_mode=True)
 
 
 def _without_constants(layer: "keras.layers.Layer") -> "keras.layers.Layer":
     """Copy a layer; a standardisation as scale and offset, because tf2onnx takes its two constants for inputs."""
-    import keras
+    from defect_detection.model.backend import keras
 
     if not isinstance(layer, keras.layers.Normalization):
         return layer.__class__.from_config(layer.get_config())

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 
-import keras
 import numpy as np
-from keras import ops
+
+from defect_detection.model.backend import keras, ops
 
 CLIP = 6.0  # standard deviations; features of a part unlike all training parts can't drown the rest
 CELL_STRIDE = 16  # px of the input per cell of the evidence map

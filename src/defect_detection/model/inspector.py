@@ -9,11 +9,10 @@ It is made of Keras' own layers and operations only, so any Keras 3 loads it wit
 from itertools import groupby
 from pathlib import Path
 
-import keras
 import numpy as np
-from keras import ops
 
 from defect_detection.errors import BundleError
+from defect_detection.model.backend import keras, ops
 from defect_detection.model.bundle import KERAS_FILE, read_card, verify
 from defect_detection.model.heads import (
     Head,

@@ -5,10 +5,10 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from defect_detection.errors import ConfigError
+from defect_detection.model.backend import keras
 
 COMPACT = "compact"
 COMPACT_WEIGHTS = Path(__file__).parent / "weights" / "compact_procedural.npz"

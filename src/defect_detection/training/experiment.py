@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from defect_detection import __version__
@@ -15,6 +14,7 @@ from defect_detection.errors import BundleError
 from defect_detection.evaluation.metrics import Metrics
 from defect_detection.inference.inspect import Inspector
 from defect_detection.model import bundle
+from defect_detection.model.backend import keras
 from defect_detection.model.bundle import Card
 from defect_detection.model.export import to_openvino
 from defect_detection.model.heads import Calibration

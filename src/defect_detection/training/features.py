@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from defect_detection.data.cache import RowStore
 from defect_detection.errors import DivergedError
 from defect_detection.inference.runtime import Runtime
+from defect_detection.model.backend import keras
 from defect_detection.model.export import named_outputs, to_openvino
 from defect_detection.model.trunks import fingerprint
 from defect_detection.training.variants import AS_IT_IS, Variant

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from defect_detection.config_sections import HyperparameterSet
 from defect_detection.data.cache import RowStore
 from defect_detection.errors import ConfigError
+from defect_detection.model.backend import keras
 from defect_detection.model.heads import Standardise, cell_features, judge_cells, standardised
 from defect_detection.model.trunks import Trunk, fingerprint
 from defect_detection.training.features import Rows, activations

@@ -3,12 +3,11 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-import keras
 import numpy as np
-from keras import ops
 from sklearn.metrics import roc_auc_score
 
 from defect_detection.config_sections import HyperparameterSet
+from defect_detection.model.backend import keras, ops
 from defect_detection.training.divergence import require_numbers
 from defect_detection.training.features import Rows
 from defect_detection.training.folds import Folds

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import keras
 import numpy as np
-from keras import ops
 from scipy.special import logsumexp
 
 from defect_detection.config_sections import HyperparameterSet
 from defect_detection.data.cache import scratch
+from defect_detection.model.backend import keras, ops
 from defect_detection.model.heads import Local, Standardise, pool_evidence
 from defect_detection.training.divergence import require_numbers
 from defect_detection.training.features import Rows, rows_at_a_time

@@ -10,13 +10,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import keras
 import numpy as np
-from keras import ops
 
 from defect_detection.data.procedural.bank import CELL_PX, GENERATION, Bank, cell_targets, make_bank
 from defect_detection.data.procedural.defects import DEFECT_NAMES
 from defect_detection.data.procedural.scene import N_BACKGROUNDS
+from defect_detection.model.backend import keras, ops
 from defect_detection.model.heads import statistics
 from defect_detection.model.trunks import (
     COMPACT,

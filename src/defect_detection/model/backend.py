@@ -1,0 +1,46 @@
+"""Import Keras, here only: what others have set up for their own projects does not reach this project's models.
+
+Keras takes defaults from ``~/.keras/keras.json`` (or ``KERAS_HOME``) and from variables. Which backend computes is chosen with
+``KERAS_BACKEND``; the layout of images and the type of numbers belong to the model.
+"""
+
+import os
+from pathlib import Path
+
+from defect_detection.errors import ConfigError
+from defect_detection.model.chatter import without_chatter
+
+_BELONGS_TO_OTHERS = ("TF_USE_LEGACY_KERAS", "KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH")
+
+
+def _prepare() -> None:
+    for name in _BELONGS_TO_OTHERS:
+        os.environ.pop(name, None)
+    if not os.environ.get("KERAS_BACKEND"):
+        os.environ["KERAS_BACKEND"] = "tensorflow"  # wins over keras.json
+
+
+def _refusal(error: Exception) -> ConfigError:
+    backend = os.environ["KERAS_BACKEND"]
+    file = Path(os.environ.get("KERAS_HOME") or "~/.keras", "keras.json")
+    if isinstance(error, ImportError) or "import backend" in str(error):
+        return ConfigError(
+            f"KERAS_BACKEND: expected a backend that is installed, received {backend} ({error}); unset it to use tensorflow"
+        )
+    return ConfigError(
+        f"{file}: Keras can't use it: {error}. Correct the file or remove it; KERAS_HOME names its folder"
+    )
+
+
+_prepare()
+try:
+    with without_chatter():
+        import keras
+        from keras import ops
+except Exception as _error:  # a keras.json may hold anything
+    raise _refusal(_error) from _error
+keras.config.set_image_data_format("channels_last")
+keras.config.set_floatx("float32")
+keras.config.set_epsilon(1e-7)
+
+__all__ = ["keras", "ops"]

@@ -1,0 +1,84 @@
+"""What others have set up for Keras and TensorFlow on this machine neither changes nor ends anything here."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_layers import MODULES, imports_of
+
+from defect_detection.model.chatter import without_chatter
+
+CODE = """
+from defect_detection.model.backend import keras
+import tensorflow
+layer = keras.layers.Conv2D(2, 1)
+layer.build((None, 8, 8, 3))
+print(keras.config.backend(), keras.config.image_data_format(), layer.kernel.dtype, layer.data_format)
+print(keras.config.epsilon(), keras.config.max_epochs(), tensorflow.keras.__version__ == keras.__version__)
+"""
+
+
+def started(home: Path, code: str = CODE, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("KERAS")}
+    environment |= {"HOME": str(home), "PYTHONPATH": os.pathsep.join(sys.path)} | variables
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def configure(folder: Path, **settings: object) -> None:
+    folder.mkdir()
+    (folder / "keras.json").write_text(json.dumps(settings))
+
+
+def test_settings_of_other_projects_do_not_reach_the_model(tmp_path):
+    configure(
+        tmp_path / ".keras",
+        image_data_format="channels_first",
+        floatx="float16",
+        backend="torch",
+        epsilon=0.5,
+    )
+    done = started(tmp_path, TF_USE_LEGACY_KERAS="1", KERAS_MAX_EPOCHS="1")
+    assert done.stdout.splitlines() == [
+        "tensorflow channels_last float32 channels_last",
+        "1e-07 None True",
+    ], done.stderr
+
+
+def test_tensorflow_says_nothing_about_itself(tmp_path):
+    assert started(tmp_path).stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("settings", "variables", "message"),
+    [
+        ({"floatx": "int4"}, {}, "keras.json: Keras can't use it: Invalid `floatx`"),
+        ({}, {"KERAS_BACKEND": "nonsense"}, "received nonsense"),
+    ],
+)
+def test_what_keras_cannot_use_is_named(settings, variables, message, tmp_path):
+    configure(tmp_path / ".keras", **settings)
+    (home := tmp_path / ".keras").rename(tmp_path / "settings")
+    done = started(home.parent, KERAS_HOME=str(tmp_path / "settings"), **variables)
+    assert "ConfigError" in done.stderr.splitlines()[-1] and message in done.stderr.splitlines()[-1]
+
+
+def test_keras_is_imported_in_one_place():
+    importers = {
+        module for module in MODULES if any(name.partition(".")[0] == "keras" for name in imports_of(module))
+    }
+    assert importers <= {"defect_detection.model.backend", "defect_detection.model.export"}  # for types
+
+
+def test_what_is_no_chatter_is_passed_on(capfd):
+    with without_chatter():
+        os.write(2, b"I0000 00:00:1795914316.124324   15394 devices.cc:76] Number of eligible GPUs\n")
+        os.write(
+            2, b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n"
+        )
+        os.write(2, b"2026-01-01 00:00:00.1: I tensorflow/core.cc:1] hello\nF0000 a crash\nInteresting\n")
+    assert capfd.readouterr().err == "F0000 a crash\nInteresting\n"
