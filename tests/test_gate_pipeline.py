@@ -3,6 +3,8 @@
 import re
 import shutil
 
+from PIL import Image
+
 from defect_detection.cli import main
 from defect_detection.evaluation.gate import Outcome
 from defect_detection.inference.inspect import Inspector
@@ -149,12 +151,35 @@ def test_the_model_in_production_is_checked(plant, capsys):
     assert [line.split()[:2] for line in lines[:-1]] == [
         ["ok", "files"],
         ["ok", "golden"],
+        ["ok", "reference"],
         ["none", "challenge"],
     ]
     assert lines[-1] == "Production_Reg version 1 @prod: all is well"
     add_challenge(plant, 0, "missed.png")
     assert main(["selfcheck", *config]) == 1
     assert capsys.readouterr().out.splitlines()[-1] == "Production_Reg version 1 @prod: failed: challenge"
+
+
+def test_a_model_of_an_earlier_version_is_said_to_guard_nothing(plant):
+    checked = selfcheck(plant.config(), with_card(plant, "earlier", reference=None))
+    (reference,) = [check for check in checked.checks if check.name == "reference"]
+    assert reference.passed is None
+    assert "a black frame or another product may pass as ok; train again" in reference.text
+    assert checked.passed
+
+
+def test_golden_images_pass_although_their_files_are_smaller_than_those_of_training(plant):
+    ranges = {"file size": (900.0, 2000.0), "brightness": (0.0, 255.0)}
+    reference = read_card(plant.config().bundle_dir).reference.model_copy(update={"ranges": ranges})
+    assert check_servable(with_card(plant, "photographs", reference=reference)).passed
+
+
+def test_the_report_says_how_many_test_images_are_unlike_those_of_training(plant):
+    for path in sorted((plant.root / "data/test/ok").glob("*.png"))[:2]:
+        Image.new("L", (64, 64), int(path.stem[-1])).save(path)
+    done = evaluate(plant.config())
+    (fact,) = [fact.text for fact in done.report.facts if fact.name == "Unlike the training images"]
+    assert fact.startswith("2 of 20 test images are unlike the training images; ")
 
 
 def test_a_damaged_file_and_another_verdict_are_found(plant):
@@ -164,7 +189,7 @@ def test_a_damaged_file_and_another_verdict_are_found(plant):
     (flipped / CARD_FILE).unlink()
     write_card(flipped, read_card(whole))
     assert selfcheck(plant.config(), whole).passed
-    files, golden, _ = selfcheck(plant.config(), flipped).checks
+    files, golden, *_ = selfcheck(plant.config(), flipped).checks
     assert (files.passed, golden.passed) == (True, False)
     assert golden.text.startswith(f"{len(scores)} of {len(scores)} golden images get another verdict")
     damaged = with_card(plant, "damaged")

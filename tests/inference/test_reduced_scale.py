@@ -30,7 +30,9 @@ def test_decoding_at_reduced_scale_flips_no_verdict(inspector, mode):
     photographs = [photograph(rng, number % 2 == 1, mode) for number in range(60)]
     in_full = list(inspector.inspect(decoded_in_full(data) for data in photographs))
     reduced = list(inspector.inspect(photographs))
-    assert [i.verdict for i in reduced] == [i.verdict for i in in_full] == ["ok", "defective"] * 30
+    # By the score alone: files eight times as large as those of training are unlike them, and so never OK.
+    verdicts = [[inspector.card.verdict(i.score) for i in found] for found in (reduced, in_full)]
+    assert verdicts[0] == verdicts[1] == ["ok", "defective"] * 30
     differences = [abs(a.score - b.score) for a, b in zip(reduced, in_full, strict=True)]
     assert 0 < max(differences) < 0.05  # above 0: it was decoded differently
 

@@ -10,6 +10,11 @@ from flask.testing import FlaskClient
 from PIL import Image
 from tiny import BRIGHT, DARK, SIDE, encoded
 
+from defect_detection.data.reference import learn_reference, look_of
+from defect_detection.inference.inspect import Inspector
+from defect_detection.serving.app import create_app
+from defect_detection.tracking.registry import ModelRef
+
 PROBLEM = "application/problem+json"
 
 
@@ -54,6 +59,7 @@ def test_one_image_gets_a_verdict_with_all_that_decided_it(client):
         "verdict": "defective",
         "score": pytest.approx(1.0),
         "threshold": 0.5,
+        "reason": None,
         "model": {"name": "Production_Reg", "version": 3, "uri": "models:/Production_Reg/3"},
         "defect_type": None,
         "evidence": None,
@@ -213,3 +219,51 @@ def test_requests_verdicts_and_scores_are_counted(client):
     assert 'defect_verdicts_total{model_version="3",verdict="ok"} 1.0' in text
     assert 'defect_model{name="Production_Reg",version="3"} 1.0' in text
     assert "defect_score_count 2.0" in text
+
+
+# -- unlike the training images ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def guarding(project, bundle) -> FlaskClient:
+    """A server whose model knows that its training images were neither black nor white."""
+    inspector = Inspector.load(bundle)
+    looks = np.array([look_of(np.full((SIDE, SIDE, 3), gray, np.uint8)) for gray in range(120, 140)])
+    reference = learn_reference(looks, np.full((20, 2), SIDE), np.arange(20) % 5)
+    inspector.card = inspector.card.model_copy(update={"reference": reference})
+    app = create_app(project.config(), lambda: ModelRef("Production_Reg", 3, "run", {}), lambda _: inspector)
+    yield app.test_client()
+    app.extensions["served"].stop()
+
+
+def test_an_image_unlike_those_of_training_is_for_review_and_the_reason_is_said(guarding):
+    said = guarding.post("/predict", data=encoded(BRIGHT), content_type="image/png").json
+    assert (said["verdict"], said["score"]) == ("review", 0)
+    assert said["reason"].startswith("brightness 255 is outside ")
+    shown = guarding.post(
+        "/predict", data=encoded(BRIGHT), content_type="image/png", headers={"Accept": "image/png"}
+    )
+    assert (shown.headers["X-Verdict"], shown.headers["X-Reason"]) == ("review", said["reason"])
+    assert (
+        guarding.post("/predict", data=encoded(DARK), content_type="image/png").json["verdict"] == "defective"
+    )
+    gray = encoded(np.full((SIDE, SIDE, 3), 130, np.uint8))
+    assert guarding.post("/predict", data=gray, content_type="image/png").json["reason"] is None
+    assert 'defect_unlike_training_total{model_version="3"} 3.0' in guarding.get("/metrics").text
+
+
+def test_the_reason_is_an_output_of_the_inference_protocol(guarding):
+    body = {
+        "inputs": [
+            {
+                "name": "image",
+                "datatype": "UINT8",
+                "shape": [1, SIDE, SIDE, 3],
+                "data": BRIGHT.ravel().tolist(),
+            }
+        ],
+        "outputs": [{"name": "verdict"}, {"name": "reason"}],
+    }
+    verdict, reason = guarding.post("/v2/models/Production_Reg/infer", json=body).json["outputs"]
+    assert verdict["data"] == ["review"]
+    assert reason["data"][0].startswith("brightness 255 is outside ")

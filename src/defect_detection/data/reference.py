@@ -33,7 +33,7 @@ _FIGURES: Mapping[str, tuple[float, float]] = {
     "coarse detail": (0.01, 1.15),
     "file size": (0.0, 2.0),  # px, root of width * height
     "width / height": (0.0, 1.15),
-    "layout": (0.1, 1.25),  # root mean square distance from the mean layout, in its spreads
+    "layout": (1.0, 1.2),  # root mean square distance from the mean layout, in its spreads
 }
 _TRIPPED = 0.002  # share of ordinary images that may lie outside, aimed at
 _HELD_OUT = 0.005  # share of held-out images that may lie outside, and one image more
@@ -69,7 +69,9 @@ class Reference(BaseModel):
         values["layout"] = float(_distance(look["layout"].reshape(-1), mean, spread))
         if size:
             values |= {"file size": (size[0] * size[1]) ** 0.5, "width / height": size[0] / size[1]}
-        outside = [name for name, (low, high) in self.ranges.items() if not low <= values.get(name, low) <= high]
+        outside = [
+            name for name, (low, high) in self.ranges.items() if not low <= values.get(name, low) <= high
+        ]
         if not outside:
             return None
         low, high = self.ranges[outside[0]]

@@ -32,6 +32,7 @@ class Inspection:
     """One verdict on one image, or why there is none.
 
     score: P(defective). page: which decided, from 1, of `pages` in the file.
+    reason: how the image, or a page of it, is unlike the training images, so that it is never OK.
     latency_ms: decoding plus the model, with the model's waiting for other images.
     evidence: float32 array of shape (h, w), log-odds per cell: where the defect is.
     """
@@ -46,9 +47,10 @@ class Inspection:
     error: str | None = None
     page: int = 1
     pages: int = 1
+    reason: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return what a line of ``--json`` holds: all but the evidence map; `error` and pages only where there are some."""
+        """Return what a line of ``--json`` holds: no evidence map; `reason`, `error` and pages only where there are some."""
         fields = {
             "path": printable(self.path),
             "score": self.score,
@@ -57,6 +59,7 @@ class Inspection:
         }
         fields |= {"model": printable(self.model), "latency_ms": round(self.latency_ms, 2)}
         fields |= {"page": self.page, "pages": self.pages} if self.pages > 1 else {}
+        fields |= {"reason": self.reason} if self.reason else {}
         return fields | ({"error": self.error} if self.error else {})
 
 
@@ -184,9 +187,19 @@ class Inspector:
         worst = max(range(len(scores)), key=scores.__getitem__)
         took_ms = image.took_ms + sum(answer.took_ms for answer in answered)
         score, evidence = scores[worst], answered[worst].outputs["evidence"]
-        verdict, page, pages = self.card.verdict(score), worst + 1, len(scores)
+        page, pages = worst + 1, len(scores)
+        reason = image.unlike[worst] or next(filter(None, image.unlike), None)
         return Inspection(
-            path, score, verdict, threshold, self.name, took_ms, evidence, page=page, pages=pages
+            path,
+            score,
+            self.card.verdict(score, reason),
+            threshold,
+            self.name,
+            took_ms,
+            evidence,
+            page=page,
+            pages=pages,
+            reason=reason,
         )
 
 
@@ -218,10 +231,14 @@ class _UnderWay:
 
 @dataclass(frozen=True)
 class _Decoded:
-    """The pages of an image, uint8 (size, size, 3) RGB each, or none and why it can't be read."""
+    """The pages of an image, uint8 (size, size, 3) RGB each, or none and why it can't be read.
+
+    unlike: of each page, how it is unlike the training images.
+    """
 
     label: str
     pages: tuple[np.ndarray, ...]
+    unlike: tuple[str | None, ...]
     error: str | None
     took_ms: float
 
@@ -255,17 +272,20 @@ def _decoded(
 def _decode(image: Source, index: int, card: Card, max_pixels: int, pages: Pages) -> _Decoded:
     started = time.perf_counter()
     found: list[np.ndarray] = []
+    unlike: list[str | None] = []
     error, size = None, (card.image_size,) * 2
     try:
         if isinstance(image, np.ndarray):
             found = [_checked(image, card.image_size)]
+            unlike = [card.unlike(image, None)]
         else:
-            read = read_pages(image, size, max_pixels, pages=pages, bit_depth=card.bit_depth)
+            read = list(read_pages(image, size, max_pixels, pages=pages, bit_depth=card.bit_depth))
             found = [page.pixels for page in read]
+            unlike = [card.unlike(page.pixels, page.size) for page in read]
     except ImageError as reason:
         error = str(reason)
     label = str(image) if isinstance(image, Path) else f"image {index}"
-    return _Decoded(label, tuple(found), error, (time.perf_counter() - started) * 1000)
+    return _Decoded(label, tuple(found), tuple(unlike), error, (time.perf_counter() - started) * 1000)
 
 
 def _checked(pixels: np.ndarray, size: int) -> np.ndarray:

@@ -21,6 +21,7 @@ from zipfile import BadZipFile
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from defect_detection.data.reference import Reference, look_of
 from defect_detection.errors import BundleError
 from defect_detection.evaluation.claims import RateClaim
 from defect_detection.evaluation.operating_point import OperatingPoint, Rule
@@ -40,6 +41,7 @@ class Card(BaseModel):
 
     bit_depth: bits that the training images used of 16-bit values, None for all: images are read so at every inspection.
     claims: what was asked of the threshold and of the review band, and whether validation showed it.
+    reference: how its training images look; a model of an earlier version has none, and guards nothing.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,6 +66,7 @@ class Card(BaseModel):
     trunk_fingerprint: str
     hyperparameters: dict[str, Any]
     calibration: dict[str, float | list[float]]
+    reference: Reference | None = None
     data: dict[str, str | int]
     validation: dict[str, float]
     versions: dict[str, str]
@@ -107,7 +110,25 @@ class Card(BaseModel):
             claims=self.claims,
         )
 
-    def verdict(self, score: float) -> Literal["ok", "defective", "review"]:
+    def unlike(self, pixels: np.ndarray, size: tuple[int, int] | None) -> str | None:
+        """Say in which respect an image is unlike the training images; None where it isn't, or nothing is known of them.
+
+        Args:
+            pixels: uint8 array of shape (image_size, image_size, 3), RGB.
+            size: (width, height) of its file, upright; None where there is no file.
+        """
+        return self.reference.reason(look_of(pixels), size) if self.reference else None
+
+    def verdict(self, score: float, unlike: str | None = None) -> Literal["ok", "defective", "review"]:
+        """Return the verdict on an image.
+
+        Args:
+            unlike: what `unlike` says of it: such an image is never OK.
+        """
+        verdict = self._verdict(score)
+        return "review" if unlike and verdict == "ok" else verdict
+
+    def _verdict(self, score: float) -> Literal["ok", "defective", "review"]:
         if (
             self.review_low is not None
             and self.review_high is not None

@@ -21,6 +21,7 @@ from defect_detection.pipeline.promotion import record
 from defect_detection.pipeline.reporting import make_report
 from defect_detection.pipeline.scoring import Scored, score
 from defect_detection.pipeline.turn import PRODUCTION_ALIAS
+from defect_detection.pipeline.unlike import unlike_facts
 from defect_detection.pipeline.watch import Watch, unwatched
 from defect_detection.tracking.best_model import BestModelInfo
 from defect_detection.tracking.ledger import PROMOTIONS
@@ -101,7 +102,7 @@ def _evaluate(
         decision,
         samples,
         config,
-        facts=[parity_fact(parity), ("Decided before", worn)],
+        facts=[*unlike_facts(candidate, samples, config), parity_fact(parity), ("Decided before", worn)],
         notes=notes,
     )
     watch("evaluating", "report", 1, 1)

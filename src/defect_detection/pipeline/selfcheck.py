@@ -7,7 +7,7 @@ from defect_detection.config import Config
 from defect_detection.errors import BundleError, NoModelError
 from defect_detection.evaluation.gate import Check
 from defect_detection.inference.inspect import Inspector
-from defect_detection.model.bundle import read_card, read_golden, verify
+from defect_detection.model.bundle import Card, read_card, read_golden, verify
 from defect_detection.pipeline.challenge import check_challenge
 from defect_detection.tracking.registry import Registry
 
@@ -35,7 +35,8 @@ def selfcheck(config: Config, folder: Path | None = None) -> SelfCheck:
     if not files.passed:
         return SelfCheck(name, (files,))
     inspector = Inspector.load(bundle, threads=config.inference.threads, precision=config.inference.precision)
-    return SelfCheck(name, (files, _golden(inspector, bundle), check_challenge(inspector, config)))
+    golden, challenge = _golden(inspector, bundle), check_challenge(inspector, config)
+    return SelfCheck(name, (files, golden, _reference(inspector.card), challenge))
 
 
 def _in_production(config: Config) -> tuple[str, Path]:
@@ -68,3 +69,15 @@ def _golden(inspector: Inspector, bundle: Path) -> Check:
     moved = f"scores move by up to {abs(scores - expected).max():.2g}"
     text = f"{flips} of {len(images)} golden images get another verdict than when it was trained; {moved}"
     return Check(name="golden", passed=not flips, text=text)
+
+
+def _reference(card: Card) -> Check:
+    """Say whether an image that is unlike the training images, such as a black one, can be told."""
+    if card.reference is None:
+        text = (
+            "The model is of an earlier version: a black frame or another product may pass as ok; train again"
+        )
+        return Check(name="reference", passed=None, text=text)
+    low, high = card.reference.ranges["brightness"]
+    text = f"An image unlike the {card.reference.images} training images (brightness outside {low:.0f} to {high:.0f}, …) is never ok"
+    return Check(name="reference", passed=True, text=text)

@@ -141,7 +141,10 @@ def _print_rows(inspections: Sequence[Inspection], more: int) -> None:
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for column, justify in (("image", "left"), ("verdict", "left"), ("score", "right"), ("ms", "right")):
+    columns = [("image", "left"), ("verdict", "left"), ("score", "right"), ("ms", "right")]
+    if any(inspection.reason for inspection in inspections):
+        columns.append(("reason", "left"))
+    for column, justify in columns:
         table.add_column(column, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for inspection in inspections:
         name = printable(inspection.path)
@@ -151,7 +154,8 @@ def _print_rows(inspections: Sequence[Inspection], more: int) -> None:
             table.add_row(Text(name), Text("error", "yellow"), "", Text(printable(why)))
             continue
         verdict = Text(str(inspection.verdict), _COLOURS[inspection.verdict or "review"])
-        table.add_row(Text(name + page), verdict, f"{inspection.score:.3f}", f"{inspection.latency_ms:.0f}")
+        row = (Text(name + page), verdict, f"{inspection.score:.3f}", f"{inspection.latency_ms:.0f}")
+        table.add_row(*row, *([inspection.reason] if inspection.reason else []))
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(table)
     if more:

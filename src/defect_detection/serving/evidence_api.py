@@ -50,6 +50,9 @@ class EvidenceNow(BaseModel):
     score: float = Field(description="P(defective)", ge=0, le=1)
     threshold: float = Field(description="from this score on an image is defective")
     page: int = Field(description="the page that decided, from 1")
+    reason: str | None = Field(
+        None, description="how the image is unlike the training images; absent where it is not"
+    )
     model: ServedModel = Field(
         description="the model that is served now, which may differ from the one that decided: "
         "`model_name` and `model_version` of the inspection"
@@ -59,7 +62,9 @@ class EvidenceNow(BaseModel):
     def of(cls, inspection_id: str, inspection: Inspection, model: ModelRef) -> "EvidenceNow":
         seen = inspection.evidence
         assert seen is not None
-        facts = {name: getattr(inspection, name) for name in ("verdict", "score", "threshold", "page")}
+        facts = {
+            name: getattr(inspection, name) for name in ("verdict", "score", "threshold", "page", "reason")
+        }
         return cls(
             id=inspection_id,
             evidence=EvidenceMap(shape=list(seen.shape), values=np.round(seen, 3).tolist()),
@@ -130,4 +135,4 @@ def evidence(path: InspectionPath) -> Response:
     champion = predicting.served.current()
     inspection = inspect_within_limits(predicting, champion, content)
     shown = EvidenceNow.of(path.id, inspection, champion.reference)
-    return Response(shown.model_dump_json(), content_type="application/json")
+    return Response(shown.model_dump_json(exclude_none=True), content_type="application/json")

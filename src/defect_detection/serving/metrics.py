@@ -36,6 +36,12 @@ class Metrics:
         self._verdicts = Counter(
             "defect_verdicts", "Images inspected", ["verdict", "model_version"], registry=self.registry
         )
+        self._unlike = Counter(
+            "defect_unlike_training",
+            "Images unlike the training images, which are never OK",
+            ["model_version"],
+            registry=self.registry,
+        )
         self._inspection_seconds = Histogram(
             "defect_inspection_seconds", "Decoding and the model", buckets=LATENCIES_S, registry=self.registry
         )
@@ -51,6 +57,7 @@ class Metrics:
     def inspected(self, inspection: Inspection, model_version: int) -> None:
         """Count one verdict."""
         self._verdicts.labels(inspection.verdict, model_version).inc()
+        self._unlike.labels(model_version).inc(inspection.reason is not None)
         self._inspection_seconds.observe(inspection.latency_ms / 1000)
         self._scores.observe(inspection.score or 0.0)
 

@@ -71,6 +71,11 @@ class Prediction(BaseModel):
     threshold: float | None = Field(
         default=None, description="from this score on an image is defective", examples=[0.41]
     )
+    reason: str | None = Field(
+        default=None,
+        description="how the image is unlike the training images, so that its verdict is never ok; null where it is not",
+        examples=["brightness 3 is outside 92 to 140, the range of the training images"],
+    )
     model: ServedModel | None = None
     latency_ms: float | None = Field(default=None, description="decoding and the model", examples=[6.1])
     page: int | None = Field(default=None, description="the page that decided, from 1 (data.pages: all)")
@@ -110,6 +115,7 @@ EXAMPLE = {
     "verdict": "defective",
     "score": 0.97,
     "threshold": 0.41,
+    "reason": None,
     "model": {"name": "Production_Reg", "version": 3, "uri": "models:/Production_Reg/3"},
     "latency_ms": 6.1,
     "page": 1,
@@ -357,6 +363,7 @@ def _prediction(seen: _Seen, explain: Explain) -> Prediction:
         verdict=inspection.verdict,
         score=inspection.score,
         threshold=inspection.threshold,
+        reason=inspection.reason,
         model=ServedModel.model_construct(
             name=reference.name, version=reference.version, uri=reference.model_uri
         ),
@@ -389,4 +396,6 @@ def _picture(seen: _Seen) -> Response:
         "X-Threshold": f"{seen.inspection.threshold:.6f}",
         "X-Model": seen.champion.reference.model_uri,
     }
+    if seen.inspection.reason:
+        answer["X-Reason"] = seen.inspection.reason
     return Response(seen.overlay, HTTPStatus.OK, answer, content_type="image/png")

@@ -35,7 +35,7 @@ class InferInput(BaseModel):
 
 
 class WantedOutput(BaseModel):
-    name: Literal["score", "verdict", "evidence"]
+    name: Literal["score", "verdict", "reason", "evidence"]
     parameters: dict[str, Any] | None = Field(
         default=None, description="binary_data: true to get it behind the JSON"
     )
@@ -46,7 +46,7 @@ class InferRequest(BaseModel):
 
     id: str | None = Field(None, max_length=200, description="comes back in the answer")
     inputs: list[InferInput] = Field(min_length=1, max_length=1)
-    outputs: list[WantedOutput] | None = Field(None, max_length=3, description="score and verdict by default")
+    outputs: list[WantedOutput] | None = Field(None, max_length=4, description="score and verdict by default")
     parameters: dict[str, Any] | None = Field(None, description="binary_data_output: true for all outputs")
 
 
@@ -192,6 +192,8 @@ def outputs_of(request: Request, inspections: Sequence[Inspection]) -> list[Outp
 def _values(name: str, inspections: Sequence[Inspection]) -> np.ndarray | list[str]:
     if name == "verdict":
         return [str(one.verdict) for one in inspections]
+    if name == "reason":
+        return [one.reason or "" for one in inspections]
     if name == "score":
         return np.array([one.score for one in inspections], np.float32)
     return np.stack([np.asarray(one.evidence, np.float32) for one in inspections])

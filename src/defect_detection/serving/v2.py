@@ -1,7 +1,8 @@
 """The Open Inference Protocol, version 2, over HTTP: what clients of other model servers speak already.
 
 The model takes one input, ``image``: BYTES of shape [n], encoded images (in base64 within JSON), or UINT8 of shape
-[n, image_size, image_size, 3], RGB. It gives ``score``, ``verdict`` and, when asked for, ``evidence``.
+[n, image_size, image_size, 3], RGB. It gives ``score``, ``verdict`` and, when asked for, ``reason`` (how an image is
+unlike the training images; else empty) and ``evidence``.
 """
 
 from http import HTTPStatus
@@ -202,6 +203,7 @@ def _metadata(champion: Champion) -> Response:
             outputs=[
                 Tensor(name="score", datatype="FP32", shape=[-1]),
                 Tensor(name="verdict", datatype="BYTES", shape=[-1]),
+                Tensor(name="reason", datatype="BYTES", shape=[-1]),
                 Tensor(name="evidence", datatype="FP32", shape=[-1, -1, -1]),
             ],
         )

@@ -30,7 +30,7 @@ REQUIRED_PACKAGES = ("filelock", "mlflow", "numpy", "openvino", "pandas", "pillo
 
 _CODE = "code"
 _PACKAGE = Path(__file__).parents[1]
-_COLUMNS = ["score", "verdict", "threshold", "error"]
+_COLUMNS = ["score", "verdict", "threshold", "reason", "error"]
 
 
 def log_bundle(store: Store, bundle: Path, name: str, run_id: str, params: Mapping[str, str]) -> str:
@@ -113,7 +113,8 @@ def _signature() -> Any:
     from mlflow.types.schema import AnyType, ColSpec, Schema
 
     outputs = [ColSpec("double", "score"), ColSpec("string", "verdict"), ColSpec("double", "threshold")]
-    return ModelSignature(Schema([ColSpec(AnyType())]), Schema([*outputs, ColSpec("string", "error")]))
+    outputs += [ColSpec("string", "reason"), ColSpec("string", "error")]
+    return ModelSignature(Schema([ColSpec(AnyType())]), Schema(outputs))
 
 
 def _load_pyfunc(path: str) -> "PyfuncModel":
@@ -140,7 +141,8 @@ class PyfuncModel:
             params: not used; part of MLflow's interface.
 
         Returns:
-            DataFrame with one row per image: score (None on error), verdict, threshold, error (None if none).
+            DataFrame with one row per image: score (None on error), verdict, threshold, reason
+            (how the image is unlike the training images) and error; these two are None if there is none.
         """
         import pandas as pd  # type: ignore[import-untyped]
 

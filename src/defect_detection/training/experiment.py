@@ -9,6 +9,8 @@ import numpy as np
 
 from defect_detection import __version__
 from defect_detection.config import Config
+from defect_detection.data.audit.measure import measured
+from defect_detection.data.reference import Reference, learn_reference
 from defect_detection.data.split import Splits
 from defect_detection.errors import BundleError
 from defect_detection.evaluation.metrics import Metrics
@@ -131,6 +133,7 @@ def describe(trial: Trial, splits: Splits, config: Config) -> Card:
         trunk_fingerprint=trial.trunk.fingerprint,
         hyperparameters=trial.settings.model_dump(mode="json"),
         calibration=describe_calibration(head.calibration),
+        reference=_reference(splits, config),
         data=data,
         validation={
             "auroc": metrics.auroc.value,
@@ -152,3 +155,9 @@ def describe(trial: Trial, splits: Splits, config: Config) -> Card:
             "numpy": np.__version__,
         },
     )
+
+
+def _reference(splits: Splits, config: Config) -> Reference:
+    """Return how the images look that the model knows; the audit has measured them already."""
+    rows = measured(splits.samples, splits.pixels, config.cache_dir)
+    return learn_reference(rows["look"], np.stack([rows["width"], rows["height"]], axis=1), splits.fold)

@@ -1,4 +1,4 @@
-"""Measure each image once: size on disk, brightness, sharpness, information, a perceptual hash and a thumbnail.
+"""Measure each image once: size on disk, brightness, sharpness, information, a perceptual hash, a thumbnail and its look.
 
 All but the size is measured on the image as the model sees it, so nothing is decoded for the audit alone. Brightness is
 CleanVision's, the hash ImageHash's.
@@ -15,18 +15,19 @@ from PIL import Image
 from defect_detection.data.cache import RowStore
 from defect_detection.data.images import largest_value, read_header
 from defect_detection.data.pixels import OnProgress
+from defect_detection.data.reference import LOOK, look_of
 from defect_detection.data.samples import Sample
 
 THUMBNAIL = 64  # px, a side
 HASH_SIDE = 16  # bits, a side
-_VERSION = 2  # raise it when a figure changes
+_VERSION = 3  # raise it when a figure changes
 _SEEN_OF_14_BITS = 64  # gray levels of 8 bits below which the values of 14 in 16 bits come out
 _CHUNK = 128  # images in memory at a time
 _MOST_THREADS = 8
 
 MEASURED = np.dtype(
     [
-        ("width", "<u4"),  # px, on disk
+        ("width", "<u4"),  # px, on disk, upright
         ("height", "<u4"),
         (
             "bits",
@@ -38,6 +39,7 @@ MEASURED = np.dtype(
         ("entropy", "<f4"),  # bits of the gray levels
         ("hash", "u1", (HASH_SIDE * HASH_SIDE // 8,)),
         ("thumbnail", "u1", (THUMBNAIL, THUMBNAIL)),  # gray
+        ("look", LOOK),  # what the guard of the line compares
     ]
 )
 
@@ -87,6 +89,7 @@ def _measure(path: Path, pixels: np.ndarray) -> tuple[object, ...]:
         calc_entropy(gray),
         np.packbits(imagehash.phash(gray, hash_size=HASH_SIDE).hash),
         np.asarray(gray.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)),
+        look_of(pixels),
     )
 
 

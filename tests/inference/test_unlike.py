@@ -1,0 +1,87 @@
+"""What no training image looks like is never OK, whoever asks: Python, command line, HTTP, MLflow."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+from plant import SIDE
+
+from defect_detection.cli import main
+from defect_detection.inference.inspect import Inspector
+from defect_detection.model.bundle import CARD_FILE, read_card, write_card
+from defect_detection.tracking.flavor import PyfuncModel
+
+REASON = "brightness 0 is outside "
+
+
+@pytest.fixture
+def black(tmp_path):
+    path = tmp_path / "black.png"
+    Image.new("L", (SIDE, SIDE)).save(path)
+    return path
+
+
+def with_card(bundle, folder, **changes):
+    """Write a copy of a model with other values on its card."""
+    shutil.copytree(bundle, folder)
+    card = read_card(folder).model_copy(update=changes)
+    (folder / CARD_FILE).unlink()
+    write_card(folder, card)
+    return folder
+
+
+def test_a_black_frame_that_the_model_calls_ok_goes_to_review_with_the_reason(trained_once, tmp_path, black):
+    lenient = Inspector.load(with_card(trained_once.config().bundle_dir, tmp_path / "lenient", threshold=1.0))
+    for found in (*lenient.inspect([black]), lenient.inspect_one(black.read_bytes())):
+        assert found.verdict == "review"
+        assert found.reason.startswith(REASON)
+    (row,) = PyfuncModel(lenient).predict([black.read_bytes()]).to_dict("records")
+    assert (row["verdict"], row["reason"]) == ("review", found.reason)
+
+
+def test_a_defective_verdict_stays_and_carries_the_reason(trained_once, tmp_path, black):
+    strict = with_card(trained_once.config().bundle_dir, tmp_path / "strict", threshold=0.0)
+    found = Inspector.load(strict).inspect_one(black)
+    assert found.verdict == "defective"
+    assert found.reason.startswith(REASON)
+
+
+def test_images_like_those_of_training_have_no_reason(inspector, paths, pixels):
+    assert {found.reason for found in inspector.inspect(paths)} == {None}
+    assert {found.reason for found in inspector.inspect(pixels)} == {None}
+
+
+def test_noise_is_not_ok(inspector):
+    noise = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+    found = inspector.inspect_one(noise)
+    assert found.verdict != "ok"
+    assert found.reason
+
+
+def test_a_file_of_another_shape_is_not_ok(inspector, paths, tmp_path):
+    wide = tmp_path / "wide.png"
+    with Image.open(paths[-1]) as image:
+        image.resize((4 * SIDE, SIDE)).save(wide)
+    found = inspector.inspect_one(wide)
+    assert found.verdict != "ok"
+    assert "width / height" in found.reason
+
+
+def test_a_model_of_an_earlier_version_guards_nothing_and_goes_on(trained_once, tmp_path, black):
+    earlier = with_card(trained_once.config().bundle_dir, tmp_path / "earlier", threshold=1.0, reference=None)
+    found = Inspector.load(earlier).inspect_one(black)
+    assert (found.verdict, found.reason) == ("ok", None)
+
+
+def test_the_command_line_shows_the_reason_where_there_is_one(trained_once, tmp_path, paths, black, capsys):
+    lenient = with_card(trained_once.config().bundle_dir, tmp_path / "lenient", threshold=1.0)
+    assert main(["inspect", "--model", str(lenient), "--json", str(paths[0]), str(black)]) == 0
+    ordinary, odd = map(json.loads, capsys.readouterr().out.splitlines())
+    assert "reason" not in ordinary
+    assert odd["reason"].startswith(REASON)
+    assert main(["inspect", "--model", str(lenient), str(paths[0]), str(black)]) == 0
+    out = capsys.readouterr().out
+    assert REASON in out
+    assert "1 ok, 0 defective, 1 review" in out
