@@ -62,6 +62,29 @@ def test_one_corrupt_file_among_many_is_skipped_and_named(data, project: Project
     ]
 
 
+@pytest.mark.parametrize("pages", ["refuse", "first", "all"])
+def test_files_of_several_pages_are_left_out_unless_the_first_is_asked_for(data, project: Project, pages):
+    pictures = [Image.new("L", (40, 40), value) for value in (90, 200)]
+    paths = [data / split / "dent" / "views.tif" for split in ("train", "test")]
+    for number, path in enumerate(paths):
+        pictures[number].save(path, save_all=True, append_images=[pictures[1 - number]])
+    splits = load_splits(project(f"data.pages={pages}"))
+    skipped = {item.path: item.reason[:8] for item in splits.skipped}
+    assert skipped == ({} if pages == "first" else dict.fromkeys(paths, "2 pages;"))
+    assert [len(splits.samples), len(splits.test)] == ([21, 7] if pages == "first" else [20, 6])
+
+
+def test_the_bit_depth_of_the_settings_is_that_of_the_images(data, project: Project):
+    path = data / "train" / "dent" / "deep.png"
+    Image.fromarray(np.full((40, 40), 4095, np.uint16)).save(path)
+    for overrides, seen in (([], 4095 // 257), (["data.bit_depth=12"], 255)):
+        splits = load_splits(project(*overrides))
+        (sample,) = (sample for sample in splits.samples if sample.path == path)
+        assert (splits.pixels.rows([sample.sha256]) == seen).all()
+    (skipped,) = load_splits(project("data.bit_depth=11")).skipped
+    assert skipped.reason.startswith("expected values from 0 to 2047 (data.bit_depth: 11), received 4095")
+
+
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_one_corrupt_file_is_refused_when_configured(data, project: Project, split):
     (data / split / "good" / "000.png").write_bytes(b"\x89PNG broken")

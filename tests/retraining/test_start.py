@@ -55,6 +55,18 @@ def test_the_size_of_the_base_model_wins_over_the_configuration(in_production):
     assert "Image size: 64 px, the base model's, instead of 96 px" in lines
 
 
+def test_the_bit_depth_of_the_base_model_is_kept(in_production):
+    path = in_production.root / "config.yaml"
+    settings = path.read_text()
+    lines: list[str] = []
+    path.write_text(settings.replace("image_size: 64", "image_size: 64, bit_depth: 12"))
+    try:
+        assert start_of(in_production, lines=lines).config.data.bit_depth is None
+    finally:
+        path.write_text(settings)
+    assert "Bit depth: null, the base model's, instead of 12" in lines
+
+
 def test_the_first_base_model_that_exists_is_taken(in_production):
     models = ["Nothing_Reg@prod", "Production_Reg@nothing", "Production_Reg@prod"]
     assert str(start_of(in_production, base_models=models).reference) == "Production_Reg version 1"
@@ -88,6 +100,7 @@ def test_an_override_wins_over_the_base_models_own_setting(in_production, how):
     ("overrides", "settings", "words"),
     [
         (["data.image_size=96"], {}, "data.image_size: expected 64"),
+        (["data.bit_depth=12"], {}, "data.bit_depth: expected null"),
         (["training.hyperparameter_sets.0.epochs=1"], {}, "not used when a retraining starts from a base"),
         (
             [],
