@@ -33,6 +33,12 @@ class Audited:
     said: tuple[str, ...] = ()
 
     @property
+    def warnings(self) -> list[str]:
+        """What may make figures wrong, a line each."""
+        found = [one for one in self.findings if one.severity in (Severity.ALLOWED, Severity.WARNING)]
+        return [f"! {one.kind.title}: {one.summary}" for one in found]
+
+    @property
     def is_blocked(self) -> bool:
         return any(finding.severity is Severity.BLOCKS for finding in self.findings)
 

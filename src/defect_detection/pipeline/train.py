@@ -65,7 +65,7 @@ def train(config: Config, watch: Watch = unwatched, say: Say = silent) -> Traine
     ``best_model_info`` names it. An interrupted training leaves all of these as they were.
 
     Args:
-        say: is told how the folders were understood before training starts, a line at a time.
+        say: is told how the folders were understood, and what the audit warns of, before training starts: a line at a time.
 
     Raises:
         DataError, LeakageError, ConfigError, TrackingError: nothing was kept; the text says why.
@@ -75,6 +75,8 @@ def train(config: Config, watch: Watch = unwatched, say: Say = silent) -> Traine
     recorder = ExperimentRecorder(config.tracking_uri, config.mlflow.experiment_name)
     splits = load_splits(config, lambda done, total: watch("reading images", "decoding", done, total), say)
     audited = audit_splits(splits, config, watch)
+    for line in audited.warnings:
+        say(line)
     sets = [config.training.resolved(one) for one in config.training.hyperparameter_sets]
     bench = Bench(splits, config, recorder, watch, fits=_no_fits())
     if found := search(bench):

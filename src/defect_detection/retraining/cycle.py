@@ -93,7 +93,8 @@ def _retrain(
     )
     _say_data(splits, say)
     audited = audit_splits(splits, start.config, watch)
-    say(f"Data: {audited}; see {audited.files['html']}")
+    for line in (f"Data: {audited}; see {audited.files['html']}", *audited.warnings):
+        say(line)
     with tempfile.TemporaryDirectory(prefix="defect-") as folder:
         best = _train(start, splits, Path(folder), watch, say)
         goes_on, reasons = compare_on_validation(best, splits, registry, start.config, improvement)
