@@ -53,9 +53,7 @@ def explained_keys(text: str) -> set[str]:
 
 
 def test_the_shipped_file_holds_the_defaults(tmp_path):
-    shipped = load_config(ROOT / "config.yaml")
-    sets = shipped.model_dump(mode="json")["training"]["hyperparameter_sets"]
-    defaults = load_text(tmp_path, f"training: {{hyperparameter_sets: {sets}}}".replace("None", "null"))
+    shipped, defaults = load_config(ROOT / "config.yaml"), load_text(tmp_path, "")
     here, there = str(shipped.model_dump(mode="json")), str(defaults.model_dump(mode="json"))
     assert here.replace(str(ROOT), "<root>") == there.replace(str(tmp_path), "<root>")
 
@@ -220,10 +218,12 @@ def test_all_problems_are_listed_one_a_line(tmp_path):
     assert all(line.startswith("config.yaml: ") for line in lines)
 
 
-def test_missing_hyperparameter_sets_say_so(tmp_path):
-    expected = "config.yaml: training.hyperparameter_sets: missing, expected a list of at least one set"
-    assert message_of(tmp_path, "training: {epochs: 3}") == expected
-    assert message_of(tmp_path, "") == expected
+@pytest.mark.parametrize(
+    "text", ["", "# nothing\n", "training:\n", "training: {epochs: 3}", "data: {image_size: 64}"]
+)
+def test_what_a_configuration_leaves_out_has_its_default(tmp_path, text):
+    sets = load_text(tmp_path, text).training.hyperparameter_sets
+    assert [one.name for one in sets] == ["frozen_compact", "local_only", "pooled_only"]
 
 
 @pytest.mark.parametrize(
@@ -238,10 +238,17 @@ def test_file_that_is_no_mapping_names_the_place(tmp_path, text, expected):
     assert expected in message_of(tmp_path, text)
 
 
-def test_missing_file_says_what_to_do(tmp_path, monkeypatch):
+def test_a_folder_without_settings_has_the_defaults(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match=r"config\.yaml: can't be read .* run the command in the folder"):
-        load_config()
+    for config in (load_config(), load_config(Path("config.yaml"), ["seed=42"])):
+        assert (config.root, config.seed) == (tmp_path, 42)
+        assert config.data.train_dir == tmp_path / "data/train"
+    assert load_retrain_config(Path("re_train/re_train.yaml")).config == tmp_path / "config.yaml"
+
+
+def test_another_file_that_is_missing_says_what_to_do(tmp_path):
+    with pytest.raises(ConfigError, match=r"other\.yaml: can't be read .* run the command in the folder"):
+        load_config(tmp_path / "other.yaml")
 
 
 def test_relative_paths_start_at_the_folder_of_the_file(tmp_path):

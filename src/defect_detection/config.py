@@ -5,6 +5,7 @@
 """
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -41,6 +42,9 @@ from defect_detection.config_types import (
 )
 from defect_detection.environment import address_of, read_environment
 
+DEFAULT_PATH = Path("config.yaml")
+DEFAULT_RETRAIN_PATH = Path("re_train/re_train.yaml")
+
 
 class Config(Section):
     """All settings. `root` is the folder of the file: relative paths start there."""
@@ -53,7 +57,7 @@ class Config(Section):
     best_model_info: FilePath = Path("best_model_info.txt")
     mlflow: MlflowConfig = MlflowConfig()
     data: DataConfig = DataConfig()
-    training: TrainingConfig
+    training: TrainingConfig = TrainingConfig()
     evaluation_threshold: Share = 0.80
     evaluation: EvaluationConfig = EvaluationConfig()
     inference_model_name: Text = "Production_Reg"
@@ -129,15 +133,16 @@ def load_config(
     """Read and check the settings, with what the environment and ``.env`` in the same folder say at this moment.
 
     Args:
-        path: the YAML file; ``config.yaml`` in the current folder when not given.
+        path: the YAML file. When not given, or where it is ``config.yaml`` and the current folder has none, all settings
+            have their defaults, in the current folder.
         overrides: ``dotted.key=value`` each, the value in YAML, as in ``training.epochs=5``.
         environment: variables that count instead of those of the process and of ``.env``.
 
     Raises:
         ConfigError: the file can't be read, or a key or value is wrong. Names every problem, one a line.
     """
-    path = Path("config.yaml") if path is None else path
-    document = read_document(path)
+    path = DEFAULT_PATH if path is None else path
+    document = _read(path, DEFAULT_PATH)
     root = path.resolve().parent
     variables = read_environment(root) if environment is None else environment
     overridden = apply_overrides(document, overrides)
@@ -157,4 +162,10 @@ def load_retrain_config(path: Path) -> RetrainConfig:
     Raises:
         ConfigError: as for `load_config`.
     """
-    return validate(RetrainConfig, read_document(path), path, root=path.resolve().parent)
+    return validate(RetrainConfig, _read(path, DEFAULT_RETRAIN_PATH), path, root=path.resolve().parent)
+
+
+def _read(path: Path, default: Path) -> dict[str, Any]:
+    """Read the file; where the current folder has none under the usual name, all keys have their defaults."""
+    is_missing = path.absolute() == default.absolute() and not os.path.lexists(path)
+    return {} if is_missing else read_document(path)

@@ -124,7 +124,11 @@ class TrainingConfig(Schedule):
     cv_below: WholeNumber = 5000
     hyperparameter_sets: Annotated[
         tuple[HyperparameterSet, ...], Field(min_length=1), Expected("a list of at least one set")
-    ]
+    ] = (
+        HyperparameterSet(name="frozen_compact"),
+        HyperparameterSet(name="local_only", branches=("local",)),
+        HyperparameterSet(name="pooled_only", branches=("pooled",)),
+    )
     search: Annotated[SearchConfig | None, Expected("null or keys with values")] = None
 
     @field_validator("hyperparameter_sets")

@@ -20,7 +20,7 @@ from defect_detection.cli import (  # noqa: F401  they register their verbs
     selfcheck,
     training,
 )
-from defect_detection.cli.app import app
+from defect_detection.cli.app import DEFAULT_CONFIG, app
 from defect_detection.errors import EXIT_BUG, EXIT_ERROR, EXIT_PIPE, DefectDetectionError, explain
 from defect_detection.text import printable_lines, set_up_streams
 
@@ -86,7 +86,13 @@ def _run(arguments: list[str]) -> int:
 
 
 def _refused(message: str) -> int:
-    text = f"Error: {printable_lines(message)}"
+    without = DEFAULT_CONFIG.exists() or any(one in ("-c", "--config") for one in sys.argv)
+    hint = (
+        ""
+        if without
+        else "\n(There is no config.yaml in this folder, so the defaults hold: `defect init` writes one.)"
+    )
+    text = f"Error: {printable_lines(message)}{hint}"
     typer.secho(text, err=True, fg="red" if sys.stderr.isatty() else None)
     return EXIT_ERROR
 

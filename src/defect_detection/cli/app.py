@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from defect_detection import __version__
 from defect_detection.text import printable
 
 app = typer.Typer(
@@ -21,6 +22,22 @@ Overrides = Annotated[
     typer.Option("--set", "-s", metavar="KEY=VALUE", help="Override a setting, as in training.epochs=5."),
 ]
 DEFAULT_CONFIG = Path("config.yaml")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """Visual inspection: train, evaluate, promote and serve defect classifiers."""
 
 
 def short(path: Path) -> str:

@@ -8,6 +8,19 @@ import typer
 from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, app, short
 
 
+@app.command()
+def init(folder: Annotated[Path, typer.Argument(help="The project's folder.")] = Path()) -> None:
+    """Write a config.yaml that explains each setting, and make the folders that it names."""
+    from defect_detection.pipeline.project import start_project
+
+    for path in start_project(folder):
+        typer.echo(f"Wrote {short(path.absolute())}")
+    typer.echo(
+        f"Put your images into {short((folder / 'data/train').absolute())} and {short((folder / 'data/test').absolute())}, "
+        "one folder per class (ok, and one for each type of defect), or draw some with: defect sample-data. Next: defect train"
+    )
+
+
 @app.command("sample-data")
 def sample_data(
     folder: Annotated[Path, typer.Option(help="Where to; must not hold other data.")] = Path("data"),

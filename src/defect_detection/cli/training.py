@@ -12,11 +12,15 @@ from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, app,
 def train(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
     """Train one model per hyperparameter set; keep the best by validation."""
     from defect_detection.config import load_config
+    from defect_detection.data.presence import require_images
+
+    settings = load_config(config, overrides or ())
+    require_images(settings)
+
     from defect_detection.pipeline.progress import bars
     from defect_detection.pipeline.train import diverged_in_words
     from defect_detection.pipeline.train import train as run
 
-    settings = load_config(config, overrides or ())
     with bars() as watch:
         trained = run(settings, watch, typer.echo)
     for name, figures in trained.validation.items():

@@ -11,15 +11,15 @@ from rich.panel import Panel
 from defect_detection.config import Config, load_config
 from defect_detection.data.procedural.samples import write_sample_data
 from defect_detection.data.walk import find_images
-from defect_detection.errors import ConfigError
 from defect_detection.evaluation.gate import Outcome
 from defect_detection.inference.inspect import Inspector
 from defect_detection.pipeline.evaluate import evaluate
 from defect_detection.pipeline.inspect import load_inspector, write_overlay
 from defect_detection.pipeline.overlays import open_overlay_folder, overlay_names
 from defect_detection.pipeline.progress import bars
+from defect_detection.pipeline.project import shipped
 from defect_detection.pipeline.train import train
-from defect_detection.text import printable
+from defect_detection.text import printable, write_text
 
 CONFIG = Path("config.yaml")
 # The demo shares nothing with the project whose settings it takes: neither its store nor its data.
@@ -37,15 +37,11 @@ _OWN = (
 
 
 def run_demo(folder: Path) -> None:
-    """Draw data, train, evaluate, promote and inspect in `folder`, with the settings of ./config.yaml.
+    """Draw data, train, evaluate, promote and inspect in `folder`, with the settings of ./config.yaml, or the defaults without one.
 
     All that it writes goes to `folder`: the environment and ``.env``, which may name the real registry, do not count.
 
-    Raises:
-        ConfigError: there is no config.yaml in the current folder.
     """
-    if not CONFIG.is_file():
-        raise ConfigError("config.yaml: not found in the current folder; run the demo where the project lies")
     started = time.perf_counter()
     config = demo_config(folder)
     with bars() as watch:
@@ -96,5 +92,6 @@ def run_demo(folder: Path) -> None:
 def demo_config(folder: Path) -> Config:
     """Return the settings of ./config.yaml with everything that is written in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(CONFIG, folder / "config.yaml")
+    text = CONFIG.read_text(encoding="utf-8") if CONFIG.is_file() else shipped("config.yaml")
+    write_text(folder / "config.yaml", text)
     return load_config(folder / "config.yaml", _OWN, environment={})

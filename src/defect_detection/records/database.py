@@ -4,6 +4,7 @@ SQLite in write-ahead mode, so that reading and writing don't wait for each othe
 first need, and opened again after they were lost: nothing has to be restarted.
 """
 
+import logging
 import os
 import threading
 import time
@@ -184,6 +185,7 @@ def migrate(connection: Connection) -> None:
     from alembic import command
     from alembic.config import Config as AlembicConfig
 
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # not each step that it takes
     config = AlembicConfig(attributes={"connection": connection})
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")

@@ -1,0 +1,27 @@
+"""Say at once that there are no images, before anything is opened, made or written."""
+
+from pathlib import Path
+
+from defect_detection.config import Config
+from defect_detection.errors import DataError
+from defect_detection.text import printable
+
+
+def require_images(config: Config) -> None:
+    """Look whether both image folders hold any file.
+
+    Raises:
+        DataError: one doesn't; the text says how to begin.
+    """
+    for key, folder in (("train_dir", config.data.train_dir), ("test_dir", config.data.test_dir)):
+        if not _holds_a_file(folder):
+            received = "an empty folder" if folder.is_dir() else "no such folder"
+            raise DataError(
+                f"data.{key}: expected a folder with one folder of images per class, such as ok and scratch, received "
+                f"{received} ({printable(folder)}). Put your images there, or draw some with `defect sample-data`. "
+                "`defect init` writes a config.yaml that explains each setting"
+            )
+
+
+def _holds_a_file(folder: Path) -> bool:
+    return any(path.is_file() for path in folder.rglob("*"))
