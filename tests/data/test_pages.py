@@ -95,6 +95,15 @@ def test_smaller_copies_and_masks_of_a_tiff_are_no_pages(kinds):
         assert (page.pixels.shape, page.pixels[0, 0, 0], page.size) == ((16, 24, 3), 90, (24, 16))
 
 
+def test_a_smaller_copy_that_an_older_tag_names_is_no_page():
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as tiff:
+        tiff.write(np.full((16, 24), 90, np.uint8), photometric="minisblack", metadata=None)
+        older = [(255, "H", 1, 2, True)]
+        tiff.write(np.full((8, 12), 9, np.uint8), photometric="minisblack", metadata=None, extratags=older)
+    assert read_image(buffer.getvalue()).shape == (16, 24, 3)
+
+
 def test_a_tiff_of_smaller_copies_only_is_refused():
     buffer = io.BytesIO()
     with tifffile.TiffWriter(buffer) as tiff:

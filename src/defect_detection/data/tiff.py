@@ -8,7 +8,7 @@ from PIL import Image
 from PIL.ImageFile import _Tile
 from PIL.TiffImagePlugin import TiffImageFile
 
-SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262
+SUBFILE, OLD_SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 255, 256, 257, 258, 259, 262
 DESCRIPTION, SAMPLES, PLANAR, COLOUR_MAP, INKS, FORMAT = 270, 277, 284, 320, 332, 339
 SUBSAMPLING, RANGE, DEPTH = 530, 532, 32997
 
@@ -53,7 +53,8 @@ class TiffImage(TiffImageFile):
 
     @property
     def _is_page(self) -> bool:
-        return not _first(self.tag_v2.get(SUBFILE), 0) & _AUXILIARY
+        is_smaller = _first(self.tag_v2.get(OLD_SUBFILE), 1) == 2
+        return not (is_smaller or _first(self.tag_v2.get(SUBFILE), 0) & _AUXILIARY)
 
     def _stacked(self) -> int:
         """Return how many images lie behind one entry of the directory, where ImageJ or a tag says so."""
