@@ -90,7 +90,8 @@ def test_the_overlay_of_several_pages_shows_the_one_that_decided(inspect, inspec
     best.save(tmp_path / "parts" / "views.tif", save_all=True, append_images=[worst.resize((80, 70)), best])
     all_well, (verdict,), _ = inspect("data.pages=all")
     assert (all_well, verdict["verdict"], verdict["page"], verdict["pages"]) == (True, "defective", 2, 3)
-    assert Image.open(tmp_path / "overlays" / "views.defective.png").size == (80, 70)
+    with Image.open(tmp_path / "overlays" / "views.defective.png") as shown:
+        assert shown.size == (80, 70)
 
 
 def test_another_bit_depth_than_the_model_has_is_said(inspect, tmp_path):
