@@ -34,6 +34,10 @@ def test_training_looks_at_the_data_and_says_where_the_report_is(trained_once):
     found = json.loads(report.with_suffix(".json").read_text(encoding="utf-8"))
     assert [(side["images"], side["defective"]) for side in found["folders"]] == [(60, 30), (20, 10)]
     assert not found["blocks_training"]
+    folders = [trained_once.root / "data" / side for side in ("train", "test")]
+    lines = [f"{folders[0]}: hole: 30 defective; ok: 30 OK", f"{folders[1]}: hole: 10 defective; ok: 10 OK"]
+    assert found["understood"] == lines
+    assert lines[0] in report.read_text(encoding="utf-8")
 
 
 def test_check_lists_leakage_and_ends_with_1(plant, capsys):

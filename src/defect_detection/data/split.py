@@ -36,7 +36,7 @@ class Splits:
 
     With cross-validation `train` and `validation` are the same images: each is judged by a fit that held it out.
 
-    folds: then the fold that each of them is held out in, from 0; else empty.
+    folds: then the fold that each of them is held out in, from 0; else empty. said: how the folders were understood, in lines.
     """
 
     train: tuple[Sample, ...]
@@ -45,6 +45,7 @@ class Splits:
     skipped: tuple[Skipped, ...]
     pixels: RowStore
     folds: tuple[int, ...] = ()
+    said: tuple[str, ...] = ()
 
     @property
     def is_cross_validated(self) -> bool:
@@ -96,9 +97,9 @@ def load_splits(config: Config, on_progress: OnProgress | None = None, say: Say 
     data = config.data
     scanned, scanned_test = _scan(config, "train_dir"), _scan(config, "test_dir")
     found, left_out, of_feedback = with_feedback(scanned.samples, scanned_test.samples, config)
-    for one in (scanned, scanned_test, *of_feedback):
-        for line in one.said():
-            say(line)
+    lines = [line for one in (scanned, scanned_test, *of_feedback) for line in one.said()]
+    for line in lines:
+        say(line)
     for one in (scanned, scanned_test, *of_feedback):
         _refuse_masks(one)
     if not data.allow_leakage:
@@ -109,11 +110,12 @@ def load_splits(config: Config, on_progress: OnProgress | None = None, say: Say 
     rest = tuple(test), (*skipped, *skipped_test, *left_out), pixels
     try:
         if len(samples) < config.training.cv_below:
-            return Splits(tuple(samples), tuple(samples), *rest, folds=assign_folds(samples, config.seed))
+            folds = assign_folds(samples, config.seed)
+            return Splits(tuple(samples), tuple(samples), *rest, folds, tuple(lines))
         train, validation = split_train_validation(samples, data.validation_fraction, config.seed)
     except DataError as error:
         raise DataError(f"data.train_dir: {data.train_dir}: {error}") from error
-    return Splits(tuple(train), tuple(validation), *rest)
+    return Splits(tuple(train), tuple(validation), *rest, said=tuple(lines))
 
 
 def load_test(config: Config, on_progress: OnProgress | None = None) -> tuple[list[Sample], list[Skipped]]:

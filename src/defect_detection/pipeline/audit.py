@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from defect_detection.config import Config
@@ -72,8 +72,8 @@ def audit(config: Config, watch: Watch = unwatched) -> Audited:
         lenient, "test_dir", _decoding(watch, "reading test images")
     )
     masks = (*of_train.masks, *of_test.masks)
-    audited = _audit(train, test, (*skipped, *skipped_test), pixels, config, watch, masks)
-    return replace(audited, said=(*of_train.said(), *of_test.said()))
+    said = (*of_train.said(), *of_test.said())
+    return _audit(train, test, (*skipped, *skipped_test), pixels, config, watch, said, masks)
 
 
 def _decoding(watch: Watch, task: str) -> OnProgress:
@@ -82,7 +82,7 @@ def _decoding(watch: Watch, task: str) -> OnProgress:
 
 def audit_splits(splits: Splits, config: Config, watch: Watch = unwatched) -> Audited:
     """Look at what training is about to learn from; it is decoded already."""
-    return _audit(splits.samples, splits.test, splits.skipped, splits.pixels, config, watch)
+    return _audit(splits.samples, splits.test, splits.skipped, splits.pixels, config, watch, splits.said)
 
 
 def _audit(
@@ -92,6 +92,7 @@ def _audit(
     pixels: RowStore,
     config: Config,
     watch: Watch,
+    said: Sequence[str],
     masks: Sequence[Path] = (),
 ) -> Audited:
     samples = (*train, *test)
@@ -106,6 +107,7 @@ def _audit(
     findings = find(
         material, config.data.allow_leakage, refuse_unreadable=config.data.on_unreadable == "refuse"
     )
-    files = write_audit(material, findings, pixels, config)
+    files = write_audit(material, findings, said, pixels, config)
     watch(_TASK, "comparing", len(samples), len(samples))
-    return Audited(tuple(findings), files, any(sample.sha256 in scores for sample in train))
+    has_scores = any(sample.sha256 in scores for sample in train)
+    return Audited(tuple(findings), files, has_scores, tuple(said))

@@ -29,10 +29,14 @@ _BADGES = {
 
 
 def write_audit(
-    material: Material, findings: Sequence[Finding], pixels: RowStore, config: Config
+    material: Material, findings: Sequence[Finding], said: Sequence[str], pixels: RowStore, config: Config
 ) -> dict[str, Path]:
-    """Write ``audit.html`` and ``audit.json`` to ``report_dir``. Returns the two files by their ending."""
-    document = _document(material, findings, config)
+    """Write ``audit.html`` and ``audit.json`` to ``report_dir``. Returns the two files by their ending.
+
+    Args:
+        said: how the folders were understood, in lines.
+    """
+    document = _document(material, findings, config) | {"understood": list(said)}
     page = _render(document, findings, _Thumbnails(material.samples, pixels), config.root)
     files = {"html": config.report_dir / "audit.html", "json": config.report_dir / "audit.json"}
     config.report_dir.mkdir(parents=True, exist_ok=True)
@@ -100,6 +104,7 @@ def _render(
     return environment.get_template("audit.html.j2").render(
         created=document["created"],
         sides=document["folders"],
+        understood=document["understood"],
         has_scores=document["labels_compared_with_scores"],
         findings=shown,
         badges=_BADGES,
