@@ -222,6 +222,27 @@ def test_unreadable_files_are_listed_with_the_reason():
     ]
 
 
+def test_files_that_are_left_out_block_where_the_settings_refuse_them():
+    skipped = [
+        Skipped(Path("a.heic"), "no image"),
+        Skipped(Path("b.HEIC"), "no image"),
+        Skipped(Path("c.gif"), "no image"),
+    ]
+    finding = look(ORDINARY, skipped=skipped)["unreadable"]
+    assert (finding.severity, finding.summary) == (Severity.WARNING, "3 files left out (1 .gif, 2 .heic)")
+    refused = look(ORDINARY, skipped=skipped, refuse_unreadable=True, allow_leakage=True)["unreadable"]
+    assert refused.severity is Severity.BLOCKS
+
+
+def test_masks_among_the_images_block_also_where_leakage_is_allowed():
+    material = Material(
+        tuple(ORDINARY), (), (), noise(ORDINARY), {}, masks=(Path("0_mask.png"), Path("1_mask.png"))
+    )
+    finding = find(material, allow_leakage=True)[0]
+    assert finding.severity is Severity.BLOCKS
+    assert finding.summary == "2 files look like masks of the images beside them"
+
+
 def test_the_worst_comes_first():
     test = [Sample(Path("test/copy.png"), 0, "", "", ORDINARY[5].sha256)]
     kinds = list(look(ORDINARY, test, skipped=[Skipped(Path("broken.png"), "empty")]))
