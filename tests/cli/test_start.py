@@ -8,6 +8,7 @@ import pytest
 import defect_detection
 from defect_detection.cli import main
 from defect_detection.config import load_config, load_retrain_config
+from defect_detection.data.procedural.samples import write_sample_data
 from defect_detection.pipeline.project import FILES, shipped
 
 ROOT = Path(__file__).parents[2]
@@ -27,6 +28,12 @@ def test_init_writes_the_settings_of_the_repository_and_the_folders(here, capsys
     assert load_config(here / "line3/config.yaml").root == here / "line3"
     assert load_retrain_config(here / "line3/re_train/re_train.yaml").config == here / "line3/config.yaml"
     assert "defect sample-data" in capsys.readouterr().out
+
+
+def test_sample_data_go_into_the_folders_that_init_made(here):
+    main(["init"])
+    write_sample_data(here / "data", n_train=6, n_test=4, size=48)
+    assert any((here / "data/train").rglob("*.png"))
 
 
 def test_init_replaces_nothing(here, capsys):

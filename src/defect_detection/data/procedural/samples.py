@@ -86,7 +86,7 @@ def write_sample_data(
     done when it already holds this very data; sample data of other arguments is replaced.
 
     Args:
-        folder: is made; must not exist, be empty, or hold nothing but sample data.
+        folder: is made; must not exist, hold no file, or hold nothing but sample data.
         seed: of every draw.
         n_train, n_test: images in each split, about a third of them defective.
         size: height = width in pixels.
@@ -109,7 +109,8 @@ def write_sample_data(
 
 
 def _is_free(folder: Path) -> bool:
-    return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    """Say whether nothing would be lost: empty folders, as `defect init` makes them, are nothing."""
+    return not folder.exists() or (folder.is_dir() and all(path.is_dir() for path in folder.rglob("*")))
 
 
 def _made_with(folder: Path) -> dict[str, int]:
