@@ -58,7 +58,7 @@ def test_check_lists_leakage_and_ends_with_1(plant, capsys):
 
 def test_check_of_clean_data_ends_with_0(plant, capsys):
     assert check(plant.config()) == 0
-    assert "Next: python src/train.py" in capsys.readouterr().out
+    assert "Next: defect train" in capsys.readouterr().out
 
 
 def test_check_of_missing_data_ends_with_3(project, capsys):

@@ -33,7 +33,7 @@ def test_init_writes_the_settings_of_the_repository_and_the_folders(here, capsys
 def test_sample_data_go_into_the_folders_that_init_made(here):
     main(["init"])
     write_sample_data(here / "data", n_train=6, n_test=4, size=48)
-    assert any((here / "data/train").rglob("*.png"))
+    assert any((here / "data/train").rglob("*.*"))
 
 
 def test_init_replaces_nothing(here, capsys):

@@ -31,9 +31,9 @@ def test_with_nothing_in_production_nobody_is_sent_to_inference(plant):
     assert "Nothing is in production. Next: look at the worst images in the report" in said
     assert "defect inspect --model" in said and "lower evaluation_threshold" in said
     plant.make()
-    assert evaluated(plant).rstrip().endswith("Next: python src/inference.py")
+    assert evaluated(plant).rstrip().endswith("Next: defect inspect")
     plant.make(plant.threshold_missing(2))
-    assert evaluated(plant).rstrip().endswith("Next: python src/inference.py"), "the champion is still there"
+    assert evaluated(plant).rstrip().endswith("Next: defect inspect"), "the champion is still there"
 
 
 def test_evaluation_says_when_the_test_set_is_too_small_for_a_later_promotion(plant):

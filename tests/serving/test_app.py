@@ -54,7 +54,7 @@ def test_not_ready_says_which_command_makes_a_model(project):
     answer = create_app(project.config(), lambda: None).test_client().get("/health/ready")
     assert (answer.status_code, answer.mimetype) == (503, PROBLEM)
     assert "Production_Reg@prod" in answer.json["detail"]
-    assert "python src/train.py" in answer.json["detail"]
+    assert "defect train" in answer.json["detail"]
 
 
 def test_not_ready_says_what_is_wrong_with_the_registry(project):

@@ -205,7 +205,7 @@ def test_without_a_model_the_answer_says_how_to_get_one(project):
     app = create_app(project.config(), lambda: None)
     answer = send(app.test_client(), encoded(DARK))
     assert (answer.status_code, answer.mimetype) == (503, PROBLEM)
-    assert "python src/train.py" in answer.json["detail"]
+    assert "defect train" in answer.json["detail"]
     app.extensions["served"].stop()
 
 

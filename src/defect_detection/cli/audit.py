@@ -36,4 +36,4 @@ def check(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> N
             "Training refuses this data until what is marked with !! is mended (data.allow_leakage: true lets leakage through)"
         )
         raise typer.Exit(1)
-    typer.echo("Next: python src/train.py")
+    typer.echo("Next: defect train")

@@ -38,7 +38,7 @@ def sample_data(
         f"{sum(split.values())} in {name}"
         for name, split in (("train", summary.train), ("test", summary.test))
     )
-    typer.echo(f"Sample data in {summary.folder}: {counts}. Next: python src/train.py")
+    typer.echo(f"Sample data in {summary.folder}: {counts}. Next: defect train")
 
 
 @app.command()

@@ -48,7 +48,7 @@ def _next(evaluated: "Evaluated", settings: "Config") -> str:
     from defect_detection.evaluation.gate import Outcome
 
     if evaluated.champion or evaluated.decision.outcome is Outcome.PROMOTE:
-        return "Next: python src/inference.py"
+        return "Next: defect inspect"
     return (
         "Nothing is in production. Next: look at the worst images in the report; train again with more or better labelled images; "
         f"try the model with `defect inspect --model {short(settings.bundle_dir)} IMAGE`; or, if its figures are good enough for you, "

@@ -42,7 +42,7 @@ def train(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> N
         typer.echo(f"  {trained.skipped} files were skipped; skipped.txt in each run names them")
     typer.echo(
         f"Best: {trained.best} (validation AUROC {trained.value:.3f}), registered as {trained.reference}, saved in "
-        f"{short(trained.bundle)}. Next: python src/evaluation.py"
+        f"{short(trained.bundle)}. Next: defect evaluate"
     )
 
 
@@ -91,4 +91,4 @@ def pretrain(
     done = (
         f"Loss {figures['loss']:.4f} (cells {figures['cells_loss']:.4f})" if figures else "Was done already"
     )
-    typer.echo(f"{done}; wrote {path}. Next: python src/train.py")
+    typer.echo(f"{done}; wrote {path}. Next: defect train")

@@ -175,7 +175,7 @@ def read_card(folder: Path) -> Card:
         card = Card.model_validate_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BundleError(
-            f"{folder}: expected a model folder with {CARD_FILE} in it; train one with `python src/train.py`"
+            f"{folder}: expected a model folder with {CARD_FILE} in it; train one with `defect train`"
         ) from error
     except ValidationError as error:
         first = error.errors()[0]

@@ -78,7 +78,7 @@ def run_demo(folder: Path) -> None:
         f"[bold]Look at[/]\n  the report     {where}/reports/report.html\n  the overlays   {where}/overlays/\n"
         f"  the runs       mlflow ui --backend-store-uri sqlite:///{where}/mlflow.db --port 5000\n\n"
         f"[bold]Next[/]: put your images into data/train/ok, data/train/<defect>, data/test/…\n"
-        "  python src/train.py; python src/evaluation.py; python src/inference.py"
+        "  defect train; defect evaluate; defect inspect"
     )
     Console().print(
         Panel(

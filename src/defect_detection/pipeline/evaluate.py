@@ -81,7 +81,7 @@ def _evaluate(
     if source is None:
         raise NoModelError(
             f"{config.best_model_info}: run {info.run_id} has no version of {config.mlflow.registered_model_name} in this registry; "
-            "run `python src/train.py` with the same MLFLOW_TRACKING_URI"
+            "run `defect train` with the same MLFLOW_TRACKING_URI"
         )
     samples, skipped = load_test(config)
     watch("evaluating", "candidate", 0, len(samples))

@@ -22,8 +22,8 @@ def load_inspector(config: Config) -> Inspector:
     reference = registry.version_of(name, alias)
     if reference is None:
         raise NoModelError(
-            f"{name}@{alias}: no such model in {config.tracking_uri}; make one with `python src/train.py` and "
-            "`python src/evaluation.py`, or inspect with a model folder: `python src/inference.py --model DIR`"
+            f"{name}@{alias}: no such model in {config.tracking_uri}; make one with `defect train` and "
+            "`defect evaluate`, or inspect with a model folder: `defect inspect --model DIR`"
         )
     settings = config.inference
     return Inspector.load(

@@ -44,7 +44,7 @@ def _in_production(config: Config) -> tuple[str, Path]:
     name, alias = config.inference_model_name, config.inference_model_alias
     if (reference := registry.version_of(name, alias)) is None:
         raise NoModelError(
-            f"{name}@{alias}: no such model; run `python src/train.py` and `python src/evaluation.py`, or name a model folder "
+            f"{name}@{alias}: no such model; run `defect train` and `defect evaluate`, or name a model folder "
             "with --model DIR"
         )
     return f"{reference} @{alias}", registry.bundle_of(reference, config.cache_dir)

@@ -123,8 +123,8 @@ class Served:
         champion = self._champion
         if found is None:
             self._report(
-                f"No model is promoted as {self._wanted}: train and evaluate one with 'python src/train.py' and "
-                "'python src/evaluation.py'."
+                f"No model is promoted as {self._wanted}: train and evaluate one with 'defect train' and "
+                "'defect evaluate'."
             )
             return
         if champion is None or _identity(champion.reference) != _identity(found):

@@ -48,7 +48,7 @@ class BestModelInfo:
             text = path.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError as error:
             raise NoModelError(
-                f"{path}: not found, so no model has been trained yet. Run `python src/train.py`."
+                f"{path}: not found, so no model has been trained yet. Run `defect train`."
             ) from error
         return cls._parsed(text, path)
 
@@ -58,14 +58,13 @@ class BestModelInfo:
         missing = [field.name for field in fields(cls) if field.name not in values]
         if missing:
             raise TrackingError(
-                f"{path}: expected a line `{missing[0]}: …`, found none. Run `python src/train.py` again."
+                f"{path}: expected a line `{missing[0]}: …`, found none. Run `defect train` again."
             )
         try:
             value = float(values["value"])
         except ValueError as error:
             raise TrackingError(
-                f"{path}: value: expected a number, received '{values['value']}'. "
-                "Run `python src/train.py` again."
+                f"{path}: value: expected a number, received '{values['value']}'. Run `defect train` again."
             ) from error
         model_path = path.parent / values["model_path"]
         return cls(values["run_id"], model_path, values["model_uri"], values["metric"], value)
