@@ -23,7 +23,7 @@ from defect_detection.model.bundle import (
     write_golden,
 )
 from defect_detection.model.parity import MOST_DIFFERENCE
-from defect_detection.pipeline.export import Loss, _loss, _require_no_loss, export
+from defect_detection.pipeline.export import MANIFEST, Loss, _loss, _require_no_loss, export
 from defect_detection.pipeline.parity import litert_scorer, onnx_scorer, openvino_scorer
 
 DOCUMENT = Path(__file__).parents[2] / "docs/export.md"
@@ -48,7 +48,7 @@ def test_an_export_gives_the_scores_of_keras_and_carries_the_card(form, exported
     card = Card.model_validate_json((folder / CARD_FILE).read_text())
     assert card.threshold == read_card(bundle).threshold
     assert card.checksums == {
-        path.name: checksum(path) for path in folder.iterdir() if path.name != CARD_FILE
+        path.name: checksum(path) for path in folder.iterdir() if path.name not in (CARD_FILE, MANIFEST)
     }
     assert name in card.checksums
 
@@ -74,7 +74,7 @@ def test_onnx_in_8_bits_is_smaller_and_gives_the_same_verdicts(exported, trained
     images, scores = read_golden(trained_once.config().bundle_dir)
     folder, done = exported("onnx", int8=True)
     exact, _ = exported("onnx")
-    assert [path.name for path in sorted(folder.iterdir())] == [CARD_FILE, "model.onnx"]
+    assert [path.name for path in sorted(folder.iterdir())] == [MANIFEST, CARD_FILE, "model.onnx"]
     assert (folder / "model.onnx").stat().st_size < (exact / "model.onnx").stat().st_size / 2
     assert (done.parity.flips, done.loss.flips) == (0, 0)
     moved = np.abs(onnx_scorer(folder / "model.onnx")(images) - scores).max()
@@ -153,26 +153,43 @@ def test_what_is_not_offered_is_an_error_and_nothing_is_written(trained_once, tm
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_with_something_else_in_it_is_not_replaced(trained_once, tmp_path):
+def test_a_folder_with_something_else_in_it_is_not_replaced(trained_once, exported, tmp_path):
     config = trained_once.config()
     (tmp_path / "mine.txt").write_text("keep")
-    for output in (tmp_path, tmp_path / "mine.txt"):
-        with pytest.raises(ConfigError, match="expected a new folder, an empty one or an older export"):
+    for output, received in ((tmp_path, "a folder without export.json"), (tmp_path / "mine.txt", "a file")):
+        with pytest.raises(ConfigError, match=f"an empty one or an earlier export, received {received}"):
             export("openvino", config.bundle_dir, output, config)
-    with pytest.raises(ConfigError, match="that is the model itself"):
-        export("openvino", config.bundle_dir, config.bundle_dir, config)
     assert (tmp_path / "mine.txt").read_text() == "keep"
 
 
-def test_an_older_export_is_replaced(trained_once, exported, tmp_path):
-    shutil.copytree(exported("openvino")[0], tmp_path / "out")
-    (tmp_path / "out/left.txt").touch()
-    export("openvino", trained_once.config().bundle_dir, tmp_path / "out", trained_once.config())
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        CARD_FILE,
-        "model.bin",
-        OPENVINO_FILE,
-    ]
+def test_a_model_folder_is_not_replaced_by_an_export(trained_once, tmp_path):
+    config = trained_once.config()
+    source = shutil.copytree(config.bundle_dir, tmp_path / "models/source")
+    other = shutil.copytree(config.bundle_dir, tmp_path / "other")
+    before = sorted(path for path in tmp_path.rglob("*"))
+    for output, told in (
+        (config.bundle_dir, "lies there"),
+        (source, "lies there"),
+        (source.parent, "lies there"),
+        (other, "a folder without export.json"),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            export("openvino", source, output, config)
+    assert sorted(path for path in tmp_path.rglob("*")) == before
+
+
+def test_an_earlier_export_is_replaced_unless_something_else_lies_in_it(trained_once, exported, tmp_path):
+    config, output = trained_once.config(), tmp_path / "out"
+    shutil.copytree(exported("openvino")[0], output)
+    export("openvino", config.bundle_dir, output, config)
+    assert {path.name for path in output.iterdir()} == {CARD_FILE, MANIFEST, "model.bin", OPENVINO_FILE}
+    for name in ("notes.txt", CARD_FILE):
+        shutil.rmtree(output)
+        shutil.copytree(exported("openvino")[0], output)
+        (output / name).write_text("mine")
+        with pytest.raises(ConfigError, match=f"one with {name}"):
+            export("openvino", config.bundle_dir, output, config)
+        assert (output / name).read_text() == "mine"
 
 
 def test_the_verb_says_how_far_scores_move(trained_once, tmp_path, monkeypatch, capsys):

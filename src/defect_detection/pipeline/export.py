@@ -1,5 +1,6 @@
 """Export a bundle's model to another form, which is written only when it gives the verdicts that were trained."""
 
+import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from defect_detection.model.parity import FormParity, Scorer, allowed_difference
 from defect_detection.pipeline.parity import litert_scorer, onnx_scorer, openvino_scorer
 
 FORMATS = ("onnx", "litert", "openvino")
+MANIFEST = "export.json"  # what an export wrote: by it the next one knows what it may replace
 MOST_AUROC_LOST = 0.005  # on the validation images, by 8 bits
 _CALIBRATION_IMAGES = 300
 
@@ -56,7 +58,9 @@ class Exported:
 
 
 def export(form: str, bundle: Path, output: Path, config: Config, *, int8: bool = False) -> Exported:
-    """Write the folder `output` with the model in another format and its card, ``inspector.json``.
+    """Write the folder `output` with the model in another format, its card, ``inspector.json``, and a list of its files.
+
+    An earlier export is replaced; a folder with anything that no export wrote is not.
 
     Args:
         form: `onnx` (model.onnx), `litert` (model.tflite), or `openvino` (model.xml, model.bin).
@@ -68,34 +72,61 @@ def export(form: str, bundle: Path, output: Path, config: Config, *, int8: bool 
         BundleError: the bundle is damaged, or the new form gives another verdict (in 8 bits: on the validation images too), or
             scores that differ too much. Nothing is written then.
     """
-    _check_wanted(form, int8, bundle, output)
+    _check_wanted(form, int8, bundle, output, config)
     card = read_card(bundle)
     verify(bundle, card)
     try:
         splits = _calibration(card, config) if int8 else None
         with new_folder(output) as folder:
-            return _write(form, bundle, folder, splits, config.seed)
+            exported = _write(form, bundle, folder, splits, config.seed)
+            _write_manifest(folder, form, int8)
+            return exported
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"{form}: {error.name} is missing; install it with `pip install 'defect-detection[export]'`"
         ) from error
 
 
-def _check_wanted(form: str, int8: bool, bundle: Path, output: Path) -> None:
+def _check_wanted(form: str, int8: bool, bundle: Path, output: Path, config: Config) -> None:
     if form not in FORMATS:
         raise ConfigError(f"--format: expected {', '.join(FORMATS)}, received {form}")
     if form == "litert" and int8:
         raise ConfigError("--int8: 8 bits are offered for openvino and onnx, not for litert; leave it out")
-    if output.resolve() == bundle.resolve():
-        raise ConfigError(f"{output}: that is the model itself; export into another folder")
-    if output.exists() and not (output.is_dir() and _may_be_replaced(output)):
+    for own in (bundle, config.bundle_dir):
+        if own.resolve().is_relative_to(output.resolve()):
+            raise ConfigError(f"{output}: the model {own} lies there; export into another folder")
+    if kept := _not_of_an_export(output):
         raise ConfigError(
-            f"{output}: expected a new folder, an empty one or an older export, which has {CARD_FILE} in it"
+            f"{output}: expected a new folder, an empty one or an earlier export, received {kept}. "
+            "Name another folder, or move that away"
         )
 
 
-def _may_be_replaced(folder: Path) -> bool:
-    return (folder / CARD_FILE).is_file() or not any(folder.iterdir())
+def _not_of_an_export(output: Path) -> str:
+    """Say what is there that no earlier export wrote; "" when there is nothing."""
+    if not output.exists():
+        return ""
+    if not output.is_dir():
+        return "a file"
+    there = {path.name for path in output.iterdir()}
+    if not there:
+        return ""
+    try:
+        written = json.loads((output / MANIFEST).read_text(encoding="utf-8"))["files"]
+        changed = [
+            name for name in sorted(there - {MANIFEST}) if checksum(output / name) != written.get(name)
+        ]
+    except FileNotFoundError:
+        return f"a folder without {MANIFEST}, which every export writes"
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        return f"a folder whose {MANIFEST} or another file cannot be read ({error})"
+    return f"one with {changed[0]}, which the export did not write so" if changed else ""
+
+
+def _write_manifest(folder: Path, form: str, int8: bool) -> None:
+    files = {path.name: checksum(path) for path in sorted(folder.iterdir())}
+    manifest = {"format": form, "precision": "int8" if int8 else "f32", "files": files}
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
 
 def _write(form: str, bundle: Path, folder: Path, splits: Splits | None, seed: int) -> Exported:
