@@ -52,6 +52,17 @@ source = sys.modules["defect_detection"].__file__
 too_many = sorted({"tensorflow", "keras", "jax"} & set(sys.modules))
 print(json.dumps([too_many, source, rows.to_dict("records")]))
 """
+TELL = """
+import json, sys
+import mlflow
+from mlflow.models import Model
+path = mlflow.artifacts.download_artifacts(sys.argv[1])
+model = Model.load(path)
+example = model.load_input_example(path).to_dict("split")
+example.pop("index")
+serving = json.loads(model.get_serving_input(path))
+print(json.dumps([model.signature.inputs.input_names(), model.signature.outputs.input_names(), example, serving]))
+"""
 INSPECT = """
 import json, sys
 from pathlib import Path
@@ -162,6 +173,16 @@ def test_pyfunc_gives_the_inspectors_score_from_its_own_source_and_without_keras
     assert source.endswith("/code/defect_detection/__init__.py")
     assert [row["score"] for row in rows] == [one.score for one in inspections]
     assert [row["verdict"] for row in rows] == [one.verdict for one in inspections]
+
+
+def test_the_model_tells_its_input_and_gives_an_example(
+    uri: str, log_model: Callable[[str], str], model: PyfuncModel, run_python: Any
+):
+    names, outputs, example, serving = run_python(TELL, uri, log_model(uri))
+    assert names == ["image"]
+    assert outputs == ["score", "verdict", "threshold", "reason", "error"]
+    assert list(model.predict(pd.DataFrame(**example))["error"]) == [None]
+    assert serving == {"dataframe_split": example}
 
 
 def test_the_keras_flavour_gives_the_same_score(

@@ -1,3 +1,4 @@
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -124,3 +125,38 @@ def test_runs_that_a_killed_process_left_are_ended(uri: str, name: str):
             assert recorder.end_unfinished(parent.run_id) == 1
             status = {run.run_id: run_of(uri, run.run_id).info.status for run in (parent, other, done, left)}
     assert list(status.values()) == ["RUNNING", "RUNNING", "FINISHED", "KILLED"]
+
+
+def test_the_runs_of_a_git_checkout_name_its_commit(uri: str, name: str, tmp_path: Path):
+    def git(*arguments: str) -> str:
+        who = ["-c", "user.name=me", "-c", "user.email=me@example.org"]
+        command = ["git", "-C", str(tmp_path), *who, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    def tags_of_a_run() -> dict[str, str]:
+        with ExperimentRecorder(uri, name, tmp_path).trial("a", {}) as record:
+            pass
+        return run_of(uri, record.run_id).data.tags
+
+    assert "mlflow.source.git.commit" not in tags_of_a_run()
+    (tmp_path / "config.yaml").write_text("seed: 1\n")
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-qm", "first")
+    commit = git("rev-parse", "HEAD")
+    tags = tags_of_a_run()
+    assert (tags["mlflow.source.git.commit"], tags["mlflow.source.git.dirty"]) == (commit, "false")
+    (tmp_path / "config.yaml").write_text("seed: 2\n")
+    assert tags_of_a_run()["mlflow.source.git.dirty"] == "true"
+
+
+def test_a_run_links_the_models_that_it_judged_and_shows(uri: str, name: str, bundle: Path):
+    recorder = ExperimentRecorder(uri, name)
+    with recorder.trial("a", {}) as made:
+        model = made.model(bundle)
+    with recorder.trial("above", {}) as above, recorder.trial("decision", {}) as decision:
+        above.shows(model)
+        decision.uses(model.removeprefix("models:/"))
+    outputs = run_of(uri, above.run_id).outputs.model_outputs
+    inputs = run_of(uri, decision.run_id).inputs.model_inputs
+    assert [f"models:/{one.model_id}" for one in (*outputs, *inputs)] == [model] * 2

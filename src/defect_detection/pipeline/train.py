@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,13 +25,15 @@ from defect_detection.pipeline.audit import Audited, audit_splits
 from defect_detection.pipeline.candidates import Candidate, best_of
 from defect_detection.pipeline.judge import small_test_note
 from defect_detection.pipeline.search import check_search, search
-from defect_detection.pipeline.trials import Bench, record_figures
+from defect_detection.pipeline.trials import Bench, record_data, record_figures
 from defect_detection.pipeline.watch import Watch, unwatched
 from defect_detection.tracking.best_model import BestModelInfo
-from defect_detection.tracking.registry import ModelRef, Registry
+from defect_detection.tracking.registry import About, ModelRef, Registry
 from defect_detection.tracking.runs import ExperimentRecorder, TrialRecord
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from defect_detection.training.trial import Fits, Trial
 
 METRIC = "val_auroc"
@@ -72,7 +75,7 @@ def train(config: Config, watch: Watch = unwatched, say: Say = silent) -> Traine
         BusyError: a search is running here. DivergedError: all sets diverged.
     """
     check_search(config)
-    recorder = ExperimentRecorder(config.tracking_uri, config.mlflow.experiment_name)
+    recorder = ExperimentRecorder(config.tracking_uri, config.mlflow.experiment_name, config.root)
     splits = load_splits(config, lambda done, total: watch("reading images", "decoding", done, total), say)
     audited = audit_splits(splits, config, watch)
     for line in audited.warnings:
@@ -106,7 +109,7 @@ def _parent(
     sets: Sequence[HyperparameterSet], config: Config, recorder: ExperimentRecorder
 ) -> AbstractContextManager[TrialRecord]:
     params = {"seed": config.seed, "image_size": config.data.image_size, "sets": len(sets)}
-    return recorder.trial("training", params)
+    return recorder.trial(f"training {datetime.now():%Y-%m-%d %H:%M}", params)
 
 
 def train_sets(
@@ -143,13 +146,22 @@ def train_sets(
         raise DivergedError(f"All hyperparameter sets diverged, so nothing is kept:{why}")
     best = best_of(candidates, samples)
     if parent:
-        parent.figure("comparison", comparison(compared))
-        parent.tags({"best": best.card.name, "best_run": best.run_id})
+        _show_best(parent, best, len(sets), comparison(compared))
+        record_data(parent, bench.splits, bench.config)
         if bench.diverged:
             parent.tags({"diverged": ", ".join(bench.diverged)})
-        if best.reason:
-            parent.tags({"best_reason": best.reason})
     return best, figures
+
+
+def _show_best(parent: TrialRecord, best: Candidate, sets: int, compared: "Figure") -> None:
+    """Let the run above the sets carry the figures and the model of the best one."""
+    parent.figure("comparison", compared)
+    parent.metrics({f"val_{name}": value for name, value in best.card.validation.items()})
+    parent.shows(best.model_uri)
+    said = f"Best of {sets} hyperparameter sets: {best.card.name}, validation AUROC {best.value:.4f}."
+    tags = {"best": best.card.name, "best_run": best.run_id}
+    tags |= {"best_reason": best.reason} if best.reason else {}
+    parent.tags(tags | {"mlflow.note.content": f"{said} {best.reason}".strip()})
 
 
 def diverged_in_words(diverged: Mapping[str, str]) -> list[str]:
@@ -211,8 +223,12 @@ def keep(candidate: Candidate, config: Config) -> ModelRef:
     tags = {"hyperparameter_set": candidate.card.name, METRIC: f"{candidate.value:.4f}"}
     with new_folder(config.bundle_dir) as unfinished:
         shutil.copytree(candidate.folder, unfinished, dirs_exist_ok=True)
+        about = About(
+            "Candidates: the best model of each training.",
+            f"{candidate.card.name}: validation AUROC {candidate.value:.4f}",
+        )
         reference = Registry(config.tracking_uri).register(
-            candidate.model_uri, config.mlflow.registered_model_name, tags
+            candidate.model_uri, config.mlflow.registered_model_name, tags, about=about
         )
     path = config.bundle_dir / KERAS_FILE
     BestModelInfo(candidate.run_id, path, candidate.model_uri, METRIC, candidate.value).write(

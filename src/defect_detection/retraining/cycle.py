@@ -110,7 +110,8 @@ def _retrain(
 
 
 def _train(start: Start, splits: Splits, folder: Path, watch: Watch, say: Say) -> Candidate:
-    recorder = ExperimentRecorder(start.config.tracking_uri, start.config.mlflow.experiment_name)
+    config = start.config
+    recorder = ExperimentRecorder(config.tracking_uri, config.mlflow.experiment_name, config.root)
     tags = {"retraining": "true", "base": str(start.reference or "scratch")}
     bench = Bench(splits, start.config, recorder, watch, start.trunk, tags)
     best, figures = train_sets(start.sets, bench, folder)

@@ -120,30 +120,22 @@ def alone(database: Path) -> Iterator[None]:
 
 
 @contextmanager
-def opened(database: Path) -> Iterator[sqlite3.Connection]:
+def opened(database: Path, *, may_correct: bool = False) -> Iterator[sqlite3.Connection]:
     """Open the file to read from it. Its SQL has a function ``located`` that gives an address as it is here and now.
+
+    Args:
+        may_correct: correct the paths in the file first, where its folder has changed and it can be written.
 
     Raises:
         sqlite3.Error: it can't be read, or isn't a store of MLflow.
     """
-    with closing(_read_only(database)) as connection:
+    with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=_BUSY_S)) as connection:
         move = _move(connection, database.parent)
+        if move and may_correct:
+            with suppress(sqlite3.Error, OSError, TrackingError), alone(database):
+                correct(database)
         connection.create_function("located", 1, move.located if move else lambda address: address)
         yield connection
-
-
-def _read_only(database: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=_BUSY_S)
-
-
-def settle(database: Path) -> None:
-    """Correct the paths in the file where its folder has changed. A file that is read-only stays: see `opened`."""
-    with suppress(sqlite3.Error, OSError, TrackingError):
-        with closing(_read_only(database)) as connection:
-            if not _move(connection, database.parent):
-                return
-        with alone(database):
-            correct(database)
 
 
 def correct(database: Path) -> None:

@@ -8,16 +8,19 @@ The model carries this package's source and loads by module name: no pickle. It 
 """
 
 import base64
+import json
 import platform
 import shutil
 import tempfile
 from collections.abc import Mapping
 from importlib.metadata import version
+from io import BytesIO
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from PIL import Image
 
 from defect_detection.model.bundle import KERAS_FILE, read_card
 from defect_detection.tracking.store import Store
@@ -30,6 +33,7 @@ REQUIRED_PACKAGES = ("filelock", "mlflow", "numpy", "openvino", "pandas", "pillo
 
 _CODE = "code"
 _PACKAGE = Path(__file__).parents[1]
+COLUMN = "image"  # of the input
 _COLUMNS = ["score", "verdict", "threshold", "reason", "error"]
 
 
@@ -72,7 +76,9 @@ def _write_description(folder: Path, bundle: Path, model: Any) -> None:
     (folder / "requirements.txt").write_text("\n".join(requirements) + "\n", encoding="utf-8")
     environment = {"python": platform.python_version(), "dependencies": ["-r requirements.txt"]}
     (folder / "python_env.yaml").write_text(yaml.safe_dump(environment), encoding="utf-8")
-    _description(bundle, model).save(str(folder / "MLmodel"))
+    _description(bundle, model, _write_example(folder, read_card(bundle).image_size)).save(
+        str(folder / "MLmodel")
+    )
 
 
 def _all_but_source(folder: str, names: list[str]) -> list[str]:
@@ -81,7 +87,7 @@ def _all_but_source(folder: str, names: list[str]) -> list[str]:
     return [name for name in names if name not in kept or name == "__pycache__"]
 
 
-def _description(bundle: Path, model: Any) -> Any:
+def _description(bundle: Path, model: Any, example: Mapping[str, str]) -> Any:
     from mlflow.models import Model
 
     description = Model(
@@ -90,6 +96,7 @@ def _description(bundle: Path, model: Any) -> Any:
         model_uuid=model.model_id,
         model_id=model.model_id,
         signature=_signature(),
+        saved_input_example_info=dict(example),
         model_size_bytes=sum(file.stat().st_size for file in bundle.rglob("*") if file.is_file()),
     )
     keras_file = f"{BUNDLE}/{KERAS_FILE.removesuffix('.keras')}"  # MLflow adds the suffix
@@ -108,13 +115,23 @@ def _description(bundle: Path, model: Any) -> Any:
 
 
 def _signature() -> Any:
-    """One unnamed column of any type: a named one refuses lists, a binary one decodes some inputs only."""
+    """One column of any type, since a binary one decodes some inputs only. Given by hand: MLflow would run the model to infer it."""
     from mlflow.models import ModelSignature
     from mlflow.types.schema import AnyType, ColSpec, Schema
 
     outputs = [ColSpec("double", "score"), ColSpec("string", "verdict"), ColSpec("double", "threshold")]
     outputs += [ColSpec("string", "reason"), ColSpec("string", "error")]
-    return ModelSignature(Schema([ColSpec(AnyType())]), Schema(outputs))
+    return ModelSignature(Schema([ColSpec(AnyType(), COLUMN)]), Schema(outputs))
+
+
+def _write_example(folder: Path, side: int) -> dict[str, str]:
+    """Write an input as MLflow shows it and as its server takes it. Return what ``MLmodel`` says of them."""
+    Image.new("RGB", (side, side), "grey").save(buffer := BytesIO(), "PNG")
+    example = {"columns": [COLUMN], "data": [[base64.b64encode(buffer.getvalue()).decode()]]}
+    names = {"artifact_path": "input_example.json", "serving_input_path": "serving_input_example.json"}
+    for name, content in zip(names.values(), (example, {"dataframe_split": example}), strict=True):
+        (folder / name).write_text(json.dumps(content), encoding="utf-8")
+    return names | {"type": "dataframe", "pandas_orient": "split"}
 
 
 def _load_pyfunc(path: str) -> "PyfuncModel":
@@ -158,9 +175,9 @@ def _items(model_input: Any) -> list[Any]:
     if not hasattr(model_input, "columns"):
         return list(model_input)
     columns = list(model_input.columns)
-    if "image" not in columns and len(columns) != 1:
-        raise ValueError(f"expected a column 'image', received {columns}")
-    return list(model_input["image" if "image" in columns else columns[0]])
+    if COLUMN not in columns and len(columns) != 1:
+        raise ValueError(f"expected a column '{COLUMN}', received {columns}")
+    return list(model_input[COLUMN if COLUMN in columns else columns[0]])
 
 
 def _source(item: Any) -> Path | bytes:

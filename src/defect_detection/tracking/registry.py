@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from defect_detection.errors import TrackingError
-from defect_detection.tracking.embedded import opened, settle
+from defect_detection.tracking.embedded import opened
 from defect_detection.tracking.rest import ask
 from defect_detection.tracking.store import (
     Store,
@@ -50,13 +50,28 @@ class ModelRef:
         return f"{self.name} version {self.version}"
 
 
+@dataclass(frozen=True, slots=True)
+class About:
+    """What MLflow's page says of a registered model, which is noted when it is created, and of one version."""
+
+    model: str = ""
+    version: str = ""
+
+
 class Registry:
     """The model registry of one store. Connects on first need; every method may raise `TrackingError`."""
 
     def __init__(self, tracking_uri: str) -> None:
         self.tracking_uri = tracking_uri
 
-    def register(self, model_uri: str, name: str, tags: Mapping[str, Any] | None = None) -> ModelRef:
+    def register(
+        self,
+        model_uri: str,
+        name: str,
+        tags: Mapping[str, Any] | None = None,
+        *,
+        about: About = About(),
+    ) -> ModelRef:
         """Make a logged model (``models:/m-…``) the newest version of `name`.
 
         Its tags get ``source_run_id`` and ``model_id``, by which `version_of_run` and `promote_copy` know it.
@@ -68,9 +83,18 @@ class Registry:
             identity = {"source_run_id": model.source_run_id, "model_id": model_id}
             # The embedded store would look up a models: URI in the process-wide tracking URI.
             source = model.artifact_location if sqlite_file(self.tracking_uri) else model_uri
-            return self._create(name, source, model.source_run_id, {**(tags or {}), **identity}, model_id)
+            return self._create(
+                name, source, model.source_run_id, {**(tags or {}), **identity}, model_id, about
+            )
 
-    def promote_copy(self, source: ModelRef, name: str, tags: Mapping[str, Any] | None = None) -> ModelRef:
+    def promote_copy(
+        self,
+        source: ModelRef,
+        name: str,
+        tags: Mapping[str, Any] | None = None,
+        *,
+        about: About = About(),
+    ) -> ModelRef:
         """Copy a version to another registered model, with its tags and the given ones.
 
         The same logged model is never copied twice: then the version that exists gets the tags.
@@ -78,7 +102,8 @@ class Registry:
         existing = self.version_of_run(name, source.run_id)
         if existing is None or existing.tags.get("model_id") != source.tags.get("model_id"):
             with reporting(self.tracking_uri, f"copying {source} to {name}"):
-                return self._create(name, source.model_uri, source.run_id, {**source.tags, **(tags or {})})
+                all_tags = {**source.tags, **(tags or {})}
+                return self._create(name, source.model_uri, source.run_id, all_tags, about=about)
         with reporting(self.tracking_uri, f"tagging {existing}"):
             for key, value in (tags or {}).items():
                 self._store.client.set_model_version_tag(name, str(existing.version), key, str(value))
@@ -89,23 +114,24 @@ class Registry:
 
         MLflow takes the alias ``latest`` for the newest version.
         """
-        if database := sqlite_file(self.tracking_uri):
-            settle(database)
         try:
-            return self.glance(name, alias)
+            return self._glance(name, alias, may_correct=True)
         except TrackingError:
             pass  # MLflow tries again: with its schema, and an error that says what is wrong
         with reporting(self.tracking_uri, f"looking up {name}@{alias}"):
             return self._version_of(name, alias)
 
     def glance(self, name: str, alias: str) -> ModelRef | None:
-        """Do as `version_of` without ever importing mlflow: what needs it is a `TrackingError`."""
+        """Do as `version_of` without ever importing mlflow: what needs it is a `TrackingError`. Changes nothing."""
+        return self._glance(name, alias, may_correct=False)
+
+    def _glance(self, name: str, alias: str, *, may_correct: bool) -> ModelRef | None:
         database = sqlite_file(self.tracking_uri)
         if database and not database.exists():
             return None
         try:
             if database:
-                return _looked_up(database, name, alias)
+                return _looked_up(database, name, alias, may_correct)
             return _asked(self.tracking_uri, name, alias)
         except (sqlite3.Error, HTTPException, OSError, LookupError, ValueError) as error:
             raise TrackingError(
@@ -185,18 +211,26 @@ class Registry:
         return connect(self.tracking_uri)
 
     def _create(
-        self, name: str, source: str, run_id: str, tags: Mapping[str, Any], model_id: str | None = None
+        self,
+        name: str,
+        source: str,
+        run_id: str,
+        tags: Mapping[str, Any],
+        model_id: str | None = None,
+        about: About = About(),
     ) -> ModelRef:
         from mlflow.exceptions import MlflowException
 
         client = self._store.client
         try:
-            client.create_registered_model(name)
+            client.create_registered_model(name, description=about.model or None)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
         texts = {key: str(value) for key, value in tags.items()}
-        created = client.create_model_version(name, source, run_id, tags=texts, model_id=model_id)
+        created = client.create_model_version(
+            name, source, run_id, tags=texts, model_id=model_id, description=about.version or None
+        )
         if linked := texts.get("model_id"):
             self._link(linked, {"name": name, "version": int(created.version)})
         return self._reference(created)
@@ -235,8 +269,8 @@ class Registry:
             )
 
 
-def _looked_up(database: Path, name: str, alias: str) -> ModelRef | None:
-    """Read from MLflow's own tables, without changing anything.
+def _looked_up(database: Path, name: str, alias: str, may_correct: bool) -> ModelRef | None:
+    """Read from MLflow's own tables.
 
     Raises:
         sqlite3.Error: the file, or a table or column, isn't what it was in MLflow 3.17.
@@ -245,7 +279,7 @@ def _looked_up(database: Path, name: str, alias: str) -> ModelRef | None:
     if alias == "latest":
         raise LookupError("no stored alias: MLflow means the newest version")
     which = {"name": name, "alias": alias}
-    with opened(database) as connection:
+    with opened(database, may_correct=may_correct) as connection:
         row = connection.execute(
             "SELECT v.version, v.run_id, located(v.source), located(v.storage_location) FROM registered_model_aliases AS a "
             "JOIN model_versions AS v USING (workspace, name, version) "

@@ -2,6 +2,7 @@
 
 import getpass
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -16,17 +17,22 @@ from defect_detection.tracking.flavor import log_bundle
 from defect_detection.tracking.store import Store, connect, reporting
 
 _PARENT = "mlflow.parentRunId"
+_GIT_TIMEOUT_S = 5
 
 
 class ExperimentRecorder:
     """All runs of one experiment.
 
+    Args:
+        root: the project's folder; where it is a git checkout, the runs name its commit.
+
     Raises:
         TrackingError: the store can't be used (see `connect`).
     """
 
-    def __init__(self, tracking_uri: str, experiment: str) -> None:
+    def __init__(self, tracking_uri: str, experiment: str, root: Path | None = None) -> None:
         self._store = connect(tracking_uri, experiment)
+        self._commit = commit_of(root) if root else {}
 
     @contextmanager
     def trial(
@@ -76,7 +82,7 @@ class ExperimentRecorder:
         return len(left)
 
     def _created(self, name: str, tags: Mapping[str, Any], parent: str | None) -> str:
-        all_tags = _origin() | _texts(tags) | ({_PARENT: parent} if parent else {})
+        all_tags = _origin() | self._commit | _texts(tags) | ({_PARENT: parent} if parent else {})
         run = self._store.client.create_run(self._store.experiment_id, run_name=name, tags=all_tags)
         return str(run.info.run_id)
 
@@ -139,6 +145,21 @@ class TrialRecord:
             context = [InputTag("mlflow.data.context", split)]
             self._store.client.log_inputs(self.run_id, [DatasetInput(dataset, tags=context)])
         self.tags({f"data.{split}.{key}": value for key, value in tags.items()})
+
+    def uses(self, model_id: str) -> None:
+        """Link a logged model as an input of the run, as a decision about it has it."""
+        from mlflow.entities import LoggedModelInput
+
+        with reporting(self._store.uri, "linking a model"):
+            self._store.client.log_inputs(self.run_id, models=[LoggedModelInput(model_id)])
+
+    def shows(self, model_uri: str) -> None:
+        """Link a model of another run as an output: the run above all sets has the best one's."""
+        from mlflow.entities import LoggedModelOutput
+
+        with reporting(self._store.uri, "linking a model"):
+            model = LoggedModelOutput(model_uri.removeprefix("models:/"), step=0)
+            self._store.client.log_outputs(self.run_id, [model])
 
     def tags(self, values: Mapping[str, Any]) -> None:
         from mlflow.entities import RunTag
@@ -210,6 +231,27 @@ def _origin() -> dict[str, str]:
         "mlflow.source.name": Path(sys.argv[0]).name,
         "mlflow.source.type": "LOCAL",
     }
+
+
+def commit_of(root: Path) -> dict[str, str]:
+    """Return the tags of the git commit that is checked out in a folder; none where it is no checkout, or git is missing."""
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {"mlflow.source.git.commit": commit, "mlflow.source.git.dirty": str(bool(changed)).lower()}
+
+
+def _git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(  # noqa: S603  no shell, our own arguments
+        ["git", "-C", str(root), *arguments],  # noqa: S607
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=_GIT_TIMEOUT_S,
+    )
+    return done.stdout.strip()
 
 
 def _texts(values: Mapping[str, Any]) -> dict[str, str]:

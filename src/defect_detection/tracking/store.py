@@ -31,6 +31,16 @@ _DEFAULTS = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 
+# What MLflow's page says of an experiment.
+_ABOUT_TRAINING = (
+    "Trainings of Defect Detection. Each training is a run with the figures of the best set; below it is one run for each "
+    "hyperparameter set, with its figures, data and model."
+)
+_ABOUT = {
+    "promotions": "The ledger of Defect Detection: one run for each decision about what is in production, with its report. "
+    "`defect history` shows it as a table."
+}
+
 _CURES = {  # what MLflow says, and what helps
     "Invalid Host header": " Name it in MLFLOW_SERVER_ALLOWED_HOSTS where the MLflow server is started.",
 }
@@ -163,7 +173,8 @@ def _experiment_id(client: Any, uri: str, name: str, location: str | None) -> st
     found = client.get_experiment_by_name(name)
     if found is None:
         try:
-            return str(client.create_experiment(name, artifact_location=location))
+            about = {"mlflow.note.content": _ABOUT.get(name, _ABOUT_TRAINING)}
+            return str(client.create_experiment(name, artifact_location=location, tags=about))
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
