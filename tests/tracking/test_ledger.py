@@ -12,7 +12,7 @@ import pytest
 
 from defect_detection.errors import BusyError
 from defect_detection.tracking import lease as leases
-from defect_detection.tracking.lease import LEASE, lease, who
+from defect_detection.tracking.lease import FORMER, PROMOTIONS, lease, who
 from defect_detection.tracking.ledger import (
     Entry,
     Kind,
@@ -33,17 +33,15 @@ PLAN = Plan(
 )
 
 
-def tickets(uri: str) -> list[int]:
-    found = connect(uri).client.search_model_versions(f"name = '{LEASE}'")
-    return sorted(int(one.version) for one in found)
+def tickets(uri: str) -> list[str]:
+    return list(leases._tickets(connect(uri, PROMOTIONS)))
 
 
-def leave_a_ticket(uri: str, **tags: str) -> int:
-    """Leave the lease behind, as a process does that was killed while it held it."""
-    with lease(uri):
-        pass
+def leave_a_ticket(uri: str, number: int = 1, **said: str) -> str:
+    """Leave the lease behind, as a process does that was killed while it held it. Returns its token."""
     mine = {"holder": "eve", "machine": "elsewhere", "process": "1", "expires": f"{time.time() + 600:.0f}"}
-    return int(connect(uri).client.create_model_version(LEASE, leases._SOURCE, tags=mine | tags).version)
+    leases._write(connect(uri, PROMOTIONS), "0" * 32, {"number": str(number)} | mine | said)
+    return "0" * 32
 
 
 # -- lease ------------------------------------------------------------------------------------------------------------
@@ -65,22 +63,27 @@ def test_only_one_at_a_time_holds_the_lease(uri):
     assert tickets(uri) == []
 
 
-def test_tickets_are_numbered_upwards_and_never_again(uri):
-    numbers = []
-    for _ in range(3):
-        with lease(uri) as ticket:
-            numbers.append(ticket.number)
-    assert numbers == sorted(set(numbers))
-
-
-def test_who_waits_in_vain_is_told_for_whom(uri):
-    left = leave_a_ticket(uri)
+@pytest.mark.parametrize("number", [0, 1])
+def test_who_waits_in_vain_is_told_for_whom(uri, number):
+    """Also for one that is still choosing its number, which may be a lower one."""
+    left = leave_a_ticket(uri, number)
     try:
         with pytest.raises(BusyError, match="eve"), lease(uri, wait_s=0):
             pytest.fail("two hold the lease")
         assert tickets(uri) == [left]
     finally:
-        leases._remove(connect(uri), left)
+        leases._remove(connect(uri, PROMOTIONS), left)
+
+
+def test_who_comes_later_gets_a_higher_number_and_waits(embedded_uri):
+    with lease(embedded_uri) as first:
+        store = connect(embedded_uri, PROMOTIONS)
+        second = leases._take(store, "f" * 32, 0)
+        assert second.number > first.number
+        assert leases._ahead(second)["process"] == str(os.getpid())
+        assert leases._ahead(first) is None
+    assert leases._ahead(second) is None
+    leases._remove(store, second.token)
 
 
 def test_the_lease_of_a_dead_process_of_this_machine_is_taken_over_at_once(embedded_uri):
@@ -88,20 +91,20 @@ def test_the_lease_of_a_dead_process_of_this_machine_is_taken_over_at_once(embed
     ended.wait()
     leave_a_ticket(embedded_uri, machine=leases._machine(), process=str(ended.pid))
     with lease(embedded_uri, wait_s=0) as ticket:
-        assert tickets(embedded_uri) == [ticket.number]
+        assert tickets(embedded_uri) == [ticket.token]
 
 
 def test_the_lease_of_a_live_process_of_this_machine_is_not_taken_over(embedded_uri):
     left = leave_a_ticket(embedded_uri, machine=leases._machine(), process=str(os.getpid()))
     with pytest.raises(BusyError), lease(embedded_uri, wait_s=0):
         pytest.fail("two hold the lease")
-    leases._remove(connect(embedded_uri), left)
+    leases._remove(connect(embedded_uri, PROMOTIONS), left)
 
 
 def test_an_expired_lease_is_taken_over_and_its_holder_finds_out_before_it_moves_anything(embedded_uri):
     with lease(embedded_uri) as slow:
-        expired = f"{time.time() - leases.MARGIN_S - 1:.0f}"
-        slow.store.client.set_model_version_tag(LEASE, str(slow.number), "expires", expired)
+        mine = leases._tickets(slow.store)[slow.token]
+        leases._write(slow.store, slow.token, mine | {"expires": f"{time.time() - leases.MARGIN_S - 1:.0f}"})
         with lease(embedded_uri, wait_s=0) as next_one:
             with pytest.raises(BusyError, match="lost"):
                 slow.check()
@@ -110,18 +113,39 @@ def test_an_expired_lease_is_taken_over_and_its_holder_finds_out_before_it_moves
         replace(next_one, taken=time.monotonic() - leases.LIFETIME_S).check()
 
 
+def test_the_lease_leaves_nothing_among_the_models_and_takes_away_what_earlier_versions_left(uri):
+    client = connect(uri).client
+    client.create_registered_model(FORMER)
+    dead = {"holder": "eve", "machine": "", "process": "1", "expires": "1"}
+    client.create_model_version(FORMER, "none:///lease", tags=dead)
+    with lease(uri, wait_s=0):
+        assert FORMER not in [one.name for one in client.search_registered_models()]
+    client.create_registered_model(FORMER)
+    alive = dead | {"expires": f"{time.time() + 600:.0f}"}
+    version = client.create_model_version(FORMER, "none:///lease", tags=alive).version
+    with pytest.raises(BusyError, match="eve"), lease(uri, wait_s=0):
+        pytest.fail("a process of an earlier version holds it")
+    assert tickets(uri) == []
+    client.delete_model_version(FORMER, version)
+    with lease(uri, wait_s=0):
+        assert FORMER not in [one.name for one in client.search_registered_models()]
+
+
 def test_the_lease_works_on_postgresql(postgres_url):
+    inside, most = [], []
+
+    def work(number: int) -> None:
+        with lease(postgres_url) as ticket:
+            inside.append(number)
+            most.append(len(inside))
+            ticket.check()
+            inside.remove(number)
+
     with ThreadPoolExecutor(3) as pool:
-        numbers = list(pool.map(lambda _: number_of_a_lease(postgres_url), range(6)))
-    assert len(set(numbers)) == 6
+        list(pool.map(work, range(6)))
+    assert most == [1] * 6
     with lease(postgres_url), pytest.raises(BusyError), lease(postgres_url, wait_s=0):
         pytest.fail("two hold the lease")
-
-
-def number_of_a_lease(uri: str) -> int:
-    with lease(uri) as ticket:
-        ticket.check()
-        return ticket.number
 
 
 def test_the_name_of_who_is_at_work_can_be_set(monkeypatch):

@@ -14,9 +14,13 @@ PRODUCTION_ALIAS = "prod"
 
 @dataclass(frozen=True)
 class Turn:
-    """The time in which this process alone may change production. `before`: what is in production at its start."""
+    """The time in which this process alone may change production.
+
+    number: of the ledger's entries that are made in it. before: what is in production at its start.
+    """
 
     ticket: Ticket
+    number: int
     ledger: Ledger
     registry: Registry
     before: ModelRef | None
@@ -36,8 +40,11 @@ def take_turn(registry: Registry, config: Config) -> Iterator[Turn]:
     """
     with lease(config.tracking_uri) as ticket:
         before = registry.version_of(config.mlflow.production_model_name, PRODUCTION_ALIAS)
-        turn = Turn(ticket, Ledger(config.tracking_uri), registry, before)
-        for entry in reversed(open_entries(turn.ledger.entries())):
+        ledger = Ledger(config.tracking_uri)
+        entries = ledger.entries()
+        number = 1 + max((entry.number for entry in entries), default=0)
+        turn = Turn(ticket, number, ledger, registry, before)
+        for entry in reversed(open_entries(entries)):
             _repair(turn, entry)
         yield turn
 
@@ -67,6 +74,6 @@ def _repair(turn: Turn, entry: Entry) -> None:
     happened = entry.after is not None and entry.after == current
     found = "had taken place" if happened else "had not taken place and was given up"
     why = f"Entry {entry.number} by {entry.who} was interrupted: the {entry.kind} {found}; production is {named(current)}"
-    plan = Plan(turn.ticket.number, Kind.REPAIR, "hold", current, None, entry.candidate, why)
+    plan = Plan(turn.number, Kind.REPAIR, "hold", current, None, entry.candidate, why)
     with turn.ledger.entry(plan):
         turn.ledger.close(entry, State.DONE if happened else State.ABANDONED)

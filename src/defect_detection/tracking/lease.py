@@ -1,12 +1,13 @@
 """A lease of a store: of all processes and machines that share it, one at a time moves what is in production.
 
-MLflow has no compare-and-set, but it numbers the versions of a registered model, and never gives a number twice, not even
-after the version was deleted. So each who wants the lease takes a ticket, a version of `LEASE`, and the lowest ticket that is
-left holds it. A dead holder's ticket is removed by its number: never by mistake the ticket of who came next.
-See docs/decisions/0010-ledger-and-lease.md.
+MLflow has no compare-and-set, so the lease is Lamport's bakery, which needs none. Each who wants it takes a ticket, a tag of the
+experiment `PROMOTIONS` that only its owner writes: first one without a number, then the number after the highest that is there.
+The lowest ticket holds the lease, once nobody is choosing a number. A dead holder's ticket is removed by its own name: never by
+mistake the ticket of who came next. See docs/decisions/0010-ledger-and-lease.md.
 """
 
 import getpass
+import json
 import os
 import platform
 import socket
@@ -16,25 +17,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from defect_detection.errors import BusyError, TrackingError
 from defect_detection.tracking.store import Store, connect, redacted, reporting
 
-LEASE = "defect-promotion-lease"
+PROMOTIONS = "promotions"  # the experiment of the ledger
+FORMER = "defect-promotion-lease"  # a registered model, whose versions were the tickets of earlier versions of this package
 LIFETIME_S = 600.0  # holding it takes seconds
 MARGIN_S = 60.0  # clocks of two machines differ by less
 WAIT_S = 30.0
 _POLL_S = 0.2
-_DESCRIPTION = "No model: whoever moves production holds a version of this for a moment. Leave it alone."
-_SOURCE = "none:///lease"  # MLflow asks for one; a server wants an absolute path in it
+_TICKET = "lease."  # begins the name of a ticket's tag
+_CHOOSING = 0
 
 
 @dataclass(frozen=True)
 class Ticket:
-    """A place in the queue. `number` grows with every ticket of the store."""
+    """A place in the queue. `token` is its name; `number` is above that of every ticket that was there before."""
 
     store: Store
+    token: str
     number: int
     taken: float  # time.monotonic()
 
@@ -45,7 +47,7 @@ class Ticket:
             BusyError: it was held for too long, or another process has taken it over.
         """
         late = time.monotonic() - self.taken > LIFETIME_S - MARGIN_S
-        if late or self.number not in {number for number, _ in _tickets(self.store)}:
+        if late or self.token not in _tickets(self.store):
             raise BusyError(
                 f"{redacted(self.store.uri)}: the lease on what is in production was lost after "
                 f"{time.monotonic() - self.taken:.0f} s; nothing was moved. Try again."
@@ -63,14 +65,16 @@ def lease(tracking_uri: str, wait_s: float = WAIT_S) -> Iterator[Ticket]:
         BusyError: another process still holds it after `wait_s`; the text says who.
         TrackingError: the store can't be used.
     """
-    store = connect(tracking_uri)
-    ticket = _take(store, wait_s)
+    store = connect(tracking_uri, PROMOTIONS)
+    token = uuid.uuid4().hex
     try:
+        ticket = _take(store, token, wait_s)
         _wait(ticket, wait_s)
+        _end_former(store)
         yield ticket
     finally:
         with suppress(TrackingError):  # left behind, it is removed by the next: see _is_over
-            _remove(store, ticket.number)
+            _remove(store, token)
 
 
 def who() -> str:
@@ -85,56 +89,78 @@ def _user() -> str:
         return "unknown"
 
 
-def _take(store: Store, wait_s: float) -> Ticket:
-    from mlflow.exceptions import MlflowException
-
+def _take(store: Store, token: str, wait_s: float) -> Ticket:
     taken = time.monotonic()
     expires = time.time() + wait_s + LIFETIME_S
-    tags = {"holder": who(), "machine": _machine(), "process": str(os.getpid()), "expires": f"{expires:.0f}"}
+    mine = {"holder": who(), "machine": _machine(), "process": str(os.getpid()), "expires": f"{expires:.0f}"}
+    _write(store, token, {"number": str(_CHOOSING)} | mine)
+    number = 1 + max(int(other["number"]) for other in _tickets(store).values())
+    _write(store, token, {"number": str(number)} | mine)
+    return Ticket(store, token, number, taken)
+
+
+def _write(store: Store, token: str, ticket: dict[str, str]) -> None:
     with reporting(store.uri, "taking the lease on what is in production"):
-        try:
-            store.client.create_registered_model(LEASE, description=_DESCRIPTION)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-        made = store.client.create_model_version(LEASE, _SOURCE, tags=tags)
-    return Ticket(store, int(made.version), taken)
+        store.client.set_experiment_tag(store.experiment_id, f"{_TICKET}{token}", json.dumps(ticket))
 
 
 def _wait(ticket: Ticket, wait_s: float) -> None:
     end = time.monotonic() + wait_s
     while ahead := _ahead(ticket):
         if time.monotonic() >= end:
-            raise BusyError(
-                f"{redacted(ticket.store.uri)}: {ahead['holder']} (process {ahead['process']}) is changing what is in production; "
-                f"wait for it to end. Should it have died on another machine, its lease ends by itself within "
-                f"{(LIFETIME_S + MARGIN_S + WAIT_S) / 60:.0f} minutes."
-            )
+            raise _busy(ticket.store, ahead)
         time.sleep(_POLL_S)
 
 
+def _busy(store: Store, ahead: dict[str, str]) -> BusyError:
+    return BusyError(
+        f"{redacted(store.uri)}: {ahead['holder']} (process {ahead['process']}) is changing what is in production; "
+        f"wait for it to end. Should it have died on another machine, its lease ends by itself within "
+        f"{(LIFETIME_S + MARGIN_S + WAIT_S) / 60:.0f} minutes."
+    )
+
+
 def _ahead(ticket: Ticket) -> dict[str, str] | None:
-    """Return who holds a lower ticket; tickets of the dead are removed."""
-    for number, tags in _tickets(ticket.store):
-        if number < ticket.number:
-            if not _is_over(tags):
-                return tags
-            _remove(ticket.store, number)
+    """Return whose turn comes before, or may come before since it is still choosing; tickets of the dead are removed."""
+    for token, other in _tickets(ticket.store).items():
+        if token == ticket.token:
+            continue
+        if (int(other["number"]), token) < (ticket.number, ticket.token):
+            if not _is_over(other):
+                return other
+            _remove(ticket.store, token)
     return None
 
 
-def _tickets(store: Store) -> list[tuple[int, dict[str, str]]]:
-    """Return the tickets that are left, the lowest first."""
+def _tickets(store: Store) -> dict[str, dict[str, str]]:
+    """Return the tickets that are left, by their tokens."""
     with reporting(store.uri, "reading the lease on what is in production"):
-        found = store.client.search_model_versions(f"name = '{LEASE}'")
-    return sorted(((int(one.version), _tags_of(one)) for one in found), key=lambda one: one[0])
+        tags = store.client.get_experiment(store.experiment_id).tags
+    return {
+        key.removeprefix(_TICKET): json.loads(value) for key, value in tags.items() if key.startswith(_TICKET)
+    }
 
 
-def _tags_of(ticket: Any) -> dict[str, str]:
-    """Return a ticket's tags. MLflow reads them after the versions, and can miss those of a version that is just being made."""
-    expires = ticket.creation_timestamp / 1000 + WAIT_S + LIFETIME_S
-    unknown = {"holder": "another user", "machine": "", "process": "unknown", "expires": f"{expires:.0f}"}
-    return unknown | dict(ticket.tags)
+def _end_former(store: Store) -> None:
+    """Remove the registered model of earlier versions from the list of models.
+
+    Raises:
+        BusyError: a process of an earlier version holds the lease by it.
+    """
+    from mlflow.exceptions import MlflowException
+
+    with reporting(store.uri, "removing the lease of an earlier version"):
+        for former in store.client.search_model_versions(f"name = '{FORMER}'"):
+            unknown = {"holder": "another user", "machine": "", "process": "unknown"}
+            expires = former.creation_timestamp / 1000 + WAIT_S + LIFETIME_S
+            ticket = unknown | {"expires": f"{expires:.0f}"} | dict(former.tags)
+            if not _is_over(ticket):
+                raise _busy(store, ticket)
+        try:
+            store.client.delete_registered_model(FORMER)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
 
 
 def _is_over(tags: dict[str, str]) -> bool:
@@ -165,12 +191,12 @@ def _machine() -> str:
         return f"{platform.node()} {uuid.getnode():x}"
 
 
-def _remove(store: Store, number: int) -> None:
+def _remove(store: Store, token: str) -> None:
     from mlflow.exceptions import MlflowException
 
     with reporting(store.uri, "giving the lease back"):
         try:
-            store.client.delete_model_version(LEASE, str(number))
+            store.client.delete_experiment_tag(store.experiment_id, f"{_TICKET}{token}")
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise

@@ -1,8 +1,8 @@
 """The ledger: what was put into production when, by whom and why. One MLflow run of the experiment `promotions` an entry.
 
 An entry that moves production is opened before the alias moves and closed after the alias was read back. One that was left
-open is therefore a promotion that was interrupted, or that is under way: `open_entries` names them. Entries are numbered by
-the lease under which they were written, and never edited after they were closed.
+open is therefore a promotion that was interrupted, or that is under way: `open_entries` names them. Entries are numbered
+upwards under the lease, and never edited after they were closed.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,11 +12,10 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from defect_detection.tracking.lease import who
+from defect_detection.tracking.lease import PROMOTIONS, who
 from defect_detection.tracking.runs import ExperimentRecorder, TrialRecord
 from defect_detection.tracking.store import connect, reporting, sqlite_file
 
-PROMOTIONS = "promotions"  # the experiment
 PREFIX = "ledger."
 _PAGE = 500
 
@@ -54,6 +53,7 @@ class Entry:
         test_fingerprint: of the test split; "" when no evaluation is behind the entry.
         gated: whether the gate decided.
         run_id: the entry's MLflow run, with the figures and the report.
+        model: what the candidate decides by, see `bundle.identity`; "" in entries of earlier versions.
     """
 
     number: int
@@ -71,6 +71,7 @@ class Entry:
     test_fingerprint: str
     gated: bool
     run_id: str
+    model: str = ""
 
     @property
     def moved(self) -> bool:
@@ -93,6 +94,7 @@ class Plan:
     escapes: str = ""
     test_fingerprint: str = ""
     gated: bool = False
+    model: str = ""
 
 
 class Ledger:
@@ -170,6 +172,31 @@ def previous(entries: tuple[Entry, ...], current: int) -> int | None:
     return earlier[-1] if earlier else None
 
 
+def repeated(
+    entries: tuple[Entry, ...], model: str, test_fingerprint: str, current: int | None
+) -> Entry | None:
+    """Return the newest evaluation that decided about the same model, test images and version in production, if there is one.
+
+    One that promoted counts while production is what it promoted.
+    """
+    for entry in entries:
+        same = (entry.model, entry.test_fingerprint) == (model, test_fingerprint)
+        decided = entry.kind is Kind.EVALUATION and entry.state is State.DONE
+        if same and decided and current == (entry.before if entry.after is None else entry.after):
+            return entry
+    return None
+
+
+def decisions_before(entries: tuple[Entry, ...], entry: Entry) -> int:
+    """Return how many evaluations the same test images had decided before the entry."""
+    return sum(
+        one.kind is Kind.EVALUATION
+        and one.number < entry.number
+        and one.test_fingerprint == entry.test_fingerprint
+        for one in entries
+    )
+
+
 def withdrawn(entries: tuple[Entry, ...]) -> dict[int, Entry]:
     """Return the versions that were rolled back from and have not been in production since, each with that rollback."""
     found: dict[int, Entry] = {}
@@ -196,6 +223,7 @@ def _tags_of(plan: Plan) -> dict[str, str]:
         "escapes": plan.escapes,
         "test_fingerprint": plan.test_fingerprint,
         "gated": plan.gated,
+        "model": plan.model,
     }
     return {f"{PREFIX}{key}": str(value) for key, value in tags.items()}
 
@@ -222,6 +250,7 @@ def entry_of(run_id: str, start_ms: int, run_tags: Mapping[str, str]) -> Entry:
         escapes=tags["escapes"],
         test_fingerprint=tags["test_fingerprint"],
         gated=tags["gated"] == "True",
+        model=tags.get("model", ""),
         run_id=run_id,
     )
 

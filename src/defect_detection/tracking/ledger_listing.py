@@ -11,7 +11,8 @@ from urllib.parse import unquote, urlsplit
 
 from defect_detection.errors import TrackingError
 from defect_detection.tracking.embedded import opened
-from defect_detection.tracking.ledger import PREFIX, PROMOTIONS, Entry, entry_of
+from defect_detection.tracking.lease import PROMOTIONS
+from defect_detection.tracking.ledger import PREFIX, Entry, entry_of
 from defect_detection.tracking.rest import ask
 from defect_detection.tracking.store import redacted, sqlite_file
 
