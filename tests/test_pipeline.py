@@ -1,6 +1,7 @@
 """Train and evaluate on drawn parts, with a real registry: what is kept, registered and promoted after each sequence."""
 
 import io
+import re
 import shutil
 import socket
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import keras
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from plant import Plant
@@ -68,12 +70,48 @@ def test_each_hyperparameter_set_is_a_finished_run(trained_once):
 
 def test_the_run_above_the_sets_compares_them(trained_once):
     (parent,) = [run for run in runs_of(trained_once) if PARENT not in run.data.tags]
-    assert (parent.info.run_name, parent.info.status) == ("training", "FINISHED")
+    assert re.fullmatch(r"training \d{4}-\d\d-\d\d \d\d:\d\d", parent.info.run_name)
+    assert parent.info.status == "FINISHED"
     assert {run.data.tags[PARENT] for run in runs_of_sets(trained_once)} == {parent.info.run_id}
     assert artifacts_of(trained_once, parent, "figures") == {"figures/comparison.png"}
     info = BestModelInfo.read(trained_once.config().best_model_info)
     assert parent.data.tags["best_run"] == info.run_id
-    assert parent.data.tags["best"] == read_card(trained_once.config().bundle_dir).name
+    card = read_card(trained_once.config().bundle_dir)
+    assert parent.data.tags["best"] == card.name
+    assert f"{card.name}, validation AUROC {info.value:.4f}" in parent.data.tags["mlflow.note.content"]
+    assert parent.data.metrics["val_auroc"] == pytest.approx(info.value)
+    assert {one.dataset.name for one in parent.inputs.dataset_inputs} == {"train", "validation", "test"}
+    assert [f"models:/{one.model_id}" for one in parent.outputs.model_outputs] == [info.model_uri]
+
+
+def test_experiments_models_and_versions_say_what_they_are(plant):
+    plant.make(plant.threshold_missing(1))
+    evaluate(plant.config())
+    client = connect(plant.config().tracking_uri).client
+    ours = [one for one in client.search_experiments() if one.name != "Default"]
+    assert {one.name for one in ours} == {"defect-detection", "promotions"}
+    assert all(one.tags["mlflow.note.content"] for one in ours)
+    models = {one.name: one for one in client.search_registered_models()}
+    assert models.keys() == {"Defect_CNN", "Production_Reg"}
+    assert all(one.description for one in models.values())
+    versions = client.search_model_versions()
+    assert all(one.description for one in versions)
+    assert (
+        "accuracy 19/20 (95.0 %), escapes 1/10 (10.0 %)"
+        in client.get_model_version("Production_Reg", "1").description
+    )
+
+
+def test_the_run_of_a_decision_links_its_model_and_its_data(plant):
+    candidate = plant.make()
+    evaluate(plant.config())
+    (found,) = runs_of(plant, "promotions")
+    run = connect(plant.config().tracking_uri).client.get_run(
+        found.info.run_id
+    )  # a search leaves the models out
+    assert [one.model_id for one in run.inputs.model_inputs] == [candidate.tags["model_id"]]
+    assert [one.dataset.name for one in run.inputs.dataset_inputs] == ["test"]
+    assert run.data.tags["data.test.fingerprint"] == fingerprint(plant.samples())
 
 
 def test_a_run_has_metrics_of_each_epoch_and_their_curves(trained_once):
@@ -133,7 +171,7 @@ def test_keras_openvino_and_mlflow_agree_on_golden_images(trained_once, monkeypa
     model = keras.models.load_model(folder / KERAS_FILE, safe_mode=True)
     uri = BestModelInfo.read(trained_once.config().best_model_info).model_uri
     monkeypatch.setenv("MLFLOW_TRACKING_URI", trained_once.config().tracking_uri)
-    answers = mlflow.pyfunc.load_model(uri).predict([png(image) for image in images])
+    answers = mlflow.pyfunc.load_model(uri).predict(pd.DataFrame({"image": [png(image) for image in images]}))
     scores = {
         "keras": np.asarray(model.predict(images, verbose=0)["score"]),
         "openvino": Inspector.load(folder).score(images)["score"],
@@ -198,7 +236,7 @@ def test_the_first_good_model_goes_to_production(plant):
 def test_evaluating_the_same_model_again_changes_nothing(plant):
     first = evaluate(plant.config()).registered
     again = evaluate(plant.config())
-    assert again.decision.outcome is Outcome.HOLD
+    assert again.decision.outcome is Outcome.PROMOTE
     assert versions(plant) == {"Defect_CNN": [1], "Production_Reg": [1]}
     assert (plant.in_production().version, again.registered.version) == (first.version, 1)
 

@@ -19,10 +19,11 @@ from defect_detection.pipeline import promotion
 from defect_detection.pipeline.evaluate import evaluate
 from defect_detection.pipeline.history import history
 from defect_detection.pipeline.promotion import promote, rollback
-from defect_detection.tracking.lease import LEASE
+from defect_detection.tracking.lease import PROMOTIONS, _tickets
 from defect_detection.tracking.ledger import Entry
 from defect_detection.tracking.registry import ModelRef
 from defect_detection.tracking.store import connect
+from defect_detection.tracking.wear import count_decisions
 
 SCRIPT = Path(__file__).with_name("promoting.py")
 
@@ -50,10 +51,7 @@ def start(plant: Plant, *arguments: str) -> subprocess.Popen:
 
 
 def tickets(plant: Plant) -> list[str]:
-    return [
-        one.version
-        for one in connect(plant.config().tracking_uri).client.search_model_versions(f"name = '{LEASE}'")
-    ]
+    return list(_tickets(connect(plant.config().tracking_uri, PROMOTIONS)))
 
 
 def decision_in(folder: Path) -> dict:
@@ -136,6 +134,8 @@ def test_what_a_kill_left_is_reported_and_then_repaired(plant, capsys, moment, s
     output = process.communicate(timeout=LIMIT_S)
     assert process.returncode == -signal.SIGKILL, output
     assert len(tickets(plant)) == 1
+    published = {path.name for path in plant.config().report_dir.iterdir()}
+    assert not published & {"report.html", "report.json", "summary.md"}, "what a report says has happened"
     before = history(plant.config())
     assert before.in_production == found
     assert "not completed: it is under way, or was interrupted" in before.notes[0]
@@ -150,6 +150,67 @@ def test_what_a_kill_left_is_reported_and_then_repaired(plant, capsys, moment, s
     assert f"Entry {killed.number} by {killed.who} was interrupted" in repair.why
     assert decision.outcome == ("promote" if moment == "kill" else "hold")
     assert tickets(plant) == []
+
+
+# -- the report -------------------------------------------------------------------------------------------------------
+
+
+def test_the_ledger_keeps_the_report_and_nothing_else_and_files_of_others_stay(plant):
+    mine = {plant.root / "worst_parts.png": b"mine", plant.root / "report-2025.html": b"old"}
+    for path, content in mine.items():
+        path.write_bytes(content)
+    (plant.root / "worst_escapes.png").write_bytes(b"of an earlier report")
+    plant.make()
+    result = evaluate(plant.config(f"report_dir={plant.root}"))
+    assert "worst_escapes" not in result.files
+    assert not (plant.root / "worst_escapes.png").exists()
+    assert all(path.parent == plant.root and path.is_file() for path in result.files.values())
+    assert [path for path in plant.root.iterdir() if "unfinished" in path.name] == []
+    assert {path: path.read_bytes() for path in mine} == mine
+    logged = logged_report(plant, entries(plant)[0])
+    assert {path.name for path in logged.iterdir()} == {path.name for path in result.files.values()}
+    assert (logged / "report.json").read_bytes() == result.files["json"].read_bytes()
+
+
+# -- again ------------------------------------------------------------------------------------------------------------
+
+
+def decisions(plant: Plant) -> int:
+    fingerprint = entries(plant)[0].test_fingerprint
+    return count_decisions(plant.config().tracking_uri, PROMOTIONS, fingerprint)
+
+
+def test_a_repeated_evaluation_decides_the_same_and_adds_nothing(plant, capsys, monkeypatch):
+    monkeypatch.chdir(plant.root)
+    config = plant.config()
+    plant.make(plant.threshold_missing(1))
+    for _ in range(2):  # the second time it is in production itself
+        evaluated = evaluate(config)
+        assert (evaluated.decision.outcome, evaluated.registered.version) == ("promote", 1)
+        assert evaluated.decision.test_set_decisions == decisions(plant) == len(entries(plant)) == 1
+    assert evaluated.repeated == entries(plant)[0].number
+    assert decision_in(config.report_dir)["outcome"] == "promote"
+    plant.make(plant.threshold_missing(3))
+    first = evaluate(config)
+    shutil.rmtree(config.report_dir)
+    assert main(["evaluate"]) == 1
+    assert f"entry {entries(plant)[0].number} of `defect history`" in capsys.readouterr().out
+    assert first.repeated is None
+    assert decisions(plant) == len(entries(plant)) == 2
+    assert decision_in(config.report_dir) == json.loads(first.decision.model_dump_json())
+    promote(config, first.registered.version, "by hand")
+    assert evaluate(config).repeated is None, "the champion is another one now"
+    assert decisions(plant) == 3
+
+
+def test_with_other_settings_or_another_threshold_a_decision_is_a_new_one(plant):
+    plant.make(plant.threshold_missing(2))
+    assert evaluate(plant.config()).decision.outcome == "promote"
+    held = evaluate(plant.config("evaluation_threshold=0.95"))
+    assert (held.decision.outcome, held.repeated, decisions(plant)) == ("hold", None, 2)
+    plant.make(plant.threshold_missing(1))
+    assert evaluate(plant.config()).repeated is None
+    assert decisions(plant) == 3
 
 
 # -- by hand, and back ------------------------------------------------------------------------------------------------
@@ -245,8 +306,12 @@ def test_a_model_that_was_rolled_back_from_does_not_return_by_an_evaluation(plan
     plant.make()
     assert evaluate(config).registered.version == 2
     rollback(config, reason="dents are missed")
-    with pytest.raises(WithdrawnError, match=r"version 2 was withdrawn .*dents are missed.*defect promote 2"):
-        evaluate(config)
+    for _ in range(2):
+        with pytest.raises(
+            WithdrawnError, match=r"version 2 was withdrawn .*dents are missed.*defect promote 2"
+        ):
+            evaluate(config)
+        assert len(entries(plant)) == 4
     assert plant.in_production().version == 1
     assert (entries(plant)[0].outcome, entries(plant)[0].after) == ("hold", None)
     for folder in (config.report_dir, logged_report(plant, entries(plant)[0])):

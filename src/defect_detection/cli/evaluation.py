@@ -36,6 +36,11 @@ def evaluate(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -
     facts = [fact.text for fact in evaluated.report.facts]
     for reason in (*decision.reasons, *facts, *evaluated.report.notes):
         typer.echo(f"  - {reason}")
+    if evaluated.repeated:
+        typer.echo(
+            f"The same model was evaluated on these images before, against the same champion: entry {evaluated.repeated} of "
+            "`defect history`. Nothing was added to the ledger, and the test set was not used up further."
+        )
     typer.echo(
         f"{decision.outcome.upper()}: registered as {evaluated.registered}. Report: {short(evaluated.files['html'])}. "
         f"{_next(evaluated, settings)}"

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 THUMBNAIL = (96, 96)  # px
 MOST_TYPES = 20  # defect types on the page; the JSON has all
 
+GALLERIES = ("worst_escapes", "worst_overkills", "caught_elsewhere")  # a report has those that hold an image
+
 Pictures = Mapping[str, Picture]
 
 
@@ -64,7 +66,7 @@ def _charts(report: Report, scores: np.ndarray, labels: np.ndarray) -> dict[str,
 
 
 def _galleries(report: Report, pictures: Pictures) -> dict[str, list[Mistake]]:
-    kinds = {name: getattr(report, name) for name in ("worst_escapes", "worst_overkills", "caught_elsewhere")}
+    kinds = {name: getattr(report, name) for name in GALLERIES}
     seen = {name: [m for m in mistakes if m.path in pictures] for name, mistakes in kinds.items()}
     return {name: mistakes for name, mistakes in seen.items() if mistakes}
 

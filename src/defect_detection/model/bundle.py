@@ -164,6 +164,12 @@ def write_card(folder: Path, card: Card) -> None:
     (folder / CARD_FILE).write_text(text + "\n", encoding="utf-8")
 
 
+def identity(card: Card) -> str:
+    """Return a name for what the model decides: the same for the same weights with the same threshold."""
+    files = [card.checksums.get(name, "") for name in (OPENVINO_FILE, "model.bin")]
+    return hashlib.sha256(" ".join([*files, repr(card.threshold)]).encode()).hexdigest()[:32]
+
+
 def read_card(folder: Path) -> Card:
     """Read a bundle's card and check that its files are there.
 

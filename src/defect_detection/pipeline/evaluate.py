@@ -13,31 +13,36 @@ from defect_detection.data.split import load_test
 from defect_detection.errors import BusyError, NoModelError
 from defect_detection.evaluation.gate import Decision, Improvement
 from defect_detection.evaluation.report import Report
-from defect_detection.model.bundle import seen_in_training
+from defect_detection.model.bundle import identity, seen_in_training
 from defect_detection.pipeline.judge import judge, small_test_note
 from defect_detection.pipeline.leakage import leakage_notes
 from defect_detection.pipeline.parity import check_parity, deployed_forms, most_flips, parity_fact
 from defect_detection.pipeline.promotion import record
 from defect_detection.pipeline.reporting import make_report
 from defect_detection.pipeline.scoring import Scored, score
-from defect_detection.pipeline.turn import PRODUCTION_ALIAS
+from defect_detection.pipeline.turn import PRODUCTION_ALIAS, number_of
 from defect_detection.pipeline.unlike import unlike_facts
 from defect_detection.pipeline.watch import Watch, unwatched
 from defect_detection.tracking.best_model import BestModelInfo
-from defect_detection.tracking.ledger import PROMOTIONS
+from defect_detection.tracking.lease import PROMOTIONS
+from defect_detection.tracking.ledger import Entry, Ledger, decisions_before, repeated
 from defect_detection.tracking.registry import ModelRef, Registry
 from defect_detection.tracking.wear import count_decisions, in_words
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What evaluation came to. `registered` is None when a model that isn't promoted wasn't to be registered."""
+    """What evaluation came to. `registered` is None when a model that isn't promoted wasn't to be registered.
+
+    repeated: the number of the ledger's entry where the same was decided before; the ledger got no second one.
+    """
 
     report: Report
     decision: Decision
     registered: ModelRef | None
     files: dict[str, Path]
     champion: ModelRef | None
+    repeated: int | None = None
 
 
 def evaluate(
@@ -52,7 +57,8 @@ def evaluate(
     The candidate and the champion are both scored now, on the same test images, each at its own threshold. The candidate becomes
     a version of ``mlflow.production_model_name`` when its accuracy reaches ``evaluation_threshold``, else of
     ``mlflow.testing_model_name``. Alias ``prod`` moves to it when the gate says PROMOTE; alias ``re-train`` to the newest
-    testing version. Running it again changes nothing.
+    testing version. The same decision about the same model, test images and champion is made once: a repeated evaluation shows it
+    again, writes the report, and adds nothing to the ledger.
 
     Args:
         register: "promoted" registers only a candidate that is promoted.
@@ -88,15 +94,27 @@ def _evaluate(
     candidate = score(source, registry, samples, config)
     leaks = leakage_notes(candidate, samples, config.data.allow_leakage)
     watch("evaluating", "candidate", len(samples), len(samples))
-    champion = _champion(registry, samples, config)
+    production = registry.version_of(config.mlflow.production_model_name, PRODUCTION_ALIAS)
     parity = check_parity(candidate.bundle, deployed_forms(config))
-    earlier = count_decisions(config.tracking_uri, PROMOTIONS, candidate.metrics.fingerprint)
-    decision = judge(candidate, champion, samples, config, improvement, most_flips(parity), earlier)
+    ledger = Ledger(config.tracking_uri).entries()
+
+    def judged(earlier: Entry | None) -> tuple[Scored | None, Decision]:
+        reference = _champion(earlier, production, registry)
+        champion = score(reference, registry, samples, config) if reference else None
+        decided = decisions_before(ledger, earlier) if earlier else _decisions(candidate, config)
+        flips = most_flips(parity)
+        return champion, judge(candidate, champion, samples, config, improvement, flips, decided)
+
+    earlier = _earlier(ledger, candidate, production, registry)
+    champion, decision = judged(earlier)
+    same = earlier is not None and decision.outcome == earlier.outcome
+    if earlier and not same:  # with other settings, or it was not carried out
+        champion, decision = judged(None)
     notes = [f"{len(skipped)} test files could not be read and were left out"] if skipped else []
     notes += [*leaks, *_champion_note(champion, samples), *small_test_note(samples, config)]
     worn = in_words(decision.test_set_decisions, config.evaluation.max_decisions_per_test_set)
     watch("evaluating", "report", 0, 1)
-    written = make_report(
+    prepared = make_report(
         candidate,
         champion,
         decision,
@@ -106,15 +124,44 @@ def _evaluate(
         notes=notes,
     )
     watch("evaluating", "report", 1, 1)
-    registered = record(written, candidate, champion, decision, registry, config, register)
+    if earlier and same and earlier.after is not None:
+        prepared.publish()
+        registered = production
+    else:
+        registered = record(prepared, candidate, champion, decision, registry, config, register, earlier)
     return Evaluated(
-        written.report, decision, registered, written.files, champion.reference if champion else None
+        prepared.report,
+        decision,
+        registered,
+        prepared.files,
+        champion.reference if champion else None,
+        earlier.number if earlier and same else None,
     )
 
 
-def _champion(registry: Registry, samples: Sequence[Sample], config: Config) -> Scored | None:
-    reference = registry.version_of(config.mlflow.production_model_name, PRODUCTION_ALIAS)
-    return score(reference, registry, samples, config) if reference else None
+def _earlier(
+    ledger: tuple[Entry, ...], candidate: Scored, production: ModelRef | None, registry: Registry
+) -> Entry | None:
+    """Return the entry where the same was decided before, if there is one that can be decided again."""
+    model, fingerprint = identity(candidate.inspector.card), candidate.metrics.fingerprint
+    found = repeated(ledger, model, fingerprint, number_of(production))
+    if found is None or found.after is None or production is None:
+        return found
+    if production.run_id != candidate.reference.run_id:
+        return None  # the same weights from another training: what is in production judges them
+    gone = found.before is not None and registry.version(production.name, found.before) is None
+    return None if gone else found
+
+
+def _champion(earlier: Entry | None, production: ModelRef | None, registry: Registry) -> ModelRef | None:
+    """Return what the candidate is compared with: where it is in production itself, what it replaced there."""
+    if earlier is None or earlier.after is None or production is None:
+        return production
+    return registry.version(production.name, earlier.before) if earlier.before is not None else None
+
+
+def _decisions(candidate: Scored, config: Config) -> int:
+    return count_decisions(config.tracking_uri, PROMOTIONS, candidate.metrics.fingerprint)
 
 
 def _champion_note(champion: Scored | None, samples: Sequence[Sample]) -> list[str]:

@@ -5,6 +5,7 @@ about, register, open the ledger's entry, move the alias last, read it back, clo
 """
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,15 +19,27 @@ from defect_detection.errors import (
     WithdrawnError,
 )
 from defect_detection.evaluation.gate import Decision, Outcome
-from defect_detection.evaluation.metrics import Metrics
-from defect_detection.evaluation.rates import Rate, percent
-from defect_detection.pipeline.reporting import WrittenReport, report_numbers
+from defect_detection.pipeline.entries import (
+    brief,
+    figures_of,
+    link_model,
+    log_evidence,
+    params_of,
+    plan_by_hand,
+    plan_of,
+)
+from defect_detection.pipeline.reporting import PreparedReport
 from defect_detection.pipeline.scoring import Scored
-from defect_detection.pipeline.turn import PRODUCTION_ALIAS, Turn, number_of, stale, take_turn
+from defect_detection.pipeline.turn import PRODUCTION_ALIAS, Turn, stale, take_turn
 from defect_detection.pipeline.vetting import check, vet
-from defect_detection.tracking.ledger import Kind, Plan, previous, withdrawn
-from defect_detection.tracking.registry import ModelRef, Registry
+from defect_detection.tracking.ledger import Entry, Kind, previous, withdrawn
+from defect_detection.tracking.registry import About, ModelRef, Registry
 
+_ABOUT = {
+    "production": f"Models that reached evaluation_threshold on the test images. The alias {PRODUCTION_ALIAS} names the one that "
+    "inspects; `defect history` says how it came there.",
+    "testing": "Models below evaluation_threshold on the test images. Retraining may start from the newest.",
+}
 RETRAIN_ALIAS = "re-train"
 NO_GATE = "No gate was run: nothing says that this version is better than the one it replaces"
 
@@ -40,17 +53,21 @@ class Moved:
 
 
 def record(
-    written: WrittenReport,
+    prepared: PreparedReport,
     candidate: Scored,
     champion: Scored | None,
     decision: Decision,
     registry: Registry,
     config: Config,
     register: Literal["always", "promoted"],
+    earlier: Entry | None = None,
 ) -> ModelRef | None:
-    """Write a decision of the gate down, register the candidate, and move the aliases last.
+    """Write a decision of the gate down, register the candidate, move the aliases, and publish the report last.
 
-    Where a decision to promote isn't carried out, the report is written anew and says so.
+    Where a decision to promote isn't carried out, the report says so.
+
+    Args:
+        earlier: the entry of the same decision, when it is repeated: it gets no second one.
 
     Returns:
         the registered version; None when it is not promoted and only promoted ones are to be registered.
@@ -61,52 +78,56 @@ def record(
         BusyError: another process is changing production. TrackingError: the store can't be used.
     """
     try:
-        registered, refusal = _record(written, candidate, champion, decision, registry, config, register)
+        with take_turn(registry, config) as turn:
+            refusal = _refusal(candidate, champion, turn, config, decision)
+            if refusal:
+                decision = decision.refused(str(refusal))
+                prepared = prepared.decided(decision)
+            registered = _followed(
+                prepared, candidate, champion, decision, turn, config, register, earlier, bool(refusal)
+            )
     except DefectDetectionError as error:
         if decision.outcome is Outcome.PROMOTE:
             why = f"The promotion was not completed, see `defect history`: {str(error).rstrip('.')}"
-            written.rewrite(decision.refused(why))
+            prepared = prepared.decided(decision.refused(why))
+        prepared.publish()
         raise
+    prepared.publish()
     if refusal:
         raise refusal
     return registered
 
 
-def _record(
-    written: WrittenReport,
+def _followed(
+    prepared: PreparedReport,
     candidate: Scored,
     champion: Scored | None,
     decision: Decision,
-    registry: Registry,
+    turn: Turn,
     config: Config,
     register: Literal["always", "promoted"],
-) -> tuple[ModelRef | None, DefectDetectionError | None]:
-    """Return the registered version, and why a decision to promote was not followed."""
-    with take_turn(registry, config) as turn:
-        promoted = decision.outcome is Outcome.PROMOTE
-        refusal = _refusal(candidate, champion, turn, config) if promoted else None
-        if refusal:
-            decision, promoted = decision.refused(str(refusal)), False
-            written = written.rewrite(decision)
-        registered = None
-        if promoted or (register == "always" and not refusal):
-            registered = _register(candidate, decision, registry, config)
-        plan = _plan_of(candidate, decision, turn, registered if promoted else None)
-        params = _params(candidate, champion, config) | {"test_set_decisions": decision.test_set_decisions}
-        with turn.ledger.entry(plan, params) as entry:
-            entry.metrics(
-                _numbers(candidate.metrics, "test")
-                | (_numbers(champion.metrics, "champion") if champion else {})
-            )
-            entry.metrics(report_numbers(written.report))
-            entry.text("reasons.txt", "\n".join(decision.reasons) + "\n")
-            entry.folder("report", config.report_dir)
+    earlier: Entry | None,
+    refused: bool,
+) -> ModelRef | None:
+    """Register the candidate, enter the decision in the ledger, and move the aliases. Return the registered version."""
+    promoted = decision.outcome is Outcome.PROMOTE
+    registered = None
+    if promoted or (register == "always" and not refused):
+        registered = _register(candidate, decision, turn.registry, config)
+    with ExitStack() as stack:
+        if earlier is None or earlier.outcome != decision.outcome:
+            plan = plan_of(candidate, decision, turn, registered if promoted else None)
+            params = params_of(candidate, champion, config) | {
+                "test_set_decisions": decision.test_set_decisions
+            }
+            entry = stack.enter_context(turn.ledger.entry(plan, params))
+            log_evidence(entry, prepared, candidate, champion, decision, config)
             entry.tags({"outcome": plan.outcome, "registered": registered or "no"})
-            if registered and decision.register_as == "testing":
-                registry.set_alias(registered.name, RETRAIN_ALIAS, registered.version)
-            if registered and promoted:
-                turn.move(registered)
-    return registered, refusal
+        if registered and decision.register_as == "testing":
+            turn.registry.set_alias(registered.name, RETRAIN_ALIAS, registered.version)
+        if registered and promoted:
+            turn.move(registered)
+    return registered
 
 
 def promote(config: Config, version: int, reason: str) -> Moved:
@@ -145,7 +166,8 @@ def _change(config: Config, kind: Kind, choose: Callable[[Turn], int], why: str)
         if turn.before and turn.before.version == target.version:
             raise NoModelError(f"{target} is in production already; `defect history` shows since when")
         vet(target, registry, config)
-        with turn.ledger.entry(_plan_by_hand(kind, target, turn, why)):
+        with turn.ledger.entry(plan_by_hand(kind, target, turn, why)) as entry:
+            link_model(entry, target)
             turn.move(target)
             _confirm(target, turn, config)
     return Moved(turn.before, target)
@@ -189,9 +211,11 @@ def _load_production(target: ModelRef, turn: Turn, config: Config) -> None:
 
 
 def _refusal(
-    candidate: Scored, champion: Scored | None, turn: Turn, config: Config
+    candidate: Scored, champion: Scored | None, turn: Turn, config: Config, decision: Decision
 ) -> DefectDetectionError | None:
     """Say why the gate's decision to promote can't be followed after all, or return None."""
+    if decision.outcome is not Outcome.PROMOTE:
+        return None
     if too_late := stale(champion.reference if champion else None, turn.before):
         return StaleDecisionError(too_late)
     known = turn.registry.version_of_run(config.mlflow.production_model_name, candidate.reference.run_id)
@@ -210,66 +234,8 @@ def _register(candidate: Scored, decision: Decision, registry: Registry, config:
     tags = {
         "test_accuracy": f"{metrics.accuracy.value:.4f}",
         "test_fingerprint": metrics.fingerprint,
-        "test_correct": _brief(metrics.accuracy),
-        "test_escapes": _brief(metrics.escape),
+        "test_correct": brief(metrics.accuracy),
+        "test_escapes": brief(metrics.escape),
     }
-    return registry.promote_copy(candidate.reference, names[decision.register_as], tags)
-
-
-def _plan_of(candidate: Scored, decision: Decision, turn: Turn, after: ModelRef | None) -> Plan:
-    return Plan(
-        number=turn.ticket.number,
-        kind=Kind.EVALUATION,
-        outcome=decision.outcome,
-        before=number_of(turn.before),
-        after=number_of(after),
-        candidate=str(candidate.reference),
-        why="; ".join(decision.reasons),
-        accuracy=_brief(candidate.metrics.accuracy),
-        escapes=_brief(candidate.metrics.escape),
-        test_fingerprint=candidate.metrics.fingerprint,
-        gated=True,
-    )
-
-
-def _plan_by_hand(kind: Kind, target: ModelRef, turn: Turn, why: str) -> Plan:
-    """The figures are those of the version's own evaluation."""
-    return Plan(
-        number=turn.ticket.number,
-        kind=kind,
-        outcome=Outcome.PROMOTE,
-        before=number_of(turn.before),
-        after=target.version,
-        candidate=str(target),
-        why=why,
-        accuracy=target.tags.get("test_correct", ""),
-        escapes=target.tags.get("test_escapes", ""),
-        test_fingerprint=target.tags.get("test_fingerprint", ""),
-    )
-
-
-def _params(candidate: Scored, champion: Scored | None, config: Config) -> dict[str, str | float]:
-    return {
-        "candidate": str(candidate.reference),
-        "candidate_run_id": candidate.reference.run_id,
-        "champion": str(champion.reference) if champion else "none",
-        "test_fingerprint": candidate.metrics.fingerprint,
-        "evaluation_threshold": config.evaluation_threshold,
-    }
-
-
-def _numbers(metrics: Metrics, prefix: str) -> dict[str, float]:
-    values = {
-        "accuracy": metrics.accuracy.value,
-        "balanced_accuracy": metrics.balanced_accuracy,
-        "escape_rate": metrics.escape.value,
-        "overkill_rate": metrics.overkill.value,
-        "auroc": metrics.auroc.value,
-        "average_precision": metrics.average_precision.value,
-        "brier": metrics.brier,
-    }
-    return {f"{prefix}_{name}": value for name, value in values.items()}
-
-
-def _brief(rate: Rate) -> str:
-    return f"{rate.count}/{rate.total} ({percent(rate.value)} %)"
+    about = About(_ABOUT[decision.register_as], f"{candidate.reference}: {figures_of(metrics)}")
+    return registry.promote_copy(candidate.reference, names[decision.register_as], tags, about=about)

@@ -1,5 +1,6 @@
 """Make the report on a scored candidate: its figures, with pictures, masks and evidence maps from the files."""
 
+import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from defect_detection.errors import ImageError
 from defect_detection.evaluation.charts import Picture
 from defect_detection.evaluation.gate import Decision
 from defect_detection.evaluation.operating_point import Costs, ReviewBand
-from defect_detection.evaluation.page import write_report
+from defect_detection.evaluation.page import GALLERIES, write_report
 from defect_detection.evaluation.report import Champion, Evidence, ModelInfo, Report, build_report
 from defect_detection.model.bundle import Card
 from defect_detection.pipeline.scoring import Scored, labels_of, readable
@@ -26,25 +27,44 @@ MOST_THREADS = 4  # that read masks, each at its full size
 
 
 @dataclass(frozen=True)
-class WrittenReport:
-    """A report in its folder, with what it is drawn from.
+class PreparedReport:
+    """A report that is drawn but not published yet, with what it is drawn from.
 
     Attributes:
-        files: by name: ``html``, ``json``, ``summary``, and one for each figure.
+        contents: by the name of the file.
+        files: by what they are: ``html``, ``json``, ``summary``, and one for each figure; where `publish` puts them.
         scores, labels, pictures: as `write_report` takes them.
     """
 
     report: Report
+    contents: dict[str, bytes]
     files: dict[str, Path]
     scores: np.ndarray
     labels: np.ndarray
     pictures: dict[str, Picture]
 
-    def rewrite(self, decision: Decision) -> "WrittenReport":
-        """Write it once more with another decision: what was decided turned out otherwise."""
+    def decided(self, decision: Decision) -> "PreparedReport":
+        """Draw it once more with another decision: what was decided turned out otherwise."""
         report = self.report.model_copy(update={"decision": decision})
+        return _prepared(report, self.scores, self.labels, self.pictures, self.files["json"].parent)
+
+    def write(self, folder: Path) -> None:
+        for name, content in self.contents.items():
+            (folder / name).write_bytes(content)
+
+    def publish(self) -> None:
+        """Put it where the user looks, in place of the earlier report; other files there stay.
+
+        Call it when what it says has happened. Each file appears whole, those that tell the decision last.
+        """
         folder = self.files["json"].parent
-        return _written(report, self.scores, self.labels, self.pictures, folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished-") as unfinished:
+            self.write(Path(unfinished))
+            for name in sorted(self.contents, key=lambda name: not name.endswith(".png")):
+                (Path(unfinished) / name).replace(folder / name)
+        for name in {f"{gallery}.png" for gallery in GALLERIES} - self.contents.keys():
+            (folder / name).unlink(missing_ok=True)
 
 
 def make_report(
@@ -56,8 +76,8 @@ def make_report(
     *,
     facts: Sequence[tuple[str, str]] = (),
     notes: Sequence[str] = (),
-) -> WrittenReport:
-    """Build the report on the test split and write it to ``report_dir``.
+) -> PreparedReport:
+    """Draw the report on the test split. It is published by whoever carries out the decision.
 
     Args:
         candidate, champion: scored on `samples`.
@@ -85,7 +105,7 @@ def make_report(
         notes=[*notes, *unusable],
     )
     pictures = _pictures(report, candidate, samples, masks, config)
-    return _written(report, candidate.scores, labels_of(samples), pictures, config.report_dir)
+    return _prepared(report, candidate.scores, labels_of(samples), pictures, config.report_dir)
 
 
 def report_numbers(report: Report) -> dict[str, float]:
@@ -183,12 +203,15 @@ def _pictures(
     }
 
 
-def _written(
+def _prepared(
     report: Report, scores: np.ndarray, labels: np.ndarray, pictures: dict[str, Picture], folder: Path
-) -> WrittenReport:
-    files = write_report(report, scores, labels, pictures, folder)
-    files["summary"] = _write_summary(report, folder)
-    return WrittenReport(report, files, scores, labels, pictures)
+) -> PreparedReport:
+    with tempfile.TemporaryDirectory(prefix="defect-") as drawn:
+        files = write_report(report, scores, labels, pictures, Path(drawn))
+        files["summary"] = _write_summary(report, Path(drawn))
+        contents = {path.name: path.read_bytes() for path in files.values()}
+    places = {kind: folder / path.name for kind, path in files.items()}
+    return PreparedReport(report, contents, places, scores, labels, pictures)
 
 
 def _write_summary(report: Report, folder: Path) -> Path:

@@ -1,0 +1,115 @@
+"""What an entry of the ledger says: the decision in words, its figures and its report."""
+
+import tempfile
+from pathlib import Path
+
+from defect_detection.config import Config
+from defect_detection.evaluation.gate import Decision, Outcome
+from defect_detection.evaluation.metrics import Metrics
+from defect_detection.evaluation.rates import Rate, percent
+from defect_detection.model.bundle import identity
+from defect_detection.pipeline.reporting import PreparedReport, report_numbers
+from defect_detection.pipeline.scoring import Scored
+from defect_detection.pipeline.turn import Turn, number_of
+from defect_detection.tracking.ledger import Kind, Plan
+from defect_detection.tracking.registry import ModelRef
+from defect_detection.tracking.runs import TrialRecord
+
+
+def plan_of(candidate: Scored, decision: Decision, turn: Turn, after: ModelRef | None) -> Plan:
+    return Plan(
+        number=turn.number,
+        kind=Kind.EVALUATION,
+        outcome=decision.outcome,
+        before=number_of(turn.before),
+        after=number_of(after),
+        candidate=str(candidate.reference),
+        why="; ".join(decision.reasons),
+        accuracy=brief(candidate.metrics.accuracy),
+        escapes=brief(candidate.metrics.escape),
+        test_fingerprint=candidate.metrics.fingerprint,
+        gated=True,
+        model=identity(candidate.inspector.card),
+    )
+
+
+def plan_by_hand(kind: Kind, target: ModelRef, turn: Turn, why: str) -> Plan:
+    """The figures are those of the version's own evaluation."""
+    return Plan(
+        number=turn.number,
+        kind=kind,
+        outcome=Outcome.PROMOTE,
+        before=number_of(turn.before),
+        after=target.version,
+        candidate=str(target),
+        why=why,
+        accuracy=target.tags.get("test_correct", ""),
+        escapes=target.tags.get("test_escapes", ""),
+        test_fingerprint=target.tags.get("test_fingerprint", ""),
+    )
+
+
+def params_of(candidate: Scored, champion: Scored | None, config: Config) -> dict[str, str | float]:
+    return {
+        "candidate": str(candidate.reference),
+        "candidate_run_id": candidate.reference.run_id,
+        "champion": str(champion.reference) if champion else "none",
+        "test_fingerprint": candidate.metrics.fingerprint,
+        "evaluation_threshold": config.evaluation_threshold,
+    }
+
+
+def log_evidence(
+    entry: TrialRecord,
+    prepared: PreparedReport,
+    candidate: Scored,
+    champion: Scored | None,
+    decision: Decision,
+    config: Config,
+) -> None:
+    """Log the figures and the report, which are the evidence of the decision, and what it was about."""
+    metrics = candidate.metrics
+    entry.dataset(
+        "test",
+        metrics.fingerprint,
+        source=str(config.data.test_dir),
+        images=metrics.n,
+        defective=metrics.escape.total,
+    )
+    link_model(entry, candidate.reference)
+    entry.metrics(
+        _numbers(candidate.metrics, "test") | (_numbers(champion.metrics, "champion") if champion else {})
+    )
+    entry.metrics(report_numbers(prepared.report))
+    entry.text("reasons.txt", "\n".join(decision.reasons) + "\n")
+    with tempfile.TemporaryDirectory(prefix="defect-") as folder:
+        prepared.write(Path(folder))
+        entry.folder("report", Path(folder))
+
+
+def _numbers(metrics: Metrics, prefix: str) -> dict[str, float]:
+    values = {
+        "accuracy": metrics.accuracy.value,
+        "balanced_accuracy": metrics.balanced_accuracy,
+        "escape_rate": metrics.escape.value,
+        "overkill_rate": metrics.overkill.value,
+        "auroc": metrics.auroc.value,
+        "average_precision": metrics.average_precision.value,
+        "brier": metrics.brier,
+    }
+    return {f"{prefix}_{name}": value for name, value in values.items()}
+
+
+def link_model(entry: TrialRecord, reference: ModelRef) -> None:
+    """Show the model on the entry's page, and the entry on the model's. Versions of other programs may have no logged model."""
+    if model_id := reference.tags.get("model_id"):
+        entry.uses(model_id)
+
+
+def figures_of(metrics: Metrics) -> str:
+    """Return the figures of a model in one line."""
+    return f"accuracy {brief(metrics.accuracy)}, escapes {brief(metrics.escape)}, overkill {brief(metrics.overkill)} on test"
+
+
+def brief(rate: Rate) -> str:
+    return f"{rate.count}/{rate.total} ({percent(rate.value)} %)"
