@@ -1,4 +1,4 @@
-# Needs python3 (3.11 or newer) and make. Everything is installed into .venv, once.
+# Needs Python 3.11, 3.12 or 3.13 (what TensorFlow has wheels for) and make. Everything is installed into .venv, once.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -48,7 +48,7 @@ clean: ## remove what the tools cache; data, models and the registry stay
 
 # The stamps say what is installed: a second make installs nothing, a changed list of requirements does.
 $(VENV)/.installed: requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, $(PYTHON) is %d.%d: make PYTHON=python3.12" % sys.version_info[:2])'
+	@$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info[:2] <= (3, 13) or sys.exit("Python 3.11, 3.12 or 3.13 is needed, since TensorFlow has no wheels for others; $(PYTHON) is %d.%d. Name another: make PYTHON=python3.12" % sys.version_info[:2])'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check --requirement requirements.txt
 	@touch $@

@@ -90,3 +90,11 @@ def test_training_without_images_says_how_to_begin_and_leaves_nothing(started, h
 def test_the_version_is_shown(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.strip() == defect_detection.__version__
+
+
+def test_the_versions_of_python_agree():
+    """TensorFlow has wheels for 3.11 to 3.13."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["requires-python"] == ">=3.11,<3.14"
+    assert "(3, 11) <= sys.version_info[:2] <= (3, 13)" in (ROOT / "Makefile").read_text()
+    assert "Python 3.11, 3.12 or 3.13" in (ROOT / "README.md").read_text()
