@@ -44,6 +44,7 @@ from defect_detection.environment import address_of, read_environment
 
 DEFAULT_PATH = Path("config.yaml")
 DEFAULT_RETRAIN_PATH = Path("re_train/re_train.yaml")
+SERVER_SETTINGS = "DEFECT_SERVER_SETTINGS"  # in the environment of what a server starts
 
 
 class Config(Section):
@@ -71,12 +72,24 @@ class Config(Section):
     jobs: JobsConfig = JobsConfig()
 
     _root: Path = PrivateAttr(default=Path())
+    _file: Path = PrivateAttr(default=Path())
+    _overrides: tuple[str, ...] = PrivateAttr(default=())
     _tracking_uri: str = PrivateAttr(default="")
     _database_url: str = PrivateAttr(default="")
 
     @property
     def root(self) -> Path:
         return self._root
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """The overrides of the file that count, the last of a key."""
+        return self._overrides
+
+    @property
+    def for_children(self) -> dict[str, str]:
+        """Variables for the environment of a process that is to have these settings: their file and overrides."""
+        return {SERVER_SETTINGS: json.dumps({"config": str(self._file), "overrides": self._overrides})}
 
     @property
     def tracking_uri(self) -> str:
@@ -141,7 +154,7 @@ def load_config(
     Raises:
         ConfigError: the file can't be read, or a key or value is wrong. Names every problem, one a line.
     """
-    path = DEFAULT_PATH if path is None else path
+    path, overrides = _settled(DEFAULT_PATH if path is None else path, overrides)
     document = _read(path, DEFAULT_PATH)
     root = path.resolve().parent
     variables = read_environment(root) if environment is None else environment
@@ -150,10 +163,19 @@ def load_config(
     if key := variables.get("DEFECT_API_KEY"):
         document["serving"]["api_key"] = key
     config = validate(Config, document, path, root=root, overridden=overridden)
-    config._root = root
+    config._root, config._file, config._overrides = root, path.resolve(), tuple(overrides)
     config._tracking_uri = address_of(variables, "MLFLOW_TRACKING_URI", root, "mlflow.db")
     config._database_url = address_of(variables, "DATABASE_URL", root, "inspections.db")
     return config
+
+
+def _settled(path: Path, overrides: Sequence[str]) -> tuple[Path, Sequence[str]]:
+    """Return the file and the overrides that count: in a process that a server has started, the server's own win."""
+    given = os.environ.get(SERVER_SETTINGS)
+    if not given:
+        return path, overrides
+    settings = json.loads(given)
+    return Path(settings["config"]), [*overrides, *settings["overrides"]]
 
 
 def load_retrain_config(path: Path) -> RetrainConfig:

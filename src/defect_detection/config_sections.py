@@ -46,7 +46,7 @@ class MlflowConfig(Section):
 class DataConfig(Section):
     train_dir: FilePath = Path("data/train")
     test_dir: FilePath = Path("data/test")
-    feedback_dir: OptionalFilePath = None
+    feedback_dir: OptionalFilePath = Path("data/feedback")
     challenge_dir: FilePath = Path("data/challenge")
     ok_classes: Annotated[tuple[str, ...], Field(min_length=1), Expected("a list of folder names")] = (
         "ok",

@@ -53,8 +53,11 @@ def test_prune_removes_what_the_settings_say(on_disk, tmp_path, capsys):
 def test_feedback_is_exported_without_images_of_the_test_split(on_disk, tmp_path, capsys, write_images):
     write_images(tmp_path / "data" / "test" / "ok", 1)
     options = ["--config", str(tmp_path / "config.yaml")]
-    assert main(["feedback", "export", *options]) == 3
+    assert main(["feedback", "export", *options, "--set", "data.feedback_dir=null"]) == 3
     assert "data.feedback_dir: expected a folder" in capsys.readouterr().err
+    assert main(["feedback", "export", *options]) == 0
+    assert len(list((tmp_path / "data" / "feedback" / "scratch").iterdir())) == 1
+    capsys.readouterr()
     assert main(["feedback", "export", "--output", str(tmp_path / "out"), *options]) == 0
     assert "1 labelled images" in capsys.readouterr().out
     (exported,) = (tmp_path / "out" / "scratch").iterdir()

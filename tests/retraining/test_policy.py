@@ -45,10 +45,9 @@ def test_too_few_new_labels_leave_everything_and_enough_are_trained_on(plant, li
     plant.make(max(plant.threshold_missing(1, "validation"), plant.threshold_missing(1, "test")))
     evaluate(plant.config("evaluation_threshold=0"))
     retraining = Retraining(plant)
-    override = "data.feedback_dir=data/feedback"
     line.inspect("ok")
     line.inspect("defective")
-    held = retraining(override, min_new_labels=3, hyperparameter_sets=None)
+    held = retraining(min_new_labels=3, hyperparameter_sets=None)
     assert (held.outcome, held.candidate) == (Outcome.HOLD, None)
     reason = "not enough new labels: 2 of 3 (re_train.yaml: min_new_labels)"
     assert held.reasons == (reason,)
@@ -57,19 +56,29 @@ def test_too_few_new_labels_leave_everything_and_enough_are_trained_on(plant, li
     before = activation_rows(plant)
     line.inspect("defective")
     retraining.lines.clear()
-    done = retraining(override, min_new_labels=3, hyperparameter_sets=None)
+    done = retraining(min_new_labels=3, hyperparameter_sets=None)
     assert done.outcome is Outcome.PROMOTE
-    assert "3 new labels since the model in production" in retraining.said("Feedback")
+    assert (
+        retraining.said("Feedback") == f"Feedback: 3 labels taken (3 new), in {plant.root / 'data/feedback'}"
+    )
     after = activation_rows(plant)
     assert before.keys() == after.keys()
     growth = {after[path] / before[path] for path in before}
     assert growth == {(60 + 3) / 60}, "of the features, only those of the new images were computed"
 
     retraining.lines.clear()
-    held = retraining(override, min_new_labels=1, hyperparameter_sets=None)
+    held = retraining(min_new_labels=1, hyperparameter_sets=None)
     assert held.reasons == ("not enough new labels: 0 of 1 (re_train.yaml: min_new_labels)",)
 
 
 def test_a_number_of_labels_without_a_folder_for_them_is_refused(plant):
     with pytest.raises(ConfigError, match=r"min_new_labels: 5 labels .* data\.feedback_dir is null"):
-        Retraining(plant)(min_new_labels=5)
+        Retraining(plant)("data.feedback_dir=null", min_new_labels=5)
+
+
+def test_labels_are_never_written_among_images_of_another_purpose(plant, line):
+    line.inspect("ok")
+    for folder in ("data/train", "data/test/feedback"):
+        with pytest.raises(ConfigError, match=r"data\.feedback_dir: expected a folder outside data\.t"):
+            Retraining(plant)(f"data.feedback_dir={folder}")
+    assert not (plant.root / "data/test/feedback").exists()

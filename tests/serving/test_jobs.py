@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
 from pathlib import Path
@@ -16,12 +17,16 @@ from recorded import image_of, inspected
 from test_retrain import WAIT_FOR_FILE, is_running
 from waiting import LIMIT_S, wait_until
 
+from defect_detection.errors import ConfigError
 from defect_detection.records.database import Database
 from defect_detection.records.jobs import (
+    LEASE_S,
+    LOOK_COUNTS_S,
+    Leases,
+    beat,
     claim_job,
     create_job,
     end_job,
-    end_orphaned_requests,
     fail_orphans,
     find_job,
     list_jobs,
@@ -123,6 +128,14 @@ def test_one_runs_one_waits_and_a_third_is_refused(client, project):
     assert [ended(client, one)["state"] for one in (first, second)] == ["succeeded", "succeeded"]
 
 
+def test_labels_that_nothing_learns_from_are_no_reason_to_retrain(project):
+    config = project.config("jobs.retrain_after_labels=50", "data.feedback_dir=null")
+    with pytest.raises(
+        ConfigError, match=r"jobs\.retrain_after_labels: 50 labels .* data\.feedback_dir is null"
+    ):
+        create_app(config)
+
+
 def test_a_job_that_cant_be_run_has_failed_with_the_reason(client, project):
     (project.root / "jobs").write_text("in the way of the folder of logs")
     job = ended(client, client.post("/retrain", headers=ASYNC).headers["Location"])
@@ -135,7 +148,7 @@ def test_a_server_starts_without_its_database_and_runs_jobs_once_it_is_there(pro
     (project.root / "inspections.db").mkdir()
     server = Server(project.root)
     assert server.send("GET", "/health/live")[0] == 200
-    assert server.send("POST", "/retrain")[0] == 200, "who waits for the end needs no database"
+    assert server.send("POST", "/retrain")[0] == 503, "it is a job, whoever waits for it"
     assert server.send("POST", "/retrain", **ASYNC)[0] == 503
     (project.root / "inspections.db").rmdir()
     status, job = server.send("POST", "/retrain", **ASYNC)
@@ -337,10 +350,10 @@ def test_after_the_server_was_killed_a_retraining_that_a_caller_waited_for_is_go
     server.end(signal.SIGKILL)
     connection.close()
     assert is_running(pid)
-    assert end_orphaned_requests(project.root / "other") == 0
-    assert end_orphaned_requests(project.root) == 1
+    server = Server(project.root)
+    wait_until(lambda: server.send("GET", "/jobs")[1]["jobs"][0]["state"] == "failed")
     wait_until(lambda: not is_running(pid))
-    assert end_orphaned_requests(project.root) == 0
+    server.end(signal.SIGTERM)
 
 
 def test_jobs_are_pruned_with_their_logs(client, app, project):
@@ -420,3 +433,111 @@ def test_a_process_that_got_the_id_of_a_dead_owner_isnt_taken_for_it(database):
         session.connection().exec_driver_sql("UPDATE jobs SET owner_started = 'another start'")
     assert fail_orphans(database) == [job.id]
     assert find_job(database, job.id).reason.endswith("nothing of its retraining was left")
+
+
+# -- owners that died elsewhere ---------------------------------------------------------------------------------------
+
+
+def move_elsewhere(database: Database, host: str) -> None:
+    """Have the running job be owned by a process of another machine, or of another container on this one."""
+    with database.writing() as session:
+        session.connection().exec_driver_sql(f"UPDATE jobs SET owner_host = '{host}', owner_pid = 1")
+
+
+def look_until(leases: Leases, database: Database, still_s: float) -> list[str]:
+    """Look every second for so many seconds, as time would have passed."""
+    found = fail_orphans(database, leases)
+    for _ in range(round(still_s)):
+        leases._looked_at -= 1.0
+        found += fail_orphans(database, leases)
+    return found
+
+
+def test_a_job_whose_container_is_gone_fails_when_its_heartbeat_stands_still_and_the_next_runs(database):
+    job = create_job(database, "anna")
+    claim_job(database)
+    move_elsewhere(database, socket.gethostname())  # containers may have the same name
+    leases = Leases()
+    assert look_until(leases, database, LEASE_S - 10) == []
+    beat(database, job.id)
+    assert look_until(leases, database, LEASE_S - 10) == [], "it lives: its heartbeat has grown"
+    assert look_until(leases, database, 15) == [job.id]
+    assert find_job(database, job.id).reason.startswith(
+        "nothing was heard of the process that ran it for 60 s"
+    )
+    following = create_job(database, "ben")
+    assert claim_job(database) == following.id
+
+
+def test_a_living_job_of_another_container_is_not_taken_for_dead_by_its_process_id(database):
+    create_job(database, "anna")
+    claim_job(database)
+    move_elsewhere(database, "another container")
+    with database.writing() as session:
+        session.connection().exec_driver_sql(
+            "UPDATE jobs SET owner_pid = 999999, owner_started = 'never here'"
+        )
+    assert fail_orphans(database) == []
+
+
+def test_one_look_after_a_long_sleep_fails_nobody():
+    leases = Leases()
+    assert leases.silent({"a": 1}, 1000.0) == set()
+    assert leases.silent({"a": 1}, 90_000.0) == set(), "the whole machine was asleep, its jobs as well"
+    steps = round(LEASE_S / LOOK_COUNTS_S)
+    looks = [leases.silent({"a": 1}, 90_000.0 + LOOK_COUNTS_S * step) for step in range(1, steps + 1)]
+    assert (looks[0], looks[-1]) == (set(), {"a"})
+    assert leases.silent({"a": 2}, 200_000.0) == set()
+
+
+def test_what_another_took_for_dead_is_ended_and_stays_failed(client, app, project):
+    project.script(WAIT_FOR_FILE)
+    location = client.post("/retrain", headers=ASYNC).headers["Location"]
+    wait_until((project.root / "started").exists)
+    database = app.extensions["records"].database
+    end_job(database, location.rpartition("/")[2], "failed", reason="nothing was heard")
+    wait_until(lambda: not app.extensions["retraining"].is_running())
+    assert ended(client, location)["reason"] == "nothing was heard"
+
+
+def test_who_waits_for_a_retraining_has_a_job_that_others_see_and_cancel(app, project, serving):
+    project.script(f"""
+    print("training", flush=True)
+    {WAIT_FOR_FILE}
+    """)
+    send = serving(project.config(), app)
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(send, "POST", "/retrain")
+        wait_until((project.root / "started").exists)
+        (job,) = json.loads(send("GET", "/jobs").body)["jobs"]
+        assert (job["state"], job["by"]) == ("running", "this machine")
+        assert send("POST", f"/jobs/{job['id']}/cancel").status == 200
+        answer = json.loads(waiting.result().body)
+    assert (answer["job"], answer["error_details"], answer["stdout"]) == (
+        job["id"],
+        "it was cancelled",
+        "training\n",
+    )
+    assert json.loads(send("GET", f"/jobs/{job['id']}").body)["state"] == "cancelled"
+    assert b"data: training" in send("GET", f"/jobs/{job['id']}/log").body
+
+
+# -- readers of logs over real connections ----------------------------------------------------------------------------
+
+
+def test_a_reader_who_leaves_and_comes_back_finds_a_place(app, project, serving):
+    project.script(WAIT_FOR_FILE)
+    app.extensions["worker"].start()
+    send = serving(project.config(), app)
+    job = json.loads(send("POST", "/retrain", **ASYNC).body)
+    wait_until((project.root / "started").exists)
+    for _ in range(10):
+        with socket.create_connection(("127.0.0.1", send.port), timeout=20) as reader:
+            reader.sendall(f"GET {job['log']} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            begin = reader.recv(65536)
+        status = int(begin.split()[1])
+        if status == 503:  # the one before has gone, and that is noticed within a second or two
+            wait_until(lambda: app.extensions["streams"]._value > 0)
+        assert status in (200, 503)
+    wait_until(lambda: app.extensions["streams"]._value == 3)
+    (project.root / "go").touch()

@@ -79,7 +79,7 @@ def test_a_defect_that_escapes_is_taught_and_caught_by_the_next_model(plant, ope
         page.get_by_role("button", name="Start it").click()
         outcome = page.locator("#outcome")
         expect(outcome).to_contain_text("Promoted: the new model is in production.", timeout=1000 * LIMIT_S)
-        expect(page.locator("#log")).to_contain_text(f"Feedback: {N_TAUGHT} new labels")
+        expect(page.locator("#log")).to_contain_text(f"Feedback: {N_TAUGHT} labels taken ({N_TAUGHT} new)")
 
         go_to(page, "Models")
         expect(page.locator("#champion .big")).to_have_text("Production_Reg 2")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from waiting import LIMIT_S, wait_until
 
+from defect_detection.config import load_config
 from defect_detection.serving.jobs import MAX_OUTPUT_BYTES, NICENESS, Outcome, Retraining
 
 WAIT_FOR_FILE = """
@@ -45,8 +46,8 @@ def test_success_carries_what_the_script_wrote(project, serving):
     answer = serving(project.config())("POST", "/retrain")
     body = json.loads(answer.body)
     assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
-    assert body.keys() == {"status", "message", "stdout", "stderr"}
-    assert body["status"] == "success"
+    assert body.keys() == {"status", "message", "outcome", "reason", "model", "job", "stdout", "stderr"}
+    assert (body["status"], body["message"]) == ("success", "Model retraining initiated successfully.")
     assert body["stdout"] == f"promoted {project.root.name}\n"
     assert body["stderr"] == "a line of the log\n"
 
@@ -59,8 +60,18 @@ def test_failure_carries_the_reason_and_what_the_script_wrote(project, serving):
     answer = serving(project.config())("POST", "/retrain")
     body = json.loads(answer.body)
     assert answer.status == 500
-    assert body.keys() == {"status", "message", "error_details", "stdout", "stderr"}
+    assert body.keys() >= {
+        "status",
+        "message",
+        "error_details",
+        "outcome",
+        "reason",
+        "model",
+        "stdout",
+        "stderr",
+    }
     assert (body["status"], body["stdout"]) == ("error", "loading\n")
+    assert body["message"] == "Error during model retraining."
     assert body["error_details"] == "re_train/re_train.py ended with exit code 1: Testing_Reg has no version"
 
 
@@ -94,7 +105,43 @@ def test_a_model_that_is_not_promoted_is_no_failure(project, serving, code, outc
     answer = serving(project.config())("POST", "/retrain")
     body = json.loads(answer.body)
     assert (answer.status, body["status"]) == (200, "success")
-    assert outcome in body["stdout"]
+    assert (body["outcome"], body["model"]) == (outcome, None)
+    assert body["reason"] == "Production_Reg version 1 stays in production"
+
+
+def test_what_came_out_of_a_retraining_stands_in_its_answer(project, serving):
+    project.script("""
+        print("On validation: better")
+        print("Kept as Defect_CNN version 7 and in temp_best_model")
+        print("On test: the higher accuracy"); print("On test: no more escapes")
+        print("Outcome: PROMOTE. Production_Reg version 4 is in production now")
+    """)
+    body = json.loads(serving(project.config())("POST", "/retrain").body)
+    assert (body["outcome"], body["model"]) == ("PROMOTE", "Production_Reg version 4")
+    assert body["reason"] == "the higher accuracy; no more escapes"
+
+
+SHOW_SETTINGS = """
+    import pathlib
+    from defect_detection.config import load_config
+    config = load_config(pathlib.Path("config.yaml"), ["seed=1"])
+    print(config.mlflow.experiment_name, config.seed, config.serving.api_key.get_secret_value())
+"""
+
+
+@pytest.mark.parametrize("file", ["config.yaml", "line-2.yaml"])
+def test_a_retraining_has_the_file_and_the_overrides_of_its_server(project, serving, file):
+    """Also where the script names another file, or other values; and no secret stands on a command line."""
+    (project.root / file).write_text(
+        "mlflow: {experiment_name: of the file}\ntraining: {hyperparameter_sets: [{name: only}]}\n"
+    )
+    (project.root / "other.yaml").write_text("")
+    project.script(SHOW_SETTINGS + "    print(pathlib.Path('/proc/self/cmdline').read_bytes())")
+    overrides = ["serving.api_key=a key of sixteen characters", "seed=7"]
+    config = load_config(project.root / file, overrides)
+    body = json.loads(serving(config)("POST", "/retrain").body)
+    assert body["stdout"].startswith("of the file 7 a key of sixteen characters\n")
+    assert "sixteen" not in body["stdout"].splitlines()[1]
 
 
 @pytest.mark.parametrize("code", [1, 2, 3])

@@ -93,7 +93,7 @@ def find_labelled(database: Database) -> list[Labelled]:
 def export_feedback(
     database: Database, images: ImageFolder, folder: Path, ok_class: str, held_out: Sequence[Sample] = ()
 ) -> Exported:
-    """Bring a data folder up to date with what was said. No image in it is written over or removed.
+    """Bring a data folder up to date with what was said. No image in it is written over or removed. Nothing said, no folder.
 
     An image has the name of its content, so it is there once; with another label than before it moves to that class. Its
     group keeps it on one side of a split together with other images of its part.
@@ -108,6 +108,8 @@ def export_feedback(
     contents = {sample.sha256 for sample in held_out}
     groups = {sample.group for sample in held_out if sample.group}
     usable, skipped, counts = [], [], [0, 0]
+    if not folder.exists() and not find_labelled(database):
+        return Exported((), 0, 0, ())
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock", timeout=_LOCK_TIMEOUT_S):
         for labelled in find_labelled(database):

@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 import uuid
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,7 +25,9 @@ from defect_detection.records.tables import FeedbackRow, JobRow
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 GRACE_S = 5.0  # that what a dead server left behind gets to end by itself
 JOB_VARIABLE = "DEFECT_JOB_ID"  # in the environment of all processes of a job, by which they are known
-_REQUEST = "request"  # what the mark of a retraining without a job begins with
+HEARTBEAT_S = 10.0  # between two signs of life of a running job
+LEASE_S = 60.0  # without a sign of life, after which its process counts as dead
+LOOK_COUNTS_S = 5.0  # of the time between two looks at the heartbeats, at most
 LOG_FOLDER = "jobs"  # in the root
 
 
@@ -53,8 +56,11 @@ def log_file_of(root: Path, job_id: str) -> Path:
     return root / LOG_FOLDER / f"{job_id}.log"
 
 
-def create_job(database: Database, by: str) -> Job:
+def create_job(database: Database, by: str, *, runs_here: bool = False) -> Job:
     """Queue a retraining.
+
+    Args:
+        runs_here: it does not wait for a worker: this process runs it now.
 
     Raises:
         BusyError: another one waits already; both would do the same.
@@ -64,6 +70,8 @@ def create_job(database: Database, by: str) -> Job:
         if waiting := session.scalar(select(JobRow.id).where(JobRow.state == "queued").limit(1)):
             raise BusyError(f"a retraining waits already: follow it at /jobs/{waiting}, or cancel it")
         row = JobRow(id=uuid.uuid4().hex, state="queued", by=by, created_at=datetime.now(UTC))
+        if runs_here:
+            _own(row)
         session.add(row)
         session.flush()
         return _job(row)
@@ -123,10 +131,21 @@ def claim_job(database: Database) -> str | None:
         row = session.scalar(waiting.with_for_update(skip_locked=True))
         if row is None:
             return None
-        row.state, row.started_at = "running", datetime.now(UTC)
-        row.owner_host, row.owner_pid = socket.gethostname(), os.getpid()
-        row.owner_started = started_at(os.getpid()) or ""
+        _own(row)
         return row.id
+
+
+def _own(row: JobRow) -> None:
+    row.state, row.started_at, row.heartbeat = "running", datetime.now(UTC), 0
+    row.owner_host, row.owner_pid = place(), os.getpid()
+    row.owner_started = started_at(os.getpid()) or ""
+
+
+def beat(database: Database, job_id: str) -> None:
+    """Say that the process that runs a job lives."""
+    _change(
+        database, (JobRow.id == job_id) & (JobRow.state == "running"), {"heartbeat": JobRow.heartbeat + 1}
+    )
 
 
 def put_back(database: Database, job_id: str) -> None:
@@ -164,19 +183,57 @@ def request_cancel(database: Database, job_id: str, by: str) -> Job:
         return _job(row)
 
 
-def fail_orphans(database: Database) -> list[str]:
-    """Mark jobs as failed whose server or worker on this machine died, end what is left of them, and return their ids."""
-    running = (JobRow.state == "running") & (JobRow.owner_host == socket.gethostname())
+class Leases:
+    """Watches the heartbeats of jobs from one process. No clocks are compared: only how long one stood still here counts."""
+
+    def __init__(self) -> None:
+        self._seen: dict[
+            str, tuple[int, float]
+        ] = {}  # by job: its heartbeat, and for how many seconds it stood still
+        self._looked_at = time.monotonic()
+
+    def silent(self, beats: Mapping[str, int], now_s: float | None = None) -> set[str]:
+        """Return the jobs whose heartbeat has stood still for `LEASE_S`.
+
+        One look counts at most `LOOK_COUNTS_S`: a machine that was asleep must not take others for dead when it wakes.
+        """
+        now_s = time.monotonic() if now_s is None else now_s
+        passed_s = min(max(0.0, now_s - self._looked_at), LOOK_COUNTS_S)
+        self._looked_at = now_s
+        known = self._seen
+        self._seen = {
+            job: (beat, known[job][1] + passed_s if job in known and known[job][0] == beat else 0.0)
+            for job, beat in beats.items()
+        }
+        return {job for job, (_, still_s) in self._seen.items() if still_s >= LEASE_S}
+
+
+def fail_orphans(database: Database, leases: Leases | None = None) -> list[str]:
+    """Mark jobs as failed whose server or worker died, end what is left of them here, and return their ids.
+
+    An owner in this very place (machine, and container if there is one) is looked for by its process id, which tells at once. Any
+    other owner is dead when its heartbeat stands still.
+
+    Args:
+        leases: what was seen of heartbeats before; None: nothing.
+    """
     with database.reading() as session:
-        rows = list(session.scalars(select(JobRow).where(running)))
-    orphans = [row.id for row in rows if started_at(row.owner_pid or 0) != row.owner_started]
-    for job_id in orphans:
+        rows = list(session.scalars(select(JobRow).where(JobRow.state == "running")))
+    silent = (leases or Leases()).silent({row.id: row.heartbeat for row in rows})
+    orphans = {row.id: reason for row in rows if (reason := _why_dead(row, silent))}
+    for job_id, reason in orphans.items():
         ended = end_processes_of(job_id)
         left = "its retraining went on alone and was ended" if ended else "nothing of its retraining was left"
-        end_job(
-            database, job_id, "failed", reason=f"the process that ran it died (killed, or a crash); {left}"
-        )
-    return orphans
+        end_job(database, job_id, "failed", reason=f"{reason}; {left}")
+    return list(orphans)
+
+
+def _why_dead(row: JobRow, silent: Collection[str]) -> str | None:
+    if row.owner_host == place() and started_at(row.owner_pid or 0) != row.owner_started:
+        return "the process that ran it died (killed, or a crash)"
+    if row.id in silent:
+        return f"nothing was heard of the process that ran it for {LEASE_S:g} s (its machine or container is gone)"
+    return None
 
 
 def end_processes_of(job_id: str) -> int:
@@ -198,22 +255,6 @@ def end_processes_of(job_id: str) -> int:
     return len(found)
 
 
-def mark_of_request(root: Path) -> str:
-    """Return the mark of a retraining without a job, that a caller of this process waits for."""
-    return f"{_REQUEST} {os.getpid()}/{started_at(os.getpid())}/{root}"
-
-
-def end_orphaned_requests(root: Path) -> int:
-    """End retrainings of a project that callers waited for whose server died, and return how many processes that were."""
-    orphans = set()
-    for mark in _marks().values():
-        kind, _, owner = mark.partition(" ")
-        pid, start, of_root = [*owner.split("/", 2), "", ""][:3]
-        if kind == _REQUEST and of_root == str(root) and started_at(int(pid)) != start:
-            orphans.add(mark)
-    return sum(end_processes_of(mark) for mark in orphans)
-
-
 def _processes_of(job_id: str) -> list[int]:
     return [pid for pid, mark in _marks().items() if mark == job_id]
 
@@ -233,6 +274,15 @@ def _marks() -> dict[int, str]:
 def _signal(pid: int, number: signal.Signals) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.kill(pid, number)
+
+
+def place() -> str:
+    """Return what tells this machine, and this container on it, from others: only within it process ids tell processes apart."""
+    try:
+        machine = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{machine} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return socket.gethostname()
 
 
 def started_at(pid: int) -> str | None:

@@ -62,6 +62,8 @@ class InspectionRow(Table):
     __table_args__ = (
         Index("ix_inspections_at_id", "at", "id"),
         Index("ix_inspections_margin_id", "margin", "id"),
+        Index("ix_inspections_line_at", "line", "at"),
+        Index("ix_inspections_in_group_at", "in_group", "at"),
     )
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
@@ -108,7 +110,10 @@ class KeyRow(Table):
 
 
 class JobRow(Table):
-    """One retraining that was asked for. `owner_…`: the process that runs it, by which a later one knows that it died."""
+    """One retraining that was asked for.
+
+    `owner_…`: the process that runs it; `owner_host` says where its id means something. `heartbeat` grows while that process lives.
+    """
 
     __tablename__ = "jobs"
     __table_args__ = (Index("ix_jobs_state_created_at", "state", "created_at"),)
@@ -126,6 +131,7 @@ class JobRow(Table):
     owner_host: Mapped[str | None] = mapped_column(String(255), default=None)
     owner_pid: Mapped[int | None] = mapped_column(Integer, default=None)
     owner_started: Mapped[str | None] = mapped_column(String(64), default=None)
+    heartbeat: Mapped[int] = mapped_column(Integer, default=0)
 
 
 class UpkeepRow(Table):

@@ -68,24 +68,21 @@ def retrain(
         ConfigError, DataError, BundleError, TrackingError: what the user has to mend; production is as it was.
     """
     settings = load_retrain_config(settings_path)
-    overrides = [*settings.overrides, *overrides]
-    config = load_config(settings.config, overrides)
+    config = load_config(settings.config, [*settings.overrides, *overrides])
     try:
         with FileLock(config.root / LOCK_NAME, timeout=0):
-            return _retrain(settings, config, overrides, watch, say)
+            return _retrain(settings, config, watch, say)
     except Timeout as error:
         raise BusyError(f"{config.root}: a retraining is running already; wait for it to end") from error
 
 
-def _retrain(
-    settings: RetrainConfig, config: Config, overrides: Sequence[str], watch: Watch, say: Say
-) -> Retrained:
+def _retrain(settings: RetrainConfig, config: Config, watch: Watch, say: Say) -> Retrained:
     registry = Registry(config.tracking_uri)
     improvement = Improvement(metric=settings.metric, more_than=settings.min_improvement)
     if waiting := too_few_labels(settings, config, registry, say):
         say(f"Outcome: HOLD. {waiting}")
         return Retrained(Outcome.HOLD, (waiting,))
-    start = find_start(settings, config, registry, overrides, say)
+    start = find_start(settings, config, registry, config.overrides, say)
     splits = load_splits(
         start.config,
         lambda done, total: watch("reading images", "decoding", done, total),

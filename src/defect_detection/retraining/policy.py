@@ -33,7 +33,8 @@ def too_few_labels(
         return None
     exported = export(config, folder)
     new = count_new(exported.usable, config, registry)
-    say(f"Feedback: {new} new labels since the model in production, {len(exported.usable)} in {folder}")
+    taken = len(exported.usable)
+    say(f"Feedback: {taken} labels taken ({new} new), in {folder}" if taken else "Feedback: no labels yet")
     if exported.skipped:
         say(f"Feedback: {len(exported.skipped)} labelled images are left out, such as {exported.skipped[0]}")
     if new >= settings.min_new_labels:
@@ -45,9 +46,11 @@ def export(config: Config, folder: Path) -> Exported:
     """Export feedback to a folder, without images of the test split.
 
     Raises:
+        ConfigError: the folder lies among images of another purpose.
         DataError: the test split can't be scanned. RecordsError: the database can't be reached, or the folder written.
     """
     data = config.data
+    _check_place(config, folder)
     test = scan_folder(data.test_dir, data.ok_classes, data.group_pattern, data.defect_classes).samples
     records = Records.of(config)
     try:
@@ -56,6 +59,17 @@ def export(config: Config, folder: Path) -> Exported:
         raise RecordsError(f"{folder}: feedback can't be exported: {error.strerror or error}") from error
     finally:
         records.close()
+
+
+def _check_place(config: Config, folder: Path) -> None:
+    """Refuse a folder inside another data folder, where it would be read as one class of images more."""
+    for key in ("train_dir", "test_dir", "challenge_dir"):
+        other = getattr(config.data, key)
+        if folder.resolve().is_relative_to(other.resolve()):
+            raise ConfigError(
+                f"config.yaml: data.feedback_dir: expected a folder outside data.{key} ({other}), received {folder}; "
+                "labelled images would be read as one more class there"
+            )
 
 
 def count_new(labelled: tuple[Labelled, ...], config: Config, registry: Registry) -> int:

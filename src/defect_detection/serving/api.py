@@ -10,11 +10,12 @@ from pydantic import BaseModel, Field
 
 from defect_detection.errors import DefectDetectionError
 from defect_detection.serving.access import require_access
-from defect_detection.serving.jobs import Outcome, Retraining
+from defect_detection.serving.jobs import Outcome
 from defect_detection.serving.jobs_api import JobShown, accept, wants_async
 from defect_detection.serving.metrics import MEDIA_TYPE, Metrics
 from defect_detection.serving.problems import described, problem
 from defect_detection.serving.readiness import Readiness
+from defect_detection.serving.worker import Worker
 
 HEALTH = Tag(name="health", description="For load balancers and supervisors")
 RETRAINING = Tag(name="retraining", description="Train again; promote what is better")
@@ -38,20 +39,34 @@ class Ready(BaseModel):
     problem: str | None = Field(description="why another version that was promoted isn't served, if so")
 
 
-class RetrainingSucceeded(BaseModel):
-    """The retraining ended well, whether or not its model was promoted: `stdout` says which."""
+class RetrainingEnded(BaseModel):
+    """What came of a retraining."""
+
+    outcome: str | None = Field(
+        description="PROMOTE, HOLD or INSUFFICIENT EVIDENCE; null: none was reached", examples=["PROMOTE"]
+    )
+    reason: str | None = Field(description="why it was decided so")
+    model: str | None = Field(
+        description="the registered version that came out of it; null: nothing was kept",
+        examples=["Production_Reg version 4"],
+    )
+    job: str = Field(description="its id: GET /jobs/{id}")
+
+
+class RetrainingSucceeded(RetrainingEnded):
+    """The retraining ended well, whether or not its model was promoted: `outcome` says which."""
 
     status: Literal["success"] = "success"
-    message: str
+    message: Literal["Model retraining initiated successfully."] = "Model retraining initiated successfully."
     stdout: str = Field(description="what it printed; of a long text the end")
     stderr: str = Field(description="its log; of a long text the end")
 
 
-class RetrainingFailed(BaseModel):
-    """The retraining ended with an error; the promoted model is what it was."""
+class RetrainingFailed(RetrainingEnded):
+    """The retraining ended with an error, or was cancelled; the promoted model is what it was."""
 
     status: Literal["error"] = "error"
-    message: str
+    message: Literal["Error during model retraining."] = "Error during model retraining."
     error_details: str = Field(description="why, in one line")
     stdout: str = Field(description="what it printed; of a long text the end")
     stderr: str = Field(description="its log; of a long text the end")
@@ -107,19 +122,19 @@ def retrain() -> Response:
     caller = require_access(request, "admin")
     if wants_async(request):
         return accept(caller)
-    retraining: Retraining = current_app.extensions["retraining"]
-    return _answer(retraining.run())
+    worker: Worker = current_app.extensions["worker"]
+    return _answer(*worker.run_now(caller.name))
 
 
-def _answer(outcome: Outcome) -> Response:
-    stdout, stderr = outcome.stdout, outcome.stderr
+def _answer(job_id: str, outcome: Outcome) -> Response:
+    facts: dict[str, Any] = {
+        "job": job_id,
+        "outcome": outcome.decision and outcome.decision.upper(),
+        **{name: getattr(outcome, name) for name in ("reason", "model", "stdout", "stderr")},
+    }
     if outcome.failure is None:
-        message = f"Retraining ended after {outcome.duration_s:.1f} s."
-        return _json(RetrainingSucceeded(message=message, stdout=stdout, stderr=stderr))
-    failed = RetrainingFailed(
-        message="Retraining failed.", error_details=outcome.failure, stdout=stdout, stderr=stderr
-    )
-    return _json(failed, HTTPStatus.INTERNAL_SERVER_ERROR)
+        return _json(RetrainingSucceeded(**facts))
+    return _json(RetrainingFailed(error_details=outcome.failure, **facts), HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
 def _json(body: BaseModel, status: int = HTTPStatus.OK) -> Response:

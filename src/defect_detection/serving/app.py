@@ -85,7 +85,7 @@ def create_app(
     app.extensions["predicting"] = Predicting.of(
         config, served, recorder, metrics, config.inference.threads or os.cpu_count() or 1
     )
-    app.extensions["retraining"] = Retraining(config.root, config.serving.retrain_timeout_s)
+    app.extensions["retraining"] = Retraining.of(config)
     register_problems(app)
     register_unknown(app)
     metrics.watch(app)
@@ -124,8 +124,7 @@ def serve(config: Config) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _signal, _frame: _stop(app))
     _announce(config, app.extensions["api_key"] is not None)
-    if config.jobs.run_in_server:
-        app.extensions["worker"].start()
+    app.extensions["worker"].start(takes_jobs=config.jobs.run_in_server)
     app.extensions["upkeep"].start()
     server.run()
 

@@ -3,7 +3,6 @@
 What it needs of mlflow goes with that process, and the server stays small.
 """
 
-import json
 import logging
 import os
 import re
@@ -55,7 +54,7 @@ class Changes:
 
     def _run(self, arguments: Sequence[str], caller: str) -> str:
         process = subprocess.Popen(  # noqa: S603  our own command; what the caller sent is one argument of it
-            [sys.executable, "-m", "defect_detection.cli", *arguments, *self._settings()],
+            [sys.executable, "-m", "defect_detection.cli", *arguments],
             cwd=self._config.root,
             env=os.environ | self._environment(caller),
             stdin=subprocess.DEVNULL,
@@ -88,13 +87,7 @@ class Changes:
             f"defect {verb} ended with exit code {code}: the log of the server has the details"
         )
 
-    def _settings(self) -> list[str]:
-        return [
-            "--set",
-            f"mlflow.production_model_name={json.dumps(self._config.mlflow.production_model_name)}",
-        ]
-
     def _environment(self, caller: str) -> dict[str, str]:
         """Say who does it, for the ledger: a key by its name; who calls from this machine is who runs the server."""
         who = {} if caller == THIS_MACHINE else {"DEFECT_USER": f"{caller} (API key)"}
-        return who | {"MLFLOW_TRACKING_URI": self._config.tracking_uri}
+        return who | {"MLFLOW_TRACKING_URI": self._config.tracking_uri} | self._config.for_children

@@ -11,24 +11,31 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
+from types import MappingProxyType
 from typing import IO
 
 from filelock import FileLock, Timeout
 
+from defect_detection.config import Config
 from defect_detection.errors import BusyError
-from defect_detection.records.jobs import JOB_VARIABLE, mark_of_request
+from defect_detection.records.jobs import JOB_VARIABLE
 
 SCRIPT = Path("re_train") / "re_train.py"
+SETTINGS = SCRIPT.with_suffix(
+    ".yaml"
+)  # of a project without the script, which has the same from the command line
 LOCK_NAME = ".retrain.lock"  # in the root; a retraining holds it, whoever started it
+COPY_BYTES = 1024 * 1024  # at a time; no line is longer
 MAX_OUTPUT_BYTES = 64 * 1024  # of each stream that go into an answer: its end
-LOOK_EVERY_S = 0.5  # whether the retraining was cancelled
+LOOK_EVERY_S = 0.5  # whether the retraining is to be ended
 DECISION_CODES = (1, 2)  # hold, insufficient evidence; 0: promote
 CANCELLED = "it was cancelled"
+LOST = "another process took it for dead and marked it as failed"
 NICENESS = 10  # added to the server's own, so that inspections keep the processor
 
 log = logging.getLogger(__name__)
@@ -48,6 +55,46 @@ class Outcome:
     exit_code: int | None = None
     decision: str | None = None
 
+    @property
+    def reason(self) -> str | None:
+        """Why it was decided so, as the script said of the last comparison that it made."""
+        said = re.findall(r"^On (validation|test): (.+)$", self.stdout, re.MULTILINE)
+        reasons = [text for stage, text in said if stage == said[-1][0]]
+        last = re.findall(r"^Outcome: [A-Z][A-Z ]*[A-Z]\. (.+)$", self.stdout, re.MULTILINE)
+        return "; ".join(reasons or last[-1:]) or None
+
+    @property
+    def model(self) -> str | None:
+        """Which registered version came out of it; None when nothing was kept."""
+        found = re.findall(r"^(?:Kept as|Outcome: PROMOTE\.) (.+? version \d+)\b", self.stdout, re.MULTILINE)
+        return found[-1] if found else None
+
+
+class _Copy:
+    """Copies what a process writes to several files into one log, by whole lines, as often as `lines` is called."""
+
+    def __init__(self, log: IO[bytes], sources: Sequence[IO[bytes]]) -> None:
+        self._log = log
+        self._reached = {source.fileno(): 0 for source in sources}
+
+    def lines(self) -> None:
+        for source in self._reached:
+            self._copy(source, lambda found: found.rfind(b"\n") + 1)
+        self._log.flush()
+
+    def rest(self) -> None:
+        for source in self._reached:
+            self._copy(source, len)
+
+    def _copy(self, source: int, until: Callable[[bytes], int]) -> None:
+        # Not by seek and read: the process shares the place of the file
+        while found := os.pread(source, COPY_BYTES, self._reached[source]):
+            end = until(found)
+            if not end:
+                return
+            self._log.write(found[:end])
+            self._reached[source] += end
+
 
 class Retraining:
     """The one retraining that may run at a time.
@@ -55,36 +102,60 @@ class Retraining:
     Args:
         root: folder of config.yaml; the script and the lock lie below it.
         timeout_s: after this many seconds the retraining is ended.
+        environment: variables that it gets besides the server's own.
         grace_s: seconds that it gets to end by itself after each of SIGINT and SIGTERM, before SIGKILL.
     """
 
-    def __init__(self, root: Path, timeout_s: float, grace_s: float = 5.0) -> None:
+    def __init__(
+        self,
+        root: Path,
+        timeout_s: float,
+        grace_s: float = 5.0,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._root = root
         self._timeout_s = timeout_s
         self._grace_s = grace_s
+        self._environment = environment
         self._one_at_a_time = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
 
-    def run(self) -> Outcome:
-        """Run the script to its end.
+    @classmethod
+    def of(cls, config: Config) -> "Retraining":
+        """Return the retraining of a project, which has the settings of this process."""
+        return cls(config.root, config.serving.retrain_timeout_s, environment=config.for_children)
+
+    def run(
+        self,
+        job_id: str = "",
+        log_file: Path = Path(os.devnull),
+        why_end: Callable[[], str | None] = lambda: None,
+    ) -> Outcome:
+        """Run the script as `run_job` does, for a caller who wants stdout and stderr apart; the file gets both, line by line.
 
         Raises:
             BusyError: a retraining is running, started here or by another process.
         """
-        with self._alone(), TemporaryFile() as stdout, TemporaryFile() as stderr:
-            return self._run_script(stdout, stderr, {JOB_VARIABLE: mark_of_request(self._root)})
+        with self._alone(), log_file.open("wb") as log, TemporaryFile() as stdout, TemporaryFile() as stderr:
+            copy = _Copy(log, (stdout, stderr))
 
-    def run_job(self, job_id: str, log_file: Path, is_cancelled: Callable[[], bool]) -> Outcome:
-        """Run the script to its end, or until `is_cancelled` says so; what it writes goes to a file as it comes.
+            def look() -> str | None:
+                copy.lines()
+                return why_end()
+
+            outcome = self._run_script(stdout, stderr, job_id, look)
+            copy.rest()
+            return outcome
+
+    def run_job(self, job_id: str, log_file: Path, why_end: Callable[[], str | None]) -> Outcome:
+        """Run the script to its end, or until `why_end` says why not; what it writes goes to a file as it comes.
 
         Raises:
             BusyError: a retraining is running, started here or by another process.
         """
         with self._alone(), log_file.open("w+b") as output:
-            return self._run_script(
-                output, output, {JOB_VARIABLE: job_id, "PYTHONUNBUFFERED": "1"}, is_cancelled
-            )
+            return self._run_script(output, output, job_id, why_end)
 
     def is_running(self) -> bool:
         """Say whether one runs, started here or by another process."""
@@ -116,12 +187,12 @@ class Retraining:
         self,
         stdout: IO[bytes],
         stderr: IO[bytes],
-        environment: Mapping[str, str],
-        is_cancelled: Callable[[], bool] = lambda: False,
+        job_id: str,
+        why_end: Callable[[], str | None],
     ) -> Outcome:
         started = time.monotonic()
-        process = self._start(stdout, stderr, environment)
-        ended_early = self._wait_for(process, is_cancelled)
+        process = self._start(stdout, stderr, job_id)
+        ended_early = self._wait_for(process, why_end)
         written = _end_of(stdout)
         decision = _decision_in(written)
         failure = ended_early or _failure(process.returncode, decision, stderr)
@@ -129,10 +200,18 @@ class Retraining:
         log.info("retraining ended after %.1f s: %s", duration_s, failure or decision or "success")
         return Outcome(failure, duration_s, written, _end_of(stderr), process.returncode, decision)
 
-    def _start(
-        self, stdout: IO[bytes], stderr: IO[bytes], environment: Mapping[str, str]
-    ) -> subprocess.Popen[bytes]:
+    def _start(self, stdout: IO[bytes], stderr: IO[bytes], job_id: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, str(self._root / SCRIPT)]
+        if not (self._root / SCRIPT).is_file():
+            command = [
+                sys.executable,
+                "-m",
+                "defect_detection.cli",
+                "retrain",
+                "--settings",
+                str(self._root / SETTINGS),
+            ]
+        environment = {**self._environment, JOB_VARIABLE: job_id, "PYTHONUNBUFFERED": "1"}
         self._process = process = subprocess.Popen(  # noqa: S603  our own script
             command,
             cwd=self._root,
@@ -146,13 +225,13 @@ class Retraining:
         log.info("retraining started as process %d", process.pid)
         return process
 
-    def _wait_for(self, process: subprocess.Popen[bytes], is_cancelled: Callable[[], bool]) -> str | None:
+    def _wait_for(self, process: subprocess.Popen[bytes], why_end: Callable[[], str | None]) -> str | None:
         """Return why the retraining was ended before its end, or None. Afterwards nothing of its process group is left."""
         end = time.monotonic() + self._timeout_s
         try:
             while not self._stopping.is_set() and process.poll() is None:
-                if is_cancelled():
-                    return CANCELLED
+                if reason := why_end():
+                    return reason
                 if time.monotonic() >= end:
                     return f"{SCRIPT} took longer than {self._timeout_s:g} s (serving.retrain_timeout_s) and was ended"
                 with suppress(subprocess.TimeoutExpired):

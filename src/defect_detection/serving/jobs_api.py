@@ -4,7 +4,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field
 from werkzeug.exceptions import ServiceUnavailable
 
 from defect_detection.config import Config
-from defect_detection.errors import RecordsError
+from defect_detection.errors import ConfigError, RecordsError
 from defect_detection.records.database import Database
 from defect_detection.records.jobs import (
     Job,
@@ -42,7 +42,7 @@ SECURITY: list[dict[str, list[Any]]] = [{}, {"bearer": []}, {"header": []}]  # {
 MAX_STREAMS = 3  # that follow a log at the same time: each takes one of the server's threads
 STREAM_S = 120.0  # after which a stream ends and its reader comes again, with the place that it had reached
 LOOK_EVERY_S = 0.3  # for new lines
-HEARTBEAT_S = 10.0  # of silence, after which a comment is sent: so a reader that has gone is noticed
+HEARTBEAT_S = 5.0  # of silence, after which a comment is sent: so a proxy keeps the stream
 
 jobs_api = APIBlueprint("jobs", __name__)
 log = logging.getLogger(__name__)
@@ -50,6 +50,11 @@ log = logging.getLogger(__name__)
 
 def register_jobs(app: OpenAPI, config: Config) -> None:
     """Give the application its jobs; they run once ``app.extensions["worker"]`` is started."""
+    if config.jobs.retrain_after_labels and config.data.feedback_dir is None:
+        raise ConfigError(
+            f"config.yaml: jobs.retrain_after_labels: {config.jobs.retrain_after_labels} labels are to start a retraining, but "
+            "data.feedback_dir is null, so that none are used; name a folder there, such as data/feedback"
+        )
     app.extensions["worker"] = Worker(config, app.extensions["records"], app.extensions["retraining"])
     app.extensions["streams"] = threading.BoundedSemaphore(MAX_STREAMS)
     app.extensions["root"] = config.root
@@ -184,9 +189,9 @@ def job_log(path: JobPath) -> Response:
         )
     sent = request.headers.get("Last-Event-ID", "")
     place = int(sent) if sent.isascii() and sent.isdigit() else 0
-    events = _Stream(
-        _events(_database(), found.id, log_file_of(current_app.extensions["root"], found.id), place), streams
-    )
+    has_gone = request.environ.get("waitress.client_disconnected", lambda: False)
+    file = log_file_of(current_app.extensions["root"], found.id)
+    events = _Stream(_events(_database(), found.id, file, place, has_gone), streams)
     return Response(events, content_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 
@@ -206,11 +211,13 @@ class _Stream:
             streams.release()
 
 
-def _events(database: Database, job_id: str, file: Path, reached: int) -> Iterator[str]:
+def _events(
+    database: Database, job_id: str, file: Path, reached: int, has_gone: Callable[[], bool]
+) -> Iterator[str]:
     end = time.monotonic() + STREAM_S
     heard = time.monotonic()
     yield ": follows\n\n"
-    while time.monotonic() < end:
+    while time.monotonic() < end and not has_gone():
         job = _ended_job(database, job_id)
         for place, line in _lines(file, reached, is_complete=job is not None):
             reached, heard = place, time.monotonic()

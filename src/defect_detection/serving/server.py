@@ -174,12 +174,18 @@ class _Channel(HTTPChannel):
         False  # whether what the client still sends is read and thrown away before the connection is closed
     )
     _lingers_until: float | None = None
+    _is_watched = False  # whether a view asks, while it answers, whether the client has gone
     _begun: float | None = None  # when the first bytes of the request that is being received came
 
     def received(self, data: bytes) -> bool:
         if self.request is None:
             self._begun = time.monotonic()
         return bool(super().received(data))
+
+    def check_client_disconnected(self) -> bool:
+        """Say whether the client has closed the connection. From the first question on that is watched for."""
+        self._is_watched = True
+        return bool(super().check_client_disconnected())
 
     def readable(self) -> bool:  # is asked at least once a second
         if self._lingers_until is not None:
@@ -196,6 +202,10 @@ class _Channel(HTTPChannel):
                     f"The request didn't arrive whole within {timeout_s:g} s (serving.receive_timeout_s)."
                 )
             )
+        if (
+            self._is_watched and len(self.requests) == 1
+        ):  # an answer is under way: what can be read is its end
+            return not (self.will_close or self.close_when_flushed)
         return bool(super().readable())
 
     def handle_write(self) -> None:

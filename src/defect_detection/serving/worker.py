@@ -1,22 +1,22 @@
-"""Run queued jobs with Huey: inside the server, or in ``defect worker`` apart."""
+"""Run queued jobs, one at a time, in a thread: inside the server, or in ``defect worker`` apart."""
 
 import logging
 import threading
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from huey import Huey
-from huey.consumer import Consumer
-from huey.storage import MemoryStorage
-
 from defect_detection.config import Config
-from defect_detection.errors import BusyError, RecordsError
-from defect_detection.records.database import Database
+from defect_detection.errors import BusyError, DefectDetectionError, RecordsError
 from defect_detection.records.jobs import (
+    HEARTBEAT_S,
+    Leases,
     State,
+    beat,
     claim_job,
+    create_job,
     end_job,
-    end_orphaned_requests,
     fail_orphans,
     find_job,
     has_waiting,
@@ -24,9 +24,9 @@ from defect_detection.records.jobs import (
     put_back,
 )
 from defect_detection.records.store import Records
-from defect_detection.serving.jobs import CANCELLED, Outcome, Retraining
+from defect_detection.serving.jobs import CANCELLED, LOST, Outcome, Retraining
 
-LOOK_EVERY_S = 1.0  # for a queued job, at most; the first looks after one follow each other faster
+LOOK_EVERY_S = 0.5  # for a queued job, and for jobs of the dead
 RETRY_S = 2.0  # until the database can be written again
 STOP_S = 30.0  # that a job gets to end when its server is stopped
 
@@ -40,54 +40,101 @@ class Worker:
         self._root = config.root
         self._database = records.database
         self._retraining = retraining
+        self._leases = Leases()
         self._stopping = threading.Event()
-        self._consumer: Consumer | None = None
+        self._thread: threading.Thread | None = None
 
-    def start(self) -> None:
-        """End and fail what a dead server or worker of this machine left behind, then begin to run jobs."""
-        if ended := end_orphaned_requests(self._root):
-            log.warning("%d processes of a retraining were ended: the server that waited for it died", ended)
-        huey = Huey("jobs", results=False, storage_class=_JobTable, next_job=self._next_job)
-        task = huey.task(name="retraining")(self._run)
-        huey.storage.message_of = lambda job_id: huey.serialize_task(task.s(job_id))
-        self._consumer = _Consumer(huey, periodic=False, max_delay=LOOK_EVERY_S, shutdown_timeout=STOP_S)
-        self._consumer.start()
+    def start(self, takes_jobs: bool = True) -> None:
+        """Begin to run jobs, and to fail those of the dead; without `takes_jobs` only the latter."""
+        self._thread = threading.Thread(target=self._loop, args=(takes_jobs,), name="jobs", daemon=True)
+        self._thread.start()
 
     def stop(self) -> None:
         """End the running job, which is failed with that reason, and take no further one."""
         self._stopping.set()
         self._retraining.stop()
-        if self._consumer is not None:
-            self._consumer.stop(graceful=True)
+        if self._thread is not None:
+            self._thread.join(STOP_S)
+
+    def run_now(self, by: str) -> tuple[str, Outcome]:
+        """Run a retraining while the caller waits, as a job that all can see and cancel; return its id and how it ended.
+
+        Raises:
+            BusyError: a retraining runs or waits. RecordsError: the job can't be written down.
+        """
+        if self._retraining.is_running():
+            raise BusyError("a retraining is running already: wait until it ends, then try again")
+        job_id = create_job(self._database, by, runs_here=True).id
+        try:
+            outcome = self._retraining.run(job_id, self._log_file(job_id), self._watch(job_id))
+        except Exception as error:
+            end_job(self._database, job_id, "failed", reason=_why_not_run(error))
+            raise
+        try:
+            self._end(job_id, outcome)
+        except RecordsError as error:  # its heartbeat stands still now, so that another look fails it
+            log.warning("how job %s ended can't be written: %s", job_id, error)
+        return job_id, outcome
+
+    def _loop(self, takes_jobs: bool) -> None:
+        while not self._stopping.wait(LOOK_EVERY_S):
+            try:
+                self._clean_up()
+                job_id = self._next_job() if takes_jobs else None
+            except RecordsError:
+                continue  # the recorder and the views tell of it
+            except Exception:  # whatever it is: other jobs must be run
+                log.exception("looking for jobs failed")
+                continue
+            if job_id is not None:
+                self._run(job_id)
 
     def _next_job(self) -> str | None:
         """Claim the next job if one waits and no retraining runs, whoever started it."""
-        try:
-            self._clean_up()
-            if not has_waiting(self._database) or self._retraining.is_running():
-                return None
-            return claim_job(self._database)
-        except RecordsError:
-            return None  # the recorder and the views tell of it
+        if not has_waiting(self._database) or self._retraining.is_running():
+            return None
+        return claim_job(self._database)
 
     def _clean_up(self) -> None:
         """Fail the jobs of the dead. Looked for each time: a worker may die beside a server that lives on."""
-        for job_id in fail_orphans(self._database):
+        for job_id in fail_orphans(self._database, self._leases):
             log.warning("job %s has failed: the process that ran it died", job_id)
 
     def _run(self, job_id: str) -> None:
-        file = log_file_of(self._root, job_id)
         try:
-            file.parent.mkdir(exist_ok=True)
-            outcome = self._retraining.run_job(job_id, file, lambda: _is_cancelled(self._database, job_id))
+            outcome = self._retraining.run_job(job_id, self._log_file(job_id), self._watch(job_id))
         except BusyError:  # a retraining without a job was faster
             self._insist(lambda: put_back(self._database, job_id))
         except Exception as error:  # whatever it is: a job must not seem to run for ever
-            reason = f"it couldn't be run: {type(error).__name__}: {error}"
+            reason = _why_not_run(error)
             log.exception("job %s couldn't be run", job_id)
             self._insist(lambda: end_job(self._database, job_id, "failed", reason=reason))
         else:
             self._insist(lambda: self._end(job_id, outcome))
+
+    def _log_file(self, job_id: str) -> Path:
+        file = log_file_of(self._root, job_id)
+        file.parent.mkdir(exist_ok=True)
+        return file
+
+    def _watch(self, job_id: str) -> Callable[[], str | None]:
+        """Return a function that says why a job is to be ended, or None, and gives a sign of life now and then."""
+        beaten_at = time.monotonic()
+
+        def look() -> str | None:
+            nonlocal beaten_at
+            try:
+                if time.monotonic() - beaten_at >= HEARTBEAT_S:
+                    beaten_at = time.monotonic()
+                    beat(self._database, job_id)
+                found = find_job(self._database, job_id)
+            except RecordsError:
+                return None  # it goes on; a lost database is no reason to end it
+            if found.cancel_requested:
+                return CANCELLED
+            return LOST if found.has_ended else None
+
+        return look
 
     def _end(self, job_id: str, outcome: Outcome) -> None:
         state: State = "failed" if outcome.failure else "succeeded"
@@ -107,32 +154,9 @@ class Worker:
                     return None
 
 
-class _JobTable(MemoryStorage):
-    """Huey's queue, read from the table of jobs. Nothing is put in here, so nothing is unpickled that others wrote."""
-
-    message_of: Callable[[str], bytes]
-
-    def __init__(self, name: str, next_job: Callable[[], str | None]) -> None:
-        super().__init__(name)
-        self._next_job = next_job
-
-    def dequeue(self) -> bytes | None:
-        job_id = self._next_job()
-        return None if job_id is None else self.message_of(job_id)
-
-
-class _Consumer(Consumer):
-    """Leaves signals to the server."""
-
-    def _set_signal_handlers(self) -> None:
-        pass
-
-
-def _is_cancelled(database: Database, job_id: str) -> bool:
-    try:
-        return find_job(database, job_id).cancel_requested
-    except RecordsError:
-        return False  # it goes on; a lost database is no reason to end it
+def _why_not_run(error: Exception) -> str:
+    known = isinstance(error, DefectDetectionError)
+    return f"it couldn't be run: {error if known else f'{type(error).__name__}: {error}'}"
 
 
 def run_worker(config: Config, until: Callable[[], Any]) -> None:
@@ -142,7 +166,7 @@ def run_worker(config: Config, until: Callable[[], Any]) -> None:
         RecordsError: ``DATABASE_URL`` is no address of a database.
     """
     records = Records.of(config)
-    worker = Worker(config, records, Retraining(config.root, config.serving.retrain_timeout_s))
+    worker = Worker(config, records, Retraining.of(config))
     worker.start()
     try:
         until()
