@@ -56,15 +56,27 @@ def test_an_output_that_cannot_be_made_is_named(trained_once, capfd):
     assert "/dev/null/out" in said and os.strerror(errno.ENOTDIR) in said
 
 
-@pytest.mark.parametrize(
-    "verb", [["inspect", "--set", "cache_dir=none"], ["evaluate"], ["promote", "1", "--reason", "a test"]]
-)
-def test_a_project_that_may_only_be_read_is_refused_with_a_cure(verb, plant):
-    """Inspection needs the cache for the model, evaluation the lock."""
-    evaluate(plant.config()) if verb[0] == "inspect" else None
+def test_a_project_that_may_only_be_read_inspects_with_a_cache_elsewhere(plant, tmp_path_factory):
+    evaluate(plant.config())
+    cache = tmp_path_factory.mktemp("elsewhere")
     subprocess.run(["chmod", "-R", "a-w", str(plant.root)], check=True)
+    inspect = ["inspect", "data/test/ok", "--set"]
+    refused, done = (run_bound(plant.root, [*inspect, f"cache_dir={one}"]) for one in ("none", cache))
+    subprocess.run(["chmod", "-R", "u+w", str(plant.root)], check=True)
+    assert refused.returncode == 3 and "permission" in refused.stderr
+    assert done.returncode == 0, done.stderr
+    assert "Production_Reg v1" in done.stdout
+
+
+def run_bound(root: Path, verb: list[str]) -> subprocess.CompletedProcess[str]:
     command = [*bound_by_permissions(), sys.executable, "-m", "defect_detection.cli", *verb]
-    done = subprocess.run(command, cwd=plant.root, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("verb", [["evaluate"], ["promote", "1", "--reason", "a test"]])
+def test_a_project_that_may_only_be_read_is_refused_with_a_cure(verb, plant):
+    subprocess.run(["chmod", "-R", "a-w", str(plant.root)], check=True)
+    done = run_bound(plant.root, verb)
     subprocess.run(["chmod", "-R", "u+w", str(plant.root)], check=True)
     assert done.returncode == 3, done.stderr
     assert "Traceback" not in done.stderr

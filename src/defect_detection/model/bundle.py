@@ -157,6 +157,14 @@ def new_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(replaced, ignore_errors=True)
 
 
+def copy_files(source: Path, folder: Path) -> Path:
+    """Copy the files of a model folder with the usual permissions, also from a project that may only be read."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in source.iterdir():
+        shutil.copyfile(path, folder / path.name)
+    return folder
+
+
 def write_card(folder: Path, card: Card) -> None:
     """Write the card last, with the checksums of what lies beside it."""
     checksums = {name: checksum(folder / name) for name in _CHECKED}

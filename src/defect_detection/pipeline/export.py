@@ -18,6 +18,7 @@ from defect_detection.model.bundle import (
     OPENVINO_FILE,
     Card,
     checksum,
+    copy_files,
     new_folder,
     read_card,
     verify,
@@ -184,7 +185,8 @@ def _litert(bundle: Path, folder: Path) -> Scorer:
 def _openvino_int8(bundle: Path, folder: Path, ranges: np.ndarray) -> Scorer:
     from defect_detection.model.export import to_int8
 
-    shutil.copytree(bundle, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(CARD_FILE))
+    copy_files(bundle, folder)
+    (folder / CARD_FILE).unlink()
     to_int8(bundle / OPENVINO_FILE, folder / OPENVINO_FILE, ranges)
     return openvino_scorer(folder / OPENVINO_FILE)
 

@@ -7,7 +7,6 @@ interface. That takes milliseconds, where importing mlflow and opening a store w
 
 import hashlib
 import json
-import shutil
 import sqlite3
 import tempfile
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from defect_detection.errors import TrackingError
+from defect_detection.model.bundle import copy_files
 from defect_detection.tracking.embedded import opened
 from defect_detection.tracking.rest import ask
 from defect_detection.tracking.store import (
@@ -336,4 +336,4 @@ def _copied(reference: ModelRef, source: Path, target: Path) -> Path:
             f"{source}: not found, but {reference} is registered with it. Was the folder moved or deleted? "
             "Put it back, or train, evaluate and promote another version."
         )
-    return Path(shutil.copytree(source, target))
+    return copy_files(source, target)
