@@ -83,10 +83,10 @@ def test_json_lines_hold_a_verdict_or_an_error(run, paths):
     assert "missing.png: can't be read" in bad["error"]
 
 
-def test_a_setting_without_a_settings_file_is_refused(run, paths):
-    code, _, errors = run("--set", "inference.threads=1", paths[0])
-    assert code == 3
-    assert "config.yaml" in errors
+def test_a_setting_needs_no_settings_file_and_a_wrong_one_is_refused(run, paths):
+    assert run("--set", "inference.threads=1", paths[0])[0] == 0
+    code, _, errors = run("--set", "inference.thread=1", paths[0])
+    assert (code, "did you mean 'threads'?" in errors) == (3, True)
 
 
 def test_overlays_are_not_inspected_however_often_it_runs(run, paths, tmp_path):
