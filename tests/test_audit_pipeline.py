@@ -5,11 +5,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from plant import Plant
 
 from defect_detection.cli import main
 from defect_detection.config import Config
-from defect_detection.errors import LeakageError
+from defect_detection.errors import LeakageError, ShortcutError
 from defect_detection.model.bundle import HELD_OUT_FILE, read_card, read_held_out
 from defect_detection.pipeline.audit import audit
 from defect_detection.pipeline.evaluate import evaluate
@@ -56,6 +57,22 @@ def test_check_lists_leakage_and_ends_with_1(plant, capsys):
     assert "http" not in page.replace("http://www.w3.org", "")
 
 
+def as_jpeg(folder: Path) -> None:
+    for path in sorted(folder.glob("*.png")):
+        with Image.open(path) as image:
+            image.save(path.with_suffix(".jpg"), quality=95)
+        path.unlink()
+
+
+def test_check_blocks_where_the_file_format_tells_the_label_unless_that_is_allowed(plant, capsys):
+    as_jpeg(plant.root / "data/train/hole")
+    assert check(plant.config()) == 1
+    assert "!! Something beside the picture tells the label: the file format" in capsys.readouterr().out
+    audited = audit(plant.config("data.allow_shortcuts=true"))
+    assert not audited.is_blocked
+    assert "1 allowed shortcut" in str(audited)
+
+
 def test_check_of_clean_data_ends_with_0(plant, capsys):
     assert check(plant.config()) == 0
     assert "Next: defect train" in capsys.readouterr().out
@@ -96,12 +113,19 @@ def test_leakage_stops_training_unless_allowed_and_then_every_report_says_so(pla
         match=r"1 test images are also in train:\n.*leaked.png[^`]*`defect data check` lists all; .*allow_leakage: true",
     ):
         train(plant.config())
-    allowed = plant.config("data.allow_leakage=true", ONE_SET)
+    as_jpeg(plant.root / "data/train/hole")
+    with pytest.raises(
+        ShortcutError, match="the file format tells the label of 100% of the parts: PNG: 30 OK"
+    ):
+        train(plant.config("data.allow_leakage=true"))
+    allowed = plant.config("data.allow_leakage=true", "data.allow_shortcuts=true", ONE_SET)
     trained = train(allowed)
-    assert "1 allowed leakage" in str(trained.audit)
+    assert "1 allowed leakage, 1 allowed shortcut" in str(trained.audit)
     assert read_card(allowed.bundle_dir).data["leaking_images"] == 1
     assert any(note.startswith("Leakage: 1 test images") for note in evaluate(allowed).report.notes)
-    assert "Leakage: 1 test images" in (allowed.report_dir / "summary.md").read_text(encoding="utf-8")
+    summary = (allowed.report_dir / "summary.md").read_text(encoding="utf-8")
+    assert "Leakage: 1 test images" in summary
+    assert "Shortcuts: in the training images the file format tells the label of 100% of the parts" in summary
     with pytest.raises(LeakageError, match="1 test images were among the training images"):
         evaluate(plant.config())
     (plant.root / "data/test/ok/leaked.png").unlink()

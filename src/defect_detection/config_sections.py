@@ -61,6 +61,7 @@ class DataConfig(Section):
     group_pattern: Pattern = None
     on_unreadable: Annotated[Literal["skip", "refuse"], Expected("skip or refuse")] = "skip"
     allow_leakage: Annotated[bool, Field(strict=True), Expected("true or false")] = False
+    allow_shortcuts: Annotated[bool, Field(strict=True), Expected("true or false")] = False
     max_pixels: Count = 100_000_000
     pages: Annotated[Literal["refuse", "first", "all"], Expected("refuse, first or all")] = "refuse"
     bit_depth: Annotated[

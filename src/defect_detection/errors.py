@@ -4,7 +4,8 @@ DefectDetectionError
 ├── ConfigError       a setting is missing, unknown or out of range
 ├── DataError         a folder, an index or a set of images can't be used
 │   ├── ImageError    one file can't be read as an image
-│   └── LeakageError  the same image or group lies in train and in test
+│   ├── LeakageError  the same image or group lies in train and in test
+│   └── ShortcutError  something beside the picture tells the label
 ├── DivergedError     a hyperparameter set's training gives no numbers; the other sets go on
 ├── WithdrawnError    the model was rolled back from: a person decides whether it returns
 ├── BundleError       a model folder is incomplete, damaged or of another version
@@ -100,6 +101,10 @@ class ImageError(DataError):
 
 class LeakageError(DataError):
     """The same image or group lies in train and in test."""
+
+
+class ShortcutError(DataError):
+    """Something beside the picture tells the label."""
 
 
 class DivergedError(DefectDetectionError):

@@ -16,7 +16,7 @@ def data() -> None:
 
 @data_app.command()
 def check(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
-    """Find leakage, duplicates, doubtful labels and poor images. Exits with 1 when training would refuse the data."""
+    """Find leakage, shortcuts, duplicates, doubtful labels and poor images. Exits with 1 when training would refuse the data."""
     from defect_detection.config import load_config
     from defect_detection.pipeline.audit import audit
     from defect_detection.pipeline.progress import bars
@@ -33,7 +33,8 @@ def check(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> N
     typer.echo(f"{audited}. Report: {short(audited.files['html'])}")
     if audited.is_blocked:
         typer.echo(
-            "Training refuses this data until what is marked with !! is mended (data.allow_leakage: true lets leakage through)"
+            "Training refuses this data until what is marked with !! is mended (data.allow_leakage: true lets leakage through, "
+            "data.allow_shortcuts: true what tells the label)"
         )
         raise typer.Exit(1)
     typer.echo("Next: defect train")

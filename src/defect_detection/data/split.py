@@ -16,6 +16,7 @@ from defect_detection.data.index_file import shortened
 from defect_detection.data.leakage import check_leakage, leaking
 from defect_detection.data.pixels import OnProgress, decoded
 from defect_detection.data.samples import DEFECTIVE, OK, Sample, Scanned, Skipped, fingerprint, scan_folder
+from defect_detection.data.shortcuts import check_shortcuts, find_shortcuts
 from defect_detection.data.units import Unit, join
 from defect_detection.errors import DataError
 from defect_detection.text import printable
@@ -37,6 +38,7 @@ class Splits:
     With cross-validation `train` and `validation` are the same images: each is judged by a fit that held it out.
 
     folds: then the fold that each of them is held out in, from 0; else empty. said: how the folders were understood, in lines.
+    shortcuts: what beside the picture tells the label: none unless that is allowed.
     """
 
     train: tuple[Sample, ...]
@@ -46,6 +48,7 @@ class Splits:
     pixels: RowStore
     folds: tuple[int, ...] = ()
     said: tuple[str, ...] = ()
+    shortcuts: tuple[str, ...] = ()
 
     @property
     def is_cross_validated(self) -> bool:
@@ -93,6 +96,7 @@ def load_splits(config: Config, on_progress: OnProgress | None = None, say: Say 
         DataError: a folder is missing, lacks a label, has too few images to split, leaves open what its images are, or (with
             ``data.on_unreadable: refuse``) holds unreadable files.
         LeakageError: the same image or group lies in both folders, and ``data.allow_leakage`` is false.
+        ShortcutError: something beside the picture tells the label, and ``data.allow_shortcuts`` is false.
     """
     data = config.data
     scanned, scanned_test = _scan(config, "train_dir"), _scan(config, "test_dir")
@@ -104,6 +108,10 @@ def load_splits(config: Config, on_progress: OnProgress | None = None, say: Say 
         _refuse_masks(one)
     if not data.allow_leakage:
         check_leakage(found, scanned_test.samples)
+    shortcuts = [one for one in find_shortcuts(found, config.cache_dir) if one.is_seen]
+    if not data.allow_shortcuts:
+        check_shortcuts(shortcuts)
+    told = tuple(map(str, shortcuts))
     skipped, skipped_test = list(scanned.skipped), list(scanned_test.skipped)
     samples, pixels = _readable(config, "train_dir", found, skipped, on_progress)
     test, _ = _readable(config, "test_dir", scanned_test.samples, skipped_test, None)
@@ -111,11 +119,11 @@ def load_splits(config: Config, on_progress: OnProgress | None = None, say: Say 
     try:
         if len(samples) < config.training.cv_below:
             folds = assign_folds(samples, config.seed)
-            return Splits(tuple(samples), tuple(samples), *rest, folds, tuple(lines))
+            return Splits(tuple(samples), tuple(samples), *rest, folds, tuple(lines), told)
         train, validation = split_train_validation(samples, data.validation_fraction, config.seed)
     except DataError as error:
         raise DataError(f"data.train_dir: {data.train_dir}: {error}") from error
-    return Splits(tuple(train), tuple(validation), *rest, said=tuple(lines))
+    return Splits(tuple(train), tuple(validation), *rest, said=tuple(lines), shortcuts=told)
 
 
 def load_test(config: Config, on_progress: OnProgress | None = None) -> tuple[list[Sample], list[Skipped]]:

@@ -12,6 +12,7 @@ from defect_detection.data.audit.measure import measured
 from defect_detection.data.cache import RowStore
 from defect_detection.data.pixels import OnProgress
 from defect_detection.data.samples import Sample, Skipped
+from defect_detection.data.shortcuts import find_shortcuts
 from defect_detection.data.split import Splits, look_at_folder
 from defect_detection.model.bundle import read_held_out
 from defect_detection.pipeline.audit_page import write_audit
@@ -43,15 +44,20 @@ class Audited:
         return any(finding.severity is Severity.BLOCKS for finding in self.findings)
 
     def __str__(self) -> str:
-        counts = Counter(finding.severity for finding in self.findings)
-        words = {"blocks": "blocking", "allowed": "allowed leakage"}
+        counts = Counter(map(_word, self.findings))
         parts = [
-            f"{counts[one]} {words.get(one) or _number_of(one, counts[one])}"
-            for one in Severity
-            if counts[one]
+            f"{counts[word]} {_number_of(word, counts[word]) if word in ('warning', 'note') else word}"
+            for word in ("blocking", "allowed leakage", "allowed shortcut", "warning", "note")
+            if counts[word]
         ]
         count = len(self.findings)
         return f"{count} {_number_of('finding', count)}" + (f" ({', '.join(parts)})" if parts else "")
+
+
+def _word(finding: Finding) -> str:
+    if finding.severity is Severity.ALLOWED:
+        return "allowed shortcut" if finding.kind.name == "shortcuts" else "allowed leakage"
+    return "blocking" if finding.severity is Severity.BLOCKS else finding.severity.value
 
 
 def _number_of(word: str, count: int) -> str:
@@ -102,10 +108,20 @@ def _audit(
     scores = read_held_out(config.bundle_dir)
     watch(_TASK, "comparing", 0, len(samples))
     material = Material(
-        tuple(train), tuple(test), tuple(skipped), rows, scores, tuple(masks), config.data.bit_depth
+        tuple(train),
+        tuple(test),
+        tuple(skipped),
+        rows,
+        scores,
+        tuple(masks),
+        config.data.bit_depth,
+        tuple(find_shortcuts(train, config.cache_dir)),
     )
     findings = find(
-        material, config.data.allow_leakage, refuse_unreadable=config.data.on_unreadable == "refuse"
+        material,
+        config.data.allow_leakage,
+        refuse_unreadable=config.data.on_unreadable == "refuse",
+        allow_shortcuts=config.data.allow_shortcuts,
     )
     files = write_audit(material, findings, said, pixels, config)
     watch(_TASK, "comparing", len(samples), len(samples))

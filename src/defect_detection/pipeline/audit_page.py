@@ -22,7 +22,7 @@ _SHOWN_OF_ENTRY = 2  # images of one entry
 _THUMBNAIL = 160  # px, a side
 _BADGES = {
     Severity.BLOCKS: "blocks training",
-    Severity.ALLOWED: "allowed leakage",
+    Severity.ALLOWED: "allowed",
     Severity.WARNING: "warning",
     Severity.NOTE: "note",
 }
@@ -50,6 +50,7 @@ def _document(material: Material, findings: Sequence[Finding], config: Config) -
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "allow_leakage": config.data.allow_leakage,
+        "allow_shortcuts": config.data.allow_shortcuts,
         "blocks_training": any(finding.severity is Severity.BLOCKS for finding in findings),
         "labels_compared_with_scores": any(sample.sha256 in material.scores for sample in material.train),
         "folders": [_side(*side) for side in sides],

@@ -10,7 +10,7 @@ from defect_detection.text import printable
 
 
 def leakage_notes(candidate: Scored, samples: Sequence[Sample], allowed: bool) -> list[str]:
-    """Return what a report must say about leakage, one sentence or none.
+    """Return what a report must say about leakage and about shortcuts to the label, a sentence each.
 
     Args:
         allowed: ``data.allow_leakage``.
@@ -26,6 +26,19 @@ def leakage_notes(candidate: Scored, samples: Sequence[Sample], allowed: bool) -
             "them from the test folder, or train again without them (data.allow_leakage: true lets them through, and every report "
             "says so):\n  " + "\n  ".join(paths[:10])
         )
+    return [*_leaks(candidate, samples, seen), *_shortcuts(candidate)]
+
+
+def _shortcuts(candidate: Scored) -> list[str]:
+    told = candidate.inspector.card.data.get("shortcuts")
+    if not told:
+        return []
+    return [
+        f"Shortcuts: in the training images {told} (data.allow_shortcuts): the figures of this report may say nothing about defects"
+    ]
+
+
+def _leaks(candidate: Scored, samples: Sequence[Sample], seen: set[str]) -> list[str]:
     at_training = int(candidate.inspector.card.data.get("leaking_images", 0))
     count = max(at_training, sum(sample.sha256 in seen for sample in samples))
     if not count:

@@ -113,6 +113,8 @@ def describe(trial: Trial, splits: Splits, config: Config) -> Card:
     }
     if splits.leaking:
         data["leaking_images"] = len(splits.leaking)
+    if splits.shortcuts:
+        data["shortcuts"] = "; ".join(splits.shortcuts)
     return Card(
         name=trial.settings.name,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

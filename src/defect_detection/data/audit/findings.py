@@ -12,6 +12,7 @@ from defect_detection.data.audit.kinds import KINDS, Kind, Severity
 from defect_detection.data.audit.near import Nearest, nearest
 from defect_detection.data.leakage import identical, shared_groups
 from defect_detection.data.samples import DEFECTIVE, OK, Sample, Skipped
+from defect_detection.data.shortcuts import DAYS, Shortcut, described
 from defect_detection.data.walk import endings
 
 DARK = 0.32  # of 99 % of the pixels; CleanVision's limits, as the next two
@@ -50,7 +51,7 @@ class Material:
 
     scores: P(defective) by the ``sha256`` of images that the fit which gave it didn't learn from.
     masks: images that look like masks of others.
-    bit_depth: `data.bit_depth`.
+    bit_depth: `data.bit_depth`. shortcuts: what beside the picture tells the label of the training images.
     """
 
     train: tuple[Sample, ...]
@@ -60,6 +61,7 @@ class Material:
     scores: Mapping[str, float]
     masks: tuple[Path, ...] = ()
     bit_depth: int | None = None
+    shortcuts: tuple[Shortcut, ...] = ()
 
     @cached_property
     def samples(self) -> tuple[Sample, ...]:
@@ -70,16 +72,23 @@ class Material:
         return np.arange(len(self.samples)) >= len(self.train)
 
 
-def find(material: Material, allow_leakage: bool = False, refuse_unreadable: bool = False) -> list[Finding]:
+def find(
+    material: Material,
+    allow_leakage: bool = False,
+    refuse_unreadable: bool = False,
+    allow_shortcuts: bool = False,
+) -> list[Finding]:
     """Return everything that was found, the worst first.
 
     Args:
-        allow_leakage: what blocks training is let through, and still reported.
+        allow_leakage: leakage, which blocks training, is let through, and still reported; allow_shortcuts: so are shortcuts.
         refuse_unreadable: files that are left out block training.
     """
     found = [finding for look in _LOOKS for finding in look(material)]
     if allow_leakage:
-        found = [_let_through(finding) for finding in found]
+        found = [_let_through(one, ("copies_across_splits", "groups_across_splits")) for one in found]
+    if allow_shortcuts:
+        found = [_let_through(one, ("shortcuts",)) for one in found]
     if refuse_unreadable:
         found = [
             replace(one, severity=Severity.BLOCKS) if one.kind.name == "unreadable" else one for one in found
@@ -88,8 +97,8 @@ def find(material: Material, allow_leakage: bool = False, refuse_unreadable: boo
     return sorted(found, key=lambda finding: order.index(finding.severity))
 
 
-def _let_through(finding: Finding) -> Finding:
-    if finding.severity is not Severity.BLOCKS or finding.kind.name == "masks":
+def _let_through(finding: Finding, kinds: tuple[str, ...]) -> Finding:
+    if finding.kind.name not in kinds:
         return finding
     return Finding(finding.kind, Severity.ALLOWED, finding.summary, finding.entries)
 
@@ -224,6 +233,12 @@ def _imbalance(material: Material) -> Iterator[Finding]:
             yield _finding("imbalance", f"{count} of {_count(len(samples), f'{name} image')} {word}")
 
 
+def _shortcuts(material: Material) -> Iterator[Finding]:
+    for one in material.shortcuts:
+        kind = "shortcuts" if one.is_seen else "shortcut_days" if one.name in DAYS else "shortcut_names"
+        yield _finding(kind, f"{one} ({described(one)})")
+
+
 def _odd_sizes(material: Material) -> Iterator[Finding]:
     width, height = (material.measured[side].astype(float) for side in ("width", "height"))
     odd = _is_far(np.log(width * height) / 2, _LEAST_STRETCH) | _is_far(
@@ -293,6 +308,7 @@ def _count(number: int, word: str, plural: str = "") -> str:
 _LOOKS: tuple[Callable[[Material], Iterator[Finding]], ...] = (
     _copies_across_splits,
     _shared_groups,
+    _shortcuts,
     _copies,
     _near,
     _label_suspects,

@@ -8,7 +8,7 @@ class Severity(StrEnum):
     """How much a finding matters, the worst first."""
 
     BLOCKS = "blocks"  # training refuses
-    ALLOWED = "allowed"  # would block, but for data.allow_leakage
+    ALLOWED = "allowed"  # would block, but for data.allow_leakage or data.allow_shortcuts
     WARNING = "warning"  # figures may be wrong
     NOTE = "note"  # worth a look
 
@@ -38,6 +38,14 @@ _ALL = (
         "The same part in train and test",
         "Images of one group (one part, one lot) lie on both sides, so the test measures memory.",
         "Move all images of a group to one side, or correct data.group_pattern or the column group of index.csv.",
+    ),
+    Kind(
+        "shortcuts",
+        Severity.BLOCKS,
+        "Something beside the picture tells the label",
+        "OK and defective images differ in their format, size, quality or camera. A model learns that difference instead of the "
+        "defects, and every figure is too good.",
+        "Save both in the same way, with the same camera and program. Old images can be saved anew, all of them alike.",
     ),
     Kind(
         "masks",
@@ -86,6 +94,14 @@ _ALL = (
         "Look at each, and move those with a wrong label to the right folder.",
     ),
     Kind(
+        "shortcut_days",
+        Severity.WARNING,
+        "The day tells the label",
+        "OK and defective images were taken on different days. Light, lens and setting may differ with the day, and a model learns "
+        "that difference too.",
+        "Take images of both kinds on the same days.",
+    ),
+    Kind(
         "unreadable",
         Severity.WARNING,
         "Unreadable files",
@@ -105,6 +121,14 @@ _ALL = (
         "One class is rare",
         "A class with few images is learned less well, and its figures have wide intervals.",
         "Collect more images of it. Compare escapes and overkill rather than accuracy.",
+    ),
+    Kind(
+        "shortcut_names",
+        Severity.NOTE,
+        "The name or date of the file tells the label",
+        "Files are often named, copied and sorted after they were labelled: then it means nothing. Otherwise the two kinds come from "
+        "different places.",
+        "Make sure that both kinds come from the same line, camera and time.",
     ),
     Kind(
         "copies",

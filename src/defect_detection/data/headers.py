@@ -1,0 +1,92 @@
+"""Read what an image file says about itself, beside its picture: format, size, quality, camera, day. Nothing is decoded."""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import ExifTags, Image
+
+from defect_detection.data.cache import RowStore
+from defect_detection.data.decoders import open_image
+from defect_detection.data.samples import Sample
+from defect_detection.errors import ImageError
+
+_VERSION = 1  # raise it when a property changes
+_ROW_BYTES = 1024
+_LONGEST = 48  # characters of a value
+_DEPTHS = {"1": "1", "I": "16", "F": "32"}
+_PRIVATE = 0x8769  # where EXIF data keeps what the camera says of the picture
+
+
+def headers_of(samples: Sequence[Sample], cache_dir: Path) -> list[dict[str, str]]:
+    """Return the properties of each file by name; none of a file that can't be read.
+
+    Args:
+        cache_dir: they are kept in its folder ``headers``, by content, so that a second look reads new files only.
+    """
+    store = RowStore(cache_dir / "headers" / f"v{_VERSION}", (_ROW_BYTES,), np.uint8)
+    by_content = {sample.sha256: sample.path for sample in samples}
+    missing = store.missing(by_content)
+    with ThreadPoolExecutor() as threads:
+        rows = list(threads.map(lambda key: _row(_properties(by_content[key])), missing))
+    if rows:
+        store.append(missing, np.stack(rows))
+    known = {key: _parsed(row) for key, row in zip(by_content, store.rows(list(by_content)), strict=True)}
+    return [known[sample.sha256] for sample in samples]
+
+
+def _row(properties: dict[str, str]) -> np.ndarray:
+    return np.frombuffer(json.dumps(properties).encode().ljust(_ROW_BYTES)[:_ROW_BYTES], np.uint8)
+
+
+def _parsed(row: np.ndarray) -> dict[str, str]:
+    try:
+        parsed: dict[str, str] = json.loads(row.tobytes())
+    except ValueError:  # cut off: a header of very many characters that JSON escapes
+        return {}
+    return parsed
+
+
+def _properties(path: Path) -> dict[str, str]:
+    try:
+        with path.open("rb") as file, open_image(file) as image:
+            said = _said(image)
+    except (OSError, ImageError, ValueError, KeyError, TypeError, SyntaxError, EOFError):
+        return {}
+    texts = {name: re.sub(r"\s+", " ", str(value)).strip("\0 ")[:_LONGEST] for name, value in said.items()}
+    return {name: text for name, text in texts.items() if text}
+
+
+def _said(image: Any) -> dict[str, object]:
+    info = image.info
+    # Asked for EXIF data that its head does not hold, a PNG decodes everything.
+    exif = image.getexif() if image.format != "PNG" or "exif" in info else Image.Exif()
+    private = exif.get_ifd(_PRIVATE) if exif else {}
+    base = ExifTags.Base
+    depth = "16" if image.mode.startswith("I;16") else _DEPTHS.get(image.mode, "8")
+    profile = info.get("icc_profile")
+    tables = getattr(image, "quantization", None)
+    day = private.get(base.DateTimeOriginal) or exif.get(base.DateTime) or ""
+    return {
+        "file format": image.format,
+        "image size": f"{image.width} x {image.height}",
+        "colour mode": image.mode,
+        "bit depth": depth,
+        "JPEG quality": f"tables {_short(sorted(tables.items()))}" if tables else "",
+        "compression": info.get("compression") or "",
+        "resolution": info.get("dpi") or "",
+        "colour profile": _short(profile) if profile else "",
+        "camera": f"{exif.get(base.Make, '')} {exif.get(base.Model, '')}",
+        "software": exif.get(base.Software) or info.get("Software") or "",
+        "EXIF orientation": exif.get(base.Orientation) or "",
+        "capture day": str(day)[:10],
+    }
+
+
+def _short(value: object) -> str:
+    return hashlib.sha256(repr(value).encode()).hexdigest()[:8]
