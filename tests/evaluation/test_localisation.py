@@ -3,7 +3,14 @@ import pytest
 from scipy.ndimage import binary_dilation
 from scipy.stats import binomtest
 
-from defect_detection.evaluation.localisation import border, border_share, defect_cells, pointing, points_at
+from defect_detection.evaluation.localisation import (
+    border,
+    border_share,
+    defect_cells,
+    evidence_remark,
+    pointing,
+    points_at,
+)
 
 
 def map_with_peak(row, column, side=6):
@@ -82,3 +89,44 @@ def test_no_border_without_images_or_without_a_middle():
     assert border(np.zeros((0, 6, 6)), []) is None
     assert border(np.zeros((1, 2, 2)), [None]) is None
     assert border(map_with_peak(2, 2)[None], [None]).peaks_off_defect is None
+
+
+# -- what is to be said about it ---------------------------------------------------------------------------------------
+
+
+def maps_with_peaks(*places: tuple[int, int], side: int = 8) -> np.ndarray:
+    maps = np.zeros((len(places), side, side))
+    for number, (row, column) in enumerate(places):
+        maps[number, row, column] = 1
+    return maps
+
+
+def test_evidence_at_the_edge_more_often_than_by_chance_is_remarked():
+    """8 of 8 at the edge, as on the cookies: by chance 28 of 64 cells, 43.8 %."""
+    at_edge = border(maps_with_peaks(*[(0, column) for column in range(8)]), [None] * 8)
+    remark = evidence_remark(None, at_edge)
+    assert remark.startswith("The strongest evidence lies at the edge of the picture in 8/8 ")
+    assert "of the images called defective (by chance in 43.8 %): the model may read something else" in remark
+
+
+def test_evidence_inside_is_no_remark():
+    inside = border(maps_with_peaks(*[(3, 3)] * 8), [None] * 8)
+    assert evidence_remark(None, inside) is None
+    assert evidence_remark(None, None) is None
+
+
+def test_evidence_at_the_edge_is_no_remark_where_the_masks_show_the_defects_there():
+    edge = np.zeros((8, 8), bool)
+    edge[0] = True
+    maps = maps_with_peaks(*[(0, column) for column in range(8)])
+    aim = pointing([True] * 8, [edge] * 8, [True] * 8, ["crack"] * 8)
+    assert evidence_remark(aim, border(maps, [edge] * 8)) is None
+
+
+def test_evidence_in_the_background_is_remarked_where_masks_show_it():
+    middle = np.zeros((8, 8), bool)
+    middle[3:5, 3:5] = True
+    aim = pointing([False] * 7 + [True], [middle] * 8, [True] * 8, ["crack"] * 8)
+    maps = maps_with_peaks(*[(1, 1)] * 7, (3, 3))
+    remark = evidence_remark(aim, border(maps, [middle] * 8))
+    assert remark.startswith("The strongest evidence lies on the defect in only 1/8 ")

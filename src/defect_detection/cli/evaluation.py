@@ -34,7 +34,7 @@ def evaluate(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -
     ):
         typer.echo(f"  {name:<9} {value}")
     facts = [fact.text for fact in evaluated.report.facts]
-    for reason in (*decision.reasons, *facts, *evaluated.report.notes):
+    for reason in (*facts, *evaluated.report.notes, *decision.reasons):
         typer.echo(f"  - {reason}")
     if evaluated.repeated:
         typer.echo(

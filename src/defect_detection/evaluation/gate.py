@@ -34,6 +34,10 @@ class Decision(Frozen):
         update = {"outcome": Outcome.HOLD, "reasons": (why, *self.reasons), "rules": (*self.rules, rule)}
         return self.model_copy(update=update)
 
+    def remarked(self, remark: str) -> "Decision":
+        """Return the decision with what a reader should know although no rule asks for it."""
+        return self.model_copy(update={"reasons": (*self.reasons, remark)})
+
     @property
     def was_refused(self) -> bool:
         return any(rule.name == REFUSED for rule in self.rules)

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from .parts import numbered, rate_of
-from .rates import Frozen, Rate
+from .rates import Frozen, Rate, percent
+
+_MOSTLY = 0.5  # share of the images whose strongest evidence lies on the defect
 
 
 class Pointing(Frozen):
@@ -128,6 +130,29 @@ def border_share(evidence: np.ndarray) -> float:
     ring = _ring(evidence.shape)
     above = np.maximum(evidence - np.median(evidence), 0).astype(np.float64)
     return float(above[ring].sum() / above.sum()) if above.any() else float(ring.mean())
+
+
+def evidence_remark(aim: Pointing | None, outermost: Border | None) -> str | None:
+    """Say that the evidence lies elsewhere than on the defects, where it does; else None.
+
+    At the edge: the share of images whose strongest evidence lies there is higher than chance, by its interval. Where masks tell
+    that the defect lies there, such images do not count. In the background: it lies on the defect in less than half of the images.
+    """
+    said = []
+    edge = outermost and (outermost.peaks_off_defect or (None if aim else outermost.peaks))
+    if outermost and edge and edge.low > outermost.cells:
+        which = "the images called defective" + (" whose defect lies elsewhere" if aim else "")
+        said.append(
+            f"at the edge of the picture in {edge} of {which} (by chance in {percent(outermost.cells)} %)"
+        )
+    if aim and (hits := aim.caught or aim.all).value < _MOSTLY:
+        said.append(f"on the defect in only {hits} of the images with a mask")
+    if not said:
+        return None
+    return (
+        f"The strongest evidence lies {' and '.join(said)}: the model may read something else than the defect; "
+        "see where the evidence lies"
+    )
 
 
 def _ring(shape: tuple[int, ...]) -> np.ndarray:

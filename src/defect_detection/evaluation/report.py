@@ -10,7 +10,7 @@ import numpy as np
 from .claims import Units
 from .costs import CostCurve, cost_curve
 from .gate import Decision
-from .localisation import Border, Pointing, border, defect_cells, pointing, points_at
+from .localisation import Border, Pointing, border, defect_cells, evidence_remark, pointing, points_at
 from .metrics import Bin, Metrics, checked, reliability
 from .operating_point import Costs, OperatingPoint, ReviewBand
 from .outlook import Claim, Forecast, Review, evidence_text, forecast, review_workload, stronger_claims
@@ -72,6 +72,7 @@ class Report(Frozen):
     groups: Groups | None
     pointing: Pointing | None
     border: Border | None
+    evidence_remark: str | None = None
     worst_escapes: tuple[Mistake, ...]
     worst_overkills: tuple[Mistake, ...]
     caught_elsewhere: tuple[Mistake, ...]
@@ -149,6 +150,8 @@ def build_report(
     seen = _localised(evidence, called, types, groups, confidence)
     missed, noun = _missed_parts(scores, labels, metrics.threshold, groups, confidence)
 
+    remark = evidence_remark(seen.pointing, seen.border)
+
     def listed(chosen: np.ndarray, order: np.ndarray) -> tuple[Mistake, ...]:
         places = sorted(np.flatnonzero(chosen), key=lambda i: order[i])[:worst]
         return tuple(Mistake(path=names[i], score=float(scores[i]), defect_type=types[i]) for i in places)
@@ -178,11 +181,12 @@ def build_report(
         groups=by_group(called, labels, groups, confidence=confidence),
         pointing=seen.pointing,
         border=seen.border,
+        evidence_remark=remark,
         worst_escapes=listed(~called & (labels == 1), scores),
         worst_overkills=listed(called & (labels == 0), -scores),
         caught_elsewhere=listed(seen.elsewhere & called, -scores),
         champion=champion,
-        decision=decision,
+        decision=decision.remarked(remark) if decision and remark else decision,
         facts=tuple(Fact(name=name, text=text) for name, text in facts),
         notes=tuple(notes),
     )

@@ -124,6 +124,7 @@ def _evaluate(
         notes=notes,
     )
     watch("evaluating", "report", 1, 1)
+    decision = prepared.report.decision or decision
     if earlier and same and earlier.after is not None:
         prepared.publish()
         registered = production

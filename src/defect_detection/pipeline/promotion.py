@@ -19,6 +19,7 @@ from defect_detection.errors import (
     WithdrawnError,
 )
 from defect_detection.evaluation.gate import Decision, Outcome
+from defect_detection.evaluation.report import Report
 from defect_detection.pipeline.entries import (
     brief,
     figures_of,
@@ -113,7 +114,7 @@ def _followed(
     promoted = decision.outcome is Outcome.PROMOTE
     registered = None
     if promoted or (register == "always" and not refused):
-        registered = _register(candidate, decision, turn.registry, config)
+        registered = _register(candidate, prepared.report, decision, turn.registry, config)
     with ExitStack() as stack:
         if earlier is None or earlier.outcome != decision.outcome:
             plan = plan_of(candidate, decision, turn, registered if promoted else None)
@@ -228,7 +229,9 @@ def _refusal(
     )
 
 
-def _register(candidate: Scored, decision: Decision, registry: Registry, config: Config) -> ModelRef:
+def _register(
+    candidate: Scored, report: Report, decision: Decision, registry: Registry, config: Config
+) -> ModelRef:
     names = {"production": config.mlflow.production_model_name, "testing": config.mlflow.testing_model_name}
     metrics = candidate.metrics
     tags = {
@@ -237,5 +240,7 @@ def _register(candidate: Scored, decision: Decision, registry: Registry, config:
         "test_correct": brief(metrics.accuracy),
         "test_escapes": brief(metrics.escape),
     }
+    if report.evidence_remark:
+        tags["evidence_remark"] = report.evidence_remark
     about = About(_ABOUT[decision.register_as], f"{candidate.reference}: {figures_of(metrics)}")
     return registry.promote_copy(candidate.reference, names[decision.register_as], tags, about=about)

@@ -43,7 +43,10 @@ class Version(BaseModel):
     run_id: str
     created: datetime
     aliases: list[str] = Field(examples=[["prod"]])
-    tags: dict[str, str] = Field(examples=[{"test_accuracy": "0.9930"}])
+    tags: dict[str, str] = Field(
+        description="evidence_remark: where the evidence lies elsewhere than on the defects",
+        examples=[{"test_accuracy": "0.9930"}],
+    )
     metrics: dict[str, float] = Field(
         description="of the run that trained it", examples=[{"val_auroc": 0.998}]
     )
