@@ -14,7 +14,7 @@ from tiny import DARK, encoded
 from defect_detection.errors import ConfigError
 from defect_detection.serving.addresses import without_root
 
-PATHS = ("/", "/page/review", "/page/monitor", "/page/models", "/page/retraining")
+PATHS = ("/", "/page/review", "/page/inspections", "/page/monitor", "/page/models", "/page/retraining")
 KEY = "a key of sixteen characters"
 WAYS = {
     "a proxy that says nothing": ((), {}),
@@ -67,7 +67,7 @@ def test_the_whole_page_works_below_a_path(way, open_page):
     expect(page.locator("#image")).to_be_visible()
     page.get_by_role("navigation").get_by_role("link", name="Models").click()
     expect(page.locator("#champion .big")).to_have_text("Production_Reg 3")
-    page.get_by_role("navigation").get_by_role("link", name="Inspect").click()
+    page.get_by_role("navigation").get_by_role("link", name="Inspect", exact=True).click()
     expect(page).to_have_url(f"{url}/")
 
 

@@ -7,7 +7,7 @@ from tiny import BRIGHT, DARK, encoded
 
 from defect_detection.records.keys import create_key
 
-PATHS = ("/", "/page/review", "/page/monitor", "/page/models", "/page/retraining")
+PATHS = ("/", "/page/review", "/page/inspections", "/page/monitor", "/page/models", "/page/retraining")
 WIDTHS = {"desk": 1280, "phone": 390}
 
 
@@ -40,6 +40,12 @@ def test_axe_finds_nothing_serious(open_page, send, device, colours):
     page.goto(f"{url}/page/monitor")
     page.click("summary")
     check(page)
+    page.goto(f"{url}/page/inspections")
+    expect(page.locator("#list tbody tr")).to_have_count(2)
+    check(page)
+    page.get_by_role("button", name="dark.png").click()
+    expect(page.locator("#look-image")).to_be_visible()
+    check(page)
 
 
 def inspect_two(page: Page, url: str) -> None:
@@ -66,7 +72,7 @@ def test_a_verdict_is_announced_and_has_a_shape(open_page, send):
 def test_a_keyboard_alone_is_enough(open_page, send):
     page = open_page(f"http://127.0.0.1:{send.port}")
     reached = []
-    for _ in range(9):
+    for _ in range(10):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.textContent.trim()"))
         outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
@@ -112,7 +118,7 @@ def test_single_keys_can_be_switched_off_and_on_again(open_page, send):
 def test_a_phone_shows_every_place_whole(open_page, send, path, width):
     page = open_page(f"http://127.0.0.1:{send.port}{path}", width)
     links = page.get_by_role("navigation", name="Pages").get_by_role("link")
-    assert links.all_inner_texts() == ["Inspect", "Review", "Monitor", "Models", "Retraining"]
+    assert links.all_inner_texts() == ["Inspect", "Review", "Inspections", "Monitor", "Models", "Retraining"]
     for link in links.all():
         box = link.bounding_box()
         assert box["x"] >= 0 and box["x"] + box["width"] <= width, link

@@ -52,7 +52,7 @@ def plant(plant: Plant) -> Plant:
 
 
 def go_to(page: Page, name: str) -> None:
-    page.get_by_role("navigation").get_by_role("link", name=name).click()
+    page.get_by_role("navigation").get_by_role("link", name=name, exact=True).click()
 
 
 def test_a_defect_that_escapes_is_taught_and_caught_by_the_next_model(plant, open_page, tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from test_champion import NAME, Plant
+from tiny import write_tiny_bundle
 from waiting import LIMIT_S, wait_until
 from whole import whole_server
 
@@ -44,6 +45,7 @@ class World:
         self.plant.client.set_registered_model_tag(NAME, "made", "by a test")
         self._decide(1, None, "198/200 (99.0 %)", "1/100 (1.0 %)", "the first model meets the threshold")
         self._decide(2, 1, "199/200 (99.5 %)", "0/100 (0.0 %)", WHY)
+        self._hold()
         self._stack = ExitStack()
         self.app, self.url = self._stack.enter_context(whole_server(load_config(root / "config.yaml")))
 
@@ -69,6 +71,19 @@ class World:
         with Ledger(self.plant.uri).entry(plan) as entry:
             entry.folder("report", report)
             self.plant.promote(version)
+
+    def _hold(self) -> None:
+        """Register a candidate that the gate held."""
+        client, run_id = self.plant.client, "ab" * 16
+        client.create_registered_model("Testing_Reg")
+        source = write_tiny_bundle(self.root / "held" / "bundle", threshold=0.9).parent.as_uri()
+        tags = {"test_correct": "180/200 (90.0 %)", "test_overkill": "20/100 (20.0 %)"}
+        client.create_model_version("Testing_Reg", source, run_id, tags=tags)
+        plan = Plan(
+            2, Kind.EVALUATION, "hold", 2, None, "Defect_CNN version 3", "worse than version 2: 180/200"
+        )
+        with Ledger(self.plant.uri).entry(plan, {"candidate_run_id": run_id}):
+            pass
 
     def close(self) -> None:
         self._stack.close()
@@ -110,8 +125,11 @@ def test_models_show_what_decides_with_fractions_and_why(visit, width, scheme):
         in page.locator("#champion .figures").text_content()
     )
     assert "Overkill: good parts rejected1/100 (1.0 %)" in page.locator("#champion .figures").text_content()
-    first = page.get_by_role("table", name="What was in production").get_by_role("row").nth(1)
-    assert "1 → 2" in first.text_content()
+    rows = page.get_by_role("table", name="What was in production").get_by_role("row")
+    assert "1 → 2" in rows.nth(2).text_content()
+    held = "evaluation: held; registered as Testing_Reg 1, not in production"
+    assert held in rows.nth(1).text_content()
+    assert "held: registered, not in production" in page.locator("#versions").text_content()
     check_access(page)
     with page.context.expect_page() as opened:
         page.get_by_role("link", name="Report on Production_Reg 2").click()
@@ -153,6 +171,25 @@ def test_a_rollback_needs_a_reason_and_is_followed_by_what_decides(visit, world)
     page.wait_for_selector("#champion .big:has-text('Production_Reg 1')")
     page.wait_for_selector("#champion:has-text('Production was rolled back to version 1')")
     assert "first in the history" not in page.locator("#champion").text_content()
+
+
+def test_a_held_candidate_is_promoted_by_hand_with_what_the_gate_said_in_sight(visit, world):
+    page = visit("/page/models")
+    page.get_by_role("button", name="Promote Testing_Reg 1").click()
+    dialog = page.get_by_role("dialog", name="Promote Testing_Reg 1?")
+    for text in (
+        "It is copied to Production_Reg first",
+        "accuracy 180/200 (90.0 %), overkill 20/100 (20.0 %)",
+        "The gate said “held” on",
+        "worse than version 2: 180/200",
+    ):
+        assert text in dialog.text_content()
+    check_access(page)
+    page.keyboard.type("the line needs it today")
+    dialog.get_by_role("button", name="Promote version 1").click()
+    page.wait_for_selector("#notices:has-text('Version 3 is in production')", timeout=60_000)
+    page.wait_for_selector("#champion .big:has-text('Production_Reg 3')")
+    assert "20/100 (20.0 %)" in page.locator("#champion .figures").text_content()
 
 
 def test_a_retraining_is_started_followed_and_explained(visit, world):

@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 from test_champion import Plant
+from tiny import write_tiny_bundle
 from waiting import wait_until
 
 from defect_detection.records.jobs import create_job
@@ -96,10 +97,37 @@ def test_a_version_is_promoted_and_rolled_back_over_http_and_served_at_once(app,
     assert "default-src 'none'" in report.headers["Content-Security-Policy"]
 
 
+def test_a_candidate_that_the_gate_held_is_promoted_by_hand(project, tmp_path, monkeypatch):
+    """It is registered under another name, and is copied to the production model first."""
+    plant = Plant(tmp_path)
+    plant.promote(plant.version())
+    plant.client.create_registered_model("Testing_Reg")
+    plant.client.create_model_version(
+        "Testing_Reg",
+        write_tiny_bundle(tmp_path / "held" / "bundle", threshold=0.25).parent.as_uri(),
+        tags={"test_correct": "150/200 (75.0 %)", "test_overkill": "50/100 (50.0 %)"},
+    )
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", plant.uri)
+    app = create_app(project.config("serving.refresh_s=600"))
+    client = app.test_client()
+    promoted = client.post("/models/1/promote", json={"reason": "the line needs it", "name": "Testing_Reg"})
+    assert (promoted.status_code, promoted.json["in_production"]) == (200, 2), promoted.json
+    assert app.extensions["served"].current().inspector.card.threshold == 0.25
+    (entry,) = client.get("/history").json["entries"]
+    assert (entry["kind"], entry["before"], entry["after"]) == ("manual promotion", 1, 2)
+    assert entry["accuracy"] == "150/200 (75.0 %)"
+    unknown = client.post("/models/9/promote", json={"reason": "the line needs it", "name": "Testing_Reg"})
+    assert unknown.status_code == 409
+    assert "Testing_Reg has no version 9" in unknown.json["detail"]
+    app.extensions["served"].stop()
+    app.extensions["records"].close()
+
+
 @pytest.mark.parametrize(
     ("path", "body"),
     [
         ("/models/2/promote", {}),
+        ("/models/2/promote", {"reason": "why", "name": ""}),
         ("/models/2/promote", {"reason": "  "}),
         ("/models/2/promote", {"reason": "a\0b"}),
         ("/models/0/promote", {"reason": "why"}),

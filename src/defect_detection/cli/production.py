@@ -47,6 +47,12 @@ def promote(
         int, typer.Argument(help="Version of the production model, as `defect history` shows it.")
     ],
     reason: Annotated[str, typer.Option(help="Why; kept in the ledger.")],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Registered model of the version, if another one: a candidate that the gate held is copied to production first."
+        ),
+    ] = None,
     config: ConfigFile = DEFAULT_CONFIG,
     overrides: Overrides = None,
 ) -> None:
@@ -57,7 +63,7 @@ def promote(
 
     if not reason.strip():
         raise typer.BadParameter("expected some words, received none", param_hint="--reason")
-    moved = run(load_config(config, overrides or ()), version, reason.strip())
+    moved = run(load_config(config, overrides or ()), version, reason.strip(), model)
     typer.secho(f"Warning: {NO_GATE}.", err=True, fg="yellow" if sys.stderr.isatty() else None)
     _say(moved)
 

@@ -131,14 +131,18 @@ def _followed(
     return registered
 
 
-def promote(config: Config, version: int, reason: str) -> Moved:
-    """Put a version of ``mlflow.production_model_name`` into production by hand, without a gate, after checking its files.
+def promote(config: Config, version: int, reason: str, name: str | None = None) -> Moved:
+    """Put a version into production by hand, without a gate, after checking its files.
+
+    Args:
+        name: of the registered model that the version belongs to; ``mlflow.production_model_name`` when not given. A version of
+            another one, such as a candidate that the gate held, is copied to the production model first.
 
     Raises:
         NoModelError: there is no such version. BundleError: its files are damaged, or it gives other verdicts than trained.
         StaleDecisionError, BusyError: another process has changed, or is changing, production.
     """
-    return _change(config, Kind.PROMOTION, lambda turn: version, f"{reason} ({NO_GATE.lower()})")
+    return _change(config, Kind.PROMOTION, lambda turn: version, f"{reason} ({NO_GATE.lower()})", name)
 
 
 def rollback(config: Config, to: int | None = None, reason: str | None = None) -> Moved:
@@ -156,17 +160,20 @@ def rollback(config: Config, to: int | None = None, reason: str | None = None) -
     return _change(config, Kind.ROLLBACK, chosen, reason or "Rolled back, no reason was given")
 
 
-def _change(config: Config, kind: Kind, choose: Callable[[Turn], int], why: str) -> Moved:
+def _change(
+    config: Config, kind: Kind, choose: Callable[[Turn], int], why: str, source: str | None = None
+) -> Moved:
     registry = Registry(config.tracking_uri)
     name = config.mlflow.production_model_name
     seen = registry.version_of(name, PRODUCTION_ALIAS)
     with take_turn(registry, config) as turn:
         if too_late := stale(seen, turn.before):
             raise StaleDecisionError(too_late)
-        target = _existing(registry, name, choose(turn))
+        chosen = _existing(registry, source or name, choose(turn))
+        vet(chosen, registry, config)
+        target = chosen if chosen.name == name else registry.promote_copy(chosen, name)
         if turn.before and turn.before.version == target.version:
             raise NoModelError(f"{target} is in production already; `defect history` shows since when")
-        vet(target, registry, config)
         with turn.ledger.entry(plan_by_hand(kind, target, turn, why)) as entry:
             link_model(entry, target)
             turn.move(target)
@@ -239,6 +246,7 @@ def _register(
         "test_fingerprint": metrics.fingerprint,
         "test_correct": brief(metrics.accuracy),
         "test_escapes": brief(metrics.escape),
+        "test_overkill": brief(metrics.overkill),
     }
     if report.evidence_remark:
         tags["evidence_remark"] = report.evidence_remark

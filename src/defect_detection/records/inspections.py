@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from sqlalchemy import Select, and_, exists, or_, select
+from sqlalchemy import ScalarSelect, Select, and_, exists, or_, select
 from sqlalchemy.orm import Session
 
 from defect_detection.records.database import Database, insert_missing
@@ -55,7 +55,10 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which inspections; None where everything is wanted. `since` counts, `until` doesn't."""
+    """Which inspections; None where everything is wanted. `since` counts, `until` doesn't.
+
+    search: a part of the name, group, line or part, in upper or lower case. label: the one that counts.
+    """
 
     verdict: str | None = None
     since: datetime | None = None
@@ -63,6 +66,11 @@ class Filter:
     model_version: int | None = None
     labelled: bool | None = None
     order: Order = "newest"
+    search: str | None = None
+    line: str | None = None
+    group: str | None = None
+    part: str | None = None
+    label: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,18 +128,28 @@ def find_page(database: Database, wanted: Filter, cursor: str | None, limit: int
 def _filtered(wanted: Filter) -> Select[InspectionRow]:
     row = InspectionRow
     query = select(row)
-    if wanted.verdict is not None:
-        query = query.where(row.verdict == wanted.verdict)
+    for name in ("verdict", "model_version", "line", "group", "part"):
+        if (value := getattr(wanted, name)) is not None:
+            query = query.where(getattr(row, name) == value)
     if wanted.since is not None:
         query = query.where(row.at >= wanted.since)
     if wanted.until is not None:
         query = query.where(row.at < wanted.until)
-    if wanted.model_version is not None:
-        query = query.where(row.model_version == wanted.model_version)
+    if wanted.search is not None:
+        texts = (row.name, row.group, row.line, row.part)
+        query = query.where(or_(*(text.icontains(wanted.search, autoescape=True) for text in texts)))
+    if wanted.label is not None:
+        query = query.where(_label_that_counts() == wanted.label)
     if wanted.labelled is None:
         return query
     has_label = exists().where(FeedbackRow.sha256 == row.sha256)
     return query.where(has_label if wanted.labelled else ~has_label)
+
+
+def _label_that_counts() -> ScalarSelect[str]:
+    latest = (FeedbackRow.at.desc(), FeedbackRow.id.desc())
+    said = select(FeedbackRow.label).where(FeedbackRow.sha256 == InspectionRow.sha256)
+    return said.order_by(*latest).limit(1).scalar_subquery()
 
 
 def _in_order(query: Select[InspectionRow], order: Order, cursor: str | None) -> Select[InspectionRow]:

@@ -20,6 +20,7 @@ from defect_detection.serving.api import api
 from defect_detection.serving.champion import FindChampion, LoadChampion, Served
 from defect_detection.serving.document import openapi_document
 from defect_detection.serving.evidence_api import evidence_api
+from defect_detection.serving.inspections_api import inspections_api
 from defect_detection.serving.jobs import Retraining
 from defect_detection.serving.jobs_api import register_jobs
 from defect_detection.serving.limits import RateLimit, limit_body, secure
@@ -101,6 +102,7 @@ def create_app(
     app.register_api(v2_api)
     app.register_api(statistics_api)
     app.register_api(evidence_api)
+    app.register_api(inspections_api)
     app.register_blueprint(pages)
     app.add_url_rule("/openapi.json", "openapi", lambda: jsonify(openapi_document(app)))
     return app

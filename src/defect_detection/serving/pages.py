@@ -10,6 +10,7 @@ from defect_detection.serving.champion import Served
 PAGES = {
     "/": ("inspect", "Inspect"),
     "/page/review": ("review", "Review"),
+    "/page/inspections": ("inspections", "Inspections"),
     "/page/monitor": ("monitor", "Monitor"),
     "/page/models": ("models", "Models"),
     "/page/retraining": ("retraining", "Retraining"),

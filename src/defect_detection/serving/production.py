@@ -47,7 +47,9 @@ def register_production(app: OpenAPI, config: Config) -> None:
 
 
 class VersionPath(BaseModel):
-    version: int = Field(ge=1, le=2**31 - 1, description="of the production model")
+    version: int = Field(
+        ge=1, le=2**31 - 1, description="of the production model, or of the model that the body names"
+    )
 
 
 class ReportPath(BaseModel):
@@ -58,6 +60,12 @@ class Promotion(BaseModel, extra="forbid"):
     """Why a version is to decide from now on."""
 
     reason: Reason = Field(description="kept in the ledger", examples=["Version 4 rejects reflections"])
+    name: str | None = Field(
+        None,
+        pattern=r"^[^\x00-\x1f\x7f]{1,256}$",
+        description="registered model of the version, if not the production model: it is copied there first",
+        examples=["Testing_Reg"],
+    )
 
 
 class Rollback(BaseModel, extra="forbid"):
@@ -165,7 +173,8 @@ def history(query: HistoryQuery) -> Response:
 )
 def promote(path: VersionPath, body: Promotion) -> Response:
     caller = require_access(request, "admin")
-    return _change(["promote", str(path.version), f"--reason={body.reason}"], caller.name)
+    of_model = [] if body.name is None else [f"--model={body.name}"]
+    return _change(["promote", str(path.version), f"--reason={body.reason}", *of_model], caller.name)
 
 
 @production_api.post(

@@ -1,7 +1,7 @@
 """Views of what was recorded: inspections with their images, feedback, and how recording goes."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, TypeVar
@@ -17,7 +17,7 @@ from defect_detection.config import Config
 from defect_detection.data.formats import FORMATS
 from defect_detection.errors import RecordsError, UnknownRecordError
 from defect_detection.records.feedback import Said, add_feedback, are_conflicting
-from defect_detection.records.inspections import Filter, Recorded, find_inspection, find_page
+from defect_detection.records.inspections import Recorded, find_inspection
 from defect_detection.records.store import Records
 from defect_detection.records.upkeep import Upkeep
 from defect_detection.serving.access import Access, configured_key, require_access
@@ -47,23 +47,6 @@ def register_records(app: OpenAPI, config: Config) -> None:
     app.extensions["access"] = Access(configured_key(config), records.database, config.serving.behind_proxy)
     app.register_error_handler(RecordsError, _of_records)
     app.register_api(records_api)
-
-
-class InspectionsQuery(BaseModel):
-    """Which inspections, and how many of them."""
-
-    verdict: Literal["ok", "defective", "review"] | None = None
-    since: datetime | None = Field(
-        None, description="from this moment on (ISO 8601; UTC where no zone is given)"
-    )
-    until: datetime | None = Field(None, description="before this moment")
-    model_version: int | None = None
-    labelled: bool | None = Field(None, description="whether someone has given its image a label")
-    order: Literal["newest", "uncertain"] = Field(
-        "newest", description="uncertain: the score nearest to its threshold first"
-    )
-    cursor: str | None = Field(None, max_length=500, description="'next' of the page before")
-    limit: int = Field(50, ge=1, le=500)
 
 
 class InspectionPath(BaseModel):
@@ -135,11 +118,6 @@ class InspectionShown(BaseModel):
         )
 
 
-class InspectionsPage(BaseModel):
-    inspections: list[InspectionShown]
-    next: str | None = Field(description="cursor of the next page; null on the last")
-
-
 class Recording(BaseModel):
     """How recording goes since this server started."""
 
@@ -150,27 +128,6 @@ class Recording(BaseModel):
     images_lost: int = Field(description="recorded inspections whose image couldn't be written")
     error: str | None
     failing_since: datetime | None
-
-
-@records_api.get(
-    "/inspections",
-    summary="List inspections, newest or least certain first",
-    tags=[INSPECTIONS],
-    security=SECURITY,
-    responses={200: InspectionsPage, **{status: described(status) for status in (401, 403, 503)}},
-)
-def inspections(query: InspectionsQuery) -> Response:
-    require_access(request, "operator")
-    wanted = Filter(
-        query.verdict, _utc(query.since), _utc(query.until), query.model_version, query.labelled, query.order
-    )
-    try:
-        page = find_page(_records().database, wanted, query.cursor, query.limit)
-    except ValueError as error:
-        raise BadRequest(str(error)) from error
-    return _json(
-        InspectionsPage(inspections=[InspectionShown.of(one) for one in page.inspections], next=page.next)
-    )
 
 
 @records_api.get(
@@ -279,10 +236,6 @@ def _once_written(ask: Callable[[], T]) -> T:
 def _records() -> Records:
     records: Records = current_app.extensions["records"]
     return records
-
-
-def _utc(moment: datetime | None) -> datetime | None:
-    return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
 
 
 def _of_records(error: RecordsError) -> Response:

@@ -99,7 +99,7 @@ class Registry:
 
         The same logged model is never copied twice: then the version that exists gets the tags.
         """
-        existing = self.version_of_run(name, source.run_id)
+        existing = self.version_of_run(name, source.run_id) if source.run_id else None
         if existing is None or existing.tags.get("model_id") != source.tags.get("model_id"):
             with reporting(self.tracking_uri, f"copying {source} to {name}"):
                 all_tags = {**source.tags, **(tags or {})}

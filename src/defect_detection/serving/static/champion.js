@@ -30,7 +30,7 @@ function nothing({ problem, versions }) {
 }
 
 function figures(decides, version) {
-  const test = figuresOf(decides.accuracy ? decides : version);
+  const test = figuresOf(version);
   const auroc = decides.validation.auroc ?? decides.validation.val_auroc;
   const named = [
     ["Accuracy on test images", test.accuracy],

@@ -4,8 +4,9 @@ import { svg } from "./verdict.js";
 
 const [LEFT, RIGHT, TOP, BOTTOM] = [60, 12, 12, 28];
 
-/** A drawing area: `x(i)` is the middle of period i, `y(value)` its height; axes are drawn. `whole`: only whole numbers beside the axis. */
-export function frame(host, { n, top, height = 260, format, labels, title, whole = false }) {
+/** A drawing area: `x(i)` is the middle of period i, `y(value)` its height; axes are drawn. `whole`: only whole numbers beside
+ *  the axis. `edges`: a label stands where its period begins, not at its middle. */
+export function frame(host, { n, top, height = 260, format, labels, title, whole = false, edges = false }) {
   const width = Math.max(host.clientWidth, 300);
   const inner = { width: width - LEFT - RIGHT, height: height - TOP - BOTTOM };
   const x = (i) => LEFT + (inner.width * (i + 0.5)) / n;
@@ -17,10 +18,11 @@ export function frame(host, { n, top, height = 260, format, labels, title, whole
   }
   let free = 0; // where the next label has room
   labels.forEach((label, i) => {
-    if (!label || x(i) < free) return;
-    const isLast = x(i) + 24 > width; // it would be cut off
-    root.append(text(isLast ? width : x(i), height - 8, label, isLast ? "end" : "middle"));
-    free = x(i) + 62;
+    const place = x(edges ? i - 0.5 : i);
+    if (!label || place < free) return;
+    const isLast = place + 24 > width; // it would be cut off
+    root.append(text(isLast ? width : place, height - 8, label, isLast ? "end" : "middle"));
+    free = place + 62;
   });
   host.replaceChildren(root);
   return { root, x, y, step: inner.width / n };
@@ -51,9 +53,9 @@ export function isOutside(one) {
 }
 
 /** One bar per period, of stacked parts: `parts` are [name, class]. */
-export function bars(host, rows, parts, { labels, times }, title) {
+export function bars(host, rows, parts, { labels, times, edges }, title) {
   const top = nice(Math.max(...rows.map((row) => parts.reduce((sum, [name]) => sum + row[name], 0))));
-  const area = frame(host, { n: rows.length, top, height: 220, format: (count) => count.toLocaleString(), labels, title, whole: true });
+  const area = frame(host, { n: rows.length, top, height: 220, format: (count) => count.toLocaleString(), labels, title, whole: true, edges });
   const { root, x, y, step } = area;
   rows.forEach((row, i) => {
     let below = 0;

@@ -10,13 +10,17 @@ export function outcomeWord(outcome) {
   return WORDS[outcome] ?? outcome;
 }
 
-/** Figures on the test images with their fractions: { accuracy, escapes, overkill }, each a text or null. */
-export function figuresOf(one) {
-  return {
-    accuracy: one?.accuracy ?? one?.tags?.test_correct ?? null,
-    escapes: one?.escapes ?? one?.tags?.test_escapes ?? null,
-    overkill: one?.overkill ?? one?.tags?.test_overkill ?? null,
-  };
+/** Figures of a version on the test images with their fractions: { accuracy, escapes, overkill }, each a text or null. */
+export function figuresOf(version) {
+  const tags = version?.tags ?? {};
+  return { accuracy: tags.test_correct ?? null, escapes: tags.test_escapes ?? null, overkill: tags.test_overkill ?? null };
+}
+
+/** The latest evaluation of a version, as the history has it; undefined where there is none. */
+export function decisionOn(version, history) {
+  const isOfProduct = version.name === history?.name;
+  const isAbout = ({ candidate_run_id: run, after }) => (run && version.run_id ? run === version.run_id : isOfProduct && after === version.version);
+  return history?.entries.find((entry) => entry.kind === "evaluation" && isAbout(entry));
 }
 
 /** A link to a report. A link can't send a key: with one, the report is fetched and saved. */

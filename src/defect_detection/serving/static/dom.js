@@ -16,11 +16,11 @@ export function fill(place, ...children) {
   place.replaceChildren(...children.flat().filter((child) => child != null));
 }
 
-/** Make a table whose rows become cards on a phone. Roles are given because its display there would take them away. */
+/** Make a table whose rows become cards on a phone, without the cells that hold "–" only. Roles are given because its display there would take them away. */
 export function table(caption, columns, rows) {
   const head = columns.map((column) => el("th", { scope: "col", role: "columnheader" }, column));
   const body = rows.map(({ cells, ...attributes }) =>
-    el("tr", { role: "row", ...attributes }, cells.map((cell, i) => el("td", { role: "cell", "data-label": columns[i] }, el("div", {}, cell)))),
+    el("tr", { role: "row", ...attributes }, cells.map((cell, i) => el("td", { role: "cell", "data-label": columns[i], class: cell === "–" ? "none" : null }, el("div", {}, cell)))),
   );
   return el(
     "table",

@@ -2,7 +2,7 @@
 import { get, post } from "./api.js";
 import { championOf } from "./champion.js";
 import { confirm } from "./confirm.js";
-import { figuresOf, outcomeWord } from "./decision.js";
+import { decisionOn, figuresOf, outcomeWord } from "./decision.js";
 import { brief, fill, moment, notice } from "./dom.js";
 import { historyTable } from "./past.js";
 import { rights, showReason } from "./rights.js";
@@ -76,8 +76,9 @@ function whatSpeaksForIt(one) {
   const { accuracy, escapes, overkill } = figuresOf(one);
   const figures = [["accuracy", accuracy], ["escapes", escapes], ["overkill", overkill]].filter(([, value]) => value).map((pair) => pair.join(" "));
   const tested = figures.length ? `On test images: ${figures.join(", ")}.` : null;
-  if (!one.decision) return [tested, "No gate is run: nothing says that it is better than what it replaces."];
-  const { outcome, when, why } = one.decision;
+  const decision = decisionOn(one, known.history);
+  if (!decision) return [tested, "No gate is run: nothing says that it is better than what it replaces."];
+  const { outcome, when, why } = decision;
   const then = outcome === "promote" ? "That compared it with what was in production then. No gate is run now." : "No gate is run now: you decide against it.";
   return [tested, [`The gate said “${outcomeWord(outcome)}” on `, moment(when), ": ", brief(why, 200)], then];
 }

@@ -62,8 +62,8 @@ function draw() {
   const bins = drawn.scores.map((inspections) => ({ inspections }));
   const n = bins.length;
   const ranges = bins.map((_, i) => `${percent(i / n, 0)} to ${percent((i + 1) / n, 0)}`);
-  const scores = bins.map((_, i) => (i % 5 ? "" : percent(i / n, 0)));
-  const heaps = bars($("s-chart"), bins, [["inspections", "score"]], { labels: scores, times: ranges }, `Inspections by score: ${drawn.scores.slice(0, n / 4).reduce((a, b) => a + b)} below 25 %, ${drawn.scores.slice((3 * n) / 4).reduce((a, b) => a + b)} from 75 %.`);
+  const scores = [...bins, null].map((_, i) => (i % 5 ? "" : percent(i / n, 0)));
+  const heaps = bars($("s-chart"), bins, [["inspections", "score"]], { labels: scores, times: ranges, edges: true }, `Inspections by score: ${drawn.scores.slice(0, n / 4).reduce((a, b) => a + b)} below 25 %, ${drawn.scores.slice((3 * n) / 4).reduce((a, b) => a + b)} from 75 %.`);
   const decides = drawn.periods.findLast(({ models }) => models.length).models.at(-1);
   mark(heaps, decides.threshold * n, `threshold ${percent(decides.threshold)}`, `${decides.name} ${decides.version} calls parts defective from this score on`);
   $("s-threshold").textContent = `The dashed line is the decision threshold of ${decides.name} ${decides.version}: parts from ${percent(decides.threshold)} on are defective.`;

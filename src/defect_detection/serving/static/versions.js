@@ -1,5 +1,5 @@
 // The table of versions on the page Models.
-import { figuresOf, outcomeWord, reportLink } from "./decision.js";
+import { decisionOn, figuresOf, outcomeWord, reportLink } from "./decision.js";
 import { el, moment, table } from "./dom.js";
 
 const COLUMNS = ["Version", "Registered", "Accuracy", "Escapes", "Overkill", "The gate said", "Change"];
@@ -23,9 +23,7 @@ function cells(one, known, promote) {
 }
 
 function gateSaid(one, { history }) {
-  const isAbout = ({ candidate_run_id: run, after }) => (run && one.run_id ? run === one.run_id : one.name === history?.name && after === one.version);
-  const entry = history?.entries.find((entry) => entry.kind === "evaluation" && isAbout(entry));
-  const decision = one.decision ?? entry;
+  const decision = decisionOn(one, history);
   if (!decision) return null;
   const stays = decision.outcome === "promote" ? "" : ": registered, not in production";
   const link = decision.report && reportLink(decision.report, `Report on ${one.name} ${one.version}`);
@@ -33,14 +31,9 @@ function gateSaid(one, { history }) {
 }
 
 function change(one, known, promote) {
-  if (!known.history || !canPromote(one, known)) return null;
+  if (!known.history) return null;
   if (isInProduction(one, known)) return "decides now";
   const disabled = known.may.role !== "admin";
   const label = `Promote ${one.name} ${one.version}`;
   return el("button", { type: "button", disabled, "aria-describedby": "why-not", "aria-label": label, click: () => promote(one) }, "Promote");
-}
-
-/** A version of another registered model is copied to the production model first; an older server can't. */
-function canPromote(one, { history }) {
-  return one.name === history.name || "decision" in one;
 }

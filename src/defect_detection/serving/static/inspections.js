@@ -1,0 +1,142 @@
+// The page Inspections: search and filter what was inspected, look at an image of it, save the list.
+import { address, get, imageUrl, send } from "./api.js";
+import { saveUrl } from "./csv.js";
+import { el, facts, fill, moment, table } from "./dom.js";
+import { WORDS, percent, shape } from "./verdict.js";
+
+const PAGE = 50;
+const WAIT_MS = 300; // while someone types
+const COLUMNS = ["Time", "Image", "Verdict", "Score", "Label", "Line", "Group", "Part", "Model"];
+const $ = (id) => document.getElementById(id);
+const filters = $("filters");
+
+let found = [];
+let next = null; // cursor of the page after
+let newest = 0; // of requests: an answer that comes late isn't shown
+let typing;
+
+/** Ask for the first page under the filters, or for the page after. */
+async function load(more = false) {
+  const number = ++newest;
+  const query = new URLSearchParams({ ...wanted(), limit: PAGE, ...(more && { cursor: next }) });
+  try {
+    const page = await get(`/inspections?${query}`);
+    if (number !== newest) return;
+    found = more ? [...found, ...page.inspections] : page.inspections;
+    next = page.next;
+    $("problem").hidden = true;
+    show();
+  } catch (error) {
+    if (number === newest) complain(error);
+  }
+}
+
+/** The filters as the server takes them; empty ones are left out. */
+function wanted() {
+  const set = Object.fromEntries([...new FormData(filters)].filter(([, value]) => value.trim()));
+  for (const time of ["since", "until"]) if (set[time]) set[time] = new Date(set[time]).toISOString();
+  if (set.label !== "none") return set;
+  const { label: _none, ...others } = set;
+  return { ...others, labelled: "false" };
+}
+
+function show() {
+  const some = found.length > 0;
+  const isFiltered = Object.keys(wanted()).length > 0;
+  $("count").textContent = some
+    ? `${found.length}${next ? " or more" : ""} ${found.length === 1 ? "inspection" : "inspections"}`
+    : isFiltered ? "Nothing fits. Change what you search for, or show all." : "";
+  const rows = found.map((one) => ({ cells: cells(one) }));
+  fill($("list"), some ? table("Inspections, the newest first", COLUMNS, rows) : isFiltered ? null : nothing());
+  $("more-row").hidden = !next;
+  $("all").hidden = !isFiltered;
+  $("save").disabled = !some;
+}
+
+function nothing() {
+  const start = el("a", { class: "button", href: address("/") }, "Inspect images");
+  return el("div", {}, el("h2", {}, "Nothing was inspected yet"), el("p", { class: "lede" }, "Inspections appear here, from this page or from the line."), el("p", { class: "buttons" }, start));
+}
+
+function cells(one) {
+  const open = el("button", { type: "button", class: "open", click: () => look(one) }, one.name || "without a name");
+  return [
+    moment(one.at),
+    one.image ? open : one.name || "without a name",
+    el("span", { class: "verdict-word" }, shape(one.verdict), WORDS[one.verdict]),
+    percent(one.score),
+    labelOf(one) ?? "–",
+    one.line || "–",
+    one.group || "–",
+    one.part || "–",
+    `${one.model_name} ${one.model_version}`,
+  ];
+}
+
+function labelOf({ label, feedback }) {
+  return label && `${WORDS[label]}${feedback[0].defect_type ? `, ${feedback[0].defect_type}` : ""}`;
+}
+
+/** Show one image with all that is known of it. */
+async function look(one) {
+  $("look-title").textContent = one.name || "Image without a name";
+  $("look-image").hidden = true;
+  $("look-state").textContent = "Loading …";
+  const said = one.feedback.map(({ label, defect_type: type, by, comment }) => [WORDS[label], type, `by ${by}`, comment].filter(Boolean).join(", "));
+  fill($("look-facts"), facts([
+    ["Verdict", WORDS[one.verdict]],
+    ["Score", `${percent(one.score)}, defective from ${percent(one.threshold)}`],
+    ["Time", moment(one.at)],
+    ["Label", said.length ? said.join("; ") : "none yet"],
+    ["Line", one.line], ["Group", one.group], ["Part", one.part],
+    ["Model", `${one.model_name} ${one.model_version}`],
+  ]));
+  $("look").showModal();
+  try {
+    const url = await imageUrl(one.image);
+    $("look-image").src = url;
+    await $("look-image").decode();
+    $("look-image").alt = one.name || "Inspected image";
+    $("look-image").hidden = false;
+    $("look-state").textContent = "";
+    $("look").addEventListener("close", () => URL.revokeObjectURL(url), { once: true });
+  } catch (error) {
+    $("look-state").textContent = error.name === "EncodingError" ? "This browser can't show it as an image." : error.message;
+  }
+}
+
+async function save() {
+  $("save").disabled = true;
+  try {
+    const answer = await send(`/inspections.csv?${new URLSearchParams(wanted())}`);
+    saveUrl("inspections.csv", URL.createObjectURL(await answer.blob()));
+  } catch (error) {
+    complain(error);
+  }
+  $("save").disabled = false;
+}
+
+function complain(error) {
+  $("count").textContent = "";
+  $("problem").textContent = error.message;
+  $("problem").hidden = false;
+}
+
+/** Keep the filters in the address, so that it can be passed on and going back returns to them. */
+function changed() {
+  const set = [...new FormData(filters)].filter(([, value]) => value.trim());
+  const query = new URLSearchParams(set).toString();
+  history.replaceState(null, "", query ? `?${query}` : location.pathname);
+  load();
+}
+
+for (const [name, value] of new URLSearchParams(location.search)) if (filters.elements[name]) filters.elements[name].value = value;
+filters.addEventListener("submit", (event) => event.preventDefault());
+filters.addEventListener("input", () => {
+  clearTimeout(typing);
+  typing = setTimeout(changed, WAIT_MS);
+});
+filters.addEventListener("reset", () => setTimeout(changed));
+$("more").addEventListener("click", () => load(true));
+$("save").addEventListener("click", save);
+load();
