@@ -52,12 +52,13 @@ def test_each_filter_leaves_what_it_names(records, write):
 def test_inspections_are_found_by_a_part_of_a_name_and_by_where_they_come_from(records, write):
     write(1, name="Cam1_50%.png", line="line 1")
     write(2, name="b.png", group="lot 7", part="P-17", line="line 1")
-    write(3, name="c.png", line="line 2")
+    write(3, name="żółć.png", line="line 2")
     assert numbers(records, search="cam1_") == [1]
     assert numbers(records, search="%") == [1]  # a text, not a pattern
     assert numbers(records, search="LOT") == [2]
     assert numbers(records, search="p-17") == [2]
     assert numbers(records, search="line") == [3, 2, 1]
+    assert numbers(records, search="ŻÓŁĆ") == [3]
     assert numbers(records, line="line 1") == [2, 1]
     assert numbers(records, line="line") == []
     assert numbers(records, group="lot 7") == numbers(records, part="P-17") == [2]

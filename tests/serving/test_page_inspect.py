@@ -227,3 +227,20 @@ def test_enter_in_the_type_of_a_defect_says_defective(open_page, url, send):
     page.locator("#type").press("Enter")
     expect(page.locator("#said")).to_contain_text("Defective, scratch")
     expect(page.locator("#type")).to_be_focused()
+
+
+def test_a_tiff_is_shown_as_the_server_draws_it(open_page, url):
+    page = open_page(url)
+    tiff = {"name": "part.tif", "mimeType": "image/tiff", "buffer": encoded(WIDE, "TIFF")}
+    page.set_input_files("#files", [tiff, THREE[1]])
+    verdict(page, "Defective")
+    expect(page.locator("#image")).to_be_visible()
+    assert page.locator("#image").evaluate("image => [image.naturalWidth, image.naturalHeight]") == [900, 300]
+    expect(page.locator("#strip img")).to_have_count(2)
+    expect(page.locator("#unshown")).to_be_hidden()
+    page.get_by_role("link", name="Review").click()
+    expect(page.locator("#facts")).to_contain_text("part.tif")
+    expect(page.locator("#image")).to_be_visible()
+    page.get_by_role("link", name="Inspections").click()
+    page.get_by_role("button", name="part.tif").click()
+    expect(page.locator("#look-image")).to_be_visible()

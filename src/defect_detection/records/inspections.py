@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from sqlalchemy import ScalarSelect, Select, and_, exists, or_, select
+from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, exists, or_, select
 from sqlalchemy.orm import Session
 
 from defect_detection.records.database import Database, insert_missing
@@ -136,14 +136,21 @@ def _filtered(wanted: Filter) -> Select[InspectionRow]:
     if wanted.until is not None:
         query = query.where(row.at < wanted.until)
     if wanted.search is not None:
-        texts = (row.name, row.group, row.line, row.part)
-        query = query.where(or_(*(text.icontains(wanted.search, autoescape=True) for text in texts)))
+        query = query.where(_contains(wanted.search))
     if wanted.label is not None:
         query = query.where(_label_that_counts() == wanted.label)
     if wanted.labelled is None:
         return query
     has_label = exists().where(FeedbackRow.sha256 == row.sha256)
     return query.where(has_label if wanted.labelled else ~has_label)
+
+
+def _contains(search: str) -> ColumnElement[bool]:
+    row = InspectionRow
+    # SQLite knows upper and lower case of ASCII only
+    forms = {search} if search.isascii() else {search, search.lower(), search.upper()}
+    texts = (row.name, row.group, row.line, row.part)
+    return or_(*(text.icontains(form, autoescape=True) for text in texts for form in forms))
 
 
 def _label_that_counts() -> ScalarSelect[str]:

@@ -5,7 +5,8 @@ import { saveCsv } from "./csv.js";
 import { clearHeat, drawHeat, prepareStage } from "./heat.js";
 import { addFiles, beginItems, clearItems, items, setLabel, state, tryAgain } from "./items.js";
 import { onEnter, onKeys } from "./keys.js";
-import { addSmall, clearSmalls, currentSmall, markSmall } from "./strip.js";
+import { drawnOf } from "./picture.js";
+import { addSmall, clearSmalls, currentSmall, markSmall, showSmall } from "./strip.js";
 import { MEANS, WORDS, percent, showVerdict } from "./verdict.js";
 import { ZOOM_KEYS, prepareZoom, showWhole } from "./zoom.js";
 
@@ -67,6 +68,18 @@ function render() {
   if (item.error) $("live").textContent = `${item.file.name}: no verdict. ${item.error}`;
 }
 
+/** Have the server draw what this browser can't show, once it was inspected. */
+async function draw(item) {
+  if (!item.isUnshowable || !item.result || item.isDrawn) return;
+  item.isDrawn = true;
+  const url = await drawnOf(item.result);
+  if (!url || !items.includes(item)) return;
+  URL.revokeObjectURL(item.url);
+  item.url = url;
+  showSmall(item);
+  if (item === items[shown]) $("image").src = url;
+}
+
 /** Say what went wrong, and offer to try again what may go well then. */
 function renderProblem(item) {
   const failed = item?.error && `${item.file.name}: ${item.error}`;
@@ -77,14 +90,21 @@ function renderProblem(item) {
 }
 
 function renderResult({ result, file }) {
-  const { verdict, score, threshold, model, latency_ms, evidence, reason } = result;
-  const means = reason || MEANS[verdict];
+  const { verdict, score, threshold, model, latency_ms, evidence, reason, page, pages } = result;
+  const means = meansOf(verdict, reason);
   showVerdict($("verdict"), verdict, WORDS[verdict], means);
+  if (reason) $("why").append(line(`Unlike the training images: ${reason}`));
   $("why").append(line(`Score ${percent(score)}, defective from ${percent(threshold)}`));
+  if (pages > 1) $("why").append(line(`Page ${page} of ${pages} decided`));
   $("why").append(line(`${file.name} · ${model.name} ${model.version} · ${latency_ms.toFixed(0)}\u00a0ms`));
   $("image").alt = `${file.name}, ${WORDS[verdict]}`;
-  $("live").textContent = `${WORDS[verdict]}: ${means}. Score ${percent(score, 0)}. ${file.name}`;
+  $("live").textContent = `${WORDS[verdict]}: ${means}. ${reason ? `${reason}. ` : ""}Score ${percent(score, 0)}. ${file.name}`;
   if (evidence?.values) drawHeat(evidence.values, verdict);
+}
+
+/** `reason`: how the image is unlike those of the training. The score decides nothing then. */
+function meansOf(verdict, reason) {
+  return reason && verdict === "review" ? "not like the parts that it knows: a person decides" : MEANS[verdict];
 }
 
 function line(text) {
@@ -194,9 +214,10 @@ function listen() {
 function begin() {
   return beginItems({
     wanted: () => items[shown],
-    added: (item) => addSmall(item, () => show(items.indexOf(item))),
+    added: (item) => addSmall(item, { open: () => show(items.indexOf(item)), unshown: () => draw(Object.assign(item, { isUnshowable: true })) }),
     changed: (item) => {
       markSmall(item);
+      draw(item);
       count();
       if (item === items[shown]) render();
       else renderProblem(items[shown]);
@@ -206,6 +227,10 @@ function begin() {
 }
 
 prepareStage({
+  shown: () => {
+    $("frame").hidden = shown < 0;
+    $("unshown").hidden = true;
+  },
   unshown: () => {
     $("frame").hidden = true;
     $("unshown").hidden = false;

@@ -1,7 +1,8 @@
 // The page Inspections: search and filter what was inspected, look at an image of it, save the list.
-import { address, get, imageUrl, send } from "./api.js";
+import { address, get, send } from "./api.js";
 import { saveUrl } from "./csv.js";
 import { el, facts, fill, moment, table } from "./dom.js";
+import { pictureOf } from "./picture.js";
 import { WORDS, percent, shape } from "./verdict.js";
 
 const PAGE = 50;
@@ -93,7 +94,7 @@ async function look(one) {
   ]));
   $("look").showModal();
   try {
-    const url = await imageUrl(one.image);
+    const url = await pictureOf(one);
     $("look-image").src = url;
     await $("look-image").decode();
     $("look-image").alt = one.name || "Inspected image";

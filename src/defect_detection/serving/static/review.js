@@ -1,7 +1,8 @@
 // Review: one image after the other, the least certain first; a person says what it really is.
-import { get, imageUrl, send } from "./api.js";
+import { get, send } from "./api.js";
 import { clearHeat, drawHeat, prepareStage } from "./heat.js";
 import { onEnter, onKeys } from "./keys.js";
+import { pictureOf } from "./picture.js";
 import { WORDS, percent, shape } from "./verdict.js";
 import { ZOOM_KEYS, prepareZoom, showWhole } from "./zoom.js";
 
@@ -72,7 +73,7 @@ async function render(one) {
 }
 
 function picture(one) {
-  return once(pictures, one, () => imageUrl(one.image));
+  return once(pictures, one, () => pictureOf(one));
 }
 
 function evidence(one) {
@@ -93,7 +94,8 @@ async function showHeat(one) {
     const now = await evidence(one);
     if (one !== queue[at]) return;
     drawHeat(now.evidence.values, now.verdict);
-    $("now").textContent = isSame(now.model, one) ? "" : otherModel(now, one);
+    const unlike = now.reason ? `It is unlike the training images: ${now.reason}.` : "";
+    $("now").textContent = [isSame(now.model, one) ? "" : otherModel(now, one), unlike].filter(Boolean).join(" ");
   } catch (error) {
     if (one === queue[at]) $("now").textContent = `No heat: ${error.message}`;
   }

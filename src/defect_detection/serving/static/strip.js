@@ -3,10 +3,13 @@ import { WORDS, shape } from "./verdict.js";
 
 const strip = document.getElementById("strip");
 
-/** Add the small picture of an item; `open` is called when it is pressed. */
-export function addSmall(item, open) {
+/** Add the small picture of an item; `open` is called when it is pressed, `unshown` when this browser can't show it. */
+export function addSmall(item, { open, unshown }) {
   const picture = Object.assign(new Image(), { src: item.url, alt: "" });
-  picture.addEventListener("error", () => picture.replaceWith(kindOf(item.file)));
+  picture.addEventListener("error", () => {
+    picture.replaceWith(kindOf(item.file));
+    unshown();
+  });
   item.button = document.createElement("button");
   item.button.type = "button";
   item.button.append(picture);
@@ -26,8 +29,8 @@ export function markSmall({ button, file, result, error }) {
   button.ariaLabel = `${file.name}: ${verdict ? WORDS[verdict] : error ? "no verdict" : "waiting"}`;
 }
 
-/** Replace what stands in the place of a picture that this browser can't show. */
-export function showSmall({ button }, url) {
+/** Show an item whose address is another one now. */
+export function showSmall({ button, url }) {
   button.querySelector("span, img").replaceWith(Object.assign(new Image(), { src: url, alt: "" }));
 }
 
