@@ -17,7 +17,7 @@ def url(app, send) -> str:
     """60 inspections: every third on line 2, number 7 defective and labelled so."""
     records = app.extensions["records"]
     for number in range(60):
-        content = encoded((BRIGHT if number != 7 else DARK) - number)
+        content = encoded(BRIGHT - number if number != 7 else DARK)
         facts = {"line": "line 2" if number % 3 == 0 else "line 1", "group": f"lot {number // 30}"}
         verdict = "defective" if number == 7 else "ok"
         records.recorder.record(inspected(number, content, verdict=verdict, **facts), content)

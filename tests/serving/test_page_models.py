@@ -80,7 +80,7 @@ class World:
         tags = {"test_correct": "180/200 (90.0 %)", "test_overkill": "20/100 (20.0 %)"}
         client.create_model_version("Testing_Reg", source, run_id, tags=tags)
         plan = Plan(
-            2, Kind.EVALUATION, "hold", 2, None, "Defect_CNN version 3", "worse than version 2: 180/200"
+            0, Kind.EVALUATION, "hold", 2, None, "Defect_CNN version 3", "worse than version 2: 180/200"
         )
         with Ledger(self.plant.uri).entry(plan, {"candidate_run_id": run_id}):
             pass
