@@ -1,5 +1,6 @@
 """Say at once that there are no images, before anything is opened, made or written."""
 
+import os
 from pathlib import Path
 
 from defect_detection.config import Config
@@ -24,4 +25,4 @@ def require_images(config: Config) -> None:
 
 
 def _holds_a_file(folder: Path) -> bool:
-    return any(path.is_file() for path in folder.rglob("*"))
+    return any(files for _, _, files in os.walk(folder, followlinks=True))
