@@ -30,6 +30,7 @@ print("On test: better than version 2, 199/200 correct against 198/200 by chance
 print("Outcome: HOLD. Production_Reg version 2 stays in production")
 raise SystemExit(1)
 """
+REMARK = "The strongest evidence lies at the edge of the picture in 8/8 of the images called defective."
 WHY = "better than version 1: 199/200 correct against 198/200; " + "no type of defect gets surely worse; " * 6
 
 
@@ -52,6 +53,7 @@ class World:
     def _decide(self, version: int, before: int | None, accuracy: str, escapes: str, why: str) -> None:
         assert self.plant.version(threshold=version / 4) == version
         tags = {"test_correct": accuracy, "test_escapes": escapes, "test_overkill": "1/100 (1.0 %)"}
+        tags |= {"evidence_remark": REMARK} if version == 2 else {}
         for key, value in tags.items():
             self.plant.client.set_model_version_tag(NAME, str(version), key, value)
         report = self.root / "report"
@@ -125,6 +127,7 @@ def test_models_show_what_decides_with_fractions_and_why(visit, width, scheme):
         in page.locator("#champion .figures").text_content()
     )
     assert "Overkill: good parts rejected1/100 (1.0 %)" in page.locator("#champion .figures").text_content()
+    assert REMARK in page.locator("#champion .notice").text_content()
     rows = page.get_by_role("table", name="What was in production").get_by_role("row")
     assert "1 → 2" in rows.nth(2).text_content()
     held = "evaluation: held; registered as Testing_Reg 1, not in production"

@@ -1,7 +1,7 @@
 // What decides now, on the page Models.
 import { address } from "./api.js";
 import { figuresOf } from "./decision.js";
-import { el, facts, moment } from "./dom.js";
+import { el, facts, moment, notice } from "./dom.js";
 
 /** What the panel holds below its title; `rollBack(version)` is called by its button. */
 export function championOf({ models, history, may }, rollBack) {
@@ -13,6 +13,7 @@ export function championOf({ models, history, may }, rollBack) {
   return [
     el("p", { class: "big" }, `${decides.name} ${decides.version}`),
     el("div", { class: "figures" }, figures(decides, version)),
+    version?.tags.evidence_remark ? notice(version.tags.evidence_remark) : null,
     factsOf(decides, since),
     wayBack(history, may, rollBack),
   ];

@@ -76,11 +76,12 @@ function whatSpeaksForIt(one) {
   const { accuracy, escapes, overkill } = figuresOf(one);
   const figures = [["accuracy", accuracy], ["escapes", escapes], ["overkill", overkill]].filter(([, value]) => value).map((pair) => pair.join(" "));
   const tested = figures.length ? `On test images: ${figures.join(", ")}.` : null;
+  const remark = one.tags.evidence_remark;
   const decision = decisionOn(one, known.history);
-  if (!decision) return [tested, "No gate is run: nothing says that it is better than what it replaces."];
+  if (!decision) return [tested, remark, "No gate is run: nothing says that it is better than what it replaces."];
   const { outcome, when, why } = decision;
   const then = outcome === "promote" ? "That compared it with what was in production then. No gate is run now." : "No gate is run now: you decide against it.";
-  return [tested, [`The gate said “${outcomeWord(outcome)}” on `, moment(when), ": ", brief(why, 200)], then];
+  return [tested, remark, [`The gate said “${outcomeWord(outcome)}” on `, moment(when), ": ", brief(why, 200)], then];
 }
 
 async function rollBack(to) {
