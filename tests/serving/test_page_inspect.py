@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 from test_page_work import THREE, file, verdict
-from tiny import DARK, encoded
+from tiny import DARK, SIDE, encoded
 
+from defect_detection.data.reference import learn_reference, look_of
 from defect_detection.inference.inspect import Inspector
 from defect_detection.serving.app import create_app
 from defect_detection.tracking.registry import ModelRef
@@ -244,3 +245,23 @@ def test_a_tiff_is_shown_as_the_server_draws_it(open_page, url):
     page.get_by_role("link", name="Inspections").click()
     page.get_by_role("button", name="part.tif").click()
     expect(page.locator("#look-image")).to_be_visible()
+
+
+def test_an_image_unlike_those_of_the_training_is_for_review_and_says_why(
+    open_page, project, serving, bundle
+):
+    inspector = Inspector.load(bundle)
+    looks = np.array([look_of(np.full((SIDE, SIDE, 3), gray, np.uint8)) for gray in range(120, 140)])
+    reference = learn_reference(looks, np.full((20, 2), SIDE), np.arange(20) % 5)
+    inspector.card = inspector.card.model_copy(update={"reference": reference})
+    app = create_app(project.config(), lambda: ModelRef("Production_Reg", 3, "run", {}), lambda _: inspector)
+    page = open_page(f"http://127.0.0.1:{serving(project.config(), app).port}")
+    page.set_input_files("#files", THREE[1:2])
+    verdict(page, "Review")
+    expect(page.locator("#why")).to_contain_text("a person decides")
+    expect(page.locator("#why")).to_contain_text("Unlike the training images: brightness 255 is outside")
+    expect(page.locator("#why")).not_to_contain_text("too close to call")
+    page.get_by_role("link", name="Review").click()
+    expect(page.locator("#now")).to_contain_text("brightness 255 is outside")
+    app.extensions["served"].stop()
+    app.extensions["records"].close()
