@@ -173,7 +173,6 @@ def test_without_a_store_the_history_is_empty(project, monkeypatch):
 
 
 def test_a_change_ends_in_time_and_two_at_once_are_refused(project, monkeypatch):
-    monkeypatch.setattr(Changes, "_settings", lambda self: [])
     changes = Changes(project.config(), timeout_s=0.05)
     with pytest.raises(Exception, match=r"took longer than 0\.05 s and was ended"):
         changes.run(["version"], "this machine")
@@ -213,3 +212,33 @@ def test_metrics_count_jobs_by_state_and_answer_without_the_database(project, cl
     without = create_app(project.config()).test_client().get("/metrics")
     assert without.status_code == 200
     assert "defect_jobs{" not in without.text
+
+
+def test_models_say_what_the_gate_decided_about_a_version(client, plant):
+    listed = {one["version"]: one for one in client.get("/models").json["versions"]}
+    decision = listed[1]["decision"]
+    known = (decision["outcome"], decision["kind"], decision["why"], decision["gated"])
+    assert known == ("promote", "evaluation", "better", False)
+    assert client.get(decision["report"]).text == "<h1>Of version 1</h1>"
+    assert listed[3]["decision"] is None
+    assert listed[3].keys() >= {"accuracy", "escapes", "overkill"}
+
+
+def test_a_candidate_that_was_held_is_promoted_with_a_reason(app, client, plant):
+    source = plant.root / "held"
+    write_tiny_bundle(source / "bundle", threshold=0.6)
+    plant.client.create_registered_model("Testing_Reg")
+    tags = {"source_run_id": "held", "test_overkill": "3/200 (1.5 %)"}
+    plant.client.create_model_version("Testing_Reg", source.as_uri(), tags=tags)
+    before = client.get("/history").json["in_production"]
+    unknown = client.post("/models/7/promote", json={"reason": "try", "name": "Testing_Reg"})
+    assert (unknown.status_code, "Testing_Reg has no version 7" in unknown.json["detail"]) == (409, True)
+    promoted = client.post("/models/1/promote", json={"reason": "seen by hand", "name": "Testing_Reg"})
+    assert promoted.status_code == 200, promoted.text
+    version = promoted.json["in_production"]
+    assert version not in (None, before, 1)
+    wait_until(lambda: version_served(app) == version)
+    answer = client.get("/models").json
+    assert (answer["champion"]["threshold"], answer["champion"]["overkill"]) == (0.6, "3/200 (1.5 %)")
+    newest = client.get("/history").json["entries"][0]
+    assert (newest["kind"], newest["why"].startswith("seen by hand")) == ("manual promotion", True)

@@ -33,6 +33,7 @@ from defect_detection.serving.production import register_production
 from defect_detection.serving.readiness import Readiness
 from defect_detection.serving.recording import Recorder
 from defect_detection.serving.records_api import register_records
+from defect_detection.serving.reference import reference
 from defect_detection.serving.server import make_server, return_memory, take_turns
 from defect_detection.serving.statistics import statistics_api
 from defect_detection.serving.strict import register_strictness
@@ -104,6 +105,7 @@ def create_app(
     app.register_api(evidence_api)
     app.register_api(inspections_api)
     app.register_blueprint(pages)
+    app.register_blueprint(reference)
     app.add_url_rule("/openapi.json", "openapi", lambda: jsonify(openapi_document(app)))
     return app
 

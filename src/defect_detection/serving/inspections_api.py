@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from flask import Response, current_app, request
 from flask_openapi3.blueprint import APIBlueprint
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StringConstraints
 from werkzeug.exceptions import BadRequest
 
 from defect_detection.records.database import Database
@@ -26,19 +26,22 @@ OF_REST = ["group", "line", "part", "model_name", "model_version", "latency_ms",
 _FORMULA = re.compile(r"[=+\-@\t\r]")  # what a spreadsheet would run
 _ROWS = 500  # read at a time
 
+# No control characters: databases take them differently
+Words = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+
 inspections_api = APIBlueprint("inspections", __name__)
 
 
 class InspectionsFilter(BaseModel):
     """Which inspections."""
 
-    search: str | None = Field(
-        None, max_length=200, description="part of the name, group, line or part, in upper or lower case"
+    search: Words | None = Field(
+        None, description="part of the name, group, line or part, in upper or lower case"
     )
     verdict: Literal["ok", "defective", "review"] | None = None
-    line: str | None = Field(None, max_length=200)
-    group: str | None = Field(None, max_length=200)
-    part: str | None = Field(None, max_length=200)
+    line: Words | None = None
+    group: Words | None = None
+    part: Words | None = None
     label: Literal["ok", "defective"] | None = Field(None, description="the label that counts")
     labelled: bool | None = Field(None, description="whether someone has given its image a label")
     since: datetime | None = Field(

@@ -1,5 +1,6 @@
 """``GET /models``: what is served, and which versions there are."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from flask import Response, current_app, jsonify
@@ -8,16 +9,39 @@ from flask_openapi3.models.tag import Tag
 from pydantic import BaseModel, Field
 
 from defect_detection.config import Config
+from defect_detection.serving.addresses import absolute
 from defect_detection.serving.champion import Champion, Served
 from defect_detection.serving.problems import described
+from defect_detection.tracking.ledger import Kind
+from defect_detection.tracking.ledger_listing import ListedEntry, list_entries
 from defect_detection.tracking.listing import Listed, versions_of
+from defect_detection.tracking.registry import ModelRef
 
 MODELS = Tag(name="models", description="Which models there are, and which one decides")
 
 models_api = APIBlueprint("models", __name__)
 
 
-class Deciding(BaseModel):
+class Tested(BaseModel):
+    """Figures on the test images, with their fractions; null where they aren't known."""
+
+    accuracy: str | None = Field(examples=["198/200 (99.0 %)"])
+    escapes: str | None = Field(description="defects passed as OK", examples=["1/100 (1.0 %)"])
+    overkill: str | None = Field(description="OK parts rejected", examples=["1/100 (1.0 %)"])
+
+
+class Evaluated(BaseModel):
+    """The latest evaluation of a version, and what the gate decided."""
+
+    outcome: str = Field(description="promote, hold or insufficient evidence")
+    kind: str
+    when: datetime
+    why: str
+    gated: bool = Field(description="whether the gate decided")
+    report: str | None = Field(description="address of the report behind it, where this machine has it")
+
+
+class Deciding(Tested):
     """The model that decides now."""
 
     name: str = Field(examples=["Production_Reg"])
@@ -34,7 +58,7 @@ class Deciding(BaseModel):
     validation: dict[str, float] = Field(description="its figures on the validation images")
 
 
-class Version(BaseModel):
+class Version(Tested):
     """A version of a registered model."""
 
     name: str = Field(examples=["Production_Reg"])
@@ -50,6 +74,7 @@ class Version(BaseModel):
     metrics: dict[str, float] = Field(
         description="of the run that trained it", examples=[{"val_auroc": 0.998}]
     )
+    decision: Evaluated | None = Field(description="null: it was not evaluated")
 
 
 class Models(BaseModel):
@@ -72,11 +97,12 @@ def models() -> Response:
     names = dict.fromkeys(
         (config.inference_model_name, config.mlflow.production_model_name, config.mlflow.testing_model_name)
     )
+    entries = [one for one in list_entries(config.tracking_uri) if one.entry.kind is Kind.EVALUATION]
     listed = [one for name in names for one in versions_of(config.tracking_uri, name)]
     answer = Models(
         champion=_deciding(served.loaded) if served.loaded else None,
         problem=served.problem,
-        versions=[_version(one) for one in listed],
+        versions=[_version(one, entries, config.mlflow.production_model_name) for one in listed],
     )
     return jsonify(answer.model_dump(mode="json"))
 
@@ -96,10 +122,11 @@ def _deciding(champion: Champion) -> Deciding:
         review_high=card.review_high,
         defect_types=list(card.defect_types),
         validation=card.validation,
+        **_tested(reference),
     )
 
 
-def _version(listed: Listed) -> Version:
+def _version(listed: Listed, entries: Sequence[ListedEntry], production: str) -> Version:
     reference = listed.reference
     return Version(
         name=reference.name,
@@ -110,4 +137,23 @@ def _version(listed: Listed) -> Version:
         aliases=list(listed.aliases),
         tags=dict(reference.tags),
         metrics=dict(listed.metrics),
+        decision=next((_evaluated(one) for one in entries if _is_about(one, reference, production)), None),
+        **_tested(reference),
     )
+
+
+def _tested(reference: ModelRef) -> dict[str, str | None]:
+    tags = {"accuracy": "test_correct", "escapes": "test_escapes", "overkill": "test_overkill"}
+    return {name: reference.tags.get(tag) for name, tag in tags.items()}
+
+
+def _is_about(listed: ListedEntry, reference: ModelRef, production: str) -> bool:
+    if listed.candidate_run_id and reference.run_id:
+        return listed.candidate_run_id == reference.run_id
+    return reference.name == production and listed.entry.after == reference.version
+
+
+def _evaluated(listed: ListedEntry) -> Evaluated:
+    facts = {name: getattr(listed.entry, name) for name in ("outcome", "kind", "when", "why", "gated")}
+    report = absolute(f"/reports/{listed.entry.run_id}") if listed.has_report else None
+    return Evaluated(**facts, report=report)
