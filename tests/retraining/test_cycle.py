@@ -8,7 +8,7 @@ from plant import Plant
 
 from defect_detection.data.split import load_splits
 from defect_detection.errors import BusyError
-from defect_detection.evaluation.gate import Improvement, Outcome
+from defect_detection.evaluation.gate import Outcome
 from defect_detection.model.bundle import read_card
 from defect_detection.pipeline.evaluate import evaluate
 from defect_detection.retraining.cycle import Retrained, compare_on_validation, retrain
@@ -72,7 +72,8 @@ def test_a_better_model_from_the_base_model_is_promoted(plant, retraining):
 
     assert "Production_Reg@prod" in retraining.said("Start")
     assert "48 training images, 24 defective" in retraining.said("Data", "training")
-    assert "12/12 (100 %)" in retraining.said("On validation: Accuracy is higher")
+    assert "accuracy 12/12 (100 %" in retraining.said("On validation", "accuracy")
+    assert "not significantly worse" in retraining.said("On validation", "McNemar")
     assert "20/20 (100 %)" in retraining.said("On test: Accuracy is higher")
     assert retraining.lines[-1] == "Outcome: PROMOTE. Production_Reg version 2 is in production now"
 
@@ -84,14 +85,15 @@ def test_a_better_model_from_the_base_model_is_promoted(plant, retraining):
     assert BestModelInfo.read(plant.config().best_model_info).run_id == run.info.run_id
 
 
-def test_a_model_that_is_not_better_enough_on_validation_leaves_everything(plant, retraining):
-    plant.make(plant.threshold_missing(1, "validation"))
-    evaluate(plant.config("evaluation_threshold=0"))
+def test_a_model_that_is_significantly_worse_on_validation_leaves_everything(plant, retraining):
+    """At a threshold of 0.99999 every defect passes."""
+    evaluate(plant.config())
     before = kept(plant)
-    retrained = retraining(min_improvement=0.5)
+    blind = "evaluation.operating_point={rule: fixed, threshold: 0.99999}"
+    retrained = retraining(blind)
     assert (retrained.outcome, retrained.candidate, retrained.promoted) == (Outcome.HOLD, None, None)
     assert kept(plant) == before
-    assert "by too little" in retraining.said("On validation: Accuracy")
+    assert ": significantly worse (McNemar, p = 0.016)" in retraining.said("On validation: Wrong on 6")
     assert retraining.lines[-1].startswith("Outcome: HOLD. Production_Reg version 1 stays in production")
     assert [run.info.status for run in runs_of_retrainings(plant)] == ["FINISHED"]
 
@@ -106,7 +108,7 @@ def test_a_model_that_is_better_on_validation_only_is_not_promoted(plant, retrai
     evaluate(plant.config())
     retrained = retraining()
     assert (retrained.outcome, retrained.promoted) == (Outcome.HOLD, None)
-    assert "is higher" in retraining.said("On validation: Accuracy")
+    assert "the test decides" in retraining.said("On validation: the test")
     assert "equals" in retraining.said("On test: Accuracy", "champion")
     assert str(retrained.candidate) == "Defect_CNN version 3"
     assert (plant.in_production().version, plant.in_testing()) == (1, None)
@@ -119,7 +121,7 @@ def test_a_test_that_shows_too_little_ends_without_promotion(plant, retraining):
     retrained = retraining("evaluation.gate.margin=0.02")
     assert (retrained.outcome, retrained.promoted) == (Outcome.INSUFFICIENT, None)
     assert "doesn't rule out" in retraining.said("On validation", "defective")
-    assert "doesn't rule out" in retraining.said("On test", "defective")
+    assert "doesn't rule out" in retraining.said("On test", "defective images it misses")
     assert retraining.lines[-1].startswith("Outcome: INSUFFICIENT EVIDENCE. Production_Reg version 1 stays")
     assert plant.in_production().version == 1
 
@@ -150,11 +152,9 @@ def test_what_the_champion_was_trained_on_counts_for_neither(plant):
     seen = [sample for sample in splits.validation if sample.label][:3]
     plant.make(1.0, trained_on=seen)
     evaluate(plant.config("evaluation_threshold=0"))
-    goes_on, (reason, *_) = compare_on_validation(
-        plant.candidate(), splits, plant.registry, plant.config(), Improvement()
-    )
+    goes_on, (reason, *_) = compare_on_validation(plant.candidate(), splits, plant.registry, plant.config())
     assert goes_on
-    assert "Accuracy is higher than the champion's: 9/9 (100 %) against" in reason
+    assert reason.startswith("accuracy 9/9 (100 %")
     assert "Production_Reg version 1 was trained on 3 of 12 validation images, which were left out" in reason
 
 
@@ -162,9 +162,7 @@ def test_without_unseen_validation_images_the_test_decides(plant):
     splits = load_splits(plant.config())
     plant.make(trained_on=splits.validation)
     evaluate(plant.config())
-    goes_on, (reason,) = compare_on_validation(
-        plant.candidate(), splits, plant.registry, plant.config(), Improvement()
-    )
+    goes_on, (reason,) = compare_on_validation(plant.candidate(), splits, plant.registry, plant.config())
     assert goes_on
     assert "0 OK and 0 defective images remain, too few to compare; the test decides" in reason
 

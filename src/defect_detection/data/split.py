@@ -11,6 +11,7 @@ import numpy as np
 
 from defect_detection.config import Config
 from defect_detection.data.cache import RowStore
+from defect_detection.data.cross_validation import LABEL_NAMES, assign_folds, check_can_split
 from defect_detection.data.feedback import with_feedback
 from defect_detection.data.index_file import shortened
 from defect_detection.data.leakage import check_leakage, leaking
@@ -21,10 +22,8 @@ from defect_detection.data.units import Unit, join
 from defect_detection.errors import DataError
 from defect_detection.text import printable
 
-MOST_FOLDS = 5
 Say = Callable[[str], None]
 """Is told something for a person to read, a line at a time."""
-_LABEL_NAMES = {OK: "OK", DEFECTIVE: "defective"}
 
 
 def silent(_line: str) -> None:
@@ -223,38 +222,6 @@ def _check_labels(
     )
 
 
-def assign_folds(samples: Sequence[Sample], seed: int, most: int = MOST_FOLDS) -> tuple[int, ...]:
-    """Return for each sample the fold that it is held out in: at most `most`, fewer where a label has fewer units.
-
-    Images of one group, and identical images, share a fold. Labels and defect types are spread evenly.
-
-    Raises:
-        DataError: a label has fewer than 2 groups of images.
-    """
-    units = sorted(join(samples), key=lambda unit: unit.rank(seed))
-    _check_can_split(units)
-    count = min(most, *(sum(label in unit.labels for unit in units) for label in _LABEL_NAMES))
-    totals = Counter(chain.from_iterable(map(_kinds, samples)))
-    loads: list[Counter[tuple[object, ...]]] = [Counter() for _ in range(count)]
-    fold_of: dict[Path, int] = {}
-    # The rarest kinds first, and large units before small ones: those that are hard to place.
-    for unit in sorted(
-        units, key=lambda unit: (min(totals[k] for s in unit.samples for k in _kinds(s)), -len(unit.samples))
-    ):
-        kinds = Counter(chain.from_iterable(map(_kinds, unit.samples)))
-        chosen = min(
-            range(count),
-            key=lambda fold: sum(n * loads[fold][kind] / totals[kind] ** 2 for kind, n in kinds.items()),
-        )
-        loads[chosen].update(kinds)
-        fold_of |= {sample.path: chosen for sample in unit.samples}
-    return tuple(fold_of[sample.path] for sample in samples)
-
-
-def _kinds(sample: Sample) -> tuple[tuple[object, ...], ...]:
-    return (sample.label,), (sample.label, sample.defect_type)
-
-
 def split_train_validation(
     samples: Sequence[Sample], fraction: float, seed: int
 ) -> tuple[list[Sample], list[Sample]]:
@@ -272,7 +239,7 @@ def split_train_validation(
         DataError: a label has fewer than 2 groups of images, so that one side would lack it.
     """
     units = sorted(join(samples), key=lambda unit: unit.rank(seed))
-    _check_can_split(units)
+    check_can_split(units)
     chosen = _choose(units, fraction)
     _complete(units, chosen)
     held_out = {sample.path for unit in units if unit.name in chosen for sample in unit.samples}
@@ -280,17 +247,6 @@ def split_train_validation(
         [sample for sample in samples if sample.path not in held_out],
         [sample for sample in samples if sample.path in held_out],
     )
-
-
-def _check_can_split(units: Sequence[Unit]) -> None:
-    counts = {label: sum(label in unit.labels for unit in units) for label in _LABEL_NAMES}
-    lacking = [_LABEL_NAMES[label] for label, count in counts.items() if count < 2]
-    if lacking:
-        raise DataError(
-            "can't be split into train and validation: expected at least 2 different images or groups "
-            f"of each label, one for each side, received {counts[OK]} OK and {counts[DEFECTIVE]} defective; "
-            f"add images that are {' and '.join(lacking)}"
-        )
 
 
 def _choose(units: Sequence[Unit], fraction: float) -> set[str]:
@@ -329,7 +285,7 @@ def _complete(units: Sequence[Unit], chosen: set[str]) -> None:
 
     With 2 units of each label, whichever side lacks one, the other has a unit that it can spare.
     """
-    for label in _LABEL_NAMES:
+    for label in LABEL_NAMES:
         for in_validation in (True, False):
             side = [unit for unit in units if (unit.name in chosen) == in_validation]
             if not any(label in unit.labels for unit in side):

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from defect_detection.data.samples import Sample
 
 
@@ -20,7 +22,7 @@ class Unit:
     def labels(self) -> frozenset[int]:
         return frozenset(sample.label for sample in self.samples)
 
-    def rank(self, seed: int) -> str:
+    def rank(self, seed: int | str) -> str:
         """Return what orders units at random, each independently of which others there are."""
         return hashlib.sha256(f"{seed} {self.name}".encode(errors="surrogateescape")).hexdigest()
 
@@ -33,6 +35,12 @@ def parts_of(samples: Iterable[Sample]) -> list[str]:
     samples = list(samples)
     names = {sample.path: unit.name for unit in join(samples) for sample in unit.samples}
     return [names[sample.path] for sample in samples]
+
+
+def of_whole_parts(chosen: np.ndarray, samples: Iterable[Sample]) -> np.ndarray:
+    """Return which samples belong to a part of which one is chosen; both bool arrays of shape (n_images,)."""
+    parts = np.array(parts_of(samples))
+    return np.isin(parts, np.unique(parts[chosen]))
 
 
 def join(samples: Iterable[Sample]) -> list[Unit]:

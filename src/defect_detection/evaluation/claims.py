@@ -43,12 +43,19 @@ class RateClaim(Frozen):
     split: str = "validation"
 
     @property
+    def unsound(self) -> "RateClaim":
+        """Return the claim as it stands where the model has learned the images: nothing is shown."""
+        return self.model_copy(update={"met": False})
+
+    @property
     def text(self) -> str:
         """Say it in two sentences."""
         goal = f"{self.kind} rate of at most {100 * self.limit:g} % at {100 * self.confidence:g} % confidence"
         bound = f"at most {percent(self.bound)} %"
         if self.met:
             return f"Shown: {goal}. {self._found}, which leaves {bound}"
+        if self.bound <= self.limit:
+            return f"NOT shown: {goal}. {self._found}, but the model has learned from these images"
         return f"NOT shown: {goal}. {self._found}, which only shows {bound}; {self._remedy}"
 
     @property

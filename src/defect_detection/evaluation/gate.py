@@ -107,6 +107,16 @@ def compare(
     return rules + [_GUARDS[name](pairs, policy) for name in asked if pairs is not None]
 
 
+def screen(pairs: Pairs, policy: GatePolicy) -> list[Rule]:
+    """Ask what validation may hold a candidate for: that it is significantly worse. What is undecided is for the test to decide.
+
+    Few images leave most questions open. To ask for a better figure here would hold back half of the equal candidates, and many
+    better ones.
+    """
+    asked = [_GUARDS[name](pairs, policy) for name in ("escapes", "slices") if name in policy.guards]
+    return [guards.worse(pairs, policy), *asked]
+
+
 def _better(candidate: Metrics, champion: Metrics, improvement: Improvement) -> Rule:
     name, ours, theirs = _named(candidate, champion, improvement)
     gain = _value(candidate, improvement) - _value(champion, improvement)

@@ -71,6 +71,18 @@ def gain(pairs: Pairs, policy: GatePolicy) -> Rule:
     return Rule(name="gain", outcome=Outcome.PROMOTE if enough else Outcome.INSUFFICIENT, reason=reason)
 
 
+def worse(pairs: Pairs, policy: GatePolicy) -> Rule:
+    """Hold when the candidate is significantly more often wrong than the champion."""
+    found = pairs.mistakes
+    chance = chance_of_worse(found)
+    held = chance <= policy.level
+    reason = (
+        f"Wrong on {found.worse} {pairs.noun} where the champion is right, right on {found.better} where it is wrong: "
+        f"{'' if held else 'not '}significantly worse (McNemar, {_p(chance)})"
+    )
+    return Rule(name="worse", outcome=Outcome.HOLD if held else Outcome.PROMOTE, reason=reason)
+
+
 def in_words(pairs: Pairs) -> str:
     """Return how often only one of the two is right, with the chance of it."""
     found = pairs.mistakes

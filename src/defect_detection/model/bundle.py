@@ -4,8 +4,9 @@ best_cnn_model.keras   the Keras model
 model.xml, model.bin   the same for OpenVINO: what inspects
 inspector.json         the card: classes, input size, operating point, origin, checksums
 golden.npz             a few validation images (uint8) with their Keras scores: every runtime must give the same
-trained_on.npy         uint64, the first 8 bytes of the sha256 of every training image: whoever tests the model on one of them
-                       is warned
+trained_on.npy         uint64, the first 8 bytes of the sha256 of every training image, those of its trunk included: whoever tests
+                       the model on one of them is warned
+trunk_trained_on.npy   the same for the images that the trunk was fine-tuned on, by this training or one that it started from
 held_out_scores.npz    P(defective) of the images that judged the model, each from a fit that didn't learn from it: for the data audit
 """
 
@@ -32,6 +33,7 @@ OPENVINO_FILE = "model.xml"
 CARD_FILE = "inspector.json"
 GOLDEN_FILE = "golden.npz"
 TRAINED_ON_FILE = "trained_on.npy"
+TRUNK_TRAINED_ON_FILE = "trunk_trained_on.npy"
 HELD_OUT_FILE = "held_out_scores.npz"
 _CHECKED = (KERAS_FILE, OPENVINO_FILE, "model.bin", GOLDEN_FILE, TRAINED_ON_FILE)
 
@@ -232,17 +234,40 @@ def read_golden(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def short_hashes(sha256s: Iterable[str]) -> np.ndarray:
     """Return the first 8 bytes of each hash, sorted, as uint64."""
-    return np.sort(np.array([int(sha256[:16], 16) for sha256 in sha256s], np.uint64))
+    return np.sort(_numbers(sha256s))
 
 
-def write_trained_on(folder: Path, sha256s: Iterable[str]) -> None:
-    np.save(folder / TRAINED_ON_FILE, short_hashes(sha256s), allow_pickle=False)
+def are_known(sha256s: Iterable[str], known: np.ndarray) -> np.ndarray:
+    """Return which images are among those of the short hashes, bool array of shape (n_images,)."""
+    return np.isin(_numbers(sha256s), known)
+
+
+def _numbers(sha256s: Iterable[str]) -> np.ndarray:
+    return np.array([int(sha256[:16], 16) for sha256 in sha256s], np.uint64)
+
+
+def write_trained_on(folder: Path, sha256s: Iterable[str], by_trunk: np.ndarray | None = None) -> None:
+    """Write what the model was trained on.
+
+    Args:
+        by_trunk: short hashes of what its trunk was fine-tuned on; None: of nothing.
+    """
+    by_trunk = np.empty(0, np.uint64) if by_trunk is None else by_trunk
+    np.save(folder / TRAINED_ON_FILE, np.union1d(short_hashes(sha256s), by_trunk), allow_pickle=False)
+    np.save(folder / TRUNK_TRAINED_ON_FILE, by_trunk, allow_pickle=False)
 
 
 def seen_in_training(folder: Path, sha256s: Iterable[str]) -> list[str]:
     """Return those images that the bundle's model was trained on."""
-    known = np.load(folder / TRAINED_ON_FILE, allow_pickle=False)
-    return [sha256 for sha256 in sha256s if np.uint64(int(sha256[:16], 16)) in known]
+    images = list(sha256s)
+    seen = are_known(images, np.load(folder / TRAINED_ON_FILE, allow_pickle=False))
+    return [sha256 for sha256, known in zip(images, seen, strict=True) if known]
+
+
+def read_trunk_trained_on(folder: Path) -> np.ndarray | None:
+    """Return the short hashes of what the bundle's trunk was fine-tuned on; None where a version wrote it that did not say."""
+    path = folder / TRUNK_TRAINED_ON_FILE
+    return np.load(path, allow_pickle=False) if path.is_file() else None
 
 
 def write_held_out(folder: Path, scores: Mapping[str, float]) -> None:

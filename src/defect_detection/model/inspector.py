@@ -13,7 +13,14 @@ import numpy as np
 
 from defect_detection.errors import BundleError
 from defect_detection.model.backend import keras, ops
-from defect_detection.model.bundle import KERAS_FILE, read_card, verify
+from defect_detection.model.bundle import (
+    KERAS_FILE,
+    TRAINED_ON_FILE,
+    Card,
+    read_card,
+    read_trunk_trained_on,
+    verify,
+)
 from defect_detection.model.heads import (
     Head,
     Pooled,
@@ -25,7 +32,7 @@ from defect_detection.model.heads import (
     write_curve,
     write_local,
 )
-from defect_detection.model.trunks import Trunk, fingerprint
+from defect_detection.model.trunks import COMPACT, SHIPPED, Trunk, build_trunk, fingerprint
 
 
 def build_inspector(trunk: Trunk, head: Head) -> keras.Model:
@@ -112,4 +119,16 @@ def read_trunk(folder: Path, origin: str) -> Trunk:
             f"{folder / KERAS_FILE}: Keras {keras.__version__} can't load it; train again ({error})"
         ) from error
     model = keras.Model(inspector.inputs, outputs, name=f"{card.trunk}_trunk")
-    return Trunk(model, card.levels, card.trunk, origin, fingerprint(model))
+    mark = fingerprint(model)
+    return Trunk(model, card.levels, card.trunk, origin, mark, _learned(folder, card, mark))
+
+
+def _learned(folder: Path, card: Card, mark: str) -> np.ndarray:
+    """Return what the trunk was fine-tuned on; of a bundle that does not say, all that it was trained on, unless it is as shipped."""
+    known = read_trunk_trained_on(folder)
+    if known is not None:
+        return known
+    as_shipped = card.weights in SHIPPED
+    if not as_shipped and card.trunk == COMPACT:
+        as_shipped = build_trunk(COMPACT, SHIPPED[0], card.image_size, card.levels).fingerprint == mark
+    return np.empty(0, np.uint64) if as_shipped else np.load(folder / TRAINED_ON_FILE, allow_pickle=False)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from defect_detection.errors import ConfigError
 from defect_detection.model.backend import keras
 
 COMPACT = "compact"
+SHIPPED = ("procedural", "imagenet")  # weights that never saw a user's images
 COMPACT_WEIGHTS = Path(__file__).parent / "weights" / "compact_procedural.npz"
 # Channels of its stem and its three stages, and of the wide 1 × 1 convolutions in the last two.
 COMPACT_CHANNELS = {
@@ -40,6 +41,7 @@ class Trunk:
     levels: the names of the layers whose outputs these are.
     name, weights: what was asked for.
     fingerprint: sha256 over the architecture, levels and weights; the key of everything that is cached.
+    learned: short hashes (`bundle.short_hashes`) of the images that fine-tuning trained its weights on; none: as shipped.
     """
 
     model: keras.Model
@@ -47,6 +49,7 @@ class Trunk:
     name: str
     weights: str | None
     fingerprint: str
+    learned: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))
 
 
 def build_trunk(

@@ -1,7 +1,7 @@
-"""One retraining: start point → training → better on validation? → better on test? → promoted."""
+"""One retraining: start point → training → not worse on validation? → better on test? → promoted."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,8 +10,9 @@ from filelock import FileLock, Timeout
 
 from defect_detection.config import Config, RetrainConfig, load_config, load_retrain_config
 from defect_detection.data.split import Splits, load_splits
+from defect_detection.data.units import of_whole_parts
 from defect_detection.errors import BusyError
-from defect_detection.evaluation.gate import Improvement, Outcome, compare
+from defect_detection.evaluation.gate import Improvement, Outcome, screen
 from defect_detection.evaluation.rates import percent
 from defect_detection.model.bundle import seen_in_training
 from defect_detection.pipeline.audit import audit_splits
@@ -31,14 +32,13 @@ from defect_detection.tracking.runs import ExperimentRecorder
 Say = Callable[[str], None]
 
 LOCK_NAME = ".retrain.lock"  # in the root; the HTTP API looks at it too
-_LEAST_OF_A_LABEL = 2  # images; a comparison on fewer says nothing
 
 
 @dataclass(frozen=True)
 class Retrained:
     """What a retraining came to.
 
-    base: what it started from; None from scratch. candidate: the version that was kept, or None when none was better
+    base: what it started from; None from scratch. candidate: the version that was kept, or None when it was worse
     on validation; promoted: the version that is in production now, or None where none was promoted. files: of the test report.
     """
 
@@ -55,8 +55,8 @@ def retrain(
 ) -> Retrained:
     """Train from a registered model or from scratch, and promote what is better than the model in production.
 
-    It must be better on validation first; otherwise nothing is kept. Then it takes the place that ``src/train.py`` gives its
-    best model, and is evaluated on the test split; only if it is better there too, it is registered and promoted.
+    A model that is significantly worse on validation is not kept. Any other takes the place that ``src/train.py`` gives its best
+    model, and is evaluated on the test split; only if it is better there, it is registered and promoted.
 
     Args:
         settings_path: ``re_train.yaml``.
@@ -94,7 +94,7 @@ def _retrain(settings: RetrainConfig, config: Config, watch: Watch, say: Say) ->
         say(line)
     with tempfile.TemporaryDirectory(prefix="defect-") as folder:
         best = _train(start, splits, Path(folder), watch, say)
-        goes_on, reasons = compare_on_validation(best, splits, registry, start.config, improvement)
+        goes_on, reasons = compare_on_validation(best, splits, registry, start.config)
         for reason in reasons:
             say(f"On validation: {reason}")
         if not goes_on:
@@ -118,29 +118,46 @@ def _train(start: Start, splits: Splits, folder: Path, watch: Watch, say: Say) -
         say(f"Trained {name}: validation {_in_words(values)}")
     if len(figures) > 1:
         say(f"Best on validation: {best.card.name}{best.reason and f'; {best.reason}'}")
+    _say_judges(best.card.data, start, say)
     for claim in best.card.claims:
         say(f"On validation: {claim.text}")
     return best
 
 
-def compare_on_validation(
-    candidate: Candidate, splits: Splits, registry: Registry, config: Config, improvement: Improvement
-) -> tuple[bool, tuple[str, ...]]:
-    """Say whether to go on to the test, and why: the gate's own comparison, on validation.
+def _say_judges(data: Mapping[str, str | int], start: Start, say: Say) -> None:
+    """Say which images did not judge, or judged too well, because the base model's trunk has learned them."""
+    if left_out := data.get("validation_left_out"):
+        say(f"Validation: without {left_out} images that the trunk of {start.reference} was trained on")
+    if data.get("validation_learned"):
+        say(
+            f"Validation: too few images are left that the trunk of {start.reference} was not trained on, so learned ones judge too: "
+            "these figures are too good"
+        )
 
-    Images that the production model was trained on count for neither. Where the gate holds, the test is spared; where its
-    guards lack evidence, the test decides.
+
+def compare_on_validation(
+    candidate: Candidate, splits: Splits, registry: Registry, config: Config
+) -> tuple[bool, tuple[str, ...]]:
+    """Say whether to go on to the test, and why: only a candidate that is significantly worse than the champion is held.
+
+    Images that either of the two was trained on count for neither.
     """
     champion = registry.version_of(config.mlflow.production_model_name, PRODUCTION_ALIAS)
     if champion is None:
         return True, ("there is no model in production to compare with",)
+    if candidate.card.data.get("validation_learned"):
+        return True, ("the trunk has learned the images that would compare the models; the test decides",)
     bundle = registry.bundle_of(champion, config.cache_dir)
-    seen = set(seen_in_training(bundle, (sample.sha256 for sample in splits.validation)))
-    validation = [sample for sample in splits.validation if sample.sha256 in candidate.scores]
-    unseen = [sample for sample in validation if sample.sha256 not in seen]
-    left_out = f"{champion} was trained on {len(seen)} of {len(splits.validation)} validation images"
+    hashes = [sample.sha256 for sample in splits.validation]
+    seen = of_whole_parts(np.isin(hashes, seen_in_training(bundle, hashes)), splits.validation)
+    unseen = [
+        sample
+        for sample, known in zip(splits.validation, seen, strict=True)
+        if sample.sha256 in candidate.scores and not known
+    ]
+    left_out = f"{champion} was trained on {seen.sum()} of {len(splits.validation)} validation images"
     counts = [sum(sample.label == label for sample in unseen) for label in (0, 1)]
-    if min(counts) < _LEAST_OF_A_LABEL:
+    if not all(counts):
         remaining = (
             f"{counts[0]} OK and {counts[1]} defective images remain, too few to compare; the test decides"
         )
@@ -149,10 +166,11 @@ def compare_on_validation(
     scores = np.array([candidate.scores[sample.sha256] for sample in unseen])
     ours = measure(scores, unseen, candidate.card.threshold, config)
     pairs = pairs_of(scores >= candidate.card.threshold, called(theirs), unseen)
-    better, *guards = compare(ours, theirs.metrics, policy_of(config, improvement), pairs)
-    first = f"{better.reason} ({champion})" + (f"; {left_out}, which were left out" if seen else "")
-    outcomes = [rule.outcome for rule in (better, *guards)]
-    return Outcome.HOLD not in outcomes, (first, *(rule.reason for rule in guards))
+    rules = screen(pairs, policy_of(config, Improvement()))
+    accuracy = f"accuracy {ours.accuracy}, that of {champion} {theirs.metrics.accuracy}"
+    first = f"{accuracy}; {left_out}, which were left out" if seen.any() else accuracy
+    goes_on = Outcome.HOLD not in [rule.outcome for rule in rules]
+    return goes_on, (first, *(rule.reason for rule in rules), *(["the test decides"] if goes_on else []))
 
 
 def _conclude(

@@ -7,6 +7,7 @@ import numpy as np
 from defect_detection.config_sections import EvaluationConfig
 from defect_detection.data.samples import Sample
 from defect_detection.data.units import parts_of
+from defect_detection.evaluation.claims import RateClaim
 from defect_detection.evaluation.operating_point import (
     Costs,
     OperatingPoint,
@@ -18,13 +19,18 @@ from defect_detection.evaluation.review_band import ReviewLimits, bound_review_b
 
 
 def decide(
-    scores: np.ndarray, samples: Sequence[Sample], settings: EvaluationConfig, split: str = "validation"
+    scores: np.ndarray,
+    samples: Sequence[Sample],
+    settings: EvaluationConfig,
+    split: str = "validation",
+    learned: bool = False,
 ) -> tuple[OperatingPoint, ReviewBand]:
     """Choose the threshold and the review band.
 
     Args:
         scores: float array of shape (n_images,), P(defective), each from a fit that held its image out.
         split: how these images are called in texts.
+        learned: the trunk has learned these images, so they show no claim.
     """
     labels = np.array([sample.label for sample in samples], np.int64)
     parts = parts_of(samples)
@@ -45,8 +51,17 @@ def decide(
         within=_meeting_both(scores, labels, limits, parts),
     )
     if limits is None:
-        return chosen, choose_review_band(scores, chosen.threshold, settings.review_fraction)
-    return chosen, bound_review_band(scores, labels, chosen.threshold, limits, parts, split)
+        band = choose_review_band(scores, chosen.threshold, settings.review_fraction)
+    else:
+        band = bound_review_band(scores, labels, chosen.threshold, limits, parts, split)
+    if learned:
+        chosen = chosen.model_copy(update={"claims": _unsound(chosen.claims)})
+        band = band.model_copy(update={"claims": _unsound(band.claims)})
+    return chosen, band
+
+
+def _unsound(claims: Sequence[RateClaim]) -> tuple[RateClaim, ...]:
+    return tuple(claim.unsound for claim in claims)
 
 
 def _limits(settings: EvaluationConfig) -> ReviewLimits | None:

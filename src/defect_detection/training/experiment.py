@@ -42,8 +42,8 @@ def save_trial(trial: Trial, splits: Splits, config: Config, folder: Path) -> Ca
         model.save(partial / bundle.KERAS_FILE)
         to_openvino(model, partial / bundle.OPENVINO_FILE)
         bundle.write_golden(partial, images, scores)
-        bundle.write_trained_on(partial, (sample.sha256 for sample in splits.train))
-        bundle.write_held_out(partial, held_out(trial))
+        bundle.write_trained_on(partial, (sample.sha256 for sample in splits.train), trial.trunk.learned)
+        bundle.write_held_out(partial, {} if trial.judges.learned else held_out(trial))
         bundle.write_card(partial, card)
         _require_parity(Inspector.load(partial), images, scores)
     return card
@@ -111,6 +111,10 @@ def describe(trial: Trial, splits: Splits, config: Config) -> Card:
         "validation_fingerprint": metrics.fingerprint,
         "cross_validation_folds": len(trial.fold_auroc) if splits.is_cross_validated else 0,
     }
+    if trial.judges.left_out:
+        data["validation_left_out"] = trial.judges.left_out
+    if trial.judges.learned:
+        data["validation_learned"] = 1
     if splits.leaking:
         data["leaking_images"] = len(splits.leaking)
     if splits.shortcuts:

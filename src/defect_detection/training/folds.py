@@ -53,6 +53,17 @@ class Folds:
         chosen = np.take_along_axis(values, np.maximum(self.fold, 0)[:, None], 1)[:, 0].astype(np.float64)
         return np.where(self.fold >= 0, chosen, np.nan)
 
+    def without(self, learned: np.ndarray) -> "Folds":
+        """Return these folds without images that a trunk has learned: each fit learns from them, none holds them out.
+
+        Args:
+            learned: bool array of shape (n_images,).
+        """
+        fold, held = self.fold.copy(), (self.fold >= 0) & ~learned
+        fold[~held] = -1
+        fold[held] = np.unique(fold[held], return_inverse=True)[1]
+        return Folds(fold, self.refit)
+
     def only(self, number: int) -> "Folds":
         """Return these folds with only one of them: where a trunk was trained on the images of the others."""
         return Folds(np.where(self.fold == number, 0, -1), self.refit)

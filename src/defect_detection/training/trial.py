@@ -15,6 +15,7 @@ from defect_detection.data.split import Splits
 from defect_detection.data.units import parts_of
 from defect_detection.evaluation.metrics import Metrics, evaluate
 from defect_detection.evaluation.operating_point import OperatingPoint, ReviewBand
+from defect_detection.model.bundle import short_hashes
 from defect_detection.model.heads import Head, Local, Pooled
 from defect_detection.model.inspector import build_features
 from defect_detection.model.trunks import Trunk, build_trunk
@@ -26,6 +27,7 @@ from defect_detection.training.fit import OnEpoch
 from defect_detection.training.folds import Folds
 from defect_detection.training.local import fit_local, rotated_cells
 from defect_detection.training.pooled import fit_pooled
+from defect_detection.training.unseen import Judges, choose_judges
 from defect_detection.training.variants import Variant, variants
 
 # What each branch's fit depends on, beside the trunk and the folds.
@@ -50,6 +52,7 @@ class Trial:
     scores: their calibrated P(defective), float array of shape (n_images,).
     fold_auroc: AUROC on each fold; None where a fold lacks a label.
     history: per phase ("fine_tune", "local") and metric, the value after each epoch.
+    judges: how `validation` was chosen.
     """
 
     settings: HyperparameterSet
@@ -63,6 +66,7 @@ class Trial:
     metrics: Metrics
     history: dict[str, list[float]]
     seconds: float
+    judges: Judges
 
 
 class Follow(Protocol):
@@ -109,21 +113,26 @@ def run_trial(
     history: dict[str, list[float]] = {}
     size, cache = config.data.image_size, config.cache_dir
     trunk = base or build_trunk(settings.trunk, settings.weights, size, settings.levels, config.seed)
-    folds = Folds(splits.fold, splits.is_cross_validated)
-    if settings.trainable_from or trunk.weights is None:
-        folds = folds.only(0)  # one trunk: only the images that it didn't learn from can judge it
+    tuned = bool(settings.trainable_from) or trunk.weights is None
+    judges = choose_judges(
+        Folds(splits.fold, splits.is_cross_validated), splits.samples, trunk.learned, one_trunk=tuned
+    )
+    folds = judges.folds
+    if tuned:
         epochs = settings.epochs if trunk.weights is None else settings.fine_tune_epochs
         on_epoch = _recorder("fine-tuning", epochs, follow, history)
         keys, labels = _keys(splits.samples), _labels(splits.samples)
         held_out = replace(folds, refit=False)
+        known = np.union1d(trunk.learned, short_hashes(keys[i] for i in held_out.kept))
         trunk = fine_tune(
             trunk, settings, keys, labels, held_out, splits.pixels, cache, config.seed, on_epoch
         )
+        trunk = replace(trunk, learned=known)
         _tell_early_end("fine-tuning", epochs, follow, history)
     head, logits = fit_head(
         trunk, settings, splits, folds, config, follow, history, Fits() if fits is None else fits
     )
-    return _measure(settings, trunk, head, logits, splits, folds, config, history, started)
+    return _measure(settings, trunk, head, logits, splits, judges, config, history, started)
 
 
 def fit_head(
@@ -228,17 +237,17 @@ def _measure(
     head: Head,
     logits: np.ndarray,
     splits: Splits,
-    folds: Folds,
+    judges: Judges,
     config: Config,
     history: dict[str, list[float]],
     started: float,
 ) -> Trial:
-    some = folds.scored
+    folds, some = judges.folds, judges.folds.scored
     samples = tuple(splits.samples[i] for i in some)
     labels = _labels(samples)
     scores = 1 / (1 + np.exp(-np.clip(logits[some], -50, 50)))
     name = "validation (out-of-fold scores)" if splits.is_cross_validated else "validation"
-    point, review = decide(scores, samples, config.evaluation, name)
+    point, review = decide(scores, samples, config.evaluation, name, learned=judges.learned)
     metrics = evaluate(
         scores,
         labels,
@@ -250,7 +259,9 @@ def _measure(
     )
     spread = tuple(_auroc(scores, labels, folds.fold[some] == number) for number in range(folds.count))
     seconds = time.perf_counter() - started
-    return Trial(settings, trunk, head, samples, scores, spread, point, review, metrics, history, seconds)
+    return Trial(
+        settings, trunk, head, samples, scores, spread, point, review, metrics, history, seconds, judges
+    )
 
 
 def _auroc(scores: np.ndarray, labels: np.ndarray, chosen: np.ndarray) -> float | None:

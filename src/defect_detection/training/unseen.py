@@ -1,0 +1,51 @@
+"""Choose the images that judge a trial: none that its trunk has learned, as long as there are enough others."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from defect_detection.data.samples import Sample
+from defect_detection.data.units import of_whole_parts
+from defect_detection.model.bundle import are_known
+from defect_detection.training.folds import Folds
+
+ENOUGH = 2  # images of each label: few and unseen judge roughly, many and learned judge falsely
+
+
+@dataclass(frozen=True)
+class Judges:
+    """The folds of a trial, and what is to be said of them.
+
+    left_out: validation images that judge nothing, since the trunk has learned them.
+    learned: too few others were left, so images that the trunk has learned judge all the same, and judge too well.
+    """
+
+    folds: Folds
+    left_out: int = 0
+    learned: bool = False
+
+
+def choose_judges(folds: Folds, samples: Sequence[Sample], known: np.ndarray, one_trunk: bool) -> Judges:
+    """Return the folds that hold out only images that the trunk has not learned.
+
+    A part of which the trunk has learned one image is learned as a whole.
+
+    Args:
+        folds: of a trunk that has learned no image.
+        known: short hashes of what the trunk has learned; empty as shipped.
+        one_trunk: the trunk is trained further, so one fold judges: the images that it must not learn.
+    """
+    plain = folds.only(0) if one_trunk else folds
+    learned = are_known([sample.sha256 for sample in samples], known)
+    if not learned.any():
+        return Judges(plain)
+    learned = of_whole_parts(learned, samples)
+    labels = np.array([sample.label for sample in samples])
+    rest = folds.without(learned)
+    options = [rest.only(number) for number in range(rest.count)] if one_trunk else [rest]
+    options.append(Folds(np.where(learned, -1, 0), folds.refit))
+    for option in options:
+        if np.bincount(labels[option.scored], minlength=2).min() >= ENOUGH:
+            return Judges(option, int(learned[folds.scored].sum()))
+    return Judges(plain, learned=True)
