@@ -135,3 +135,8 @@ def test_a_user_without_a_home_folder_can_use_the_store(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_folder_that_is_not_utf8_is_refused_at_once(tmp_path):
+    with pytest.raises(TrackingError, match="Rename the folder"):
+        connect(f"sqlite:///{tmp_path}/pr\udcfcf/mlflow.db", "x")

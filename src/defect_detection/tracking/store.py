@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from defect_detection.errors import TrackingError, explain, explain_sqlite
+from defect_detection.text import printable
 from defect_detection.tracking.embedded import ARTIFACTS, alone, correct
 
 PROBE_TIMEOUT_S = 5.0
@@ -125,6 +126,11 @@ def _embedded(uri: str, database: Path) -> Any:
     """Open the SQLite store, and correct its paths when its folder was moved or copied."""
     from mlflow import MlflowClient
 
+    if printable(database) != str(database):  # MLflow would try for a minute to open it
+        raise TrackingError(
+            f"{database}: MLflow can't open a file whose path holds bytes that are not UTF-8, or control characters. Rename the "
+            "folder, or set MLFLOW_TRACKING_URI to a store elsewhere."
+        )
     database.parent.mkdir(parents=True, exist_ok=True)
     with alone(database):
         _check_database(database)
