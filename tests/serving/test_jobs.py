@@ -170,7 +170,7 @@ def test_cancelling_ends_all_that_the_job_started(client, project):
     assert client.post(f"{location}/cancel").status_code == 200
     job = ended(client, location)
     assert (job["state"], job["reason"]) == ("cancelled", "cancelled by this machine")
-    assert not is_running(int((project.root / "pids").read_text()))
+    wait_until(lambda: not is_running(int((project.root / "pids").read_text())))
     assert client.post(f"{location}/cancel").json["state"] == "cancelled"
 
 
@@ -328,7 +328,7 @@ def test_after_the_server_was_killed_its_job_has_failed_its_child_is_gone_and_th
     assert job["reason"] == (
         "the process that ran it died (killed, or a crash); its retraining went on alone and was ended"
     )
-    assert not any(is_running(pid) for pid in pids)
+    wait_until(lambda: not any(is_running(pid) for pid in pids))
     status, following = server.send("POST", "/retrain", **ASYNC)
     assert status == 202
     wait_until(lambda: server.send("GET", f"/jobs/{following['id']}")[1]["state"] == "succeeded")
