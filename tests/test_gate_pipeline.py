@@ -108,21 +108,22 @@ def test_the_outcome_is_the_exit_code_and_each_decision_on_the_test_images_is_co
         "--config",
         str(plant.root / "config.yaml"),
         "--set",
-        "evaluation.max_decisions_per_test_set=3",
+        "evaluation.max_decisions_per_test_set=2",
     ]
     plant.make(plant.threshold_missing(1))
     assert main(settings) == 0
     assert "Decision 1 on these test images" in capsys.readouterr().out
-    assert main(settings) == 1
+    assert main(settings) == 0  # the same model again: the same outcome, and no further decision
+    assert "Nothing was added to the ledger" in capsys.readouterr().out
     plant.make()
     assert main([*settings, "--set", "evaluation.gate.margin=0.02"]) == 2
     said = capsys.readouterr().out
     assert "INSUFFICIENT EVIDENCE: registered as Production_Reg version 2" in said
-    assert "Warning: decision 3 on these test images (evaluation.max_decisions_per_test_set: 3)" in said
-    assert "Warning: decision 3" in (plant.root / "reports/report.html").read_text()
+    assert "Warning: decision 2 on these test images (evaluation.max_decisions_per_test_set: 2)" in said
+    assert "Warning: decision 2" in (plant.root / "reports/report.html").read_text()
     store = connect(plant.config().tracking_uri, "promotions")
     runs = store.client.search_runs([store.experiment_id])
-    assert sorted(run.data.params["test_set_decisions"] for run in runs) == ["1", "2", "3"]
+    assert sorted(run.data.params["test_set_decisions"] for run in runs) == ["1", "2"]
     assert plant.in_production().version == 1
 
 

@@ -5,6 +5,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
@@ -148,3 +149,9 @@ def test_a_locked_database_is_left_where_it_is(tmp_path, monkeypatch):
         ):
             session.connection()
     database.close()
+
+
+def test_threads_that_open_databases_at_the_same_time_each_get_their_tables(tmp_path):
+    with ThreadPoolExecutor(8) as threads:
+        databases = [Database(f"sqlite:///{tmp_path}/{number}.db") for number in range(24)]
+        assert list(threads.map(names_of_keys, databases)) == [[]] * len(databases)

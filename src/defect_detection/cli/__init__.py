@@ -21,7 +21,16 @@ from defect_detection.cli import (  # noqa: F401  they register their verbs
     training,
 )
 from defect_detection.cli.app import DEFAULT_CONFIG, app
-from defect_detection.errors import EXIT_BUG, EXIT_ERROR, EXIT_PIPE, DefectDetectionError, explain
+from defect_detection.errors import (
+    EXIT_BUG,
+    EXIT_ERROR,
+    EXIT_PIPE,
+    ConfigError,
+    DataError,
+    DefectDetectionError,
+    NoModelError,
+    explain,
+)
 from defect_detection.text import printable_lines, set_up_streams
 
 
@@ -54,7 +63,7 @@ def _code_of(error: BaseException) -> int:
     """Say what ended the verb, and return the exit code for it."""
     match error:
         case DefectDetectionError():
-            return _refused(str(error))
+            return _refused(str(error), _hint(error))
         case KeyboardInterrupt() | typer.Abort():
             typer.echo("Stopped. Nothing half-done was kept.", err=True)
             return 130
@@ -85,13 +94,16 @@ def _run(arguments: list[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _refused(message: str) -> int:
-    without = DEFAULT_CONFIG.exists() or any(one in ("-c", "--config") for one in sys.argv)
-    hint = (
-        ""
-        if without
-        else "\n(There is no config.yaml in this folder, so the defaults hold: `defect init` writes one.)"
-    )
+def _hint(error: DefectDetectionError) -> str:
+    """Return what may explain an error about settings, data or a missing model: the settings were not read from a file."""
+    if not isinstance(error, ConfigError | DataError | NoModelError) or DEFAULT_CONFIG.exists():
+        return ""
+    if any(one in ("-c", "--config") for one in sys.argv):
+        return ""
+    return "\n(There is no config.yaml in this folder, so the defaults hold: `defect init` writes one.)"
+
+
+def _refused(message: str, hint: str = "") -> int:
     text = f"Error: {printable_lines(message)}{hint}"
     typer.secho(text, err=True, fg="red" if sys.stderr.isatty() else None)
     return EXIT_ERROR

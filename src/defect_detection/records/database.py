@@ -29,6 +29,7 @@ LOCK_TIMEOUT_S = 60
 PAUSE_S = 2.0  # after a server failed: no request waits for it then, so that predictions keep their threads
 _MIGRATION_LOCK = 3_141_001  # any numbers, the same in every process: PostgreSQL's advisory locks
 _LABELS_LOCK = 3_141_002
+_MIGRATING = threading.Lock()  # Alembic keeps what it works on in one place for the whole process
 _POSTGRES = {
     "connect_timeout": 5,
     "client_encoding": "utf8",
@@ -189,7 +190,8 @@ def migrate(connection: Connection) -> None:
     config = AlembicConfig(attributes={"connection": connection})
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
-    command.upgrade(config, "head")
+    with _MIGRATING:
+        command.upgrade(config, "head")
 
 
 def _driver_of(url: str) -> Any:
