@@ -49,6 +49,7 @@ class World:
         self._hold()
         self._stack = ExitStack()
         self.app, self.url = self._stack.enter_context(whole_server(load_config(root / "config.yaml")))
+        self.app.extensions["served"].current()  # it is loaded beside
 
     def _decide(self, version: int, before: int | None, accuracy: str, escapes: str, why: str) -> None:
         assert self.plant.version(threshold=version / 4) == version

@@ -20,13 +20,14 @@ export function championOf({ models, history, may }, rollBack) {
 }
 
 function nothing({ problem, versions }) {
+  const isPromoted = versions.some(({ aliases }) => aliases.includes("prod")); // and is just being loaded, or can't be
   const [newest] = versions;
   const registered = newest && `${newest.name} ${newest.version} is registered, not in production. Promote it below, or start a retraining.`;
   const retrain = [el("a", { href: address("/page/retraining") }, "Start a retraining"), " once there are images to learn from."];
   return [
     el("p", { class: "big" }, "No model yet"),
     el("p", {}, problem || "The model is being loaded."),
-    el("p", {}, registered ?? retrain),
+    isPromoted ? null : el("p", {}, registered ?? retrain),
   ];
 }
 
