@@ -56,6 +56,18 @@ def test_names_that_look_alike_are_the_same(one, other):
         "clean",
         "front_ok",
         "none",
+        "good_no_defects",
+        "ok_in_line_3",
+        "OK (ohne Kratzer)",
+        "normal, without scratches",
+        "ok_not_cleaned",
+        "fehlerfrei",
+        "in Ordnung",
+        "sans défaut",
+        "sin defectos",
+        "senza difetti",
+        "无缺陷",
+        "欠陥なし",
     ],
 )
 def test_a_name_that_may_mean_ok_is_noticed(name):
@@ -99,6 +111,12 @@ def test_a_name_that_may_mean_ok_is_noticed(name):
         "missing_part",
         "color",
         "contamination",
+        "nicht in Ordnung",
+        "not very good",
+        "fehlerhaft",
+        "mit Fehler",
+        "不合格",
+        "缺陷",
     ],
 )
 def test_names_of_defects_are_not(name):

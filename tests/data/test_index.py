@@ -36,6 +36,8 @@ def groups(folder: Path) -> dict[str, str]:
         "\ufefffile,Defect Type,group\n./train/../train/ok/000.png,,P1,,\n\n,,\n",
         "file,group,width,height\ntrain/ok/000.png,P1,640,480\n",
         "file,group\n{data}/train/ok/000.png,P1\n",
+        "file,group\rtrain/ok/000.png,P1\r",
+        'file,group,note,note\ntrain/ok/000.png,P1,"two\nlines",\n',
     ],
 )
 def test_spellings_of_paths_columns_and_delimiters_are_understood(data, text):
@@ -76,6 +78,8 @@ def test_an_absolute_path_may_reach_the_folder_by_a_link(data, tmp_path):
         ),
         ("file,group\ntrain/ok/a,b.png,P1\n", "line 2: expected 2 cells, received 3"),
         ("file,group\n,P1\n", "line 2: names no file"),
+        ('file,group\ntrain/ok/000.png,"P1\ntrain/ok/001.png,P2\n', "unexpected end of data"),
+        ('file,group\ntrain/ok/000.png,"P1\ntrain/ok/001.png,"\n', "line 3: a cell goes over several lines"),
     ],
 )
 def test_what_is_not_understood_is_refused_by_name(data, text, expected):
@@ -98,6 +102,14 @@ def test_an_index_that_would_not_be_read_is_refused(data, other):
     (data / other).write_text("file,group\n000.png,P1\n")
     with pytest.raises(DataError, match=r"index\.csv"):
         scan(data / "train", OK_CLASSES)
+
+
+def test_an_index_that_is_no_file_is_refused(data):
+    (data / "train" / "index.csv").symlink_to("gone.csv")
+    (data / "test" / "index.csv").mkdir()
+    for split in ("train", "test"):
+        with pytest.raises(DataError, match=r"index\.csv: expected a CSV file"):
+            scan(data / split, OK_CLASSES)
 
 
 @pytest.mark.parametrize("name", ["index.csv.txt", "index.tsv", "Index.xlsx"])

@@ -70,7 +70,8 @@ def test_side_files_are_counted_and_nothing_stops_at_them(parts):
 
 @pytest.mark.parametrize(
     "folder", ["@eaDir", "@EADIR", "#recycle", "#Snapshot", "$RECYCLE.BIN", "System Volume Information", ".Trash-1000",
-               ".Trashes", "__MACOSX", "lost+found", "@Recycle", "@Recently-Snapshot", ".@__thumb", ".git"],
+               ".Trashes", "__MACOSX", "lost+found", "@Recycle", "@Recently-Snapshot", ".@__thumb", ".git", "RECYCLED",
+               "FOUND.012", "@SynoDrive", "@SynologyDriveShareSync", "_gsdata_"],
 )  # fmt: skip
 def test_system_folders_are_left_out_and_counted(parts, write_images, folder):
     write_images(parts / "line" / folder / "deeper", 2)
@@ -83,10 +84,10 @@ def test_system_folders_are_left_out_and_counted(parts, write_images, folder):
 
 
 def test_system_files_are_left_out_and_counted(parts):
-    for name in ("Thumbs.db", "desktop.ini", ".DS_Store", "._000.png", "~$notes.docx"):
+    for name in ("Thumbs.db", "desktop.ini", ".DS_Store", "._000.png", "~$a.docx", "0.png:Zone.Identifier"):
         (parts / name).write_bytes(b"\xff\xd8\xff")
     assert walk(parts).said() == [
-        "Left out: 2 hidden files, 3 system files (Thumbs.db, desktop.ini, ~$notes.docx)"
+        "Left out: 2 hidden files, 4 system files (0.png:Zone.Identifier, Thumbs.db, desktop.ini, ~$a.docx)"
     ]
 
 
@@ -144,6 +145,38 @@ def test_what_cannot_be_read_is_named(parts, monkeypatch):
         "pipe.png": "neither a file nor a folder",
         "closed": "a folder that can't be read (Permission denied)",
     }
+
+
+def test_a_folder_that_may_not_be_entered_ends_nothing(parts, write_images, monkeypatch):
+    write_images(parts / "closed", 1)
+    write_images(parts / "line", 1)
+    whole = {name: getattr(os, name) for name in ("stat", "scandir")}
+
+    def refused(name):  # the tests may run as root, who is refused nothing
+        def call(path, *args, **options):
+            parts = () if isinstance(path, int) else Path(path).parts
+            if "closed" in (parts if name == "scandir" else parts[:-1]):
+                raise PermissionError(13, "Permission denied")
+            return whole[name](path, *args, **options)
+
+        return call
+
+    for name in whole:
+        monkeypatch.setattr(os, name, refused(name))
+    for walked in (walk(parts), find_images([str(parts)]), find_images([f"{parts}/*"])):
+        assert names(walked, parts) == ["000.png", "001.png", "line/000.png"]
+        assert [item.reason.partition(" (")[0] for item in walked.skipped] == ["a folder that can't be read"]
+    assert find_images([f"{parts}/closed/a.png"]).images == [parts / "closed" / "a.png"]
+
+
+def test_a_folder_too_deep_for_the_system_ends_nothing(parts, monkeypatch):
+    monkeypatch.chdir(parts)
+    for _ in range(20):
+        Path("n" * 250).mkdir()
+        os.chdir("n" * 250)
+    walked = walk(parts)
+    assert names(walked, parts) == ["000.png", "001.png"]
+    assert [item.reason for item in walked.skipped] == ["a folder that can't be read (File name too long)"]
 
 
 def test_patterns_files_and_folders_name_each_image_once_in_their_order(parts, tmp_path, write_images):

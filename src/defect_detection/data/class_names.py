@@ -16,16 +16,22 @@ _GOOD = _names(
     "acceptable accepted accept conform conforming conforme conformant flawless faultless intact healthy clean undamaged "
     "undefective uncracked unscratched nodefect nodefects defectfree negative neg golden "
     "bueno buena buenos buenas bon bonne bons buono buona buoni correcto correcta bom boa goed dobry dobre uygun "
-    "良品 正常 合格 合格品 正常品 양품 정상 정상품 합격 норма годен годные исправный"
+    "fehlerfrei fehlerlos einwandfrei mangelfrei makellos kratzerfrei rissfrei unbeschädigt ordnung inordnung "
+    "良品 良 良好 正常 合格 合格品 正常品 正品 好 好品 完好 无缺陷 無缺陷 无瑕疵 无异常 欠陥なし 異常なし 問題なし 傷なし キズなし 無傷 "
+    "양품 정상 정상품 합격 정품 결함없음 норма годен годные исправный"
 )
 _BAD = _names(
     "nok ng nio ko bad defect defects defective defekt defekte fehler fault faults faulty flaw flaws flawed fail failed failure "
     "reject rejected rejects scrap damage damaged anomaly anomalies anomalous abnormal anormal broken crack cracks cracked "
-    "scratch scratched scratches error errors nogood notok notgood nonok nongood 不良 不良品 불량 брак"
+    "scratch scratched scratches error errors nogood notok notgood nonok nongood "
+    "fehlerhaft kratzer riss risse schaden beschädigt mangel mängel schlecht ausschuss défaut défauts defaut defauts mauvais "
+    "defecto defectos malo difetto difetti scarto defeito defeitos wad wada wady "
+    "不良 不良品 不合格 不合格品 缺陷 异常 異常 欠陥 傷 キズ 划痕 불량 불량품 결함 брак дефект дефекты"
 )
 _NOT = _names(
-    "not no non none n nicht kein keine ohne without un in nie nao pas sans sin senza geen ne не 非 不"
+    "not no non none n nicht kein keine ohne without un nie nao não pas sans sin senza sem bez geen ne не без 非 不"
 )
+_BETWEEN = _names("in a an any the so very quite all fully")  # "not" and the word that it denies
 _NOTHING = _names("no none non free nothing nil mtfree")  # as a whole name: no defect, probably
 _FREE = _names("free frei less los")  # behind a defect: defect-free
 SPLITS = _names("train training test testing val valid validation eval holdout")
@@ -56,10 +62,7 @@ def suggests_ok(name: str, ok_names: Collection[str]) -> bool:
         return False
     if joined in _GOOD or joined in _NOTHING:
         return True
-    is_negated = not _NOT.isdisjoint(words) or not _FREE.isdisjoint(words)
-    if _holds_good(words, ok_names):
-        return not is_negated
-    return is_negated and not _BAD.isdisjoint(words)  # such as no_defect, defect free
+    return True in _said(words, ok_names)
 
 
 def suggests_defects(name: str, ok_names: Collection[str]) -> bool:
@@ -67,8 +70,20 @@ def suggests_defects(name: str, ok_names: Collection[str]) -> bool:
     words = _words(name)
     if suggests_ok(name, ok_names):
         return False
-    negated_good = not _NOT.isdisjoint(words) and _holds_good(words, ok_names)
-    return "".join(words) in _BAD or not _BAD.isdisjoint(words) or negated_good
+    return "".join(words) in _BAD or False in _said(words, ok_names)
+
+
+def _said(words: list[str], ok_names: Collection[str]) -> set[bool]:
+    """Return what the words of a name say, True for OK: ``no defect`` does, ``not ok`` denies it, ``ok but scratched`` does both."""
+    bad = (place for place, word in enumerate(words) if word in _BAD)
+    return {not _is_denied(words, place) for place in _places_of_good(words, ok_names)} | {
+        _is_denied(words, place) for place in bad
+    }
+
+
+def _is_denied(words: list[str], place: int) -> bool:
+    before = [word for word in words[:place] if word not in _BETWEEN]
+    return not _NOT.isdisjoint(before[-1:]) or not _FREE.isdisjoint(words[place + 1 : place + 2])
 
 
 def _words(name: str) -> list[str]:
@@ -78,20 +93,22 @@ def _words(name: str) -> list[str]:
     return [word.translate(_LOOKALIKES) for word in words]
 
 
-def _holds_good(words: list[str], ok_names: Collection[str]) -> bool:
-    if not _GOOD.isdisjoint(words):
-        return True
-    if any(_same_but_for_a_slip(word, good) for word in words for good in ("good", "normal")):
-        return True
-    return any(_resembles(words, _words(ok)) for ok in ok_names)
+def _places_of_good(words: list[str], ok_names: Collection[str]) -> set[int]:
+    known = {
+        place
+        for place, word in enumerate(words)
+        if word in _GOOD or any(_same_but_for_a_slip(word, good) for good in ("good", "normal"))
+    }
+    return known.union(*(_places_of(_words(ok), words) for ok in ok_names))
 
 
-def _resembles(words: list[str], ok: list[str]) -> bool:
-    """Say whether the words of a name hold those of an OK class in a row, or begin with its only word."""
+def _places_of(ok: list[str], words: list[str]) -> set[int]:
+    """Return where the words of an OK class begin in a row; at 0 also where a name begins with its only word."""
     if not ok:
-        return False
-    rows = [words[start : start + len(ok)] for start in range(len(words) - len(ok) + 1)]
-    return ok in rows or "".join(words) == "".join(ok) or (len(ok) == 1 and words[0].startswith(ok[0]))
+        return set()
+    rows = {place for place in range(len(words)) if words[place : place + len(ok)] == ok}
+    is_at_start = "".join(words) == "".join(ok) or (len(ok) == 1 and words[0].startswith(ok[0]))
+    return rows | {0} if is_at_start else rows
 
 
 def _same_but_for_a_slip(word: str, good: str) -> bool:

@@ -4,6 +4,7 @@ import codecs
 import csv
 import difflib
 import io
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,10 +56,14 @@ def index_in(folder: Path) -> Path | None:
         names = sorted(child for child in folder.iterdir() if child.name.casefold().startswith("index."))
     except OSError:  # the parent of a folder may be closed to us
         return None
-    found = [path for path in names if path.name.casefold() == NAME and path.is_file()]
+    found = [path for path in names if path.name.casefold() == NAME]
     if len(found) > 1:
         raise DataError(
             f"{folder}: expected one {NAME}, received {' and '.join(path.name for path in found)}; remove one"
+        )
+    if found and not os.path.isfile(found[0]):  # noqa: PTH113  of a closed folder a Path raises
+        raise DataError(
+            f"{found[0]}: expected a CSV file, received a folder, a broken link or the like; remove it"
         )
     for path in names if not found else []:
         if path.name.casefold() in _MISNAMED or path.name.casefold().startswith(f"{NAME}."):
@@ -79,7 +84,7 @@ def read_rows(path: Path) -> IndexFile:
     if first.strip().casefold().startswith("sep="):  # as Excel writes it
         text = rest
     try:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text))
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
         lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
     except csv.Error as error:
         raise DataError(f"{path}: cannot be read as CSV in UTF-8 ({error})") from error
@@ -88,7 +93,9 @@ def read_rows(path: Path) -> IndexFile:
     problems, rows = [], []
     for line, cells in lines[1:]:
         row = Row(line, {name: cells[place] if place < len(cells) else "" for name, place in places.items()})
-        if any(cells[len(header) :]):
+        if any("\n" in cell for cell in row.cells.values()):
+            problems.append(f"line {line}: a cell goes over several lines; a quote before it is not closed")
+        elif any(cells[len(header) :]):
             problems.append(f"line {line}: expected {len(header)} cells, received {len(cells)}; quote commas")
         elif row.cells["file"]:
             rows.append(row)
@@ -114,10 +121,11 @@ def _text_of(path: Path) -> str:
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:200]:
         raise DataError(f"{path}: cannot be read as CSV in UTF-8 (it is in UTF-16); {advice}")
     try:
-        return content.decode("utf-8-sig")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         where = content.count(b"\n", 0, error.start) + 1
         raise DataError(f"{path}: cannot be read as CSV in UTF-8 (line {where}); {advice}") from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _delimiter(text: str) -> str:
@@ -136,7 +144,9 @@ def _columns(path: Path, header: Sequence[str]) -> tuple[dict[str, int], list[st
     """Return the place of each known column, and the headings of those that say nothing to us."""
     names = [_column(heading) for heading in header]
     if twice := [
-        heading for heading, name in zip(header, names, strict=True) if name and names.count(name) > 1
+        heading
+        for heading, name in zip(header, names, strict=True)
+        if name in COLUMNS and names.count(name) > 1
     ]:
         raise DataError(f"{path}: the column '{twice[0]}' is there twice; remove one")
     for heading, name in zip(header, names, strict=True):

@@ -6,15 +6,17 @@ import re
 _FOLDERS = frozenset(
     {
         # Windows
-        "$recycle.bin", "recycler", "system volume information", "config.msi", "msocache", "found.000", "found.001",
+        "$recycle.bin", "recycler", "recycled", "recycle.bin", "system volume information", "config.msi", "msocache",
+        "$extend", "$windows.~bt", "$winreagent",
         # macOS
         "__macosx", "network trash folder", "temporary items", "thevolumesettingsfolder",
         # Synology, QNAP, Asustor, Netgear, Buffalo, NetApp
         "@eadir", "#recycle", "#snapshot", "@tmp", "@sharebin", "@recycle", "@recently-snapshot", "@transcode",
         "@appstore", "@database", "@autoupdate", "@download", "@upload_cache", "@quarantine", "@syncthing",
-        "recycle bin", "trashbox", "~snapshot", "$snapshot",
+        "recycle bin", "trashbox", "~snapshot", "$snapshot", "@snapshots", "@s2s", "@cloudsync", "@img_bkp_cache",
+        "@recyclebin", "#sharedrecycle", "$trash",
         # Linux, tools
-        "lost+found", "__pycache__", "node_modules",
+        "lost+found", "__pycache__", "node_modules", "_gsdata_", "_vti_cnf",
     }
 )  # fmt: skip
 _FILES = frozenset(
@@ -23,14 +25,17 @@ _FILES = frozenset(
         "wpsettings.dat", "indexervolumeguid", "aquota.user", "aquota.group", "desktop db", "desktop df",
     }
 )  # fmt: skip
+_FOLDER_PATTERN = re.compile(r"found\.\d{3}|@synology.*|@syno(?:drive|finder).*", re.DOTALL)
 _FILE_PATTERN = re.compile(
-    r"~\$.*|.*@syno(?:eastream|resource)|thumbs\.db[:.].*", re.DOTALL
+    r"~\$.*|.*@syno(?:eastream|resource)|thumbs\.db[:.].*|.*:(?:zone\.identifier|afp_\w+|smarttagsstream)(?::\$data)?",
+    re.DOTALL,
 )  # office locks, streams
 
 
 def is_system_folder(name: str) -> bool:
     """Say whether a system made the folder: a recycle bin, thumbnails, a snapshot."""
-    return name.casefold() in _FOLDERS
+    folded = name.casefold()
+    return folded in _FOLDERS or _FOLDER_PATTERN.fullmatch(folded) is not None
 
 
 def is_system_file(name: str) -> bool:

@@ -119,7 +119,7 @@ def walk(folder: Path, leave_out: Path | None = None) -> Walked:
         real = os.path.realpath(place)
         if real in visited:
             walked.left_out["repeated link", ""] += 1
-        elif _holds_overlays(place, real, None if place == folder else leave_out):
+        elif _is_of_overlays(place, real, None if place == folder else leave_out):
             walked.left_out["folder of overlays", Path(real).name] += 1
         else:
             visited.add(real)
@@ -128,8 +128,9 @@ def walk(folder: Path, leave_out: Path | None = None) -> Walked:
     return walked
 
 
-def _holds_overlays(place: Path, real: str, leave_out: Path | None) -> bool:
-    return (place / OUTPUT_MARK).is_file() or (leave_out is not None and real == os.path.realpath(leave_out))
+def _is_of_overlays(place: Path, real: str, leave_out: Path | None) -> bool:
+    is_left_out = leave_out is not None and real == os.path.realpath(leave_out)
+    return is_left_out or os.path.isfile(place / OUTPUT_MARK)  # noqa: PTH113  of a closed folder a Path raises
 
 
 def _look_into(place: Path, walked: Walked, pending: deque[Path], links: deque[Path]) -> None:
@@ -184,7 +185,8 @@ def _sort_in(path: Path, walked: Walked) -> None:
 
 
 def _why_no_file(path: Path) -> str:
-    return "a broken link" if path.is_symlink() else "neither a file nor a folder"
+    is_broken = path.is_symlink() and not path.exists()
+    return "a broken link" if is_broken else "neither a file nor a folder"
 
 
 def _expanded(pattern: str) -> Path:
@@ -208,9 +210,9 @@ def find_images(patterns: Sequence[str], leave_out: Path | None = None) -> Walke
     found = Walked()
     for pattern in patterns:
         path = _expanded(pattern)
-        if path.is_dir():
+        if os.path.isdir(path):  # noqa: PTH112  in a closed folder a Path raises
             walked = walk(path, leave_out)
-        elif glob.has_magic(pattern) and not path.exists():
+        elif glob.has_magic(pattern) and not os.path.lexists(path):
             walked = _matching(path, leave_out)
         else:
             walked = Walked(images=[path], roots=[path.parent])
@@ -235,10 +237,13 @@ def _matching(pattern: Path, leave_out: Path | None) -> Walked:
     for match in sorted(map(Path, glob.glob(str(pattern), recursive=True))):  # noqa: PTH207  it may be absolute
         if (kind := _why_not_matched(match, root, leave_out)) is not None:
             walked.left_out[kind] += 1
-        elif not match.is_dir():
+        elif not os.path.isdir(match):  # noqa: PTH112
             _sort_in(match, walked)
         elif "**" not in pattern.parts:  # which names what is below it anyway
-            walked.add(walk(match, leave_out))
+            try:
+                walked.add(walk(match, leave_out))
+            except DataError:
+                walked.skipped.append(Skipped(match, "a folder that can't be read"))
     return walked
 
 
@@ -246,8 +251,8 @@ def _why_not_matched(match: Path, root: Path, leave_out: Path | None) -> tuple[s
     below = match.relative_to(root).parts
     for depth, name in enumerate(below, 1):
         place = root.joinpath(*below[:depth])
-        is_folder = place.is_dir()
-        if is_folder and _holds_overlays(place, os.path.realpath(place), leave_out):
+        is_folder = os.path.isdir(place)  # noqa: PTH112
+        if is_folder and _is_of_overlays(place, os.path.realpath(place), leave_out):
             return "folder of overlays", name
         if (is_system_folder if is_folder else is_system_file)(name):
             return f"system {'folder' if is_folder else 'file'}", name
