@@ -17,8 +17,8 @@ _GOOD = _names(
     "undefective uncracked unscratched nodefect nodefects defectfree negative neg golden "
     "bueno buena buenos buenas bon bonne bons buono buona buoni correcto correcta bom boa goed dobry dobre uygun "
     "fehlerfrei fehlerlos einwandfrei mangelfrei makellos kratzerfrei rissfrei unbeschädigt ordnung inordnung "
-    "良品 良 良好 正常 合格 合格品 正常品 正品 好 好品 完好 无缺陷 無缺陷 无瑕疵 无异常 欠陥なし 異常なし 問題なし 傷なし キズなし 無傷 "
-    "양품 정상 정상품 합격 정품 결함없음 норма годен годные исправный"
+    "良品 良 良好 正常 合格 合格品 正常品 正品 好 好品 完好 无缺陷 無缺陷 无瑕疵 无异常 欠陥なし 異常なし "
+    "問題なし 傷なし キズなし 無傷 양품 정상 정상품 합격 정품 결함없음 норма годен годные исправный"
 )
 _BAD = _names(
     "nok ng nio ko bad defect defects defective defekt defekte fehler fault faults faulty flaw flaws flawed fail failed failure "
