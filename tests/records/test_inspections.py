@@ -16,7 +16,9 @@ def numbers(records, *, limit: int = 100, **wanted: object) -> list[int]:
 
 
 def test_an_inspection_comes_back_as_it_was_written(records, write):
-    one = write(1, group="lot 4", part="P-17", line="3", score=0.75, verdict="defective", latency_ms=3.25)
+    one = write(
+        1, group="lot 4", part="P-17", line="3", score=0.75, verdict="review", reason="dark", latency_ms=3.25
+    )
     found = find_inspection(records.database, one.id)
     assert found.inspected == one
     assert (found.image_suffix, found.said) == (".png", ())

@@ -262,6 +262,11 @@ def test_an_image_unlike_those_of_the_training_is_for_review_and_says_why(
     expect(page.locator("#why")).to_contain_text("Unlike the training images: brightness 255 is outside")
     expect(page.locator("#why")).not_to_contain_text("too close to call")
     page.get_by_role("link", name="Review").click()
-    expect(page.locator("#now")).to_contain_text("brightness 255 is outside")
+    expect(page.locator("#facts")).to_contain_text("Unlike the training images: brightness 255 is outside")
+    page.get_by_role("link", name="Inspections").click()
+    page.get_by_role("button", name="bright.png").click()
+    expect(page.locator("#look-facts")).to_contain_text(
+        "Unlike the training images: brightness 255 is outside"
+    )
     app.extensions["served"].stop()
     app.extensions["records"].close()

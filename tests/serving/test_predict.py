@@ -1,6 +1,7 @@
 """``POST /predict``: verdicts, explanations, several images, and what is recorded."""
 
 import base64
+import csv
 import hashlib
 import io
 
@@ -9,6 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 from PIL import Image
 from tiny import BRIGHT, DARK, SIDE, encoded
+from waiting import LIMIT_S
 
 from defect_detection.data.reference import learn_reference, look_of
 from defect_detection.inference.inspect import Inspector
@@ -124,6 +126,18 @@ def test_explain_gives_the_image_with_its_evidence_over_it(client, explain):
     assert (shown[-1] == 255).all()  # none over what is bright
 
 
+def test_the_picture_stands_in_the_answer_once(client):
+    one = send(client, encoded(DARK), query="?explain=1").json
+    assert one["evidence"]["overlay_png"]
+    assert one["results"][0]["evidence"] == one["evidence"] | {"overlay_png": None}
+    assert one["results"][0] | {"evidence": one["evidence"], "results": one["results"]} == one
+    several = send(client, encoded(DARK), encoded(DARK), query="?explain=1").json
+    assert several["evidence"] is None
+    assert all(result["evidence"]["overlay_png"] for result in several["results"])
+    numbers = send(client, encoded(DARK), query="?explain=array").json
+    assert numbers["results"][0]["evidence"] == numbers["evidence"]
+
+
 def test_an_overlay_has_the_shape_and_size_of_the_image(client):
     wide = np.concatenate([np.zeros((50, 200, 3), np.uint8), np.full((50, 200, 3), 255, np.uint8)], axis=1)
     evidence = send(client, encoded(wide), query="?explain=1").json["evidence"]
@@ -234,6 +248,7 @@ def guarding(project, bundle) -> FlaskClient:
     app = create_app(project.config(), lambda: ModelRef("Production_Reg", 3, "run", {}), lambda _: inspector)
     yield app.test_client()
     app.extensions["served"].stop()
+    app.extensions["records"].close()
 
 
 def test_an_image_unlike_those_of_training_is_for_review_and_the_reason_is_said(guarding):
@@ -250,6 +265,18 @@ def test_an_image_unlike_those_of_training_is_for_review_and_the_reason_is_said(
     gray = encoded(np.full((SIDE, SIDE, 3), 130, np.uint8))
     assert guarding.post("/predict", data=gray, content_type="image/png").json["reason"] is None
     assert 'defect_unlike_training_total{model_version="3"} 3.0' in guarding.get("/metrics").text
+
+
+def test_the_reason_is_kept_with_the_inspection(guarding):
+    reason = guarding.post("/predict", data=encoded(BRIGHT), content_type="image/png").json["reason"]
+    gray = encoded(np.full((SIDE, SIDE, 3), 130, np.uint8))
+    guarding.post("/predict", data=gray, content_type="image/png")
+    assert guarding.application.extensions["records"].recorder.flush(LIMIT_S)
+    listed = guarding.get("/inspections?order=uncertain").json["inspections"]
+    assert [one["reason"] for one in listed] == [reason, None]  # a person decides: it comes first
+    assert guarding.get(f"/inspections/{listed[0]['id']}").json["reason"] == reason
+    rows = list(csv.DictReader(io.StringIO(guarding.get("/inspections.csv").data.decode("utf-8-sig"))))
+    assert [row["reason"] for row in rows] == ["", reason]
 
 
 def test_the_reason_is_an_output_of_the_inference_protocol(guarding):

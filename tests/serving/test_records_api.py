@@ -60,6 +60,7 @@ def test_an_inspection_says_all_that_was_recorded(client):
         "verdict": "ok",
         "score": 0.1,
         "threshold": 0.5,
+        "reason": None,
         "model_name": "Production_Reg",
         "model_version": 3,
         "latency_ms": 4.5,

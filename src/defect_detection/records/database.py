@@ -183,10 +183,12 @@ def insert_missing(session: Session, table: type[Table], rows: Sequence[Any]) ->
 
 def migrate(connection: Connection) -> None:
     """Run the migrations that the database lacks, inside the transaction of the connection."""
+    logging.getLogger("alembic").setLevel(
+        logging.WARNING
+    )  # neither each step that it takes, nor each part that it loads
     from alembic import command
     from alembic.config import Config as AlembicConfig
 
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # not each step that it takes
     config = AlembicConfig(attributes={"connection": connection})
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")

@@ -23,7 +23,7 @@ class Inspected:
     """One verdict on one image, as it is recorded.
 
     name: of the file, as its sender calls it. group: images of one group stay on one side of a split; where it is "", those of
-    one `part` do.
+    one `part` do. reason: how the image is unlike the training images; None where it is not, or where it was not recorded.
     """
 
     id: str
@@ -38,6 +38,7 @@ class Inspected:
     group: str = ""
     line: str = ""
     part: str = ""
+    reason: str | None = None
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
@@ -90,8 +91,14 @@ def add_inspections(
         images: ``sha256``, ``suffix``, ``n_bytes`` and ``at`` of each image that lies in the folder.
     """
     insert_missing(session, ImageRow, list(images))
-    rows = [{**asdict(one), "margin": abs(one.score - one.threshold)} for one in inspections]
+    rows = [{**asdict(one), "margin": _margin(one)} for one in inspections]
     insert_missing(session, InspectionRow, rows)
+
+
+def _margin(one: Inspected) -> float:
+    return (
+        0.0 if one.reason else abs(one.score - one.threshold)
+    )  # of an unlike image the score decides nothing
 
 
 def find_inspection(database: Database, inspection_id: str) -> Recorded:

@@ -73,13 +73,16 @@ class InspectionRow(Table):
     verdict: Mapped[str] = mapped_column(String(16))
     score: Mapped[float] = mapped_column(Float(53))
     threshold: Mapped[float] = mapped_column(Float(53))
-    margin: Mapped[float] = mapped_column(Float(53))  # |score - threshold|: the least is the least certain
+    margin: Mapped[float] = mapped_column(
+        Float(53)
+    )  # |score - threshold|, 0 with a reason: the least is the least certain
     model_name: Mapped[str] = mapped_column(String(256))
     model_version: Mapped[int] = mapped_column(Integer, index=True)
     latency_ms: Mapped[float] = mapped_column(Float(53))
     group: Mapped[str] = mapped_column("in_group", String(256))  # "group" is a word of SQL
     line: Mapped[str] = mapped_column(String(256))
     part: Mapped[str] = mapped_column(String(256))
+    reason: Mapped[str | None] = mapped_column(Text, default=None)
 
 
 class FeedbackRow(Table):

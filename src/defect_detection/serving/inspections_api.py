@@ -20,7 +20,7 @@ from defect_detection.serving.access import require_access
 from defect_detection.serving.problems import described
 from defect_detection.serving.records_api import INSPECTIONS, SECURITY, InspectionShown
 
-OF_INSPECTION = ["id", "at", "name", "verdict", "score", "threshold"]
+OF_INSPECTION = ["id", "at", "name", "verdict", "score", "threshold", "reason"]
 OF_LABEL = ["label", "defect_type", "comment", "labelled_by"]
 OF_REST = ["group", "line", "part", "model_name", "model_version", "latency_ms", "sha256"]
 _FORMULA = re.compile(r"[=+\-@\t\r]")  # what a spreadsheet would run
@@ -50,7 +50,8 @@ class InspectionsFilter(BaseModel):
     until: datetime | None = Field(None, description="before this moment")
     model_version: int | None = None
     order: Literal["newest", "uncertain"] = Field(
-        "newest", description="uncertain: the score nearest to its threshold first"
+        "newest",
+        description="uncertain: first what is unlike the training images, then the score nearest to its threshold",
     )
 
     def wanted(self) -> Filter:

@@ -53,7 +53,8 @@ class Evidence(BaseModel):
     )
     overlay_png: str | None = Field(
         None,
-        description="explain=overlay: the image, upright and in its own size, with the evidence over it, in base64",
+        description="explain=overlay: the image, upright and in its own size, with the evidence over it, in base64. Of one "
+        "image it stands at the top only, and is null in results: the answer holds each picture once",
     )
 
 
@@ -231,10 +232,15 @@ def predict(query: PredictQuery) -> Response:
         seen = look(uploads[0])
         if as_picture:
             return _picture(seen)
-        only = _prediction(seen, asked.explain).model_dump()
-        return jsonify(only | {"results": [only]})
+        return jsonify(_of_one(_prediction(seen, asked.explain).model_dump()))
     results = predicting.pool.map(lambda upload: _result(look, upload, asked.explain), uploads)
     return jsonify(NOTHING | {"results": [result.model_dump() for result in results]})
+
+
+def _of_one(result: dict[str, Any]) -> dict[str, Any]:
+    """Return the answer about one image: its result at the top and in `results`, the picture only at the top."""
+    evidence = result["evidence"] and result["evidence"] | {"overlay_png": None}
+    return result | {"results": [result | {"evidence": evidence}]}
 
 
 def _wants_picture(n_images: int) -> bool:
@@ -344,6 +350,7 @@ def _recorded(seen: _Seen, content: bytes, context: dict[str, str]) -> Inspected
         model_name=reference.name,
         model_version=reference.version,
         latency_ms=inspection.latency_ms,
+        reason=inspection.reason,
         **context,  # type: ignore[arg-type]
     )
 

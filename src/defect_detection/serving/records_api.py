@@ -92,6 +92,9 @@ class InspectionShown(BaseModel):
     verdict: str
     score: float = Field(description="P(defective)")
     threshold: float
+    reason: str | None = Field(
+        description="how the image is unlike the training images, so that it is never ok; null where it is not"
+    )
     model_name: str
     model_version: int
     latency_ms: float

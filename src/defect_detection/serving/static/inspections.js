@@ -87,6 +87,7 @@ async function look(one) {
   fill($("look-facts"), facts([
     ["Verdict", WORDS[one.verdict]],
     ["Score", `${percent(one.score)}, defective from ${percent(one.threshold)}`],
+    ["Why", one.reason && `Unlike the training images: ${one.reason}`],
     ["Time", moment(one.at)],
     ["Label", said.length ? said.join("; ") : "none yet"],
     ["Line", one.line], ["Group", one.group], ["Part", one.part],

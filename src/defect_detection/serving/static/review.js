@@ -94,7 +94,7 @@ async function showHeat(one) {
     const now = await evidence(one);
     if (one !== queue[at]) return;
     drawHeat(now.evidence.values, now.verdict);
-    const unlike = now.reason ? `It is unlike the training images: ${now.reason}.` : "";
+    const unlike = now.reason && now.reason !== one.reason ? `It is unlike the training images: ${now.reason}.` : "";
     $("now").textContent = [isSame(now.model, one) ? "" : otherModel(now, one), unlike].filter(Boolean).join(" ");
   } catch (error) {
     if (one === queue[at]) $("now").textContent = `No heat: ${error.message}`;
@@ -113,6 +113,7 @@ function otherModel({ model, verdict, score }, one) {
 function renderFacts(one) {
   const when = new Date(one.at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
   const facts = {
+    Why: one.reason && `Unlike the training images: ${one.reason}`,
     Score: `${percent(one.score)}, defective from ${percent(one.threshold)}`,
     File: one.name, Line: one.line, Part: one.part, When: when,
     Model: `${one.model_name} ${one.model_version}`,
