@@ -22,7 +22,9 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plant, Evaluate
     plant = Plant.build(tmp_path_factory.mktemp("masked"))
     folder = plant.root / "data/ground_truth/hole"
     folder.mkdir(parents=True)
-    for place, image in enumerate(sorted((plant.root / "data/test/hole").iterdir())):
+    images = sorted((plant.root / "data/test/hole").iterdir())
+    images[0] = images[0].rename(images[0].with_stem("2-000 [odd]"))
+    for place, image in enumerate(images):
         marked = (np.asarray(Image.open(image)) < DARK) & (place > 0)
         Image.fromarray(marked.astype(np.uint8) * 255).save(folder / f"{image.stem}_mask.png")
     overrides = f"data.image_size={2 * SIDE}", "evaluation.defect_rate=0.02"
@@ -36,7 +38,12 @@ def test_evidence_is_compared_with_the_masks_beside_the_test_images(evaluated):
     assert report.pointing.all.count >= 8  # these holes are hard to miss
     assert 0 < report.pointing.by_chance < 0.4
     (note,) = [note for note in report.notes if "mask" in note]
-    assert note.startswith("1 mask was left out") and "2-000_mask.png" in note
+    assert note.startswith("1 mask was left out") and "2-000 [odd]_mask.png" in note
+
+
+def test_names_in_the_summary_are_no_markup(evaluated):
+    summary = evaluated[1].files["summary"].read_text(encoding="utf-8")
+    assert r"2-000 \[odd\]\_mask.png" in summary
 
 
 def test_paths_start_at_the_folder_of_the_settings(evaluated):

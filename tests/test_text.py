@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from defect_detection.text import encodable, printable, printable_lines, write_text
+from defect_detection.text import encodable, markdown, printable, printable_lines, write_text
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,20 @@ def test_a_name_is_one_printable_line(name, shown):
 def test_a_message_keeps_its_lines_and_a_text_its_characters():
     assert printable_lines("one\n  two\x1b") == "one\n  two\\x1b"
     assert encodable("one\n\x1b\udcfc") == "one\n\x1b\\xfc"
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("data/test/ok/part_01-2.png", "data/test/ok/part_01-2.png"),
+        ("*a* `b` [c](d) ~e~ |", r"\*a\* \`b\` \[c\](d) \~e\~ \|"),
+        ("_a_b_ __c", r"\_a_b\_ \_\_c"),
+        ("<img src=x> & ü", "&lt;img src=x&gt; &amp; ü"),
+        ("C:\\line", "C:\\\\line"),
+    ],
+)
+def test_markdown_shows_a_name_as_it_is(name, written):
+    assert markdown(name) == written
 
 
 def test_a_text_file_is_utf8_and_has_the_usual_mode(tmp_path):

@@ -4,6 +4,7 @@ A file name may hold any byte and any character: a line break, an escape sequenc
 (Python keeps those as lone surrogates, which no encoder takes). Such a character is shown as ``\\x1b``.
 """
 
+import html
 import io
 import os
 import re
@@ -15,6 +16,8 @@ from pathlib import Path
 _SURROGATES = re.compile("[\ud800-\udfff]")
 # Control characters, line separators, and what turns the direction of writing.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+# What Markdown reads as markup inside a line. An underscore between letters is none.
+_MARKUP = re.compile(r"[\\`*\[\]|~]|(?<![^\W_])_|_(?![^\W_])")
 
 
 def printable(name: object) -> str:
@@ -31,6 +34,11 @@ def printable_lines(text: object) -> str:
 def encodable(text: object) -> str:
     """Return a text, whose line breaks stay, without what UTF-8 can't hold."""
     return _SURROGATES.sub(_escaped, str(text))
+
+
+def markdown(text: object) -> str:
+    """Return a text that Markdown shows as it is, such as the names of files in the lines of a summary."""
+    return _MARKUP.sub(r"\\\g<0>", html.escape(str(text), quote=False))
 
 
 def _escaped(found: re.Match[str]) -> str:

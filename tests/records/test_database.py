@@ -99,7 +99,9 @@ def test_a_file_that_is_no_database_is_an_error(tmp_path):
         names_of_keys(Database(f"sqlite:///{tmp_path}/inspections.db"))
 
 
-@pytest.mark.parametrize("url", ["mysql://user:secret@host/name", "nonsense", "sqlite://"])
+@pytest.mark.parametrize(
+    "url", ["mysql://user:secret@host/name", "nonsense", "sqlite://", "postgresql://u:secret@h:port/n"]
+)
 def test_another_address_is_refused_without_its_password(url):
     with pytest.raises(RecordsError, match="DATABASE_URL: expected postgresql://") as caught:
         Database(url)

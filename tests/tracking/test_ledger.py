@@ -253,3 +253,11 @@ def test_a_version_is_withdrawn_until_it_is_put_back():
     first = [(EVALUATED, None, 1), (EVALUATED, 1, 2), (BACK, 2, 1)]
     assert {version: entry.number for version, entry in withdrawn(moves(*first)).items()} == {2: 2}
     assert withdrawn(moves(*first, (Kind.PROMOTION, 1, 2))) == {}
+
+
+def test_a_reason_is_no_markup_on_the_page_of_mlflow(uri):
+    with Ledger(uri).entry(replace(PLAN, why="[cam1]*.png <b>")) as record:
+        pass
+    tags = connect(uri).client.get_run(record.run_id).data.tags
+    assert tags["mlflow.note.content"] == r"\[cam1\]\*.png &lt;b&gt;"
+    assert Ledger(uri).entries()[0].why == "[cam1]*.png <b>"

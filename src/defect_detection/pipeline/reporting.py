@@ -20,7 +20,7 @@ from defect_detection.evaluation.page import GALLERIES, write_report
 from defect_detection.evaluation.report import Champion, Evidence, ModelInfo, Report, build_report
 from defect_detection.model.bundle import Card
 from defect_detection.pipeline.scoring import Scored, labels_of, readable
-from defect_detection.text import printable, write_text
+from defect_detection.text import markdown, printable, write_text
 from defect_detection.tracking.registry import ModelRef
 
 MOST_THREADS = 4  # that read masks, each at its full size
@@ -226,9 +226,9 @@ def _write_summary(report: Report, folder: Path) -> Path:
     table = "\n".join(f"| {name} | {value} |" for name, value in rows)
     facts = [fact.text for fact in report.facts]
     said = (*(decision.reasons if decision else ()), *facts, *report.notes)
-    reasons = "\n".join(f"- {reason}" for reason in said)
+    reasons = "\n".join(f"- {markdown(reason)}" for reason in said)
     outcome = decision.outcome.upper() if decision else ""
     path = folder / "summary.md"
-    text = f"## {report.model}: {outcome}\n\n| on {metrics.n} test images | |\n| --- | --- |\n{table}\n\n{reasons}\n"
+    text = f"## {markdown(report.model)}: {outcome}\n\n| on {metrics.n} test images | |\n| --- | --- |\n{table}\n\n{reasons}\n"
     write_text(path, text)
     return path

@@ -27,9 +27,11 @@ from defect_detection.pipeline.judge import small_test_note
 from defect_detection.pipeline.search import check_search, search
 from defect_detection.pipeline.trials import Bench, record_data, record_figures
 from defect_detection.pipeline.watch import Watch, unwatched
+from defect_detection.text import markdown
 from defect_detection.tracking.best_model import BestModelInfo
 from defect_detection.tracking.registry import About, ModelRef, Registry
 from defect_detection.tracking.runs import ExperimentRecorder, TrialRecord
+from defect_detection.tracking.store import check_store
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -75,11 +77,12 @@ def train(config: Config, watch: Watch = unwatched, say: Say = silent) -> Traine
         BusyError: a search is running here. DivergedError: all sets diverged.
     """
     check_search(config)
-    recorder = ExperimentRecorder(config.tracking_uri, config.mlflow.experiment_name, config.root)
+    check_store(config.tracking_uri)
     splits = load_splits(config, lambda done, total: watch("reading images", "decoding", done, total), say)
     audited = audit_splits(splits, config, watch)
     for line in audited.warnings:
         say(line)
+    recorder = ExperimentRecorder(config.tracking_uri, config.mlflow.experiment_name, config.root)
     sets = [config.training.resolved(one) for one in config.training.hyperparameter_sets]
     bench = Bench(splits, config, recorder, watch, fits=_no_fits())
     if found := search(bench):
@@ -161,7 +164,7 @@ def _show_best(parent: TrialRecord, best: Candidate, sets: int, compared: "Figur
     said = f"Best of {sets} hyperparameter sets: {best.card.name}, validation AUROC {best.value:.4f}."
     tags = {"best": best.card.name, "best_run": best.run_id}
     tags |= {"best_reason": best.reason} if best.reason else {}
-    parent.tags(tags | {"mlflow.note.content": f"{said} {best.reason}".strip()})
+    parent.tags(tags | {"mlflow.note.content": markdown(f"{said} {best.reason}".strip())})
 
 
 def diverged_in_words(diverged: Mapping[str, str]) -> list[str]:

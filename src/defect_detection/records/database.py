@@ -199,7 +199,7 @@ def migrate(connection: Connection) -> None:
 def _driver_of(url: str) -> Any:
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:  # ValueError: a port that is no number
         raise RecordsError(_refusal("an address that can't be read")) from error
     kind = parsed.drivername.partition("+")[0]
     if kind == "sqlite" and parsed.database not in (None, "", ":memory:"):

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from defect_detection.text import markdown
 from defect_detection.tracking.lease import PROMOTIONS, who
 from defect_detection.tracking.runs import ExperimentRecorder, TrialRecord
 from defect_detection.tracking.store import connect, reporting, sqlite_file
@@ -111,7 +112,9 @@ class Ledger:
         """
         recorder = ExperimentRecorder(self.tracking_uri, PROMOTIONS)
         name = f"{plan.candidate}: {plan.kind}"
-        with recorder.trial(name, params or {}, _tags_of(plan) | {"mlflow.note.content": plan.why}) as record:
+        with recorder.trial(
+            name, params or {}, _tags_of(plan) | {"mlflow.note.content": markdown(plan.why)}
+        ) as record:
             yield record
             record.tags({f"{PREFIX}state": State.DONE})
 

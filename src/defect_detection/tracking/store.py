@@ -75,6 +75,22 @@ def connect(tracking_uri: str, experiment: str | None = None) -> Store:
         return Store(tracking_uri, client, _experiment_id(client, tracking_uri, experiment, location))
 
 
+def check_store(tracking_uri: str) -> None:
+    """Look whether there is a store, or place for one, without making anything.
+
+    Raises:
+        TrackingError: no server answers, or the file can't be used.
+    """
+    database = sqlite_file(tracking_uri)
+    if database and not database.exists():
+        return
+    with reporting(tracking_uri, "connecting"):
+        if database:
+            _check_database(database)
+        elif tracking_uri.startswith(("http://", "https://")):
+            _check_server(tracking_uri)
+
+
 def sqlite_file(tracking_uri: str) -> Path | None:
     """Return the path of the embedded store's file, absolute and without links, or None for any other store."""
     if not tracking_uri.startswith("sqlite:///"):
