@@ -48,6 +48,8 @@ def found(ok: list[Sample], defective: list[Sample], tmp_path: Path) -> dict[str
 SAVES: dict[str, tuple[Save, Save]] = {
     "colour mode": (plain, lambda image, path: image.convert("L").save(path)),
     "JPEG quality": (plain, lambda image, path: image.save(path, quality=95)),
+    "JPEG coding": (plain, lambda image, path: image.save(path, subsampling=0)),
+    "colour profile": (plain, lambda image, path: image.save(path, icc_profile=b"sRGB")),
     "camera": (
         lambda image, path: image.save(path, exif=exif(0x0110, "Line camera")),
         lambda image, path: image.save(path, exif=exif(0x0110, "Telephone")),
@@ -105,6 +107,27 @@ def test_sizes_that_differ_from_image_to_image_are_compared_in_bins(tmp_path):
         write(tmp_path / "ok2", cut(30, 80), 0, 40), write(tmp_path / "bad2", cut(30, 80), 1, 40), tmp_path
     )
     assert "image size" not in none
+
+
+def test_qualities_that_differ_from_image_to_image_are_compared_in_bins(tmp_path):
+    rng = np.random.default_rng(4)
+
+    def quality(low: int, high: int) -> Save:
+        return lambda image, path: image.save(path, quality=int(rng.integers(low, high)))
+
+    def both(folder: str, ok: Save, bad: Save) -> dict[str, Shortcut]:
+        return found(
+            write(tmp_path / folder / "ok", ok, 0, 20), write(tmp_path / folder / "bad", bad, 1, 20), tmp_path
+        )
+
+    assert both("apart", quality(75, 100), quality(40, 70))["JPEG quality"].accuracy > 0.9
+    assert both("alike", quality(40, 100), quality(40, 100)) == {}
+
+
+def test_what_only_one_label_has_tells_it(tmp_path):
+    save = SAVES["camera"][0]
+    ok, bad = write(tmp_path / "ok", save, 0, 20), write(tmp_path / "bad", plain, 1, 20)
+    assert found(ok, bad, tmp_path)["camera"].counts == (("Line camera", 20, 0), ("none", 0, 20))
 
 
 def test_nothing_is_found_where_both_labels_are_saved_alike_or_the_difference_is_small(tmp_path):

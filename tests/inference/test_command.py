@@ -104,6 +104,19 @@ def test_overlays_are_not_inspected_however_often_it_runs(run, paths, tmp_path):
     assert "--output .: images to inspect lie there" in errors
 
 
+def test_overlays_among_other_photos_are_no_parts(run, paths, tmp_path):
+    for name in ("dent", "scratch"):
+        (tmp_path / name).mkdir()
+        shutil.copyfile(paths[0], tmp_path / name / "a.png")
+    shutil.copyfile(paths[1], tmp_path / "dent" / "b.ok.png")  # a photo of such a name
+    assert run("--output", "dent", "scratch")[0] == 0
+    assert len(list((tmp_path / "dent").glob("*.png"))) == 3
+    for what in ("dent", "dent/*.png"):
+        _, output, _ = run(what)
+        assert "2 images: " in output
+        assert "Left out: 1 overlay" in output
+
+
 def test_what_is_not_inspected_is_named_with_either_output(run, paths, tmp_path):
     shutil.copyfile(paths[0], tmp_path / "a.png")
     (tmp_path / "b.heic").write_bytes(b"\0\0\0\x18ftypheic")

@@ -16,7 +16,7 @@ from defect_detection.data.decoders import open_image
 from defect_detection.data.samples import Sample
 from defect_detection.errors import ImageError
 
-_VERSION = 1  # raise it when a property changes
+_VERSION = 2  # raise it when a property changes
 _ROW_BYTES = 1024
 _LONGEST = 48  # characters of a value
 _DEPTHS = {"1": "1", "I": "16", "F": "32"}
@@ -77,7 +77,8 @@ def _said(image: Any) -> dict[str, object]:
         "image size": f"{image.width} x {image.height}",
         "colour mode": image.mode,
         "bit depth": depth,
-        "JPEG quality": f"tables {_short(sorted(tables.items()))}" if tables else "",
+        "JPEG quality": _quality(tables) if tables else "",
+        "JPEG coding": _coding(image) if tables else "",
         "compression": info.get("compression") or "",
         "resolution": info.get("dpi") or "",
         "colour profile": _short(profile) if profile else "",
@@ -86,6 +87,17 @@ def _said(image: Any) -> dict[str, object]:
         "EXIF orientation": exif.get(base.Orientation) or "",
         "capture day": str(day)[:10],
     }
+
+
+def _quality(tables: dict[int, Sequence[int]]) -> str:
+    """Return the mean step of quantisation, which falls as the quality rises, and which tables they are."""
+    return f"mean step {np.mean([*tables.values()]):.2f} (tables {_short(sorted(tables.items()))})"
+
+
+def _coding(image: Any) -> str:
+    """Return how the channels are sampled, and in which order they are stored."""
+    sampling = ", ".join(f"{wide}x{high}" for _, wide, high, _ in getattr(image, "layer", ()))
+    return f"sampling {sampling}{', progressive' if image.info.get('progressive') else ''}"
 
 
 def _short(value: object) -> str:

@@ -20,6 +20,9 @@ _UNFINISHED = _endings("part partial filepart crdownload download tmp temp !ut o
 _RAW = _endings("dng nef nrw cr2 cr3 arw srf sr2 pef orf rw2 raf srw iiq 3fr erf kdc dcr mos")
 
 CONVERT = "not a JPEG, PNG, BMP, TIFF or WebP image; convert it to PNG or JPEG"
+OVERLAY_ENDINGS = (".ok.png", ".defective.png", ".review.png")  # of those that an inspection writes
+OVERLAY_NOTE = ("Comment", "Overlay of defect inspect")  # in their header
+
 UNPACK = "an archive, which is not looked into; unpack it"
 FINISH = "an unfinished copy; complete or remove it"
 
@@ -38,6 +41,12 @@ def is_image(path: Path) -> bool:
     return suffix not in _UNFINISHED and suffix not in _RAW and format_of(_head(path)) is not None
 
 
+def is_overlay(path: Path) -> bool:
+    """Say whether a file is an overlay of an inspection, which shows no part as a camera sees it."""
+    note = "\0".join(OVERLAY_NOTE).encode()
+    return path.name.endswith(OVERLAY_ENDINGS) and note in _head(path, 4 * HEAD_BYTES)
+
+
 def is_side_file(path: Path) -> bool:
     """Say whether a file that is no image may lie among images: notes, labels, scripts; without an ending any text."""
     suffix = path.suffix.lower()
@@ -50,6 +59,6 @@ def what_to_do(path: Path) -> str:
     return next((text for suffixes, text in advice if path.suffix.lower() in suffixes), CONVERT)
 
 
-def _head(path: Path) -> bytes:
+def _head(path: Path, size: int = HEAD_BYTES) -> bytes:
     with path.open("rb") as file:
-        return file.read(HEAD_BYTES)
+        return file.read(size)

@@ -22,8 +22,9 @@ LEAST_ACCURACY = (
     0.8  # balanced accuracy of guessing from the property: below it, most of the label is not told
 )
 MOST_P = 0.01  # after Bonferroni's correction for the properties that were tried
-_BINS = 8  # of sizes, where there are more different ones
+_BINS = 8  # of sizes and qualities, where there are more different ones
 DAYS = ("capture day", "day in the path")
+_TOLD_BY_ABSENCE = ("resolution", "colour profile", "camera", "software", "EXIF orientation")
 NAMES = ("file name", "file day")  # given after labelling, as often as not
 _DAY = re.compile(r"(?<!\d)(20\d\d)[-_.]?(0[1-9]|1[0-2])[-_.]?(0[1-9]|[12]\d|3[01])(?!\d)")
 
@@ -58,9 +59,8 @@ def find_shortcuts(samples: Sequence[Sample], cache_dir: Path) -> list[Shortcut]
         cache_dir: headers are kept there.
     """
     headers = headers_of(samples, cache_dir)
-    rows = [
-        header | _outside(sample.path) for header, sample in zip(_with_bins(headers), samples, strict=True)
-    ]
+    binned = _with_bins([_with_absences(header) for header in headers])
+    rows = [header | _outside(sample.path) for header, sample in zip(binned, samples, strict=True)]
     tables = {name: _table(samples, [row.get(name, "") for row in rows]) for name in _names(rows)}
     tried = {name: table for name, table in tables.items() if len(table) > 1}
     found = [_judged(name, table, len(tried)) for name, table in tried.items()]
@@ -100,16 +100,37 @@ def _names(rows: Sequence[Mapping[str, str]]) -> list[str]:
     return list(dict.fromkeys(name for row in rows for name in row))
 
 
-def _with_bins(headers: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
-    """Put sizes into bins of equally many images where there are many different ones."""
+def _with_absences(header: Mapping[str, str]) -> dict[str, str]:
+    """Name what the header of an image lacks: a program that saves an image again leaves the camera out."""
+    lacking = [name for name in _TOLD_BY_ABSENCE if name not in header] if header else []
+    return {**header, **dict.fromkeys(lacking, "none")}
+
+
+def _with_bins(headers: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """Put sizes and qualities into bins of equally many images where there are many different ones."""
+    return _with_bins_of_sizes(_with_bins_of_quality(headers))
+
+
+def _with_bins_of_quality(headers: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    known = [header["JPEG quality"] for header in headers if "JPEG quality" in header]
+    if len(set(known)) <= _BINS:
+        return list(headers)
+    steps = np.array([float(quality.split()[2]) for quality in known])
+    binned = iter(_bins(steps, "mean step {:.2f} to {:.2f}"))
+    return [
+        header | ({"JPEG quality": next(binned)} if "JPEG quality" in header else {}) for header in headers
+    ]
+
+
+def _with_bins_of_sizes(headers: Sequence[dict[str, str]]) -> list[dict[str, str]]:
     sizes = [tuple(map(int, header.get("image size", "0 x 0").split(" x "))) for header in headers]
     if len(set(sizes)) <= _BINS:
-        return [dict(header) for header in headers]
+        return list(headers)
     width, height = np.array(sizes, float).T
     area = _bins(np.sqrt(width * height), "{:.0f} to {:.0f} px")
     shape = _bins(width / np.maximum(height, 1), "{:.2g} to {:.2g}")
     return [
-        dict(header) | ({"image size": a, "image shape": s} if header else {})
+        header | ({"image size": a, "image shape": s} if header else {})
         for header, a, s in zip(headers, area, shape, strict=True)
     ]
 

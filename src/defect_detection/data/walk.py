@@ -13,7 +13,7 @@ from pathlib import Path
 
 from defect_detection.data.index_file import NAME as INDEX_NAME
 from defect_detection.data.index_file import shortened
-from defect_detection.data.other_files import is_image, is_side_file, what_to_do
+from defect_detection.data.other_files import is_image, is_overlay, is_side_file, what_to_do
 from defect_detection.data.system_names import is_hidden, is_system_file, is_system_folder
 from defect_detection.errors import DataError
 from defect_detection.text import printable
@@ -103,7 +103,7 @@ def walk(folder: Path, leave_out: Path | None = None) -> Walked:
     """Return what lies below a folder, the images in the order of their paths.
 
     Links are followed. Each real folder is read once, under its own path where it has one below `folder`. Hidden files and
-    folders, those of systems, and folders of overlays are left out.
+    folders, those of systems, and overlays are left out.
 
     Args:
         leave_out: a folder below that isn't looked into.
@@ -172,6 +172,8 @@ def _sort_in(path: Path, walked: Walked) -> None:
     try:
         if not path.is_file():
             walked.skipped.append(Skipped(path, _why_no_file(path)))
+        elif is_overlay(path):
+            walked.left_out["overlay", ""] += 1
         elif is_image(path):
             walked.images.append(path)
         elif is_side_file(path):

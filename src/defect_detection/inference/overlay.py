@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from defect_detection.data.images import MAX_PIXELS, Pages, read_pages
 from defect_detection.evaluation.figures import heat_scale, overlay
@@ -38,8 +39,15 @@ def draw_overlay(
     return overlay(page.pixels, inspection.evidence, heat_scale(inspection.evidence, inspection.verdict))
 
 
-def png_of(pixels: np.ndarray) -> bytes:
-    """Return uint8 pixels of shape (height, width, 3), RGB, as a PNG file: quickly rather than small."""
+def png_of(pixels: np.ndarray, note: tuple[str, str] | None = None) -> bytes:
+    """Return uint8 pixels of shape (height, width, 3), RGB, as a PNG file: quickly rather than small.
+
+    Args:
+        note: (keyword, text) for its header.
+    """
     buffer = BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG", compress_level=3)
+    header = PngInfo()
+    if note:
+        header.add_text(*note)
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=3, pnginfo=header)
     return buffer.getvalue()

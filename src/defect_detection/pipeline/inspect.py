@@ -4,6 +4,7 @@ from pathlib import Path
 
 from defect_detection.config import Config
 from defect_detection.data.images import MAX_PIXELS, Pages
+from defect_detection.data.other_files import OVERLAY_NOTE
 from defect_detection.errors import NoModelError
 from defect_detection.inference.inspect import Inspection, Inspector
 from defect_detection.pipeline.overlays import replace_overlay
@@ -57,4 +58,6 @@ def write_overlay(
         return None
     source = Path(inspection.path)
     shown = draw_overlay(source, inspection, bit_depth=bit_depth, max_pixels=max_pixels, pages=pages)
-    return replace_overlay(name, inspection.verdict, lambda path: path.write_bytes(png_of(shown)))
+    return replace_overlay(
+        name, inspection.verdict, lambda path: path.write_bytes(png_of(shown, OVERLAY_NOTE))
+    )

@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
 
+from defect_detection.data.other_files import OVERLAY_ENDINGS
 from defect_detection.data.walk import OUTPUT_MARK, Walked
 from defect_detection.errors import DataError
 
 _VERDICTS = ("ok", "defective", "review")
-_ENDINGS = tuple(f".{verdict}.png" for verdict in _VERDICTS)
-MOST_BYTES = 255 - max(map(len, _ENDINGS))  # of a name, without the ending: 255 is what file systems take
+MOST_BYTES = 255 - max(
+    map(len, OVERLAY_ENDINGS)
+)  # of a name, without the ending: 255 is what file systems take
 _MARK_TEXT = "Overlays of `defect inspect`. Inspections and trainings leave this folder out.\n"
 
 
@@ -34,7 +36,7 @@ def open_overlay_folder(folder: Path, images: Sequence[Path]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         mark = folder / OUTPUT_MARK
         if not mark.exists() and all(
-            path.is_dir() or path.name.endswith(_ENDINGS) for path in folder.rglob("*")
+            path.is_dir() or path.name.endswith(OVERLAY_ENDINGS) for path in folder.rglob("*")
         ):
             mark.write_text(_MARK_TEXT)
     except OSError as error:
