@@ -39,6 +39,17 @@ def test_processes_that_start_at_the_same_time_share_one_migration(database_url)
     assert [process.communicate()[0] for process in started] == [b"[]\n"] * 2
 
 
+def test_a_new_database_is_made_without_chatter_in_the_log(tmp_path):
+    code = (
+        "import logging, sys; logging.basicConfig(level=logging.INFO); "
+        "from defect_detection.records.database import Database; "
+        "from defect_detection.records.keys import list_keys; list_keys(Database(sys.argv[1]))"
+    )
+    command = [sys.executable, "-c", code, f"sqlite:///{tmp_path}/inspections.db"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=True)
+    assert done.stdout == b""
+
+
 def test_a_migration_that_fails_leaves_the_database_as_it_was(tmp_path):
     """Its third table can't be made, because something has the name."""
     with closing(sqlite3.connect(tmp_path / "inspections.db")) as connection:

@@ -201,6 +201,13 @@ def test_every_verdict_is_recorded_with_what_was_sent_along(client, kept):
     assert (recorded.line, recorded.part, recorded.group) == ("3", "A-7", "")
 
 
+def test_names_of_lines_and_lots_are_kept_without_outer_blanks_and_control_characters(client, kept):
+    send(client, encoded(DARK), line="line 3 \n", query="?group=%20lot 1")
+    assert (kept.all[0][0].line, kept.all[0][0].group) == ("line 3", "lot 1")
+    assert "part" in send(client, encoded(DARK), part="A\0B").json["detail"]
+    assert send(client, encoded(DARK), query="?line=a%0ab").status_code == 422
+
+
 def test_what_got_no_verdict_is_not_recorded(client, kept):
     send(client, b"hello")
     assert kept.all == []

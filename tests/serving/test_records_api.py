@@ -149,6 +149,11 @@ def test_feedback_is_kept_and_shown(app, client):
         {"defect_type": "../../etc"},
         {"defect_type": ".hidden"},
         {"defect_type": "Good"},
+        {"defect_type": " good"},
+        {"defect_type": "ｇｏｏｄ"},
+        {"defect_type": "Index.csv"},  # the name of a file beside those folders
+        {"defect_type": "burr."},
+        {"comment": "a\0b"},
         {"comment": "x" * 2001},
     ],
     ids=str,

@@ -1,5 +1,6 @@
 """Schemathesis sends what the OpenAPI document allows, and what it doesn't, to every operation; every check is made."""
 
+import base64
 from functools import partial
 
 import pytest
@@ -70,12 +71,20 @@ def leave_out_twice(case) -> None:
     case.query = {name: value for name, value in case.query.items() if name not in {*case.body, "name"}}
 
 
+def make_data_fit(case) -> None:
+    """Send one image: no schema can say that the data have the shape that stands beside them."""
+    data = base64.b64encode(encoded(DARK)).decode()
+    case.body["inputs"] = [{"name": "image", "datatype": "BYTES", "shape": [1], "data": [data]}]
+
+
 def call_and_check(operation, mode: GenerationMode) -> None:
     @BOUNDED
     @given(case=operation.as_strategy(generation_mode=mode))
     def check(case):
         if mode is GenerationMode.POSITIVE and case.media_type == "multipart/form-data":
             leave_out_twice(case)
+        if mode is GenerationMode.POSITIVE and isinstance(case.body, dict) and "inputs" in case.body:
+            make_data_fit(case)
         case.call_and_validate()
 
     check()

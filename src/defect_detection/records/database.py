@@ -183,9 +183,7 @@ def insert_missing(session: Session, table: type[Table], rows: Sequence[Any]) ->
 
 def migrate(connection: Connection) -> None:
     """Run the migrations that the database lacks, inside the transaction of the connection."""
-    logging.getLogger("alembic").setLevel(
-        logging.WARNING
-    )  # neither each step that it takes, nor each part that it loads
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # before it is loaded, which it would tell
     from alembic import command
     from alembic.config import Config as AlembicConfig
 

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from flask import Response, current_app, request
 from flask_openapi3.blueprint import APIBlueprint
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, Field
 from werkzeug.exceptions import BadRequest
 
 from defect_detection.records.database import Database
@@ -19,15 +19,13 @@ from defect_detection.records.store import Records
 from defect_detection.serving.access import require_access
 from defect_detection.serving.problems import described
 from defect_detection.serving.records_api import INSPECTIONS, SECURITY, InspectionShown
+from defect_detection.serving.strict import Words
 
 OF_INSPECTION = ["id", "at", "name", "verdict", "score", "threshold", "reason"]
 OF_LABEL = ["label", "defect_type", "comment", "labelled_by"]
 OF_REST = ["group", "line", "part", "model_name", "model_version", "latency_ms", "sha256"]
 _FORMULA = re.compile(r"[=+\-@\t\r]")  # what a spreadsheet would run
 _ROWS = 500  # read at a time
-
-# No control characters: databases take them differently
-Words = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
 inspections_api = APIBlueprint("inspections", __name__)
 

@@ -10,12 +10,14 @@ from flask import Response, current_app, request
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 from flask_openapi3.openapi import OpenAPI
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 from werkzeug.exceptions import BadRequest, Gone
 
 from defect_detection.config import Config
+from defect_detection.data.class_names import comparable
 from defect_detection.data.formats import FORMATS
 from defect_detection.errors import RecordsError, UnknownRecordError
+from defect_detection.records.export import INDEX
 from defect_detection.records.feedback import Said, add_feedback, are_conflicting
 from defect_detection.records.inspections import Recorded, find_inspection
 from defect_detection.records.store import Records
@@ -53,15 +55,23 @@ class InspectionPath(BaseModel):
     id: str = Field(max_length=64)
 
 
+TypeName = Annotated[
+    str,
+    # Ends without a dot: Windows has no such folder
+    StringConstraints(pattern=r"^[ \t\r\n]*[^\W_]([\w .-]{0,62}[\w-])?[ \t\r\n]*$"),
+    AfterValidator(str.strip),
+]
+
+
 class FeedbackGiven(BaseModel, extra="forbid"):
     """What a person says about the image of one inspection."""
 
     inspection_id: str = Field(max_length=64)
     label: Literal["ok", "defective"]
-    defect_type: Annotated[str, StringConstraints(pattern=r"^[^\W_][\w .-]{0,63}$")] | None = Field(
+    defect_type: TypeName | None = Field(
         None, description="as the folder of such images is called; kept with the label defective only"
     )
-    comment: str = Field("", max_length=2000)
+    comment: str = Field("", max_length=2000, pattern=r"^[^\x00]*$")  # PostgreSQL keeps no such character
 
     @property
     def type_of_defect(self) -> str | None:
@@ -173,11 +183,7 @@ def image(path: InspectionPath) -> Response:
 )
 def feedback(body: FeedbackGiven) -> Response:
     caller = require_access(request, "operator")
-    ok_classes = {name.casefold() for name in current_app.extensions["ok_classes"]}
-    if (body.type_of_defect or "").casefold() in ok_classes:
-        raise BadRequest(
-            f"defect_type: expected the name of a defect, received {body.defect_type!r}, an OK class"
-        )
+    _check_type(body.type_of_defect or "")
     say = partial(
         add_feedback,
         _records().database,
@@ -190,6 +196,13 @@ def feedback(body: FeedbackGiven) -> Response:
     said = _once_written(say)
     retrain_if_due()
     return _json(FeedbackKept.of(said), HTTPStatus.CREATED)
+
+
+def _check_type(defect_type: str) -> None:
+    taken = {comparable(name): "an OK class" for name in current_app.extensions["ok_classes"]}
+    taken[INDEX] = "the name of the index of such folders"
+    if (what := taken.get(comparable(defect_type))) is not None:
+        raise BadRequest(f"defect_type: expected the name of a defect, received {defect_type!r}, {what}")
 
 
 @records_api.get(
