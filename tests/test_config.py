@@ -230,7 +230,7 @@ def test_what_a_configuration_leaves_out_has_its_default(tmp_path, text):
     ("text", "expected"),
     [
         ("a: [1\n", "not valid YAML: line 2"),
-        ("seed: 1\nseed: 2\n", "line 2, column 1: key 'seed' is there twice"),
+        ("seed: 1\nseed: 2\n", "line 2, column 1: duplicate key 'seed'"),
         ("- 1\n", "expected keys with values"),
     ],
 )

@@ -61,7 +61,7 @@ class _StrictLoader(yaml.SafeLoader):
                 )
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"key '{key.value}' is there twice", key.start_mark
+                    None, None, f"duplicate key '{key.value}'", key.start_mark
                 )
             seen.add(key.value)
         return super().construct_mapping(node, deep)

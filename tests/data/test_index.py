@@ -65,7 +65,7 @@ def test_an_absolute_path_may_reach_the_folder_by_a_link(data, tmp_path):
         ("file,lot\ntrain/ok/000.png,P1\n", "unknown column 'lot', did you mean 'group'"),
         ("filename,group\ntrain/ok/000.png,P1\n", "unknown column 'filename', did you mean 'file'"),
         ("file,lable\ntrain/ok/000.png,ok\n", "unknown column 'lable', did you mean 'label'"),
-        ("file,group,Group\ntrain/ok/000.png,P1,P1\n", "the column 'group' is there twice"),
+        ("file,group,Group\ntrain/ok/000.png,P1,P1\n", "duplicate column 'group'"),
         (
             "file,group\nok/000.png,P1\nok/001.png,P1\n",
             r"2 of 2 rows name no image; paths count from .*data$",

@@ -148,7 +148,7 @@ def _columns(path: Path, header: Sequence[str]) -> tuple[dict[str, int], list[st
         for heading, name in zip(header, names, strict=True)
         if name in COLUMNS and names.count(name) > 1
     ]:
-        raise DataError(f"{path}: the column '{twice[0]}' is there twice; remove one")
+        raise DataError(f"{path}: duplicate column '{twice[0]}'; remove one")
     for heading, name in zip(header, names, strict=True):
         meant = _meant(name)
         if name not in COLUMNS and meant is not None and meant not in names:

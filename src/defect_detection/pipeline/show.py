@@ -171,5 +171,5 @@ def _print_summary(counts: Counter[str], rate: float, inspector: Inspector, outp
         f"Overlays: {printable(output)}." if output else "Next: --output FOLDER shows where the defects are."
     )
     print(
-        f"{total} images{speed}: {', '.join(parts)}; {printable(inspector.name)}, threshold {inspector.card.threshold:.3f}. {where}"
+        f"{total} image{'' if total == 1 else 's'}{speed}: {', '.join(parts)}; {printable(inspector.name)}, threshold {inspector.card.threshold:.3f}. {where}"
     )
