@@ -170,6 +170,6 @@ def _print_summary(counts: Counter[str], rate: float, inspector: Inspector, outp
     where = (
         f"Overlays: {printable(output)}." if output else "Next: --output FOLDER shows where the defects are."
     )
-    print(
-        f"{total} image{'' if total == 1 else 's'}{speed}: {', '.join(parts)}; {printable(inspector.name)}, threshold {inspector.card.threshold:.3f}. {where}"
-    )
+    images = "1 image" if total == 1 else f"{total} images{speed}"
+    model = f"{printable(inspector.name)}, threshold {inspector.card.threshold:.3f}"
+    print(f"{images}: {', '.join(parts)}; {model}. {where}")
