@@ -33,7 +33,8 @@ def found(folder: Path) -> list[str]:
 @pytest.mark.parametrize(
     "name",
     ["000_GT.png", "000_label.bmp", "000_mask.png", "000-mask.jpg", "000.mask.png", "000_mask_1.png", "mask_000.png",
-     "000_ground_truth.png", "000_seg.tif", "000.png", "000 Mask.PNG"],
+     "000_ground_truth.png", "000_seg.tif", "000.png", "000 Mask.PNG",
+     "000mask.png", "000Mask.png", "gt000.png", "000 (mask).png", "000_lbl.png", "000_m.png"],
 )  # fmt: skip
 def test_a_mask_beside_its_image_is_noticed(images, tmp_path, name):
     draw_mask(tmp_path / "train/dent" / name)
@@ -42,7 +43,8 @@ def test_a_mask_beside_its_image_is_noticed(images, tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "folder", ["dent/ground_truth", "dent/Masks", "masks/dent", "ground_truth/dent", "dent/gt"]
+    "folder",
+    ["dent/ground_truth", "dent/Masks", "masks/dent", "ground_truth/dent", "dent/gt", "SegmentationClass"],
 )
 def test_a_folder_of_masks_is_noticed(images, tmp_path, folder):
     draw_mask(tmp_path / "train" / folder / "000.png")

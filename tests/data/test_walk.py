@@ -207,6 +207,13 @@ def test_nothing_to_inspect_says_what_was_there(tmp_path):
         find_images([str(tmp_path)])
 
 
+def test_a_pipe_that_is_named_is_not_waited_for(parts):
+    os.mkfifo(parts / "pipe.png")
+    with pytest.raises(DataError, match=r"pipe\.png: no image there.*\n.*: neither a file nor a folder"):
+        find_images([str(parts / "pipe.png")])
+    assert len(find_images([str(parts), f"{parts}/*"]).skipped) == 1
+
+
 def test_folders_of_overlays_are_left_out(parts, write_images):
     shutil.copytree(parts, parts / "marked")
     assert len(walk(parts).images) == 4

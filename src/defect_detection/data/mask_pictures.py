@@ -11,10 +11,13 @@ import numpy as np
 from defect_detection.data.images import MAX_PIXELS, read_image
 from defect_detection.errors import ImageError
 
-_WORDS = r"(?:gt|ground[ _-]?truth|masks?|labels?|seg|segmentation|anno|annotations?|annotated|binary|bw)"
-_AFTER = re.compile(rf"(.+?)[ ._-]+{_WORDS}(?:[ ._-]*\d+)?", re.IGNORECASE)
+_WORDS = r"(?:gts?|ground[ _-]?truth|masks?|labels?|lbl|seg|segm|segmentations?|anno|annot|annotations?|annotated|binary|bw|roi|m)"
+_AFTER = re.compile(rf"(.+?)[ ._(-]+{_WORDS}(?:[ ._-]*\d+)?\)?", re.IGNORECASE)
 _BEFORE = re.compile(rf"{_WORDS}[ ._-]+(.+)", re.IGNORECASE)
 _FOLDER = re.compile(rf"(?:.*[ ._-])?{_WORDS}(?:[ ._-].*)?", re.IGNORECASE)
+_SEAMS = re.compile(
+    r"(?<=[a-z\d])(?=[A-Z])|(?<=\d)(?=[a-z])|(?<=[a-zA-Z])(?=\d)"
+)  # between digits, letters and capitals
 _LOSSLESS = frozenset({".png", ".bmp", ".tif", ".tiff"})
 _LEAST_COVERED = 0.95  # of the pixels, by the two most common gray levels and their neighbours
 _NEIGHBOURS = 2  # gray levels on each side: a mask saved as JPEG isn't exact
@@ -49,7 +52,9 @@ def _named_as_masks(images: Iterable[Path], folder: Path) -> list[Path]:
 
 
 def _plain(name: str) -> str:
-    return unicodedata.normalize("NFKC", name).casefold().strip()
+    """Return a name in lower case, with its words apart: ``007mask`` and ``007Mask`` are ``007_mask``."""
+    apart = _SEAMS.sub("_", unicodedata.normalize("NFKC", name).strip())
+    return apart.casefold()
 
 
 def _has_partner(path: Path, stems: dict[str, set[str]]) -> bool:

@@ -21,6 +21,7 @@ from defect_detection.text import printable
 OUTPUT_MARK = ".defect-overlays"  # a file in folders that hold overlays, which are no parts
 _NAMED_KINDS = ("system folder", "system file", "side file", "folder of overlays")  # whose names are told
 _MOST_NAMES = 5
+_NO_FILE = "neither a file nor a folder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +189,7 @@ def _sort_in(path: Path, walked: Walked) -> None:
 
 def _why_no_file(path: Path) -> str:
     is_broken = path.is_symlink() and not path.exists()
-    return "a broken link" if is_broken else "neither a file nor a folder"
+    return "a broken link" if is_broken else _NO_FILE
 
 
 def _expanded(pattern: str) -> Path:
@@ -216,6 +217,8 @@ def find_images(patterns: Sequence[str], leave_out: Path | None = None) -> Walke
             walked = walk(path, leave_out)
         elif glob.has_magic(pattern) and not os.path.lexists(path):
             walked = _matching(path, leave_out)
+        elif os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113
+            walked = Walked(skipped=[Skipped(path, _NO_FILE)], roots=[path.parent])  # a pipe has no end
         else:
             walked = Walked(images=[path], roots=[path.parent])
         if not walked.images:
@@ -227,7 +230,7 @@ def find_images(patterns: Sequence[str], leave_out: Path | None = None) -> Walke
         found.roots += walked.roots
     found.images = _each_once(found.images)
     kept = set(_each_once(item.path for item in found.skipped))
-    found.skipped = [item for item in found.skipped if item.path in kept]
+    found.skipped = list({item.path: item for item in found.skipped if item.path in kept}.values())
     return found
 
 
