@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
+from sqlalchemy import make_url
 
 import defect_detection
 from defect_detection.config import Config, RetrainConfig, load_config, load_retrain_config
@@ -13,6 +14,7 @@ from defect_detection.config_file import read_document
 from defect_detection.config_sections import HyperparameterSet
 from defect_detection.environment import RESOLVED
 from defect_detection.errors import ConfigError
+from defect_detection.tracking.store import sqlite_file
 
 ROOT = Path(__file__).parents[1]
 MINIMAL = "training: {hyperparameter_sets: [{name: a}, {name: b}]}\n"
@@ -319,6 +321,18 @@ def test_tracking_uri_is_the_environment_then_dotenv_then_a_file_beside_the_conf
     assert project().tracking_uri == "http://from-file:5000"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://from-environment:5000")
     assert project().tracking_uri == "http://from-environment:5000"
+
+
+def test_an_address_leads_into_its_project_whatever_the_folder_is_called(tmp_path):
+    """SQLite's addresses have options after ``?`` and mean a blank by ``%20``."""
+    for name in ("line%201", "what?x=1", "50% off", "a#b"):
+        config = tmp_path / name / "config.yaml"
+        config.parent.mkdir()
+        config.write_text("")
+        loaded = load_config(config)
+        assert make_url(loaded.database_url).database == str(config.with_name("inspections.db"))
+        assert make_url(loaded.tracking_uri).database == str(sqlite_file(loaded.tracking_uri))
+        assert sqlite_file(loaded.tracking_uri) == config.with_name("mlflow.db").resolve()
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
+from urllib.parse import quote
 
 from dotenv import dotenv_values
 
@@ -65,4 +66,9 @@ def address_of(environment: Mapping[str, str], variable: str, root: Path, file: 
     """
     uri = environment.get(variable) or f"sqlite:///{file}"
     found = re.fullmatch(r"(sqlite(?:\+\w+)?:///)(?!:memory:|file:)([^?]+)(.*)", uri)
-    return f"{found[1]}{(root / found[2]).as_posix()}{found[3]}" if found else uri
+    return f"{found[1]}{(quoted(root) / found[2]).as_posix()}{found[3]}" if found else uri
+
+
+def quoted(path: Path) -> Path:
+    """Return a path as it is written in an address of SQLite, where ``?`` begins the options and ``%20`` means a blank."""
+    return Path(re.sub(r"%(?=[0-9A-Fa-f]{2})|\?", lambda found: quote(found[0]), str(path)))

@@ -19,6 +19,7 @@ from defect_detection.config import Config
 from defect_detection.config_sections import HyperparameterSet
 from defect_detection.data.cache_folder import bound
 from defect_detection.data.split import Splits
+from defect_detection.environment import quoted
 from defect_detection.errors import BusyError, ConfigError, DivergedError, TrackingError
 from defect_detection.evaluation import figures
 from defect_detection.evaluation.comparison import Searched, search_course
@@ -297,4 +298,4 @@ def storage_url(tracking_uri: str, root: Path) -> str:
     scheme = tracking_uri.partition("://")[0].partition("+")[0]
     if scheme in ("sqlite", "postgresql", "mysql", "mssql"):
         return tracking_uri
-    return f"sqlite:///{(root / 'search.db').as_posix()}"
+    return f"sqlite:///{(quoted(root) / 'search.db').as_posix()}"

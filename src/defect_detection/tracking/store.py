@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from defect_detection.errors import TrackingError, explain, explain_sqlite
 from defect_detection.text import printable
@@ -95,7 +96,7 @@ def sqlite_file(tracking_uri: str) -> Path | None:
     """Return the path of the embedded store's file, absolute and without links, or None for any other store."""
     if not tracking_uri.startswith("sqlite:///"):
         return None
-    return Path(tracking_uri.removeprefix("sqlite:///").partition("?")[0]).resolve()
+    return Path(unquote(tracking_uri.removeprefix("sqlite:///").partition("?")[0])).resolve()
 
 
 @contextmanager
