@@ -91,6 +91,13 @@ def test_nobody_but_a_declared_proxy_says_which_path(send):
     assert json.loads(answer.body)["servers"] == [{"url": "/"}]
 
 
+def test_the_root_path_alone_leads_to_the_page_below_it(predicting):
+    client = predicting("serving.root_path=/a/line-2").test_client()
+    answer = client.get("/a/line-2?x=1")
+    assert (answer.status_code, answer.headers["Location"]) == (308, "line-2/?x=1")
+    assert client.get("/a/line-2/").status_code == 200
+
+
 @pytest.mark.parametrize(
     "prefix", ["//evil.example", "https://evil.example", "/a b", "/a/../b", "a", '/"><script>']
 )

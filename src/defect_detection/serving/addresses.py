@@ -6,9 +6,12 @@ paths: they begin with ``serving.root_path``, or with what a declared proxy send
 
 import re
 from collections.abc import Callable, Iterable
+from http import HTTPStatus
 from typing import Any
 
 from flask import request
+from werkzeug.utils import redirect
+from werkzeug.wrappers import Response
 
 from defect_detection.config import Config
 from defect_detection.config_types import ROOT_PATH
@@ -32,6 +35,8 @@ class BelowRoot:
         self._trusts_proxy = config.serving.behind_proxy
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        if self._root and environ.get("PATH_INFO") == self._root:
+            return _with_slash(environ)(environ, start_response)
         environ["PATH_INFO"] = without_root(environ.get("PATH_INFO", ""), self._root)
         if root := self._announced(environ) or self._root:
             environ["SCRIPT_NAME"] = root
@@ -41,6 +46,12 @@ class BelowRoot:
         """Return the root path that a declared proxy announces. A header that is none, or of somebody else, counts for nothing."""
         prefix = environ.get(PREFIX_HEADER, "").rstrip("/") if self._trusts_proxy else ""
         return prefix if re.fullmatch(ROOT_PATH, prefix) else ""
+
+
+def _with_slash(environ: dict[str, Any]) -> Response:
+    """Send the reader of ``/defect`` to ``/defect/``: from there the relative addresses of the page lead below it."""
+    asked = f"?{query}" if (query := environ.get("QUERY_STRING")) else ""
+    return redirect(f"{environ['PATH_INFO'].rpartition('/')[2]}/{asked}", HTTPStatus.PERMANENT_REDIRECT)
 
 
 def absolute(path: str) -> str:
