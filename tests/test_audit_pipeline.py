@@ -57,6 +57,21 @@ def test_check_lists_leakage_and_ends_with_1(plant, capsys):
     assert "http" not in page.replace("http://www.w3.org", "")
 
 
+def test_check_looks_at_the_feedback_as_training_does(plant, capsys):
+    feedback = plant.root / "data/feedback"
+    for source, name in (("test/hole", "hole"), ("train/hole", "ok")):
+        (feedback / name).mkdir(parents=True)
+        first = sorted((plant.root / "data" / source).iterdir())[0]
+        shutil.copy(first, feedback / name / "a.png")
+    assert check(plant.config()) == 0
+    said = capsys.readouterr().out
+    assert "data/feedback: hole: 1 defective; ok: 1 OK" in said
+    assert "2 files left out" in said  # one is in the test split, one is labelled otherwise now
+    (feedback / "hole").rename(feedback / "okay")
+    assert check(plant.config()) == 3
+    assert "data.feedback_dir: " in capsys.readouterr().err
+
+
 def as_jpeg(folder: Path) -> None:
     for path in sorted(folder.glob("*.png")):
         with Image.open(path) as image:

@@ -37,3 +37,14 @@ def test_a_known_defect_that_cannot_be_inspected_is_not_caught(inspector, traine
     assert "2 of 12 known defects pass: " in checked.text
     assert "film.heic (not a JPEG" in checked.text
     assert "gone.png (a broken link)" in checked.text
+
+
+def test_a_folder_without_known_defects_says_what_it_holds(inspector, trained_once, tmp_path):
+    folder = tmp_path / "known"
+    (folder / "#recycle").mkdir(parents=True)
+    checked = check_challenge(inspector, trained_once.config(f"data.challenge_dir={folder}"))
+    assert checked.passed is None
+    assert checked.text.endswith("holds no image (left out: 1 system folder (#recycle))")
+    (tmp_path / "file").write_text("known defects")
+    checked = check_challenge(inspector, trained_once.config(f"data.challenge_dir={tmp_path / 'file'}"))
+    assert (checked.passed, "received a file" in checked.text) == (False, True)

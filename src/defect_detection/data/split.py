@@ -98,7 +98,7 @@ def load_splits(config: Config, on_progress: OnProgress | None = None, say: Say 
         ShortcutError: something beside the picture tells the label, and ``data.allow_shortcuts`` is false.
     """
     data = config.data
-    scanned, scanned_test = _scan(config, "train_dir"), _scan(config, "test_dir")
+    scanned, scanned_test = scan_split(config, "train_dir"), scan_split(config, "test_dir")
     found, left_out, of_feedback = with_feedback(scanned.samples, scanned_test.samples, config)
     lines = [line for one in (scanned, scanned_test, *of_feedback) for line in one.said()]
     for line in lines:
@@ -112,8 +112,8 @@ def load_splits(config: Config, on_progress: OnProgress | None = None, say: Say 
         check_shortcuts(shortcuts)
     told = tuple(map(str, shortcuts))
     skipped, skipped_test = list(scanned.skipped), list(scanned_test.skipped)
-    samples, pixels = _readable(config, "train_dir", found, skipped, on_progress)
-    test, _ = _readable(config, "test_dir", scanned_test.samples, skipped_test, None)
+    samples, pixels = readable(config, "train_dir", found, skipped, on_progress)
+    test, _ = readable(config, "test_dir", scanned_test.samples, skipped_test, None)
     rest = tuple(test), (*skipped, *skipped_test, *left_out), pixels
     try:
         if len(samples) < config.training.cv_below:
@@ -140,22 +140,15 @@ def load_folder(
         DataError: the folder is missing, lacks a label or leaves open what its images are, or (with
             ``data.on_unreadable: refuse``) holds unreadable files.
     """
-    scanned, samples, skipped, pixels = look_at_folder(config, key, on_progress)
+    scanned = scan_split(config, key)
     _refuse_masks(scanned)
+    skipped = list(scanned.skipped)
+    samples, pixels = readable(config, key, scanned.samples, skipped, on_progress)
     return samples, skipped, pixels
 
 
-def look_at_folder(
-    config: Config, key: str, on_progress: OnProgress | None = None
-) -> tuple[Scanned, list[Sample], list[Skipped], RowStore]:
-    """Return how the folder was understood, and what `load_folder` returns; masks among its images are not refused."""
-    scanned = _scan(config, key)
-    skipped = list(scanned.skipped)
-    samples, pixels = _readable(config, key, scanned.samples, skipped, on_progress)
-    return scanned, samples, skipped, pixels
-
-
-def _scan(config: Config, key: str) -> Scanned:
+def scan_split(config: Config, key: str) -> Scanned:
+    """Scan the folder ``data.<key>``. Raises what `scan_folder` does, with the key."""
     data = config.data
     try:
         return scan_folder(getattr(data, key), data.ok_classes, data.group_pattern, data.defect_classes)
@@ -175,7 +168,7 @@ def _refuse_masks(scanned: Scanned) -> None:
         )
 
 
-def _readable(
+def readable(
     config: Config, key: str, found: list[Sample], skipped: list[Skipped], on_progress: OnProgress | None
 ) -> tuple[list[Sample], RowStore]:
     """Return the samples that can be decoded, with the store of them; add the others to `skipped`."""

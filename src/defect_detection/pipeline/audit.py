@@ -10,10 +10,11 @@ from defect_detection.data.audit.findings import Finding, Material, find
 from defect_detection.data.audit.kinds import Severity
 from defect_detection.data.audit.measure import measured
 from defect_detection.data.cache import RowStore
+from defect_detection.data.feedback import with_feedback
 from defect_detection.data.pixels import OnProgress
 from defect_detection.data.samples import Sample, Skipped
 from defect_detection.data.shortcuts import find_shortcuts
-from defect_detection.data.split import Splits, look_at_folder
+from defect_detection.data.split import Splits, readable, scan_split
 from defect_detection.model.bundle import read_held_out
 from defect_detection.pipeline.audit_page import write_audit
 from defect_detection.pipeline.watch import Watch, unwatched
@@ -65,20 +66,22 @@ def _number_of(word: str, count: int) -> str:
 
 
 def audit(config: Config, watch: Watch = unwatched) -> Audited:
-    """Look at both folders, whatever is wrong with them.
+    """Look at both folders and at the feedback, whatever is wrong with them.
 
     Raises:
         DataError: a folder is missing, or lacks a label.
     """
     lenient = config.model_copy(update={"data": config.data.model_copy(update={"on_unreadable": "skip"})})
-    of_train, train, skipped, pixels = look_at_folder(
-        lenient, "train_dir", _decoding(watch, "reading train images")
+    of_train, of_test = scan_split(lenient, "train_dir"), scan_split(lenient, "test_dir")
+    found, left_out, of_feedback = with_feedback(of_train.samples, of_test.samples, lenient)
+    skipped, skipped_test = [*of_train.skipped, *left_out], list(of_test.skipped)
+    train, pixels = readable(lenient, "train_dir", found, skipped, _decoding(watch, "reading train images"))
+    test, _ = readable(
+        lenient, "test_dir", of_test.samples, skipped_test, _decoding(watch, "reading test images")
     )
-    of_test, test, skipped_test, _ = look_at_folder(
-        lenient, "test_dir", _decoding(watch, "reading test images")
-    )
-    masks = (*of_train.masks, *of_test.masks)
-    said = (*of_train.said(), *of_test.said())
+    scanned = (of_train, of_test, *of_feedback)
+    masks = tuple(mask for one in scanned for mask in one.masks)
+    said = tuple(line for one in scanned for line in one.said())
     return _audit(train, test, (*skipped, *skipped_test), pixels, config, watch, said, masks)
 
 

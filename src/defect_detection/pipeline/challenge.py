@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from defect_detection.config import Config
-from defect_detection.data.walk import Skipped, Walked, walk
+from defect_detection.data.walk import Skipped, Walked, in_words, walk
 from defect_detection.evaluation.gate import Check
 from defect_detection.inference.inspect import Inspection, Inspector
 from defect_detection.text import printable
@@ -15,9 +15,14 @@ _MOST_NAMED = 10  # files; the others are counted
 def check_challenge(inspector: Inspector, config: Config) -> Check:
     """Inspect the known defects. "review" counts as caught, since a person sees the part; an unreadable file does not."""
     folder = config.data.challenge_dir
+    if folder.exists() and not folder.is_dir():
+        text = f"{_relative(folder, config.root)}: expected a folder of known defects, received a file"
+        return Check(name="challenge", passed=False, text=text)
     walked = walk(folder) if folder.is_dir() else Walked()
     if not walked.images and not walked.skipped:
-        text = f"No known defects to catch: {_relative(folder, config.root)} holds no image"
+        text = (
+            f"No known defects to catch: {_relative(folder, config.root)} holds no image{_left_out(walked)}"
+        )
         return Check(name="challenge", passed=None, text=text)
     found = list(inspector.inspect(walked.images, max_pixels=config.data.max_pixels, pages=config.data.pages))
     missed = [one for one in found if one.verdict not in ("defective", "review")]
@@ -26,8 +31,14 @@ def check_challenge(inspector: Inspector, config: Config) -> Check:
         count = f"{len(missed) + len(walked.skipped)} of {len(found) + len(walked.skipped)}"
         return Check(name="challenge", passed=False, text=f"{count} known defects pass: {names}")
     return Check(
-        name="challenge", passed=True, text=f"All {len(found)} known defects are caught{_for_review(found)}"
+        name="challenge",
+        passed=True,
+        text=f"All {len(found)} known defects are caught{_for_review(found)}{_left_out(walked)}",
     )
+
+
+def _left_out(walked: Walked) -> str:
+    return f" (left out: {in_words(walked.left_out)})" if walked.left_out else ""
 
 
 def _for_review(found: Sequence[Inspection]) -> str:
