@@ -182,3 +182,15 @@ def test_without_a_model_the_page_says_what_to_do(open_page, project, serving):
     send = serving(project.config(), create_app(project.config(), lambda: None))
     page = open_page(f"http://127.0.0.1:{send.port}")
     expect(page.locator("#problem")).to_contain_text("promote")
+
+
+@pytest.mark.parametrize("width", [390, 768, 930, 1024, 1180])
+def test_no_page_is_wider_than_its_window(width, open_page, url, send):
+    send("POST", f"/predict?name={'x' * 200}", encoded(DARK), **{"Content-Type": "image/png"})
+    page = open_page(url, width, 800)
+    for name in ("Inspect", "Review", "Inspections", "Monitor", "Models", "Retraining"):
+        page.get_by_role("navigation").get_by_role("link", name=name, exact=True).click()
+        page.wait_for_load_state("networkidle")
+        expect(page.locator("h1, #word").first).to_be_attached()
+        beyond = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        assert page.evaluate(beyond) == 0, name
