@@ -249,7 +249,7 @@ def test_a_folder_without_settings_has_the_defaults(tmp_path, monkeypatch):
 
 
 def test_another_file_that_is_missing_says_what_to_do(tmp_path):
-    with pytest.raises(ConfigError, match=r"other\.yaml: can't be read .* run the command in the folder"):
+    with pytest.raises(ConfigError, match=r"other\.yaml: cannot be read .* run the command in the folder"):
         load_config(tmp_path / "other.yaml")
 
 
@@ -484,5 +484,5 @@ def test_a_file_that_is_not_utf8_is_named_with_its_cure(project, tmp_path, name,
 
 def test_a_folder_in_the_place_of_env_is_named(project, tmp_path):
     (tmp_path / ".env").mkdir()
-    with pytest.raises(ConfigError, match=r"\.env: can't be read \(Is a directory\)"):
+    with pytest.raises(ConfigError, match=r"\.env: cannot be read \(Is a directory\)"):
         project()

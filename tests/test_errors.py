@@ -25,7 +25,7 @@ from defect_detection.errors import explain, explain_sqlite
 )
 def test_an_error_of_the_system_names_the_file_and_the_cure(number, advice):
     said = explain(OSError(number, os.strerror(number), "reports"))
-    assert said.startswith(f"reports: can't be used ({os.strerror(number)}); ")
+    assert said.startswith(f"reports: cannot be used ({os.strerror(number)}); ")
     assert advice in said
 
 
@@ -35,8 +35,8 @@ def test_a_full_disk_is_known_without_a_name():
 
 def test_other_kinds_are_put_into_words():
     assert explain(Timeout("a.lock")).startswith("a.lock: another process has held this lock")
-    assert explain(shutil.Error([("a", "b", "no room")])) == "a: can't be copied (no room)"
-    assert explain(OSError(errno.EBADMSG, "Bad message", "x")) == "x: can't be used (Bad message)"
+    assert explain(shutil.Error([("a", "b", "no room")])) == "a: cannot be copied (no room)"
+    assert explain(OSError(errno.EBADMSG, "Bad message", "x")) == "x: cannot be used (Bad message)"
 
 
 def test_what_no_user_can_mend_is_not_explained():

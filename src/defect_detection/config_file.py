@@ -28,7 +28,7 @@ def read_document(path: Path) -> dict[str, Any]:
         document = _parse(path.read_bytes())  # YAML is UTF-8, or UTF-16 with its mark at the start
     except OSError as error:
         raise ConfigError(
-            f"{path}: can't be read ({error.strerror}); run the command in the folder that holds it, "
+            f"{path}: cannot be read ({error.strerror}); run the command in the folder that holds it, "
             "or name another file"
         ) from error
     except yaml.reader.ReaderError as error:

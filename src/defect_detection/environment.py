@@ -45,7 +45,7 @@ def _read_file(path: Path) -> dict[str, str]:
         return {}
     except OSError as error:
         raise ConfigError(
-            f"{path}: can't be read ({error.strerror}); rename it or correct its permissions"
+            f"{path}: cannot be read ({error.strerror}); rename it or correct its permissions"
         ) from error
     except UnicodeDecodeError as error:
         raise ConfigError(

@@ -72,7 +72,7 @@ def explain(error: OSError) -> str | None:
     """Say what the system refused, on which file, and what helps. None where no user could mend it."""
     if error.errno is None and error.args and isinstance(error.args[0], list):  # shutil.Error: one row a file
         source, _, reason = error.args[0][0]
-        return f"{source}: can't be copied ({reason})"
+        return f"{source}: cannot be copied ({reason})"
     if lock_file := getattr(error, "lock_file", None):  # filelock's own kind of TimeoutError
         return f"{lock_file}: another process has held this lock for too long; wait for it or end it, and try again"
     advice = _ADVICE.get(error.errno or 0)
@@ -80,7 +80,7 @@ def explain(error: OSError) -> str | None:
         return None
     where = error.filename2 or error.filename or "a file or the output"
     where = os.fsdecode(where) if isinstance(where, bytes) else where
-    return f"{where}: can't be used ({error.strerror}){f'; {advice}' if advice else ''}"
+    return f"{where}: cannot be used ({error.strerror}){f'; {advice}' if advice else ''}"
 
 
 class DefectDetectionError(Exception):

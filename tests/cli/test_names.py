@@ -73,7 +73,7 @@ def test_a_name_is_shown_as_it_is_and_is_no_markup(odd, trained_once, capfd, mon
 
 def test_an_error_shows_no_escape_sequence(tmp_path, capfd):
     assert main(["history", "--config", str(tmp_path / "\x1b[2Jhidden.yaml")]) == 3
-    assert "\\x1b[2Jhidden.yaml: can't be read" in capfd.readouterr().err
+    assert "\\x1b[2Jhidden.yaml: cannot be read" in capfd.readouterr().err
 
 
 def test_reports_and_runs_are_utf8_whatever_the_names_are(plant):

@@ -29,8 +29,8 @@ def as_file(path: Path) -> None:
     [
         ("reports", as_file, ["data", "check"], "a file lies where a folder is expected"),
         ("cache", as_file, ["data", "check"], "is a file where a folder is expected"),
-        ("config.yaml", Path.mkdir, ["history"], "can't be read (Is a directory)"),
-        (".env", Path.mkdir, ["history"], "can't be read (Is a directory)"),
+        ("config.yaml", Path.mkdir, ["history"], "cannot be read (Is a directory)"),
+        (".env", Path.mkdir, ["history"], "cannot be read (Is a directory)"),
         ("mlflow.db", Path.mkdir, ["train"], "unable to open database file"),
         ("mlflow.db", as_file, ["train"], "restore the database from a backup"),
         ("best_model_info.txt", Path.mkdir, ["evaluate"], "this is a folder where a file is expected"),

@@ -179,7 +179,9 @@ def test_reading_a_store_batch_by_batch_does_not_fill_the_memory(tmp_path):
 
 def test_folder_that_can_not_be_written_says_what_to_do(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(DataError, match=r"can't be written .*; make room or set cache_dir to another folder"):
+    with pytest.raises(
+        DataError, match=r"cannot be written .*; make room or set cache_dir to another folder"
+    ):
         store_in(tmp_path / "file").append(["a"], rows_of(1))
 
 
@@ -212,4 +214,4 @@ def test_a_mark_that_cannot_be_written_is_an_error_of_the_folder(tmp_path):
         check=False,
     )
     tmp_path.chmod(0o755)
-    assert "DataError: " in done.stderr and "can't be written (Permission denied)" in done.stderr
+    assert "DataError: " in done.stderr and "cannot be written (Permission denied)" in done.stderr

@@ -419,7 +419,7 @@ def test_values_above_the_bit_depth_are_refused(values):
 
 def test_16_bit_colours_with_alpha_have_no_bit_depth():
     for values, colours in ((u16(4), "rgba"), (u16(2), "gray+alpha")):
-        with pytest.raises(ImageError, match=r"can't be read with data.bit_depth; save it as gray or RGB"):
+        with pytest.raises(ImageError, match=r"cannot be read with data.bit_depth; save it as gray or RGB"):
             read_image(png(values, 16, colours), bit_depth=12)
 
 

@@ -164,7 +164,7 @@ def test_bytes_that_are_no_image_are_refused(data):
 
 
 def test_missing_file_is_named():
-    with pytest.raises(ImageError, match=r"nowhere\.png: can't be read \(No such file"):
+    with pytest.raises(ImageError, match=r"nowhere\.png: cannot be read \(No such file"):
         read_image(Path("nowhere.png"))
 
 

@@ -80,7 +80,7 @@ def test_json_lines_hold_a_verdict_or_an_error(run, paths):
     assert code == 3
     assert (good["path"], good["verdict"]) == (str(paths[0]), "defective")
     assert (bad["verdict"], bad["score"]) == (None, None)
-    assert "missing.png: can't be read" in bad["error"]
+    assert "missing.png: cannot be read" in bad["error"]
 
 
 def test_a_setting_needs_no_settings_file_and_a_wrong_one_is_refused(run, paths):

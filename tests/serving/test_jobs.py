@@ -140,7 +140,7 @@ def test_a_job_that_cant_be_run_has_failed_with_the_reason(client, project):
     (project.root / "jobs").write_text("in the way of the folder of logs")
     job = ended(client, client.post("/retrain", headers=ASYNC).headers["Location"])
     assert (job["state"], job["exit_code"]) == ("failed", None)
-    assert job["reason"].startswith("it couldn't be run: FileExistsError")
+    assert job["reason"].startswith("it could not be run: FileExistsError")
 
 
 def test_a_server_starts_without_its_database_and_runs_jobs_once_it_is_there(project):

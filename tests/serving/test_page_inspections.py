@@ -44,7 +44,7 @@ def test_the_list_is_searched_and_filtered_and_the_address_keeps_it(open_page, u
     expect(rows(page)).to_have_count(10)
     expect(page.get_by_label("Line")).to_have_value("line 2")
     page.get_by_label("Verdict").select_option("review")
-    expect(page.locator("#count")).to_contain_text("Nothing fits")
+    expect(page.locator("#count")).to_contain_text("No inspection matches")
     page.get_by_role("button", name="Show all").click()
     expect(rows(page)).to_have_count(50)
     page.get_by_label("Label by a person").select_option("defective")
@@ -53,7 +53,7 @@ def test_the_list_is_searched_and_filtered_and_the_address_keeps_it(open_page, u
     page.get_by_label("Label by a person").select_option("none")
     expect(rows(page)).to_have_count(50)
     page.get_by_label("Before").fill("2026-02-28T00:00")
-    expect(page.locator("#count")).to_contain_text("Nothing fits")
+    expect(page.locator("#count")).to_contain_text("No inspection matches")
 
 
 def test_an_image_is_shown_with_what_was_said_about_it(open_page, url):

@@ -83,7 +83,7 @@ class RowStore:
                 self._append_locked(keys, rows)
         except OSError as error:
             raise DataError(
-                f"{self._rows_path}: can't be written ({error.strerror or error}); "
+                f"{self._rows_path}: cannot be written ({error.strerror or error}); "
                 "make room or set cache_dir to another folder"
             ) from error
 
@@ -224,7 +224,7 @@ def scratch(shape: tuple[int, ...], dtype: npt.DTypeLike, folder: Path) -> np.nd
             return _Mapped(file, dtype, mode="w+", shape=shape)
     except OSError as error:
         raise DataError(
-            f"{folder}: can't be written ({error.strerror}); make room or set cache_dir to another folder"
+            f"{folder}: cannot be written ({error.strerror}); make room or set cache_dir to another folder"
         ) from error
 
 

@@ -200,7 +200,7 @@ def _too_large(image: ImageFile, frame: int, max_pixels: int) -> str:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
-        return f"can't be read ({error.strerror})"
+        return f"cannot be read ({error.strerror})"
     return f"can't be decoded, the file is damaged or of a rare kind ({error or type(error).__name__})"
 
 

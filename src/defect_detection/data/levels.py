@@ -65,7 +65,7 @@ def needs_low_bytes(image: ImageFile, levels: Levels) -> bool:
         return False
     if _TWO_BYTES.search(raw_mode) is None or (image.format == "PNG" and image.tell() > 0):
         raise ImageError(
-            f"16 bits per channel of {raw_mode.partition(';')[0]} can't be read with data.bit_depth; save it as gray or RGB"
+            f"16 bits per channel of {raw_mode.partition(';')[0]} cannot be read with data.bit_depth; save it as gray or RGB"
         )
     return True
 

@@ -166,7 +166,7 @@ def _content_hash(path: Path) -> str | Skipped:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        return Skipped(path, f"can't be read ({error.strerror})")
+        return Skipped(path, f"cannot be read ({error.strerror})")
 
 
 def _sample(path: Path, sha256: str, meaning: Meaning | None, row: IndexRow) -> Sample | Skipped:

@@ -140,8 +140,8 @@ def _look_into(place: Path, walked: Walked, pending: deque[Path], links: deque[P
             entries = sorted(listing, key=lambda entry: entry.name)
     except OSError as error:
         if [place] == walked.roots:
-            raise DataError(f"{place}: the folder can't be read ({error.strerror})") from error
-        walked.skipped.append(Skipped(place, f"a folder that can't be read ({error.strerror})"))
+            raise DataError(f"{place}: the folder cannot be read ({error.strerror})") from error
+        walked.skipped.append(Skipped(place, f"a folder that cannot be read ({error.strerror})"))
         return
     for entry in entries:
         path = Path(entry.path)
@@ -184,7 +184,7 @@ def _sort_in(path: Path, walked: Walked) -> None:
         else:
             walked.skipped.append(Skipped(path, what_to_do(path)))
     except OSError as error:
-        walked.skipped.append(Skipped(path, f"can't be read ({error.strerror})"))
+        walked.skipped.append(Skipped(path, f"cannot be read ({error.strerror})"))
 
 
 def _why_no_file(path: Path) -> str:
@@ -248,7 +248,7 @@ def _matching(pattern: Path, leave_out: Path | None) -> Walked:
             try:
                 walked.add(walk(match, leave_out))
             except DataError:
-                walked.skipped.append(Skipped(match, "a folder that can't be read"))
+                walked.skipped.append(Skipped(match, "a folder that cannot be read"))
     return walked
 
 

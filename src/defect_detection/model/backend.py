@@ -28,7 +28,7 @@ def _refusal(error: Exception) -> ConfigError:
             f"KERAS_BACKEND: expected a backend that is installed, received {backend} ({error}); unset it to use tensorflow"
         )
     return ConfigError(
-        f"{file}: Keras can't use it: {error}. Correct the file or remove it; KERAS_HOME names its folder"
+        f"{file}: Keras cannot use it: {error}. Correct the file or remove it; KERAS_HOME names its folder"
     )
 
 

@@ -48,7 +48,7 @@ class EvidenceNow(BaseModel):
     evidence: EvidenceMap
     verdict: Literal["ok", "defective", "review"] = Field(description="of the model that is served now")
     score: float = Field(description="P(defective)", ge=0, le=1)
-    threshold: float = Field(description="from this score on an image is defective")
+    threshold: float = Field(description="an image is defective when score >= threshold")
     page: int = Field(description="the page that decided, from 1")
     reason: str | None = Field(
         None, description="how the image is unlike the training images; absent where it is not"
@@ -81,7 +81,7 @@ class PreviewQuery(BaseModel):
 
 @evidence_api.get(
     "/inspections/<id>/preview",
-    summary="Send an inspected image as PNG, such as a TIFF, which browsers can't show",
+    summary="Send an inspected image as PNG, such as a TIFF, which browsers cannot show",
     description=f"Upright, as the model's reader reads it, with at most {MOST_PREVIEW} px on the longer side.",
     tags=[INSPECTIONS],
     security=SECURITY,

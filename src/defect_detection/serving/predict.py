@@ -71,7 +71,7 @@ class Prediction(BaseModel):
     verdict: Literal["ok", "defective", "review"] | None = None
     score: float | None = Field(default=None, description="P(defective)", ge=0, le=1, examples=[0.97])
     threshold: float | None = Field(
-        default=None, description="from this score on an image is defective", examples=[0.41]
+        default=None, description="an image is defective when score >= threshold", examples=[0.41]
     )
     reason: str | None = Field(
         default=None,
@@ -82,7 +82,7 @@ class Prediction(BaseModel):
     latency_ms: float | None = Field(default=None, description="decoding and the model", examples=[6.1])
     page: int | None = Field(default=None, description="the page that decided, from 1 (data.pages: all)")
     pages: int | None = Field(default=None, description="how many pages were judged")
-    defect_type: str | None = Field(default=None, description="null: this model doesn't tell types apart")
+    defect_type: str | None = Field(default=None, description="null: this model does not tell types apart")
     evidence: Evidence | None = Field(default=None, description="with explain")
     error: Problem | None = Field(
         default=None, description="why it got no verdict: of one image among several only"

@@ -73,7 +73,7 @@ class Worker:
         try:
             self._end(job_id, outcome)
         except RecordsError as error:  # its heartbeat stands still now, so that another look fails it
-            log.warning("how job %s ended can't be written: %s", job_id, error)
+            log.warning("how job %s ended cannot be written: %s", job_id, error)
         return job_id, outcome
 
     def _loop(self, takes_jobs: bool) -> None:
@@ -107,7 +107,7 @@ class Worker:
             self._insist(lambda: put_back(self._database, job_id))
         except Exception as error:  # whatever it is: a job must not seem to run for ever
             reason = _why_not_run(error)
-            log.exception("job %s couldn't be run", job_id)
+            log.exception("job %s could not be run", job_id)
             self._insist(lambda: end_job(self._database, job_id, "failed", reason=reason))
         else:
             self._insist(lambda: self._end(job_id, outcome))
@@ -149,14 +149,14 @@ class Worker:
             try:
                 return write()
             except RecordsError as error:
-                log.warning("how a job ended can't be written yet: %s", error)
+                log.warning("how a job ended cannot be written yet: %s", error)
                 if self._stopping.wait(RETRY_S):
                     return None
 
 
 def _why_not_run(error: Exception) -> str:
     known = isinstance(error, DefectDetectionError)
-    return f"it couldn't be run: {error if known else f'{type(error).__name__}: {error}'}"
+    return f"it could not be run: {error if known else f'{type(error).__name__}: {error}'}"
 
 
 def run_worker(config: Config, until: Callable[[], Any]) -> None:

@@ -145,7 +145,7 @@ def _embedded(uri: str, database: Path) -> Any:
 
     if printable(database) != str(database):  # MLflow would try for a minute to open it
         raise TrackingError(
-            f"{database}: MLflow can't open a file whose path holds bytes that are not UTF-8, or control characters. Rename the "
+            f"{database}: MLflow cannot open a file whose path holds bytes that are not UTF-8, or control characters. Rename the "
             "folder, or set MLFLOW_TRACKING_URI to a store elsewhere."
         )
     database.parent.mkdir(parents=True, exist_ok=True)

@@ -46,7 +46,7 @@ function show() {
   const isFiltered = Object.keys(wanted()).length > 0;
   $("count").textContent = some
     ? `${found.length}${next ? " or more" : ""} ${found.length === 1 ? "inspection" : "inspections"}`
-    : isFiltered ? "Nothing fits. Change what you search for, or show all." : "";
+    : isFiltered ? "No inspection matches. Change the search, or show all." : "";
   const rows = found.map((one) => ({ cells: cells(one) }));
   fill($("list"), some ? table("Inspections, the newest first", COLUMNS, rows) : isFiltered ? null : nothing());
   $("more-row").hidden = !next;
@@ -103,7 +103,7 @@ async function look(one) {
     $("look-state").textContent = "";
     $("look").addEventListener("close", () => URL.revokeObjectURL(url), { once: true });
   } catch (error) {
-    $("look-state").textContent = error.name === "EncodingError" ? "This browser can't show it as an image." : error.message;
+    $("look-state").textContent = error.name === "EncodingError" ? "This browser cannot show it as an image." : error.message;
   }
 }
 

@@ -66,7 +66,7 @@ function draw() {
   const heaps = bars($("s-chart"), bins, [["inspections", "score"]], { labels: scores, times: ranges, edges: true }, `Inspections by score: ${drawn.scores.slice(0, n / 4).reduce((a, b) => a + b)} below 25 %, ${drawn.scores.slice((3 * n) / 4).reduce((a, b) => a + b)} from 75 %.`);
   const decides = drawn.periods.findLast(({ models }) => models.length).models.at(-1);
   mark(heaps, decides.threshold * n, `threshold ${percent(decides.threshold)}`, `${decides.name} ${decides.version} calls parts defective from this score on`);
-  $("s-threshold").textContent = `The dashed line is the decision threshold of ${decides.name} ${decides.version}: parts from ${percent(decides.threshold)} on are defective.`;
+  $("s-threshold").textContent = `The dashed line is the decision threshold of ${decides.name} ${decides.version}: parts with ${percent(decides.threshold)} or more are defective.`;
   lines($("l-chart"), [[drawn.periods.map((one) => one.p95_ms), "p95"], [drawn.periods.map((one) => one.p50_ms), "p50"]], labels, `Latency: half at most ${ms(drawn.p50_ms)}, 95 % at most ${ms(drawn.p95_ms)}.`);
 }
 
@@ -126,7 +126,7 @@ function tooFew() {
 
 function said(outside) {
   if (!outside.length) return ["good", "The reject rate stayed within its control limits."];
-  return ["bad", `The reject rate left its control limits at ${outside.join(", ")}. Look what changed there: parts, light, camera or model.`];
+  return ["bad", `The reject rate left its control limits at ${outside.join(", ")}. Check what changed then: parts, light, camera or model.`];
 }
 
 function renderTiles() {

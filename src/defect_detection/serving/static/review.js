@@ -226,7 +226,7 @@ prepareStage({
     $("frame").hidden = false;
     $("unshown").hidden = true;
   },
-  unshown: () => ($("unshown").textContent = "This browser can't show it as an image."),
+  unshown: () => ($("unshown").textContent = "This browser cannot show it as an image."),
 });
 $("say-ok").addEventListener("click", () => say("ok"));
 $("say-defective").addEventListener("click", () => say("defective"));
