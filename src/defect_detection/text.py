@@ -67,7 +67,10 @@ def set_up_streams() -> None:
     """Let standard output and standard error take any character, whatever the system's encoding is.
 
     What goes to a file or a pipe is UTF-8. A terminal keeps its encoding; what that lacks is shown as an escape.
+    What goes to a stream that was closed before the start (``>&-``, a service without output) is dropped.
     """
+    sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  as long as the process
+    sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  as long as the process
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             encoding = stream.encoding if stream.isatty() else "utf-8"

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -81,3 +82,10 @@ def test_a_project_that_may_only_be_read_is_refused_with_a_cure(verb, plant):
     assert done.returncode == 3, done.stderr
     assert "Traceback" not in done.stderr
     assert "permission" in done.stderr.lower()
+
+
+def test_a_verb_whose_output_was_closed_before_the_start_does_its_work(plant):
+    evaluate(plant.config())
+    command = f"{shlex.quote(sys.executable)} -m defect_detection.cli history"
+    for closed in (">&-", "2>&-", ">&- 2>&-"):
+        assert subprocess.run(f"{command} {closed}", shell=True, cwd=plant.root, check=False).returncode == 0
