@@ -170,7 +170,7 @@ def test_a_model_of_an_earlier_version_is_said_to_guard_nothing(plant):
 
 
 def test_golden_images_pass_although_their_files_are_smaller_than_those_of_training(plant):
-    ranges = {"file size": (900.0, 2000.0), "brightness": (0.0, 255.0)}
+    ranges = {"image size (px)": (900.0, 2000.0), "brightness": (0.0, 255.0)}
     reference = read_card(plant.config().bundle_dir).reference.model_copy(update={"ranges": ranges})
     assert check_servable(with_card(plant, "photographs", reference=reference)).passed
 

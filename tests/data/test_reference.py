@@ -78,7 +78,7 @@ def test_the_size_and_shape_of_the_file_count_where_there_is_a_file():
     look = look_of(part(np.random.default_rng(1)))
     reference = learned(60)
     assert reference.reason(look, None) is None
-    assert "file size 640 is outside 32 to 128" in str(reference.reason(look, (640, 640)))
+    assert "image size (px) 640 is outside 32 to 128" in str(reference.reason(look, (640, 640)))
     assert "width / height 2 is outside" in str(reference.reason(look, (90, 45)))
 
 

@@ -31,7 +31,7 @@ _FIGURES: Mapping[str, tuple[float, float]] = {
     "colour": (1.0, 1.35),
     "fine detail": (0.01, 1.15),
     "coarse detail": (0.01, 1.15),
-    "file size": (0.0, 2.0),  # px, root of width * height
+    "image size (px)": (0.0, 2.0),  # root of width * height
     "width / height": (0.0, 1.15),
     "layout": (1.0, 1.2),  # root mean square distance from the mean layout, in its spreads
 }
@@ -68,7 +68,7 @@ class Reference(BaseModel):
         values = {name: float(look[name]) for name in LOOK.names or () if name != "layout"}
         values["layout"] = float(_distance(look["layout"].reshape(-1), mean, spread))
         if size:
-            values |= {"file size": (size[0] * size[1]) ** 0.5, "width / height": size[0] / size[1]}
+            values |= {"image size (px)": (size[0] * size[1]) ** 0.5, "width / height": size[0] / size[1]}
         outside = [
             name for name, (low, high) in self.ranges.items() if not low <= values.get(name, low) <= high
         ]
