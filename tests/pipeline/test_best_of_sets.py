@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from defect_detection.cli.training import app
@@ -73,7 +74,11 @@ def test_without_both_labels_in_common_their_own_figures_decide(names):
 
 
 @pytest.mark.parametrize("reason", ["b is higher by 0.0001 AUROC, which chance explains", ""])
-def test_the_command_says_why_a_higher_set_is_not_kept(reason, monkeypatch):
+def test_the_command_says_why_a_higher_set_is_not_kept(reason, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("data/train/ok", "data/test/ok"):
+        Path(folder).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(Path(folder, "part.png"))
     figures = dict.fromkeys(("auroc", "accuracy", "escape_rate", "overkill_rate"), 0.5)
     trained = training.Trained(
         {"a": figures, "b": figures}, "a", 0.5, "version 1", Path("bundle"), 0,

@@ -27,7 +27,9 @@ def sets(*some: dict[str, object]) -> str:
 
 def runs_by_name(plant) -> dict[str, object]:
     store = connect(plant.config().tracking_uri, "defect-detection")
-    return {run.info.run_name: run for run in reversed(store.client.search_runs([store.experiment_id]))}
+    return {
+        run.info.run_name.split()[0]: run for run in reversed(store.client.search_runs([store.experiment_id]))
+    }
 
 
 def test_a_set_that_diverges_is_a_failed_run_and_the_others_go_on(plant):

@@ -85,7 +85,7 @@ def test_the_direct_look_up_finds_what_mlflow_finds(registry: Registry, candidat
     copy = registry.promote_copy(candidate, name, {"line": "5 ü"})
     registry.set_alias(name, "prod", copy.version)
     if database := sqlite_file(registry.tracking_uri):
-        direct = _looked_up(database, name, "prod")
+        direct = _looked_up(database, name, "prod", True)
         client = connect(registry.tracking_uri).client
         assert direct.location == client.get_model_version_download_uri(name, "1")
     else:

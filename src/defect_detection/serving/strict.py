@@ -73,8 +73,8 @@ def refuse_names(kind: str, given: Iterable[str], known: Collection[str], many: 
 
 
 def names_in(values: MultiDict[str, Any]) -> list[str]:
-    """Return the name of each value: one that has several values is there several times."""
-    return [name for name, _ in values.items(multi=True)]
+    """Return the name of each value: one that has several values is there several times, and one without a name is empty."""
+    return [name or "" for name, _ in values.items(multi=True)]
 
 
 class StrictJson(DefaultJSONProvider):
