@@ -161,7 +161,7 @@ def test_the_openapi_document_lists_every_route_with_its_answers(project):
         "/inspections/{id}": {"200", "404"} | KEPT,
         "/inspections/{id}/image": {"200", "404", "410"} | KEPT,
         "/inspections/{id}/evidence": {"200", "404", "410", "415"} | KEPT,
-        "/inspections/{id}/preview": {"200", "404", "410"} | KEPT,
+        "/inspections/{id}/preview": {"200", "404", "410", "415"} | KEPT,
         "/jobs": {"200"} | KEPT,
         "/jobs/{id}": {"200", "404"} | KEPT,
         "/jobs/{id}/cancel": {"200", "404"} | KEPT,

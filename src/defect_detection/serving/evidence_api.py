@@ -87,7 +87,7 @@ class PreviewQuery(BaseModel):
     security=SECURITY,
     responses={
         200: {"description": "the picture", "content": {"image/png": {}}},
-        **{status: described(status) for status in (401, 403, 404, 410, 413, 415, 422)},
+        **{status: described(status) for status in (401, 403, 404, 410, 413, 415, 422, 429, 503)},
     },
 )
 def preview(path: InspectionPath, query: PreviewQuery) -> Response:
