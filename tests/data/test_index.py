@@ -134,6 +134,14 @@ def test_columns_without_a_use_are_named(data):
     ]
 
 
+def test_a_type_of_defect_of_an_ok_image_is_said_not_to_be_used(data):
+    rows = "file,label,defect_type\ntrain/ok/000.png,ok,poly\ntrain/ok/001.png,0,none\n"
+    (data / "index.csv").write_text(rows)
+    assert scan_folder(data / "train", OK_CLASSES).said()[1:] == [
+        f"  {data}/index.csv: type of defect not used in 1 rows whose label is OK"
+    ]
+
+
 def test_an_index_without_rows_is_noticed(data):
     (data / "index.csv").write_text("file,group\n")
     assert scan_folder(data / "train", OK_CLASSES).said()[1:] == [f"  {data}/index.csv: names no image"]

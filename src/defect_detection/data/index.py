@@ -75,6 +75,7 @@ class _Reading:
         self._file = file
         self._below = os.path.join(_absolute(folder), "")  # noqa: PTH118  strings: an index has many rows
         self._root = _absolute(file.path.parent)
+        self._ok = classes.ok
         self._labels = _known_labels(folder, images, classes)
         self._by_place = {_absolute(path): path for path in images}
 
@@ -112,9 +113,12 @@ class _Reading:
             problems = [*shortened(problems), f"{count}; paths count from {self._root}"]
         if problems:
             raise DataError("\n".join(f"{self._file.path}: {text}" for text in shortened(problems)))
-        return Index(rows, self._file.path, tuple(self._notes()))
+        return Index(rows, self._file.path, tuple(self._notes(rows.values())))
 
-    def _notes(self) -> Iterator[str]:
+    def _notes(self, rows: Iterable[IndexRow]) -> Iterator[str]:
+        unused = sum(row.label == 0 and self._names_a_defect(row.defect_type) for row in rows)
+        if unused:
+            yield f"{self._file.path}: type of defect not used in {unused} rows whose label is OK"
         if self._file.unused:
             yield f"{self._file.path}: columns not used: {printable(', '.join(self._file.unused))}"
         if not self._file.rows:
@@ -177,6 +181,10 @@ class _Reading:
             mask = None
         group = unicodedata.normalize("NFC", cells.get("group", ""))
         return IndexRow(line, label, defect_type, group, mask), problems
+
+    def _names_a_defect(self, defect_type: str) -> bool:
+        is_ok = self._labels.get(comparable(defect_type)) == 0 or suggests_ok(defect_type, self._ok)
+        return bool(defect_type) and not is_ok
 
     def _mask(self, named: str) -> Path | str | None:
         if not named:
