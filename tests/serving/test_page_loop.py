@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from plant import SETTINGS, SIDE, Plant
 from playwright.sync_api import Page, expect
-from waiting import LIMIT_S
+from waiting import LIMIT_S, wait_until
 from whole import whole_server
 
 from defect_detection.pipeline.evaluate import evaluate
@@ -59,7 +59,7 @@ def test_a_defect_that_escapes_is_taught_and_caught_by_the_next_model(plant, ope
     assert str(plant.in_production()) == "Production_Reg version 1"
     taught = draw_worn(tmp_path / "line", N_TAUGHT, seed=2)
     (later,) = draw_worn(tmp_path / "later", 1, seed=3)
-    with whole_server(plant.config("serving.refresh_s=0.5")) as (_app, url):
+    with whole_server(plant.config("serving.refresh_s=0.5")) as (app, url):
         page = open_page(url)
         page.set_input_files("#files", taught)
         expect(page.locator("#word")).to_have_text("OK")
@@ -83,6 +83,9 @@ def test_a_defect_that_escapes_is_taught_and_caught_by_the_next_model(plant, ope
 
         go_to(page, "Models")
         expect(page.locator("#champion .big")).to_have_text("Production_Reg 2")
+        wait_until(
+            lambda: app.extensions["served"].current().reference.version == 2
+        )  # promoted comes before loaded
 
         go_to(page, "Inspect")
         page.set_input_files("#files", [later])
