@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from test_page_work import THREE, file, verdict
 from tiny import DARK, SIDE, encoded
+from waiting import wait_until
 
 from defect_detection.data.reference import learn_reference, look_of
 from defect_detection.inference.inspect import Inspector
@@ -270,3 +271,34 @@ def test_an_image_unlike_those_of_the_training_is_for_review_and_says_why(
     )
     app.extensions["served"].stop()
     app.extensions["records"].close()
+
+
+SLOW_STORE = """
+const read = IDBObjectStore.prototype.getAll;
+IDBObjectStore.prototype.getAll = function (...range) {
+  const request = read.apply(this, range);
+  const held = { get result() { return request.result; } };
+  request.onsuccess = () => (window.answerStore = () => held.onsuccess());
+  return held;
+};
+"""
+
+
+def answer_store(page: Page) -> None:
+    wait_until(lambda: page.evaluate("'answerStore' in window"))
+    page.evaluate("answerStore()")
+
+
+def test_an_image_given_while_the_kept_ones_are_read_is_the_one_that_is_shown_and_kept(open_page, url):
+    page = open_page(url)
+    inspect_three(page)
+    page.add_init_script(SLOW_STORE)
+    page.reload()
+    page.set_input_files("#files", [file("late.png", DARK)])
+    answer_store(page)
+    expect(page.locator("#count")).to_contain_text("4 of 4 inspected")
+    expect(page.locator("#why")).to_contain_text("late.png")
+    page.reload()
+    answer_store(page)
+    expect(page.locator("#strip button")).to_have_count(4)
+    expect(page.locator("#why")).to_contain_text("late.png")

@@ -53,6 +53,7 @@ def plant(plant: Plant) -> Plant:
 
 def go_to(page: Page, name: str) -> None:
     page.get_by_role("navigation").get_by_role("link", name=name, exact=True).click()
+    page.wait_for_load_state()
 
 
 def test_a_defect_that_escapes_is_taught_and_caught_by_the_next_model(plant, open_page, tmp_path):
@@ -83,9 +84,7 @@ def test_a_defect_that_escapes_is_taught_and_caught_by_the_next_model(plant, ope
 
         go_to(page, "Models")
         expect(page.locator("#champion .big")).to_have_text("Production_Reg 2")
-        wait_until(
-            lambda: app.extensions["served"].current().reference.version == 2
-        )  # promoted comes before loaded
+        wait_until(lambda: app.extensions["served"].current().reference.version == 2)
 
         go_to(page, "Inspect")
         page.set_input_files("#files", [later])

@@ -15,9 +15,10 @@ const SHOWN = "defect-detection-shown"; // in sessionStorage: which image of thi
 let shown = -1;
 let complaint = ""; // about something else than the image that is shown
 
-/** Queue files, show the first of them, and inspect all in order. */
-function add(files) {
+/** Queue files behind those that this tab kept, show the first of them, and inspect all in order. */
+async function add(files) {
   if (!files.length) return;
+  await begun;
   const first = items.length;
   addFiles(files);
   show(first);
@@ -238,7 +239,8 @@ prepareStage({
 });
 prepareZoom();
 prepareCamera({ taken: (file) => add([file]), complain });
+const begun = begin();
 listen();
-await begin();
+await begun;
 if (items.length) show(Math.min(Number(sessionStorage.getItem(SHOWN)), items.length - 1));
 prepare();
