@@ -1,4 +1,4 @@
-"""Text that leaves the program: names of files as one printable line, and UTF-8 in every stream and file.
+"""Text that comes in or leaves: what a line of it may hold, names of files as one printable line, UTF-8 in every stream and file.
 
 A file name may hold any byte and any character: a line break, an escape sequence of the terminal, bytes that are not UTF-8
 (Python keeps those as lone surrogates, which no encoder takes). Such a character is shown as ``\\x1b``.
@@ -16,6 +16,11 @@ from pathlib import Path
 _SURROGATES = re.compile("[\ud800-\udfff]")
 # Control characters, line separators, and what turns the direction of writing.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+# Of a regular expression's class [...]: what no line of text holds. Databases, readers of CSV and terminals take them differently.
+CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
+_CONTROL = re.compile(f"[{CONTROLS}]")
+# What a spreadsheet takes for the start of a formula, in either width. Apostrophes before it are those of `cell`.
+_FORMULA = re.compile("'*[=+@\t\r\uff0b\uff0d\uff1d\uff20-]")
 # What Markdown reads as markup inside a line. An underscore between letters is none.
 _MARKUP = re.compile(r"[\\`*\[\]|~]|(?<![^\W_])_|_(?![^\W_])")
 
@@ -29,6 +34,26 @@ def printable(name: object) -> str:
 def printable_lines(text: object) -> str:
     """Return a message of several lines, each of them printable."""
     return "\n".join(printable(line) for line in str(text).split("\n"))
+
+
+def plain(text: str) -> str:
+    """Return a text as one line without control characters and outer blanks; what stands between stays apart."""
+    return " ".join(_CONTROL.sub(" ", text).split()) if _CONTROL.search(text) else text.strip()
+
+
+def has_control(text: str) -> bool:
+    """Say whether a text holds what no line of text does: control characters, line breaks."""
+    return _CONTROL.search(text) is not None
+
+
+def cell(text: str) -> str:
+    """Return a text for a cell of CSV. What a spreadsheet would take for a formula gets an apostrophe, which `of_cell` takes away."""
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def of_cell(text: str) -> str:
+    """Return the text that `cell` was given."""
+    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
 
 
 def encodable(text: object) -> str:

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ def say(records):
 @pytest.fixture
 def export(records, tmp_path: Path):
     def export(held_out: tuple[Sample, ...] = ()) -> Exported:
-        return export_feedback(records.database, records.images, tmp_path / "feedback", "good", held_out)
+        return export_feedback(records.database, records.images, tmp_path / "feedback", OK_CLASSES, held_out)
 
     return export
 
@@ -106,12 +107,12 @@ def test_with_another_label_an_image_moves_to_its_class(tmp_path, write, say, ex
     assert found(tmp_path / "feedback") == {image_of(1): (0, "", "lot 1")}
 
 
-def test_the_latest_group_of_an_image_counts(tmp_path, write, say, export):
+def test_who_sends_a_labelled_image_again_does_not_move_it_to_another_group(tmp_path, write, say, export):
     for number, group in ((1, "lot 1"), (2, "lot 2"), (3, "")):
         write(number, image_of(7), group=group)
-    say(1, "ok")
+    say(2, "ok")
     export()
-    assert found(tmp_path / "feedback") == {image_of(7): (0, "", "lot 2")}
+    assert found(tmp_path / "feedback") == {image_of(7): (0, "", "lot 1")}
 
 
 def test_images_and_groups_of_the_test_split_are_left_out(tmp_path, write, say, export):
@@ -151,3 +152,54 @@ def test_what_an_earlier_database_knew_keeps_its_group(records, tmp_path, write,
     assert found(tmp_path / "feedback") == {image_of(1): (0, "", "lot 1"), image_of(2): (0, "", "")}
     with (tmp_path / "feedback" / "index.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 2
+
+
+ODD_TYPES = ("index.csv", "ok ", "Good", "..", "a/b", "con", "a\rb", "=1+1", "x.", "node_modules", " ")
+ODD_GROUPS = (
+    '=HYPERLINK("x";1)',
+    "'=a",
+    "-1",
+    "+a",
+    "@a",
+    "a\rb",
+    "a\nb",
+    'a"b,c',
+    "a\u2028b",
+    "\uff1da",
+    " a ",
+    "'a",
+)
+
+
+def test_odd_names_of_earlier_records_are_corrected_and_training_reads_them(tmp_path, write, say, export):
+    """Such texts were kept before they were refused."""
+    for number, defect_type in enumerate(ODD_TYPES):
+        write(number)
+        say(number, "defective", defect_type)
+    for number, group in enumerate(ODD_GROUPS, 100):
+        write(number, group=group)
+        say(number, "ok")
+    exported = export()
+    assert export() == replace(exported, written=0)
+    assert (exported.written, exported.skipped) == (len(ODD_TYPES) + len(ODD_GROUPS), ())
+    read = found(tmp_path / "feedback")
+    assert {read[image_of(number)] for number in range(len(ODD_TYPES))} == {(1, "defective", "")}
+    groups = [read[image_of(number)][2] for number in range(100, 100 + len(ODD_GROUPS))]
+    assert groups == [" ".join(group.split()) for group in ODD_GROUPS]
+    with (tmp_path / "feedback" / "index.csv").open(newline="") as file:
+        assert not [row for row in csv.reader(file) if any(cell[:1] in "=+-@\uff1d" and cell for cell in row)]
+    told = " ".join(exported.repaired)
+    assert len(exported.repaired) == len(ODD_TYPES) + 4
+    assert "type of defect 'index.csv' is the name of the index" in told
+    assert "group 'a\\rb' is written as 'a b'" in told
+
+
+def test_a_folder_that_an_earlier_export_made_in_the_place_of_the_index_goes(tmp_path, write, say, export):
+    write(1)
+    say(1, "defective", "scratch")
+    export()
+    folder = tmp_path / "feedback"
+    (folder / "index.csv").unlink()
+    (folder / "scratch").rename(folder / "index.csv")
+    assert export().relabelled == 1
+    assert found(folder) == {image_of(1): (1, "scratch", "")}

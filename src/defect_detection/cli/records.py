@@ -107,6 +107,8 @@ def export_(
     )
     for reason in exported.skipped:
         typer.echo(f"  left out: {reason}")
+    for what in exported.repaired:
+        typer.echo(f"  corrected: {what}")
     if folder != settings.data.feedback_dir:
         typer.echo(f"To train on them: data.feedback_dir: {short(folder)} in config.yaml")
 

@@ -1,10 +1,14 @@
-"""Compare names of classes, and tell which look as if they meant OK images or defective ones."""
+"""Compare names of classes, and tell which look as if they meant OK images or defective ones, and which no folder can have."""
 
 import re
 import unicodedata
 from collections.abc import Collection
 
+from defect_detection.data.system_names import is_system_file, is_system_folder
 from defect_detection.text import printable
+
+MOST_TYPE_CHARACTERS = 64  # of the name of a type of defect
+_OF_TYPES = " _.-\u200c\u200d"  # beside letters, marks on them, and digits; the last two join letters of some alphabets
 
 
 def _names(text: str) -> frozenset[str]:
@@ -35,6 +39,7 @@ _BETWEEN = _names("in a an any the so very quite all fully")  # "not" and the wo
 _NOTHING = _names("no none non free nothing nil mtfree")  # as a whole name: no defect, probably
 _FREE = _names("free frei less los")  # behind a defect: defect-free
 SPLITS = _names("train training test testing val valid validation eval holdout")
+_DEVICE = re.compile(r"con|prn|aux|nul|(?:com|lpt)\d")  # as compared: superscript digits are digits there
 # Letters of other alphabets that look like those of "ok" and "good".
 _LOOKALIKES = str.maketrans({"о": "o", "к": "k", "ο": "o", "κ": "k", "ɡ": "g", "ԁ": "d"})
 
@@ -48,6 +53,30 @@ def comparable(name: str) -> str:
 def shown(name: str) -> str:
     """Return a name as it is shown and kept: composed letters, no outer blanks."""
     return printable(unicodedata.normalize("NFC", name).strip())
+
+
+def why_no_type(name: str, ok_classes: Collection[str]) -> str | None:
+    """Say why a text can't name a type of defect, which becomes the name of a folder on any system; None when it can."""
+    compared = comparable(name)
+    if shown(name) != name or len(name) > MOST_TYPE_CHARACTERS or not _is_plain(name):
+        return f"no plain name: up to {MOST_TYPE_CHARACTERS} letters, digits, blanks and _.-, with a letter or digit first"
+    if compared in map(comparable, ok_classes):
+        return "an OK class"
+    if compared.startswith("index."):
+        return "the name of the index of such folders"
+    if _DEVICE.fullmatch(compared.partition(".")[0].rstrip()):
+        return "the name of a device in Windows"
+    if is_system_folder(compared) or is_system_file(compared):
+        return "a name that systems use: such folders are left out"
+    return None
+
+
+def _is_plain(name: str) -> bool:
+    """Say whether a name begins with a letter or digit, and ends without a dot or blank, which Windows drops."""
+    kinds = [unicodedata.category(c)[0] for c in name]
+    if not kinds or kinds[0] not in "LN" or name[-1] in " .":
+        return False
+    return all(kind in "LMN" or c in _OF_TYPES for c, kind in zip(name, kinds, strict=True))
 
 
 def suggests_ok(name: str, ok_names: Collection[str]) -> bool:

@@ -11,10 +11,12 @@ from pathlib import Path
 
 from defect_detection.data.class_names import comparable
 from defect_detection.errors import DataError
+from defect_detection.text import of_cell
 
 NAME = "index.csv"
 COLUMNS = ("file", "label", "defect_type", "group", "mask")
 SHOWN = 10  # entries that an error message lists before it counts the rest
+_PATHS = ("file", "mask")  # where an apostrophe is the file's own
 _ALSO_KNOWN = frozenset(
     {"split", "source_path", "source"}
 )  # of lists that other programs write, for people to read
@@ -92,7 +94,7 @@ def read_rows(path: Path) -> IndexFile:
     places, unused = _columns(path, header)
     problems, rows = [], []
     for line, cells in lines[1:]:
-        row = Row(line, {name: cells[place] if place < len(cells) else "" for name, place in places.items()})
+        row = Row(line, {name: _said(name, cells, place) for name, place in places.items()})
         if any("\n" in cell for cell in row.cells.values()):
             problems.append(f"line {line}: a cell goes over several lines; a quote before it is not closed")
         elif any(cells[len(header) :]):
@@ -104,6 +106,11 @@ def read_rows(path: Path) -> IndexFile:
     if problems:
         raise DataError("\n".join(f"{path}: {text}" for text in shortened(problems)))
     return IndexFile(path, tuple(rows), tuple(unused))
+
+
+def _said(name: str, cells: Sequence[str], place: int) -> str:
+    said = cells[place] if place < len(cells) else ""
+    return said if name in _PATHS else of_cell(said)
 
 
 def shortened(lines: Sequence[str]) -> list[str]:

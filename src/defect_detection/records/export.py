@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -10,12 +11,14 @@ from pathlib import Path
 from filelock import FileLock
 from sqlalchemy import select
 
+from defect_detection.data.class_names import shown, why_no_type
 from defect_detection.data.formats import IMAGE_SUFFIXES
 from defect_detection.data.samples import Sample
 from defect_detection.records.database import Database
 from defect_detection.records.feedback import are_conflicting, said_about
 from defect_detection.records.images import UNKNOWN_SUFFIX, ImageFolder, suffix_of, write_whole
 from defect_detection.records.tables import FeedbackRow, ImageRow, InspectionRow
+from defect_detection.text import cell, of_cell, plain
 
 INDEX = "index.csv"
 COLUMNS = ("file", "label", "defect_type", "group")
@@ -26,7 +29,7 @@ _LOCK_TIMEOUT_S = 60
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """One image with the label that counts. `at`: when it was given.
+    """One image with the label that counts. `at`: when it was given. group: as the first inspection of the image says.
 
     suffix: of its format. stored: the suffix that its file is kept under; None when the image isn't kept.
     """
@@ -46,12 +49,14 @@ class Exported:
     """What came of an export. `usable`: all labelled images that lie in the folder now.
 
     written, relabelled: how many are new there, or were moved to another class. skipped: why others aren't there.
+    repaired: what of earlier records no folder or index takes, and what stands there instead.
     """
 
     usable: tuple[Labelled, ...]
     written: int
     relabelled: int
     skipped: tuple[str, ...]
+    repaired: tuple[str, ...] = ()
 
     @property
     def conflicting(self) -> int:
@@ -73,8 +78,10 @@ def find_labelled(database: Database) -> list[Labelled]:
         row = InspectionRow
         query = select(row.sha256, row.group, row.part).where(row.sha256.in_(select(FeedbackRow.sha256)))
         groups: dict[str, str] = {}
-        for found in session.execute(query.order_by(row.at, row.id)):
-            groups[found.sha256] = found.group or found.part or groups.get(found.sha256, "")
+        for found in session.execute(
+            query.order_by(row.at, row.id)
+        ):  # who sends an image again moves it nowhere
+            groups.setdefault(found.sha256, found.group or found.part)
     return [
         Labelled(
             sha256,
@@ -91,7 +98,11 @@ def find_labelled(database: Database) -> list[Labelled]:
 
 
 def export_feedback(
-    database: Database, images: ImageFolder, folder: Path, ok_class: str, held_out: Sequence[Sample] = ()
+    database: Database,
+    images: ImageFolder,
+    folder: Path,
+    ok_classes: Sequence[str],
+    held_out: Sequence[Sample] = (),
 ) -> Exported:
     """Bring a data folder up to date with what was said. No image in it is written over or removed. Nothing said, no folder.
 
@@ -99,7 +110,7 @@ def export_feedback(
     group keeps it on one side of a split together with other images of its part.
 
     Args:
-        ok_class: name of the folder of OK images.
+        ok_classes: names of folders of OK images; the first takes them.
         held_out: images of the test split. They, and others of their groups, must not be trained on.
 
     Raises:
@@ -107,20 +118,22 @@ def export_feedback(
     """
     contents = {sample.sha256 for sample in held_out}
     groups = {sample.group for sample in held_out if sample.group}
-    usable, skipped, counts = [], [], [0, 0]
+    usable, skipped, repaired, counts = [], [], [], [0, 0]
     if not folder.exists() and not find_labelled(database):
         return Exported((), 0, 0, ())
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock", timeout=_LOCK_TIMEOUT_S):
         for labelled in find_labelled(database):
             one = _named_by_content(labelled, images)
-            reason = _why_not(one, contents, groups) or _place(one, images, folder, ok_class, counts)
+            one, odd = _repaired(one, ok_classes)
+            repaired += [f"{one.sha256[:NAME_DIGITS]}: {what}" for what in odd]
+            reason = _why_not(one, contents, groups) or _place(one, images, folder, ok_classes[0], counts)
             if reason is None:
                 usable.append(one)
             else:
                 skipped.append(f"{one.sha256[:NAME_DIGITS]}: {reason}")
-        _write_index(folder, usable, ok_class)
-    return Exported(tuple(usable), counts[0], counts[1], tuple(skipped))
+        _write_index(folder, usable, ok_classes[0])
+    return Exported(tuple(usable), counts[0], counts[1], tuple(skipped), tuple(repaired))
 
 
 def _named_by_content(one: Labelled, images: ImageFolder) -> Labelled:
@@ -128,6 +141,17 @@ def _named_by_content(one: Labelled, images: ImageFolder) -> Labelled:
     if one.stored != UNKNOWN_SUFFIX:
         return one
     return replace(one, suffix=suffix_of(images.read(one.sha256, one.stored) or b""))
+
+
+def _repaired(one: Labelled, ok_classes: Sequence[str]) -> tuple[Labelled, list[str]]:
+    """Return an image with names that a folder and an index take, and what was wrong: earlier versions kept any text."""
+    group, defect_type, odd = plain(one.group), one.defect_type, []
+    if group != one.group:
+        odd.append(f"group {one.group!r} is written as {group!r}")
+    if defect_type and (why := why_no_type(shown(defect_type), ok_classes)):
+        odd.append(f"type of defect {defect_type!r} is {why}: written as '{UNNAMED_TYPE}'")
+        defect_type = UNNAMED_TYPE
+    return replace(one, group=group, defect_type=shown(defect_type)), odd
 
 
 def _why_not(one: Labelled, contents: Iterable[str], groups: Iterable[str]) -> str | None:
@@ -150,6 +174,8 @@ def _place(one: Labelled, images: ImageFolder, folder: Path, ok_class: str, coun
     target.parent.mkdir(exist_ok=True)
     if (elsewhere := next(folder.glob(f"*/{target.name}"), None)) is not None:
         elsewhere.replace(target)
+        with suppress(OSError):  # other images are in it
+            elsewhere.parent.rmdir()
         counts[1] += 1
         return None
     content = images.read(one.sha256, one.stored or "")
@@ -170,7 +196,7 @@ def _write_index(folder: Path, usable: Sequence[Labelled], ok_class: str) -> Non
     rows = {Path(row["file"]).name: row for row in _read_index(folder / INDEX)}
     for one in usable:
         file = _file_of(one, ok_class)
-        cells = (file, one.label, one.defect_type, one.group)
+        cells = (file, one.label, one.defect_type, cell(one.group))
         rows[Path(file).name] = dict(zip(COLUMNS, cells, strict=True))
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
@@ -183,4 +209,5 @@ def _read_index(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8-sig") as file:
-        return [row for row in csv.DictReader(file, restval="") if row.get("file")]
+        rows = [row for row in csv.DictReader(file, restval="") if row.get("file")]
+    return [row | {"group": cell(plain(of_cell(row.get("group") or "")))} for row in rows]

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from defect_detection.records.database import Database, insert_missing
 from defect_detection.records.feedback import Said, said_about, unknown_inspection
 from defect_detection.records.tables import FeedbackRow, ImageRow, InspectionRow
+from defect_detection.text import has_control
 
 Order = Literal["newest", "uncertain"]
 
@@ -186,10 +187,10 @@ def _cursor_after(row: InspectionRow, order: Order) -> str:
 def _read_cursor(cursor: str, order: Order) -> tuple[Any, str]:
     try:
         of_order, value, last_id = json.loads(base64.urlsafe_b64decode(cursor.encode()))
-        value = datetime.fromisoformat(value) if order == "newest" else float(value)
-    except (ValueError, TypeError, binascii.Error):
+        value = datetime.fromisoformat(value).astimezone(UTC) if order == "newest" else float(value)
+    except (ValueError, TypeError, OverflowError, binascii.Error):
         of_order, value, last_id = None, None, None
-    if of_order != order or not isinstance(last_id, str):
+    if of_order != order or not isinstance(last_id, str) or has_control(last_id):
         raise ValueError(
             f"cursor: expected what 'next' of a page in the same order ({order}) was, received {cursor[:80]!r}"
         )

@@ -37,6 +37,10 @@ def too_few_labels(
     say(f"Feedback: {taken} labels taken ({new} new), in {folder}" if taken else "Feedback: no labels yet")
     if exported.skipped:
         say(f"Feedback: {len(exported.skipped)} labelled images are left out, such as {exported.skipped[0]}")
+    if exported.repaired:
+        say(
+            f"Feedback: {len(exported.repaired)} names of earlier records are corrected, such as {exported.repaired[0]}"
+        )
     if new >= settings.min_new_labels:
         return None
     return f"not enough new labels: {new} of {settings.min_new_labels} (re_train.yaml: min_new_labels)"
@@ -54,7 +58,7 @@ def export(config: Config, folder: Path) -> Exported:
     test = scan_folder(data.test_dir, data.ok_classes, data.group_pattern, data.defect_classes).samples
     records = Records.of(config)
     try:
-        return export_feedback(records.database, records.images, folder, data.ok_classes[0], test)
+        return export_feedback(records.database, records.images, folder, data.ok_classes, test)
     except OSError as error:
         raise RecordsError(f"{folder}: feedback can't be exported: {error.strerror or error}") from error
     finally:

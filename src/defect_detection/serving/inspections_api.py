@@ -2,7 +2,6 @@
 
 import csv
 import io
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -20,11 +19,11 @@ from defect_detection.serving.access import require_access
 from defect_detection.serving.problems import described
 from defect_detection.serving.records_api import INSPECTIONS, SECURITY, InspectionShown
 from defect_detection.serving.strict import Words
+from defect_detection.text import cell
 
 OF_INSPECTION = ["id", "at", "name", "verdict", "score", "threshold", "reason"]
 OF_LABEL = ["label", "defect_type", "comment", "labelled_by"]
 OF_REST = ["group", "line", "part", "model_name", "model_version", "latency_ms", "sha256"]
-_FORMULA = re.compile(r"[=+\-@\t\r]")  # what a spreadsheet would run
 _ROWS = 500  # read at a time
 
 inspections_api = APIBlueprint("inspections", __name__)
@@ -128,7 +127,7 @@ def _line(values: Sequence[Any]) -> bytes:
 def _cell(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
-    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
+    return cell(value) if isinstance(value, str) else value
 
 
 def _page(database: Database, wanted: Filter, cursor: str | None, limit: int) -> Page:

@@ -35,6 +35,7 @@ from defect_detection.records.store import Records
 from defect_detection.serving.access import Caller, require_access
 from defect_detection.serving.addresses import absolute
 from defect_detection.serving.problems import described
+from defect_detection.serving.strict import RecordId
 from defect_detection.serving.worker import Worker
 
 JOBS = Tag(name="jobs", description="Retrainings that run while nobody waits")
@@ -70,7 +71,7 @@ def register_jobs(app: OpenAPI, config: Config) -> None:
 
 
 class JobPath(BaseModel):
-    id: str = Field(max_length=64)
+    id: RecordId
 
 
 class JobsQuery(BaseModel):

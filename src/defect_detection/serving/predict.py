@@ -27,7 +27,7 @@ from defect_detection.serving.limits import PixelBudget
 from defect_detection.serving.metrics import Metrics
 from defect_detection.serving.problems import Problem, described, problem_of, problem_of_values
 from defect_detection.serving.recording import Recorder
-from defect_detection.serving.strict import WORDS_PATTERN, Words
+from defect_detection.serving.strict import PLAIN_PATTERN, PlainName, Words
 from defect_detection.serving.uploads import FIELD, SAID, Upload, check_image, take_images
 
 INSPECTION = Tag(name="inspection", description="Is this part defective, and where?")
@@ -98,10 +98,10 @@ class PredictQuery(BaseModel):
     explain: Explain = Field(
         "0", description="1, true, overlay: with the evidence as a picture; array: as numbers"
     )
-    name: str = Field("", max_length=200, description="of an image that is the body")
-    group: Words = Field("", description="images of one part or lot have the same")
-    line: Words = ""
-    part: Words = ""
+    name: Words = Field("", description="of an image that is the body")
+    group: PlainName = Field("", description="images of one part or lot have the same")
+    line: PlainName = ""
+    part: PlainName = ""
 
     @classmethod
     @cache
@@ -135,7 +135,7 @@ FAILED_EXAMPLE = dict.fromkeys(EXAMPLE) | {
         "detail": "expected a JPEG, PNG, BMP, TIFF or WebP image, received 5 bytes of something else",
     },
 }
-WORDS = {"type": "string", "maxLength": 200, "pattern": WORDS_PATTERN}
+WORDS = {"type": "string", "maxLength": 200, "pattern": PLAIN_PATTERN}
 REQUEST_BODY = {
     "description": "an image, or a form with one or more. What the parameters say may be fields of the form: each once",
     "required": True,

@@ -20,6 +20,7 @@ from defect_detection.serving.champion import Served
 from defect_detection.serving.changes import Changes, RefusedError
 from defect_detection.serving.models import MODELS
 from defect_detection.serving.problems import described, problem
+from defect_detection.text import CONTROLS
 from defect_detection.tracking.ledger import previous
 from defect_detection.tracking.ledger_listing import ListedEntry, list_entries, report_of
 from defect_detection.tracking.registry import Registry
@@ -33,7 +34,7 @@ REPORT_POLICY = (  # a page of its own: it may show what is in it, and do nothin
 # Some words: no control characters, which neither a ledger nor a command line takes
 Reason = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f\x7f]*$"),
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=1000, pattern=rf"^[^{CONTROLS}]*$"),
 ]
 
 production_api = APIBlueprint("production", __name__)
@@ -62,7 +63,7 @@ class Promotion(BaseModel, extra="forbid"):
     reason: Reason = Field(description="kept in the ledger", examples=["Version 4 rejects reflections"])
     name: str | None = Field(
         None,
-        pattern=r"^[^\x00-\x1f\x7f]{1,256}$",
+        pattern=rf"^[^{CONTROLS}]{{1,256}}$",
         description="registered model of the version, if not the production model: it is copied there first",
         examples=["Testing_Reg"],
     )

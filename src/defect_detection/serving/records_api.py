@@ -11,13 +11,12 @@ from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 from flask_openapi3.openapi import OpenAPI
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
-from werkzeug.exceptions import BadRequest, Gone
+from werkzeug.exceptions import Gone, UnprocessableEntity
 
 from defect_detection.config import Config
-from defect_detection.data.class_names import comparable
+from defect_detection.data.class_names import shown, why_no_type
 from defect_detection.data.formats import FORMATS
 from defect_detection.errors import RecordsError, UnknownRecordError
-from defect_detection.records.export import INDEX
 from defect_detection.records.feedback import Said, add_feedback, are_conflicting
 from defect_detection.records.inspections import Recorded, find_inspection
 from defect_detection.records.store import Records
@@ -26,6 +25,8 @@ from defect_detection.serving.access import Access, configured_key, require_acce
 from defect_detection.serving.addresses import absolute
 from defect_detection.serving.jobs_api import retrain_if_due
 from defect_detection.serving.problems import described, problem
+from defect_detection.serving.strict import RecordId
+from defect_detection.text import CONTROLS
 
 T = TypeVar("T")
 
@@ -52,26 +53,28 @@ def register_records(app: OpenAPI, config: Config) -> None:
 
 
 class InspectionPath(BaseModel):
-    id: str = Field(max_length=64)
+    id: RecordId
 
 
 TypeName = Annotated[
     str,
     # Ends without a dot: Windows has no such folder
     StringConstraints(pattern=r"^[ \t\r\n]*[^\W_]([\w .-]{0,62}[\w-])?[ \t\r\n]*$"),
-    AfterValidator(str.strip),
+    AfterValidator(shown),
 ]
 
 
 class FeedbackGiven(BaseModel, extra="forbid"):
     """What a person says about the image of one inspection."""
 
-    inspection_id: str = Field(max_length=64)
+    inspection_id: RecordId
     label: Literal["ok", "defective"]
     defect_type: TypeName | None = Field(
         None, description="as the folder of such images is called; kept with the label defective only"
     )
-    comment: str = Field("", max_length=2000, pattern=r"^[^\x00]*$")  # PostgreSQL keeps no such character
+    comment: str = Field(
+        "", max_length=2000, pattern=rf"^(?:[^{CONTROLS}]|[\t\r\n])*$", description="may have several lines"
+    )
 
     @property
     def type_of_defect(self) -> str | None:
@@ -199,10 +202,10 @@ def feedback(body: FeedbackGiven) -> Response:
 
 
 def _check_type(defect_type: str) -> None:
-    taken = {comparable(name): "an OK class" for name in current_app.extensions["ok_classes"]}
-    taken[INDEX] = "the name of the index of such folders"
-    if (what := taken.get(comparable(defect_type))) is not None:
-        raise BadRequest(f"defect_type: expected the name of a defect, received {defect_type!r}, {what}")
+    if defect_type and (why := why_no_type(defect_type, current_app.extensions["ok_classes"])):
+        raise UnprocessableEntity(
+            f"defect_type: expected the name of a defect, received {defect_type!r}, {why}"
+        )
 
 
 @records_api.get(

@@ -11,16 +11,29 @@ from typing import Annotated, Any
 
 from flask import Flask, current_app, request
 from flask.json.provider import DefaultJSONProvider
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import UnprocessableEntity
 
 from defect_detection.config_file import did_you_mean
+from defect_detection.text import CONTROLS
 
 JSON = "application/json"
-# Of a name, such as that of a line or a lot. No control characters inside: databases take them differently
-WORDS_PATTERN = r"^[ \t\r\n]*[^\x00-\x1f\x7f]*[ \t\r\n]*$"
-Words = Annotated[str, StringConstraints(max_length=200, pattern=WORDS_PATTERN), AfterValidator(str.strip)]
+_AROUND = r"[ \t\r\n]*"  # what is left out around a text: readers of bar codes send line breaks
+_ANY, _FIRST = rf"[^.{CONTROLS}]", rf"[^. /\\{CONTROLS}]"
+# One line of text, which is looked for or kept
+Words = Annotated[
+    str,
+    StringConstraints(max_length=200, pattern=rf"^{_AROUND}[^{CONTROLS}]*{_AROUND}$"),
+    AfterValidator(str.strip),
+]
+# Such as the name of a line or a lot: no path, which has '..' in it or begins with a slash
+PLAIN_PATTERN = rf"^{_AROUND}(?:\.?{_FIRST}(?:\.?{_ANY})*\.?)?{_AROUND}$"
+PlainName = Annotated[
+    str, StringConstraints(max_length=200, pattern=PLAIN_PATTERN), AfterValidator(str.strip)
+]
+# Of what the database keeps. PostgreSQL can't even be asked for some characters
+RecordId = Annotated[str, Field(max_length=64, pattern=rf"^[^{CONTROLS}]*$")]
 NOTHING = (b"", b"{}", b"null")  # bodies of requests that say nothing: some clients can send no other
 
 

@@ -17,6 +17,7 @@ from defect_detection.data.formats import format_of
 from defect_detection.data.images import Pages, read_header
 from defect_detection.errors import ImageError
 from defect_detection.serving.strict import names_in, refuse_names
+from defect_detection.text import has_control
 
 FIELD = "image"
 SAID = (
@@ -32,7 +33,9 @@ MOST_SCANS = (
     64  # of a JPEG; cameras write 1, progressive ones about 10, and each costs a pass over all pixels
 )
 
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_TURNING = re.compile(
+    r"[\u202a-\u202e\u2066-\u2069]"
+)  # the direction of writing, so that a name looks like another
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,10 @@ def _from_form(request: Request, most: int) -> list[Upload]:
             f"expected one or more files in the multipart field '{FIELD}', received {_received(request)}; with curl: "
             f"-F {FIELD}=@part.png"
         )
+    if odd := next((name for file in files if has_control(name := file.filename or "")), None):
+        raise UnprocessableEntity(
+            f"form field '{FIELD}': expected a file name without control characters, received {odd[:60]!r}"
+        )
     return [Upload(safe_name(file.filename or ""), file.read) for file in files]
 
 
@@ -133,8 +140,8 @@ def _received(request: Request) -> str:
 
 
 def safe_name(name: str) -> str:
-    """Return the last part of a file's name, without what could be a path, an instruction to a terminal, or endless."""
-    last = _UNPRINTABLE.sub("", name).replace("\\", "/").rstrip("/").rpartition("/")[2]
+    """Return the last part of a file's name: no path, not endless, and without what makes it look like another."""
+    last = _TURNING.sub("", name).replace("\\", "/").rstrip("/").rpartition("/")[2]
     return "" if last in (".", "..") else last[:MOST_NAME_CHARACTERS]
 
 

@@ -13,9 +13,9 @@ export function saveUrl(name, url) {
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }
 
-/** A text that a spreadsheet would take for a formula is marked as a text: a file name may be anything. */
+/** A text that a spreadsheet would take for a formula is marked by an apostrophe, as the server does: a file name may be anything. */
 function cell(value) {
   const text = String(value ?? "");
-  const safe = typeof value === "string" && /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
+  const safe = typeof value === "string" && /^'*[=+\-@\t\r\uff0b\uff0d\uff1d\uff20]/.test(text) ? `'${text}` : text;
   return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
