@@ -268,6 +268,7 @@ class RecordsConfig(Section):
     images_dir: FilePath = Path("inspections")
     keep_days: OptionalPositive = 365
     keep_gb: OptionalPositive = 50
+    anonymous_gb_per_h: OptionalPositive = 10
     prune_every_h: OptionalAmount = 24
 
 

@@ -63,7 +63,9 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(tmp_path):
 def test_what_is_written_is_written_whole_or_not_at_all(records):
     def write_and_fail():
         with records.database.writing() as session:
-            session.execute(text("INSERT INTO images VALUES ('a', '.png', 1, '2026-01-01')"))
+            session.execute(
+                text("INSERT INTO images (sha256, suffix, n_bytes, at) VALUES ('a', '.png', 1, '2026-01-01')")
+            )
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -68,6 +68,7 @@ def test_an_inspection_says_all_that_was_recorded(client):
         "group": "",
         "line": "",
         "part": "",
+        "sent_by": "",
         "sha256": one.sha256,
         "image": f"/inspections/{1:08}/image",
         "label": None,

@@ -17,6 +17,7 @@ from defect_detection.data.samples import Sample
 from defect_detection.records.database import Database
 from defect_detection.records.feedback import are_conflicting, said_about
 from defect_detection.records.images import UNKNOWN_SUFFIX, ImageFolder, suffix_of, write_whole
+from defect_detection.records.senders import network_of
 from defect_detection.records.tables import FeedbackRow, ImageRow, InspectionRow
 from defect_detection.text import cell, of_cell, plain
 
@@ -29,7 +30,8 @@ _LOCK_TIMEOUT_S = 60
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """One image with the label that counts. `at`: when it was given. group: as the first inspection of the image says.
+    """One image with the label that counts. `at`: when it was given. group: as the first inspection of the image says; where
+    it says none, the first later one that does and that was sent with a key or from this machine.
 
     suffix: of its format. stored: the suffix that its file is kept under; None when the image isn't kept.
     """
@@ -76,12 +78,12 @@ def find_labelled(database: Database) -> list[Labelled]:
         )
         suffixes = {row.sha256: row.suffix for row in session.execute(images)}
         row = InspectionRow
-        query = select(row.sha256, row.group, row.part).where(row.sha256.in_(select(FeedbackRow.sha256)))
+        columns = (row.sha256, row.group, row.part, row.sent_by)
+        query = select(*columns).where(row.sha256.in_(select(FeedbackRow.sha256)))
         groups: dict[str, str] = {}
-        for found in session.execute(
-            query.order_by(row.at, row.id)
-        ):  # who sends an image again moves it nowhere
-            groups.setdefault(found.sha256, found.group or found.part)
+        for found in session.execute(query.order_by(row.at, row.id)):
+            if found.sha256 not in groups or not (groups[found.sha256] or network_of(found.sent_by)):
+                groups[found.sha256] = found.group or found.part
     return [
         Labelled(
             sha256,

@@ -40,17 +40,18 @@ class ImageFolder:
     def path_of(self, sha256: str, suffix: str) -> Path:
         return self.folder / sha256[:2] / f"{sha256[2:]}{suffix}"
 
-    def add(self, sha256: str, content: bytes) -> str:
-        """Write an image that isn't there yet, and return its ending.
+    def add(self, sha256: str, content: bytes) -> tuple[str, bool]:
+        """Write an image that isn't there yet; return its ending, and whether it was written.
 
         It gets its name only when all of it is on the disk, so that no full disk leaves a part of an image.
         """
         suffix = suffix_of(content)
         path = self.path_of(sha256, suffix)
-        if not path.is_file() or path.stat().st_size != len(content):
+        is_new = not path.is_file() or path.stat().st_size != len(content)
+        if is_new:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, content)
-        return suffix
+        return suffix, is_new
 
     def read(self, sha256: str, suffix: str) -> bytes | None:
         """Return the bytes of an image, or None when it isn't there or isn't what it was."""

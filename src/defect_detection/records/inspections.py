@@ -13,8 +13,13 @@ from sqlalchemy.orm import Session
 
 from defect_detection.records.database import Database, insert_missing
 from defect_detection.records.feedback import Said, said_about, unknown_inspection
+from defect_detection.records.senders import network_of
 from defect_detection.records.tables import FeedbackRow, ImageRow, InspectionRow
 from defect_detection.text import has_control
+
+DOUBTFUL_MARGIN = (
+    0.1  # a score that is nearer to its threshold is doubtful: the image is kept longer than others
+)
 
 Order = Literal["newest", "uncertain"]
 
@@ -25,6 +30,7 @@ class Inspected:
 
     name: of the file, as its sender calls it. group: images of one group stay on one side of a split; where it is "", those of
     one `part` do. reason: how the image is unlike the training images; None where it is not, or where it was not recorded.
+    sent_by: name of the key, or the address of a caller without one; "" of what earlier versions recorded.
     """
 
     id: str
@@ -40,6 +46,7 @@ class Inspected:
     line: str = ""
     part: str = ""
     reason: str | None = None
+    sent_by: str = ""
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
@@ -89,11 +96,19 @@ def add_inspections(
     """Insert inspections and images; what is there already stays, so that a repeated write is none.
 
     Args:
-        images: ``sha256``, ``suffix``, ``n_bytes`` and ``at`` of each image that lies in the folder.
+        images: rows of those images that lie in the folder, see `row_of_image`.
     """
     insert_missing(session, ImageRow, list(images))
     rows = [{**asdict(one), "margin": _margin(one)} for one in inspections]
     insert_missing(session, InspectionRow, rows)
+
+
+def row_of_image(one: Inspected, suffix: str, n_bytes: int) -> dict[str, Any]:
+    """Return the row of an image that was written for an inspection."""
+    doubtful = one.verdict == "review" or _margin(one) < DOUBTFUL_MARGIN
+    facts = {name: getattr(one, name) for name in ("sha256", "at", "line")}
+    sender = network_of(one.sent_by) or one.sent_by
+    return {**facts, "suffix": suffix, "n_bytes": n_bytes, "sent_by": sender, "doubtful": doubtful}
 
 
 def _margin(one: Inspected) -> float:

@@ -1,30 +1,21 @@
 """Remove what is older, or takes more room, than is to be kept. What feedback labels stays: it is training data."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import Select, delete, exists, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import delete, exists, select
 
 from defect_detection.config import Config
 from defect_detection.records.database import Database, alone_with_labels
 from defect_detection.records.images import ImageFolder, remove_if_older
 from defect_detection.records.jobs import log_file_of
+from defect_detection.records.room import BATCH, Rest, batch, make_room, remove_images
 from defect_detection.records.store import Records
 from defect_detection.records.tables import FeedbackRow, ImageRow, InspectionRow, JobRow
 
-BATCH = (
-    100  # rows in one transaction, so that recording, and what else runs in a server, waits for moments only
-)
 LEFTOVER_S = 3600.0  # a file without a row that is older was left by an interrupted write
-
-Rest = Callable[
-    [float], object
-]  # is called after each batch with the seconds that it took, and lets others have their turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +63,7 @@ def prune(
     now: datetime | None = None,
     rest: Rest = time.sleep,
 ) -> Pruned:
-    """Remove old inspections with their images, then the oldest images until the rest fits.
+    """Remove old inspections with their images, then images until the rest fits, see `room`.
 
     An image goes when no inspection that stays shows it. Rows go before files, so that none ever names a file that
     was removed.
@@ -88,17 +79,10 @@ def prune(
     now = now or datetime.now(UTC)
     inspected = exists().where(InspectionRow.sha256 == ImageRow.sha256)
     inspections = 0 if keep_days is None else _prune_old(database, now - timedelta(days=keep_days), rest)
-    removed = _prune_images(database, images, select(ImageRow).where(~inspected), None, rest)
-    room = _prune_room(database, images, max_bytes, rest) if max_bytes is not None else (0, 0, 0)
+    removed = remove_images(database, images, select(ImageRow).where(~inspected), None, rest)
+    room = make_room(database, images, max_bytes, rest) if max_bytes is not None else (0, 0, 0)
     leftovers = _prune_leftovers(database, images, rest)
     return Pruned(inspections, removed[0] + room[0], removed[1] + room[1], leftovers, room[2])
-
-
-@contextmanager
-def _batch(rest: Rest) -> Iterator[None]:
-    started = time.monotonic()
-    yield
-    rest(time.monotonic() - started)
 
 
 def _prune_old(database: Database, before: datetime, rest: Rest) -> int:
@@ -110,7 +94,7 @@ def _prune_old(database: Database, before: datetime, rest: Rest) -> int:
     )
     removed = 0
     while True:
-        with _batch(rest), database.writing() as session:
+        with batch(rest), database.writing() as session:
             alone_with_labels(session)
             ids = list(session.scalars(old))
             session.execute(delete(InspectionRow).where(InspectionRow.id.in_(ids)))
@@ -130,66 +114,11 @@ def prune_jobs(database: Database, root: Path, keep_days: float, now: datetime |
     return len(old)
 
 
-def _prune_room(
-    database: Database, images: ImageFolder, max_bytes: float, rest: Rest
-) -> tuple[int, int, int]:
-    """Remove the oldest images without label; return their number, their bytes and what is still too much."""
-    with database.reading() as session:
-        excess = (
-            int(session.scalar(select(func.sum(ImageRow.n_bytes))) or 0) - max_bytes
-        )  # PostgreSQL: a Decimal
-    if excess <= 0:
-        return 0, 0, 0
-    unlabelled = select(ImageRow).where(~exists().where(FeedbackRow.sha256 == ImageRow.sha256))
-    count, n_bytes = _prune_images(database, images, unlabelled.order_by(ImageRow.at), excess, rest)
-    return count, n_bytes, max(0, int(excess - n_bytes))
-
-
-def _prune_images(
-    database: Database,
-    images: ImageFolder,
-    query: Select[ImageRow],
-    wanted_bytes: float | None,
-    rest: Rest,
-) -> tuple[int, int]:
-    """Remove the images of a query until enough bytes are free; None: all. Return their number and bytes."""
-    count, n_bytes = 0, 0
-    while wanted_bytes is None or n_bytes < wanted_bytes:
-        with _batch(rest), images.lock:
-            with database.writing() as session:
-                alone_with_labels(session)
-                rows = list(session.scalars(query.limit(BATCH)))
-                if wanted_bytes is not None:
-                    rows = _first_of(rows, wanted_bytes - n_bytes)
-                _delete_rows(session, rows)
-            for row in rows:
-                images.remove(row.sha256, row.suffix)
-        count, n_bytes = count + len(rows), n_bytes + sum(row.n_bytes for row in rows)
-        if not rows:
-            break
-    return count, n_bytes
-
-
-def _first_of(rows: list[ImageRow], wanted_bytes: float) -> list[ImageRow]:
-    taken: list[ImageRow] = []
-    for row in rows:
-        if wanted_bytes <= 0:
-            break
-        taken.append(row)
-        wanted_bytes -= row.n_bytes
-    return taken
-
-
-def _delete_rows(session: Session, rows: list[ImageRow]) -> None:
-    if rows:
-        session.execute(delete(ImageRow).where(ImageRow.sha256.in_([row.sha256 for row in rows])))
-
-
 def _prune_leftovers(database: Database, images: ImageFolder, rest: Rest) -> int:
     """Remove files that no row names: a crash came between the image and its row, or in the middle of the image."""
     removed = 0
     for files in images.files_by_folder():
-        with _batch(rest), images.lock, database.reading() as session:
+        with batch(rest), images.lock, database.reading() as session:
             known = set(session.scalars(select(ImageRow.sha256).where(ImageRow.sha256.in_(files))))
             removed += sum(
                 remove_if_older(path, LEFTOVER_S) for sha256, path in files.items() if sha256 not in known

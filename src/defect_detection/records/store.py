@@ -3,16 +3,30 @@
 from defect_detection.config import Config
 from defect_detection.records.database import Database
 from defect_detection.records.images import ImageFolder
+from defect_detection.records.quota import Quota
+from defect_detection.records.room import Room
 from defect_detection.records.writer import Recorder
 
 
 class Records:
-    """Where inspections, feedback, keys and jobs are kept. Opens nothing before it is used."""
+    """Where inspections, feedback, keys and jobs are kept. Opens nothing before it is used.
 
-    def __init__(self, database: Database, images: ImageFolder) -> None:
+    Args:
+        max_bytes, bytes_per_h: room for all images, and what is kept of each caller without a key; None: any.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        images: ImageFolder,
+        max_bytes: float | None = None,
+        bytes_per_h: float | None = None,
+    ) -> None:
         self.database = database
         self.images = images
-        self.recorder = Recorder(database, images)
+        self.recorder = Recorder(
+            database, images, room=Room(database, images, max_bytes), quota=Quota(bytes_per_h)
+        )
 
     @classmethod
     def of(cls, config: Config) -> "Records":
@@ -21,7 +35,9 @@ class Records:
         Raises:
             RecordsError: ``DATABASE_URL`` is no address of a database.
         """
-        return cls(Database(config.database_url), ImageFolder(config.records.images_dir))
+        keep = config.records
+        limits = (gigabytes and gigabytes * 1e9 for gigabytes in (keep.keep_gb, keep.anonymous_gb_per_h))
+        return cls(Database(config.database_url), ImageFolder(keep.images_dir), *limits)
 
     def close(self) -> None:
         """Write what waits, in a few seconds, and close the database."""

@@ -45,14 +45,21 @@ class Table(DeclarativeBase):
 
 
 class ImageRow(Table):
-    """One image in the folder of images, by its content."""
+    """One image in the folder of images, by its content.
+
+    sent_by, line, doubtful: of its first inspection, an IPv6 address as its network; they say what goes first for lack of room.
+    """
 
     __tablename__ = "images"
+    __table_args__ = (Index("ix_images_sent_by", "sent_by", "line", "doubtful", "at"),)
 
     sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
     suffix: Mapped[str] = mapped_column(String(8))
     n_bytes: Mapped[int] = mapped_column(BigInteger)
-    at: Mapped[datetime] = mapped_column(UtcTime, index=True)
+    at: Mapped[datetime] = mapped_column(UtcTime)
+    sent_by: Mapped[str] = mapped_column(String(64), default="")
+    line: Mapped[str] = mapped_column(String(256), default="")
+    doubtful: Mapped[bool] = mapped_column(Boolean, default=False)
 
 
 class InspectionRow(Table):
@@ -83,6 +90,7 @@ class InspectionRow(Table):
     line: Mapped[str] = mapped_column(String(256))
     part: Mapped[str] = mapped_column(String(256))
     reason: Mapped[str | None] = mapped_column(Text, default=None)
+    sent_by: Mapped[str] = mapped_column(String(64), default="")
 
 
 class FeedbackRow(Table):

@@ -1,7 +1,7 @@
 """Record inspections beside the predictions: a queue with an end, and one thread that empties it.
 
 Recording never slows or fails a prediction. While the database is lost, inspections wait in memory as long as there is
-room; what finds none is counted, logged and shown.
+room; what finds none is counted, logged and shown. Callers without a key have a quota, and half of the queue, for their images.
 """
 
 import atexit
@@ -18,7 +18,10 @@ from sqlalchemy import select
 from defect_detection.errors import RecordsError
 from defect_detection.records.database import Database
 from defect_detection.records.images import ImageFolder
-from defect_detection.records.inspections import Inspected, add_inspections
+from defect_detection.records.inspections import Inspected, add_inspections, row_of_image
+from defect_detection.records.quota import Quota
+from defect_detection.records.room import Room
+from defect_detection.records.senders import network_of
 from defect_detection.records.tables import InspectionRow
 
 MAX_WAITING = 2_000  # inspections
@@ -30,19 +33,21 @@ MAX_RETRY_S = 10.0
 LOG_EVERY_S = 10.0
 
 log = logging.getLogger(__name__)
+Waiting = tuple[Inspected, bytes | None]  # None: the image is not to be kept
 
 
 @dataclass(frozen=True, slots=True)
 class RecordingState:
     """How recording goes. Inspections are written, waiting or lost; `images_lost` counts written ones without image.
 
-    error: why writing fails now; None while it works.
+    images_refused: that were not kept because their sender had no quota left. error: why writing fails now; None while it works.
     """
 
     written: int
     waiting: int
     lost: int
     images_lost: int
+    images_refused: int
     error: str | None
     failing_since: datetime | None
 
@@ -51,17 +56,26 @@ class Recorder:
     """Writes what `record` is given. Threads may share it.
 
     Args:
-        max_waiting: inspections that may wait.
+        max_waiting: inspections that may wait. room, quota: of images; none by default.
     """
 
-    def __init__(self, database: Database, images: ImageFolder, max_waiting: int = MAX_WAITING) -> None:
+    def __init__(
+        self,
+        database: Database,
+        images: ImageFolder,
+        max_waiting: int = MAX_WAITING,
+        room: Room | None = None,
+        quota: Quota | None = None,
+    ) -> None:
+        self._room = room or Room(database, images)
+        self._quota = quota or Quota()
         self._database = database
         self._images = images
         self._max_waiting = max_waiting
         self._changed = threading.Condition()
-        self._waiting: deque[tuple[Inspected, bytes]] = deque()
+        self._waiting: deque[Waiting] = deque()
         self._waiting_bytes = 0
-        self._written = self._lost = self._images_lost = 0
+        self._written = self._lost = self._images_lost = self._images_refused = 0
         self._error: str | None = None
         self._failing_since: datetime | None = None
         self._logged_at = 0.0
@@ -72,18 +86,34 @@ class Recorder:
     def record(self, recorded: Inspected, content: bytes) -> None:
         """Take one inspection with its image, or count it as lost when too many wait. Returns at once; raises nothing."""
         with self._changed:
+            kept = content if self._may_keep(recorded, len(content)) else None
+            n_bytes = len(kept or b"")
             full = (
-                len(self._waiting) >= self._max_waiting
-                or self._waiting_bytes + len(content) > MAX_WAITING_BYTES
+                len(self._waiting) >= self._max_waiting or self._waiting_bytes + n_bytes > MAX_WAITING_BYTES
             )
             if full or self._closing:
                 self._count_lost(1)
                 return
-            self._waiting.append((recorded, content))
-            self._waiting_bytes += len(content)
+            self._waiting.append((recorded, kept))
+            self._waiting_bytes += n_bytes
             self._start()
             if len(self._waiting) in (1, BATCH):  # otherwise the thread is gathering, or writing
                 self._changed.notify_all()
+
+    def _may_keep(self, recorded: Inspected, n_bytes: int) -> bool:
+        """Say whether the quota of the sender, and its part of the queue, have room for an image."""
+        is_full = 2 * (self._waiting_bytes + n_bytes) > MAX_WAITING_BYTES
+        is_kept = not (is_full and network_of(recorded.sent_by)) and self._quota.take(
+            recorded.sent_by, n_bytes
+        )
+        if not is_kept:
+            self._images_refused += 1
+            self._log_at_times(
+                "%d images were not kept so far: %s has sent more than records.anonymous_gb_per_h without a key",
+                self._images_refused,
+                recorded.sent_by,
+            )
+        return is_kept
 
     def check(self) -> None:
         """Return when the database answers and the last inspection could be written.
@@ -103,6 +133,7 @@ class Recorder:
                 len(self._waiting),
                 self._lost,
                 self._images_lost,
+                self._images_refused,
                 self._error,
                 self._failing_since,
             )
@@ -140,7 +171,7 @@ class Recorder:
         retry_s = RETRY_S
         while batch := self._next_batch():
             try:
-                self._write(batch)
+                self._room.added(self._write(batch))
             except RecordsError as error:
                 if self._note_failure(str(error), retry_s):
                     return
@@ -148,7 +179,7 @@ class Recorder:
             else:
                 retry_s = RETRY_S
 
-    def _next_batch(self) -> list[tuple[Inspected, bytes]]:
+    def _next_batch(self) -> list[Waiting]:
         """Return the first that wait, which go on waiting until they are written; none when all is done."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closing)
@@ -158,62 +189,66 @@ class Recorder:
     def _is_urgent(self) -> bool:
         return self._closing or self._flushing > 0 or len(self._waiting) >= BATCH
 
-    def _write(self, batch: list[tuple[Inspected, bytes]]) -> None:
+    def _write(self, batch: list[Waiting]) -> int:
+        """Write a batch, and return how many bytes of images were new."""
         try:
-            self._write_together(batch)
+            return self._write_together(batch)
         except RecordsError:
             raise
         except Exception as error:  # no bug in one inspection may end the recording of all others
             if len(batch) > 1:
-                for one in batch:
-                    self._write([one])
-            else:
-                log.exception("inspection %s can't be recorded", batch[0][0].id)
-                self._done(batch, lost=1, error=f"{type(error).__name__}: {error}")
+                return sum(self._write([one]) for one in batch)
+            log.exception("inspection %s can't be recorded", batch[0][0].id)
+            self._done(batch, lost=1, error=f"{type(error).__name__}: {error}")
+            return 0
 
-    def _write_together(self, batch: list[tuple[Inspected, bytes]]) -> None:
+    def _write_together(self, batch: list[Waiting]) -> int:
         """Write images first, then all rows in one transaction: a row never tells of an image that isn't there."""
+        new_bytes = 0
         try:
             with self._images.lock:
-                rows, error = self._add_images(batch)
+                rows, new_bytes, error = self._add_images(batch)
                 self._insert(batch, rows)
         except OSError as problem:
             rows, error = {}, self._no_image(problem)
             self._insert(batch, rows)
-        images_lost = sum(inspected.sha256 not in rows for inspected, _ in batch)
+        images_lost = sum(content is not None and one.sha256 not in rows for one, content in batch)
         self._done(batch, images_lost=images_lost, error=error)
+        return new_bytes
 
-    def _add_images(self, batch: list[tuple[Inspected, bytes]]) -> tuple[dict[str, Any], str | None]:
-        """Return the rows of those images that could be written, and why others could not."""
+    def _add_images(self, batch: list[Waiting]) -> tuple[dict[str, Any], int, str | None]:
+        """Return the rows of those images that could be written, the bytes of new ones, and why others could not."""
         rows: dict[str, Any] = {}
-        error = None
+        new_bytes, error = 0, None
         for inspected, content in batch:
+            if content is None:
+                continue
             try:
-                suffix = self._images.add(inspected.sha256, content)
+                suffix, is_new = self._images.add(inspected.sha256, content)
             except OSError as problem:
                 error = self._no_image(problem)
             else:
-                row = {"suffix": suffix, "n_bytes": len(content), "at": inspected.at}
-                rows[inspected.sha256] = {"sha256": inspected.sha256, **row}
-        return rows, error
+                rows.setdefault(inspected.sha256, row_of_image(inspected, suffix, len(content)))
+                new_bytes += len(content) * is_new
+        return rows, new_bytes, error
 
     def _no_image(self, problem: OSError) -> str:
         return f"{self._images.folder}: images can't be written: {problem.strerror or problem}"
 
-    def _insert(self, batch: list[tuple[Inspected, bytes]], images: dict[str, Any]) -> None:
+    def _insert(self, batch: list[Waiting], images: dict[str, Any]) -> None:
         with self._database.writing() as session:
             add_inspections(session, [inspected for inspected, _ in batch], images.values())
 
     def _done(
         self,
-        batch: list[tuple[Inspected, bytes]],
+        batch: list[Waiting],
         lost: int = 0,
         images_lost: int = 0,
         error: str | None = None,
     ) -> None:
         with self._changed:
             for _ in batch[: len(self._waiting)]:
-                self._waiting_bytes -= len(self._waiting.popleft()[1])
+                self._waiting_bytes -= len(self._waiting.popleft()[1] or b"")
             self._written += len(batch) - lost
             self._lost += lost
             self._images_lost += images_lost
@@ -242,11 +277,14 @@ class Recorder:
 
     def _count_lost(self, count: int) -> None:
         self._lost += count
+        self._log_at_times(
+            "%d inspections were lost so far: %d wait to be written. %s",
+            self._lost,
+            len(self._waiting),
+            self._error or "They come faster than they can be written",
+        )
+
+    def _log_at_times(self, message: str, *facts: object) -> None:
         if time.monotonic() - self._logged_at >= LOG_EVERY_S or self._closing:
             self._logged_at = time.monotonic()
-            log.error(
-                "%d inspections were lost so far: %d wait to be written. %s",
-                self._lost,
-                len(self._waiting),
-                self._error or "They come faster than they can be written",
-            )
+            log.error(message, *facts)

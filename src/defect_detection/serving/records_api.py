@@ -115,6 +115,9 @@ class InspectionShown(BaseModel):
     group: str
     line: str
     part: str
+    sent_by: str = Field(
+        description="name of the key, or address of a caller without one; empty where an earlier version recorded it"
+    )
     sha256: str = Field(description="of the image's bytes")
     image: str | None = Field(description="address of the image; null when it isn't kept (any more)")
     label: Literal["ok", "defective"] | None = Field(description="the label that counts")
@@ -142,6 +145,10 @@ class Recording(BaseModel):
     waiting: int
     lost: int = Field(description="inspections that were answered but not recorded")
     images_lost: int = Field(description="recorded inspections whose image couldn't be written")
+    images_refused: int = Field(
+        description="recorded inspections whose image is not kept, because their sender has no key and has sent more than "
+        "records.anonymous_gb_per_h"
+    )
     error: str | None
     failing_since: datetime | None
 
