@@ -350,9 +350,9 @@ def test_a_decision_about_what_is_no_longer_in_production_moves_nothing(two, mon
     """Someone else's promotion falls between the look at production and the lease."""
     take_turn = promotion.take_turn
 
-    def late(registry, config):
+    def late(registry, config, **how):
         registry.set_alias("Production_Reg", "prod", 2)
-        return take_turn(registry, config)
+        return take_turn(registry, config, **how)
 
     monkeypatch.setattr(promotion, "take_turn", late)
     with pytest.raises(

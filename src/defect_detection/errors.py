@@ -68,6 +68,11 @@ def explain_sqlite(said: str) -> str:
     return next((advice for sign, advice in _SQLITE_ADVICE.items() if sign in said), "")
 
 
+def without_room(error: Exception) -> bool:
+    """Say whether an error, or one that was put into words, is that the disk or the user's part of it is full."""
+    return any(os.strerror(code) in str(error) for code in (errno.ENOSPC, errno.EDQUOT))
+
+
 def explain(error: OSError) -> str | None:
     """Say what the system refused, on which file, and what helps. None where no user could mend it."""
     if error.errno is None and error.args and isinstance(error.args[0], list):  # shutil.Error: one row a file

@@ -80,7 +80,7 @@ def test_who_comes_later_gets_a_higher_number_and_waits(embedded_uri):
         store = connect(embedded_uri, PROMOTIONS)
         second = leases._take(store, "f" * 32, 0)
         assert second.number > first.number
-        assert leases._ahead(second)["process"] == str(os.getpid())
+        assert leases._ahead(second)[1]["process"] == str(os.getpid())
         assert leases._ahead(first) is None
     assert leases._ahead(second) is None
     leases._remove(store, second.token)

@@ -85,7 +85,11 @@ def rollback(
 
 
 def _say(moved: "Moved") -> None:
-    instead = f", instead of version {moved.before.version}" if moved.before else ""
+    same = moved.before and moved.before.version == moved.after.version
+    instead = f", instead of version {moved.before.version}" if moved.before and not same else ""
+    instead = ", as before, and the ledger says so now" if same else instead
+    for note in moved.notes:
+        typer.echo(f"Attention: {note}.")
     typer.echo(
         f"{moved.after} is in production{instead}: its files match their checksums, it was loaded, and its golden images get the "
         "verdicts of training. Next: defect history"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from defect_detection.config import Config
 from defect_detection.pipeline.turn import PRODUCTION_ALIAS, named, number_of
-from defect_detection.tracking.ledger import Entry, Ledger, open_entries, productive
+from defect_detection.tracking.ledger import Entry, Ledger, open_entries, productive, unreadable
 from defect_detection.tracking.registry import Registry
 
 
@@ -31,7 +31,8 @@ def history(config: Config) -> History:
 
 def attention(entries: tuple[Entry, ...], current: int | None) -> tuple[str, ...]:
     """Say what in the ledger needs attention, given the version that is in production."""
-    return tuple(_of_open(entry) for entry in open_entries(entries)) or _of_drift(entries, current)
+    found = tuple(_of_open(entry) for entry in open_entries(entries)) or _of_drift(entries, current)
+    return found + unreadable(entries)
 
 
 def _of_open(entry: Entry) -> str:

@@ -4,9 +4,9 @@ The order is always the same, under the store's lease: repair what was interrupt
 about, register, open the ledger's entry, move the alias last, read it back, close the entry.
 """
 
-from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from defect_detection.config import Config
@@ -31,9 +31,10 @@ from defect_detection.pipeline.entries import (
 )
 from defect_detection.pipeline.reporting import PreparedReport
 from defect_detection.pipeline.scoring import Scored
-from defect_detection.pipeline.turn import PRODUCTION_ALIAS, Turn, stale, take_turn
+from defect_detection.pipeline.turn import PRODUCTION_ALIAS, Turn, sparing, stale, take_turn
 from defect_detection.pipeline.vetting import check, vet
-from defect_detection.tracking.ledger import Entry, Kind, previous, withdrawn
+from defect_detection.tracking.ledger import Entry, Kind, previous, productive, ways_back, withdrawn
+from defect_detection.tracking.listing import versions_of
 from defect_detection.tracking.registry import About, ModelRef, Registry
 
 _ABOUT = {
@@ -47,10 +48,11 @@ NO_GATE = "No gate was run: nothing says that this version is better than the on
 
 @dataclass(frozen=True)
 class Moved:
-    """What production has moved from and to."""
+    """What production has moved from and to, and what was left out on the way, in sentences without their full stop."""
 
     before: ModelRef | None
     after: ModelRef
+    notes: tuple[str, ...] = ()
 
 
 def record(
@@ -148,9 +150,12 @@ def promote(config: Config, version: int, reason: str, name: str | None = None) 
 def rollback(config: Config, to: int | None = None, reason: str | None = None) -> Moved:
     """Put an earlier version into production again, after checking its files.
 
+    This is the way out of trouble, so it does without all that is only there for the record: where the store refuses the lease or
+    the ledger, as on a full disk, the alias moves all the same, and `Moved.notes` says what is missing.
+
     Args:
         to: the version; the one that was in production before the present one when not given. Versions that were
-            rolled back from are left out.
+            rolled back from are left out. The present one only gets its entry, where the ledger has none.
         reason: for the ledger.
 
     Raises:
@@ -166,30 +171,70 @@ def _change(
     registry = Registry(config.tracking_uri)
     name = config.mlflow.production_model_name
     seen = registry.version_of(name, PRODUCTION_ALIAS)
-    with take_turn(registry, config) as turn:
+    with take_turn(registry, config, urgent=kind is Kind.ROLLBACK) as turn:
         if too_late := stale(seen, turn.before):
             raise StaleDecisionError(too_late)
         chosen = _existing(registry, source or name, choose(turn))
-        vet(chosen, registry, config)
+        with _telling_the_next(turn, chosen):
+            note = vet(chosen, registry, config)
+        turn.notes.extend([note] if note else [])
         target = chosen if chosen.name == name else registry.promote_copy(chosen, name)
-        if turn.before and turn.before.version == target.version:
-            raise NoModelError(f"{target} is in production already; `defect history` shows since when")
-        with turn.ledger.entry(plan_by_hand(kind, target, turn, why)) as entry:
-            link_model(entry, target)
+        with turn.entry(plan_by_hand(kind, target, _as_recorded(turn, target), why)) as entry:
+            if entry:
+                with sparing(turn.urgent, turn.notes, "The entry in the ledger does not link the model"):
+                    link_model(entry, target)
             turn.move(target)
             _confirm(target, turn, config)
-    return Moved(turn.before, target)
+    return Moved(turn.before, target, tuple(turn.notes))
 
 
 def _previous(turn: Turn) -> int:
     if turn.before is None:
         raise NoModelError("Nothing is in production, so there is nothing to roll back")
-    earlier = previous(turn.ledger.entries(), turn.before.version)
+    earlier = previous(turn.entries, turn.before.version)
     if earlier is None:
+        unknown = "".join(f". {note}" for note in turn.notes)
         raise NoModelError(
-            f"By the ledger nothing was in production before {turn.before}. Name a version: `defect rollback --to VERSION`"
+            f"By the ledger nothing was in production before {turn.before}{unknown}. Name a version: `defect rollback --to VERSION`"
+            f"{_others(turn.registry, turn.before)}"
         )
     return earlier
+
+
+def _others(registry: Registry, current: ModelRef) -> str:
+    """Name the versions that there are beside the present one."""
+    listed = versions_of(registry.tracking_uri, current.name)
+    numbers = [str(one.reference.version) for one in listed if one.reference.version != current.version]
+    return f" (there are {', '.join(numbers)})" if numbers else ""
+
+
+@contextmanager
+def _telling_the_next(turn: Turn, chosen: ModelRef) -> Iterator[None]:
+    """Name the next way back where a version can't be served."""
+    try:
+        yield
+    except (BundleError, TrackingError) as error:
+        ways = [] if turn.before is None else ways_back(turn.entries, turn.before.version)
+        left = [version for version in ways if version != chosen.version]
+        if not turn.urgent or not left:
+            raise
+        raise type(error)(
+            f"{error} Production is still {turn.before}. The next one back: `defect rollback --to {left[0]}`"
+        ) from error
+
+
+def _as_recorded(turn: Turn, target: ModelRef) -> Turn:
+    """Return the turn as the ledger has to tell it: what is in production without an entry came from what the ledger knows.
+
+    Raises:
+        NoModelError: the version is in production, and the ledger knows it.
+    """
+    if turn.before is None or turn.before.version != target.version:
+        return turn
+    known = next(reversed(productive(turn.entries)), None)
+    if known in (None, target.version):
+        raise NoModelError(f"{target} is in production already; `defect history` shows since when")
+    return replace(turn, before=replace(turn.before, version=known))
 
 
 def _existing(registry: Registry, name: str, version: int) -> ModelRef:
@@ -227,7 +272,7 @@ def _refusal(
     if too_late := stale(champion.reference if champion else None, turn.before):
         return StaleDecisionError(too_late)
     known = turn.registry.version_of_run(config.mlflow.production_model_name, candidate.reference.run_id)
-    entry = withdrawn(turn.ledger.entries()).get(known.version) if known else None
+    entry = withdrawn(turn.entries).get(known.version) if known else None
     if known is None or entry is None:
         return None
     return WithdrawnError(

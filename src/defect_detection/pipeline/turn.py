@@ -1,13 +1,15 @@
 """A turn at changing production: under the store's lease, with what was interrupted before repaired."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 
 from defect_detection.config import Config
+from defect_detection.errors import TrackingError
 from defect_detection.tracking.lease import Ticket, lease
-from defect_detection.tracking.ledger import Entry, Kind, Ledger, Plan, State, open_entries
+from defect_detection.tracking.ledger import Entry, Kind, Ledger, Plan, State, open_entries, unreadable
 from defect_detection.tracking.registry import ModelRef, Registry
+from defect_detection.tracking.runs import TrialRecord
 
 PRODUCTION_ALIAS = "prod"
 
@@ -16,37 +18,88 @@ PRODUCTION_ALIAS = "prod"
 class Turn:
     """The time in which this process alone may change production.
 
-    number: of the ledger's entries that are made in it. before: what is in production at its start.
+    number: of the ledger's entries that are made in it. entries: those before, newest first. before: what is in production at
+    its start. urgent: what is only there for the record may fail. notes: what failed or was left out, in sentences without
+    their full stop. ticket: None where the lease could not be taken.
     """
 
-    ticket: Ticket
+    ticket: Ticket | None
     number: int
     ledger: Ledger
+    entries: tuple[Entry, ...]
     registry: Registry
     before: ModelRef | None
+    urgent: bool
+    notes: list[str]
 
     def move(self, to: ModelRef) -> None:
         """Move the alias, and read it back."""
-        self.ticket.check()
+        if self.ticket:
+            self.ticket.check()
         self.registry.set_alias(to.name, PRODUCTION_ALIAS, to.version)
+
+    @contextmanager
+    def entry(self, plan: Plan) -> Iterator[TrialRecord | None]:
+        """Keep an entry of the ledger open during the block; None where it can't be written and the turn is urgent."""
+        unwritten = f"The ledger has no entry of this. `defect rollback --to {plan.after}` enters it once the store can be written"
+        with ExitStack() as stack:
+            entry = None
+            with sparing(self.urgent, self.notes, unwritten):
+                entry = stack.enter_context(self.ledger.entry(plan))
+            yield entry
+            with sparing(self.urgent, self.notes, "The entry of this in the ledger was not completed"):
+                stack.close()
 
 
 @contextmanager
-def take_turn(registry: Registry, config: Config) -> Iterator[Turn]:
+def take_turn(registry: Registry, config: Config, *, urgent: bool = False) -> Iterator[Turn]:
     """Wait for the lease and hold it during the block.
+
+    Args:
+        urgent: go on without the lease and the ledger where the store refuses them, and take the lease from who keeps it.
 
     Raises:
         BusyError: another process is changing production. TrackingError: the store can't be used.
     """
-    with lease(config.tracking_uri) as ticket:
-        before = registry.version_of(config.mlflow.production_model_name, PRODUCTION_ALIAS)
-        ledger = Ledger(config.tracking_uri)
+    notes: list[str] = []
+    with ExitStack() as stack:
+        ticket = None
+        with sparing(urgent, notes, "The lease on what is in production was not taken"):
+            ticket = stack.enter_context(lease(config.tracking_uri, take_over=urgent))
+            notes += [
+                f"The lease was taken from {one}, who held it for too long" for one in ticket.taken_from
+            ]
+        yield _turn(registry, config, ticket, urgent, notes)
+
+
+def _turn(registry: Registry, config: Config, ticket: Ticket | None, urgent: bool, notes: list[str]) -> Turn:
+    """Begin a turn: close what an interrupted process left open."""
+    before = registry.version_of(config.mlflow.production_model_name, PRODUCTION_ALIAS)
+    ledger = Ledger(config.tracking_uri)
+    entries: tuple[Entry, ...] = ()
+    with sparing(urgent, notes, "The ledger was not read"):
         entries = ledger.entries()
-        number = 1 + max((entry.number for entry in entries), default=0)
-        turn = Turn(ticket, number, ledger, registry, before)
-        for entry in reversed(open_entries(entries)):
+    number = 1 + max((entry.number for entry in entries), default=0)
+    turn = Turn(ticket, number, ledger, entries, registry, before, urgent, notes)
+    for entry in reversed(open_entries(entries)):
+        with sparing(urgent, notes, f"Entry {entry.number} of the ledger was interrupted and stays open"):
             _repair(turn, entry)
-        yield turn
+    if open_entries(entries):
+        with sparing(urgent, notes, "The ledger was not read again"):
+            turn = replace(turn, entries=ledger.entries())
+    notes += unreadable(entries)
+    return turn
+
+
+@contextmanager
+def sparing(urgent: bool, notes: list[str], otherwise: str) -> Iterator[None]:
+    """Note that a part failed which an urgent turn can do without."""
+    try:
+        yield
+    except TrackingError as error:
+        if not urgent:
+            raise
+        notes.append(f"{otherwise} ({str(error).rstrip('.')})")
 
 
 def stale(decided_about: ModelRef | None, now: ModelRef | None) -> str | None:

@@ -1,40 +1,59 @@
 """See that a registered version works, before and after it goes into production without an evaluation."""
 
 import shutil
-import tempfile
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from defect_detection.config import Config
-from defect_detection.errors import BundleError
+from defect_detection.errors import BundleError, TrackingError, without_room
 from defect_detection.inference.inspect import Inspector
 from defect_detection.model.bundle import read_card, verify
 from defect_detection.model.parity import golden_parity
-from defect_detection.tracking.registry import ModelRef, Registry
+from defect_detection.tracking.registry import ModelRef, Registry, kept_at
 
 
-def vet(reference: ModelRef, registry: Registry, config: Config) -> None:
-    """Fetch the version's files anew from the store, and check them; a damaged copy kept here is replaced.
+def vet(reference: ModelRef, registry: Registry, config: Config) -> str | None:
+    """Check the version's files as the store has them; a damaged copy kept here is replaced.
+
+    Returns:
+        What could not be looked at, in words: where the disk has no room to download them, only the copy kept here is checked.
 
     Raises:
         BundleError: what the store holds is damaged, or gives other verdicts than in training.
         TrackingError: the files are gone.
     """
-    config.cache_dir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=config.cache_dir, prefix=".incomplete-") as folder:
-        fetched = registry.fetch(reference, Path(folder))
+    kept, note = kept_at(reference, config.cache_dir), None
+    try:
+        _check_stored(reference, registry, config)
+    except (OSError, TrackingError) as error:
+        if not without_room(error) or not kept.is_dir():
+            raise
+        check(kept, config)
+        note = f"The files in the store were not checked, only this machine's copy of them ({error})"
+    if kept.is_dir():
         try:
-            check(fetched, config)
+            check(kept, config)
+        except BundleError:
+            shutil.rmtree(kept)
+    registry.bundle_of(reference, config.cache_dir)
+    return note
+
+
+def _check_stored(reference: ModelRef, registry: Registry, config: Config) -> None:
+    with ExitStack() as stack:
+        stored = registry.lying(reference)
+        if stored is None:
+            config.cache_dir.mkdir(parents=True, exist_ok=True)
+            folder = TemporaryDirectory(dir=config.cache_dir, prefix=".incomplete-")
+            stored = registry.fetch(reference, Path(stack.enter_context(folder)))
+        try:
+            check(stored, config)
         except BundleError as error:
-            reason = str(error).replace(f"{fetched}/", "").replace(str(fetched), "its folder")
+            reason = str(error).replace(f"{stored}/", "").replace(str(stored), "its folder")
             raise BundleError(
                 f"{reference} can't go into production, which was left as it is. Of its files in the store: {reason}"
             ) from error
-    kept = registry.bundle_of(reference, config.cache_dir)
-    try:
-        check(kept, config)
-    except BundleError:
-        shutil.rmtree(kept)
-        registry.bundle_of(reference, config.cache_dir)
 
 
 def check(bundle: Path, config: Config) -> None:

@@ -87,7 +87,9 @@ class Decision(BaseModel):
     """One entry of the ledger."""
 
     number: int
-    kind: str = Field(description="evaluation, manual promotion, rollback or repair")
+    kind: str = Field(
+        description="evaluation, manual promotion, rollback or repair; unreadable: damaged, left out"
+    )
     state: str = Field(description="done; intended: under way or interrupted; abandoned: never took place")
     outcome: str = Field(description="promote, hold or insufficient evidence")
     before: int | None

@@ -162,6 +162,24 @@ def correct(database: Path) -> None:
     )
 
 
+def point(database: Path, name: str, alias: str, version: int) -> None:
+    """Point an alias to another version where the disk has no room for SQLite's journal.
+
+    One page of the file is overwritten in place, which needs no room; a kill leaves the old version or the new one.
+
+    Raises:
+        sqlite3.Error: there is no such alias, or the file can't be written at all.
+    """
+    with closing(sqlite3.connect(database, timeout=_BUSY_S, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = MEMORY")
+        done = connection.execute(
+            "UPDATE registered_model_aliases SET version = ? WHERE workspace = 'default' AND name = ? AND alias = ?",
+            (version, name, alias),
+        )
+        if done.rowcount != 1:
+            raise sqlite3.OperationalError(f"{name} has no alias {alias} yet")
+
+
 def _rewrite(connection: sqlite3.Connection, move: Move) -> int:
     """Return how many experiments, runs and models got another path."""
     connection.create_function("located", 1, move.located)

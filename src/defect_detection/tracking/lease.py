@@ -15,7 +15,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from defect_detection.errors import BusyError, TrackingError
@@ -33,12 +33,16 @@ _CHOOSING = 0
 
 @dataclass(frozen=True)
 class Ticket:
-    """A place in the queue. `token` is its name; `number` is above that of every ticket that was there before."""
+    """A place in the queue. `token` is its name; `number` is above that of every ticket that was there before.
+
+    taken_from: who held the lease and lost it, in words.
+    """
 
     store: Store
     token: str
     number: int
     taken: float  # time.monotonic()
+    taken_from: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Make sure that the lease is still held, before what only its holder may do.
@@ -55,11 +59,12 @@ class Ticket:
 
 
 @contextmanager
-def lease(tracking_uri: str, wait_s: float = WAIT_S) -> Iterator[Ticket]:
+def lease(tracking_uri: str, wait_s: float = WAIT_S, *, take_over: bool = False) -> Iterator[Ticket]:
     """Hold the lease during the block.
 
     Args:
         wait_s: how long to wait for who holds it.
+        take_over: take it from who still holds it after `wait_s`: that process finds out before it moves anything.
 
     Raises:
         BusyError: another process still holds it after `wait_s`; the text says who.
@@ -69,9 +74,9 @@ def lease(tracking_uri: str, wait_s: float = WAIT_S) -> Iterator[Ticket]:
     token = uuid.uuid4().hex
     try:
         ticket = _take(store, token, wait_s)
-        _wait(ticket, wait_s)
+        taken_from = _wait(ticket, wait_s, take_over)
         _end_former(store)
-        yield ticket
+        yield replace(ticket, taken_from=taken_from)
     finally:
         with suppress(TrackingError):  # left behind, it is removed by the next: see _is_over
             _remove(store, token)
@@ -104,12 +109,20 @@ def _write(store: Store, token: str, ticket: dict[str, str]) -> None:
         store.client.set_experiment_tag(store.experiment_id, f"{_TICKET}{token}", json.dumps(ticket))
 
 
-def _wait(ticket: Ticket, wait_s: float) -> None:
+def _wait(ticket: Ticket, wait_s: float, take_over: bool) -> tuple[str, ...]:
+    """Wait for the turn; return from whom it was taken in the end."""
     end = time.monotonic() + wait_s
+    taken_from = []
     while ahead := _ahead(ticket):
-        if time.monotonic() >= end:
-            raise _busy(ticket.store, ahead)
-        time.sleep(_POLL_S)
+        token, holder = ahead
+        if time.monotonic() < end:
+            time.sleep(_POLL_S)
+        elif take_over:
+            taken_from.append(f"{holder['holder']} (process {holder['process']})")
+            _remove(ticket.store, token)
+        else:
+            raise _busy(ticket.store, holder)
+    return tuple(taken_from)
 
 
 def _busy(store: Store, ahead: dict[str, str]) -> BusyError:
@@ -120,14 +133,14 @@ def _busy(store: Store, ahead: dict[str, str]) -> BusyError:
     )
 
 
-def _ahead(ticket: Ticket) -> dict[str, str] | None:
-    """Return whose turn comes before, or may come before since it is still choosing; tickets of the dead are removed."""
+def _ahead(ticket: Ticket) -> tuple[str, dict[str, str]] | None:
+    """Return the ticket whose turn comes before, or may come before since it is still choosing; those of the dead are removed."""
     for token, other in _tickets(ticket.store).items():
         if token == ticket.token:
             continue
         if (int(other["number"]), token) < (ticket.number, ticket.token):
             if not _is_over(other):
-                return other
+                return token, other
             _remove(ticket.store, token)
     return None
 
@@ -136,9 +149,23 @@ def _tickets(store: Store) -> dict[str, dict[str, str]]:
     """Return the tickets that are left, by their tokens."""
     with reporting(store.uri, "reading the lease on what is in production"):
         tags = store.client.get_experiment(store.experiment_id).tags
-    return {
-        key.removeprefix(_TICKET): json.loads(value) for key, value in tags.items() if key.startswith(_TICKET)
-    }
+    return {key.removeprefix(_TICKET): _read(value) for key, value in tags.items() if key.startswith(_TICKET)}
+
+
+def _read(text: str) -> dict[str, str]:
+    """Read a ticket; one that is damaged is over, so that the next process removes it."""
+    try:
+        ticket = {key: str(value) for key, value in json.loads(text).items()}
+        (
+            int(ticket["number"]),
+            int(ticket["process"]),
+            float(ticket["expires"]),
+            ticket["holder"],
+            ticket["machine"],
+        )
+    except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
+        return {"number": str(_CHOOSING), "holder": "unknown", "machine": "", "process": "0", "expires": "0"}
+    return ticket
 
 
 def _end_former(store: Store) -> None:

@@ -5,8 +5,8 @@ open is therefore a promotion that was interrupted, or that is under way: `open_
 upwards under the lease, and never edited after they were closed.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -19,6 +19,7 @@ from defect_detection.tracking.store import connect, reporting, sqlite_file
 
 PREFIX = "ledger."
 _PAGE = 500
+_MOST_DIGITS = 9
 
 
 class Kind(StrEnum):
@@ -28,6 +29,9 @@ class Kind(StrEnum):
     PROMOTION = "manual promotion"
     ROLLBACK = "rollback"
     REPAIR = "repair"
+    UNREADABLE = (
+        "unreadable"  # its run holds something else than an entry; only its number, run and time are known
+    )
 
 
 class State(StrEnum):
@@ -135,14 +139,16 @@ class Ledger:
         token = None
         with reporting(self.tracking_uri, "reading the ledger"):
             while token or not found:
-                page = store.client.search_runs(
-                    [store.experiment_id], f"tags.`{PREFIX}number` != ''", max_results=_PAGE, page_token=token
-                )
+                page = store.client.search_runs([store.experiment_id], max_results=_PAGE, page_token=token)
                 found += page
                 token = page.token
                 if not token:
                     break
-        read = (entry_of(run.info.run_id, run.info.start_time, run.data.tags) for run in found)
+        read = (
+            entry_of(run.info.run_id, run.info.start_time, run.data.tags)
+            for run in found
+            if is_entry(run.data.tags)
+        )
         return tuple(sorted(read, key=lambda entry: (entry.number, entry.when), reverse=True))
 
 
@@ -169,10 +175,19 @@ def productive(entries: tuple[Entry, ...]) -> list[int]:
     return versions
 
 
+def ways_back(entries: tuple[Entry, ...], current: int) -> list[int]:
+    """Return the versions that a rollback from `current` can go back to, by the ledger, the nearest first.
+
+    What the ledger has after `current` is no way back: something else than this package went back already.
+    """
+    versions = productive(entries)
+    earlier = versions[: versions.index(current)] if current in versions else versions
+    return earlier[::-1]
+
+
 def previous(entries: tuple[Entry, ...], current: int) -> int | None:
     """Return the version that a rollback from `current` goes back to, or None when the ledger knows of none."""
-    earlier = [version for version in productive(entries) if version != current]
-    return earlier[-1] if earlier else None
+    return next(iter(ways_back(entries, current)), None)
 
 
 def repeated(
@@ -231,20 +246,41 @@ def _tags_of(plan: Plan) -> dict[str, str]:
     return {f"{PREFIX}{key}": str(value) for key, value in tags.items()}
 
 
-def entry_of(run_id: str, start_ms: int, run_tags: Mapping[str, str]) -> Entry:
-    """Read an entry from its run.
+def is_entry(run_tags: Iterable[str]) -> bool:
+    """Say whether a run of the experiment is an entry, by the names of its tags."""
+    return any(name.startswith(PREFIX) for name in run_tags)
 
-    Raises:
-        LookupError, ValueError: a tag is missing or holds something else.
-    """
+
+def entry_of(run_id: str, start_ms: int | None, run_tags: Mapping[str, str]) -> Entry:
+    """Read an entry from its run; one that is damaged, or of a later version, is `Kind.UNREADABLE` and moves nothing."""
     tags = {key.removeprefix(PREFIX): value for key, value in run_tags.items() if key.startswith(PREFIX)}
+    try:
+        return _read(run_id, start_ms, tags)
+    except (LookupError, ValueError, OverflowError, OSError) as error:
+        return _unreadable(run_id, start_ms, tags, error)
+
+
+def unreadable(entries: Iterable[Entry]) -> tuple[str, ...]:
+    """Name the entries that can't be read, each in one sentence without its full stop."""
+    return tuple(
+        f"Entry {entry.number or 'without a number'} of the ledger cannot be read and was left out (run {entry.run_id}: {entry.why})"
+        for entry in entries
+        if entry.kind is Kind.UNREADABLE
+    )
+
+
+def _read(run_id: str, start_ms: int | None, tags: Mapping[str, str]) -> Entry:
+    if wrong := [key for key, value in tags.items() if not isinstance(value, str)]:
+        raise ValueError(f"{PREFIX}{wrong[0]}: expected a text, received bytes")
+    if not isinstance(start_ms, int):
+        raise ValueError(f"the start of the run: expected milliseconds, received {start_ms!r:.40}")  # noqa: TRY004  as all that is damaged
     return Entry(
-        number=int(tags["number"]),
+        number=_number("number", tags["number"]),
         kind=Kind(tags["kind"]),
         state=State(tags["state"]),
         outcome=tags["outcome"],
-        before=_version(tags["from"]),
-        after=_version(tags["to"]),
+        before=_number("from", tags["from"]) if tags["from"] else None,
+        after=_number("to", tags["to"]) if tags["to"] else None,
         candidate=tags["candidate"],
         who=tags["who"],
         when=datetime.fromtimestamp(start_ms / 1000, UTC),
@@ -258,5 +294,33 @@ def entry_of(run_id: str, start_ms: int, run_tags: Mapping[str, str]) -> Entry:
     )
 
 
-def _version(text: str) -> int | None:
-    return int(text) if text else None
+def _unreadable(run_id: str, start_ms: int | None, tags: Mapping[str, str], error: Exception) -> Entry:
+    why = f"the tag {PREFIX}{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
+    number, when = 0, datetime.fromtimestamp(0, UTC)
+    with suppress(LookupError, ValueError):
+        number = _number("number", tags["number"])
+    with suppress(TypeError, ValueError, OverflowError, OSError):
+        when = datetime.fromtimestamp((start_ms or 0) / 1000, UTC)
+    return Entry(
+        number=number,
+        kind=Kind.UNREADABLE,
+        state=State.ABANDONED,
+        outcome="unreadable",
+        before=None,
+        after=None,
+        candidate="",
+        who="",
+        when=when,
+        why=why[:200],
+        accuracy="",
+        escapes="",
+        test_fingerprint="",
+        gated=False,
+        run_id=run_id,
+    )
+
+
+def _number(tag: str, text: str) -> int:
+    if not text.isdecimal() or len(text) > _MOST_DIGITS:
+        raise ValueError(f"{PREFIX}{tag}: expected a whole number, received {text!r:.40}")
+    return int(text)

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from defect_detection.errors import TrackingError
 from defect_detection.tracking.embedded import opened
 from defect_detection.tracking.lease import PROMOTIONS
-from defect_detection.tracking.ledger import PREFIX, Entry, entry_of
+from defect_detection.tracking.ledger import Entry, entry_of, is_entry
 from defect_detection.tracking.rest import ask
 from defect_detection.tracking.store import redacted, sqlite_file
 
@@ -89,7 +89,7 @@ def _in_file(database: Path) -> Iterator[ListedEntry]:
     for run_id, key, value in tag_rows:
         tags.setdefault(run_id, {})[key] = value
     for run_id, start_ms, artifacts in runs:
-        if f"{PREFIX}number" in tags.get(run_id, {}):
+        if is_entry(tags.get(run_id, {})):
             entry = entry_of(run_id, start_ms, tags[run_id])
             yield ListedEntry(entry, trained.get(run_id, ""), _report_in(artifacts) is not None)
 
@@ -117,11 +117,11 @@ def _on_server(tracking_uri: str) -> Iterator[ListedEntry]:
 
 
 def _is_entry(run: dict[str, Any]) -> bool:
-    return any(tag["key"] == f"{PREFIX}number" for tag in run["data"].get("tags", []))
+    return is_entry(tag["key"] for tag in run["data"].get("tags", []))
 
 
 def _of_answer(run: dict[str, Any]) -> ListedEntry:
     tags = {tag["key"]: tag["value"] for tag in run["data"]["tags"]}
     params = {param["key"]: param["value"] for param in run["data"].get("params", [])}
-    entry = entry_of(run["info"]["run_id"], int(run["info"]["start_time"]), tags)
+    entry = entry_of(run["info"]["run_id"], run["info"].get("start_time"), tags)
     return ListedEntry(entry, params.get("candidate_run_id", ""), has_report=False)

@@ -7,6 +7,7 @@ interface. That takes milliseconds, where importing mlflow and opening a store w
 
 import hashlib
 import json
+import logging
 import sqlite3
 import tempfile
 from collections.abc import Mapping
@@ -17,9 +18,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-from defect_detection.errors import TrackingError
+from defect_detection.errors import TrackingError, without_room
 from defect_detection.model.bundle import copy_files
-from defect_detection.tracking.embedded import opened
+from defect_detection.tracking.embedded import opened, point
 from defect_detection.tracking.rest import ask
 from defect_detection.tracking.store import (
     Store,
@@ -30,6 +31,8 @@ from defect_detection.tracking.store import (
 )
 
 BUNDLE = "bundle"  # as in flavor.py, which imports more
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +167,7 @@ class Registry:
             TrackingError: the store refused, or points elsewhere afterwards.
         """
         with reporting(self.tracking_uri, f"pointing {name}@{alias} to version {version}"):
-            self._store.client.set_registered_model_alias(name, alias, str(version))
+            self._point(name, alias, version)
             found = self._version_of(name, alias)
         if found is None or found.version != version:
             raise TrackingError(
@@ -175,11 +178,22 @@ class Registry:
     def bundle_of(self, reference: ModelRef, cache_dir: Path) -> Path:
         """Return a local folder with the version's bundle, fetched on first use and then kept.
 
-        It appears whole or not at all: an interrupted download leaves nothing that looks like a bundle.
+        It appears whole or not at all: an interrupted download leaves nothing that looks like a bundle. Where the disk has no
+        room for a copy of what lies on this machine, the folder is the store's own.
         """
-        folder = _kept_at(reference, cache_dir)
+        folder = kept_at(reference, cache_dir)
         if folder.is_dir():
             return folder
+        try:
+            return self._kept(reference, folder)
+        except OSError as error:
+            lying = self.lying(reference)
+            if lying is None or not without_room(error):
+                raise
+            log.warning("%s: no room for a copy of %s, which is read where it lies", folder.parent, lying)
+            return lying
+
+    def _kept(self, reference: ModelRef, folder: Path) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".incomplete-") as temporary:
             fetched = self.fetch(reference, Path(temporary))
@@ -193,18 +207,46 @@ class Registry:
     def is_at_hand(self, reference: ModelRef, cache_dir: Path) -> bool:
         """Say whether `bundle_of` needs no mlflow: the bundle was fetched before, or lies in a folder that is known."""
         is_local = bool(reference.location) and _local_path(reference.location) is not None
-        return is_local or _kept_at(reference, cache_dir).is_dir()
+        return is_local or kept_at(reference, cache_dir).is_dir()
 
     def fetch(self, reference: ModelRef, folder: Path) -> Path:
         """Put the version's bundle into the folder, and return its path there."""
+        if lying := self.lying(reference):
+            return copy_files(lying, folder / BUNDLE)
+        return self._downloaded(reference, self._location(reference), folder)
+
+    def lying(self, reference: ModelRef) -> Path | None:
+        """Return the store's own folder of the version's bundle; None where it lies on another machine.
+
+        Raises:
+            TrackingError: the folder isn't there.
+        """
+        local = _local_path(self._location(reference))
+        if local is None or (local / BUNDLE).is_dir():
+            return local and local / BUNDLE
+        raise TrackingError(
+            f"{local / BUNDLE}: not found, but {reference} is registered with it. Was the folder moved or deleted? "
+            "Put it back, or train, evaluate and promote another version."
+        )
+
+    def _location(self, reference: ModelRef) -> str:
         location = reference.location
         if not location:
             with reporting(self.tracking_uri, f"looking up the files of {reference}"):
                 client = self._store.client
-                location = client.get_model_version_download_uri(reference.name, str(reference.version))
-        if local := _local_path(location):
-            return _copied(reference, local / BUNDLE, folder / BUNDLE)
-        return self._downloaded(reference, location, folder)
+                location = str(client.get_model_version_download_uri(reference.name, str(reference.version)))
+        return location
+
+    def _point(self, name: str, alias: str, version: int) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._store.client.set_registered_model_alias(name, alias, str(version))
+        except MlflowException as error:
+            database = sqlite_file(self.tracking_uri)
+            if database is None or "is full" not in str(error):  # so says SQLite
+                raise
+            point(database, name, alias, version)
 
     @cached_property
     def _store(self) -> Store:
@@ -312,7 +354,8 @@ def _asked(tracking_uri: str, name: str, alias: str) -> ModelRef | None:
     return ModelRef(found["name"], int(found["version"]), found.get("run_id", ""), tags)
 
 
-def _kept_at(reference: ModelRef, cache_dir: Path) -> Path:
+def kept_at(reference: ModelRef, cache_dir: Path) -> Path:
+    """Return where this machine keeps its copy of a version's bundle, whether it is there yet or not."""
     return cache_dir / "models" / f"{reference.name}-{reference.version}-{_identity(reference)}"
 
 
@@ -328,12 +371,3 @@ def _local_path(location: str) -> Path | None:
     if parsed.scheme == "file":
         return Path(unquote(parsed.path))
     return Path(location) if parsed.scheme == "" else None
-
-
-def _copied(reference: ModelRef, source: Path, target: Path) -> Path:
-    if not source.is_dir():
-        raise TrackingError(
-            f"{source}: not found, but {reference} is registered with it. Was the folder moved or deleted? "
-            "Put it back, or train, evaluate and promote another version."
-        )
-    return copy_files(source, target)

@@ -47,6 +47,8 @@ _CURES = {  # what MLflow says, and what helps
     "Invalid Host header": " Name it in MLFLOW_SERVER_ALLOWED_HOSTS where the MLflow server is started.",
 }
 
+_ASIDE = "(raised as a result of Query-invoked autoflush"  # SQLAlchemy says so before what is wrong
+
 
 @dataclass(frozen=True, slots=True)
 class Store:
@@ -132,7 +134,9 @@ def redacted(text: str) -> str:
 
 def _first_line(error: Exception) -> str:
     said = (explain(error) if isinstance(error, OSError) else None) or str(error)
-    lines = said.strip().splitlines() or [type(error).__name__]
+    lines = [line for line in said.strip().splitlines() if not line.startswith(_ASIDE)] or [
+        type(error).__name__
+    ]
     cure = next((cure for sign, cure in _CURES.items() if sign in said), "")
     if "sqlite" in said.lower() and (advice := explain_sqlite(said)):
         cure = f". {advice}."
