@@ -1,13 +1,18 @@
 """``defect keys``, ``defect prune`` and ``defect feedback export``."""
 
+from datetime import timedelta
+
 import pytest
-from recorded import image_of, inspected
+from recorded import START, image_of, inspected
+from sqlalchemy import delete
 from waiting import LIMIT_S
 
 from defect_detection.cli import main
 from defect_detection.records.feedback import add_feedback
 from defect_detection.records.keys import find_key
+from defect_detection.records.statistics import count_inspections
 from defect_detection.records.store import Records
+from defect_detection.records.tables import TallyRow
 
 
 @pytest.fixture
@@ -74,3 +79,11 @@ def test_a_lost_database_is_an_error_without_a_stack_trace(project, tmp_path, ca
     project()
     assert main(["keys", "list", "--config", str(tmp_path / "config.yaml")]) == 3
     assert "inspections.db: unable to open database file" in capsys.readouterr().err
+
+
+def test_the_sums_are_made_anew_by_a_command(on_disk, tmp_path, capsys):
+    with on_disk.database.writing() as session:
+        session.execute(delete(TallyRow))
+    assert main(["records", "rebuild", "--config", str(tmp_path / "config.yaml")]) == 0
+    assert "Counted the inspections of 1 days again" in capsys.readouterr().out
+    assert count_inspections(on_disk.database, START, START + timedelta(days=1), 1).judged.labelled == 1

@@ -10,6 +10,9 @@ from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, app,
 keys_app = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 
+records_app = typer.Typer(no_args_is_help=True)
+app.add_typer(records_app, name="records")
+
 feedback_app = typer.Typer(no_args_is_help=True)
 app.add_typer(feedback_app, name="feedback")
 
@@ -74,6 +77,22 @@ def revoke(name: KeyName, config: ConfigFile = DEFAULT_CONFIG, overrides: Overri
 
     key = revoke_key(Records.of(load_config(config, overrides or ())).database, name)
     typer.echo(f"Key '{key.name}' is refused from now on")
+
+
+@records_app.callback()
+def records() -> None:
+    """The database of inspections."""
+
+
+@records_app.command()
+def rebuild(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
+    """Count all inspections again: makes the sums anew that Monitor shows. Servers may go on meanwhile."""
+    from defect_detection.config import load_config
+    from defect_detection.records.store import Records
+    from defect_detection.records.tallies import count_again
+
+    days = count_again(Records.of(load_config(config, overrides or ())).database)
+    typer.echo(f"Counted the inspections of {days} days again")
 
 
 @feedback_app.callback()

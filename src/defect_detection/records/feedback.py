@@ -1,4 +1,7 @@
-"""What people said about inspected images. Nothing is overwritten: the latest label of an image counts."""
+"""What people said about inspected images. Nothing is overwritten: the latest label of an image counts.
+
+The latest is the one with the highest id: a clock may be set back between two labels.
+"""
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
@@ -12,6 +15,7 @@ from sqlalchemy.orm import Session
 from defect_detection.errors import UnknownRecordError
 from defect_detection.records.database import Database, alone_with_labels
 from defect_detection.records.tables import FeedbackRow, InspectionRow
+from defect_detection.records.tallies import count_label, label_that_counts
 
 Label = Literal["ok", "defective"]
 
@@ -53,8 +57,10 @@ def add_feedback(
             comment=comment,
             by=by,
         )
+        before = session.scalar(select(label_that_counts()).where(InspectionRow.id == inspection_id))
         session.add(row)
         session.flush()
+        count_label(session, inspection.sha256, before, label)
         return _said(row)
 
 
@@ -66,7 +72,7 @@ def said_about(session: Session, contents: Collection[str] | Select[str]) -> dic
     """
     query = select(FeedbackRow).where(FeedbackRow.sha256.in_(contents))
     by_content: dict[str, list[Said]] = defaultdict(list)
-    for row in session.scalars(query.order_by(FeedbackRow.at.desc(), FeedbackRow.id.desc())):
+    for row in session.scalars(query.order_by(FeedbackRow.id.desc())):
         by_content[row.sha256].append(_said(row))
     return by_content
 

@@ -4,17 +4,18 @@ import base64
 import binascii
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, exists, or_, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, or_, select
 from sqlalchemy.orm import Session
 
-from defect_detection.records.database import Database, insert_missing
+from defect_detection.records.database import Database, alone_with_labels, insert_missing
 from defect_detection.records.feedback import Said, said_about, unknown_inspection
 from defect_detection.records.senders import network_of
 from defect_detection.records.tables import FeedbackRow, ImageRow, InspectionRow
+from defect_detection.records.tallies import Counted, count_in, label_that_counts, labels_of
 from defect_detection.text import has_control
 
 DOUBTFUL_MARGIN = (
@@ -48,6 +49,12 @@ class Inspected:
     reason: str | None = None
     sent_by: str = ""
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+_THERE = select(InspectionRow.__table__.c.id).where(
+    InspectionRow.__table__.c.id.in_(bindparam("ids", expanding=True))
+)
+_FACTS = tuple(Inspected.__dataclass_fields__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +106,23 @@ def add_inspections(
         images: rows of those images that lie in the folder, see `row_of_image`.
     """
     insert_missing(session, ImageRow, list(images))
-    rows = [{**asdict(one), "margin": _margin(one)} for one in inspections]
-    insert_missing(session, InspectionRow, rows)
+    there = set(session.connection().scalars(_THERE, {"ids": [one.id for one in inspections]}))
+    new = {one.id: one for one in inspections if one.id not in there}.values()
+    insert_missing(session, InspectionRow, [_row_of(one) for one in new])
+    alone_with_labels(session)  # as late as possible: other servers wait
+    labels = labels_of(session, [one.sha256 for one in new])
+    count_in(session, (_counted(one, labels) for one in new))
+
+
+def _counted(one: Inspected, labels: Mapping[str, str]) -> Counted:
+    facts = (one.at, one.model_name, one.model_version, one.threshold, one.verdict, one.score, one.latency_ms)
+    return Counted(*facts, labels.get(one.sha256))
+
+
+def _row_of(one: Inspected) -> dict[str, Any]:
+    row = {name: getattr(one, name) for name in _FACTS}
+    row["in_group"], row["margin"] = row.pop("group"), _margin(one)
+    return row
 
 
 def row_of_image(one: Inspected, suffix: str, n_bytes: int) -> dict[str, Any]:
@@ -161,7 +183,7 @@ def _filtered(wanted: Filter) -> Select[InspectionRow]:
     if wanted.search is not None:
         query = query.where(_contains(wanted.search))
     if wanted.label is not None:
-        query = query.where(_label_that_counts() == wanted.label)
+        query = query.where(label_that_counts() == wanted.label)
     if wanted.labelled is None:
         return query
     has_label = exists().where(FeedbackRow.sha256 == row.sha256)
@@ -174,12 +196,6 @@ def _contains(search: str) -> ColumnElement[bool]:
     forms = {search} if search.isascii() else {search, search.lower(), search.upper()}
     texts = (row.name, row.group, row.line, row.part)
     return or_(*(text.icontains(form, autoescape=True) for text in texts for form in forms))
-
-
-def _label_that_counts() -> ScalarSelect[str]:
-    latest = (FeedbackRow.at.desc(), FeedbackRow.id.desc())
-    said = select(FeedbackRow.label).where(FeedbackRow.sha256 == InspectionRow.sha256)
-    return said.order_by(*latest).limit(1).scalar_subquery()
 
 
 def _in_order(query: Select[InspectionRow], order: Order, cursor: str | None) -> Select[InspectionRow]:
@@ -223,4 +239,4 @@ def _recorded(session: Session, rows: Sequence[InspectionRow]) -> list[Recorded]
 
 
 def _inspected(row: InspectionRow) -> Inspected:
-    return Inspected(**{name: getattr(row, name) for name in Inspected.__dataclass_fields__})
+    return Inspected(**{name: getattr(row, name) for name in _FACTS})

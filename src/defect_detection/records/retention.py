@@ -14,6 +14,7 @@ from defect_detection.records.jobs import log_file_of
 from defect_detection.records.room import BATCH, Rest, batch, make_room, remove_images
 from defect_detection.records.store import Records
 from defect_detection.records.tables import FeedbackRow, ImageRow, InspectionRow, JobRow
+from defect_detection.records.tallies import count_out
 
 LEFTOVER_S = 3600.0  # a file without a row that is older was left by an interrupted write
 
@@ -97,6 +98,7 @@ def _prune_old(database: Database, before: datetime, rest: Rest) -> int:
         with batch(rest), database.writing() as session:
             alone_with_labels(session)
             ids = list(session.scalars(old))
+            count_out(session, ids)
             session.execute(delete(InspectionRow).where(InspectionRow.id.in_(ids)))
         removed += len(ids)
         if len(ids) < BATCH:

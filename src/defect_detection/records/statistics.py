@@ -1,20 +1,42 @@
-"""Count what was inspected in a time: verdicts, latencies and scores, and how far people agreed."""
+"""Count what was inspected in a time: verdicts, latencies and scores, and how far people agreed.
 
-from collections.abc import Sequence
+Whole quarter hours and days come from their sums; only what lies between a bound of a period and the next whole quarter hour is
+read one by one.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, Select, and_, case, cast, extract, func, select
+import numpy as np
+from sqlalchemy import between, or_
 from sqlalchemy.orm import Session
 
 from defect_detection.records.database import Database
-from defect_detection.records.tables import FeedbackRow, InspectionRow
+from defect_detection.records.tables import InspectionRow, TallyRow
+from defect_detection.records.tallies import (
+    DAY_S,
+    JUDGED_AT,
+    LATENCIES_AT,
+    N_COUNTS,
+    QUARTER_S,
+    SCORES_AT,
+    VERDICTS,
+    Counted,
+    Counts,
+    begin_of,
+    counted_rows,
+    find_tallies,
+    latency_of,
+    moment_of,
+    tallied,
+)
 
-QUANTILES = (50, 95)  # in percent, of latencies
-SCORE_BINS = 20  # of equal width over [0, 1]
+MOST_ROWS = 20_000  # that are read one by one: about a tenth of a second
 
-Row = InspectionRow
+Range = tuple[datetime, datetime]  # from the first moment until before the second
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +50,10 @@ class Decided:
 
 @dataclass(slots=True)
 class Period:
-    """One of the equal parts of the time.
+    """One part of the time.
 
-    p50_ms, p95_ms: latencies; None when nothing was inspected. models: those that decided, in the order of their first inspection.
+    p50_ms, p95_ms: latencies, within 5 %; None when nothing was inspected.
+    models: those that decided, in the order of their first inspection.
     """
 
     since: datetime
@@ -60,8 +83,16 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """`scores`: inspections by P(defective), in `SCORE_BINS` bins. `p50_ms`, `p95_ms`: latencies of the whole time."""
+    """What was counted from `since` until before `until`.
 
+    rounded: whether the bounds of periods were moved to whole quarter hours.
+    scores: inspections by P(defective), in `SCORE_BINS` bins.
+    p50_ms, p95_ms: latencies of the whole time.
+    """
+
+    since: datetime
+    until: datetime
+    rounded: bool
     periods: tuple[Period, ...]
     scores: tuple[int, ...]
     p50_ms: float | None
@@ -72,107 +103,122 @@ class Statistics:
 def count_inspections(database: Database, since: datetime, until: datetime, n_periods: int) -> Statistics:
     """Count the inspections from `since` until before `until`, in periods of equal length.
 
+    Where more than `MOST_ROWS` inspections would have to be read one by one, the bounds of the periods move to whole quarter hours:
+    `since` to the one before, all others to the one after. Periods that would be empty then are left out.
+
     Raises:
         RecordsError: the database can't be reached.
     """
-    width_s = (until - since) / timedelta(seconds=1) / n_periods
-    within = and_(Row.at >= since, Row.at < until)
-    number = _floor((extract("epoch", Row.at) - since.timestamp()) / width_s)
-    periods = tuple(Period(since + timedelta(seconds=width_s * i)) for i in range(n_periods))
+    bounds = [since + (until - since) * i / n_periods for i in range(n_periods)] + [until]
     with database.reading() as session:
-        _count_verdicts(session, periods, number, within)
-        _name_models(session, periods, number, within)
-        for at, percent, value in _quantiles(session, number, within):
-            setattr(periods[_clamped(at, n_periods)], f"p{percent}_ms", value)
-        overall = {
-            f"p{percent}_ms": value for _, percent, value in _quantiles(session, cast(0, Integer), within)
-        }
+        singly = list(_beside_quarters(bounds))
+        rounded = _count_at_most(session, singly) > MOST_ROWS
+        if rounded:
+            bounds = sorted({_quarter_before(since), *(_quarter_after(bound) for bound in bounds[1:])})
+            singly = []
+        sums = _Sums(bounds)
+        for from_, to in singly:
+            rows = session.execute(counted_rows().where(InspectionRow.at >= from_, InspectionRow.at < to))
+            sums.add_rows(Counted(*row) for row in rows)
+        sums.add_whole(session)
+    return sums.statistics(rounded)
+
+
+def _quarter_before(moment: datetime) -> datetime:
+    return moment_of(begin_of(moment, QUARTER_S))
+
+
+def _quarter_after(moment: datetime) -> datetime:
+    before = _quarter_before(moment)
+    return before if before == moment else before + timedelta(seconds=QUARTER_S)
+
+
+def _beside_quarters(bounds: Sequence[datetime]) -> Iterator[Range]:
+    """Yield the parts of those quarter hours that a bound cuts."""
+    for quarter in sorted({_quarter_before(bound) for bound in bounds if _quarter_before(bound) != bound}):
+        yield max(quarter, bounds[0]), min(quarter + timedelta(seconds=QUARTER_S), bounds[-1])
+
+
+def _count_at_most(session: Session, ranges: Sequence[Range]) -> int:
+    """Return how many inspections the quarter hours hold that parts of are wanted."""
+    begins = [begin_of(from_, QUARTER_S) for from_, _ in ranges]
+    found = find_tallies(session, (TallyRow.span_s == QUARTER_S) & TallyRow.begin_s.in_(begins))
+    return sum(int(counts[:SCORES_AT].sum()) for _, counts, _ in found)
+
+
+class _Sums:
+    """Counts of each period, and since when each model decided in it."""
+
+    def __init__(self, bounds: Sequence[datetime]) -> None:
+        self._bounds = bounds
+        self._counts = np.zeros((len(bounds) - 1, N_COUNTS), np.int64)
+        self._models: list[dict[Decided, datetime]] = [{} for _ in bounds[1:]]
+
+    def add_rows(self, rows: Iterable[Counted]) -> None:
+        by_period: dict[int, list[Counted]] = {}
+        for row in rows:
+            by_period.setdefault(bisect_right(self._bounds, row.at) - 1, []).append(row)
+        for place, own in by_period.items():
+            for (_, *model), tally in tallied(own).items():
+                self._add(place, model, np.array(tally.counts), tally.first_at)
+
+    def add_whole(self, session: Session) -> None:
+        """Add the days that no bound cuts, and of the others the quarter hours that none cuts."""
+        since, until = self._bounds[0], self._bounds[-1]
+        self._add_uncut(session, DAY_S, [(since, until)])
+        cut = sorted(
+            {begin_of(bound, DAY_S) for bound in self._bounds if moment_of(begin_of(bound, DAY_S)) != bound}
+        )
+        days = [(moment_of(day), moment_of(day + DAY_S)) for day in cut]
+        self._add_uncut(session, QUARTER_S, [(max(since, a), min(until, b)) for a, b in days])
+
+    def _add_uncut(self, session: Session, span_s: int, ranges: Sequence[Range]) -> None:
+        if not ranges:
+            return
+        begin = TallyRow.begin_s
+        within = or_(*(between(begin, begin_of(a, QUARTER_S), begin_of(b, QUARTER_S)) for a, b in ranges))
+        for (_, begin_s, *model), counts, first_at in find_tallies(
+            session, (TallyRow.span_s == span_s) & within
+        ):
+            place = bisect_right(self._bounds, moment_of(begin_s)) - 1
+            inside = 0 <= place < len(self._models)
+            if inside and moment_of(begin_s + span_s) <= self._bounds[place + 1]:
+                self._add(place, model, counts, first_at)
+
+    def _add(self, place: int, model: Sequence[Any], counts: Counts, first_at: datetime) -> None:
+        self._counts[place] += counts
+        decided, models = Decided(*model), self._models[place]
+        models[decided] = min(first_at, models.get(decided, first_at))
+
+    def statistics(self, rounded: bool) -> Statistics:
+        whole = self._counts.sum(axis=0)
         return Statistics(
-            periods,
-            _count_scores(session, within),
-            overall.get("p50_ms"),
-            overall.get("p95_ms"),
-            _judge(session, within),
+            self._bounds[0],
+            self._bounds[-1],
+            rounded,
+            tuple(self._period(place) for place in range(len(self._models))),
+            tuple(whole[SCORES_AT:LATENCIES_AT].tolist()),
+            *_quantiles(whole),
+            _judged(whole),
         )
 
-
-def _count_verdicts(
-    session: Session, periods: Sequence[Period], number: ColumnElement[int], within: ColumnElement[bool]
-) -> None:
-    counted = select(number.label("period"), Row.verdict).where(within).subquery()
-    query = select(counted.c.period, counted.c.verdict, func.count()).group_by(
-        counted.c.period, counted.c.verdict
-    )
-    for at, verdict, count in session.execute(query):
-        period = periods[_clamped(at, len(periods))]
-        setattr(period, verdict, getattr(period, verdict) + count)
+    def _period(self, place: int) -> Period:
+        counts, models = self._counts[place], self._models[place]
+        ok, defective, review = counts[:SCORES_AT].reshape(len(VERDICTS), -1).sum(axis=1).tolist()
+        in_order = sorted(models, key=lambda one: models[one])
+        return Period(self._bounds[place], ok, defective, review, *_quantiles(counts), in_order)
 
 
-def _name_models(
-    session: Session, periods: Sequence[Period], number: ColumnElement[int], within: ColumnElement[bool]
-) -> None:
-    rows = (
-        select(number.label("period"), Row.at.label("at"), Row.model_name, Row.model_version, Row.threshold)
-        .where(within)
-        .subquery()
-    )
-    model = (rows.c.period, rows.c.model_name, rows.c.model_version, rows.c.threshold)
-    for at, *facts in session.execute(select(*model).group_by(*model).order_by(func.min(rows.c.at))):
-        periods[_clamped(at, len(periods))].models.append(Decided(*facts))
+def _quantiles(counts: Counts) -> tuple[float | None, float | None]:
+    """Return the latencies that half, and 95 %, do not exceed."""
+    up_to = counts[LATENCIES_AT:].cumsum()
+    if not up_to[-1]:
+        return None, None
+    p50, p95 = (np.searchsorted(up_to, -(-int(up_to[-1]) * percent // 100)) for percent in (50, 95))
+    return latency_of(int(p50)), latency_of(int(p95))
 
 
-def _quantiles(
-    session: Session, number: ColumnElement[int], within: ColumnElement[bool]
-) -> list[tuple[int, int, float]]:
-    """Return (period, percent, latency in ms): the least latency that so many percent don't exceed."""
-    numbered = select(number.label("period"), Row.latency_ms.label("ms")).where(within).subquery()
-    ranked = select(
-        numbered,
-        func.row_number().over(partition_by=numbered.c.period, order_by=numbered.c.ms).label("rank"),
-        func.count().over(partition_by=numbered.c.period).label("n"),
-    ).subquery()
-    found = []
-    for percent in QUANTILES:
-        at_rank = ranked.c.rank == cast((ranked.c.n * percent + 99) // 100, Integer)
-        query = select(ranked.c.period, ranked.c.ms).where(at_rank)
-        found += [(int(period), percent, float(ms)) for period, ms in session.execute(query)]
-    return found
-
-
-def _count_scores(session: Session, within: ColumnElement[bool]) -> tuple[int, ...]:
-    binned = select(_floor(Row.score * SCORE_BINS).label("bin")).where(within).subquery()
-    counts = [0] * SCORE_BINS
-    for at, count in session.execute(select(binned.c.bin, func.count()).group_by(binned.c.bin)):
-        counts[_clamped(at, SCORE_BINS)] += count  # a score of 1 belongs into the last bin
-    return tuple(counts)
-
-
-def _judge(session: Session, within: ColumnElement[bool]) -> Judged:
-    latest = _latest_labels().subquery()
-    pairs = (
-        select(Row.verdict, latest.c.label, func.count())
-        .join(latest, and_(latest.c.sha256 == Row.sha256, latest.c.rank == 1))
-        .where(within)
-        .group_by(Row.verdict, latest.c.label)
-    )
-    counts = {(verdict, label): count for verdict, label, count in session.execute(pairs)}
-    return Judged(
-        sum(counts.values()), counts.get(("ok", "defective"), 0), counts.get(("defective", "ok"), 0)
-    )
-
-
-def _latest_labels() -> Select[tuple[str, str, int]]:
-    row = FeedbackRow
-    rank = func.row_number().over(partition_by=row.sha256, order_by=(row.at.desc(), row.id.desc()))
-    return select(row.sha256, row.label, rank.label("rank"))
-
-
-def _floor(value: ColumnElement[Any]) -> ColumnElement[int]:
-    """Round down: a cast rounds to the nearest in PostgreSQL, and SQLite may lack floor()."""
-    whole = cast(value, Integer)
-    return case((whole > value, whole - 1), else_=whole)
-
-
-def _clamped(number: int, n: int) -> int:
-    """Return an index: SQLite counts whole seconds, which may fall before the first period."""
-    return min(max(int(number), 0), n - 1)
+def _judged(counts: Counts) -> Judged:
+    labelled = sum(int(counts[place]) for (_, label), place in JUDGED_AT.items() if label)
+    escapes, overkill = JUDGED_AT["ok", "defective"], JUDGED_AT["defective", "ok"]
+    return Judged(labelled, int(counts[escapes]), int(counts[overkill]))

@@ -12,6 +12,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Text,
@@ -68,6 +69,8 @@ class InspectionRow(Table):
     __tablename__ = "inspections"
     __table_args__ = (
         Index("ix_inspections_at_id", "at", "id"),
+        Index("ix_inspections_verdict_at", "verdict", "at", "id"),
+        Index("ix_inspections_model_version_at", "model_version", "at", "id"),
         Index("ix_inspections_margin_id", "margin", "id"),
         Index("ix_inspections_line_at", "line", "at"),
         Index("ix_inspections_in_group_at", "in_group", "at"),
@@ -84,7 +87,7 @@ class InspectionRow(Table):
         Float(53)
     )  # |score - threshold|, 0 with a reason: the least is the least certain
     model_name: Mapped[str] = mapped_column(String(256))
-    model_version: Mapped[int] = mapped_column(Integer, index=True)
+    model_version: Mapped[int] = mapped_column(Integer)
     latency_ms: Mapped[float] = mapped_column(Float(53))
     group: Mapped[str] = mapped_column("in_group", String(256))  # "group" is a word of SQL
     line: Mapped[str] = mapped_column(String(256))
@@ -93,8 +96,22 @@ class InspectionRow(Table):
     sent_by: Mapped[str] = mapped_column(String(64), default="")
 
 
+class TallyRow(Table):
+    """Sums of inspections over a quarter hour or a day, of one model: see `tallies.py`."""
+
+    __tablename__ = "tallies"
+
+    span_s: Mapped[int] = mapped_column(Integer, primary_key=True)
+    begin_s: Mapped[int] = mapped_column(BigInteger, primary_key=True)  # since 1970, UTC
+    model_name: Mapped[str] = mapped_column(String(256), primary_key=True)
+    model_version: Mapped[int] = mapped_column(Integer, primary_key=True)
+    threshold: Mapped[float] = mapped_column(Float(53), primary_key=True)
+    counts: Mapped[bytes] = mapped_column(LargeBinary)
+    first_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
 class FeedbackRow(Table):
-    """What a person said about one image. Rows are added, never changed: the latest of an image counts."""
+    """What a person said about one image. Rows are added, never changed: the one with the highest id counts."""
 
     __tablename__ = "feedback"
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from werkzeug.exceptions import BadRequest
 
 from defect_detection.evaluation.control import Limits, p_chart
-from defect_detection.records.statistics import Period, Statistics, count_inspections
+from defect_detection.records.statistics import MOST_ROWS, Period, Statistics, count_inspections
 from defect_detection.serving.access import require_access
 from defect_detection.serving.problems import described
 from defect_detection.serving.records_api import INSPECTIONS, SECURITY
@@ -19,7 +19,7 @@ statistics_api = APIBlueprint("statistics", __name__)
 
 
 class StatisticsQuery(BaseModel):
-    """Which time, and in how many equal periods."""
+    """Which time, and in how many equal periods: see `rounded`."""
 
     since: datetime | None = Field(
         None, description="ISO 8601; UTC where no zone is given. A day before `until`"
@@ -47,7 +47,7 @@ class PeriodShown(BaseModel):
     reject_rate: float | None = Field(description="defective / inspected")
     low: float | None = Field(description="lower control limit of the reject rate, three sigma")
     high: float | None = Field(description="upper control limit")
-    p50_ms: float | None = Field(description="latency that half of the inspections don't exceed")
+    p50_ms: float | None = Field(description="latency that half of the inspections do not exceed, within 5 %")
     p95_ms: float | None
     models: list[ModelShown] = Field(description="that decided, in the order of their first inspection")
 
@@ -71,12 +71,16 @@ class PeriodShown(BaseModel):
 class StatisticsShown(BaseModel):
     since: datetime
     until: datetime
+    rounded: bool = Field(
+        description=f"whether periods begin and end at whole quarter hours: more than {MOST_ROWS} inspections would have to be "
+        "read one by one otherwise. Periods that would be empty then are left out"
+    )
     inspected: int
     ok: int
     defective: int
     review: int
     reject_rate: float | None = Field(description="defective / inspected: the centre line of the p-chart")
-    p50_ms: float | None = Field(description="latency that half of the inspections don't exceed")
+    p50_ms: float | None = Field(description="latency that half of the inspections do not exceed, within 5 %")
     p95_ms: float | None
     scores: list[int] = Field(description="inspections by P(defective), in bins of equal width over 0 to 1")
     labelled: int = Field(description="inspections whose image has a label")
@@ -96,7 +100,7 @@ def statistics(query: StatisticsQuery) -> Response:
     require_access(request, "operator")
     since, until = _time(query)
     counted = count_inspections(current_app.extensions["records"].database, since, until, query.periods)
-    return Response(_shown(counted, since, until).model_dump_json(), content_type="application/json")
+    return Response(_shown(counted).model_dump_json(), content_type="application/json")
 
 
 def _time(query: StatisticsQuery) -> tuple[datetime, datetime]:
@@ -117,7 +121,7 @@ def _utc(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def _shown(counted: Statistics, since: datetime, until: datetime) -> StatisticsShown:
+def _shown(counted: Statistics) -> StatisticsShown:
     periods = counted.periods
     centre, limits = p_chart([one.defective for one in periods], [one.inspected for one in periods])
     totals = {
@@ -126,8 +130,9 @@ def _shown(counted: Statistics, since: datetime, until: datetime) -> StatisticsS
     }
     judged = {name: getattr(counted.judged, name) for name in ("labelled", "escapes", "overkill")}
     return StatisticsShown(
-        since=since,
-        until=until,
+        since=counted.since,
+        until=counted.until,
+        rounded=counted.rounded,
         **totals,
         **judged,
         reject_rate=centre,

@@ -1,0 +1,40 @@
+"""Sums of inspections, made from those that are there; inspections by verdict and by model."""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.orm import Session
+
+from defect_detection.records.tallies import BEGINNING, count_next_day
+
+revision = "0007"
+down_revision = "0006"
+
+
+def upgrade() -> None:
+    op.create_table(
+        "tallies",
+        sa.Column("span_s", sa.Integer, nullable=False),
+        sa.Column("begin_s", sa.BigInteger, nullable=False),
+        sa.Column("model_name", sa.String(256), nullable=False),
+        sa.Column("model_version", sa.Integer, nullable=False),
+        sa.Column("threshold", sa.Float(53), nullable=False),
+        sa.Column("counts", sa.LargeBinary, nullable=False),
+        sa.Column("first_at", sa.DateTime, nullable=False),
+        sa.PrimaryKeyConstraint(
+            "span_s", "begin_s", "model_name", "model_version", "threshold", name="pk_tallies"
+        ),
+    )
+    op.create_index("ix_inspections_verdict_at", "inspections", ["verdict", "at", "id"])
+    op.create_index("ix_inspections_model_version_at", "inspections", ["model_version", "at", "id"])
+    op.drop_index("ix_inspections_model_version", "inspections")
+    with Session(op.get_bind()) as session:
+        since = BEGINNING
+        while (after := count_next_day(session, since)) is not None:
+            since = after
+
+
+def downgrade() -> None:
+    op.create_index("ix_inspections_model_version", "inspections", ["model_version"])
+    op.drop_index("ix_inspections_model_version_at", "inspections")
+    op.drop_index("ix_inspections_verdict_at", "inspections")
+    op.drop_table("tallies")

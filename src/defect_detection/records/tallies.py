@@ -1,0 +1,259 @@
+"""Keep sums of inspections by quarter hour and by day, so that no view has to read all rows to count them.
+
+They change in the transaction that changes the inspections or their labels. `count_again` makes them anew from the rows.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from itertools import product
+from math import log10
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import ColumnElement, ScalarSelect, Select, bindparam, delete, func, select
+from sqlalchemy.orm import Session
+
+from defect_detection.records.database import Database, alone_with_labels, insert_or_replace
+from defect_detection.records.tables import FeedbackRow, InspectionRow, TallyRow
+
+QUARTER_S = 900  # the offset of every time zone is a multiple of it
+DAY_S = 86_400
+SPANS_S = (QUARTER_S, DAY_S)
+VERDICTS = ("ok", "defective", "review")
+LABELS = (None, "ok", "defective")
+SCORE_BINS = 20  # of equal width over [0, 1]
+BINS_PER_DECADE = 24  # each ends at 1.10 times its beginning: its middle is within 5 % of all that is in it
+LEAST_MS, DECADES = 0.1, 6
+LATENCY_BINS = BINS_PER_DECADE * DECADES
+SCORES_AT = len(VERDICTS) * len(LABELS)
+LATENCIES_AT = SCORES_AT + SCORE_BINS
+N_COUNTS = LATENCIES_AT + LATENCY_BINS
+
+BEGINNING = datetime.min.replace(tzinfo=UTC)
+STORED = "<u4"  # each count in the database
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_STREAMED = {"yield_per": 5_000}  # rows in memory
+_KEY: tuple[Any, ...] = (
+    TallyRow.span_s,
+    TallyRow.begin_s,
+    TallyRow.model_name,
+    TallyRow.model_version,
+    TallyRow.threshold,
+)
+# Of the tables, and made once: each batch of inspections runs these
+_FEEDBACK, _TALLIES = FeedbackRow.__table__.c, TallyRow.__table__.c
+_LABELS = (
+    select(_FEEDBACK.sha256, _FEEDBACK.label)
+    .where(_FEEDBACK.sha256.in_(bindparam("contents", expanding=True)))
+    .order_by(_FEEDBACK.id)
+)
+_TALLY = select(
+    _TALLIES.span_s,
+    _TALLIES.begin_s,
+    _TALLIES.model_name,
+    _TALLIES.model_version,
+    _TALLIES.threshold,
+    _TALLIES.counts,
+    _TALLIES.first_at,
+)
+_OF_BEGINS = _TALLY.where(
+    _TALLIES.begin_s.in_(bindparam("begins", expanding=True)), _TALLIES.span_s.in_(SPANS_S)
+)
+
+
+class Counted(NamedTuple):
+    """What counts of one inspection. `label`: the one that counts for its image."""
+
+    at: datetime
+    model_name: str
+    model_version: int
+    threshold: float
+    verdict: str
+    score: float
+    latency_ms: float
+    label: str | None
+
+
+Key = tuple[
+    int, str, int, float
+]  # where a span begins, in seconds since 1970; name, version and threshold of the model
+Counts = NDArray[np.int64]
+Found = tuple[tuple[int, *Key], Counts, datetime]
+
+
+class Tally:
+    """Sums over one span and one model. `first_at`: when the first inspection was."""
+
+    __slots__ = ("counts", "first_at")
+
+    def __init__(self, first_at: datetime) -> None:
+        self.counts = [0] * N_COUNTS
+        self.first_at = first_at
+
+
+# Places in the counts: first the verdicts, each with each label
+JUDGED_AT = {pair: place for place, pair in enumerate(product(VERDICTS, LABELS))}
+
+
+def score_bin(score: float) -> int:
+    """Return the bin of a score: that of 1 is the last; what is no number is in the first."""
+    return int(min(score * SCORE_BINS, SCORE_BINS - 1)) if score > 0 else 0
+
+
+def latency_bin(ms: float) -> int:
+    """Return the bin of a latency; the first and the last take what is beyond them."""
+    if not ms > LEAST_MS:
+        return 0
+    return int(min(BINS_PER_DECADE * log10(ms / LEAST_MS), LATENCY_BINS - 1))
+
+
+def latency_of(place: int) -> float:
+    """Return the middle of a bin, in milliseconds."""
+    return float(LEAST_MS * 10 ** ((place + 0.5) / BINS_PER_DECADE))
+
+
+def tallied(rows: Iterable[Counted]) -> dict[Key, Tally]:
+    """Sum inspections by quarter hour and model."""
+    found: dict[Key, Tally] = {}
+    for at, name, version, threshold, verdict, score, latency_ms, label in rows:
+        counts = _tally_of(found, at, name, version, threshold).counts
+        counts[JUDGED_AT[verdict, label]] += 1
+        counts[SCORES_AT + score_bin(score)] += 1
+        counts[LATENCIES_AT + latency_bin(latency_ms)] += 1
+    return found
+
+
+def _tally_of(found: dict[Key, Tally], at: datetime, name: str, version: int, threshold: float) -> Tally:
+    key = (begin_of(at, QUARTER_S), name, version, threshold)
+    tally = found.get(key)
+    if tally is None:
+        tally = found[key] = Tally(at)
+    elif at < tally.first_at:
+        tally.first_at = at
+    return tally
+
+
+def begin_of(at: datetime, span_s: int) -> int:
+    """Return the second since 1970 at which the span of a moment begins."""
+    return int(at.timestamp() // span_s) * span_s
+
+
+def moment_of(second: float) -> datetime:
+    """Return the moment of a second since 1970."""
+    return _EPOCH + timedelta(seconds=second)
+
+
+def counted_rows() -> Select[*tuple[Any, ...]]:
+    """Return the query for the columns of `Counted`."""
+    row = InspectionRow
+    facts = (row.at, row.model_name, row.model_version, row.threshold, row.verdict, row.score, row.latency_ms)
+    return select(*facts, label_that_counts())
+
+
+def label_that_counts() -> ScalarSelect[str]:
+    """Return the query for the label of an inspection's image that counts: the last by its id, since a clock may be set back."""
+    said = select(FeedbackRow.label).where(FeedbackRow.sha256 == InspectionRow.sha256)
+    return said.order_by(FeedbackRow.id.desc()).limit(1).scalar_subquery()
+
+
+def labels_of(session: Session, contents: Iterable[str]) -> dict[str, str]:
+    """Return the label that counts of each image that has one, by its sha256."""
+    rows = session.connection().execute(_LABELS, {"contents": list(contents)})
+    return {row.sha256: row.label for row in rows}
+
+
+def count_in(session: Session, rows: Iterable[Counted]) -> None:
+    """Add inspections that were just inserted. The transaction is `alone_with_labels`."""
+    _add(session, tallied(rows), 1)
+
+
+def count_out(session: Session, ids: Iterable[str]) -> None:
+    """Take out inspections that are about to be deleted. The transaction is `alone_with_labels`."""
+    rows = session.execute(counted_rows().where(InspectionRow.id.in_(ids)))
+    _add(session, tallied(Counted(*row) for row in rows), -1)
+
+
+def count_label(session: Session, sha256: str, before: str | None, label: str) -> None:
+    """Move all inspections of an image to its new label. The transaction is `alone_with_labels`."""
+    row = InspectionRow
+    query = select(row.at, row.model_name, row.model_version, row.threshold, row.verdict)
+    changes: dict[Key, Tally] = {}
+    rows = session.execute(query.where(row.sha256 == sha256), execution_options=_STREAMED)
+    for at, name, version, threshold, verdict in rows:
+        counts = _tally_of(changes, at, name, version, threshold).counts
+        counts[JUDGED_AT[verdict, before]] -= 1
+        counts[JUDGED_AT[verdict, label]] += 1
+    _add(session, changes, 1)
+
+
+def count_again(database: Database) -> int:
+    """Make all sums anew from the inspections, a day in each transaction, and return how many days there are.
+
+    Raises:
+        RecordsError: the database can't be written.
+    """
+    since, days = BEGINNING, 0
+    while True:
+        with database.writing() as session:
+            alone_with_labels(session)
+            after = count_next_day(session, since)
+        if after is None:
+            return days
+        since, days = after, days + 1
+
+
+def count_next_day(session: Session, since: datetime) -> datetime | None:
+    """Make the sums of the first day with inspections anew, and remove those of the days before it down to `since`.
+
+    Returns:
+        when that day ends; None: nothing was inspected after `since`, and no sums are left there.
+    """
+    row, begin = InspectionRow, TallyRow.begin_s
+    first = session.scalar(select(func.min(row.at)).where(row.at >= since))
+    stale = delete(TallyRow).where(begin >= begin_of(since, QUARTER_S))
+    if first is None:
+        session.execute(stale)
+        return None
+    after_s = begin_of(first, DAY_S) + DAY_S
+    session.execute(stale.where(begin < after_s))
+    day = counted_rows().where(row.at >= since, row.at < moment_of(after_s))
+    rows = session.execute(day, execution_options=_STREAMED)
+    _add(session, tallied(Counted(*row) for row in rows), 1)
+    return moment_of(after_s)
+
+
+def _add(session: Session, changes: Mapping[Key, Tally], sign: int) -> None:
+    """Add to the sums of the quarter hours and of their days; what has become empty is removed."""
+    begins = {key[0] // span_s * span_s for key in changes for span_s in SPANS_S}
+    found = session.connection().execute(_OF_BEGINS, {"begins": list(begins)})
+    known = {key: (counts, first_at) for key, counts, first_at in _found(found)}
+    changed: dict[tuple[int, *Key], tuple[Counts, datetime]] = {}
+    for (begin_s, name, version, threshold), tally in changes.items():
+        for span_s in SPANS_S:
+            key = (span_s, begin_s // span_s * span_s, name, version, threshold)
+            counts, first_at = changed.get(key) or known.get(key) or (0, tally.first_at)
+            changed[key] = counts + sign * np.array(tally.counts), min(first_at, tally.first_at)
+    _write(session, changed)
+
+
+def find_tallies(session: Session, chosen: ColumnElement[bool]) -> list[Found]:
+    """Return sums with the keys of `TallyRow`, and when the first inspection of each was."""
+    return _found(session.connection().execute(_TALLY.where(chosen)))
+
+
+def _found(rows: Iterable[Any]) -> list[Found]:
+    return [((*key,), np.frombuffer(counts, STORED).astype(np.int64), at) for *key, counts, at in rows]
+
+
+def _write(session: Session, tallies: Mapping[tuple[int, *Key], tuple[Counts, datetime]]) -> None:
+    names = [column.key for column in _KEY]
+    kept = []
+    for key, (counts, first_at) in tallies.items():
+        row = dict(zip(names, key, strict=True))
+        if counts.any():
+            kept.append(row | {"counts": counts.clip(0).astype(STORED).tobytes(), "first_at": first_at})
+        else:
+            session.execute(delete(TallyRow).filter_by(**row))
+    insert_or_replace(session, TallyRow, kept)
