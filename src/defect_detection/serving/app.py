@@ -26,6 +26,7 @@ from defect_detection.serving.jobs_api import register_jobs
 from defect_detection.serving.limits import RateLimit, limit_body, secure
 from defect_detection.serving.metrics import Metrics
 from defect_detection.serving.models import models_api
+from defect_detection.serving.origins import check_origin
 from defect_detection.serving.pages import pages
 from defect_detection.serving.predict import Predicting, predict_api
 from defect_detection.serving.problems import problem_of_values, register_problems
@@ -92,6 +93,7 @@ def create_app(
     register_unknown(app)
     metrics.watch(app)
     app.before_request(RateLimit(config.serving.rate_limit).check)
+    app.before_request(check_origin)
     app.before_request(lambda: limit_body(request, config))
     register_strictness(app)
     app.after_request(secure)

@@ -218,7 +218,7 @@ class _Seen:
     "/predict",
     summary="Inspect one or more images",
     tags=[INSPECTION],
-    responses={200: Answer, **{status: described(status) for status in (406, 413, 415, 422, 429, 503)}},
+    responses={200: Answer, **{status: described(status) for status in (403, 406, 413, 415, 422, 429, 503)}},
     openapi_extensions={"requestBody": REQUEST_BODY},
 )
 def predict(query: PredictQuery) -> Response:

@@ -168,7 +168,7 @@ def version_ready(path: VersionPath) -> Response:
 
 _INFER: dict[str, Any] = {
     "tags": [PROTOCOL],
-    "responses": {200: InferResponse, **_MODEL, **{status: described(status) for status in (415, 422)}},
+    "responses": {200: InferResponse, **_MODEL, **{status: described(status) for status in (403, 415, 422)}},
     "openapi_extensions": BODY,
 }
 

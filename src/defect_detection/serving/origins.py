@@ -1,0 +1,30 @@
+"""Refuse images that a browser sends for a page of another site: its user knows nothing of it, and no key is needed for them.
+
+A page of another site can't send a key or the header ``X-Requested-With``: the browser would ask us first, and we never allow it. So
+our own page sends that header, and works behind proxies that change the Host. Programs send no Origin.
+"""
+
+from flask import request
+from werkzeug.exceptions import Forbidden
+
+from defect_detection.serving.limits import takes_images
+
+_HEADERS = ("X-Requested-With", "X-API-Key", "Authorization")
+_OWN = ("Host", "X-Forwarded-Host")
+
+
+def check_origin() -> None:
+    """Refuse the current request if a page of another origin sends images with it.
+
+    Raises:
+        Forbidden: says which page, and what a client that may do so sends.
+    """
+    origin = request.headers.get("Origin")
+    if origin is None or not takes_images(request.path) or any(name in request.headers for name in _HEADERS):
+        return
+    hosts = {request.headers.get(name, "").lower() for name in _OWN} - {""}
+    if origin.lower() not in {f"{scheme}://{host}" for scheme in ("http", "https") for host in hosts}:
+        raise Forbidden(
+            f"This request was sent by a page of another origin ({origin[:200]}). Send images from the page of this server, or "
+            "from a program, which sends no Origin."
+        )
