@@ -10,14 +10,16 @@ key: that of the settings, which may do everything, or one that ``defect keys cr
 
 import hmac
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 
-from flask import Request, current_app
+from flask import Request, current_app, request
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Forbidden, Unauthorized
 
 from defect_detection.config import Config
+from defect_detection.errors import RecordsError
 from defect_detection.records.database import Database
 from defect_detection.records.keys import SETTINGS_KEY, THIS_MACHINE, Role, find_key, has_keys
 
@@ -35,10 +37,10 @@ def configured_key(config: Config) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sent a request: `name` is that of a key, or `THIS_MACHINE`."""
+    """Who sent a request: `name` is that of a key, `THIS_MACHINE`, or the address of who sends no key and has no role."""
 
     name: str
-    role: Role
+    role: Role | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,15 @@ class Access:
             )
         return caller
 
+    def identify(self, request: Request) -> Caller:
+        """Return who calls, as far as that is known, where everybody may. Raises nothing."""
+        if self._why_not_local(request) is None:
+            return Caller(THIS_MACHINE, "admin")
+        with suppress(RecordsError):
+            if known := self._known(_sent_key(request)):
+                return known
+        return Caller(request.remote_addr or "", None)
+
     def _why_not_local(self, request: Request) -> str | None:
         if self.behind_proxy:
             return "may have come through the proxy that serving.behind_proxy declares"
@@ -103,6 +114,12 @@ def require_access(request: Request, role: Role) -> Caller:
     """Return who calls the application; see `Access.require`."""
     access: Access = current_app.extensions["access"]
     return access.require(request, role)
+
+
+def caller() -> Caller:
+    """Return who sent the current request, where everybody may send it."""
+    access: Access = current_app.extensions["access"]
+    return access.identify(request)
 
 
 def _sent_key(request: Request) -> str:

@@ -22,6 +22,7 @@ from defect_detection.data.images import Pages
 from defect_detection.inference.inspect import Inspection
 from defect_detection.inference.overlay import draw_overlay, png_of
 from defect_detection.records.inspections import Inspected
+from defect_detection.serving.access import caller
 from defect_detection.serving.champion import Champion, Served
 from defect_detection.serving.limits import PixelBudget
 from defect_detection.serving.metrics import Metrics
@@ -33,6 +34,8 @@ from defect_detection.serving.uploads import FIELD, SAID, Upload, check_image, t
 INSPECTION = Tag(name="inspection", description="Is this part defective, and where?")
 BINARY = {"type": "string", "format": "binary"}
 IMAGE_TYPES = ("image/jpeg", "image/png", "image/bmp", "image/tiff", "image/webp", "application/octet-stream")
+
+NO_ADDRESS = "0.0.0.0"  # noqa: S104  of a caller whom the server in front of the application did not tell
 
 predict_api = APIBlueprint("predict", __name__)
 
@@ -265,7 +268,11 @@ def _with_form(query: PredictQuery) -> PredictQuery:
 
 
 def _context(asked: PredictQuery) -> dict[str, str]:
-    return {name: getattr(asked, name) for name in ("group", "line", "part")}
+    return {name: getattr(asked, name) for name in ("group", "line", "part")} | _sender()
+
+
+def _sender() -> dict[str, str]:
+    return {"sent_by": caller().name or NO_ADDRESS}
 
 
 def inspect_several(
@@ -277,6 +284,8 @@ def inspect_several(
         HTTPException: says which image, counted from 0, can't be inspected, and why.
     """
 
+    sender = _sender()
+
     def look(number: int, image: bytes | np.ndarray) -> Inspection:
         try:
             inspection = inspect_within_limits(predicting, champion, image)
@@ -284,7 +293,7 @@ def inspect_several(
             error.description = f"image {number}: {error.description}"
             raise
         if isinstance(image, bytes):
-            _keep(predicting, _Seen(uuid.uuid4().hex, "", inspection, champion, None), image, {})
+            _keep(predicting, _Seen(uuid.uuid4().hex, "", inspection, champion, None), image, sender)
         else:
             predicting.metrics.inspected(inspection, champion.reference.version)
         return inspection

@@ -138,7 +138,7 @@ class CallerShown(BaseModel):
 )
 def access() -> Response:
     caller = require_access(request, "operator")
-    return _json(CallerShown(name=caller.name, role=caller.role))
+    return _json(CallerShown(name=caller.name, role=caller.role or "operator"))
 
 
 @production_api.get(

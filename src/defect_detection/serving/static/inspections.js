@@ -7,7 +7,7 @@ import { WORDS, percent, shape } from "./verdict.js";
 
 const PAGE = 50;
 const WAIT_MS = 300; // while someone types
-const COLUMNS = ["Time", "Image", "Verdict", "Score", "Label", "Line", "Group", "Part", "Model"];
+const COLUMNS = ["Time", "Image", "Verdict", "Score", "Label", "Line", "Group", "Part", "Sent by", "Model"];
 const $ = (id) => document.getElementById(id);
 const filters = $("filters");
 
@@ -70,6 +70,7 @@ function cells(one) {
     one.line || "–",
     one.group || "–",
     one.part || "–",
+    one.sent_by || "–",
     `${one.model_name} ${one.model_version}`,
   ];
 }
@@ -90,7 +91,7 @@ async function look(one) {
     ["Why", one.reason && `Unlike the training images: ${one.reason}`],
     ["Time", moment(one.at)],
     ["Label", said.length ? said.join("; ") : "none yet"],
-    ["Line", one.line], ["Group", one.group], ["Part", one.part],
+    ["Line", one.line], ["Group", one.group], ["Part", one.part], ["Sent by", one.sent_by],
     ["Model", `${one.model_name} ${one.model_version}`],
   ]));
   $("look").showModal();
