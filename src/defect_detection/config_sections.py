@@ -62,7 +62,8 @@ class DataConfig(Section):
     on_unreadable: Annotated[Literal["skip", "refuse"], Expected("skip or refuse")] = "skip"
     allow_leakage: Annotated[bool, Field(strict=True), Expected("true or false")] = False
     allow_shortcuts: Annotated[bool, Field(strict=True), Expected("true or false")] = False
-    max_pixels: Count = 100_000_000
+    max_pixels: Count = 25_000_000
+    max_side: Count = 16_384
     pages: Annotated[Literal["refuse", "first", "all"], Expected("refuse, first or all")] = "refuse"
     bit_depth: Annotated[
         int | None, Field(ge=8, le=16, strict=True), Expected("null, or a whole number from 8 to 16")

@@ -429,7 +429,7 @@ def test_16_bit_colours_with_alpha_have_no_bit_depth():
 def test_the_limit_of_pillow_stays_and_does_not_count_here(monkeypatch):
     assert Image.MAX_IMAGE_PIXELS == 1024 * 1024 * 1024 // 4 // 3
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
-    monkeypatch.setattr("defect_detection.data.images.STRIP_PIXELS", 100)
+    monkeypatch.setattr("defect_detection.data.upright.STRIP_PIXELS", 100)
     for data in (
         saved(Image.fromarray(RGB), "JPEG"), png(RGB, 8, "rgb"), written(RGB, photometric="rgb"), written(GRAY_16, "<", "zlib"),
         bmp(RGB[..., ::-1], 24), png(RGB, 8, "rgb", [(b"eXIf", EXIF)]),

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from defect_detection.data import images
+from defect_detection.data import upright
+from defect_detection.data.bounds import Limits
 from defect_detection.data.formats import IMAGE_SUFFIXES
 from defect_detection.data.images import read_image
 from defect_detection.data.levels import Levels, to_8_bit
@@ -171,13 +172,13 @@ def test_missing_file_is_named():
 def test_too_many_pixels_are_refused_before_decoding():
     bomb = encoded(Image.new("1", (12_000, 12_000)))  # 18 kB that would become 432 MB
     with pytest.raises(
-        ImageError, match=r"at most 100000000 pixels \(data.max_pixels\), received 12000 x 12000"
+        ImageError, match=r"at most 25000000 pixels \(data.max_pixels\), received 12000 x 12000"
     ):
         read_image(bomb)
     small = encoded(Image.new("L", (10, 10)))
-    assert read_image(small, max_pixels=100).shape == (10, 10, 3)
+    assert read_image(small, limits=Limits(100)).shape == (10, 10, 3)
     with pytest.raises(ImageError, match="at most 99 pixels"):
-        read_image(small, max_pixels=99)
+        read_image(small, limits=Limits(99))
 
 
 # -- strips: a large image takes few copies of itself, and comes out as if it had been read in one piece ----------------
@@ -227,14 +228,14 @@ def test_no_pixel_depends_on_the_strips_in_which_an_image_is_read(monkeypatch, m
     for size in (None, (16, 16), (7, 90), (40, 7), SHAPE, SHAPE[::-1]):
         expected = read_in_one_piece(data, size)
         for pixels in (1, 300, 10_000):
-            monkeypatch.setattr(images, "STRIP_PIXELS", pixels)
+            monkeypatch.setattr(upright, "STRIP_PIXELS", pixels)
             found = read_image(data, size)
             np.testing.assert_array_equal(found, expected)
             assert found.flags.writeable
 
 
 def test_a_value_out_of_range_is_found_in_whichever_strip_it_is(monkeypatch):
-    monkeypatch.setattr(images, "STRIP_PIXELS", 100)
+    monkeypatch.setattr(upright, "STRIP_PIXELS", 100)
     for kind, wrong in ((np.int32, 65536), (np.float32, np.nan)):
         values = np.zeros((40, 30), kind)
         values[-1, -1] = wrong

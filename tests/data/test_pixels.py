@@ -3,6 +3,7 @@ import pytest
 from PIL import Image
 
 from defect_detection.data import pixels
+from defect_detection.data.bounds import Limits
 from defect_detection.data.images import read_image
 from defect_detection.data.pixels import decoded
 from defect_detection.data.samples import Sample, scan
@@ -53,7 +54,7 @@ def test_every_path_of_an_unreadable_image_is_named(tmp_path, write_images):
 def test_pixel_limit_counts(tmp_path, write_images, max_pixels, readable):
     write_images(tmp_path / "train" / "ok", 2, side=12)
     samples, _ = scan(tmp_path / "train", ["ok"])
-    store, _ = decoded(samples, SIZE, tmp_path, max_pixels)
+    store, _ = decoded(samples, SIZE, tmp_path, Limits(max_pixels))
     assert len(store) == readable
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 from plant import SIDE
 from waiting import LIMIT_S
 
+from defect_detection.data.bounds import Limits
 from defect_detection.errors import DataError
 from defect_detection.inference.inspect import Inspector
 from defect_detection.inference.runtime import FEW
@@ -184,7 +185,7 @@ def test_a_folder_without_images_is_an_error(inspector, tmp_path):
 
 def test_a_larger_image_than_allowed_is_refused(inspector):
     Image.new("L", (100, 100)).save(buffer := io.BytesIO(), "png")
-    (refused,) = inspector.inspect([buffer.getvalue()], max_pixels=9_999)
+    (refused,) = inspector.inspect([buffer.getvalue()], limits=Limits(9_999))
     assert "at most 9999 pixels" in refused.error
 
 

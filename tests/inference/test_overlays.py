@@ -1,6 +1,7 @@
 """Overlays of the command line: names, sizes, limits, and what happens when one can't be written."""
 
 import json
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,9 @@ import pytest
 from PIL import Image
 from plant import SIDE
 
+from defect_detection.data.bounds import Limits
 from defect_detection.errors import ImageError
-from defect_detection.inference.overlay import draw_overlay
+from defect_detection.inference.overlay import overlay_png
 from defect_detection.pipeline.show import inspect_images
 
 
@@ -79,9 +81,10 @@ def test_overlays_keep_to_the_limit_of_pixels_that_is_set(inspect, inspector, tm
     assert (all_well, verdict["verdict"]) == (False, None)
     assert inspect("data.max_pixels=9000")[0]
     (inspection,) = inspector.inspect([path])
-    assert draw_overlay(path, inspection, max_pixels=9000).shape == (90, 100, 3)
+    picture = Image.open(BytesIO(overlay_png(path, inspection, limits=Limits(9000))))
+    assert picture.size == (100, 90)
     with pytest.raises(ImageError, match="at most 8999 pixels"):
-        draw_overlay(path, inspection, max_pixels=8999)
+        overlay_png(path, inspection, limits=Limits(8999))
 
 
 def test_the_overlay_of_several_pages_shows_the_one_that_decided(inspect, inspector, paths, tmp_path):

@@ -14,7 +14,7 @@ from PIL.PngImagePlugin import PngImageFile
 from defect_detection.data.formats import HEAD_BYTES, format_of
 from defect_detection.errors import ImageError
 
-MOST_PAGES = 1000  # of one file
+MOST_PAGES = 100  # of one file; each costs a run of the model
 
 _UNREADABLE = "expected a JPEG, PNG, BMP, TIFF or WebP image, received something else or a damaged file"
 _DAMAGED = (

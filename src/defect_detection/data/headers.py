@@ -6,11 +6,13 @@ import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from PIL import ExifTags, Image
 
+from defect_detection.data.bounded import bounded
+from defect_detection.data.bounds import DEFAULT_LIMITS, Limits
 from defect_detection.data.cache import RowStore
 from defect_detection.data.decoders import open_image
 from defect_detection.data.samples import Sample
@@ -54,9 +56,16 @@ def _parsed(row: np.ndarray) -> dict[str, str]:
 
 def _properties(path: Path) -> dict[str, str]:
     try:
-        with path.open("rb") as file, open_image(file) as image:
+        return bounded(_read, "header", path, DEFAULT_LIMITS)
+    except ImageError:
+        return {}
+
+
+def _read(_source: Path | bytes, file: IO[bytes], _limits: Limits) -> dict[str, str]:
+    try:
+        with open_image(file) as image:
             said = _said(image)
-    except (OSError, ImageError, ValueError, KeyError, TypeError, SyntaxError, EOFError):
+    except (OSError, ValueError, KeyError, TypeError, SyntaxError, EOFError):
         return {}
     texts = {name: re.sub(r"\s+", " ", str(value)).strip("\0 ")[:_LONGEST] for name, value in said.items()}
     return {name: text for name, text in texts.items() if text}

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from defect_detection.data.images import MAX_PIXELS, read_image
+from defect_detection.data.bounds import DEFAULT_LIMITS, Limits
+from defect_detection.data.images import read_image
 from defect_detection.errors import ImageError
 
 _WORDS = r"(?:gts?|ground[ _-]?truth|masks?|labels?|lbl|seg|segm|segmentations?|anno|annot|annotations?|annotated|binary|bw|roi|m)"
@@ -27,7 +28,7 @@ _TRIED = (
 )
 
 
-def find_mask_pictures(images: Sequence[Path], folder: Path, max_pixels: int = MAX_PIXELS) -> list[Path]:
+def find_mask_pictures(images: Sequence[Path], folder: Path, limits: Limits = DEFAULT_LIMITS) -> list[Path]:
     """Return the images below a folder that look like masks of other images there, in their order.
 
     Only those are opened whose name, or whose folder's, says so: ``a_mask.png`` or ``a.png`` beside ``a.jpg``, or
@@ -36,7 +37,7 @@ def find_mask_pictures(images: Sequence[Path], folder: Path, max_pixels: int = M
     by_folder: dict[Path, list[Path]] = defaultdict(list)
     for path in _named_as_masks(images, folder):
         by_folder[path.parent].append(path)
-    return [path for paths in by_folder.values() for path in _masks_among(paths, max_pixels)]
+    return [path for paths in by_folder.values() for path in _masks_among(paths, limits)]
 
 
 def _named_as_masks(images: Iterable[Path], folder: Path) -> list[Path]:
@@ -65,14 +66,14 @@ def _has_partner(path: Path, stems: dict[str, set[str]]) -> bool:
     return path.suffix.lower() in _LOSSLESS and bool(stems[stem] & {".jpg", ".jpeg"})
 
 
-def _masks_among(paths: Sequence[Path], max_pixels: int) -> list[Path]:
-    first = [path for path in paths[:_TRIED] if _has_few_levels(path, max_pixels)]
-    return first + [path for path in paths[_TRIED:] if _has_few_levels(path, max_pixels)] if first else []
+def _masks_among(paths: Sequence[Path], limits: Limits) -> list[Path]:
+    first = [path for path in paths[:_TRIED] if _has_few_levels(path, limits)]
+    return first + [path for path in paths[_TRIED:] if _has_few_levels(path, limits)] if first else []
 
 
-def _has_few_levels(path: Path, max_pixels: int) -> bool:
+def _has_few_levels(path: Path, limits: Limits) -> bool:
     try:
-        gray = read_image(path, max_pixels=max_pixels).max(axis=2)
+        gray = read_image(path, limits=limits).max(axis=2)
     except ImageError:
         return False
     counts = np.bincount(gray.ravel(), minlength=256)

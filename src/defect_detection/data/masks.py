@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from defect_detection.data.images import MAX_PIXELS, read_image
+from defect_detection.data.bounds import DEFAULT_LIMITS, Limits
+from defect_detection.data.images import read_image
 from defect_detection.data.samples import DEFECTIVE, Sample
 from defect_detection.errors import ImageError
 
@@ -26,7 +27,7 @@ def find_mask(sample: Sample, folder: Path) -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
-def read_mask(path: Path, size: int, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def read_mask(path: Path, size: int, limits: Limits = DEFAULT_LIMITS) -> np.ndarray:
     """Read a mask and stretch it as images are, so that it lies over them pixel by pixel.
 
     A pixel of the mask counts from half of its brightest on: 0 and 255 as well as 0 and 1 are read. A pixel of the result is
@@ -38,7 +39,7 @@ def read_mask(path: Path, size: int, max_pixels: int = MAX_PIXELS) -> np.ndarray
     Raises:
         ImageError: it can't be read, or marks nothing. Names the file.
     """
-    values = read_image(path, max_pixels=max_pixels).max(axis=2)
+    values = read_image(path, limits=limits).max(axis=2)
     if not values.any():
         raise ImageError(f"{path}: expected a mask with the defect in white, received one that is all black")
     marked = values > values.max() / 2

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from defect_detection.data.bounds import DEFAULT_LIMITS, Limits
 from defect_detection.data.cache import RowStore
-from defect_detection.data.images import DECODER_VERSION, MAX_PIXELS, Pages, read_image
+from defect_detection.data.images import DECODER_VERSION, Pages, read_image
 from defect_detection.data.samples import Sample
 from defect_detection.errors import ImageError
 
@@ -24,7 +25,7 @@ def decoded(
     samples: Sequence[Sample],
     size: tuple[int, int],
     cache_dir: Path,
-    max_pixels: int = MAX_PIXELS,
+    limits: Limits = DEFAULT_LIMITS,
     on_progress: OnProgress | None = None,
     *,
     pages: Pages = "refuse",
@@ -36,7 +37,7 @@ def decoded(
         samples: which images.
         size: (height, width) in pixels that they are resized to.
         cache_dir: the store lies in its folder ``pixels``.
-        max_pixels: a larger image counts as unreadable.
+        limits: a larger image, and one that takes too much time or memory, counts as unreadable.
         on_progress: called as images are done.
         pages, bit_depth: as for `read_image`. Both are part of the store's name.
 
@@ -45,7 +46,7 @@ def decoded(
         unreadable: from the path of each image that can't be read to the reason.
     """
     store = RowStore(cache_dir / "pixels" / _kind_of(pages, bit_depth), (*size, 3), np.uint8)
-    decode = partial(_decode, size=size, max_pixels=max_pixels, pages=pages, bit_depth=bit_depth)
+    decode = partial(_decode, size=size, limits=limits, pages=pages, bit_depth=bit_depth)
     by_content = {sample.sha256: sample for sample in samples}
     todo = [by_content[key] for key in store.missing(by_content)]
     done = len(by_content) - len(todo)
@@ -78,9 +79,9 @@ def _kind_of(pages: Pages, bit_depth: int | None) -> str:
 
 
 def _decode(
-    path: Path, size: tuple[int, int], max_pixels: int, pages: Pages, bit_depth: int | None
+    path: Path, size: tuple[int, int], limits: Limits, pages: Pages, bit_depth: int | None
 ) -> np.ndarray | str:
     try:
-        return read_image(path, size, max_pixels, pages=pages, bit_depth=bit_depth)
+        return read_image(path, size, limits, pages=pages, bit_depth=bit_depth)
     except ImageError as error:
         return str(error).removeprefix(f"{path}: ")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from defect_detection.config import Config
+from defect_detection.data.bounds import Limits
 from defect_detection.data.cache import RowStore
 from defect_detection.data.cross_validation import LABEL_NAMES, assign_folds, check_can_split
 from defect_detection.data.feedback import with_feedback
@@ -178,7 +179,7 @@ def readable(
         found,
         size,
         config.cache_dir,
-        data.max_pixels,
+        Limits.of(data),
         on_progress,
         pages=data.pages,
         bit_depth=data.bit_depth,

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from defect_detection.data.images import MAX_PIXELS, Pages, read_pages
+from defect_detection.data.bounds import DEFAULT_LIMITS, Limits
+from defect_detection.data.images import Pages, read_pages
 from defect_detection.data.walk import find_images
 from defect_detection.errors import ConfigError, ImageError
 from defect_detection.inference.runtime import Answer, Runtime
@@ -113,7 +114,7 @@ class Inspector:
         return self._runtime(images)
 
     def inspect(
-        self, images: Iterable[Source], *, max_pixels: int = MAX_PIXELS, pages: Pages = "refuse"
+        self, images: Iterable[Source], *, limits: Limits = DEFAULT_LIMITS, pages: Pages = "refuse"
     ) -> Generator[Inspection, None, None]:
         """Yield one inspection per image, in order; an image that can't be read gets its error.
 
@@ -122,10 +123,10 @@ class Inspector:
 
         Args:
             images: paths, encoded bytes, or uint8 arrays of shape (image_size, image_size, 3), RGB.
-            max_pixels: a larger image is refused before it is decoded.
+            limits: a larger image is refused before it is decoded, and one that takes too long is not decoded to its end.
             pages: what to do with a file of several pages. With "all" each page is judged, and the highest score decides.
         """
-        decode = partial(_decode, card=self.card, max_pixels=max_pixels, pages=pages)
+        decode = partial(_decode, card=self.card, limits=limits, pages=pages)
         answered: list[Answer] = []
         with (
             closing(_decoded(images, decode, self._threads)) as decoded,
@@ -138,14 +139,14 @@ class Inspector:
                     answered = []
 
     def inspect_one(
-        self, image: Source, *, max_pixels: int = MAX_PIXELS, pages: Pages = "refuse"
+        self, image: Source, *, limits: Limits = DEFAULT_LIMITS, pages: Pages = "refuse"
     ) -> Inspection:
         """Inspect one image in the thread that calls; many threads may at the same time.
 
         A single call has all cores for itself, of several each gets its share. Arguments as for `inspect`.
         """
         with self._under_way as count:
-            decoded = _decode(image, 0, self.card, max_pixels, pages)
+            decoded = _decode(image, 0, self.card, limits, pages)
             answered = [self._runtime.one(pixels, alone=count() == 1) for pixels in decoded.pages]
         return self._inspection(decoded, answered)
 
@@ -160,7 +161,7 @@ class Inspector:
         self,
         folder: Path,
         *,
-        max_pixels: int = MAX_PIXELS,
+        limits: Limits = DEFAULT_LIMITS,
         pages: Pages = "refuse",
         on_progress: Callable[[int, int], None] | None = None,
     ) -> Iterator[Inspection]:
@@ -173,7 +174,7 @@ class Inspector:
             DataError: there is no image.
         """
         images = find_images([str(folder)]).images
-        for done, inspection in enumerate(self.inspect(images, max_pixels=max_pixels, pages=pages), 1):
+        for done, inspection in enumerate(self.inspect(images, limits=limits, pages=pages), 1):
             yield inspection
             if on_progress:
                 on_progress(done, len(images))
@@ -269,7 +270,7 @@ def _decoded(
         pool.shutdown(cancel_futures=True)
 
 
-def _decode(image: Source, index: int, card: Card, max_pixels: int, pages: Pages) -> _Decoded:
+def _decode(image: Source, index: int, card: Card, limits: Limits, pages: Pages) -> _Decoded:
     started = time.perf_counter()
     found: list[np.ndarray] = []
     unlike: list[str | None] = []
@@ -279,7 +280,7 @@ def _decode(image: Source, index: int, card: Card, max_pixels: int, pages: Pages
             found = [_checked(image, card.image_size)]
             unlike = [card.unlike(image, None)]
         else:
-            read = list(read_pages(image, size, max_pixels, pages=pages, bit_depth=card.bit_depth))
+            read = read_pages(image, size, limits, pages=pages, bit_depth=card.bit_depth)
             found = [page.pixels for page in read]
             unlike = [card.unlike(page.pixels, page.size) for page in read]
     except ImageError as reason:

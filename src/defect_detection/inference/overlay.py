@@ -1,53 +1,99 @@
 """Draw where the defect is over an image, in the image's own shape and size."""
 
 from io import BytesIO
-from itertools import islice
 from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from defect_detection.data.images import MAX_PIXELS, Pages, read_pages
+from defect_detection.data.bounded import bounded
+from defect_detection.data.bounds import DEFAULT_LIMITS, Limits
+from defect_detection.data.images import Choice, Pages, choice_of, decode_pages
 from defect_detection.evaluation.figures import heat_scale, overlay
-from defect_detection.inference.inspect import Inspection
+
+if TYPE_CHECKING:
+    from defect_detection.inference.inspect import Inspection
+
+MOST_PREVIEW = 2048  # px
+
+Note = tuple[str, str]
+"""(keyword, text) for the header of a PNG."""
 
 
-def draw_overlay(
+def overlay_png(
     source: Path | bytes,
-    inspection: Inspection,
+    inspection: "Inspection",
     *,
     bit_depth: int | None = None,
-    max_pixels: int = MAX_PIXELS,
+    limits: Limits = DEFAULT_LIMITS,
     pages: Pages = "refuse",
-) -> np.ndarray:
-    """Return the image, at the page that decided, with the evidence as heat over it.
+    note: Note | None = None,
+) -> bytes:
+    """Return the image upright, at the page that decided, with the evidence as heat over it, as a PNG file.
 
     Args:
         source: what was inspected, with these settings.
         inspection: with evidence.
 
-    Returns:
-        uint8 array of shape (height, width, 3), RGB, upright.
-
     Raises:
         ImageError: the image can't be read (any more).
     """
     assert inspection.evidence is not None
-    read = read_pages(source, None, max_pixels, pages=pages, bit_depth=bit_depth)
-    page = next(islice(read, inspection.page - 1, None))
-    return overlay(page.pixels, inspection.evidence, heat_scale(inspection.evidence, inspection.verdict))
+    scale = heat_scale(inspection.evidence, inspection.verdict)
+    choose = choice_of(pages, inspection.page)
+    return bounded(_drawn, "full", source, limits, bit_depth, choose, inspection.evidence, scale, note)
 
 
-def png_of(pixels: np.ndarray, note: tuple[str, str] | None = None) -> bytes:
-    """Return uint8 pixels of shape (height, width, 3), RGB, as a PNG file: quickly rather than small.
+def preview_png(
+    source: Path | bytes,
+    number: int,
+    *,
+    bit_depth: int | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    pages: Pages = "refuse",
+) -> bytes | None:
+    """Return a page of an image as a PNG file, with at most `MOST_PREVIEW` px a side; None where it has no such page.
 
     Args:
-        note: (keyword, text) for its header.
+        number: of the page, from 1.
+
+    Raises:
+        ImageError: the image can't be read.
     """
+    return bounded(_previewed, "full", source, limits, bit_depth, choice_of(pages, number))
+
+
+def png_of(pixels: np.ndarray, note: Note | None = None) -> bytes:
+    """Return uint8 pixels of shape (height, width, 3), RGB, as a PNG file: quickly rather than small."""
     buffer = BytesIO()
     header = PngInfo()
     if note:
         header.add_text(*note)
     Image.fromarray(pixels).save(buffer, "PNG", compress_level=3, pnginfo=header)
     return buffer.getvalue()
+
+
+def _drawn(
+    source: Path | bytes,
+    file: IO[bytes],
+    limits: Limits,
+    bit_depth: int | None,
+    choose: Choice,
+    evidence: np.ndarray,
+    scale: tuple[float, float],
+    note: Note | None,
+) -> bytes:
+    (page,) = decode_pages(source, file, limits, None, bit_depth, choose)
+    return png_of(overlay(page.pixels, evidence, scale), note)
+
+
+def _previewed(
+    source: Path | bytes, file: IO[bytes], limits: Limits, bit_depth: int | None, choose: Choice
+) -> bytes | None:
+    for page in decode_pages(source, file, limits, None, bit_depth, choose):
+        picture = Image.fromarray(page.pixels)
+        picture.thumbnail((MOST_PREVIEW, MOST_PREVIEW), Image.Resampling.BOX)
+        return png_of(np.asarray(picture))
+    return None

@@ -9,6 +9,7 @@ from defect_detection.config import Config
 from defect_detection.data.audit.findings import Finding, Material, find
 from defect_detection.data.audit.kinds import Severity
 from defect_detection.data.audit.measure import measured
+from defect_detection.data.bounds import Limits
 from defect_detection.data.cache import RowStore
 from defect_detection.data.feedback import with_feedback
 from defect_detection.data.pixels import OnProgress
@@ -106,7 +107,11 @@ def _audit(
 ) -> Audited:
     samples = (*train, *test)
     rows = measured(
-        samples, pixels, config.cache_dir, lambda done, total: watch(_TASK, "measuring", done, total)
+        samples,
+        pixels,
+        config.cache_dir,
+        lambda done, total: watch(_TASK, "measuring", done, total),
+        Limits.of(config.data),
     )
     scores = read_held_out(config.bundle_dir)
     watch(_TASK, "comparing", 0, len(samples))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from defect_detection.config import Config
+from defect_detection.data.bounds import Limits
 from defect_detection.data.walk import Skipped, Walked, in_words, walk
 from defect_detection.evaluation.gate import Check
 from defect_detection.inference.inspect import Inspection, Inspector
@@ -24,7 +25,7 @@ def check_challenge(inspector: Inspector, config: Config) -> Check:
             f"No known defects to catch: {_relative(folder, config.root)} holds no image{_left_out(walked)}"
         )
         return Check(name="challenge", passed=None, text=text)
-    found = list(inspector.inspect(walked.images, max_pixels=config.data.max_pixels, pages=config.data.pages))
+    found = list(inspector.inspect(walked.images, limits=Limits.of(config.data), pages=config.data.pages))
     missed = [one for one in found if one.verdict not in ("defective", "review")]
     if missed or walked.skipped:
         names = _named(missed, walked.skipped, config.root)

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.panel import Panel
 
 from defect_detection.config import Config, load_config
+from defect_detection.data.bounds import Limits
 from defect_detection.data.procedural.samples import write_sample_data
 from defect_detection.data.walk import find_images
 from defect_detection.evaluation.gate import Outcome
@@ -56,15 +57,15 @@ def run_demo(folder: Path) -> None:
         shutil.rmtree(overlays, ignore_errors=True)
         open_overlay_folder(overlays, ())
         found = find_images([str(config.data.test_dir)])
-        images, names = found.images, overlay_names(found)
+        images, names, limits = found.images, overlay_names(found), Limits.of(config.data)
         verdicts = {"ok": 0, "defective": 0, "review": 0}
-        for number, inspection in enumerate(inspector.inspect(images), start=1):
+        for number, inspection in enumerate(inspector.inspect(images, limits=limits), start=1):
             verdicts[inspection.verdict or "review"] += 1
             write_overlay(
                 inspection,
                 overlays / names[Path(inspection.path)],
                 bit_depth=inspector.card.bit_depth,
-                max_pixels=config.data.max_pixels,
+                limits=limits,
                 pages=config.data.pages,
             )
             watch("inspecting", "", number, len(images))

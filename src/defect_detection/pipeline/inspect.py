@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from defect_detection.config import Config
-from defect_detection.data.images import MAX_PIXELS, Pages
+from defect_detection.data.bounds import DEFAULT_LIMITS, Limits
+from defect_detection.data.images import Pages
 from defect_detection.data.other_files import OVERLAY_NOTE
 from defect_detection.errors import NoModelError
 from defect_detection.inference.inspect import Inspection, Inspector
@@ -40,24 +41,24 @@ def write_overlay(
     name: Path,
     *,
     bit_depth: int | None = None,
-    max_pixels: int = MAX_PIXELS,
+    limits: Limits = DEFAULT_LIMITS,
     pages: Pages = "refuse",
 ) -> Path | None:
     """Write the image, in its own size, with its evidence over it as ``<name>.<verdict>.png``; None when it couldn't be read.
 
     Args:
         name: of the overlay, with its folder; see `defect_detection.pipeline.overlays.overlay_names`.
-        bit_depth, max_pixels, pages: as the image was inspected with.
+        bit_depth, limits, pages: as the image was inspected with.
 
     Raises:
         ImageError: the image can't be read any more. OSError: the overlay can't be written.
     """
-    from defect_detection.inference.overlay import draw_overlay, png_of
+    from defect_detection.inference.overlay import overlay_png
 
     if inspection.evidence is None:
         return None
     source = Path(inspection.path)
-    shown = draw_overlay(source, inspection, bit_depth=bit_depth, max_pixels=max_pixels, pages=pages)
-    return replace_overlay(
-        name, inspection.verdict, lambda path: path.write_bytes(png_of(shown, OVERLAY_NOTE))
+    picture = overlay_png(
+        source, inspection, bit_depth=bit_depth, limits=limits, pages=pages, note=OVERLAY_NOTE
     )
+    return replace_overlay(name, inspection.verdict, lambda path: path.write_bytes(picture))

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from defect_detection.config import Config
+from defect_detection.data.bounds import Limits
 from defect_detection.data.masks import find_mask, read_mask
 from defect_detection.data.samples import Sample
 from defect_detection.data.units import join
@@ -132,7 +133,7 @@ def _masks(samples: Sequence[Sample], size: int, config: Config) -> tuple[dict[i
 
     def read(path: Path) -> np.ndarray | str:
         try:
-            return read_mask(path, size, config.data.max_pixels)
+            return read_mask(path, size, Limits.of(config.data))
         except ImageError as error:
             return str(error)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from defect_detection.config import Config
+from defect_detection.data.bounds import Limits
 from defect_detection.data.cache import RowStore
 from defect_detection.data.pixels import decoded
 from defect_detection.data.samples import Sample, fingerprint
@@ -57,7 +58,7 @@ def readable(
     """
     data = config.data
     store, unreadable = decoded(
-        samples, size, config.cache_dir, data.max_pixels, pages=data.pages, bit_depth=bit_depth
+        samples, size, config.cache_dir, Limits.of(data), pages=data.pages, bit_depth=bit_depth
     )
     if unreadable:
         path, reason = next(iter(unreadable.items()))

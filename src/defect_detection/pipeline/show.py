@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from defect_detection.data.images import MAX_PIXELS
+from defect_detection.data.bounds import DEFAULT_LIMITS, Limits
 from defect_detection.data.index_file import shortened
 from defect_detection.data.walk import Walked, find_images, reasons
 from defect_detection.errors import DataError, ImageError
@@ -46,14 +46,14 @@ def inspect_images(
     inspector = _inspector(config, model)
     if config and (note := inspector.card.other_bit_depth(config.data.bit_depth)):
         print(note, file=sys.stderr)
-    max_pixels = config.data.max_pixels if config else MAX_PIXELS
+    limits = Limits.of(config.data) if config else DEFAULT_LIMITS
     pages = config.data.pages if config else "refuse"
     failed: list[str] = []
-    inspections: Iterable[Inspection] = inspector.inspect(found.images, max_pixels=max_pixels, pages=pages)
+    inspections: Iterable[Inspection] = inspector.inspect(found.images, limits=limits, pages=pages)
     if output:
         open_overlay_folder(output, found.images)
         names = {path: output / name for path, name in overlay_names(found).items()}
-        how = {"bit_depth": inspector.card.bit_depth, "max_pixels": max_pixels, "pages": pages}
+        how = {"bit_depth": inspector.card.bit_depth, "limits": limits, "pages": pages}
         inspections = _with_overlays(inspections, names, how, failed)
     if json_lines:
         all_read, stream = _print_json(inspections), sys.stderr  # standard output has one line an image

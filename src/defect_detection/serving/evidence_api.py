@@ -1,20 +1,17 @@
 """An inspected image once more: ``…/evidence``, where the served model sees the defect, and ``…/preview``, a PNG of it."""
 
-from itertools import islice
 from typing import Literal
 
 import numpy as np
 from flask import Response, current_app, request
 from flask_openapi3.blueprint import APIBlueprint
-from PIL import Image
 from pydantic import BaseModel, Field
 from werkzeug.exceptions import NotFound, UnprocessableEntity
 
 from defect_detection.data.decoders import MOST_PAGES
-from defect_detection.data.images import read_pages
 from defect_detection.errors import ImageError
 from defect_detection.inference.inspect import Inspection
-from defect_detection.inference.overlay import png_of
+from defect_detection.inference.overlay import MOST_PREVIEW, preview_png
 from defect_detection.serving.access import require_access
 from defect_detection.serving.predict import Predicting, ServedModel, inspect_within_limits
 from defect_detection.serving.problems import described
@@ -26,8 +23,6 @@ from defect_detection.serving.records_api import (
 )
 from defect_detection.serving.uploads import check_image
 from defect_detection.tracking.registry import ModelRef
-
-MOST_PREVIEW = 2048  # px
 
 evidence_api = APIBlueprint("evidence", __name__)
 
@@ -102,18 +97,15 @@ def _preview_png(content: bytes, number: int) -> bytes:
     predicting: Predicting = current_app.extensions["predicting"]
     champion = predicting.served.loaded
     bit_depth = champion.inspector.card.bit_depth if champion else None
-    max_pixels, pages = predicting.max_pixels, predicting.pages
-    with predicting.budget.taking(check_image(content, max_pixels, pages)):
+    limits, pages = predicting.limits_for(len(content)), predicting.pages
+    with predicting.turns.taking(check_image(content, limits), "full"):
         try:
-            read = read_pages(content, None, max_pixels, pages=pages, bit_depth=bit_depth)
-            page = next(islice(read, number - 1, None), None)
+            shown = preview_png(content, number, bit_depth=bit_depth, limits=limits, pages=pages)
         except ImageError as error:
             raise UnprocessableEntity(str(error)) from None
-        if page is None:
-            raise NotFound(f"page: {number} is not there, or data.pages: {pages} leaves it out")
-        picture = Image.fromarray(page.pixels)
-        picture.thumbnail((MOST_PREVIEW, MOST_PREVIEW), Image.Resampling.BOX)
-        return png_of(np.asarray(picture))
+    if shown is None:
+        raise NotFound(f"page: {number} is not there, or data.pages: {pages} leaves it out")
+    return shown
 
 
 @evidence_api.get(
@@ -133,6 +125,6 @@ def evidence(path: InspectionPath) -> Response:
     content, _suffix = read_inspected_image(path.id)
     predicting: Predicting = current_app.extensions["predicting"]
     champion = predicting.served.current()
-    inspection = inspect_within_limits(predicting, champion, content)
+    inspection = inspect_within_limits(predicting, champion, content, predicting.limits_for(len(content)))
     shown = EvidenceNow.of(path.id, inspection, champion.reference)
     return Response(shown.model_dump_json(exclude_none=True), content_type="application/json")

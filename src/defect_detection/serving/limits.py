@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from flask import Request, Response, request
-from werkzeug.exceptions import RequestEntityTooLarge, TooManyRequests
+from werkzeug.exceptions import RequestEntityTooLarge, ServiceUnavailable, TooManyRequests
 
 from defect_detection.config import Config
+from defect_detection.data.outline import PLAIN_PIXELS, Effort, Outline
 from defect_detection.serving.access import is_loopback
 
 PLAIN_BODY_BYTES = 16 * 1024  # of requests that carry no images
-PIXELS_AT_A_TIME = 12_000_000  # decoded by all requests together; a larger image only alone
+PIXELS_AT_A_TIME = 12_000_000  # of plain images, decoded by all requests together
 MOST_PEERS = 10_000  # remembered by the rate limit
 FREE_OF_RATE = ("/health/", "/v2/health/", "/metrics")
 
@@ -64,18 +65,43 @@ def secure(response: Response) -> Response:
     return response
 
 
-class PixelBudget:
-    """Lets images be decoded while all of them together have at most so many pixels; one larger image only alone."""
+class Turns:
+    """Lets plain images be decoded while all of them together have at most so many pixels. The others have a way of their own.
 
-    def __init__(self, pixels: int = PIXELS_AT_A_TIME) -> None:
+    Args:
+        waiting: requests whose images may take long and that are answered at the same time, in work or waiting; so the
+            server always has threads for plain ones.
+    """
+
+    def __init__(self, waiting: int, pixels: int = PIXELS_AT_A_TIME) -> None:
         self._most = pixels
         self._taken = 0
-        self._turn = threading.Lock()  # a large image that waits isn't overtaken for ever by small ones
+        self._turn = threading.Lock()  # first come, first served
         self._changed = threading.Condition()
+        self._long = threading.BoundedSemaphore(waiting)
 
     @contextmanager
-    def taking(self, pixels: int) -> Iterator[None]:
-        """Wait until the pixels fit, and hold them during the block."""
+    def taking(self, outline: Outline, effort: Effort) -> Iterator[None]:
+        """Wait until an image may be decoded, and hold its place during the block.
+
+        Raises:
+            ServiceUnavailable: it may take long, and enough requests of that kind are being answered.
+        """
+        if outline.is_quick(effort):
+            with self._taking_pixels(min(outline.width * outline.height, PLAIN_PIXELS)):
+                yield
+            return
+        if not self._long.acquire(blocking=False):
+            raise ServiceUnavailable(
+                "Other images that take long to decode are before this one: try again.", retry_after=1
+            )
+        try:
+            yield
+        finally:
+            self._long.release()
+
+    @contextmanager
+    def _taking_pixels(self, pixels: int) -> Iterator[None]:
         held = min(pixels, self._most)
         with self._turn, self._changed:
             self._changed.wait_for(lambda: self._taken + held <= self._most)

@@ -2,42 +2,50 @@
 
 import base64
 import hashlib
+import os
 import uuid
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from http import HTTPStatus
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 from flask import Response, abort, current_app, jsonify, request
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from werkzeug.exceptions import HTTPException, NotAcceptable, UnprocessableEntity
+from werkzeug.exceptions import ClientDisconnected, HTTPException, NotAcceptable, UnprocessableEntity
 
 from defect_detection.config import Config
+from defect_detection.data.bounded import look_at
+from defect_detection.data.bounds import Allowance, Limits
 from defect_detection.data.images import Pages
+from defect_detection.errors import ImageError
 from defect_detection.inference.inspect import Inspection
-from defect_detection.inference.overlay import draw_overlay, png_of
+from defect_detection.inference.overlay import overlay_png
 from defect_detection.records.inspections import Inspected
 from defect_detection.serving.access import caller
 from defect_detection.serving.champion import Champion, Served
-from defect_detection.serving.limits import PixelBudget
+from defect_detection.serving.limits import Turns
 from defect_detection.serving.metrics import Metrics
 from defect_detection.serving.problems import Problem, described, problem_of, problem_of_values
 from defect_detection.serving.recording import Recorder
 from defect_detection.serving.strict import PLAIN_PATTERN, PlainName, Words
-from defect_detection.serving.uploads import FIELD, SAID, Upload, check_image, take_images
+from defect_detection.serving.uploads import FIELD, SAID, check_image, take_images
 
 INSPECTION = Tag(name="inspection", description="Is this part defective, and where?")
 BINARY = {"type": "string", "format": "binary"}
 IMAGE_TYPES = ("image/jpeg", "image/png", "image/bmp", "image/tiff", "image/webp", "application/octet-stream")
 
 NO_ADDRESS = "0.0.0.0"  # noqa: S104  of a caller whom the server in front of the application did not tell
+AHEAD = 2 * (os.cpu_count() or 1)  # images of one request that are worked on or wait for it
 
 predict_api = APIBlueprint("predict", __name__)
+
+Result = TypeVar("Result")
 
 
 class ServedModel(BaseModel):
@@ -191,9 +199,9 @@ class Predicting:
     served: Served
     recorder: Recorder
     metrics: Metrics
-    budget: PixelBudget
+    turns: Turns
     pool: ThreadPoolExecutor
-    max_pixels: int
+    limits: Limits
     pages: Pages
     max_images: int
 
@@ -202,8 +210,22 @@ class Predicting:
         cls, config: Config, served: Served, recorder: Recorder, metrics: Metrics, pool_size: int
     ) -> "Predicting":
         pool = ThreadPoolExecutor(pool_size, thread_name_prefix="images")
-        limits = config.data.max_pixels, config.data.pages, config.serving.max_images
-        return cls(served, recorder, metrics, PixelBudget(), pool, *limits)
+        turns = Turns(max(1, config.serving.threads - 2))
+        limits = Limits.of(config.data), config.data.pages, config.serving.max_images
+        return cls(served, recorder, metrics, turns, pool, *limits)
+
+    def limits_for(self, n_bytes: int) -> Limits:
+        """Return the limits of decoding for the current request, whose images have so many bytes together.
+
+        What is decoded for it stops when its sender has gone.
+        """
+        has_gone = request.environ.get("waitress.client_disconnected", lambda: False)
+
+        def check() -> None:
+            if has_gone():
+                raise ClientDisconnected
+
+        return replace(self.limits, allowance=Allowance(n_bytes, self.limits, check))
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,15 +252,18 @@ def predict(query: PredictQuery) -> Response:
     uploads = take_images(request, predicting.max_images)
     asked = _with_form(query)
     as_picture = _wants_picture(len(uploads))
-    look = _looker(
-        predicting, champion, _context(asked), as_picture or asked.explain in ("1", "true", "overlay")
-    )
+    limits = predicting.limits_for(request.content_length or 0)
+    with_overlay = as_picture or asked.explain in ("1", "true", "overlay")
+    look = _looker(predicting, champion, limits, _context(asked), with_overlay)
     if len(uploads) == 1:
-        seen = look(uploads[0])
+        seen = look(uploads[0].name, uploads[0].read())
         if as_picture:
             return _picture(seen)
         return jsonify(_of_one(_prediction(seen, asked.explain).model_dump()))
-    results = predicting.pool.map(lambda upload: _result(look, upload, asked.explain), uploads)
+    contents = ((upload.name, upload.read()) for upload in uploads)
+    results = _each(
+        predicting, limits, lambda name, content: _result(look, name, content, asked.explain), contents
+    )
     return jsonify(NOTHING | {"results": [result.model_dump() for result in results]})
 
 
@@ -285,10 +310,11 @@ def inspect_several(
     """
 
     sender = _sender()
+    limits = predicting.limits_for(request.content_length or 0)
 
     def look(number: int, image: bytes | np.ndarray) -> Inspection:
         try:
-            inspection = inspect_within_limits(predicting, champion, image)
+            inspection = inspect_within_limits(predicting, champion, image, limits)
         except HTTPException as error:
             error.description = f"image {number}: {error.description}"
             raise
@@ -300,21 +326,52 @@ def inspect_several(
 
     if len(images) == 1:
         return [look(0, images[0])]
-    return list(predicting.pool.map(look, range(len(images)), images))
+    return list(_each(predicting, limits, look, enumerate(images)))
+
+
+def _each(
+    predicting: Predicting,
+    limits: Limits,
+    work: Callable[[Any, Any], Result],
+    images: Iterable[tuple[Any, bytes | np.ndarray]],
+) -> Iterator[Result]:
+    """Work on the images of one request, and yield the results in order.
+
+    Plain images are worked on at the same time, a few ahead, so that other requests get their turn. Those that may take long
+    come one after the other, in this thread.
+    """
+    waiting: deque[Callable[[], Result]] = deque()
+    for name, image in images:
+        if limits.allowance:
+            limits.allowance.check()
+        if isinstance(image, np.ndarray) or look_at(image).is_quick("reduced"):
+            waiting.append(predicting.pool.submit(work, name, image).result)
+        else:
+            waiting.append(partial(_itself, work(name, image)))
+        if len(waiting) >= AHEAD:
+            yield waiting.popleft()()
+    while waiting:
+        yield waiting.popleft()()
+
+
+def _itself(result: Result) -> Result:
+    return result
 
 
 def inspect_within_limits(
-    predicting: Predicting, champion: Champion, image: bytes | np.ndarray
+    predicting: Predicting, champion: Champion, image: bytes | np.ndarray, limits: Limits
 ) -> Inspection:
-    """Inspect an image when the pixels that are decoded at a time allow it. It is neither counted nor recorded.
+    """Inspect an image when it is its turn. It is neither counted nor recorded.
 
     Raises:
         HTTPException: says why it can't be inspected.
     """
-    max_pixels = predicting.max_pixels
-    pixels = check_image(image, max_pixels, predicting.pages) if isinstance(image, bytes) else 0
-    with predicting.budget.taking(pixels):
-        inspection = champion.inspector.inspect_one(image, max_pixels=max_pixels, pages=predicting.pages)
+    inspect_one = partial(champion.inspector.inspect_one, image, limits=limits, pages=predicting.pages)
+    if isinstance(image, bytes):
+        with predicting.turns.taking(check_image(image, limits), "reduced"):
+            inspection = inspect_one()
+    else:
+        inspection = inspect_one()
     if inspection.error is not None:
         raise UnprocessableEntity(inspection.error)
     return inspection
@@ -326,26 +383,28 @@ def _keep(predicting: Predicting, seen: _Seen, content: bytes, context: dict[str
 
 
 def _looker(
-    predicting: Predicting, champion: Champion, context: dict[str, str], with_overlay: bool
-) -> Callable[[Upload], _Seen]:
-    def look(upload: Upload) -> _Seen:
-        content = upload.read()
-        inspection = inspect_within_limits(predicting, champion, content)
-        shown = _overlay_png(predicting, champion, content, inspection) if with_overlay else None
-        seen = _Seen(uuid.uuid4().hex, upload.name, inspection, champion, shown)
+    predicting: Predicting, champion: Champion, limits: Limits, context: dict[str, str], with_overlay: bool
+) -> Callable[[str, bytes], _Seen]:
+    def look(name: str, content: bytes) -> _Seen:
+        inspection = inspect_within_limits(predicting, champion, content, limits)
+        shown = _overlay(predicting, champion, content, inspection, limits) if with_overlay else None
+        seen = _Seen(uuid.uuid4().hex, name, inspection, champion, shown)
         _keep(predicting, seen, content, context)
         return seen
 
     return look
 
 
-def _overlay_png(predicting: Predicting, champion: Champion, content: bytes, inspection: Inspection) -> bytes:
+def _overlay(
+    predicting: Predicting, champion: Champion, content: bytes, inspection: Inspection, limits: Limits
+) -> bytes:
     """Decode once more, in full: only who asks for a picture pays for it."""
-    max_pixels, pages = predicting.max_pixels, predicting.pages
-    bit_depth = champion.inspector.card.bit_depth
-    with predicting.budget.taking(check_image(content, max_pixels, pages)):
-        shown = draw_overlay(content, inspection, bit_depth=bit_depth, max_pixels=max_pixels, pages=pages)
-        return png_of(shown)
+    bit_depth, pages = champion.inspector.card.bit_depth, predicting.pages
+    with predicting.turns.taking(check_image(content, limits), "full"):
+        try:
+            return overlay_png(content, inspection, bit_depth=bit_depth, limits=limits, pages=pages)
+        except ImageError as error:
+            raise UnprocessableEntity(f"the overlay was not drawn: {error}") from None
 
 
 def _recorded(seen: _Seen, content: bytes, context: dict[str, str]) -> Inspected:
@@ -366,11 +425,13 @@ def _recorded(seen: _Seen, content: bytes, context: dict[str, str]) -> Inspected
     )
 
 
-def _result(look: Callable[[Upload], _Seen], upload: Upload, explain: Explain) -> Prediction:
+def _result(look: Callable[[str, bytes], _Seen], name: str, content: bytes, explain: Explain) -> Prediction:
     try:
-        return _prediction(look(upload), explain)
+        return _prediction(look(name, content), explain)
+    except ClientDisconnected:
+        raise
     except HTTPException as error:
-        return Prediction(name=upload.name, error=problem_of(error))
+        return Prediction(name=name, error=problem_of(error))
 
 
 def _prediction(seen: _Seen, explain: Explain) -> Prediction:

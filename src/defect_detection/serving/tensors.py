@@ -117,7 +117,7 @@ def images_of(request: Request, size: int, most: int) -> list[bytes] | list[np.n
         )
     binary = _binary_of(request)
     if given.datatype == "BYTES":
-        contents = _base64s(given.data) if binary is None else _split(binary)
+        contents = _base64s(given.data, most) if binary is None else _split(binary, most)
         if len(given.shape) > 2 or given.shape != [len(contents), 1][: len(given.shape)]:
             raise UnprocessableEntity(f"inputs.0: shape {given.shape} for {len(contents)} images")
         return contents
@@ -142,7 +142,9 @@ def _binary_of(request: Request) -> bytes | None:
     return request.binary
 
 
-def _base64s(data: list[Any] | None) -> list[bytes]:
+def _base64s(data: list[Any] | None, most: int) -> list[bytes]:
+    if data and max(len(data), len(data[0]) if isinstance(data[0], list) else 0) > most:
+        raise _too_many(most)
     try:
         return [base64.b64decode(one, validate=True) for one in _flat(data or [])]
     except (binascii.Error, TypeError, ValueError) as error:
@@ -153,10 +155,17 @@ def _flat(data: list[Any]) -> list[Any]:
     return [one for row in data for one in row] if data and isinstance(data[0], list) else data
 
 
-def _split(binary: bytes) -> list[bytes]:
+def _too_many(most: int) -> UnprocessableEntity:
+    return UnprocessableEntity(f"inputs.0: expected 1 to {most} images (serving.max_images), received more")
+
+
+def _split(binary: bytes, most: int) -> list[bytes]:
     """Take apart texts that each follow their length, 4 bytes, the lowest first."""
-    contents, at = [], 0
+    contents: list[bytes] = []
+    at = 0
     while at < len(binary):
+        if len(contents) == most:
+            raise _too_many(most)
         end = at + 4 + int.from_bytes(binary[at : at + 4], "little")
         if end > len(binary):
             raise UnprocessableEntity("inputs.0: the binary data ends within an image")

@@ -13,9 +13,10 @@ from werkzeug.exceptions import (
     UnsupportedMediaType,
 )
 
+from defect_detection.data.bounded import look_at
+from defect_detection.data.bounds import Limits
 from defect_detection.data.formats import format_of
-from defect_detection.data.images import Pages, read_header
-from defect_detection.errors import ImageError
+from defect_detection.data.outline import Outline
 from defect_detection.serving.strict import names_in, refuse_names
 from defect_detection.text import has_control
 
@@ -29,9 +30,6 @@ SAID = (
 MOST_OTHER_FIELDS = 16  # of a form, beside its images
 MOST_FORM_BYTES = 256 * 1024  # of those fields together; above the 64 KiB that are read at a time
 MOST_NAME_CHARACTERS = 200
-MOST_SCANS = (
-    64  # of a JPEG; cameras write 1, progressive ones about 10, and each costs a pass over all pixels
-)
 
 _TURNING = re.compile(
     r"[\u202a-\u202e\u2066-\u2069]"
@@ -145,30 +143,17 @@ def safe_name(name: str) -> str:
     return "" if last in (".", "..") else last[:MOST_NAME_CHARACTERS]
 
 
-def check_image(content: bytes, max_pixels: int, pages: Pages) -> int:
-    """Look at the first bytes of an image and at what its header says, and return how many pixels are decoded at most.
-
-    Args:
-        pages: which of several pages are decoded. All of them have at most `max_pixels` together.
+def check_image(content: bytes, limits: Limits) -> Outline:
+    """Look at the first bytes of an image, and return its outline.
 
     Raises:
         UnsupportedMediaType: not JPEG, PNG, BMP, TIFF or WebP.
         RequestEntityTooLarge: too many pixels.
-        UnprocessableEntity: a damaged header, or a JPEG made to take long.
     """
-    kind = format_of(content)
-    if kind is None:
+    if format_of(content) is None:
         received = f"{len(content)} bytes of something else" if content else "no bytes"
         raise UnsupportedMediaType(f"expected a JPEG, PNG, BMP, TIFF or WebP image, received {received}")
-    try:
-        header = read_header(content)
-    except ImageError as error:
-        raise UnprocessableEntity(f"{kind.name} image of {len(content)} bytes: {error}") from None
-    pixels = header.width * header.height
-    if pixels > max_pixels:
-        raise RequestEntityTooLarge(
-            f"expected at most {max_pixels} pixels (data.max_pixels), received {header.width} x {header.height}"
-        )
-    if kind.name == "JPEG" and content.count(b"\xff\xda") > MOST_SCANS:
-        raise UnprocessableEntity(f"expected a JPEG of at most {MOST_SCANS} scans, received more")
-    return max_pixels if header.pages > 1 and pages == "all" else pixels
+    outline = look_at(content)
+    if reason := limits.why_too_large(outline.width, outline.height):
+        raise RequestEntityTooLarge(reason)
+    return outline

@@ -7,11 +7,13 @@ CleanVision's, the hash ImageHash's.
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from defect_detection.data.bounds import DEFAULT_LIMITS, Limits
 from defect_detection.data.cache import RowStore
 from defect_detection.data.images import largest_value, read_header
 from defect_detection.data.pixels import OnProgress
@@ -45,7 +47,11 @@ MEASURED = np.dtype(
 
 
 def measured(
-    samples: Sequence[Sample], pixels: RowStore, cache_dir: Path, on_progress: OnProgress | None = None
+    samples: Sequence[Sample],
+    pixels: RowStore,
+    cache_dir: Path,
+    on_progress: OnProgress | None = None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> np.ndarray:
     """Measure the images that weren't measured before.
 
@@ -67,14 +73,18 @@ def measured(
         for start in range(0, len(todo), _CHUNK):
             chunk = todo[start : start + _CHUNK]
             keys = [sample.sha256 for sample in chunk]
-            rows = list(threads.map(_measure, [sample.path for sample in chunk], pixels.rows(keys)))
+            rows = list(
+                threads.map(
+                    partial(_measure, limits=limits), [sample.path for sample in chunk], pixels.rows(keys)
+                )
+            )
             store.append(keys, np.array(rows, MEASURED).view(np.uint8).reshape(len(rows), -1))
             if on_progress is not None:
                 on_progress(known + start + len(chunk), len(by_content))
     return store.rows([sample.sha256 for sample in samples]).view(MEASURED).reshape(-1)
 
 
-def _measure(path: Path, pixels: np.ndarray) -> tuple[object, ...]:
+def _measure(path: Path, pixels: np.ndarray, limits: Limits) -> tuple[object, ...]:
     import imagehash  # these two load pandas and matplotlib
     from cleanvision.issue_managers.image_property import calc_entropy, calc_percentile_brightness
 
@@ -82,7 +92,7 @@ def _measure(path: Path, pixels: np.ndarray) -> tuple[object, ...]:
     is_gray = bool((pixels == pixels[..., :1]).all())
     darkest, brightest = calc_percentile_brightness(gray if is_gray else Image.fromarray(pixels), [5, 99])
     return (
-        *_size_and_bits(path, pixels),
+        *_size_and_bits(path, pixels, limits),
         darkest,
         brightest,
         _sharpness(np.asarray(gray)),
@@ -93,13 +103,13 @@ def _measure(path: Path, pixels: np.ndarray) -> tuple[object, ...]:
     )
 
 
-def _size_and_bits(path: Path, pixels: np.ndarray) -> tuple[int, int, int]:
+def _size_and_bits(path: Path, pixels: np.ndarray, limits: Limits) -> tuple[int, int, int]:
     """Return width, height and `bits`. Only an image that is nearly black or white all over is decoded for it."""
     header = read_header(path)
     if not header.holds_16_bits:
         return header.width, header.height, 0
     is_suspicious = pixels.max() < _SEEN_OF_14_BITS or pixels.min() >= 256 - _SEEN_OF_14_BITS
-    return header.width, header.height, largest_value(path).bit_length() if is_suspicious else 16
+    return header.width, header.height, largest_value(path, limits).bit_length() if is_suspicious else 16
 
 
 def _sharpness(gray: np.ndarray) -> float:
