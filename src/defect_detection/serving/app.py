@@ -6,7 +6,7 @@
 import logging
 import os
 import signal
-from typing import NoReturn
+from threading import Thread
 
 from flask import jsonify, request
 from flask_openapi3.models.info import Info
@@ -41,6 +41,8 @@ from defect_detection.serving.strict import register_strictness
 from defect_detection.serving.unknown import register_unknown
 from defect_detection.serving.uploads import UploadRequest
 from defect_detection.serving.v2 import v2_api
+
+FLUSH_S = 10.0  # that inspections which wait to be written get when the server is stopped
 
 log = logging.getLogger(__name__)
 
@@ -124,22 +126,36 @@ def serve(config: Config) -> None:
     )  # a line for each request that waits; /metrics counts them
     return_memory()
     take_turns()
-    app = create_app(config)
-    app.extensions["served"].start()
+    run(create_app(config), config)
+
+
+def run(app: OpenAPI, config: Config) -> None:
+    """Serve an application until Ctrl-C or SIGTERM. Requests in progress are answered, and what they record is written.
+
+    Raises:
+        ConfigError: the address can't be listened on.
+    """
     server = make_server(app, config)
+    worker, upkeep = app.extensions["worker"], app.extensions["upkeep"]
+    ending = Thread(target=worker.stop, name="end jobs")  # beside the requests: one may wait for a retraining
+
+    def stop(_signal: int, _frame: object) -> None:
+        if not server.is_stopping:
+            app.extensions["readiness"].stop()
+            server.stop()
+            ending.start()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _signal, _frame: _stop(app))
+        signal.signal(number, stop)
+    app.extensions["served"].start()
     _announce(config, app.extensions["api_key"] is not None)
-    app.extensions["worker"].start(takes_jobs=config.jobs.run_in_server)
-    app.extensions["upkeep"].start()
+    worker.start(takes_jobs=config.jobs.run_in_server)
+    upkeep.start()
     server.run()
-
-
-def _stop(app: OpenAPI) -> NoReturn:
-    app.extensions["worker"].stop()
-    app.extensions["upkeep"].stop()
+    app.extensions["records"].recorder.flush(FLUSH_S)
+    ending.join()
+    upkeep.stop()
     app.extensions["records"].close()
-    raise SystemExit
 
 
 def _announce(config: Config, has_key: bool) -> None:

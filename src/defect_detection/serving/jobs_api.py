@@ -35,6 +35,7 @@ from defect_detection.records.store import Records
 from defect_detection.serving.access import Caller, require_access
 from defect_detection.serving.addresses import absolute
 from defect_detection.serving.problems import described
+from defect_detection.serving.readiness import Readiness
 from defect_detection.serving.strict import RecordId
 from defect_detection.serving.worker import Worker
 
@@ -190,7 +191,12 @@ def job_log(path: JobPath) -> Response:
         )
     sent = request.headers.get("Last-Event-ID", "")
     place = int(sent) if sent.isascii() and sent.isdigit() else 0
-    has_gone = request.environ.get("waitress.client_disconnected", lambda: False)
+    has_left = request.environ.get("waitress.client_disconnected", lambda: False)
+    readiness: Readiness = current_app.extensions["readiness"]
+
+    def has_gone() -> bool:
+        return readiness.is_stopping or has_left()
+
     file = log_file_of(current_app.extensions["root"], found.id)
     events = _Stream(_events(_database(), found.id, file, place, has_gone), streams)
     return Response(events, content_type="text/event-stream", headers={"Cache-Control": "no-store"})

@@ -20,14 +20,21 @@ class Readiness:
         self._lock = threading.Lock()
         self._expires = 0.0
         self._error: DefectDetectionError | None = None
+        self.is_stopping = False
+
+    def stop(self) -> None:
+        """Be ready no longer: the server is being stopped."""
+        self.is_stopping = True
 
     def check(self) -> tuple[Champion, str | None]:
         """Return the model that is served, and why it isn't the one that is promoted, if so.
 
         Raises:
             NoModelError: none is loaded.
-            DefectDetectionError: the store of inspections doesn't answer.
+            DefectDetectionError: the store of inspections doesn't answer, or the server is being stopped.
         """
+        if self.is_stopping:
+            raise DefectDetectionError("the server is being stopped: send requests to another one")
         champion = self._served.current()
         with self._lock:
             if time.monotonic() >= self._expires:

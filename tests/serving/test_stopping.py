@@ -1,0 +1,112 @@
+"""The end of a server, as a process that gets SIGTERM while clients wait for their verdicts."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from http.client import HTTPConnection
+
+import pytest
+from postgres import free_port
+from tiny import DARK, encoded
+from waiting import LIMIT_S, wait_until
+
+from defect_detection.records.inspections import find_inspection
+from defect_detection.records.store import Records
+
+SERVE = """
+import sys
+from pathlib import Path
+from defect_detection.config import load_config
+from defect_detection.inference.inspect import Inspector
+from defect_detection.serving.app import create_app, run
+from defect_detection.tracking.registry import ModelRef
+config = load_config(Path("config.yaml"), ["serving.host=127.0.0.1", f"serving.port={sys.argv[1]}"])
+app = create_app(config, lambda: ModelRef("Production_Reg", 3, "run", {}), lambda _: Inspector.load(Path(sys.argv[2])))
+run(app, config)
+"""
+
+
+@pytest.fixture
+def server(project, bundle):
+    """The process and its port."""
+    port = free_port()
+    command = [sys.executable, "-c", SERVE, str(port), str(bundle)]
+    with subprocess.Popen(command, cwd=project.root, stderr=subprocess.DEVNULL) as process:
+        wait_until(lambda: process.poll() is not None or can_connect(port))
+        yield process, port
+        process.kill()
+
+
+def can_connect(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_who_is_answered_is_recorded_and_nobody_is_reset(server, project):
+    process, port = server
+    image, answered, cut_off = encoded(DARK), [], []
+
+    def post() -> None:
+        while True:
+            client = HTTPConnection("127.0.0.1", port, timeout=LIMIT_S)
+            try:
+                client.connect()
+            except ConnectionRefusedError:
+                return
+            try:
+                client.request("POST", "/predict", image, {"Content-Type": "image/png"})
+                answer = client.getresponse()
+                answered.append((answer.status, json.loads(answer.read())["id"]))
+            except OSError as error:
+                cut_off.append(error)
+            client.close()
+
+    threads = [threading.Thread(target=post) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: len(answered) > 100)
+    process.send_signal(signal.SIGTERM)
+    for thread in threads:
+        thread.join()
+    assert process.wait(LIMIT_S) == 0
+    assert cut_off == []
+    assert {status for status, _ in answered} == {200}
+    records = Records.of(project.config())
+    for _, inspection in answered:
+        assert find_inspection(records.database, inspection)
+    records.close()
+
+
+def test_what_has_begun_is_answered_and_the_connection_is_then_closed(server, project):
+    process, port = server
+    project.script("import pathlib, time; pathlib.Path('started').touch(); time.sleep(3600)")
+    image = encoded(DARK)
+    length = f"Content-Type: image/png\r\nContent-Length: {len(image)}"
+    predict = f"POST /predict HTTP/1.1\r\nHost: localhost\r\n{length}\r\n\r\n".encode() + image
+    ready = b"GET /health/ready HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    waits, inspects, asks = (socket.create_connection(("127.0.0.1", port), LIMIT_S) for _ in range(3))
+    waits.sendall(b"POST /retrain HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    wait_until((project.root / "started").exists)
+    inspects.sendall(predict[:-10])
+    asks.sendall(ready[:-2])
+    process.send_signal(signal.SIGTERM)
+    wait_until(lambda: not can_connect(port))
+    inspects.sendall(predict[-10:])
+    asks.sendall(ready[-2:])
+    for client, status, text in (
+        (inspects, b"200", b'"verdict":"defective"'),
+        (asks, b"503", b"being stopped"),
+        (waits, b"500", b"the server was stopped"),
+    ):
+        answer = all_of(client)
+        assert answer.startswith(b"HTTP/1.1 " + status), answer
+        assert text in answer and b"Connection: close" in answer
+    assert process.wait(LIMIT_S) == 0
+
+
+def all_of(client: socket.socket) -> bytes:
+    with client:
+        return b"".join(iter(lambda: client.recv(65536), b""))
