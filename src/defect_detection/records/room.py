@@ -24,7 +24,7 @@ BATCH = (
     100  # rows in one transaction, so that recording, and what else runs in a server, waits for moments only
 )
 ANONYMOUS_SHARE = 0.1  # of the room, that callers without a key keep before the images of others go
-SPARE = 0.002  # of the room, that is freed at once beyond what is needed: looking for images takes longer than removing one
+SPARE = 0.01  # of the room, that is freed at once beyond what is needed: looking for images takes longer than removing one
 MEASURE_EVERY_S = 60.0  # what other servers wrote is noticed then
 LOG_EVERY_S = 3600.0
 ANONYMOUS = "without a key"
