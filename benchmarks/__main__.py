@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import image_size, inference, machine, quality, scaling, serving, training
+from benchmarks import image_size, inference, machine, quality, records, scaling, serving, training
 from benchmarks.environments import Environments
 from benchmarks.options import Options
 from benchmarks.processes import Unavailable
@@ -22,6 +22,7 @@ BENCHMARKS = {
     "quality": quality,
     "scaling": scaling,
     "image_size": image_size,
+    "records": records,
 }
 REPETITIONS = {"training": 2, "inference": 3, "serving": 2, "scaling": 1}  # when not told; quality has seeds
 LARGE = 10_000  # images
@@ -96,6 +97,8 @@ def _options(name: str, arguments: argparse.Namespace) -> Options:
         soak=arguments.soak,
         swaps=arguments.swaps,
         retraining=arguments.retraining,
+        rows=tuple(arguments.rows),
+        postgres=arguments.postgres,
         overrides=tuple(arguments.set),
     )
 
@@ -141,6 +144,14 @@ def _parser() -> argparse.ArgumentParser:
         help="serving while a newly promoted model takes over, N times",
     )
     add("--retraining", action="store_true", help="serving while a retraining runs too")
+    add(
+        "--rows",
+        type=int,
+        nargs="+",
+        default=[10_000, 100_000, 1_000_000],
+        help="inspections of records (default: 10000 100000 1000000)",
+    )
+    add("--postgres", metavar="URL", help="an empty PostgreSQL database: records on it too")
     add("--no-peers", dest="peers", action="store_false", help="only this project and its runtime")
     add(
         "--requirements",

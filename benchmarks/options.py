@@ -21,6 +21,7 @@ class Options:
     image_sizes: in px, of image_size. images: in the folder whose throughput is measured. yolo_epochs: of Ultralytics' training.
     seconds: of each point of serving. soak: minutes of load, 0 for none. swaps: of the served model under load, 0 for none.
     retraining: whether serving is measured beside one too.
+    rows: numbers of inspections, of records. postgres: address of an empty PostgreSQL database, for records; None leaves it out.
     overrides: settings of this project that differ from config.yaml, as key=value.
     """
 
@@ -41,6 +42,8 @@ class Options:
     soak: float = 0.0
     swaps: int = 0
     retraining: bool = False
+    rows: tuple[int, ...] = (10_000,)
+    postgres: str | None = None
     overrides: tuple[str, ...] = ()
 
     @property

@@ -12,6 +12,7 @@ DefectDetectionError
 ├── TrackingError     MLflow can't be reached or holds something else than expected
 │   └── NoModelError  nothing has been trained, registered or promoted yet
 ├── RecordsError      the database of inspections can't be reached or used
+│   ├── SlowReadError       it was asked for more than it can look through in time
 │   └── UnknownRecordError  it holds no such inspection, key or job
 └── BusyError         the same work is already running
     └── StaleDecisionError  another promotion came first
@@ -134,6 +135,10 @@ class NoModelError(TrackingError):
 
 class RecordsError(DefectDetectionError):
     """The database of inspections can't be reached or used."""
+
+
+class SlowReadError(RecordsError):
+    """Looking through the inspections took too long, and was ended."""
 
 
 class UnknownRecordError(RecordsError):

@@ -191,3 +191,9 @@ def test_tables_are_written_again_from_the_results(tmp_path):
     readme = tmp_path / "README.md"
     assert main(["tables", "--cache", str(tmp_path), "--readme", str(readme)]) == 0
     assert "| 9 | cold | 2.0 | not measured |" in readme.read_text()
+
+
+def test_records_has_a_row_for_each_view(measure):
+    rows = measure("records", "--rows", "1000")
+    assert {"`/inspections`, newest", "`search`, none", "insert 64 inspections"} <= {name for name, _ in rows}
+    assert all(float(milliseconds) > 0 for _, milliseconds in rows)

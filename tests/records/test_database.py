@@ -13,7 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
 
-from defect_detection.errors import RecordsError
+from defect_detection.errors import RecordsError, SlowReadError
 from defect_detection.records.database import Database
 from defect_detection.records.keys import create_key, list_keys
 from defect_detection.records.tables import Table
@@ -170,3 +170,15 @@ def test_threads_that_open_databases_at_the_same_time_each_get_their_tables(tmp_
     with ThreadPoolExecutor(8) as threads:
         databases = [Database(f"sqlite:///{tmp_path}/{number}.db") for number in range(24)]
         assert list(threads.map(names_of_keys, databases)) == [[]] * len(databases)
+
+
+def test_a_read_is_ended_at_its_deadline_and_the_database_goes_on(records):
+    endless = text("WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT max(n) FROM c")
+    with (
+        pytest.raises(SlowReadError, match=r"longer than 0\.05 s.*since, until"),
+        records.database.reading(deadline_s=0.05) as session,
+    ):
+        session.execute(endless)
+    assert list_keys(records.database) == []
+    with records.database.reading() as session:
+        assert session.scalar(text("SELECT 1")) == 1

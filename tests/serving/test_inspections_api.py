@@ -79,3 +79,24 @@ def test_the_table_is_written_page_by_page(app, client, monkeypatch):
 def test_the_table_asks_for_a_key_as_the_list_does(client):
     for path in ("/inspections", "/inspections.csv"):
         assert client.get(path, environ_base={"REMOTE_ADDR": "192.0.2.7"}).status_code == 403
+
+
+def test_reads_take_a_part_of_the_threads_and_others_are_told_to_come_again(app, client):
+    reads = app.extensions["reads"]
+    with reads.page(), reads.page():  # of 8 threads
+        for path in ("/inspections", "/statistics"):
+            answer = client.get(path)
+            assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+            assert "Other reads of records take all places" in answer.json["detail"]
+        for path in ("/inspections.csv", f"/inspections/{1:08}", "/health/live"):
+            assert client.get(path).status_code == 200
+    assert client.get("/inspections").status_code == 200
+
+
+def test_one_table_is_written_at_a_time_until_its_last_line_is_sent(client):
+    first = client.get("/inspections.csv", buffered=False)
+    assert client.get("/inspections.csv").status_code == 503
+    first.close()
+    assert client.get("/inspections.csv").status_code == 200
+    assert client.get("/inspections.csv?since=yesterday").status_code == 422
+    assert client.get("/inspections.csv").status_code == 200

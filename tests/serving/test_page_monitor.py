@@ -96,3 +96,36 @@ def test_the_same_model_all_the_time_is_no_change(monitor):
     page = monitor([{"at": hours_ago(5)}, {"at": hours_ago(2)}])
     expect(page.locator("#p-chart .mark-name")).to_have_count(0)
     expect(page.locator("#p-changes")).to_be_hidden()
+
+
+def test_it_waits_for_its_last_answer_and_does_not_ask_while_hidden(monitor):
+    page = monitor([{"at": hours_ago(1)}])
+    page.add_init_script("""
+        const { fetch } = window;
+        Object.assign(window, { asked: 0, answered: 0, setInterval: (look) => (window.tick = look) });
+        window.fetch = async (url, ...rest) => {
+            if (!String(url).includes("/statistics")) return fetch(url, ...rest);
+            window.asked += 1;
+            await window.held;
+            return fetch(url, ...rest).finally(() => (window.answered += 1));
+        };
+        window.hold = () => (window.held = new Promise((resolve) => (window.release = resolve)));
+        window.hide = (hidden) => Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+    """)
+    page.reload()
+    expect(page.locator("#figures")).to_be_visible()
+
+    def asked_at(times: int) -> int:
+        """Let so many intervals pass, and return how often the server was asked in all."""
+        return page.evaluate(
+            f"(() => {{ for (let i = 0; i < {times}; i++) window.tick(); return window.asked }})()"
+        )
+
+    page.evaluate("window.hold() && null")
+    assert asked_at(4) == 2  # the second waits for its answer
+    page.evaluate("window.release()")
+    page.wait_for_function("(window.tick(), window.asked > 2)")
+    page.evaluate("window.hide(true) && null")
+    asked = page.evaluate("window.asked")
+    page.wait_for_function(f"window.answered === {asked}")
+    assert asked_at(4) == asked

@@ -17,11 +17,18 @@ from typing import Any
 from filelock import FileLock
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NoSuchModuleError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NoSuchModuleError,
+    OperationalError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from defect_detection.errors import RecordsError, explain, explain_sqlite
+from defect_detection.errors import RecordsError, SlowReadError, explain, explain_sqlite
 from defect_detection.records.tables import Table
 
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -31,6 +38,9 @@ PAUSE_S = 2.0  # after a server failed: no request waits for it then, so that pr
 _MIGRATION_LOCK = 3_141_001  # any numbers, the same in every process: PostgreSQL's advisory locks
 _LABELS_LOCK = 3_141_002
 _MIGRATING = threading.Lock()  # Alembic keeps what it works on in one place for the whole process
+READ_S = 10.0  # that a view may look through inspections: it holds one of few places meanwhile
+_STEPS = 10_000  # of SQLite between two looks at the clock: about a millisecond
+_ENDED = ("interrupted", "statement timeout")  # what SQLite and PostgreSQL say of a statement that was ended
 _POSTGRES = {
     "connect_timeout": 5,
     "client_encoding": "utf8",
@@ -58,14 +68,29 @@ class Database:
         return str(self._file or self._url.render_as_string(hide_password=True))
 
     @contextmanager
-    def reading(self) -> Iterator[Session]:
+    def reading(self, deadline_s: float | None = None) -> Iterator[Session]:
         """Give a session that reads one state of the database.
 
+        Args:
+            deadline_s: after which a statement is ended; None: as usual.
+
         Raises:
-            RecordsError: the database can't be reached or used.
+            SlowReadError: the deadline passed. RecordsError: the database can't be reached or used.
         """
         with self._session("") as session:
-            yield session
+            if deadline_s is None:
+                yield session
+                return
+            try:
+                with _ended_after(session, deadline_s):
+                    yield session
+            except OperationalError as error:
+                if not any(words in str(error.orig) for words in _ENDED):
+                    raise
+                raise SlowReadError(
+                    f"looking through the inspections took longer than {deadline_s:g} s, and was ended: "
+                    "name a shorter time (since, until), or other conditions"
+                ) from error
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
@@ -163,6 +188,23 @@ class Database:
                 or "Look whether the disk is full and whether the file can be written by this user"
             )
         return "Look whether the server runs and whether DATABASE_URL (environment or .env) is right"
+
+
+@contextmanager
+def _ended_after(session: Session, deadline_s: float) -> Iterator[None]:
+    """End what a session reads once so many seconds have passed; in PostgreSQL each statement."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text(f"SET LOCAL statement_timeout = {max(1, round(1000 * deadline_s))}"))
+        yield
+        return
+    end = time.monotonic() + deadline_s
+    connection = session.connection().connection.driver_connection
+    assert connection is not None
+    connection.set_progress_handler(lambda: time.monotonic() > end, _STEPS)
+    try:
+        yield
+    finally:
+        connection.set_progress_handler(None, 0)
 
 
 def alone_with_labels(session: Session) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, or_, select
 from sqlalchemy.orm import Session
 
-from defect_detection.records.database import Database, alone_with_labels, insert_missing
+from defect_detection.records.database import READ_S, Database, alone_with_labels, insert_missing
 from defect_detection.records.feedback import Said, said_about, unknown_inspection
 from defect_detection.records.senders import network_of
 from defect_detection.records.tables import FeedbackRow, ImageRow, InspectionRow
@@ -160,10 +160,10 @@ def find_page(database: Database, wanted: Filter, cursor: str | None, limit: int
 
     Raises:
         ValueError: the cursor is none that `next` of a page with this order was.
-        RecordsError: the database can't be reached.
+        SlowReadError: it takes too long. RecordsError: the database can't be reached.
     """
     query = _in_order(_filtered(wanted), wanted.order, cursor).limit(limit + 1)
-    with database.reading() as session:
+    with database.reading(READ_S) as session:
         rows = list(session.scalars(query))
         shown = rows[:limit]
         more = _cursor_after(shown[-1], wanted.order) if len(rows) > limit else None

@@ -14,7 +14,7 @@ import numpy as np
 from sqlalchemy import between, or_
 from sqlalchemy.orm import Session
 
-from defect_detection.records.database import Database
+from defect_detection.records.database import READ_S, Database
 from defect_detection.records.tables import InspectionRow, TallyRow
 from defect_detection.records.tallies import (
     DAY_S,
@@ -107,19 +107,20 @@ def count_inspections(database: Database, since: datetime, until: datetime, n_pe
     `since` to the one before, all others to the one after. Periods that would be empty then are left out.
 
     Raises:
-        RecordsError: the database can't be reached.
+        SlowReadError: it takes too long. RecordsError: the database can't be reached.
     """
     bounds = [since + (until - since) * i / n_periods for i in range(n_periods)] + [until]
-    with database.reading() as session:
+    with database.reading(READ_S) as session:
         singly = list(_beside_quarters(bounds))
         rounded = _count_at_most(session, singly) > MOST_ROWS
         if rounded:
             bounds = sorted({_quarter_before(since), *(_quarter_after(bound) for bound in bounds[1:])})
             singly = []
         sums = _Sums(bounds)
-        for from_, to in singly:
-            rows = session.execute(counted_rows().where(InspectionRow.at >= from_, InspectionRow.at < to))
-            sums.add_rows(Counted(*row) for row in rows)
+        if singly:
+            at = InspectionRow.at
+            within = or_(*((at >= from_) & (at < to) for from_, to in singly))
+            sums.add_rows(Counted(*row) for row in session.execute(counted_rows().where(within)))
         sums.add_whole(session)
     return sums.statistics(rounded)
 

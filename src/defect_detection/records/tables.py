@@ -74,6 +74,7 @@ class InspectionRow(Table):
         Index("ix_inspections_margin_id", "margin", "id"),
         Index("ix_inspections_line_at", "line", "at"),
         Index("ix_inspections_in_group_at", "in_group", "at"),
+        Index("ix_inspections_part_at", "part", "at"),
     )
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True)

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -17,6 +18,7 @@ from defect_detection.records.inspections import Filter, Page, Recorded, find_pa
 from defect_detection.records.store import Records
 from defect_detection.serving.access import require_access
 from defect_detection.serving.problems import described
+from defect_detection.serving.reads import reads
 from defect_detection.serving.records_api import INSPECTIONS, SECURITY, InspectionShown
 from defect_detection.serving.strict import Words
 from defect_detection.text import cell
@@ -78,7 +80,8 @@ class InspectionsPage(BaseModel):
 )
 def inspections(query: InspectionsQuery) -> Response:
     require_access(request, "operator")
-    page = _page(_database(), query.wanted(), query.cursor, query.limit)
+    with reads().page():
+        page = _page(_database(), query.wanted(), query.cursor, query.limit)
     shown = InspectionsPage(inspections=[InspectionShown.of(one) for one in page.inspections], next=page.next)
     return Response(shown.model_dump_json(), content_type="application/json")
 
@@ -97,9 +100,16 @@ def inspections(query: InspectionsQuery) -> Response:
 def inspections_csv(query: InspectionsFilter) -> Response:
     require_access(request, "operator")
     wanted, database = query.wanted(), _database()
-    first = _page(database, wanted, None, _ROWS)  # a database that is lost is told by the status
+    with ExitStack() as place:
+        place.enter_context(reads().table())
+        first = _page(database, wanted, None, _ROWS)  # a database that is lost is told by the status
+        held = place.pop_all()  # until the last line is sent
     headers = {"Content-Disposition": "attachment; filename=inspections.csv"}
-    return Response(_lines(database, wanted, first), headers=headers, content_type="text/csv; charset=utf-8")
+    answer = Response(
+        _lines(database, wanted, first), headers=headers, content_type="text/csv; charset=utf-8"
+    )
+    answer.call_on_close(held.close)
+    return answer
 
 
 def _lines(database: Database, wanted: Filter, page: Page) -> Iterator[bytes]:

@@ -25,6 +25,7 @@ from defect_detection.serving.access import Access, configured_key, require_acce
 from defect_detection.serving.addresses import absolute
 from defect_detection.serving.jobs_api import retrain_if_due
 from defect_detection.serving.problems import described, problem
+from defect_detection.serving.reads import Reads
 from defect_detection.serving.strict import RecordId
 from defect_detection.text import CONTROLS
 
@@ -46,6 +47,7 @@ def register_records(app: OpenAPI, config: Config) -> None:
     records = Records.of(config)
     app.extensions["records"] = records
     app.extensions["upkeep"] = Upkeep(config, records)
+    app.extensions["reads"] = Reads(config.serving.threads)
     app.extensions["ok_classes"] = config.data.ok_classes
     app.extensions["access"] = Access(configured_key(config), records.database, config.serving.behind_proxy)
     app.register_error_handler(RecordsError, _of_records)

@@ -11,6 +11,7 @@ from defect_detection.evaluation.control import Limits, p_chart
 from defect_detection.records.statistics import MOST_ROWS, Period, Statistics, count_inspections
 from defect_detection.serving.access import require_access
 from defect_detection.serving.problems import described
+from defect_detection.serving.reads import reads
 from defect_detection.serving.records_api import INSPECTIONS, SECURITY
 
 LONGEST = timedelta(days=800)
@@ -99,7 +100,8 @@ class StatisticsShown(BaseModel):
 def statistics(query: StatisticsQuery) -> Response:
     require_access(request, "operator")
     since, until = _time(query)
-    counted = count_inspections(current_app.extensions["records"].database, since, until, query.periods)
+    with reads().page():
+        counted = count_inspections(current_app.extensions["records"].database, since, until, query.periods)
     return Response(_shown(counted).model_dump_json(), content_type="application/json")
 
 

@@ -5,6 +5,7 @@ import { confirm } from "./confirm.js";
 import { decisionOn, figuresOf, outcomeWord } from "./decision.js";
 import { brief, fill, moment, notice } from "./dom.js";
 import { historyTable } from "./past.js";
+import { poll } from "./poll.js";
 import { rights, showReason } from "./rights.js";
 import { versionsTable } from "./versions.js";
 
@@ -16,8 +17,7 @@ let known = { models: null, history: null, may: { role: null, reason: "" } };
 let shown = "";
 
 at("moves-only").addEventListener("change", showHistory);
-await look();
-setInterval(() => document.visibilityState === "visible" && !document.querySelector("dialog[open]") && look(), LOOK_EVERY_MS);
+await poll(look, LOOK_EVERY_MS);
 
 /** Ask for everything and show what has changed; a refusal of one thing leaves the others. */
 async function look(news = []) {

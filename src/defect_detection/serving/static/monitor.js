@@ -2,6 +2,7 @@
 import { get } from "./api.js";
 import { bars, isOutside, lines, mark, pChart } from "./chart.js";
 import { el } from "./dom.js";
+import { poll } from "./poll.js";
 import { percent, shape } from "./verdict.js";
 
 const $ = (id) => document.getElementById(id);
@@ -186,5 +187,4 @@ addEventListener("resize", () => {
   clearTimeout(resized);
   resized = setTimeout(draw, 150);
 });
-setInterval(() => document.hidden || document.querySelector("dialog[open]") || refresh(), REFRESH_MS);
-refresh();
+poll(refresh, REFRESH_MS);

@@ -2,6 +2,7 @@
 import { address, get, post } from "./api.js";
 import { confirm } from "./confirm.js";
 import { duration, el, moment, notice, table } from "./dom.js";
+import { poll } from "./poll.js";
 import { rights, showReason } from "./rights.js";
 import { follow } from "./stream.js";
 
@@ -33,8 +34,7 @@ let following = new AbortController();
 
 at("start").addEventListener("click", start);
 at("cancel").addEventListener("click", cancel);
-await look();
-setInterval(() => document.visibilityState === "visible" && !document.querySelector("dialog[open]") && look(), LOOK_EVERY_MS);
+await poll(look, LOOK_EVERY_MS);
 setInterval(showFacts, 1_000);
 
 async function look() {

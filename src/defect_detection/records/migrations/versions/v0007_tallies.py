@@ -1,4 +1,4 @@
-"""Sums of inspections, made from those that are there; inspections by verdict and by model."""
+"""Sums of inspections, made from those that are there; inspections by verdict, model and part."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -27,6 +27,7 @@ def upgrade() -> None:
     op.create_index("ix_inspections_verdict_at", "inspections", ["verdict", "at", "id"])
     op.create_index("ix_inspections_model_version_at", "inspections", ["model_version", "at", "id"])
     op.drop_index("ix_inspections_model_version", "inspections")
+    op.create_index("ix_inspections_part_at", "inspections", ["part", "at"])
     with Session(op.get_bind()) as session:
         since = BEGINNING
         while (after := count_next_day(session, since)) is not None:
@@ -34,6 +35,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.drop_index("ix_inspections_part_at", "inspections")
     op.create_index("ix_inspections_model_version", "inspections", ["model_version"])
     op.drop_index("ix_inspections_model_version_at", "inspections")
     op.drop_index("ix_inspections_verdict_at", "inspections")

@@ -1,0 +1,54 @@
+"""Places for reads that look at many records: few of the server's threads, so that others are free to inspect."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import BoundedSemaphore
+
+from flask import current_app
+from werkzeug.exceptions import ServiceUnavailable
+
+PART = 4  # of the threads one in so many reads records
+RETRY_S = 1
+
+
+class Reads:
+    """Lets so many reads go on at a time, and one table be written beside them, which may take minutes."""
+
+    def __init__(self, threads: int) -> None:
+        self._pages = BoundedSemaphore(max(1, threads // PART))
+        self._tables = BoundedSemaphore(1)
+
+    @contextmanager
+    def page(self) -> Iterator[None]:
+        """Hold a place during the block.
+
+        Raises:
+            ServiceUnavailable: all are taken. Nobody waits for one, since that would take a thread.
+        """
+        with _held(self._pages):
+            yield
+
+    @contextmanager
+    def table(self) -> Iterator[None]:
+        """Hold the place of a table. Raises as :meth:`page`."""
+        with _held(self._tables):
+            yield
+
+
+@contextmanager
+def _held(places: BoundedSemaphore) -> Iterator[None]:
+    if not places.acquire(blocking=False):
+        raise ServiceUnavailable(
+            "Other reads of records take all places for them, so that inspection goes on: try again in a moment.",
+            retry_after=RETRY_S,
+        )
+    try:
+        yield
+    finally:
+        places.release()
+
+
+def reads() -> Reads:
+    """Return the places of this application."""
+    found: Reads = current_app.extensions["reads"]
+    return found
