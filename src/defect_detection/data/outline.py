@@ -60,8 +60,8 @@ def outline_of(file: IO[bytes]) -> Outline:
 
 def _reader(file: IO[bytes]) -> At:
     if isinstance(file, BytesIO):
-        view = file.getbuffer()
-        return lambda start, length: bytes(view[start : start + length])
+        content = file.getvalue()  # shares its memory
+        return lambda start, length: content[start : start + length]
     number = file.fileno()
     head = os.pread(number, _HEAD, 0)
 
