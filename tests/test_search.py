@@ -32,6 +32,7 @@ from defect_detection.tracking.runs import ExperimentRecorder
 from defect_detection.tracking.store import connect
 
 SCRIPT = Path(__file__).parents[1] / "src" / "train.py"
+ONE_SET = "training.hyperparameter_sets=[{name: both, hidden_units: 16, pooled_regularization: 0.1}]"
 PARENT = "mlflow.parentRunId"
 SPACE = {
     "pooled_regularization": {"low": 0.001, "high": 1.0},
@@ -107,8 +108,8 @@ def test_the_first_trial_is_the_set_as_it_is(plant):
 
 
 def test_training_compares_the_best_of_the_search_with_the_sets(plant):
-    trained = train(plant.config(searching(2)))
-    (added,) = trained.validation.keys() - {"both", "pooled_only"}
+    trained = train(plant.config(searching(2), ONE_SET))
+    (added,) = trained.validation.keys() - {"both"}
     assert added.startswith("both-trial-")
     _, trials = runs_of_search(plant)
     (run,) = [run for run in trials if run.info.run_name == added]
@@ -148,10 +149,11 @@ def test_a_trial_that_falls_behind_is_pruned_and_says_so(plant):
 
 
 def test_a_finished_search_goes_on_when_more_trials_are_wanted(plant):
-    search_of(plant, searching(2))
-    search_of(plant, searching(2))
+    space = {"pooled_regularization": SPACE["pooled_regularization"]}
+    search_of(plant, searching(2, space, "pooled_only"))
+    search_of(plant, searching(2, space, "pooled_only"))
     assert len(study_of(plant.config()).trials) == 2
-    search_of(plant, searching(3))
+    search_of(plant, searching(3, space, "pooled_only"))
     parent, trials = runs_of_search(plant)
     values = [trial.params["pooled_regularization"] for trial in study_of(plant.config()).trials]
     assert len(trials) == len(set(values)) == 3, "no draw is repeated"
@@ -189,7 +191,8 @@ def test_another_set_space_trunk_or_seed_is_another_search(plant):
 
 def test_a_search_that_is_killed_goes_on_where_it_was(plant):
     """Kill -9 in the middle of a trial, in a process of its own."""
-    overrides = [searching(5), "training.epochs=60"]
+    space = {name: SPACE[name] for name in ("pooled_regularization", "hidden_units")}  # all have epochs
+    overrides = [searching(3, space), "training.epochs=30"]
     command = [sys.executable, SCRIPT, *[part for one in overrides for part in ("--set", one)]]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     process = subprocess.Popen(
@@ -213,10 +216,10 @@ def test_a_search_that_is_killed_goes_on_where_it_was(plant):
     states = states_of(study_of(plant.config()))
     assert parent.info.run_id == killed.info.run_id
     assert parent.info.status == "FINISHED"
-    assert sorted(run.info.status for run in trials) == [*["FINISHED"] * 5, "KILLED"]
+    assert sorted(run.info.status for run in trials) == [*["FINISHED"] * 3, "KILLED"]
     assert states[: len(before)] == [*before[:-1], "FAIL"]
-    assert sum(state in ("COMPLETE", "PRUNED") for state in states) == 5
-    assert len(states) == 6
+    assert sum(state in ("COMPLETE", "PRUNED") for state in states) == 3
+    assert len(states) == 4
     failed, again = study_of(plant.config()).trials[len(before) - 1 : len(before) + 1]
     assert failed.params == again.params, "what was killed is tried once more"
 
@@ -252,15 +255,15 @@ def wait_for_second_running(database: Path, process: subprocess.Popen, limit_s: 
 
 
 def test_a_trial_that_diverges_is_a_failed_run_and_the_search_goes_on(plant):
-    space = {"learning_rate": [1e30, 1e29]}
-    assert search_of(plant, searching(3, space)) is None
+    overrides = searching(3, {"learning_rate": [1e30, 1e29]}), ONE_SET
+    trained = train(plant.config(*overrides))
+    assert [name for name in trained.diverged if name.startswith("both-trial-")], "they are named at the end"
+    assert search_of(plant, *overrides) is None
     parent, trials = runs_of_search(plant)
     assert [run.info.status for run in trials] == ["FAILED"] * 3
     assert all("lower learning_rate" in run.data.tags["failure"] for run in trials)
     assert parent.info.status == "FINISHED"
     assert (parent.data.metrics["diverged_trials"], parent.data.metrics["pruned_trials"]) == (3, 0)
-    trained = train(plant.config(searching(3, space), "training.epochs=1"))
-    assert [name for name in trained.diverged if name.startswith("both-trial-")], "they are named at the end"
 
 
 def test_two_searches_at_the_same_time_are_refused(plant):

@@ -1,9 +1,11 @@
 """Each benchmark runs on a tiny input, without peers, and writes its table. How fast anything is isn't looked at."""
 
 import json
+import shutil
 import socket
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from plant import Plant
@@ -14,7 +16,8 @@ from benchmarks.alternate import alternate
 from benchmarks.endurance import _slope
 from benchmarks.environments import Environments
 from benchmarks.load import Body, Target
-from benchmarks.processes import Unavailable, run
+from benchmarks.processes import Finished, Unavailable, run
+from benchmarks.project import Project
 from benchmarks.serving import BARE, OURS
 from benchmarks.tables import put_into
 
@@ -33,6 +36,7 @@ def measure(tmp_path):
         readme = tmp_path / "README.md"
         settings = [part for text in QUICK for part in ("--set", text)]
         places = ("--cache", tmp_path / "cache", "--readme", readme, "--no-peers", "--repetitions", "1")
+        readme.unlink(missing_ok=True)
         assert main([str(part) for part in (name, *places, *settings, *arguments)]) == 0
         lines = [line for line in readme.read_text().splitlines() if line.startswith("|")]
         return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
@@ -47,7 +51,35 @@ def parts(tmp_path) -> Path:
     return Plant.build(tmp_path / "parts").root / "data"
 
 
-def test_training_has_a_row_for_this_project(measure, parts):
+@pytest.fixture
+def trained_alike_once(monkeypatch):
+    """Let projects with the same settings and images share one training and one evaluation, each a process of its own."""
+    train, evaluate = Project.train, Project.evaluate
+    trained: dict[str, tuple[Path, Finished]] = {}
+    evaluated: dict[str, dict[str, Any]] = {}
+
+    def settings(project: Project) -> str:
+        return (project.folder / "config.yaml").read_text()
+
+    def train_once(project: Project) -> Finished:
+        if settings(project) not in trained:
+            trained[settings(project)] = project.folder, train(project)
+        folder, finished = trained[settings(project)]
+        if folder != project.folder:
+            shutil.copytree(folder, project.folder, dirs_exist_ok=True)
+        return finished
+
+    def evaluate_once(project: Project) -> dict[str, Any]:
+        if settings(project) not in evaluated:
+            evaluated[settings(project)] = evaluate(project)
+        return evaluated[settings(project)]
+
+    monkeypatch.setattr(Project, "train", train_once)
+    monkeypatch.setattr(Project, "evaluate", evaluate_once)
+    return trained
+
+
+def test_training_quality_and_image_size_have_their_rows(measure, parts, trained_alike_once):
     ((name, seconds, auroc, accuracy, memory),) = measure("training", "--data", parts)
     assert name == "this project, default"
     assert float(seconds) > 0
@@ -55,12 +87,16 @@ def test_training_has_a_row_for_this_project(measure, parts):
     assert accuracy.endswith("/20)")
     assert sys.platform != "linux" or int(memory) > 0
 
-
-def test_quality_has_a_row_per_data_set(measure, parts):
     ((data, configuration, accuracy, *_, pointing, seconds),) = measure("quality", "--data", parts)
     assert (data, configuration) == ("data", "default")
     assert accuracy.endswith("/20)")
     assert pointing == "" and float(seconds) > 0, "these images have no masks"
+
+    ((size, latency, seconds, memory, cache),) = measure("image_size", "--data", parts, "--image-sizes", "32")
+    assert size == "32"
+    assert float(latency) > 0 and float(seconds) > 0 and float(cache) > 0
+    assert sys.platform != "linux" or int(memory) > 0
+    assert len(trained_alike_once) == 1
 
 
 def test_quality_says_how_often_the_evidence_peaks_on_the_defect():
@@ -126,13 +162,6 @@ def test_scaling_has_a_row_per_step(measure):
         ["40", "re_train/re_train.py, from the registry"],
     ]
     assert all(float(row[2]) > 0 for row in rows)
-
-
-def test_image_size_has_a_row_per_size(measure, parts):
-    ((size, latency, seconds, memory, cache),) = measure("image_size", "--data", parts, "--image-sizes", "64")
-    assert size == "64"
-    assert float(latency) > 0 and float(seconds) > 0 and float(cache) > 0
-    assert sys.platform != "linux" or int(memory) > 0
 
 
 def test_a_contender_that_cannot_be_measured_says_why_and_the_others_go_on():

@@ -1,4 +1,5 @@
 import inspect
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -88,41 +89,30 @@ def test_recolouring_keeps_shape_and_range(bank):
     assert recoloured.shape == (8, 40, 40, 3)
 
 
-def test_pretraining_learns_and_goes_on_after_its_end_without_training_again(bank, tmp_path: Path):
-    steps: list[int] = []
-    weights = tmp_path / "weights.npz"
-    figures = pretrain(bank, RECIPE, tmp_path / "state", weights, lambda done, total: steps.append(done))
-    assert steps == list(range(1, 33))
-    trunk = build_trunk("compact", weights, 32)
-    random = build_trunk("compact", None, 32)
-    assert trunk.fingerprint != random.fingerprint
-    assert np.isfinite(list(figures.values())).all()
-
-    again: list[int] = []
-    pretrain(bank, RECIPE, tmp_path / "state", weights, lambda done, total: again.append(done))
-    assert again == [], "a finished training isn't repeated"
-
-
-def test_pretraining_that_was_stopped_goes_on_where_it_was(bank, tmp_path: Path):
+def test_pretraining_that_was_stopped_goes_on_where_it_was_and_ends_once(bank, tmp_path: Path):
+    recipe = replace(RECIPE, steps=8, steps_per_epoch=4)
+    state, weights = tmp_path / "state", tmp_path / "weights.npz"
     steps: list[int] = []
 
     def stop(done: int, total: int) -> None:
         steps.append(done)
-        if done == 20:
+        if done == 6:
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        pretrain(bank, RECIPE, tmp_path / "state", tmp_path / "weights.npz", stop)
-    assert not (tmp_path / "weights.npz").exists()
+        pretrain(bank, recipe, state, weights, stop)
+    assert steps == list(range(1, 7))
+    assert not weights.exists()
+
     steps.clear()
-    pretrain(
-        bank,
-        RECIPE,
-        tmp_path / "state",
-        tmp_path / "weights.npz",
-        lambda done, total: steps.append(done),
-    )
-    assert steps == list(range(17, 33)), "from the last whole epoch on"
+    figures = pretrain(bank, recipe, state, weights, lambda done, total: steps.append(done))
+    assert steps == list(range(5, 9)), "from the last whole epoch on"
+    assert build_trunk("compact", weights, 32).fingerprint != build_trunk("compact", None, 32).fingerprint
+    assert np.isfinite(list(figures.values())).all()
+
+    steps.clear()
+    pretrain(bank, recipe, state, weights, lambda done, total: steps.append(done))
+    assert steps == [], "a finished training isn't repeated"
 
 
 def test_what_is_gone_on_with_depends_on_the_recipe_but_not_on_its_length():
