@@ -17,7 +17,7 @@ NAME = PACKAGE.name
 
 # From the bottom up. A module or folder may import those of the rows above its own, and itself.
 LAYERS = [
-    {"config", "config_file", "config_sections", "config_types", "environment", "errors", "text"},
+    {"config", "config_file", "config_sections", "config_types", "environment", "errors", "files", "text"},
     {"data", "evaluation"},
     {"model"},
     {"inference"},

@@ -12,9 +12,11 @@ from pydantic.fields import FieldInfo
 
 from defect_detection.config_types import Expected
 from defect_detection.errors import ConfigError
+from defect_detection.files import regular
 
 Model = TypeVar("Model", bound=BaseModel)
 _NAMES = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")  # what a key may be
+_MOST_VALUES = 10_000
 _PROBLEMS = (yaml.YAMLError, ValueError, RecursionError)  # ValueError: a date with month 13
 
 
@@ -25,7 +27,7 @@ def read_document(path: Path) -> dict[str, Any]:
         ConfigError: no such file, not YAML, not a mapping, or a key that is there twice.
     """
     try:
-        document = _parse(path.read_bytes())  # YAML is UTF-8, or UTF-16 with its mark at the start
+        document = _parse(regular(path).read_bytes())  # YAML is UTF-8, or UTF-16 with its mark at the start
     except OSError as error:
         raise ConfigError(
             f"{path}: cannot be read ({error.strerror}); run the command in the folder that holds it, "
@@ -46,11 +48,43 @@ def read_document(path: Path) -> dict[str, Any]:
 
 
 def _parse(text: str | bytes) -> Any:
-    return yaml.load(text, Loader=_StrictLoader)  # noqa: S506  a SafeLoader
+    loader = _StrictLoader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _measure(node, {})
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _measure(node: yaml.Node, known: dict[int, int]) -> int:
+    """Return how many values a node is once its aliases are filled in, which takes no time before they are.
+
+    Raises:
+        ConstructorError: more than anybody means, or without end.
+    """
+    if id(node) in known:
+        return known[id(node)]
+    known[id(node)] = _MOST_VALUES  # so much as is inside itself
+    inside = node.value if isinstance(node, yaml.CollectionNode) else ()
+    parts = [one for item in inside for one in (item if isinstance(item, tuple) else (item,))]
+    known[id(node)] = size = 1 + sum(_measure(part, known) for part in parts)
+    if size > _MOST_VALUES:
+        problem = f"expected at most {_MOST_VALUES} values, received aliases (*name) that stand for more"
+        raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+    return size
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Refuse a key that is there twice, where YAML loaders silently keep the last, and one that is no name."""
+    """Refuse a key that is there twice, where YAML loaders silently keep the last, one that is no name, and zero bytes."""
+
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
+        if isinstance(node, yaml.ScalarNode) and "\0" in node.value:
+            problem = "expected a text without zero bytes (\\0), which no path or name can hold"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+        return super().construct_scalar(node)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()

@@ -14,6 +14,7 @@ from urllib.parse import quote
 from dotenv import dotenv_values
 
 from defect_detection.errors import ConfigError
+from defect_detection.files import regular
 
 RESOLVED = ("MLFLOW_TRACKING_URI", "DATABASE_URL", "DEFECT_API_KEY")
 
@@ -40,7 +41,7 @@ def _read_file(path: Path) -> dict[str, str]:
         ConfigError: it can't be read, or it isn't UTF-8.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = regular(path).read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         return {}
     except OSError as error:

@@ -23,6 +23,7 @@ import numpy.typing as npt
 from filelock import FileLock, Timeout
 
 from defect_detection.errors import DataError
+from defect_detection.files import make_private
 
 KEYS, ROWS, LOCK, MARK = ".keys", ".rows", ".lock", ".in-use-"  # behind the name of a store
 _SMALL_BYTES = 256 * 1024**2
@@ -60,7 +61,7 @@ class RowStore:
     def missing(self, keys: Iterable[str]) -> list[str]:
         """Return those keys that have no row yet, each once, in their order."""
         with suppress(OSError):  # `append` says what is wrong with the folder
-            self.folder.mkdir(parents=True, exist_ok=True)  # so that it is in use before there is a row
+            make_private(self.folder)  # so that it is in use before there is a row
         self._refresh()
         return [key for key in dict.fromkeys(keys) if key not in self._positions]
 
@@ -77,7 +78,7 @@ class RowStore:
         if rows.shape != (len(keys), *self.shape):
             raise ValueError(f"expected rows of shape {(len(keys), *self.shape)}, received {rows.shape}")
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_private(self.folder)
             self._mark_as_used()
             with FileLock(self._lock_path):
                 self._append_locked(keys, rows)
@@ -219,7 +220,7 @@ def scratch(shape: tuple[int, ...], dtype: npt.DTypeLike, folder: Path) -> np.nd
     if np.dtype(dtype).itemsize * int(np.prod(shape)) <= _SMALL_BYTES:
         return np.empty(shape, dtype)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private(folder)
         with TemporaryFile(dir=folder) as file:  # the map keeps it
             return _Mapped(file, dtype, mode="w+", shape=shape)
     except OSError as error:

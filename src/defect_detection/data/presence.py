@@ -25,4 +25,8 @@ def require_images(config: Config) -> None:
 
 
 def _holds_a_file(folder: Path) -> bool:
-    return any(files for _, _, files in os.walk(folder, followlinks=True))
+    """Say whether there is a file, or a link to what may hold one: links can lead in circles."""
+    return any(
+        files or any(os.path.islink(os.path.join(place, name)) for name in folders)  # noqa: PTH114, PTH118  as os.walk gives them
+        for place, folders, files in os.walk(folder)
+    )

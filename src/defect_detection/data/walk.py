@@ -21,6 +21,12 @@ from defect_detection.text import printable
 OUTPUT_MARK = ".defect-overlays"  # a file in folders that hold overlays, which are no parts
 _NAMED_KINDS = ("system folder", "system file", "side file", "folder of overlays")  # whose names are told
 _MOST_NAMES = 5
+# Folders of the Filesystem Hierarchy Standard where nobody mounts images; links to most folders below them are followed.
+_OF_THE_SYSTEM = {
+    f"/{name}"
+    for name in "bin boot dev etc home lib lib64 proc root run sbin sys tmp usr var".split()  # noqa: SIM905  shorter
+}
+_NO_FILES = ("/proc/", "/sys/")
 _NO_FILE = "neither a file nor a folder"
 
 
@@ -120,6 +126,8 @@ def walk(folder: Path, leave_out: Path | None = None) -> Walked:
         real = os.path.realpath(place)
         if real in visited:
             walked.left_out["repeated link", ""] += 1
+        elif place != folder and (reason := _why_not_entered(real, walked.roots[0])):
+            walked.skipped.append(Skipped(place, reason))
         elif _is_of_overlays(place, real, None if place == folder else leave_out):
             walked.left_out["folder of overlays", Path(real).name] += 1
         else:
@@ -127,6 +135,15 @@ def walk(folder: Path, leave_out: Path | None = None) -> Walked:
             _look_into(place, walked, pending, links)
     walked.images.sort()
     return walked
+
+
+def _why_not_entered(real: str, root: Path) -> str | None:
+    """Say where a link leads whose images were not meant; only one that leads out of the folder can."""
+    if Path(os.path.realpath(root)).is_relative_to(real):
+        return f"a link to {printable(real)}, a folder around this one, was not followed"
+    if real in _OF_THE_SYSTEM or (real + "/").startswith(_NO_FILES):
+        return f"a link to {printable(real)}, a folder of the system, was not followed"
+    return None
 
 
 def _is_of_overlays(place: Path, real: str, leave_out: Path | None) -> bool:

@@ -27,6 +27,7 @@ from defect_detection.errors import BundleError
 from defect_detection.evaluation.claims import RateClaim
 from defect_detection.evaluation.operating_point import OperatingPoint, Rule
 from defect_detection.evaluation.rates import Rate
+from defect_detection.files import regular
 
 KERAS_FILE = "best_cnn_model.keras"
 OPENVINO_FILE = "model.xml"
@@ -188,7 +189,7 @@ def read_card(folder: Path) -> Card:
     """
     path = folder / CARD_FILE
     try:
-        card = Card.model_validate_json(path.read_text(encoding="utf-8"))
+        card = Card.model_validate_json(regular(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise BundleError(
             f"{folder}: expected a model folder with {CARD_FILE} in it; train one with `defect train`"
@@ -279,7 +280,7 @@ def write_held_out(folder: Path, scores: Mapping[str, float]) -> None:
 def read_held_out(folder: Path) -> dict[str, float]:
     """Return what `write_held_out` wrote; nothing where no model is, or one of a version that didn't write it."""
     try:
-        with np.load(folder / HELD_OUT_FILE, allow_pickle=False) as file:
+        with np.load(regular(folder / HELD_OUT_FILE), allow_pickle=False) as file:
             return dict(zip(file["sha256s"].tolist(), file["scores"].tolist(), strict=True))
     except (OSError, ValueError, KeyError, BadZipFile):
         return {}

@@ -12,6 +12,7 @@ from defect_detection.config import Config
 from defect_detection.data.samples import Sample
 from defect_detection.data.split import Splits, load_splits
 from defect_detection.errors import BundleError, ConfigError
+from defect_detection.files import regular
 from defect_detection.model.bundle import (
     CARD_FILE,
     KERAS_FILE,
@@ -113,7 +114,7 @@ def _not_of_an_export(output: Path) -> str:
     if not there:
         return ""
     try:
-        written = json.loads((output / MANIFEST).read_text(encoding="utf-8"))["files"]
+        written = json.loads(regular(output / MANIFEST).read_text(encoding="utf-8"))["files"]
         changed = [
             name for name in sorted(there - {MANIFEST}) if checksum(output / name) != written.get(name)
         ]

@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from defect_detection.errors import RecordsError, SlowReadError, explain, explain_sqlite
+from defect_detection.files import create_private
 from defect_detection.records.tables import Table
 
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -166,6 +167,10 @@ class Database:
                 connect_args=_POSTGRES,
             )
         self._file.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(
+            OSError
+        ):  # it is there, or SQLite says what is wrong; its journals get the permissions of the file
+            os.close(create_private(self._file))
         engine = create_engine(self._url, pool_timeout=10, connect_args={"timeout": BUSY_TIMEOUT_S})
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)

@@ -14,6 +14,7 @@ from sqlalchemy import select
 from defect_detection.data.class_names import shown, why_no_type
 from defect_detection.data.formats import IMAGE_SUFFIXES
 from defect_detection.data.samples import Sample
+from defect_detection.files import make_private
 from defect_detection.records.database import Database
 from defect_detection.records.feedback import are_conflicting, said_about
 from defect_detection.records.images import UNKNOWN_SUFFIX, ImageFolder, suffix_of, write_whole
@@ -123,7 +124,7 @@ def export_feedback(
     usable, skipped, repaired, counts = [], [], [], [0, 0]
     if not folder.exists() and not find_labelled(database):
         return Exported((), 0, 0, ())
-    folder.mkdir(parents=True, exist_ok=True)
+    make_private(folder)
     with FileLock(folder / ".lock", timeout=_LOCK_TIMEOUT_S):
         for labelled in find_labelled(database):
             one = _named_by_content(labelled, images)

@@ -2,8 +2,8 @@
 
 import hashlib
 import os
-import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from defect_detection.data.formats import format_of
+from defect_detection.files import create_private, make_private
 
 _LOCK_TIMEOUT_S = 30
 _TEMPORARY = ".new-"
@@ -34,7 +35,7 @@ class ImageFolder:
 
     @property
     def lock(self) -> FileLock:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_private(self.folder)
         return FileLock(self.folder / ".lock", timeout=_LOCK_TIMEOUT_S)
 
     def path_of(self, sha256: str, suffix: str) -> Path:
@@ -49,7 +50,7 @@ class ImageFolder:
         path = self.path_of(sha256, suffix)
         is_new = not path.is_file() or path.stat().st_size != len(content)
         if is_new:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_private(path.parent)
             write_whole(path, content)
         return suffix, is_new
 
@@ -81,12 +82,10 @@ def remove_if_older(path: Path, age_s: float) -> bool:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file under a temporary name, and give it its own only when all of it is on the disk."""
-    handle, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=path.parent)
-    temporary = Path(name)
+    temporary = path.with_name(f"{_TEMPORARY}{uuid.uuid4().hex[:12]}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with os.fdopen(create_private(temporary), "wb") as file:
             file.write(content)
-        temporary.chmod(0o644)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from defect_detection.config import Config
 from defect_detection.errors import BusyError, DefectDetectionError, RecordsError
+from defect_detection.files import make_private
 from defect_detection.records.jobs import (
     HEARTBEAT_S,
     Leases,
@@ -114,7 +115,7 @@ class Worker:
 
     def _log_file(self, job_id: str) -> Path:
         file = log_file_of(self._root, job_id)
-        file.parent.mkdir(exist_ok=True)
+        make_private(file.parent)
         return file
 
     def _watch(self, job_id: str) -> Callable[[], str | None]:

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from defect_detection.errors import NoModelError, TrackingError
+from defect_detection.files import regular
 from defect_detection.text import write_text
 
 
@@ -45,7 +46,7 @@ class BestModelInfo:
             TrackingError: a line is missing or isn't what it should be.
         """
         try:
-            text = path.read_text(encoding="utf-8", errors="replace")
+            text = regular(path).read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError as error:
             raise NoModelError(
                 f"{path}: not found, so no model has been trained yet. Run `defect train`."

@@ -19,6 +19,7 @@ from defect_detection.text import printable
 from defect_detection.tracking.embedded import ARTIFACTS, alone, correct
 
 PROBE_TIMEOUT_S = 5.0
+_DATABASES = ("postgresql", "mysql")  # whose drivers take connect_timeout
 BUSY_S = 20.0  # a lock on the embedded store's file is waited for
 
 # MLflow's own defaults: telemetry on, retries for minutes, links with emoji, and stack traces on the terminal
@@ -90,8 +91,8 @@ def check_store(tracking_uri: str) -> None:
     with reporting(tracking_uri, "connecting"):
         if database:
             _check_database(database)
-        elif tracking_uri.startswith(("http://", "https://")):
-            _check_server(tracking_uri)
+        else:
+            _check_remote(tracking_uri)
 
 
 def sqlite_file(tracking_uri: str) -> Path | None:
@@ -174,9 +175,35 @@ def _check_database(database: Path) -> None:
 def _remote(uri: str) -> Any:
     from mlflow import MlflowClient
 
+    _check_remote(uri)
+    return MlflowClient(uri, registry_uri=uri)
+
+
+def _check_remote(uri: str) -> None:
     if uri.startswith(("http://", "https://")):
         _check_server(uri)
-    return MlflowClient(uri, registry_uri=uri)
+    elif uri.startswith(_DATABASES):
+        _check_database_server(uri)
+
+
+def _check_database_server(uri: str) -> None:
+    """Connect once, with a short limit: MLflow tries for more than 30 s before it gives up."""
+    from sqlalchemy import create_engine
+    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.pool import NullPool
+
+    limit = {"connect_timeout": int(PROBE_TIMEOUT_S)}
+    try:
+        create_engine(uri, poolclass=NullPool, connect_args=limit).connect().close()
+    except ImportError as error:
+        raise TrackingError(
+            f"{redacted(uri)}: the driver {error.name} is not installed. For PostgreSQL: pip install 'defect-detection[postgres]'"
+        ) from error
+    except (SQLAlchemyError, OSError, ValueError) as error:
+        raise TrackingError(
+            f"{redacted(uri)}: this database of MLflow cannot be used: {_first_line(error)}. Start it, or correct "
+            "MLFLOW_TRACKING_URI (environment or .env); unset it to use the embedded SQLite store."
+        ) from error
 
 
 def _check_server(uri: str) -> None:
