@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
-COMPILE := --quiet --universal --no-header --no-annotate --no-emit-index-url --no-emit-find-links --python-version 3.11
+COMPILE := --quiet --universal --no-header --no-annotate --no-emit-index-url --no-emit-find-links --generate-hashes --python-version 3.11
 
 # Keras starts in 5 s with cached bytecode, in up to 25 s without.
 unexport PYTHONDONTWRITEBYTECODE
@@ -42,10 +42,10 @@ format: $(VENV)/.installed-dev ## repair what can be repaired of style and forma
 pretrain: $(VENV)/.installed ## make the weights of the compact trunk again (an hour and a half; resumable)
 	$(BIN)/defect pretrain $(ARGS)
 
+# With the hash of every file of each release, for all systems; hatchling and editables build the package itself.
 requirements: ## pin the versions again, after a change of pyproject.toml
-	echo '-e .' | $(UV) pip compile $(COMPILE) - --output-file requirements.txt
-	grep -v '^-e' requirements.txt > $(VENV)/pinned.txt
-	$(UV) pip compile $(COMPILE) --group dev --constraint $(VENV)/pinned.txt --output-file requirements-dev.txt
+	printf 'hatchling\neditables\n' | $(UV) pip compile $(COMPILE) pyproject.toml - --output-file requirements.txt
+	$(UV) pip compile $(COMPILE) --group dev --constraint requirements.txt --output-file requirements-dev.txt
 
 clean: ## remove what the tools cache; data, models and the registry stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache
@@ -55,9 +55,10 @@ clean: ## remove what the tools cache; data, models and the registry stay
 $(VENV)/.installed: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info[:2] <= (3, 13) or sys.exit("Python 3.11, 3.12 or 3.13 is needed, since TensorFlow has no wheels for others; $(PYTHON) is %d.%d. Name another: make PYTHON=python3.12" % sys.version_info[:2])'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check --requirement requirements.txt
+	$(BIN)/python -m pip install --disable-pip-version-check --require-hashes --requirement requirements.txt
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
-	$(BIN)/python -m pip install --disable-pip-version-check --requirement requirements-dev.txt
+	$(BIN)/python -m pip install --disable-pip-version-check --require-hashes --requirement requirements-dev.txt
 	@touch $@
