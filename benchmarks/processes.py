@@ -117,9 +117,8 @@ def tree_cpu_s(root: int) -> float:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:  # ended in between
             continue
-        ticks += int(fields[11]) + int(
-            fields[12]
-        )  # user and system; fields[0] is the state, the third of proc(5)
+        # user and system, its own and those of children that ended; fields[0] is the state, the third of proc(5)
+        ticks += sum(map(int, fields[11:15]))
     return ticks / os.sysconf("SC_CLK_TCK") if ticks else 0.0
 
 

@@ -91,11 +91,11 @@ class _Setting:
 
 def measure(options: Options) -> dict[str, Any]:
     """Measure every contender in turn, several times; return a row for each."""
-    setting = _prepare(options)
+    setting = prepare(options)
     contenders = {name: one for name, one in CONTENDERS.items() if options.peers or not one.is_peer}
     result: dict[str, Any] = {"seconds": options.seconds, "size": setting.size}
     result["rows"] = _rows(setting, contenders)
-    target, start = _own_server(setting)
+    target, start = own_server(setting)
     if options.retraining:
         with start():
             result["retraining"] = endurance.beside_retraining(target, options.seconds)
@@ -110,7 +110,8 @@ def measure(options: Options) -> dict[str, Any]:
     return result
 
 
-def _prepare(options: Options) -> _Setting:
+def prepare(options: Options) -> _Setting:
+    """Return a promoted model with the images that are sent to it."""
     work = datasets.empty(options.work / "serving")
     bundle = (options.model or train(options, work)).resolve()
     address = (f"serving.host={HOST}", f"serving.port={free_port()}")
@@ -208,7 +209,7 @@ def _measure_point(row: dict[str, Any], server: Server, target: Target, clients:
     row["resident_bytes"] = max(row["resident_bytes"] or 0, server.resident_bytes() or 0) or None
 
 
-def _own_server(setting: _Setting) -> tuple[Target, Any]:
+def own_server(setting: _Setting) -> tuple[Target, Any]:
     """Return where this project's server listens, and what starts it."""
     contender = CONTENDERS[OURS["image"]]
     port = load_config(setting.project.folder / "config.yaml").serving.port

@@ -5,9 +5,10 @@ import threading
 
 import numpy as np
 import pytest
-from hostile import chunk, die, encoded, hostile_files, jpeg_of_scans, png, tiff, wait_for
+from hostile import die, wait_for
 from PIL import Image
 
+from benchmarks.hostile import chunk, encoded, hostile_files, jpeg_of_scans, png, tiff
 from defect_detection.data.bounded import bounded, look_at
 from defect_detection.data.bounds import DEFAULT_LIMITS, Allowance, Limits
 from defect_detection.data.decoder_pool import DecoderPool

@@ -4,11 +4,12 @@ import io
 import threading
 
 import pytest
-from hostile import encoded, jpeg_of_scans, wait_for
+from hostile import wait_for
 from PIL import Image
 from tiny import DARK
 from tiny import encoded as part
 
+from benchmarks.hostile import encoded, jpeg_of_scans
 from defect_detection.data.bounded import bounded
 from defect_detection.data.bounds import DEFAULT_LIMITS
 from defect_detection.data.outline import Outline
