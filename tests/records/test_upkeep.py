@@ -23,6 +23,9 @@ from defect_detection.records.upkeep import PRUNING, Upkeep, take_on
 DAY = timedelta(days=1)
 
 
+AGED = datetime.now(UTC) - 10 * DAY  # too old, and the clock is not in doubt
+
+
 def numbers(records: Records) -> list[int]:
     return sorted(
         int(one.inspected.id) for one in find_page(records.database, Filter(), None, 500).inspections
@@ -88,9 +91,9 @@ def log() -> Iterator[Log]:
 
 
 def test_a_server_prunes_by_itself_and_says_what_it_removed(records, write, start, log):
-    write(1)
+    write(1, at=AGED)
     write(2, at=datetime.now(UTC))
-    write(3)
+    write(3, at=AGED)
     add_feedback(records.database, f"{3:08}", "ok", "anna")
     start(records)
     assert (
@@ -123,7 +126,7 @@ def looks(monkeypatch) -> "queue.SimpleQueue[float]":
 
 
 def test_of_two_servers_on_one_database_one_prunes(records, write, database_url, start, log, looks):
-    write(1)
+    write(1, at=AGED)
     other = Records(Database(database_url), ImageFolder(records.images.folder))
     for one in (records, other):
         start(one)
@@ -149,7 +152,7 @@ def test_work_is_due_once_in_its_time_whoever_asks(records):
 def test_a_restart_does_not_prune_before_it_is_due(records, write, start, log, looks):
     start(records)
     log.wait_for(1, "pruned")
-    write(1)
+    write(1, at=AGED)
     start(records)
     assert looks.get(timeout=LIMIT_S) == 0
     assert 23 * 3600 < looks.get(timeout=LIMIT_S) < 24 * 3600
@@ -178,7 +181,7 @@ def test_a_lost_database_is_said_in_a_line_and_pruning_goes_on_once_it_is_back(t
 def test_a_folder_that_cannot_be_written_is_said_in_a_line_and_pruning_goes_on_once_it_can(
     records, write, start, log
 ):
-    write(1)
+    write(1, at=AGED)
     lock = records.images.folder / ".lock"
     lock.unlink()
     lock.mkdir()
@@ -214,10 +217,23 @@ def test_stopping_ends_a_pruning_between_two_batches(records, write, start, log,
 
     monkeypatch.setattr(Upkeep, "_rest", slow)
     for number in range(3):
-        write(number)
+        write(number, at=AGED)
     one = start(records)
     assert resting.wait(LIMIT_S)
     one.stop(LIMIT_S)
     assert not one._thread.is_alive()
     assert len(numbers(records)) == 2
     assert log.lines == []
+
+
+def test_a_pruning_that_a_clock_ahead_began_does_not_keep_others_from_pruning(records):
+    assert take_on(records.database, PRUNING, DAY, START + 400 * DAY) == 0
+    assert take_on(records.database, PRUNING, DAY, START) == DAY.total_seconds()
+    assert take_on(records.database, PRUNING, DAY, START + DAY) == 0
+
+
+def test_what_is_held_back_is_said_and_shown(records, write, start, log):
+    write(1)  # long ago, and nothing since
+    upkeep = start(records)
+    assert "the clock was set forward" in log.wait_for(1, "Nothing is removed by age")
+    assert (numbers(records), upkeep.held_back != "") == ([1], True)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from playwright.sync_api import Page, expect
 from recorded import image_of, inspected
+from waiting import wait_until
 
 
 @pytest.fixture
@@ -124,8 +125,15 @@ def test_it_waits_for_its_last_answer_and_does_not_ask_while_hidden(monitor):
     page.evaluate("window.hold() && null")
     assert asked_at(4) == 2  # the second waits for its answer
     page.evaluate("window.release()")
-    page.wait_for_function("(window.tick(), window.asked > 2)")
+    wait_until(lambda: page.evaluate("(window.tick(), window.asked)") > 2)
     page.evaluate("window.hide(true) && null")
     asked = page.evaluate("window.asked")
-    page.wait_for_function(f"window.answered === {asked}")
+    wait_until(lambda: page.evaluate("window.answered") == asked)
     assert asked_at(4) == asked
+
+
+def test_inspections_of_the_future_are_said(monitor):
+    page = monitor([{"at": hours_ago(1)}, {"at": hours_ago(-24 * 400)}])
+    expect(page.locator("#clock")).to_contain_text(
+        "It was ahead when they were recorded, or it is behind now."
+    )

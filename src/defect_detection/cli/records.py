@@ -20,14 +20,24 @@ KeyName = Annotated[str, typer.Argument(help="Who or what uses it: feedback show
 
 
 @app.command()
-def prune(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
+def prune(
+    at_once: Annotated[
+        bool,
+        typer.Option(
+            "--at-once",
+            help="Remove all that is too old, also where the clock is in doubt or that is a large part.",
+        ),
+    ] = False,
+    config: ConfigFile = DEFAULT_CONFIG,
+    overrides: Overrides = None,
+) -> None:
     """Remove inspections and images beyond records.keep_days and records.keep_gb; labelled ones stay."""
     from defect_detection.config import load_config
     from defect_detection.records.retention import prune_records
     from defect_detection.records.store import Records
 
     settings = load_config(config, overrides or ())
-    pruned = prune_records(settings, Records.of(settings))
+    pruned = prune_records(settings, Records.of(settings), at_once=at_once)
     typer.echo(f"Removed {pruned}")
     if pruned.warning:
         typer.echo(pruned.warning)

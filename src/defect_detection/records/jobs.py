@@ -69,7 +69,9 @@ def create_job(database: Database, by: str, *, runs_here: bool = False) -> Job:
     with database.writing() as session:
         if waiting := session.scalar(select(JobRow.id).where(JobRow.state == "queued").limit(1)):
             raise BusyError(f"a retraining waits already: follow it at /jobs/{waiting}, or cancel it")
-        row = JobRow(id=uuid.uuid4().hex, state="queued", by=by, created_at=datetime.now(UTC))
+        last_label = session.scalar(select(func.max(FeedbackRow.id))) or 0
+        facts = {"state": "queued", "by": by, "created_at": datetime.now(UTC), "last_label": last_label}
+        row = JobRow(id=uuid.uuid4().hex, **facts)
         if runs_here:
             _own(row)
         session.add(row)
@@ -80,10 +82,10 @@ def create_job(database: Database, by: str, *, runs_here: bool = False) -> Job:
 def create_job_if_due(database: Database, labels: int, by: str) -> Job | None:
     """Queue a retraining when so many images were labelled since the last one was asked for, and none is under way."""
     with database.reading() as session:
-        last = session.scalar(select(func.max(JobRow.created_at)))
+        last = session.scalar(select(func.max(JobRow.last_label))) or 0  # by id: a clock may be set back
         active = session.scalar(select(JobRow.id).where(JobRow.state.in_(("queued", "running"))).limit(1))
-        query = select(func.count(FeedbackRow.sha256.distinct()))
-        count = session.scalar(query if last is None else query.where(FeedbackRow.at > last)) or 0
+        new = select(func.count(FeedbackRow.sha256.distinct())).where(FeedbackRow.id > last)
+        count = session.scalar(new) or 0
     if active or count < labels:
         return None
     with suppress(BusyError):  # another server was faster

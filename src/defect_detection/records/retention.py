@@ -3,19 +3,24 @@
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from math import inf
 from pathlib import Path
 
 from sqlalchemy import delete, exists, select
 
 from defect_detection.config import Config
+from defect_detection.records.clock import gap_before
 from defect_detection.records.database import Database, alone_with_labels
 from defect_detection.records.images import ImageFolder, remove_if_older
 from defect_detection.records.jobs import log_file_of
 from defect_detection.records.room import BATCH, Rest, batch, make_room, remove_images
 from defect_detection.records.store import Records
 from defect_detection.records.tables import FeedbackRow, ImageRow, InspectionRow, JobRow
-from defect_detection.records.tallies import count_out
+from defect_detection.records.tallies import count_all, count_out
 
+MOST_SHARE = 0.1  # of all inspections, that one pruning removes: no wrong clock or setting takes them all
+LEAST_AT_ONCE = 1_000  # inspections that may go whatever their share
+_AT_ONCE = "`defect prune --at-once` removes what is too old now."
 LEFTOVER_S = 3600.0  # a file without a row that is older was left by an interrupted write
 
 
@@ -23,7 +28,7 @@ LEFTOVER_S = 3600.0  # a file without a row that is older was left by an interru
 class Pruned:
     """What was removed: inspections, images and their bytes, files that no row named, and jobs.
 
-    over_bytes: by how much the images that must be kept still exceed the limit.
+    over_bytes: by how much the images that must be kept still exceed the limit. held_back: why older inspections stay for now, or "".
     """
 
     inspections: int
@@ -32,6 +37,7 @@ class Pruned:
     leftovers: int
     over_bytes: int
     jobs: int = 0
+    held_back: str = ""
 
     def __str__(self) -> str:
         return (
@@ -41,19 +47,27 @@ class Pruned:
 
     @property
     def warning(self) -> str:
-        """Say that what must be kept takes too much room, or nothing."""
-        if not self.over_bytes:
-            return ""
-        return f"Images take {self.over_bytes / 1e9:.3g} GB more than records.keep_gb: they are labelled, so they stay"
+        """Say what was held back, and that what must be kept takes too much room; or nothing."""
+        too_much = f"Images take {self.over_bytes / 1e9:.3g} GB more than records.keep_gb: they are labelled, so they stay"
+        return " ".join(filter(None, [self.held_back, too_much if self.over_bytes else ""]))
 
 
-def prune_records(config: Config, records: Records, rest: Rest = time.sleep) -> Pruned:
+def prune_records(
+    config: Config,
+    records: Records,
+    rest: Rest = time.sleep,
+    now: datetime | None = None,
+    at_once: bool = False,
+) -> Pruned:
     """Remove inspections, images and jobs as the settings say. Arguments and errors as of :func:`prune`."""
     keep = config.records
     max_bytes = keep.keep_gb and keep.keep_gb * 1e9
-    pruned = prune(records.database, records.images, keep.keep_days, max_bytes, rest=rest)
-    jobs = prune_jobs(records.database, config.root, keep.keep_days) if keep.keep_days else 0
-    return replace(pruned, jobs=jobs)
+    usual = (keep.prune_every_h or 24) / 24 / (keep.keep_days or 1)  # that comes of age between two prunings
+    share = None if at_once else max(MOST_SHARE, 3 * usual)
+    pruned = prune(records.database, records.images, keep.keep_days, max_bytes, now, rest, share)
+    if keep.keep_days is None or pruned.held_back:
+        return pruned
+    return replace(pruned, jobs=prune_jobs(records.database, config.root, keep.keep_days, now))
 
 
 def prune(
@@ -63,6 +77,7 @@ def prune(
     max_bytes: float | None,
     now: datetime | None = None,
     rest: Rest = time.sleep,
+    share: float | None = MOST_SHARE,
 ) -> Pruned:
     """Remove old inspections with their images, then images until the rest fits, see `room`.
 
@@ -73,36 +88,52 @@ def prune(
         keep_days: age from which inspections go; None: none goes.
         max_bytes: room for images; None: any. Their inspections stay.
         rest: see `Rest`. What it raises ends the pruning between two batches.
+        share: of all inspections, that may go at most; none goes while the clock is in doubt. None: all that are too old go.
 
     Raises:
         RecordsError: the database can't be written. OSError: the folder can't.
     """
     now = now or datetime.now(UTC)
     inspected = exists().where(InspectionRow.sha256 == ImageRow.sha256)
-    inspections = 0 if keep_days is None else _prune_old(database, now - timedelta(days=keep_days), rest)
+    inspections, held_back = 0, ""
+    if keep_days is not None:
+        inspections, held_back = _prune_old(database, now, timedelta(days=keep_days), rest, share)
     removed = remove_images(database, images, select(ImageRow).where(~inspected), None, rest)
     room = make_room(database, images, max_bytes, rest) if max_bytes is not None else (0, 0, 0)
     leftovers = _prune_leftovers(database, images, rest)
-    return Pruned(inspections, removed[0] + room[0], removed[1] + room[1], leftovers, room[2])
+    return Pruned(
+        inspections, removed[0] + room[0], removed[1] + room[1], leftovers, room[2], held_back=held_back
+    )
 
 
-def _prune_old(database: Database, before: datetime, rest: Rest) -> int:
+def _prune_old(
+    database: Database, now: datetime, age: timedelta, rest: Rest, share: float | None
+) -> tuple[int, str]:
+    """Remove inspections of an age, and return how many, and why others of that age stay."""
+    with database.reading() as session:
+        if share is not None and (doubt := gap_before(session, now)):
+            return 0, f"{doubt} Nothing is removed by age until the clock is certain. {_AT_ONCE}"
+        most = inf if share is None else max(LEAST_AT_ONCE, int(share * count_all(session)))
     old = (
         select(InspectionRow.id)
-        .where(InspectionRow.at < before, ~exists().where(FeedbackRow.sha256 == InspectionRow.sha256))
+        .where(InspectionRow.at < now - age, ~exists().where(FeedbackRow.sha256 == InspectionRow.sha256))
         .order_by(InspectionRow.at)
-        .limit(BATCH)
     )
     removed = 0
-    while True:
+    while removed < most:
+        wanted = int(min(BATCH, most - removed))
         with batch(rest), database.writing() as session:
             alone_with_labels(session)
-            ids = list(session.scalars(old))
+            ids = list(session.scalars(old.limit(wanted)))
             count_out(session, ids)
             session.execute(delete(InspectionRow).where(InspectionRow.id.in_(ids)))
         removed += len(ids)
-        if len(ids) < BATCH:
-            return removed
+        if len(ids) < wanted:
+            return removed, ""
+    with database.reading() as session:
+        more = session.scalar(old.limit(1)) is not None
+    left = f"At most {most} inspections are removed at a time; others that are too old follow. {_AT_ONCE}"
+    return removed, left if more else ""
 
 
 def prune_jobs(database: Database, root: Path, keep_days: float, now: datetime | None = None) -> int:

@@ -6,7 +6,7 @@ read one by one.
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from sqlalchemy import between, or_
 from sqlalchemy.orm import Session
 
+from defect_detection.records.clock import doubt_of_clock
 from defect_detection.records.database import READ_S, Database
 from defect_detection.records.tables import InspectionRow, TallyRow
 from defect_detection.records.tallies import (
@@ -87,7 +88,7 @@ class Statistics:
 
     rounded: whether the bounds of periods were moved to whole quarter hours.
     scores: inspections by P(defective), in `SCORE_BINS` bins.
-    p50_ms, p95_ms: latencies of the whole time.
+    p50_ms, p95_ms: latencies of the whole time. clock: what speaks against the clock of this server, or nothing.
     """
 
     since: datetime
@@ -98,6 +99,7 @@ class Statistics:
     p50_ms: float | None
     p95_ms: float | None
     judged: Judged
+    clock: str = ""
 
 
 def count_inspections(database: Database, since: datetime, until: datetime, n_periods: int) -> Statistics:
@@ -122,7 +124,7 @@ def count_inspections(database: Database, since: datetime, until: datetime, n_pe
             within = or_(*((at >= from_) & (at < to) for from_, to in singly))
             sums.add_rows(Counted(*row) for row in session.execute(counted_rows().where(within)))
         sums.add_whole(session)
-    return sums.statistics(rounded)
+        return replace(sums.statistics(rounded), clock=doubt_of_clock(session))
 
 
 def _quarter_before(moment: datetime) -> datetime:

@@ -161,6 +161,7 @@ class JobRow(Table):
     owner_pid: Mapped[int | None] = mapped_column(Integer, default=None)
     owner_started: Mapped[str | None] = mapped_column(String(64), default=None)
     heartbeat: Mapped[int] = mapped_column(Integer, default=0)
+    last_label: Mapped[int] = mapped_column(Integer, default=0)  # id of the last label when it was asked for
 
 
 class UpkeepRow(Table):

@@ -188,6 +188,12 @@ def count_label(session: Session, sha256: str, before: str | None, label: str) -
     _add(session, changes, 1)
 
 
+def count_all(session: Session) -> int:
+    """Return the number of all inspections."""
+    days = find_tallies(session, TallyRow.span_s == DAY_S)
+    return sum(int(counts[:SCORES_AT].sum()) for _, counts, _ in days)
+
+
 def count_again(database: Database) -> int:
     """Make all sums anew from the inspections, a day in each transaction, and return how many days there are.
 

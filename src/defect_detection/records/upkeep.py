@@ -8,6 +8,7 @@ from sqlalchemy import select, update
 
 from defect_detection.config import Config
 from defect_detection.errors import RecordsError
+from defect_detection.records.clock import SKEW
 from defect_detection.records.database import Database, insert_missing
 from defect_detection.records.retention import prune_records
 from defect_detection.records.store import Records
@@ -33,6 +34,7 @@ class Upkeep:
     def __init__(self, config: Config, records: Records) -> None:
         self._config = config
         self._records = records
+        self.held_back = ""  # why the last pruning left what is too old
         self._owes = False  # took it on and hasn't done it yet
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -73,6 +75,7 @@ class Upkeep:
             self._owes = True
             pruned = prune_records(self._config, self._records, self._rest)
             self._owes = False
+            self.held_back = pruned.held_back
             log.info("pruned: %s", pruned)
             if pruned.warning:
                 log.warning("%s", pruned.warning)
@@ -91,15 +94,24 @@ class _StoppedError(Exception):
 def take_on(database: Database, work: str, every: timedelta, now: datetime | None = None) -> float:
     """Take regular work on, so that no other server does, and return 0; or in how many seconds it is due again.
 
+    Work that was begun after `now` was begun by a clock that was ahead: it is due one interval after now.
+
     Raises:
         RecordsError: the database can't be written.
     """
     now = now or datetime.now(UTC)
     row = UpkeepRow
+    of_future = update(row).where(row.work == work, row.begun_at > now + SKEW).values(begun_at=now)
     due = update(row).where(row.work == work, row.begun_at <= now - every).values(begun_at=now)
     with database.writing() as session:
         insert_missing(session, row, [{"work": work, "begun_at": _NEVER}])
         if session.scalar(due.returning(row.work)):
             return 0.0
+        if session.scalar(of_future.returning(row.work)):
+            log.warning(
+                "%s was begun after now: the clock was ahead then, or is behind. It is due again in %s",
+                work,
+                every,
+            )
         begun_at = session.scalar(select(row.begun_at).where(row.work == work)) or now
     return (begun_at + every - now).total_seconds()

@@ -82,6 +82,11 @@ def create_app(
     metrics = Metrics()
     served = Served.of(config, find_champion, load_champion)
     metrics.follow_model(served)
+    metrics.follow(
+        "defect_pruning_held_back",
+        "1: the last pruning left inspections that are too old",
+        lambda: float(bool(app.extensions["upkeep"].held_back)),
+    )
     app.extensions["api_key"] = configured_key(config)
     app.extensions["config"] = config
     app.extensions["served"] = served

@@ -87,6 +87,9 @@ class StatisticsShown(BaseModel):
     labelled: int = Field(description="inspections whose image has a label")
     escapes: int = Field(description="called ok, and labelled defective")
     overkill: int = Field(description="called defective, and labelled ok")
+    clock: str | None = Field(
+        description="what in the dates of inspections speaks against the clock; null: nothing"
+    )
     periods: list[PeriodShown]
 
 
@@ -135,6 +138,7 @@ def _shown(counted: Statistics) -> StatisticsShown:
         since=counted.since,
         until=counted.until,
         rounded=counted.rounded,
+        clock=counted.clock or None,
         **totals,
         **judged,
         reject_rate=centre,

@@ -43,6 +43,8 @@ function time({ n, step }) {
 function draw() {
   if (!drawn) return;
   $("loading").hidden = true;
+  $("clock").hidden = !drawn.clock;
+  $("clock").textContent = drawn.clock ?? "";
   $("nothing").hidden = drawn.inspected > 0;
   $("figures").hidden = drawn.inspected === 0;
   if (!drawn.inspected) return;

@@ -1,0 +1,50 @@
+"""Doubt a clock that the inspections speak against: one that was set wrong must neither delete them nor stop pruning.
+
+Clocks of cameras' computers are set wrong by empty batteries, by restored virtual machines and by hand.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from defect_detection.records.tables import InspectionRow
+
+PROVEN = timedelta(days=7)  # of inspections after a gap, until the clock is believed
+GAP = timedelta(days=30)  # longer than a plant's holidays
+SKEW = timedelta(minutes=5)  # by which clocks of servers may differ
+
+
+def doubt_of_clock(session: Session, now: datetime | None = None) -> str:
+    """Say what in the dates of inspections speaks against the clock, or nothing."""
+    now = now or datetime.now(UTC)
+    return _future(session, now) or gap_before(session, now)
+
+
+def _future(session: Session, now: datetime) -> str:
+    newest = session.scalar(select(func.max(InspectionRow.at)))
+    if newest is None or newest <= now + SKEW:
+        return ""
+    return (
+        f"Inspections have dates up to {_said(newest)}, but the clock of this server says {_said(now)}. "
+        "It was ahead when they were recorded, or it is behind now."
+    )
+
+
+def gap_before(session: Session, now: datetime) -> str:
+    """Say that nothing was inspected for long before the clock, or nothing: then nothing may be deleted by age.
+
+    A clock that is far ahead has such a gap behind it, whatever is recorded while it is. So the last days do not count.
+    """
+    at = InspectionRow.at
+    before = session.scalar(select(func.max(at)).where(at <= now - PROVEN))
+    if before is None or before >= now - GAP:
+        return ""
+    return (
+        f"The clock of this server says {_said(now)}. Nothing was inspected from {_said(before)} until {PROVEN.days} days "
+        "before that. The line stood still, or the clock was set forward."
+    )
+
+
+def _said(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
