@@ -4,8 +4,7 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
 
 from flask import Response, current_app, request
@@ -20,7 +19,7 @@ from defect_detection.serving.access import require_access
 from defect_detection.serving.problems import described
 from defect_detection.serving.reads import reads
 from defect_detection.serving.records_api import INSPECTIONS, SECURITY, InspectionShown
-from defect_detection.serving.strict import Words
+from defect_detection.serving.strict import Moment, Words
 from defect_detection.text import cell
 
 OF_INSPECTION = ["id", "at", "name", "verdict", "score", "threshold", "reason"]
@@ -43,11 +42,11 @@ class InspectionsFilter(BaseModel):
     part: Words | None = None
     label: Literal["ok", "defective"] | None = Field(None, description="the label that counts")
     labelled: bool | None = Field(None, description="whether someone has given its image a label")
-    since: datetime | None = Field(
+    since: Moment | None = Field(
         None, description="from this moment on (ISO 8601; UTC where no zone is given)"
     )
-    until: datetime | None = Field(None, description="before this moment")
-    model_version: int | None = None
+    until: Moment | None = Field(None, description="before this moment")
+    model_version: int | None = Field(None, ge=1, le=2**31 - 1)
     order: Literal["newest", "uncertain"] = Field(
         "newest",
         description="uncertain: first what is unlike the training images, then the score nearest to its threshold",
@@ -56,7 +55,7 @@ class InspectionsFilter(BaseModel):
     def wanted(self) -> Filter:
         """Return what the database is asked for."""
         facts = {name: getattr(self, name) for name in Filter.__dataclass_fields__}
-        return replace(Filter(**facts), since=_utc(self.since), until=_utc(self.until))
+        return Filter(**facts)
 
 
 class InspectionsQuery(InspectionsFilter):
@@ -150,7 +149,3 @@ def _page(database: Database, wanted: Filter, cursor: str | None, limit: int) ->
 def _database() -> Database:
     records: Records = current_app.extensions["records"]
     return records.database
-
-
-def _utc(moment: datetime | None) -> datetime | None:
-    return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -44,6 +45,7 @@ SECURITY: list[dict[str, list[Any]]] = [{}, {"bearer": []}, {"header": []}]  # {
 MAX_STREAMS = 3  # that follow a log at the same time: each takes one of the server's threads
 STREAM_S = 120.0  # after which a stream ends and its reader comes again, with the place that it had reached
 LOOK_EVERY_S = 0.3  # for new lines
+PLACE = re.compile(r"[0-9]{1,18}")  # in a log
 HEARTBEAT_S = 5.0  # of silence, after which a comment is sent: so a proxy keeps the stream
 
 jobs_api = APIBlueprint("jobs", __name__)
@@ -184,13 +186,8 @@ def cancel(path: JobPath) -> Response:
 def job_log(path: JobPath) -> Response:
     require_access(request, "operator")
     found = find_job(_database(), path.id)
-    streams: threading.BoundedSemaphore = current_app.extensions["streams"]
-    if not streams.acquire(blocking=False):
-        raise ServiceUnavailable(
-            f"{MAX_STREAMS} logs are being followed already; try again later", retry_after=10
-        )
     sent = request.headers.get("Last-Event-ID", "")
-    place = int(sent) if sent.isascii() and sent.isdigit() else 0
+    place = int(sent) if PLACE.fullmatch(sent) else 0
     has_left = request.environ.get("waitress.client_disconnected", lambda: False)
     readiness: Readiness = current_app.extensions["readiness"]
 
@@ -198,6 +195,11 @@ def job_log(path: JobPath) -> Response:
         return readiness.is_stopping or has_left()
 
     file = log_file_of(current_app.extensions["root"], found.id)
+    streams: threading.BoundedSemaphore = current_app.extensions["streams"]
+    if not streams.acquire(blocking=False):
+        raise ServiceUnavailable(
+            f"{MAX_STREAMS} logs are being followed already; try again later", retry_after=10
+        )
     events = _Stream(_events(_database(), found.id, file, place, has_gone), streams)
     return Response(events, content_type="text/event-stream", headers={"Cache-Control": "no-store"})
 

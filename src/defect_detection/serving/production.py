@@ -72,7 +72,7 @@ class Promotion(BaseModel, extra="forbid"):
 class Rollback(BaseModel, extra="forbid"):
     """Where to go back to; without `to`, to what was there before."""
 
-    to: int | None = Field(None, ge=1, le=2**31 - 1, examples=[3])
+    to: int | None = Field(None, ge=1, le=2**31 - 1, strict=True, examples=[3])
     reason: Reason | None = Field(None, description="kept in the ledger")
 
 

@@ -13,6 +13,7 @@ from defect_detection.serving.access import require_access
 from defect_detection.serving.problems import described
 from defect_detection.serving.reads import reads
 from defect_detection.serving.records_api import INSPECTIONS, SECURITY
+from defect_detection.serving.strict import Moment
 
 LONGEST = timedelta(days=800)
 
@@ -22,10 +23,10 @@ statistics_api = APIBlueprint("statistics", __name__)
 class StatisticsQuery(BaseModel):
     """Which time, and in how many equal periods: see `rounded`."""
 
-    since: datetime | None = Field(
+    since: Moment | None = Field(
         None, description="ISO 8601; UTC where no zone is given. A day before `until`"
     )
-    until: datetime | None = Field(None, description="before this moment; now")
+    until: Moment | None = Field(None, description="before this moment; now")
     periods: int = Field(24, ge=1, le=200)
 
 
@@ -109,21 +110,13 @@ def statistics(query: StatisticsQuery) -> Response:
 
 
 def _time(query: StatisticsQuery) -> tuple[datetime, datetime]:
-    until = _utc(query.until or datetime.now(UTC))
-    try:
-        since = _utc(query.since or until - timedelta(days=1))
-        length = until - since
-    except OverflowError:
-        length = timedelta(0)
-    if not timedelta(minutes=1) <= length <= LONGEST:
+    until = query.until or datetime.now(UTC)
+    since = query.since or until - timedelta(days=1)
+    if not timedelta(minutes=1) <= until - since <= LONGEST:
         raise BadRequest(
             f"since, until: expected a time of 1 minute to {LONGEST.days} days, received {query.since} to {query.until}"
         )
     return since, until
-
-
-def _utc(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _shown(counted: Statistics) -> StatisticsShown:

@@ -6,12 +6,13 @@ The OpenAPI document says which names an address takes. Below ``/v2`` nothing is
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from typing import Annotated, Any
 
 from flask import Flask, current_app, request
 from flask.json.provider import DefaultJSONProvider
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import UnprocessableEntity
 
@@ -34,6 +35,23 @@ PlainName = Annotated[
 ]
 # Of what the database keeps. PostgreSQL can't even be asked for some characters
 RecordId = Annotated[str, Field(max_length=64, pattern=rf"^[^{CONTROLS}]*$")]
+
+
+def _with_plus(written: Any) -> Any:
+    """Return a moment as it was meant: a '+' that was sent as it is means a blank in an address."""
+    return (
+        re.sub(r"(?<=T)([\d:.]+) (\d\d:?\d\d)$", r"\1+\2", written) if isinstance(written, str) else written
+    )
+
+
+def _in_utc(moment: datetime) -> datetime:
+    if not 1900 <= moment.year < 9000:
+        raise ValueError("expected a year from 1900 to 8999")
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+# UTC where no zone is given
+Moment = Annotated[datetime, BeforeValidator(_with_plus), AfterValidator(_in_utc)]
 NOTHING = (b"", b"{}", b"null")  # bodies of requests that say nothing: some clients can send no other
 
 
@@ -111,7 +129,9 @@ def _check(takes: Takes) -> None:
     refuse_names("query parameter", names_in(request.args), takes.query)
     if takes.json is not None:
         _check_json(takes.json)
-    elif not takes.has_body and request.method == "POST" and not _says_nothing(request.get_data()):
+    elif (
+        not takes.has_body and request.method not in ("GET", "HEAD") and not _says_nothing(request.get_data())
+    ):
         raise UnprocessableEntity("body: this address takes none: send the request without a body")
 
 
@@ -126,8 +146,9 @@ def _check_json(keys: tuple[str, ...]) -> None:
             f"body: expected JSON with the header 'Content-Type: {JSON}', received the Content-Type {received[:80]}"
         )
     body = request.get_json()
-    if isinstance(body, dict):
-        refuse_names("key", body, keys)
+    if not isinstance(body, dict):  # the framework would read a text as JSON once more
+        raise UnprocessableEntity(f"body: expected a JSON object, received {repr(body)[:60]}")
+    refuse_names("key", body, keys)
 
 
 def _meant(name: str, known: Collection[str]) -> str:
