@@ -37,6 +37,9 @@ PlainName = Annotated[
 RecordId = Annotated[str, Field(max_length=64, pattern=rf"^[^{CONTROLS}]*$")]
 
 
+FIRST, LAST = datetime(1900, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+
+
 def _with_plus(written: Any) -> Any:
     """Return a moment as it was meant: a '+' that was sent as it is means a blank in an address."""
     return (
@@ -45,8 +48,10 @@ def _with_plus(written: Any) -> Any:
 
 
 def _in_utc(moment: datetime) -> datetime:
-    if not 1900 <= moment.year < 9000:
-        raise ValueError("expected a year from 1900 to 8999")
+    if (
+        not FIRST.year <= moment.year < LAST.year
+    ):  # no inspection lies there, and databases cannot hold all of it
+        return FIRST if moment.year < FIRST.year else LAST
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
