@@ -15,7 +15,6 @@ from defect_detection.model.bundle import (
     CARD_FILE,
     OPENVINO_FILE,
     Card,
-    checksum,
     read_card,
     read_golden,
     verify,
@@ -23,6 +22,7 @@ from defect_detection.model.bundle import (
     write_golden,
 )
 from defect_detection.model.parity import MOST_DIFFERENCE
+from defect_detection.model.seal import checksum
 from defect_detection.pipeline.export import MANIFEST, Loss, _loss, _require_no_loss, export
 from defect_detection.pipeline.parity import litert_scorer, onnx_scorer, openvino_scorer
 

@@ -5,16 +5,17 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mlflow_server import free_port, mlflow_server, running
 
 from defect_detection.model.bundle import (
-    GOLDEN_FILE,
     KERAS_FILE,
     OPENVINO_FILE,
     TRAINED_ON_FILE,
     Card,
     write_card,
+    write_golden,
 )
 from defect_detection.tracking.store import connect, sqlite_file
 
@@ -94,8 +95,9 @@ def make_bundle(card: Card) -> Callable[[Path], Path]:
 
     def make(folder: Path) -> Path:
         folder.mkdir()
-        for file in (KERAS_FILE, OPENVINO_FILE, "model.bin", GOLDEN_FILE, TRAINED_ON_FILE):
+        for file in (KERAS_FILE, OPENVINO_FILE, "model.bin", TRAINED_ON_FILE):
             (folder / file).write_bytes(uuid.uuid4().bytes * 1000)
+        write_golden(folder, np.zeros((1, 32, 32, 3), np.uint8), np.zeros(1, np.float32))
         write_card(folder, card)
         return folder
 

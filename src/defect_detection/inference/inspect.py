@@ -17,9 +17,9 @@ import numpy as np
 from defect_detection.data.bounds import DEFAULT_LIMITS, Limits
 from defect_detection.data.images import Pages, read_pages
 from defect_detection.data.walk import find_images
-from defect_detection.errors import ConfigError, ImageError
+from defect_detection.errors import BundleError, ConfigError, ImageError
 from defect_detection.inference.runtime import Answer, Runtime
-from defect_detection.model.bundle import OPENVINO_FILE, Card, read_card, verify
+from defect_detection.model.bundle import CARD_FILE, OPENVINO_FILE, Card, read_card, verify
 from defect_detection.model.parity import allowed_difference, golden_parity
 from defect_detection.text import printable
 
@@ -98,6 +98,11 @@ class Inspector:
         card = read_card(folder)
         verify(folder, card, (OPENVINO_FILE, "model.bin"))
         runtime = Runtime(folder / OPENVINO_FILE, threads=threads, precision=precision)
+        if runtime.image_size not in (None, card.image_size):
+            raise BundleError(
+                f"{folder / CARD_FILE}: image_size: expected {runtime.image_size}, that of {OPENVINO_FILE}, received "
+                f"{card.image_size}; copy the whole folder again, or train again"
+            )
         if precision != "f32":
             _require_parity(folder, runtime, precision)
         return cls(runtime, card, name or f"{card.name} ({folder})", threads)

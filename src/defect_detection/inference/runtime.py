@@ -48,6 +48,12 @@ class Runtime:
                 f"{path}: OpenVINO can't load it; copy or train it again ({str(error).splitlines()[-1]})"
             ) from error
 
+    @property
+    def image_size(self) -> int | None:
+        """The side of the images that the model takes, in pixels; None where it takes any."""
+        side = self._graph.input(0).partial_shape[1]
+        return side.get_length() if side.is_static else None
+
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Run uint8 images (B, H, W, 3), RGB, and return each output as an array of shape (B, ...)."""
         rows = [answer.outputs for _, answer in self.each((None, image) for image in images) if answer]

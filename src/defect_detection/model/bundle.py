@@ -11,16 +11,17 @@ held_out_scores.npz    P(defective) of the images that judged the model, each fr
 """
 
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 from zipfile import BadZipFile
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from defect_detection.data.reference import Reference, look_of
 from defect_detection.errors import BundleError
@@ -28,6 +29,7 @@ from defect_detection.evaluation.claims import RateClaim
 from defect_detection.evaluation.operating_point import OperatingPoint, Rule
 from defect_detection.evaluation.rates import Rate
 from defect_detection.files import regular
+from defect_detection.model.seal import card_checksum, checksum, finite_json
 
 KERAS_FILE = "best_cnn_model.keras"
 OPENVINO_FILE = "model.xml"
@@ -38,6 +40,9 @@ TRUNK_TRAINED_ON_FILE = "trunk_trained_on.npy"
 HELD_OUT_FILE = "held_out_scores.npz"
 _CHECKED = (KERAS_FILE, OPENVINO_FILE, "model.bin", GOLDEN_FILE, TRAINED_ON_FILE)
 
+Verdict = Literal["ok", "defective", "review"]
+_Score = Annotated[float, Field(ge=0, le=1)]
+
 
 class Card(BaseModel):
     """What travels with a model. An image is defective when ``score >= threshold``; review when low <= score < high.
@@ -45,19 +50,21 @@ class Card(BaseModel):
     bit_depth: bits that the training images used of 16-bit values, None for all: images are read so at every inspection.
     claims: what was asked of the threshold and of the review band, and whether validation showed it.
     reference: how its training images look; a model of an earlier version has none, and guards nothing.
+    golden_verdicts: on the golden images, of the scores and the threshold that it was trained with; none of an earlier version.
+    checksums: of the files beside it and, under the name of its own file, of all its other values.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     format: Literal[1] = 1
     name: str
     created: str
-    image_size: int
-    bit_depth: int | None = None
-    threshold: float
+    image_size: Annotated[int, Field(ge=16, le=4096)]
+    bit_depth: Annotated[int, Field(ge=8, le=16)] | None = None
+    threshold: _Score
     threshold_rule: Rule
-    review_low: float | None = None
-    review_high: float | None = None
+    review_low: _Score | None = None
+    review_high: _Score | None = None
     threshold_split: str = "validation"
     threshold_reason: str = ""
     claims: tuple[RateClaim, ...] = ()
@@ -73,7 +80,17 @@ class Card(BaseModel):
     data: dict[str, str | int]
     validation: dict[str, float]
     versions: dict[str, str]
+    golden_verdicts: tuple[Verdict, ...] = ()
     checksums: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _check_review_band(self) -> Self:
+        low, high = self.review_low, self.review_high
+        if (low is None) != (high is None) or (low is not None and high is not None and low > high):
+            raise ValueError(
+                f"review_low, review_high: expected 0 <= low <= high <= 1, received {low}, {high}"
+            )
+        return self
 
     def other_bit_depth(self, wanted: int | None) -> str | None:
         """Say that images are read with the model's bit depth where the settings name another one; None where they don't."""
@@ -122,7 +139,7 @@ class Card(BaseModel):
         """
         return self.reference.reason(look_of(pixels), size) if self.reference else None
 
-    def verdict(self, score: float, unlike: str | None = None) -> Literal["ok", "defective", "review"]:
+    def verdict(self, score: float, unlike: str | None = None) -> Verdict:
         """Return the verdict on an image.
 
         Args:
@@ -131,7 +148,7 @@ class Card(BaseModel):
         verdict = self._verdict(score)
         return "review" if unlike and verdict == "ok" else verdict
 
-    def _verdict(self, score: float) -> Literal["ok", "defective", "review"]:
+    def _verdict(self, score: float) -> Verdict:
         if (
             self.review_low is not None
             and self.review_high is not None
@@ -168,11 +185,18 @@ def copy_files(source: Path, folder: Path) -> Path:
     return folder
 
 
-def write_card(folder: Path, card: Card) -> None:
-    """Write the card last, with the checksums of what lies beside it."""
-    checksums = {name: checksum(folder / name) for name in _CHECKED}
-    text = card.model_copy(update={"checksums": checksums}).model_dump_json(indent=2)
-    (folder / CARD_FILE).write_text(text + "\n", encoding="utf-8")
+def write_card(folder: Path, card: Card, names: Iterable[str] = _CHECKED) -> None:
+    """Write the card last, with its verdicts on the golden images and the checksums of what lies beside it.
+
+    Args:
+        names: of the files beside it.
+    """
+    update: dict[str, Any] = {"checksums": {name: checksum(folder / name) for name in names}}
+    if GOLDEN_FILE in update["checksums"]:
+        update["golden_verdicts"] = tuple(card.verdict(float(score)) for score in read_golden(folder)[1])
+    values = json.loads(card.model_copy(update=update).model_dump_json())
+    values["checksums"][CARD_FILE] = card_checksum(values)
+    (folder / CARD_FILE).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
 def identity(card: Card) -> str:
@@ -185,24 +209,44 @@ def read_card(folder: Path) -> Card:
     """Read a bundle's card and check that its files are there.
 
     Raises:
-        BundleError: no folder, no card, a card of another version, or a file is missing.
+        BundleError: no folder, no card, a card of another version or edited by hand, or a file is missing.
     """
     path = folder / CARD_FILE
     try:
-        card = Card.model_validate_json(regular(path).read_text(encoding="utf-8"))
+        text = regular(path).read_text(encoding="utf-8")
+        _require_unedited(path, finite_json(text))
+        card = Card.model_validate_json(text)
     except OSError as error:
         raise BundleError(
             f"{folder}: expected a model folder with {CARD_FILE} in it; train one with `defect train`"
         ) from error
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
+        key = ".".join(str(part) for part in first["loc"]) or "review band"
+        received = repr(first["input"])[:40] if first["loc"] else ""
         raise BundleError(
-            f"{path}: {key}: {first['msg']}; the file is damaged or of another version, train again"
+            f"{path}: {key}: {first['msg']}{received and f', received {received}'}; the file is damaged or of another version, "
+            "copy the whole folder again, or train again"
+        ) from error
+    except ValueError as error:
+        raise BundleError(
+            f"{path}: the card cannot be read ({error}); it is damaged, copy the whole folder again, or train again"
         ) from error
     if missing := [name for name in _CHECKED if not (folder / name).is_file()]:
         raise BundleError(f"{folder}: {', '.join(missing)} is missing; copy the whole folder again")
     return card
+
+
+def _require_unedited(path: Path, values: Any) -> None:
+    """Compare the card with its own checksum; one of an earlier version has none."""
+    checksums = values.get("checksums") if isinstance(values, dict) else None
+    if not isinstance(checksums, dict) or CARD_FILE not in checksums:
+        return
+    if checksums.pop(CARD_FILE) != card_checksum(values):
+        raise BundleError(
+            f"{path}: the card was changed after it was written (it differs from its own checksum); copy the whole folder again, or "
+            "train again: a threshold is chosen by training, never edited"
+        )
 
 
 def verify(folder: Path, card: Card, names: Iterable[str] = _CHECKED) -> None:
@@ -216,11 +260,6 @@ def verify(folder: Path, card: Card, names: Iterable[str] = _CHECKED) -> None:
             raise BundleError(
                 f"{folder / name}: differs from its checksum in {CARD_FILE}; copy the whole folder again"
             )
-
-
-def checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_golden(folder: Path, images: np.ndarray, scores: np.ndarray) -> None:

@@ -1,12 +1,13 @@
 """Whether another form of a model judges its golden images as the trained one did: the figures and what is allowed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from defect_detection.model.bundle import GOLDEN_FILE, Card, read_card, read_golden, verify
+from defect_detection.errors import BundleError
+from defect_detection.model.bundle import CARD_FILE, GOLDEN_FILE, Card, read_card, read_golden, verify
 
 Scorer = Callable[[np.ndarray], np.ndarray]
 """uint8 images (n, H, W, 3), RGB → float scores (n,), P(defective)."""
@@ -40,25 +41,41 @@ class FormParity:
 
 
 def compare(
-    card: Card, expected: np.ndarray, scores: np.ndarray, form: str, precision: str = "f32"
+    card: Card,
+    expected: np.ndarray,
+    scores: np.ndarray,
+    form: str,
+    precision: str = "f32",
+    verdicts: Sequence[str] | None = None,
 ) -> FormParity:
-    """Compare the scores (n_images,) of a form with those expected."""
+    """Compare the scores (n_images,) of a form, and their verdicts, with those expected.
+
+    Args:
+        verdicts: those expected; of the expected scores when not given.
+    """
+    verdicts = verdicts or [card.verdict(float(score)) for score in expected]
     flips = sum(
-        card.verdict(float(a)) != card.verdict(float(b)) for a, b in zip(expected, scores, strict=True)
+        card.verdict(float(score)) != verdict for score, verdict in zip(scores, verdicts, strict=True)
     )
     return FormParity(form, len(scores), flips, float(np.abs(expected - scores).max()), precision)
 
 
 def golden_parity(bundle: Path, score: Scorer, form: str, precision: str = "f32") -> FormParity:
-    """Compare a form with the scores that Keras gave to the bundle's golden images.
+    """Compare a form with the scores that Keras gave to the bundle's golden images, and the verdicts that were stored.
 
     Raises:
-        BundleError: the folder is incomplete, or its golden images were changed.
+        BundleError: the folder is incomplete, or its golden images or their verdicts were changed.
     """
     card = read_card(bundle)
     verify(bundle, card, (GOLDEN_FILE,))
     images, expected = read_golden(bundle)
-    return compare(card, expected, score(images), form, precision)
+    stored = card.golden_verdicts
+    if stored and len(stored) != len(images):
+        raise BundleError(
+            f"{bundle / CARD_FILE}: golden_verdicts: expected {len(images)}, one for each golden image, received {len(stored)}; "
+            "copy the whole folder again, or train again"
+        )
+    return compare(card, expected, score(images), form, precision, stored)
 
 
 def allowed_difference(precision: str) -> str:

@@ -8,6 +8,7 @@ from defect_detection.evaluation.gate import Decision, Outcome
 from defect_detection.evaluation.metrics import Metrics
 from defect_detection.evaluation.rates import Rate, percent
 from defect_detection.model.bundle import identity
+from defect_detection.model.seal import digest
 from defect_detection.pipeline.reporting import PreparedReport, report_numbers
 from defect_detection.pipeline.scoring import Scored
 from defect_detection.pipeline.turn import Turn, number_of
@@ -30,6 +31,7 @@ def plan_of(candidate: Scored, decision: Decision, turn: Turn, after: ModelRef |
         test_fingerprint=candidate.metrics.fingerprint,
         gated=True,
         model=identity(candidate.inspector.card),
+        sealed=digest((after or candidate.reference).seal),
     )
 
 
@@ -46,6 +48,7 @@ def plan_by_hand(kind: Kind, target: ModelRef, turn: Turn, why: str) -> Plan:
         accuracy=target.tags.get("test_correct", ""),
         escapes=target.tags.get("test_escapes", ""),
         test_fingerprint=target.tags.get("test_fingerprint", ""),
+        sealed=digest(target.seal),
     )
 
 

@@ -18,7 +18,6 @@ from defect_detection.model.bundle import (
     KERAS_FILE,
     OPENVINO_FILE,
     Card,
-    checksum,
     copy_files,
     new_folder,
     read_card,
@@ -26,6 +25,7 @@ from defect_detection.model.bundle import (
     write_card,
 )
 from defect_detection.model.parity import FormParity, Scorer, allowed_difference, golden_parity
+from defect_detection.model.seal import checksum
 from defect_detection.pipeline.parity import litert_scorer, onnx_scorer, openvino_scorer
 
 FORMATS = ("onnx", "litert", "openvino")
@@ -148,11 +148,9 @@ def _write(form: str, bundle: Path, folder: Path, splits: Splits | None, seed: i
 def _write_card(folder: Path, card: Card) -> None:
     """Write the card of a whole model folder, or one with the checksums of the files that there are."""
     if (folder / KERAS_FILE).exists():
-        return write_card(folder, card)
-    checksums = {path.name: checksum(path) for path in sorted(folder.iterdir())}
-    text = card.model_copy(update={"checksums": checksums}).model_dump_json(indent=2)
-    (folder / CARD_FILE).write_text(text + "\n", encoding="utf-8")
-    return None
+        write_card(folder, card)
+    else:
+        write_card(folder, card, sorted(path.name for path in folder.iterdir()))
 
 
 def _required(bundle: Path, score: Scorer, form: str, precision: str) -> FormParity:

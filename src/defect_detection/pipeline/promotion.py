@@ -20,6 +20,7 @@ from defect_detection.errors import (
 )
 from defect_detection.evaluation.gate import Decision, Outcome
 from defect_detection.evaluation.report import Report
+from defect_detection.model.seal import digest
 from defect_detection.pipeline.entries import (
     brief,
     figures_of,
@@ -33,7 +34,15 @@ from defect_detection.pipeline.reporting import PreparedReport
 from defect_detection.pipeline.scoring import Scored
 from defect_detection.pipeline.turn import PRODUCTION_ALIAS, Turn, sparing, stale, take_turn
 from defect_detection.pipeline.vetting import check, vet
-from defect_detection.tracking.ledger import Entry, Kind, previous, productive, ways_back, withdrawn
+from defect_detection.tracking.ledger import (
+    Entry,
+    Kind,
+    other_seal,
+    previous,
+    productive,
+    ways_back,
+    withdrawn,
+)
 from defect_detection.tracking.listing import versions_of
 from defect_detection.tracking.registry import About, ModelRef, Registry
 
@@ -176,6 +185,7 @@ def _change(
             raise StaleDecisionError(too_late)
         chosen = _existing(registry, source or name, choose(turn))
         with _telling_the_next(turn, chosen):
+            _require_as_entered(turn, chosen, name)
             note = vet(chosen, registry, config)
         turn.notes.extend([note] if note else [])
         target = chosen if chosen.name == name else registry.promote_copy(chosen, name)
@@ -244,6 +254,14 @@ def _existing(registry: Registry, name: str, version: int) -> ModelRef:
             f"{name} has no version {version}; production is unchanged. `defect history` shows what there is"
         )
     return found
+
+
+def _require_as_entered(turn: Turn, chosen: ModelRef, production: str) -> None:
+    other = (
+        other_seal(turn.entries, chosen.version, digest(chosen.seal)) if chosen.name == production else None
+    )
+    if other:
+        raise BundleError(f"{chosen}: {other}")
 
 
 def _confirm(target: ModelRef, turn: Turn, config: Config) -> None:

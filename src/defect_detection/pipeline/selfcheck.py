@@ -7,9 +7,13 @@ from defect_detection.config import Config
 from defect_detection.errors import BundleError, NoModelError
 from defect_detection.evaluation.gate import Check
 from defect_detection.inference.inspect import Inspector
-from defect_detection.model.bundle import Card, read_card, read_golden, verify
+from defect_detection.model.bundle import Card, read_card, verify
+from defect_detection.model.parity import golden_parity
+from defect_detection.model.seal import digest
 from defect_detection.pipeline.challenge import check_challenge
-from defect_detection.tracking.registry import Registry
+from defect_detection.tracking.ledger import other_seal
+from defect_detection.tracking.ledger_listing import list_entries
+from defect_detection.tracking.registry import ModelRef, Registry
 
 
 @dataclass(frozen=True)
@@ -30,24 +34,50 @@ def selfcheck(config: Config, folder: Path | None = None) -> SelfCheck:
     Raises:
         NoModelError: nothing is in production, and no folder was given.
     """
-    name, bundle = (str(folder), folder) if folder else _in_production(config)
-    files = _checked_files(bundle)
-    if not files.passed:
-        return SelfCheck(name, (files,))
+    reference = None if folder else _in_production(config)
+    name = f"{reference} @{config.inference_model_alias}" if reference else str(folder)
+    try:
+        bundle = folder or _bundle_of(reference, config)
+    except BundleError as error:
+        return SelfCheck(name, (Check(name="registered", passed=False, text=str(error)),))
+    files, registered = _checked_files(bundle), _registered(reference, config)
+    if not files.passed or registered.passed is False:
+        return SelfCheck(name, (files, registered))
     inspector = Inspector.load(bundle, threads=config.inference.threads, precision=config.inference.precision)
     golden, challenge = _golden(inspector, bundle), check_challenge(inspector, config)
-    return SelfCheck(name, (files, golden, _reference(inspector.card), challenge))
+    return SelfCheck(name, (files, registered, golden, _reference(inspector.card), challenge))
 
 
-def _in_production(config: Config) -> tuple[str, Path]:
-    registry = Registry(config.tracking_uri)
+def _in_production(config: Config) -> ModelRef:
     name, alias = config.inference_model_name, config.inference_model_alias
-    if (reference := registry.version_of(name, alias)) is None:
+    if (reference := Registry(config.tracking_uri).version_of(name, alias)) is None:
         raise NoModelError(
             f"{name}@{alias}: no such model; run `defect train` and `defect evaluate`, or name a model folder "
             "with --model DIR"
         )
-    return f"{reference} @{alias}", registry.bundle_of(reference, config.cache_dir)
+    return reference
+
+
+def _bundle_of(reference: ModelRef | None, config: Config) -> Path:
+    return Registry(config.tracking_uri).bundle_of(reference or _in_production(config), config.cache_dir)
+
+
+def _registered(reference: ModelRef | None, config: Config) -> Check:
+    """Say whether the files are those of the registry, which `Registry.bundle_of` has compared, and of the ledger."""
+    if reference is None:
+        text = "A folder outside of the registry: nothing but its own checksums vouches for it"
+        return Check(name="registered", passed=None, text=text)
+    if reference.name == config.mlflow.production_model_name:
+        entries = [one.entry for one in list_entries(config.tracking_uri)]
+        if other := other_seal(entries, reference.version, digest(reference.seal)):
+            return Check(name="registered", passed=False, text=f"{reference}: {other}")
+    if reference.seal is None:
+        text = (
+            "An earlier version registered the model without the sha256 of its files, so a changed card is not noticed; "
+            "train and register again"
+        )
+        return Check(name="registered", passed=None, text=text)
+    return Check(name="registered", passed=True, text="All files are those that were registered (sha256)")
 
 
 def _checked_files(bundle: Path) -> Check:
@@ -63,12 +93,15 @@ def _checked_files(bundle: Path) -> Check:
 
 def _golden(inspector: Inspector, bundle: Path) -> Check:
     """Compare verdicts with those of Keras when the model was trained."""
-    images, expected = read_golden(bundle)
-    scores, verdict = inspector.score(images)["score"], inspector.card.verdict
-    flips = sum(verdict(float(a)) != verdict(float(b)) for a, b in zip(scores, expected, strict=True))
-    moved = f"scores move by up to {abs(scores - expected).max():.2g}"
-    text = f"{flips} of {len(images)} golden images get another verdict than when it was trained; {moved}"
-    return Check(name="golden", passed=not flips, text=text)
+    try:
+        found = golden_parity(bundle, lambda images: inspector.score(images)["score"], "OpenVINO")
+    except BundleError as error:
+        return Check(name="golden", passed=False, text=str(error))
+    moved = f"scores move by up to {found.difference:.2g}"
+    text = (
+        f"{found.flips} of {found.images} golden images get another verdict than when it was trained; {moved}"
+    )
+    return Check(name="golden", passed=not found.flips, text=text)
 
 
 def _reference(card: Card) -> Check:

@@ -24,9 +24,10 @@ def check_servable(bundle: Path) -> Check:
         answers = _answers(bundle, images)
     except (OSError, subprocess.SubprocessError, ValueError, KeyError) as error:
         return Check(name="servable", passed=False, text=f"It can't be served: {_reason(error)}")
+    verdicts = card.golden_verdicts or [card.verdict(float(score)) for score in scores]
     expected = [
-        card.verdict(float(score), card.unlike(image, image.shape[:2]))  # as square files
-        for score, image in zip(scores, images, strict=True)
+        "review" if verdict == "ok" and card.unlike(image, image.shape[:2]) else verdict  # as square files
+        for verdict, image in zip(verdicts, images, strict=True)
     ]
     differing = sum(a != b for a, b in zip(answers, expected, strict=True))
     if differing:

@@ -21,6 +21,7 @@ from defect_detection.errors import DivergedError
 from defect_detection.evaluation.comparison import Compared, comparison
 from defect_detection.evaluation.metrics import ranking
 from defect_detection.model.bundle import KERAS_FILE, new_folder
+from defect_detection.model.seal import SEAL_TAG, seal
 from defect_detection.pipeline.audit import Audited, audit_splits
 from defect_detection.pipeline.candidates import Candidate, best_of
 from defect_detection.pipeline.judge import small_test_note
@@ -223,7 +224,11 @@ def keep(candidate: Candidate, config: Config) -> ModelRef:
 
     When the registry can't be reached, the bundle and the file stay what they were.
     """
-    tags = {"hyperparameter_set": candidate.card.name, METRIC: f"{candidate.value:.4f}"}
+    tags = {
+        "hyperparameter_set": candidate.card.name,
+        METRIC: f"{candidate.value:.4f}",
+        SEAL_TAG: seal(candidate.folder),
+    }
     with new_folder(config.bundle_dir) as unfinished:
         shutil.copytree(candidate.folder, unfinished, dirs_exist_ok=True)
         about = About(

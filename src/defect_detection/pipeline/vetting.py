@@ -10,6 +10,7 @@ from defect_detection.errors import BundleError, TrackingError, without_room
 from defect_detection.inference.inspect import Inspector
 from defect_detection.model.bundle import read_card, verify
 from defect_detection.model.parity import golden_parity
+from defect_detection.model.seal import require_sealed
 from defect_detection.tracking.registry import ModelRef, Registry, kept_at
 
 
@@ -30,10 +31,12 @@ def vet(reference: ModelRef, registry: Registry, config: Config) -> str | None:
         if not without_room(error) or not kept.is_dir():
             raise
         check(kept, config)
+        require_sealed(kept, reference.seal, str(reference))
         note = f"The files in the store were not checked, only this machine's copy of them ({error})"
     if kept.is_dir():
         try:
             check(kept, config)
+            require_sealed(kept, reference.seal, str(reference))
         except BundleError:
             shutil.rmtree(kept)
     registry.bundle_of(reference, config.cache_dir)
@@ -49,6 +52,7 @@ def _check_stored(reference: ModelRef, registry: Registry, config: Config) -> No
             stored = registry.fetch(reference, Path(stack.enter_context(folder)))
         try:
             check(stored, config)
+            require_sealed(stored, reference.seal, str(reference))
         except BundleError as error:
             reason = str(error).replace(f"{stored}/", "").replace(str(stored), "its folder")
             raise BundleError(
@@ -62,12 +66,7 @@ def check(bundle: Path, config: Config) -> None:
     Raises:
         BundleError: a file is missing or damaged, or a golden image gets another verdict than in training.
     """
-    try:
-        verify(bundle, read_card(bundle))
-    except UnicodeDecodeError as error:
-        raise BundleError(
-            f"{bundle}: the card is not a text; it is damaged, copy the whole folder again"
-        ) from error
+    verify(bundle, read_card(bundle))
     inspector = Inspector.load(bundle, threads=config.inference.threads)
     found = golden_parity(bundle, lambda images: inspector.score(images)["score"], "OpenVINO")
     if found.flips:

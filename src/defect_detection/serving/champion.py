@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from defect_detection.config import Config
 from defect_detection.errors import BundleError, DefectDetectionError, NoModelError
 from defect_detection.inference.inspect import Inspector
-from defect_detection.model.bundle import read_golden
+from defect_detection.model.parity import golden_parity
 from defect_detection.tracking.fetch import fetch_apart
 from defect_detection.tracking.registry import ModelRef, Registry
 
@@ -154,13 +154,18 @@ def load_champion(reference: ModelRef, config: Config) -> Inspector:
     )
     if note := inspector.card.other_bit_depth(config.data.bit_depth):
         log.warning("%s: %s", reference, note)
+    if reference.seal is None:
+        log.warning(
+            "%s was registered by an earlier version, without the sha256 of its files: a change of them is not noticed",
+            reference,
+        )
     inspector.prepare()
-    images, expected = read_golden(folder)
-    verdict, scores = inspector.card.verdict, inspector.score(images)["score"]
-    flips = sum(verdict(float(a)) != verdict(float(b)) for a, b in zip(scores, expected, strict=True))
-    if flips:
+    found = golden_parity(
+        folder, lambda images: inspector.score(images)["score"], "OpenVINO", settings.precision
+    )
+    if found.flips:
         raise BundleError(
-            f"{reference}: not served, {flips} of {len(expected)} golden images get another verdict here than when it was "
+            f"{reference}: not served, {found.flips} of {found.images} golden images get another verdict here than when it was "
             "trained; look at inference.precision, or train and promote again"
         )
     return inspector

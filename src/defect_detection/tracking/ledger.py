@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from defect_detection.model.seal import CURE
 from defect_detection.text import markdown
 from defect_detection.tracking.lease import PROMOTIONS, who
 from defect_detection.tracking.runs import ExperimentRecorder, TrialRecord
@@ -59,6 +60,7 @@ class Entry:
         gated: whether the gate decided.
         run_id: the entry's MLflow run, with the figures and the report.
         model: what the candidate decides by, see `bundle.identity`; "" in entries of earlier versions.
+        sealed: digest of the files of `after`, or of the candidate, see `model.seal`; "" where none is known.
     """
 
     number: int
@@ -77,6 +79,7 @@ class Entry:
     gated: bool
     run_id: str
     model: str = ""
+    sealed: str = ""
 
     @property
     def moved(self) -> bool:
@@ -100,6 +103,7 @@ class Plan:
     test_fingerprint: str = ""
     gated: bool = False
     model: str = ""
+    sealed: str = ""
 
 
 class Ledger:
@@ -205,6 +209,17 @@ def repeated(
     return None
 
 
+def other_seal(entries: Iterable[Entry], version: int, sealed: str) -> str | None:
+    """Say that a version went into production with other files than the registry names now; None where it did not."""
+    known = next((entry for entry in entries if entry.after == version and entry.moved), None)
+    if known is None or known.sealed in ("", sealed):
+        return None
+    return (
+        f"the registry's list of its files (sha256 {sealed[:16] or 'none'}) is not the one of entry {known.number} of the ledger "
+        f"({known.sealed[:16]}), so the registry was changed. {CURE}"
+    )
+
+
 def decisions_before(entries: tuple[Entry, ...], entry: Entry) -> int:
     """Return how many evaluations the same test images had decided before the entry."""
     return sum(
@@ -242,6 +257,7 @@ def _tags_of(plan: Plan) -> dict[str, str]:
         "test_fingerprint": plan.test_fingerprint,
         "gated": plan.gated,
         "model": plan.model,
+        "sealed": plan.sealed,
     }
     return {f"{PREFIX}{key}": str(value) for key, value in tags.items()}
 
@@ -290,6 +306,7 @@ def _read(run_id: str, start_ms: int | None, tags: Mapping[str, str]) -> Entry:
         test_fingerprint=tags["test_fingerprint"],
         gated=tags["gated"] == "True",
         model=tags.get("model", ""),
+        sealed=tags.get("sealed", ""),
         run_id=run_id,
     )
 

@@ -20,6 +20,7 @@ from urllib.parse import unquote, urlparse
 
 from defect_detection.errors import TrackingError, without_room
 from defect_detection.model.bundle import copy_files
+from defect_detection.model.seal import SEAL_TAG, require_sealed
 from defect_detection.tracking.embedded import opened, point
 from defect_detection.tracking.rest import ask
 from defect_detection.tracking.store import (
@@ -48,6 +49,11 @@ class ModelRef:
     @property
     def model_uri(self) -> str:
         return f"models:/{self.name}/{self.version}"
+
+    @property
+    def seal(self) -> str | None:
+        """What `model.seal` keeps of its files since it was registered; None of a version that an earlier package registered."""
+        return self.tags.get(SEAL_TAG)
 
     def __str__(self) -> str:
         return f"{self.name} version {self.version}"
@@ -180,8 +186,15 @@ class Registry:
 
         It appears whole or not at all: an interrupted download leaves nothing that looks like a bundle. Where the disk has no
         room for a copy of what lies on this machine, the folder is the store's own.
+
+        Raises:
+            BundleError: a file is not the one that the version was registered with.
         """
-        folder = kept_at(reference, cache_dir)
+        folder = self._at_hand(reference, kept_at(reference, cache_dir))
+        require_sealed(folder, reference.seal, str(reference))
+        return folder
+
+    def _at_hand(self, reference: ModelRef, folder: Path) -> Path:
         if folder.is_dir():
             return folder
         try:
