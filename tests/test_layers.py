@@ -17,7 +17,17 @@ NAME = PACKAGE.name
 
 # From the bottom up. A module or folder may import those of the rows above its own, and itself.
 LAYERS = [
-    {"config", "config_file", "config_sections", "config_types", "environment", "errors", "files", "text"},
+    {
+        "config",
+        "config_file",
+        "config_sections",
+        "config_types",
+        "environment",
+        "errors",
+        "files",
+        "switch",
+        "text",
+    },
     {"data", "evaluation"},
     {"model"},
     {"inference"},

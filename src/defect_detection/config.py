@@ -41,6 +41,7 @@ from defect_detection.config_types import (
     WholeNumber,
 )
 from defect_detection.environment import address_of, read_environment
+from defect_detection.switch import finish
 
 DEFAULT_PATH = Path("config.yaml")
 DEFAULT_RETRAIN_PATH = Path("re_train/re_train.yaml")
@@ -166,6 +167,7 @@ def load_config(
     config._root, config._file, config._overrides = root, path.resolve(), tuple(overrides)
     config._tracking_uri = address_of(variables, "MLFLOW_TRACKING_URI", root, "mlflow.db")
     config._database_url = address_of(variables, "DATABASE_URL", root, "inspections.db")
+    finish(config.bundle_dir, config.best_model_info)  # what a killed training had made ready
     return config
 
 

@@ -20,7 +20,7 @@ from defect_detection.data.units import parts_of
 from defect_detection.errors import DivergedError
 from defect_detection.evaluation.comparison import Compared, comparison
 from defect_detection.evaluation.metrics import ranking
-from defect_detection.model.bundle import KERAS_FILE, new_folder
+from defect_detection.model.bundle import KERAS_FILE
 from defect_detection.model.seal import SEAL_TAG, seal
 from defect_detection.pipeline.audit import Audited, audit_splits
 from defect_detection.pipeline.candidates import Candidate, best_of
@@ -28,6 +28,7 @@ from defect_detection.pipeline.judge import small_test_note
 from defect_detection.pipeline.search import check_search, search
 from defect_detection.pipeline.trials import Bench, record_data, record_figures
 from defect_detection.pipeline.watch import Watch, unwatched
+from defect_detection.switch import switched
 from defect_detection.text import markdown
 from defect_detection.tracking.best_model import BestModelInfo
 from defect_detection.tracking.registry import About, ModelRef, Registry
@@ -220,7 +221,7 @@ def _compared(trial: "Trial", bench: Bench) -> Compared:
 
 
 def keep(candidate: Candidate, config: Config) -> ModelRef:
-    """Make a candidate the one that evaluation looks at: the registry, its bundle, and last the file that names it.
+    """Make a candidate the one that evaluation looks at: the registry, then its bundle together with the file that names it.
 
     When the registry can't be reached, the bundle and the file stay what they were.
     """
@@ -229,7 +230,7 @@ def keep(candidate: Candidate, config: Config) -> ModelRef:
         METRIC: f"{candidate.value:.4f}",
         SEAL_TAG: seal(candidate.folder),
     }
-    with new_folder(config.bundle_dir) as unfinished:
+    with switched(config.bundle_dir, config.best_model_info) as (unfinished, tell):
         shutil.copytree(candidate.folder, unfinished, dirs_exist_ok=True)
         about = About(
             "Candidates: the best model of each training.",
@@ -238,8 +239,7 @@ def keep(candidate: Candidate, config: Config) -> ModelRef:
         reference = Registry(config.tracking_uri).register(
             candidate.model_uri, config.mlflow.registered_model_name, tags, about=about
         )
-    path = config.bundle_dir / KERAS_FILE
-    BestModelInfo(candidate.run_id, path, candidate.model_uri, METRIC, candidate.value).write(
-        config.best_model_info
-    )
+        path = config.bundle_dir / KERAS_FILE
+        info = BestModelInfo(candidate.run_id, path, candidate.model_uri, METRIC, candidate.value)
+        tell(info.text(config.best_model_info.parent))
     return reference

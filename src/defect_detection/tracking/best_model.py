@@ -29,9 +29,13 @@ class BestModelInfo:
 
     def write(self, path: Path) -> None:
         """Write the file, whole or not at all."""
-        values = asdict(self) | {"model_path": self._relative_to(path.parent).as_posix()}
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, "".join(f"{key}: {value}\n" for key, value in values.items()))
+        write_text(path, self.text(path.parent))
+
+    def text(self, folder: Path) -> str:
+        """Return what the file says when it lies in the folder."""
+        values = asdict(self) | {"model_path": self._relative_to(folder).as_posix()}
+        return "".join(f"{key}: {value}\n" for key, value in values.items())
 
     def _relative_to(self, folder: Path) -> Path:
         inside = self.model_path.is_relative_to(folder)
