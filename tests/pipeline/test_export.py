@@ -47,7 +47,8 @@ def test_an_export_gives_the_scores_of_keras_and_carries_the_card(form, exported
     np.testing.assert_allclose(score(images[:1]), scores[:1], atol=1e-4)
     card = Card.model_validate_json((folder / CARD_FILE).read_text())
     assert card.threshold == read_card(bundle).threshold
-    assert card.checksums == {
+    of_files = {name: one for name, one in card.checksums.items() if name != CARD_FILE}
+    assert of_files == {
         path.name: checksum(path) for path in folder.iterdir() if path.name not in (CARD_FILE, MANIFEST)
     }
     assert name in card.checksums
