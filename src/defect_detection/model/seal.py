@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Never
 
 from defect_detection.errors import BundleError
+from defect_detection.files import regular
 
 SEAL_TAG = "bundle_files"  # of a registered version
 CURE = (
@@ -20,7 +21,7 @@ CURE = (
 
 
 def checksum(path: Path) -> str:
-    with path.open("rb") as file:
+    with regular(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -41,7 +42,13 @@ def require_sealed(folder: Path, text: str | None, model: str) -> None:
     Raises:
         BundleError: a file was changed, removed or added.
     """
-    if not text or text == (found := seal(folder)):
+    if not text:
+        return
+    try:
+        found = seal(folder)
+    except OSError as error:  # such as a pipe
+        raise BundleError(f"{error.filename or folder}: cannot be read ({error.strerror}). {CURE}") from error
+    if text == found:
         return
     expected, received = _parsed(text, model), json.loads(found)
     name = next(n for n in sorted({*expected, *received}) if expected.get(n) != received.get(n))
