@@ -7,6 +7,7 @@ from PIL import Image
 
 from defect_detection.cli import main
 from defect_detection.evaluation.gate import Outcome
+from defect_detection.evaluation.plateaus import HIGHEST_CUT
 from defect_detection.inference.inspect import Inspector
 from defect_detection.model.bundle import (
     CARD_FILE,
@@ -67,7 +68,7 @@ def test_known_defects_that_are_caught_pass_and_a_missed_one_is_named(plant):
 
 def test_a_known_defect_that_goes_to_a_person_is_caught(plant):
     add_challenge(plant, 1, "unsure.png")
-    bundle = with_card(plant, "unsure", review_low=0.0, review_high=1.1)
+    bundle = with_card(plant, "unsure", review_low=0.0, review_high=HIGHEST_CUT)
     assert check_challenge(Inspector.load(bundle), plant.config()).text.endswith(
         "caught, 1 of them for review"
     )
@@ -151,6 +152,7 @@ def test_the_model_in_production_is_checked(plant, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in lines[:-1]] == [
         ["ok", "files"],
+        ["ok", "registered"],
         ["ok", "golden"],
         ["ok", "reference"],
         ["none", "challenge"],
@@ -190,12 +192,12 @@ def test_a_damaged_file_and_another_verdict_are_found(plant):
     (flipped / CARD_FILE).unlink()
     write_card(flipped, read_card(whole))
     assert selfcheck(plant.config(), whole).passed
-    files, golden, *_ = selfcheck(plant.config(), flipped).checks
+    files, _, golden, *_ = selfcheck(plant.config(), flipped).checks
     assert (files.passed, golden.passed) == (True, False)
     assert golden.text.startswith(f"{len(scores)} of {len(scores)} golden images get another verdict")
     damaged = with_card(plant, "damaged")
     (damaged / "golden.npz").write_bytes(b"")
     checked = selfcheck(plant.config(), damaged)
-    assert [check.name for check in checked.checks] == ["files"]
+    assert [check.name for check in checked.checks] == ["files", "registered"]
     assert not checked.passed
     assert "golden.npz: differs from its checksum" in checked.checks[0].text

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from defect_detection.errors import BundleError
+from defect_detection.evaluation.plateaus import cuts_of
 from defect_detection.inference.inspect import Inspector
 from defect_detection.model.bundle import (
     CARD_FILE,
@@ -153,3 +154,9 @@ def test_stored_verdicts_betray_another_threshold_where_no_checksum_does(trained
     edited(folder, threshold=0.9999999, checksums=checksums)
     checked = {check.name: check.passed for check in selfcheck(trained_once.config(), folder).checks}
     assert checked["golden"] is False
+
+
+def test_a_card_may_hold_the_highest_threshold_that_training_chooses(trained_once, tmp_path):
+    highest = cuts_of(np.array([0.0, 1.0]))[-1]
+    folder = forged(shutil.copytree(trained_once.config().bundle_dir, tmp_path / "bundle"), threshold=highest)
+    assert read_card(folder).verdict(1.0) == "ok"

@@ -27,6 +27,7 @@ from defect_detection.data.reference import Reference, look_of
 from defect_detection.errors import BundleError
 from defect_detection.evaluation.claims import RateClaim
 from defect_detection.evaluation.operating_point import OperatingPoint, Rule
+from defect_detection.evaluation.plateaus import HIGHEST_CUT
 from defect_detection.evaluation.rates import Rate
 from defect_detection.files import regular
 from defect_detection.model.seal import card_checksum, checksum, finite_json
@@ -41,7 +42,7 @@ HELD_OUT_FILE = "held_out_scores.npz"
 _CHECKED = (KERAS_FILE, OPENVINO_FILE, "model.bin", GOLDEN_FILE, TRAINED_ON_FILE)
 
 Verdict = Literal["ok", "defective", "review"]
-_Score = Annotated[float, Field(ge=0, le=1)]
+_Cut = Annotated[float, Field(ge=0, le=HIGHEST_CUT)]  # its top is above the score 1
 
 
 class Card(BaseModel):
@@ -61,10 +62,10 @@ class Card(BaseModel):
     created: str
     image_size: Annotated[int, Field(ge=16, le=4096)]
     bit_depth: Annotated[int, Field(ge=8, le=16)] | None = None
-    threshold: _Score
+    threshold: _Cut
     threshold_rule: Rule
-    review_low: _Score | None = None
-    review_high: _Score | None = None
+    review_low: _Cut | None = None
+    review_high: _Cut | None = None
     threshold_split: str = "validation"
     threshold_reason: str = ""
     claims: tuple[RateClaim, ...] = ()
@@ -88,7 +89,7 @@ class Card(BaseModel):
         low, high = self.review_low, self.review_high
         if (low is None) != (high is None) or (low is not None and high is not None and low > high):
             raise ValueError(
-                f"review_low, review_high: expected 0 <= low <= high <= 1, received {low}, {high}"
+                f"review_low, review_high: expected both or none, and low <= high, received {low}, {high}"
             )
         return self
 
