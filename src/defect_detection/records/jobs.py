@@ -4,8 +4,6 @@ The table is the queue: a job that waits is a row in the state queued, so that n
 """
 
 import os
-import signal
-import socket
 import time
 import uuid
 from collections.abc import Collection, Mapping
@@ -20,11 +18,10 @@ from sqlalchemy.orm import Session
 
 from defect_detection.errors import BusyError, UnknownRecordError
 from defect_detection.records.database import Database
+from defect_detection.records.processes import end_processes_of, place, started_at
 from defect_detection.records.tables import FeedbackRow, JobRow
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
-GRACE_S = 5.0  # that what a dead server left behind gets to end by itself
-JOB_VARIABLE = "DEFECT_JOB_ID"  # in the environment of all processes of a job, by which they are known
 HEARTBEAT_S = 10.0  # between two signs of life of a running job
 LEASE_S = 60.0  # without a sign of life, after which its process counts as dead
 LOOK_COUNTS_S = 5.0  # of the time between two looks at the heartbeats, at most
@@ -224,10 +221,17 @@ def fail_orphans(database: Database, leases: Leases | None = None) -> list[str]:
     silent = (leases or Leases()).silent({row.id: row.heartbeat for row in rows})
     orphans = {row.id: reason for row in rows if (reason := _why_dead(row, silent))}
     for job_id, reason in orphans.items():
-        ended = end_processes_of(job_id)
-        left = "its retraining went on alone and was ended" if ended else "nothing of its retraining was left"
-        end_job(database, job_id, "failed", reason=f"{reason}; {left}")
+        end_job(database, job_id, "failed", reason=f"{reason}; {_end_rest_of(job_id)}")
     return list(orphans)
+
+
+def _end_rest_of(job_id: str) -> str:
+    """End what is left of a job, and say what was."""
+    found, left = end_processes_of(job_id)
+    if left:
+        ids = ", ".join(map(str, left))
+        return f"processes of its retraining could not be ended: end them by hand (process ids {ids})"
+    return "its retraining went on alone and was ended" if found else "nothing of its retraining was left"
 
 
 def _why_dead(row: JobRow, silent: Collection[str]) -> str | None:
@@ -236,79 +240,6 @@ def _why_dead(row: JobRow, silent: Collection[str]) -> str | None:
     if row.id in silent:
         return f"nothing was heard of the process that ran it for {LEASE_S:g} s (its machine or container is gone)"
     return None
-
-
-def end_processes_of(job_id: str) -> int:
-    """End every process that carries the mark of a job, and return how many did.
-
-    The mark can't be mistaken, as a process id can that was given anew. It is looked for in ``/proc``: elsewhere than on Linux
-    nothing is found. They are asked first, so that a training can close its MLflow run.
-    """
-    found = _processes_of(job_id)
-    end = time.monotonic() + GRACE_S
-    for pid in found:
-        _signal(pid, signal.SIGINT)
-    while _processes_of(job_id) and time.monotonic() < end:
-        time.sleep(0.1)
-    while left := _processes_of(job_id):
-        for pid in left:
-            _signal(pid, signal.SIGKILL)
-        time.sleep(0.01)
-    return len(found)
-
-
-def _processes_of(job_id: str) -> list[int]:
-    return [pid for pid, mark in _marks().items() if mark == job_id]
-
-
-def _marks() -> dict[int, str]:
-    """Return the mark of each process that has one and still runs: one that is only waited for has no environment any more."""
-    start = f"{JOB_VARIABLE}=".encode()
-    found = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            for entry in (folder / "environ").read_bytes().split(b"\0"):
-                if entry.startswith(start) and int(folder.name) != os.getpid():
-                    found[int(folder.name)] = entry.removeprefix(start).decode(errors="replace")
-    return found
-
-
-def _signal(pid: int, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        os.kill(pid, number)
-
-
-def place() -> str:
-    """Return what tells this machine, and this container on it, from others: only within it process ids tell processes apart."""
-    try:
-        machine = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{machine} {Path('/proc/self/ns/pid').readlink()}"
-    except OSError:
-        return socket.gethostname()
-
-
-def started_at(pid: int) -> str | None:
-    """Return what tells a process from others that had or will have its id; None when there is no such process.
-
-    On Linux, its start in clock ticks since the machine's own, and that start; elsewhere "", so that only the id counts.
-    """
-    if not Path("/proc/self/stat").exists():
-        return "" if _exists(pid) else None
-    try:
-        ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-        return f"{ticks} {Path('/proc/sys/kernel/random/boot_id').read_text().strip()}"
-    except OSError:
-        return None
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return pid > 0
 
 
 def _change(database: Database, which: ColumnElement[bool], values: dict[str, Any]) -> None:
