@@ -1,17 +1,22 @@
 """Keep rows of one shape on disk by content key, so that frozen work is done once.
 
-Rows lie one after another in a binary file, in the order of the keys in a text file beside it, one a line. A
-row counts as soon as its key does: keys are written after their rows are safely on disk. So a writer that is
-killed leaves at most a tail that nobody reads, and the next writer cuts it off.
+Rows lie one after another in a binary file, in the order of the keys in a text file beside it, one a line with
+the row's checksum. A row counts as soon as its key does: keys are written after their rows are safely on disk. So
+a writer that is killed leaves at most a tail that nobody reads, and the next writer cuts it off.
+
+`missing` compares the checksums. A row that is not what was written counts as missing, and is written again behind
+the others: of two lines of a key, the last one counts. A line without a checksum, of an earlier version, is no key.
 
 Who works with a store holds a mark beside it, a file that is locked: the lock ends with its process, however that
 ends. A store with such a mark is never removed (`cache_folder`).
 """
 
+import logging
 import mmap
 import os
 import uuid
 import weakref
+import zlib
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -25,7 +30,11 @@ from filelock import FileLock, Timeout
 from defect_detection.errors import DataError
 from defect_detection.files import make_private
 
+log = logging.getLogger(__name__)
+
 KEYS, ROWS, LOCK, MARK = ".keys", ".rows", ".lock", ".in-use-"  # behind the name of a store
+_BETWEEN = "\t"  # a key and its row's checksum
+_CHECKED_BYTES = 16 * 1024**2  # of rows that are compared at a time
 _SMALL_BYTES = 256 * 1024**2
 _FORGET = getattr(mmap, "MADV_DONTNEED", None)  # not on Windows
 
@@ -52,6 +61,8 @@ class RowStore:
         self._mark: _Mark | None = None
         self._row_bytes = self.dtype.itemsize * int(np.prod(self.shape))
         self._positions: dict[str, int] = {}
+        self._sums: dict[str, int] = {}
+        self._n_lines = 0  # each is the place of a row, also where it names no key
         self._keys_read = 0  # bytes of the keys file that `_positions` knows
 
     def __len__(self) -> int:
@@ -59,11 +70,13 @@ class RowStore:
         return len(self._positions)
 
     def missing(self, keys: Iterable[str]) -> list[str]:
-        """Return those keys that have no row yet, each once, in their order."""
+        """Return those keys that have no row yet, or a damaged one, each once, in their order."""
         with suppress(OSError):  # `append` says what is wrong with the folder
             make_private(self.folder)  # so that it is in use before there is a row
         self._refresh()
-        return [key for key in dict.fromkeys(keys) if key not in self._positions]
+        unique = list(dict.fromkeys(keys))
+        self._forget_damaged([key for key in unique if key in self._positions])
+        return [key for key in unique if key not in self._positions]
 
     def append(self, keys: Sequence[str], rows: np.ndarray) -> None:
         """Add one row per key; keys that are there already, also from another process, keep their row.
@@ -114,11 +127,41 @@ class RowStore:
         return self._map(), positions
 
     def _map(self) -> np.ndarray:
-        if not self._positions:
+        n_rows = min(self._n_lines, self._n_stored())
+        if not n_rows:
             return np.empty((0, *self.shape), self.dtype)
-        mapped = _Mapped(self._rows_path, self.dtype, mode="r", shape=(len(self._positions), *self.shape))
+        mapped = _Mapped(self._rows_path, self.dtype, mode="r", shape=(n_rows, *self.shape))
         mapped.mark = self._mark
         return mapped
+
+    def _n_stored(self) -> int:
+        """Return how many whole rows the file holds; none where it isn't one."""
+        return self._rows_path.stat().st_size // self._row_bytes if self._rows_path.is_file() else 0
+
+    def _forget_damaged(self, keys: list[str]) -> None:
+        """Forget the keys whose rows aren't what was written, and warn of them."""
+        stored, n_at_once = self._map(), max(1, _CHECKED_BYTES // self._row_bytes)
+        damaged = [key for key in keys if self._positions[key] >= len(stored)]
+        there = [key for key in keys if self._positions[key] < len(stored)]
+        for start in range(0, len(there), n_at_once):
+            chunk = there[start : start + n_at_once]
+            rows = stored[[self._positions[key] for key in chunk]]
+            damaged += [
+                key for key, row in zip(chunk, rows, strict=True) if _checksum(key, row) != self._sums[key]
+            ]
+        for key in damaged:
+            del self._positions[key]
+        if damaged:
+            log.warning(
+                "%s: %d of %d rows are damaged; they are made again", self._rows_path, len(damaged), len(keys)
+            )
+
+    def _set_aside_others(self) -> None:
+        """Rename what stands where a file of the store belongs and is none, such as a folder."""
+        for path in (self._rows_path, self._keys_path):
+            if path.exists() and not path.is_file():
+                aside = path.rename(path.with_name(f"{path.name}.damaged-{uuid.uuid4().hex[:8]}"))
+                log.warning("%s: expected a file, found something else; it is %s now", path, aside.name)
 
     def _hold(self) -> None:
         """Do as `_mark_as_used`, but not in a folder that can't be written: nobody removes anything there either."""
@@ -144,23 +187,34 @@ class RowStore:
             with self._keys_path.open("rb") as file:
                 file.seek(self._keys_read)
                 lines = file.read()
-        except FileNotFoundError:
+        except OSError:  # there is none, or a folder in its place, which `append` sets aside
             return
         whole = lines[: lines.rfind(b"\n") + 1]
         self._keys_read += len(whole)
-        for key in whole.decode().splitlines():
-            self._positions[key] = len(self._positions)
+        for line in whole.split(b"\n")[:-1]:
+            key, between, checksum = line.decode(errors="replace").rpartition(_BETWEEN)
+            with suppress(ValueError):
+                if between:
+                    self._sums[key] = int(checksum, 16)
+                    self._positions[key] = self._n_lines
+            self._n_lines += 1
 
     def _append_locked(self, keys: Sequence[str], rows: np.ndarray) -> None:
         new = {key: place for place, key in enumerate(keys)}
+        self._set_aside_others()
         self._learn()
         new = {key: place for key, place in new.items() if key not in self._positions}
         if not new:
             return
         ordered = np.ascontiguousarray(rows[list(new.values())], dtype=self.dtype)
-        _write_at(self._rows_path, len(self._positions) * self._row_bytes, ordered.data.cast("B"))
-        _write_at(self._keys_path, self._keys_read, "".join(f"{key}\n" for key in new).encode())
+        lines = [f"{key}{_BETWEEN}{_checksum(key, row):08x}\n" for key, row in zip(new, ordered, strict=True)]
+        _write_at(self._rows_path, self._n_lines * self._row_bytes, ordered.data.cast("B"))
+        _write_at(self._keys_path, self._keys_read, "".join(lines).encode())
         self._learn()
+
+
+def _checksum(key: str, row: np.ndarray) -> int:
+    return zlib.crc32(row.data, zlib.crc32(key.encode(errors="replace")))
 
 
 class _Mark:

@@ -1,5 +1,7 @@
 """Frozen work, done once: activations of the fixed part of a trunk, on disk, by the content of the images."""
 
+import logging
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,8 @@ from defect_detection.model.backend import keras
 from defect_detection.model.export import named_outputs, to_openvino
 from defect_detection.model.trunks import fingerprint
 from defect_detection.training.variants import AS_IT_IS, Variant
+
+log = logging.getLogger(__name__)
 
 _BATCH = 16  # images, at most
 _ROWS_PER_WRITE = 256  # at most
@@ -106,9 +110,23 @@ def _narrowed(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def _compiled(model: keras.Model, path: Path) -> Runtime:
-    if not path.exists():
+    """Return the model to run: kept beside its activations as it was written, else converted again."""
+    kept = path.with_suffix(".sum")
+    try:
+        is_whole = kept.read_bytes() == _checksum(path)
+    except OSError:
+        is_whole = False
+    if not is_whole:
+        if path.exists() and kept.exists():
+            log.warning("%s: is damaged; it is made again", path)
         to_openvino(model, path)
+        kept.write_bytes(_checksum(path))
     return Runtime(path)
+
+
+def _checksum(path: Path) -> bytes:
+    whole = zlib.crc32(path.with_suffix(".bin").read_bytes(), zlib.crc32(path.read_bytes()))
+    return f"{whole:08x}".encode()
 
 
 def _run(runtime: Runtime, images: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
