@@ -25,6 +25,7 @@ LAYERS = [
         "environment",
         "errors",
         "files",
+        "processes",
         "switch",
         "text",
     },

@@ -1,4 +1,5 @@
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -160,3 +161,27 @@ def test_a_run_links_the_models_that_it_judged_and_shows(uri: str, name: str, bu
     outputs = run_of(uri, above.run_id).outputs.model_outputs
     inputs = run_of(uri, decision.run_id).inputs.model_inputs
     assert [f"models:/{one.model_id}" for one in (*outputs, *inputs)] == [model] * 2
+
+
+KILLED = """
+import os, signal, sys
+from defect_detection.tracking.runs import ExperimentRecorder
+with ExperimentRecorder(*sys.argv[1:]).trial("left", {}) as record:
+    print(record.run_id, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are told apart by their start on Linux only")
+def test_only_runs_of_dead_processes_of_this_machine_are_ended(uri: str, name: str):
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, uri, name], capture_output=True, text=True, check=False
+    )
+    left = done.stdout.split()[-1]
+    recorder, client = ExperimentRecorder(uri, name), connect(uri).client
+    with recorder.trial("mine", {}) as mine, recorder.trial("elsewhere", {}) as elsewhere:
+        client.set_tag(elsewhere.run_id, "owner.place", "another machine")
+        client.set_tag(elsewhere.run_id, "owner.started", "long ago")
+        assert recorder.end_abandoned() == 1
+        status = [run_of(uri, run_id).info.status for run_id in (left, mine.run_id, elsewhere.run_id)]
+    assert status == ["KILLED", "RUNNING", "RUNNING"]

@@ -85,6 +85,8 @@ def train(config: Config, watch: Watch = unwatched, say: Say = silent) -> Traine
     for line in audited.warnings:
         say(line)
     recorder = ExperimentRecorder(config.tracking_uri, config.mlflow.experiment_name, config.root)
+    if killed := recorder.end_abandoned():
+        say(f"Runs of killed trainings that MLflow showed as running, and that are KILLED now: {killed}")
     sets = [config.training.resolved(one) for one in config.training.hyperparameter_sets]
     bench = Bench(splits, config, recorder, watch, fits=_no_fits())
     if found := search(bench):

@@ -109,6 +109,8 @@ def _retrain(settings: RetrainConfig, config: Config, watch: Watch, say: Say) ->
 def _train(start: Start, splits: Splits, folder: Path, watch: Watch, say: Say) -> Candidate:
     config = start.config
     recorder = ExperimentRecorder(config.tracking_uri, config.mlflow.experiment_name, config.root)
+    if killed := recorder.end_abandoned():
+        say(f"Runs of killed trainings that MLflow showed as running, and that are KILLED now: {killed}")
     tags = {"retraining": "true", "base": str(start.reference or "scratch")}
     bench = Bench(splits, start.config, recorder, watch, start.trunk, tags)
     best, figures = train_sets(start.sets, bench, folder)

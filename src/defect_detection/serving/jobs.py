@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from defect_detection.config import Config
 from defect_detection.errors import BusyError
-from defect_detection.records.processes import JOB_VARIABLE
+from defect_detection.processes import JOB_VARIABLE
 
 SCRIPT = Path("re_train") / "re_train.py"
 SETTINGS = SCRIPT.with_suffix(

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from defect_detection.errors import TrackingError
+from defect_detection.processes import is_dead, owner, place
 from defect_detection.text import encodable
 from defect_detection.tracking.flavor import log_bundle
 from defect_detection.tracking.store import Store, connect, reporting
 
 _PARENT = "mlflow.parentRunId"
+_OWNER = "owner."  # begins the names of the tags that tell which process works on a run
 _GIT_TIMEOUT_S = 5
 
 
@@ -81,12 +83,23 @@ class ExperimentRecorder:
                 self._store.client.set_terminated(run.info.run_id, "KILLED")
         return len(left)
 
+    def end_abandoned(self) -> int:
+        """Mark the runs whose process on this machine was killed, and that are still RUNNING, as KILLED. Return how many."""
+        with reporting(self._store.uri, "ending runs of killed processes"):
+            running = self._search(f"attributes.status = 'RUNNING' AND tags.`{_OWNER}place` = '{place()}'")
+            left = [run for run in running if is_dead(_owned_by(run.data.tags))]
+            for run in left:
+                self._store.client.set_terminated(run.info.run_id, "KILLED")
+        return len(left)
+
     def _created(self, name: str, tags: Mapping[str, Any], parent: str | None) -> str:
-        all_tags = _origin() | self._commit | _texts(tags) | ({_PARENT: parent} if parent else {})
+        all_tags = _origin() | _owner() | self._commit | _texts(tags) | ({_PARENT: parent} if parent else {})
         run = self._store.client.create_run(self._store.experiment_id, run_name=name, tags=all_tags)
         return str(run.info.run_id)
 
     def _reopened(self, run_id: str) -> str:
+        for tag, value in _owner().items():
+            self._store.client.set_tag(run_id, tag, value)
         self._store.client.update_run(run_id, status="RUNNING")
         return run_id
 
@@ -231,6 +244,14 @@ def _origin() -> dict[str, str]:
         "mlflow.source.name": Path(sys.argv[0]).name,
         "mlflow.source.type": "LOCAL",
     }
+
+
+def _owner() -> dict[str, str]:
+    return {f"{_OWNER}{name}": value for name, value in owner().items()}
+
+
+def _owned_by(tags: Mapping[str, str]) -> dict[str, str]:
+    return {name.removeprefix(_OWNER): value for name, value in tags.items() if name.startswith(_OWNER)}
 
 
 def commit_of(root: Path) -> dict[str, str]:

@@ -6,8 +6,8 @@ import subprocess
 import pytest
 from waiting import wait_until
 
-from defect_detection.records import processes
-from defect_detection.records.processes import JOB_VARIABLE, end_processes_of
+from defect_detection import processes
+from defect_detection.processes import JOB_VARIABLE, end_processes_of
 
 
 @pytest.fixture

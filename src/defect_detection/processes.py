@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -89,3 +90,16 @@ def _exists(pid: int) -> bool:
     except PermissionError:
         return True
     return pid > 0
+
+
+def owner() -> dict[str, str]:
+    """Return what `is_dead` later tells by whether this process still works on something."""
+    return {"place": place(), "process": str(os.getpid()), "started": started_at(os.getpid()) or ""}
+
+
+def is_dead(owned_by: Mapping[str, str]) -> bool:
+    """Say whether a process of this machine has ended; of another machine's, nobody here can say."""
+    pid = owned_by.get("process", "")
+    if owned_by.get("place") != place() or not pid.isdecimal():
+        return False
+    return started_at(int(pid)) != owned_by.get("started")
