@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from flask.testing import FlaskClient
@@ -256,7 +256,7 @@ def test_feedback_on_what_is_being_pruned_is_not_found(project, postgres_url, mo
     records.recorder.record(inspected(1), image_of(1))
     assert records.recorder.flush(LIMIT_S)
     with paused_at(other, "DELETE FROM inspections") as (reached, go_on), ThreadPoolExecutor(2) as pool:
-        pruning = pool.submit(prune, other, records.images, 1, None)
+        pruning = pool.submit(prune, other, records.images, 1, None, share=None)
         assert reached.wait(LIMIT_S)
         body = {"inspection_id": f"{1:08}", "label": "defective"}
         asked = pool.submit(app.test_client().post, "/feedback", json=body)
@@ -284,7 +284,7 @@ serve(load_config(Path("config.yaml"), ["serving.host=127.0.0.1", f"serving.port
 
 def test_the_server_prunes_by_itself_while_it_serves(project):
     records = Records.of(project.config())
-    records.recorder.record(inspected(1), image_of(1))
+    records.recorder.record(inspected(1, at=datetime.now(UTC) - timedelta(days=2)), image_of(1))
     assert records.recorder.flush(LIMIT_S)
     records.close()
     log = project.root / "log.txt"

@@ -45,6 +45,11 @@ export async function imageUrl(path) {
   return URL.createObjectURL(await (await send(path)).blob());
 }
 
+/** Say whether this tab has a key. */
+export function hasKey() {
+  return sessionStorage.getItem(KEY) !== null;
+}
+
 /** Headers that say that this page sends a request, with the key of this tab, if there is one; for requests that `send` can't make. */
 export function keyHeaders() {
   const key = sessionStorage.getItem(KEY);

@@ -1,5 +1,5 @@
 // What the gate decided about a version, and the report behind it.
-import { address, keyHeaders, send } from "./api.js";
+import { address, hasKey, send } from "./api.js";
 import { saveUrl } from "./csv.js";
 import { el } from "./dom.js";
 
@@ -26,7 +26,7 @@ export function decisionOn(version, history) {
 /** A link to a report. A link can't send a key: with one, the report is fetched and saved. */
 export function reportLink(path, label) {
   const save = async (event) => {
-    if (!Object.keys(keyHeaders()).length) return;
+    if (!hasKey()) return;
     event.preventDefault();
     saveUrl(`${label}.html`, URL.createObjectURL(await (await send(path)).blob()));
   };
