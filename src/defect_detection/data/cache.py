@@ -187,7 +187,7 @@ class RowStore:
             with self._keys_path.open("rb") as file:
                 file.seek(self._keys_read)
                 lines = file.read()
-        except OSError:  # there is none, or a folder in its place, which `append` sets aside
+        except (FileNotFoundError, IsADirectoryError):  # a folder in its place is set aside by `append`
             return
         whole = lines[: lines.rfind(b"\n") + 1]
         self._keys_read += len(whole)
