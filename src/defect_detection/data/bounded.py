@@ -16,6 +16,9 @@ from defect_detection.data.outline import Effort, Outline, outline_of
 from defect_detection.errors import ImageError
 from defect_detection.text import printable
 
+# Windows ends no process by its processor time: there, every file is decoded at once, in the thread that asks.
+HAS_LIMITS = os.name == "posix"
+
 Source = Path | bytes
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -44,7 +47,7 @@ def bounded(
         outline = outline_of(file)
         if effort != "header" and (reason := limits.why_too_large(outline.width, outline.height)):
             raise ImageError(f"{name_of(source)}: {reason}")
-        if outline.is_quick(effort):
+        if outline.is_quick(effort) or not HAS_LIMITS:
             if limits.allowance is None:
                 return work(source, file, limits, *args, **kwargs)
             with limits.allowance.spending():

@@ -4,7 +4,6 @@ A file is plain where nothing in it costs more than its pixels: few parts to rea
 it, nothing that unpacks into more than the picture. Whatever is not known to be plain is not, and decoded within limits.
 """
 
-import os
 import struct
 from collections.abc import Callable
 from io import BytesIO
@@ -50,24 +49,28 @@ def outline_of(file: IO[bytes]) -> Outline:
     """Return the outline of an open file, of any content; it is left at its start."""
     at = _reader(file)
     found = format_of(at(0, HEAD_BYTES))
-    if found is None:
-        return Outline(is_plain=True)  # refused by its first bytes
     try:
+        if found is None:
+            return Outline(is_plain=True)  # refused by its first bytes
         return _LOOKS[found.name](at)
     except (struct.error, IndexError):  # cut off
         return Outline()
+    finally:
+        file.seek(0)
 
 
 def _reader(file: IO[bytes]) -> At:
     if isinstance(file, BytesIO):
         content = file.getvalue()  # shares its memory
         return lambda start, length: content[start : start + length]
-    number = file.fileno()
-    head = os.pread(number, _HEAD, 0)
+    head = file.read(_HEAD)
 
     def at(start: int, length: int) -> bytes:
         end = start + length
-        return head[start:end] if end <= len(head) else os.pread(number, length, start)
+        if end <= len(head):
+            return head[start:end]
+        file.seek(start)
+        return file.read(length)
 
     return at
 
@@ -113,7 +116,7 @@ def _png(at: At) -> Outline:
             if (
                 kind == b"acTL"
                 or is_hidden
-                or (kind == b"eXIf" and not _is_plain_exif(at(position + 8, length)))
+                or (kind == b"eXIf" and not _is_plain_exif(at(position + 8, min(length, MOST_BESIDE))))
             ):
                 break
         position += 12 + length
