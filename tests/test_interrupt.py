@@ -47,6 +47,7 @@ def test_ctrl_c_leaves_the_last_model_and_a_killed_run(plant):
         output = process.communicate(timeout=LIMIT_S)
     finally:
         process.kill()
+        process.wait()
     assert process.returncode == 130, output
     assert sorted(states_of_runs(plant)) == [*["FINISHED"] * 3, *["KILLED"] * 2], "each with the run above"
     assert kept(plant) == before

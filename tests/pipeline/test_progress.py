@@ -1,5 +1,10 @@
 """Where there is no terminal, long work says now and then how far it is."""
 
+import signal
+from contextlib import suppress
+
+import pytest
+
 from defect_detection.pipeline import progress
 
 
@@ -18,3 +23,12 @@ def test_without_a_terminal_a_line_when_a_phase_is_done_and_one_a_minute(capsys,
         "pretraining: steps 9/10",
         "pretraining: steps 10/10 loss 0.500",
     ]
+
+
+def test_ctrl_c_that_a_library_drops_ends_the_work_at_its_next_step():
+    with progress.bars() as watch:
+        with suppress(BaseException):  # as Keras does while it reads a loss
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            watch("training only", "head", 1, 10)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

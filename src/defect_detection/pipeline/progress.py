@@ -1,9 +1,12 @@
 """Progress bars for a terminal; a few plain lines where there is none."""
 
+import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import FrameType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -15,7 +18,45 @@ _SILENCE_S = 60  # at most, where there is no terminal
 
 @contextmanager
 def bars() -> Iterator[Watch]:
-    """Give a `Watch` that shows a bar per task on standard error."""
+    """Give a `Watch` that shows a bar per task on standard error. While it lasts, no Ctrl-C is lost."""
+    with _ctrl_c() as end_if_asked, _shown() as show:
+
+        def watch(*progress: Any, **more: Any) -> None:
+            end_if_asked()
+            show(*progress, **more)
+
+        yield watch
+
+
+@contextmanager
+def _ctrl_c() -> Iterator[Callable[[], None]]:
+    """Give a function that raises KeyboardInterrupt once Ctrl-C was pressed, since a library may have dropped the first.
+
+    Keras drops every exception while it reads a loss. A training of an hour would then go on.
+    """
+    asked = False
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        asked = True
+        signal.default_int_handler(number, frame)
+
+    def end_if_asked() -> None:
+        if asked:
+            raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # ignored, as behind `nohup`
+        yield end_if_asked
+        return
+    signal.signal(signal.SIGINT, remember)
+    try:
+        yield end_if_asked
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextmanager
+def _shown() -> Iterator[Watch]:
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _lines()
