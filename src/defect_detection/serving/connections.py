@@ -214,8 +214,11 @@ class Channel(HTTPChannel):
     def _refuse_at_once(self, status: int, detail: str) -> None:
         """Answer before anything was asked, and close: no thread is taken."""
         body = problem_json(status, detail).encode()
-        head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nConnection: close\r\nContent-Type: {MEDIA_TYPE}\r\n"
-        answer = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+        said = {"Connection": "close", "Content-Type": MEDIA_TYPE, "Content-Length": len(body), **HEADERS}
+        head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
+        answer = (
+            head + "".join(f"{name}: {value}\r\n" for name, value in said.items()) + "\r\n"
+        ).encode() + body
         self.outbufs[-1].append(answer)
         self.total_outbufs_len += len(answer)
         self.lingers = self.close_when_flushed = True

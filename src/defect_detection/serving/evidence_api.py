@@ -89,7 +89,6 @@ def preview(path: InspectionPath, query: PreviewQuery) -> Response:
     require_access(request, "operator")
     content, _suffix = read_inspected_image(path.id)
     answer = Response(_preview_png(content, query.page), content_type="image/png")
-    answer.headers["Cache-Control"] = "private, max-age=86400, immutable"
     return answer
 
 

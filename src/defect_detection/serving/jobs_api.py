@@ -201,7 +201,7 @@ def job_log(path: JobPath) -> Response:
             f"{MAX_STREAMS} logs are being followed already; try again later", retry_after=10
         )
     events = _Stream(_events(_database(), found.id, file, place, has_gone), streams)
-    return Response(events, content_type="text/event-stream", headers={"Cache-Control": "no-store"})
+    return Response(events, content_type="text/event-stream")
 
 
 class _Stream:

@@ -19,6 +19,7 @@ MOST_PEERS = 10_000  # remembered by the rate limit
 FREE_OF_RATE = ("/health/", "/v2/health/", "/metrics")
 
 HEADERS = {
+    "Cache-Control": "no-store",  # files of the page have their own; a cache would answer with a key that was revoked
     "Content-Security-Policy": (
         "default-src 'self'; img-src 'self' blob:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     ),  # blob: what the page fetched with its key

@@ -212,7 +212,7 @@ def report(path: ReportPath) -> Response:
         raise NotFound(
             f"No report of a decision {path.run_id} lies on this machine: open the run in MLflow, experiment 'promotions'."
         )
-    headers = {"Content-Security-Policy": REPORT_POLICY, "Cache-Control": "private, max-age=3600"}
+    headers = {"Content-Security-Policy": REPORT_POLICY}
     return Response(file.read_bytes(), headers=headers, content_type="text/html; charset=utf-8")
 
 

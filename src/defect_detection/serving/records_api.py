@@ -182,7 +182,6 @@ def image(path: InspectionPath) -> Response:
     content, suffix = read_inspected_image(path.id)
     answer = Response(content, content_type=MEDIA_TYPES.get(suffix, "application/octet-stream"))
     answer.headers["X-Content-Type-Options"] = "nosniff"
-    answer.headers["Cache-Control"] = "private, max-age=86400, immutable"
     return answer
 
 
