@@ -1,3 +1,3 @@
 """Visual inspection: train, evaluate, promote and serve defect classifiers."""
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
