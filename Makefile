@@ -9,7 +9,7 @@ COMPILE := --quiet --universal --no-header --no-annotate --no-emit-index-url --n
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint types format pretrain requirements clean
+.PHONY: help demo test bench lint types docs format pretrain requirements clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,11 @@ lint: $(VENV)/.installed-dev ## check style and formatting
 
 types: $(VENV)/.installed-dev ## check types
 	$(BIN)/mypy
+
+docs: $(VENV)/.installed-dev ## build the docs site in build/site; broken links, and parts from elsewhere, are errors
+	$(BIN)/python scripts/docs_site.py
+	$(BIN)/zensical build --strict --clean --config-file build/mkdocs.yml
+	! grep -rE --include='*.html' '<(script|link|img)[^>]+(src|href)="?(https?:)?//' build/site
 
 format: $(VENV)/.installed-dev ## repair what can be repaired of style and formatting
 	$(BIN)/ruff check --fix .
