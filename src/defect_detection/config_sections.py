@@ -263,6 +263,10 @@ class ServingConfig(Section):
     max_images: Count = 64
     receive_timeout_s: Positive = 30
     rate_limit: OptionalPositive = 100
+    public: Annotated[
+        tuple[Literal["metrics", "models", "statistics"], ...],
+        Expected("a list of metrics, models and statistics, or []"),
+    ] = ()
 
 
 class RecordsConfig(Section):

@@ -144,8 +144,9 @@ def test_the_openapi_document_lists_every_route_with_its_answers(project):
     assert statuses == {
         "/health/live": {"200", "400", "413"},
         "/health/ready": {"200", "400", "413", "503"},
-        "/metrics": {"200", "400", "413"},
-        "/models": {"200", "400", "413", "429", "503"},
+        "/metrics": {"200", "400", "401", "403", "413"},
+        "/models": {"200", "400", "401", "403", "413", "429", "503"},
+        "/access/page": {"200", "400", "401", "413", "429"},
         **{path: {"200", "400", "404", "413", "422", "429", "503"} for path in MODEL_PATHS},
         **{f"{path}/ready": {"200", "400", "404", "413", "422", "429", "503"} for path in MODEL_PATHS},
         **{

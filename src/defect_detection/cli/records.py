@@ -57,10 +57,17 @@ def create(
     from defect_detection.config import load_config
     from defect_detection.records.keys import create_key
     from defect_detection.records.store import Records
+    from defect_detection.serving.local_key import FILE, make_local_key
 
-    key = create_key(Records.of(load_config(config, overrides or ())).database, name, role)
+    settings = load_config(config, overrides or ())
+    key = create_key(Records.of(settings).database, name, role)
     typer.echo(key)
-    typer.echo(f"Key '{name}' ({role}). Keep it now: it can't be shown again.", err=True)
+    typer.echo(f"Key '{name}' ({role}). Keep it now: it cannot be shown again.", err=True)
+    make_local_key(settings.root)
+    typer.echo(
+        f"Callers on this machine need a key too: `defect page` opens the page, `curl -H @{FILE}` sends this machine's",
+        err=True,
+    )
 
 
 @keys_app.command("list")
@@ -103,6 +110,17 @@ def rebuild(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) ->
 
     days = count_again(Records.of(load_config(config, overrides or ())).database)
     typer.echo(f"Counted the inspections of {days} days again")
+
+
+@app.command()
+def page(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
+    """Print a link that opens the page on this machine with all rights. It works once, within five minutes."""
+    from defect_detection.config import load_config
+    from defect_detection.serving.local_key import make_link_code
+
+    settings = load_config(config, overrides or ())
+    serving = settings.serving
+    typer.echo(f"http://localhost:{serving.port}{serving.root_path}/#link={make_link_code(settings.root)}")
 
 
 @feedback_app.callback()

@@ -9,6 +9,7 @@ import re
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from typing import Literal, get_args
 
 from sqlalchemy import select
@@ -20,9 +21,10 @@ from defect_detection.records.tables import KeyRow
 
 Role = Literal["operator", "admin"]  # operator: reads inspections, gives feedback; admin: all, also retrains
 ROLES: tuple[Role, ...] = get_args(Role)
-THIS_MACHINE = "this machine"  # who calls without a key
+THIS_MACHINE = "this machine"  # who calls from there
 SETTINGS_KEY = "the key of the settings"
 NEW_LABELS = "enough new labels"  # who asks for a job that feedback triggered
+RESERVED = (THIS_MACHINE, SETTINGS_KEY, NEW_LABELS)
 _PREFIX = "defect_"  # so that a key is recognized where it must not be, as in a log
 
 
@@ -43,7 +45,7 @@ def create_key(database: Database, name: str, role: Role) -> str:
         ConfigError: the name has other characters, or a key has it already, also a revoked one: feedback names it.
         RecordsError: the database can't be written.
     """
-    if not re.fullmatch(r"[^\W_][\w .@-]{0,63}", name) or name in (THIS_MACHINE, SETTINGS_KEY, NEW_LABELS):
+    if not re.fullmatch(r"[^\W_][\w .@-]{0,63}", name) or name in RESERVED or _is_address(name):
         raise ConfigError(
             f"keys: expected a name of letters, digits, spaces and .@-_, at most 64 long, that isn't taken, received {name!r}"
         )
@@ -91,9 +93,16 @@ def find_key(database: Database, key: str) -> Key | None:
 
 
 def has_keys(database: Database) -> bool:
-    """Say whether any key is in force."""
+    """Say whether any key was ever made. One that was revoked counts: to revoke the last key opens nothing."""
     with database.reading() as session:
-        return session.scalar(select(KeyRow.name).where(KeyRow.revoked_at.is_(None)).limit(1)) is not None
+        return session.scalar(select(KeyRow.name).limit(1)) is not None
+
+
+def _is_address(name: str) -> bool:
+    try:
+        return bool(ip_address(name))
+    except ValueError:
+        return False
 
 
 def _hash_of(key: str) -> str:

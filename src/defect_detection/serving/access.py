@@ -1,32 +1,37 @@
-"""Decide who may change something through the API.
+"""Decide who may use what of the API.
 
-A caller on this machine needs no key, so that ``curl -X POST http://localhost:5001/retrain`` works as it is.
-The peer address alone doesn't prove that: a reverse proxy on this machine brings strangers from the loopback
-address, and a web page in a local browser can send requests too, also under a host name that its owner points
-to 127.0.0.1. So the address, the Host header and the Origin header must all be this machine's, and no header
-may tell of a proxy; and where ``serving.behind_proxy`` declares one, being local counts for nothing. Everybody else sends a
-key: that of the settings, which may do everything, or one that ``defect keys create`` made, which may do what its role may.
+While there is no key at all, a caller on this machine needs none, so that ``curl -X POST http://localhost:5001/retrain`` works as
+it is; `peers` says what such a request looks like. As soon as a key was made or configured, an address alone gives nothing: a
+proxy or a tunnel may bring strangers from it. Callers on this machine then send the key of this machine (`local_key`). Everybody
+else sends a key: that of the settings, which may do everything, or one that ``defect keys create`` made, which may do what its
+role may. `routes` says what each route needs.
 """
 
 import hmac
-import re
+import threading
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address
+from typing import Generic, TypeVar
 
-from flask import Request, current_app, request
+from flask import Flask, Request, current_app, g, request
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Forbidden, Unauthorized
 
 from defect_detection.config import Config
-from defect_detection.errors import RecordsError
+from defect_detection.errors import ConfigError, RecordsError
 from defect_detection.records.database import Database
-from defect_detection.records.keys import SETTINGS_KEY, THIS_MACHINE, Role, find_key, has_keys
+from defect_detection.records.keys import SETTINGS_KEY, THIS_MACHINE, Key, Role, find_key, has_keys
+from defect_detection.serving.local_key import FILE, LocalKey, is_of_this_machine
+from defect_detection.serving.peers import address_of, why_not_local
+from defect_detection.serving.routes import GROUPS, need_of
 
 KEY_VARIABLE = "DEFECT_API_KEY"
+RECENT_S = 2.0  # so long an answer of the database counts where every caller may
+MOST_REMEMBERED = 1000
 
-_LOCAL_HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?", re.IGNORECASE)
-_PROXY_HEADERS = ("Forwarded", "Via", "X-Real-IP")
+T = TypeVar("T")
 
 
 def configured_key(config: Config) -> str | None:
@@ -37,37 +42,50 @@ def configured_key(config: Config) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sent a request: `name` is that of a key, `THIS_MACHINE`, or the address of who sends no key and has no role."""
+    """Who sent a request.
+
+    name: of a key, `THIS_MACHINE`, or the address of who sends no key; no key is named like an address.
+    role: None for who sends no key.
+    """
 
     name: str
     role: Role | None
 
 
-@dataclass(frozen=True, slots=True)
 class Access:
-    """What is asked of callers.
+    """What is asked of callers."""
 
-    key: of the settings, if there is one. database: holds the keys that were made besides.
-    """
+    def __init__(self, config: Config, database: Database) -> None:
+        self._key = configured_key(config)
+        self._behind_proxy = config.serving.behind_proxy
+        self.opened = {route for group in config.serving.public for route in GROUPS[group]}
+        self._shown = config.serving.public
+        self._local = LocalKey(config.root)
+        self._has_keys = _Remembered(lambda _: has_keys(database))
+        self._found = _Remembered(lambda key: find_key(database, key))
 
-    key: str | None
-    database: Database
-    behind_proxy: bool = False
+    def need(self, method: str, rule: str) -> Role | None:
+        """Return the role that a route needs; None: it is open to everybody."""
+        return need_of(method, rule, self.opened)
+
+    def shows(self, group: str, caller: Caller) -> bool:
+        """Say whether what belongs to a group of ``serving.public`` may be shown to a caller."""
+        return caller.role is not None or group in self._shown
 
     def require(self, request: Request, role: Role) -> Caller:
         """Return who calls; refuse who neither is on this machine nor sends a key with that role.
 
         Raises:
-            Forbidden: there are no keys at all, or the role of the one that was sent isn't enough.
+            Forbidden: there are no keys at all, or the role of the one that was sent is not enough.
             Unauthorized: there are keys, and the request carries none of them.
-            RecordsError: a key was sent that only the database may know, which can't be reached.
+            RecordsError: only the database can tell, and it cannot be reached.
         """
-        reason = self._why_not_local(request)
-        if reason is None:
-            return Caller(THIS_MACHINE, "admin")
-        caller = self._known(_sent_key(request))
+        caller = self._known(request, self._found.now)
         if caller is None:
-            raise self._refusal(reason)
+            reason, is_closed = self._why_not_local(request), self._key is not None or self._has_keys.now("")
+            if reason is not None or is_closed:
+                raise _refusal(reason, is_closed)
+            return Caller(THIS_MACHINE, "admin")
         if role == "admin" and caller.role != "admin":
             raise Forbidden(
                 f"The key '{caller.name}' has the role operator, and this needs the role admin: make such a key with "
@@ -76,50 +94,166 @@ class Access:
         return caller
 
     def identify(self, request: Request) -> Caller:
-        """Return who calls, as far as that is known, where everybody may. Raises nothing."""
-        if self._why_not_local(request) is None:
-            return Caller(THIS_MACHINE, "admin")
-        with suppress(RecordsError):
-            if known := self._known(_sent_key(request)):
+        """Return who calls, as far as that is known, where everybody may. Raises nothing, and seldom asks the database."""
+        with suppress(Unauthorized):
+            if known := self._known(request, lambda key: self._found.recent(key, None)):
                 return known
-        return Caller(request.remote_addr or "", None)
+        is_closed = self._key is not None or self._has_keys.recent("", True)
+        if not is_closed and self._why_not_local(request) is None:
+            return Caller(THIS_MACHINE, "admin")
+        return Caller(address_of(request, self._behind_proxy), None)
 
-    def _why_not_local(self, request: Request) -> str | None:
-        if self.behind_proxy:
-            return "may have come through the proxy that serving.behind_proxy declares"
-        return _why_not_local(request)
-
-    def _known(self, sent: str) -> Caller | None:
-        if self.key is not None and hmac.compare_digest(sent.encode(), self.key.encode()):
-            return Caller(SETTINGS_KEY, "admin")
-        found = find_key(self.database, sent) if sent else None
-        return Caller(found.name, found.role) if found else None
-
-    def _refusal(self, reason: str) -> Forbidden | Unauthorized:
-        if self.key is None and not has_keys(self.database):
-            return Forbidden(
-                f"This request {reason}, and there is no key with which it could be allowed. Make one with "
-                f"'defect keys create NAME', or set {KEY_VARIABLE} in the environment of the server (or serving.api_key "
-                "in config.yaml) to a long random text and restart it; send it as 'Authorization: Bearer KEY' or "
-                "'X-API-Key: KEY'."
-            )
-        return Unauthorized(
-            f"This request {reason}, and doesn't carry a key of this server. Send it as 'Authorization: Bearer KEY' "
-            "or 'X-API-Key: KEY'.",
-            www_authenticate=WWWAuthenticate("bearer", {"realm": "defect-detection"}),
+    def describe(self) -> str:
+        """Say in one sentence what coming from this machine allows."""
+        try:
+            is_closed = self._key is not None or self._has_keys.now("")
+        except RecordsError as error:
+            return f"whether there are keys is not known, so every caller needs one: {error}"
+        if is_closed or self._behind_proxy:
+            return f"callers on this machine need a key too: 'defect page' opens the page, and 'curl -H @{FILE}' sends this machine's"
+        return (
+            "there is no key yet: every user of this machine may change everything, and so may everybody who comes through a proxy "
+            "or a tunnel that ends on this machine; 'defect keys create NAME' closes that"
         )
 
+    def exchange(self, request: Request) -> str:
+        """Return a key for the page in exchange for the code of a link, which was sent as a key.
 
-def require_access(request: Request, role: Role) -> Caller:
-    """Return who calls the application; see `Access.require`."""
-    access: Access = current_app.extensions["access"]
-    return access.require(request, role)
+        Raises:
+            Unauthorized: the code is none, was used, or is too old.
+        """
+        code = _sent_key(request)
+        try:
+            key = None if why_not_local(request) else self._local.exchange(code)
+        except ConfigError as error:
+            raise _of_the_file() from error
+        if key is None:
+            raise _unauthorized(
+                "This link to the page was used before, is too old, or is not of this machine: make another one with 'defect page'."
+            )
+        return key
+
+    def _why_not_local(self, request: Request) -> str | None:
+        if self._behind_proxy:
+            return "may have come through the proxy that serving.behind_proxy declares"
+        return why_not_local(request)
+
+    def _known(self, request: Request, find: Callable[[str], Key | None]) -> Caller | None:
+        """Return whose key a request carries; `find` knows those that were made."""
+        sent = _sent_key(request)
+        if not sent:
+            return None
+        if self._key is not None and hmac.compare_digest(sent.encode(), self._key.encode()):
+            return Caller(SETTINGS_KEY, "admin")
+        if is_of_this_machine(sent):
+            return self._of_this_machine(request, sent)
+        found = find(sent)
+        return Caller(found.name, found.role) if found else None
+
+    def _of_this_machine(self, request: Request, sent: str) -> Caller | None:
+        """Return this machine as the caller, if its key was sent from there: elsewhere that key is worth nothing."""
+        if why_not_local(request) is not None:
+            return None
+        try:
+            return Caller(THIS_MACHINE, "admin") if self._local.allows(sent) else None
+        except ConfigError as error:
+            raise _of_the_file() from error
+
+
+def _refusal(reason: str | None, is_closed: bool) -> Forbidden | Unauthorized:
+    if not is_closed:
+        return Forbidden(
+            f"This request {reason}, and there is no key with which it could be allowed. Make one with "
+            f"'defect keys create NAME', or set {KEY_VARIABLE} in the environment of the server (or serving.api_key "
+            "in config.yaml) to a long random text and restart it; send it as 'Authorization: Bearer KEY' or "
+            "'X-API-Key: KEY'."
+        )
+    if reason is None:
+        return _unauthorized(
+            "There are keys for this server, so it is not enough that this request comes from this machine. The user who runs the "
+            f"server sends the header in the file {FILE} beside config.yaml (curl -H @{FILE}), and opens the page with "
+            "'defect page'. Everybody else sends a key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'."
+        )
+    return _unauthorized(
+        f"This request {reason}, and does not carry a key of this server. Send it as 'Authorization: Bearer KEY' "
+        "or 'X-API-Key: KEY'."
+    )
+
+
+class _Remembered(Generic[T]):
+    """Remembers what the database said, so that predictions neither ask it each time nor wait for it while it is lost."""
+
+    def __init__(self, ask: Callable[[str], T]) -> None:
+        self._ask = ask
+        self._said: dict[str, tuple[T, float]] = {}
+        self._asking = threading.Lock()
+
+    def now(self, what: str) -> T:
+        """Ask. While the database is lost, what it said last counts.
+
+        Raises:
+            RecordsError: it never said anything.
+        """
+        try:
+            said = self._ask(what)
+        except RecordsError:
+            if what not in self._said:
+                raise
+            said = self._said[what][0]
+        self._keep(what, said)
+        return said
+
+    def recent(self, what: str, otherwise: T) -> T:
+        """Return what was said in the last seconds. One thread at a time asks for it anew."""
+        if self._is_recent(what) or not self._asking.acquire(blocking=what not in self._said):
+            return self._said.get(what, (otherwise,))[0]
+        try:
+            return self._said[what][0] if self._is_recent(what) else self.now(what)
+        except RecordsError:
+            self._keep(what, otherwise)
+            return otherwise
+        finally:
+            self._asking.release()
+
+    def _is_recent(self, what: str) -> bool:
+        found = self._said.get(what)
+        return found is not None and time.monotonic() - found[1] < RECENT_S
+
+    def _keep(self, what: str, said: T) -> None:
+        if len(self._said) >= MOST_REMEMBERED:
+            self._said.clear()
+        self._said[what] = said, time.monotonic()
+
+
+def register_access(app: Flask) -> None:
+    """Have every request checked before its body is read: `routes` says what its route needs."""
+    app.before_request(_check)
 
 
 def caller() -> Caller:
-    """Return who sent the current request, where everybody may send it."""
+    """Return who sent the current request."""
+    if "caller" not in g:
+        g.caller = _access().identify(request)
+    found: Caller = g.caller
+    return found
+
+
+def shows(group: str) -> bool:
+    """Say whether what belongs to a group of ``serving.public`` may be shown to who sent the current request."""
+    return _access().shows(group, caller())
+
+
+def _check() -> None:
+    if request.url_rule is None:
+        return
+    role = _access().need(request.method, request.url_rule.rule)
+    if role is not None:
+        g.caller = _access().require(request, role)
+
+
+def _access() -> Access:
     access: Access = current_app.extensions["access"]
-    return access.identify(request)
+    return access
 
 
 def _sent_key(request: Request) -> str:
@@ -127,30 +261,11 @@ def _sent_key(request: Request) -> str:
     return value.strip() if scheme.lower() == "bearer" else request.headers.get("X-API-Key", "")
 
 
-def _why_not_local(request: Request) -> str | None:
-    """Say what shows that the request isn't from this machine, or return None when it is."""
-    host, origin = request.headers.get("Host", ""), request.headers.get("Origin")
-    if not is_loopback(request.remote_addr or ""):
-        return f"comes from {request.remote_addr}, not from this machine"
-    if proxied := _proxy_header(request):
-        return f"came through a proxy (header {proxied})"
-    if not _LOCAL_HOST.fullmatch(host):
-        return f"is addressed to {host!r}, not to localhost, 127.0.0.1 or [::1]"
-    if origin is not None and origin.lower() not in (f"http://{host}".lower(), f"https://{host}".lower()):
-        return f"was sent by a page of another origin ({origin})"
-    return None
+def _of_the_file() -> Unauthorized:
+    return _unauthorized(
+        f"The key of this machine is refused: see what 'defect page' says about the file {FILE}."
+    )
 
 
-def is_loopback(peer: str) -> bool:
-    """Say whether an address is this machine's own."""
-    try:
-        address = ip_address(peer)
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return (mapped or address).is_loopback
-
-
-def _proxy_header(request: Request) -> str | None:
-    present = (name for name in request.headers.keys() if name.lower().startswith("x-forwarded-"))  # noqa: SIM118
-    return next((name for name in _PROXY_HEADERS if name in request.headers), None) or next(present, None)
+def _unauthorized(detail: str) -> Unauthorized:
+    return Unauthorized(detail, www_authenticate=WWWAuthenticate("bearer", {"realm": "defect-detection"}))

@@ -9,17 +9,16 @@ from flask_openapi3.models.tag import Tag
 from pydantic import BaseModel, Field
 
 from defect_detection.errors import DefectDetectionError
-from defect_detection.serving.access import require_access
+from defect_detection.serving.access import caller
 from defect_detection.serving.jobs import Outcome
 from defect_detection.serving.jobs_api import JobShown, accept, wants_async
 from defect_detection.serving.metrics import MEDIA_TYPE, Metrics
-from defect_detection.serving.problems import described, problem
+from defect_detection.serving.problems import described, for_caller, problem
 from defect_detection.serving.readiness import Readiness
 from defect_detection.serving.worker import Worker
 
 HEALTH = Tag(name="health", description="For load balancers and supervisors")
 RETRAINING = Tag(name="retraining", description="Train again; promote what is better")
-SECURITY: list[dict[str, list[Any]]] = [{}, {"bearer": []}, {"header": []}]  # {}: none, from this machine
 
 api = APIBlueprint("api", __name__)
 
@@ -88,9 +87,13 @@ def ready() -> Response:
     try:
         champion, why_not_another = readiness.check()
     except DefectDetectionError as error:
-        return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, for_caller(str(error)))
     served = champion.reference
-    return _json(Ready(name=served.name, version=served.version, problem=why_not_another))
+    return _json(
+        Ready(
+            name=served.name, version=served.version, problem=why_not_another and for_caller(why_not_another)
+        )
+    )
 
 
 @api.get(
@@ -110,7 +113,6 @@ def metrics() -> Response:
     "/retrain",
     summary="Run re_train/re_train.py and wait until it ends; with 'Prefer: respond-async' queue it and don't wait",
     tags=[RETRAINING],
-    security=SECURITY,
     responses={
         200: RetrainingSucceeded,
         202: JobShown,
@@ -119,11 +121,10 @@ def metrics() -> Response:
     },
 )
 def retrain() -> Response:
-    caller = require_access(request, "admin")
     if wants_async(request):
-        return accept(caller)
+        return accept(caller())
     worker: Worker = current_app.extensions["worker"]
-    return _answer(*worker.run_now(caller.name))
+    return _answer(*worker.run_now(caller().name))
 
 
 def _answer(job_id: str, outcome: Outcome) -> Response:

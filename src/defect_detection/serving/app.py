@@ -14,7 +14,8 @@ from flask_openapi3.openapi import OpenAPI
 
 from defect_detection import __version__
 from defect_detection.config import Config
-from defect_detection.serving.access import KEY_VARIABLE, configured_key
+from defect_detection.errors import ConfigError
+from defect_detection.serving.access import Access, register_access
 from defect_detection.serving.addresses import BelowRoot, relative
 from defect_detection.serving.api import api
 from defect_detection.serving.champion import FindChampion, LoadChampion, Served
@@ -24,6 +25,7 @@ from defect_detection.serving.inspections_api import inspections_api
 from defect_detection.serving.jobs import Retraining
 from defect_detection.serving.jobs_api import register_jobs
 from defect_detection.serving.limits import RateLimit, limit_body, secure
+from defect_detection.serving.local_key import make_local_key
 from defect_detection.serving.metrics import Metrics
 from defect_detection.serving.models import models_api
 from defect_detection.serving.origins import check_origin
@@ -87,7 +89,6 @@ def create_app(
         "1: the last pruning left inspections that are too old",
         lambda: float(bool(app.extensions["upkeep"].held_back)),
     )
-    app.extensions["api_key"] = configured_key(config)
     app.extensions["config"] = config
     app.extensions["served"] = served
     app.extensions["metrics"] = metrics
@@ -102,6 +103,7 @@ def create_app(
     app.before_request(RateLimit(config.serving.rate_limit).check)
     app.before_request(check_origin)
     app.before_request(lambda: limit_body(request, config))
+    register_access(app)
     register_strictness(app)
     app.after_request(secure)
     register_jobs(app, config)
@@ -153,7 +155,7 @@ def run(app: OpenAPI, config: Config) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     app.extensions["served"].start()
-    _announce(config, app.extensions["api_key"] is not None)
+    _announce(config, app.extensions["access"])
     worker.start(takes_jobs=config.jobs.run_in_server)
     upkeep.start()
     server.run()
@@ -163,10 +165,13 @@ def run(app: OpenAPI, config: Config) -> None:
     app.extensions["records"].close()
 
 
-def _announce(config: Config, has_key: bool) -> None:
+def _announce(config: Config, access: Access) -> None:
     log.info(
         "serving the page on http://localhost:%d, and POST /predict, POST /retrain, GET /health/ready, /openapi.json; Ctrl-C ends it",
         config.serving.port,
     )
-    if not has_key:
-        log.info("only this machine may start a retraining: set %s to allow others who send it", KEY_VARIABLE)
+    try:
+        make_local_key(config.root)
+    except (ConfigError, OSError) as error:
+        log.error("the key of this machine cannot be used: %s", error)  # noqa: TRY400  the reason says all
+    log.info(access.describe())

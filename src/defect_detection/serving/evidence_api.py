@@ -3,7 +3,7 @@
 from typing import Literal
 
 import numpy as np
-from flask import Response, current_app, request
+from flask import Response, current_app
 from flask_openapi3.blueprint import APIBlueprint
 from pydantic import BaseModel, Field
 from werkzeug.exceptions import NotFound, UnprocessableEntity
@@ -12,12 +12,10 @@ from defect_detection.data.decoders import MOST_PAGES
 from defect_detection.errors import ImageError
 from defect_detection.inference.inspect import Inspection
 from defect_detection.inference.overlay import MOST_PREVIEW, preview_png
-from defect_detection.serving.access import require_access
 from defect_detection.serving.predict import Predicting, ServedModel, inspect_within_limits
 from defect_detection.serving.problems import described
 from defect_detection.serving.records_api import (
     INSPECTIONS,
-    SECURITY,
     InspectionPath,
     read_inspected_image,
 )
@@ -79,14 +77,12 @@ class PreviewQuery(BaseModel):
     summary="Send an inspected image as PNG, such as a TIFF, which browsers cannot show",
     description=f"Upright, as the model's reader reads it, with at most {MOST_PREVIEW} px on the longer side.",
     tags=[INSPECTIONS],
-    security=SECURITY,
     responses={
         200: {"description": "the picture", "content": {"image/png": {}}},
         **{status: described(status) for status in (401, 403, 404, 410, 413, 415, 422, 429, 503)},
     },
 )
 def preview(path: InspectionPath, query: PreviewQuery) -> Response:
-    require_access(request, "operator")
     content, _suffix = read_inspected_image(path.id)
     answer = Response(_preview_png(content, query.page), content_type="image/png")
     return answer
@@ -113,14 +109,12 @@ def _preview_png(content: bytes, number: int) -> bytes:
     description="The image is inspected anew, within the limits of POST /predict. That is neither recorded nor counted as an "
     "inspection, and what was decided stays.",
     tags=[INSPECTIONS],
-    security=SECURITY,
     responses={
         200: EvidenceNow,
         **{status: described(status) for status in (401, 403, 404, 410, 415, 422, 503)},
     },
 )
 def evidence(path: InspectionPath) -> Response:
-    require_access(request, "operator")
     content, _suffix = read_inspected_image(path.id)
     predicting: Predicting = current_app.extensions["predicting"]
     champion = predicting.served.current()

@@ -11,7 +11,7 @@ from werkzeug.exceptions import RequestEntityTooLarge, ServiceUnavailable, TooMa
 
 from defect_detection.config import Config
 from defect_detection.data.outline import PLAIN_PIXELS, Effort, Outline
-from defect_detection.serving.access import is_loopback
+from defect_detection.serving.peers import is_loopback
 
 PLAIN_BODY_BYTES = 16 * 1024  # of requests that carry no images
 PIXELS_AT_A_TIME = 12_000_000  # of plain images, decoded by all requests together

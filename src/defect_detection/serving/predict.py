@@ -27,7 +27,7 @@ from defect_detection.errors import ImageError
 from defect_detection.inference.inspect import Inspection
 from defect_detection.inference.overlay import overlay_png
 from defect_detection.records.inspections import Inspected
-from defect_detection.serving.access import caller
+from defect_detection.serving.access import caller, shows
 from defect_detection.serving.champion import Champion, Served
 from defect_detection.serving.limits import Turns
 from defect_detection.serving.metrics import Metrics
@@ -82,7 +82,9 @@ class Prediction(BaseModel):
     verdict: Literal["ok", "defective", "review"] | None = None
     score: float | None = Field(default=None, description="P(defective)", ge=0, le=1, examples=[0.97])
     threshold: float | None = Field(
-        default=None, description="an image is defective when score >= threshold", examples=[0.41]
+        default=None,
+        description="an image is defective when score >= threshold; null where only its owner may know it",
+        examples=[0.41],
     )
     reason: str | None = Field(
         default=None,
@@ -259,12 +261,17 @@ def predict(query: PredictQuery) -> Response:
         seen = look(uploads[0].name, uploads[0].read())
         if as_picture:
             return _picture(seen)
-        return jsonify(_of_one(_prediction(seen, asked.explain).model_dump()))
+        return jsonify(_of_one(_for_caller(_prediction(seen, asked.explain).model_dump())))
     contents = ((upload.name, upload.read()) for upload in uploads)
     results = _each(
         predicting, limits, lambda name, content: _result(look, name, content, asked.explain), contents
     )
-    return jsonify(NOTHING | {"results": [result.model_dump() for result in results]})
+    return jsonify(NOTHING | {"results": [_for_caller(result.model_dump()) for result in results]})
+
+
+def _for_caller(result: dict[str, Any]) -> dict[str, Any]:
+    """Leave the threshold out where the caller may not know it: see ``serving.public``."""
+    return result if shows("models") else result | {"threshold": None}
 
 
 def _of_one(result: dict[str, Any]) -> dict[str, Any]:
@@ -472,9 +479,10 @@ def _picture(seen: _Seen) -> Response:
         "X-Inspection-Id": seen.id,
         "X-Verdict": seen.inspection.verdict,
         "X-Score": f"{seen.inspection.score:.6f}",
-        "X-Threshold": f"{seen.inspection.threshold:.6f}",
         "X-Model": seen.champion.reference.model_uri,
     }
+    if shows("models"):
+        answer["X-Threshold"] = f"{seen.inspection.threshold:.6f}"
     if seen.inspection.reason:
         answer["X-Reason"] = seen.inspection.reason
     return Response(seen.overlay, HTTPStatus.OK, answer, content_type="image/png")

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, ValidationError
 from werkzeug.exceptions import HTTPException
 
 from defect_detection.errors import BusyError, NoModelError, TrackingError
+from defect_detection.serving.access import caller
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -73,12 +74,21 @@ def _of_http(error: HTTPException) -> Response:
     return problem(error.code or 500, error.description or "", headers)
 
 
+def for_caller(reason: str) -> str:
+    """Return a reason that may name files and addresses of the server: in full to who has a key or is on this machine."""
+    return (
+        reason
+        if caller().role is not None
+        else "The log of the server says why; with a key, so does this answer."
+    )
+
+
 def _of_busy(error: BusyError) -> Response:
     return problem(HTTPStatus.CONFLICT, str(error))
 
 
 def _of_unavailable(error: TrackingError) -> Response:
-    return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error), {"Retry-After": "5"})
+    return problem(HTTPStatus.SERVICE_UNAVAILABLE, for_caller(str(error)), {"Retry-After": "5"})
 
 
 def _of_bug(error: Exception) -> Response:

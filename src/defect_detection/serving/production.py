@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 
 from flask import Response, current_app, request
 from flask_openapi3.blueprint import APIBlueprint
@@ -14,7 +14,7 @@ from defect_detection.config import Config
 from defect_detection.pipeline.history import attention
 from defect_detection.pipeline.turn import PRODUCTION_ALIAS, number_of
 from defect_detection.records.keys import Role
-from defect_detection.serving.access import require_access
+from defect_detection.serving.access import Access, caller
 from defect_detection.serving.addresses import absolute
 from defect_detection.serving.champion import Served
 from defect_detection.serving.changes import Changes, RefusedError
@@ -25,7 +25,6 @@ from defect_detection.tracking.ledger import previous
 from defect_detection.tracking.ledger_listing import ListedEntry, list_entries, report_of
 from defect_detection.tracking.registry import Registry
 
-SECURITY: list[dict[str, list[Any]]] = [{}, {"bearer": []}, {"header": []}]  # {}: none, from this machine
 REPORT_POLICY = (  # a page of its own: it may show what is in it, and do nothing
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
@@ -129,27 +128,42 @@ class CallerShown(BaseModel):
     role: Role
 
 
+class PageKey(BaseModel):
+    """What the page sends as its key."""
+
+    key: str
+
+
 @production_api.get(
     "/access",
     summary="Who calls, and what that allows",
     tags=[MODELS],
-    security=SECURITY,
     responses={200: CallerShown, **{status: described(status) for status in (401, 403, 503)}},
 )
 def access() -> Response:
-    caller = require_access(request, "operator")
-    return _json(CallerShown(name=caller.name, role=caller.role or "operator"))
+    by = caller()
+    return _json(CallerShown(name=by.name, role=by.role or "operator"))
+
+
+@production_api.post(
+    "/access/page",
+    summary="Exchange the link of 'defect page' for a key of the page",
+    description="The code of the link is sent as the key, once, from this machine. The key of the page is valid there for 12 hours.",
+    tags=[MODELS],
+    responses={200: PageKey, 401: described(401)},
+)
+def page_key() -> Response:
+    access: Access = current_app.extensions["access"]
+    return _json(PageKey(key=access.exchange(request)))
 
 
 @production_api.get(
     "/history",
     summary="What was in production when, by whom and why",
     tags=[MODELS],
-    security=SECURITY,
     responses={200: HistoryShown, **{status: described(status) for status in (401, 403, 503)}},
 )
 def history(query: HistoryQuery) -> Response:
-    require_access(request, "operator")
     config: Config = current_app.extensions["config"]
     name = config.mlflow.production_model_name
     listed = list_entries(config.tracking_uri)
@@ -171,41 +185,35 @@ def history(query: HistoryQuery) -> Response:
     "/models/<int:version>/promote",
     summary="Put a version into production by hand, without a gate",
     tags=[MODELS],
-    security=SECURITY,
     responses={200: Changed, **{status: described(status) for status in (401, 403, 409, 413, 503)}},
 )
 def promote(path: VersionPath, body: Promotion) -> Response:
-    caller = require_access(request, "admin")
     of_model = [] if body.name is None else [f"--model={body.name}"]
-    return _change(["promote", str(path.version), f"--reason={body.reason}", *of_model], caller.name)
+    return _change(["promote", str(path.version), f"--reason={body.reason}", *of_model], caller().name)
 
 
 @production_api.post(
     "/models/rollback",
     summary="Put the version that was in production before into production again",
     tags=[MODELS],
-    security=SECURITY,
     responses={200: Changed, **{status: described(status) for status in (401, 403, 409, 413, 503)}},
 )
 def rollback(body: Rollback) -> Response:
-    caller = require_access(request, "admin")
     to = [] if body.to is None else [f"--to={body.to}"]
     why = [] if body.reason is None else [f"--reason={body.reason}"]
-    return _change(["rollback", *to, *why], caller.name)
+    return _change(["rollback", *to, *why], caller().name)
 
 
 @production_api.get(
     "/reports/<run_id>",
     summary="The report that a decision rests on, as a page",
     tags=[MODELS],
-    security=SECURITY,
     responses={
         200: {"description": "the page", "content": {"text/html": {"schema": {"type": "string"}}}},
         **{status: described(status) for status in (401, 403, 404, 503)},
     },
 )
 def report(path: ReportPath) -> Response:
-    require_access(request, "operator")
     config: Config = current_app.extensions["config"]
     file = report_of(config.tracking_uri, path.run_id)
     if file is None:

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from http import HTTPStatus
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-from flask import Response, current_app, request
+from flask import Response, current_app
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 from flask_openapi3.openapi import OpenAPI
@@ -21,10 +21,10 @@ from defect_detection.records.feedback import Said, add_feedback, are_conflictin
 from defect_detection.records.inspections import Recorded, find_inspection
 from defect_detection.records.store import Records
 from defect_detection.records.upkeep import Upkeep
-from defect_detection.serving.access import Access, configured_key, require_access
+from defect_detection.serving.access import Access, caller
 from defect_detection.serving.addresses import absolute
 from defect_detection.serving.jobs_api import retrain_if_due
-from defect_detection.serving.problems import described, problem
+from defect_detection.serving.problems import described, for_caller, problem
 from defect_detection.serving.reads import Reads
 from defect_detection.serving.strict import RecordId
 from defect_detection.text import CONTROLS
@@ -32,7 +32,6 @@ from defect_detection.text import CONTROLS
 T = TypeVar("T")
 
 INSPECTIONS = Tag(name="inspections", description="What was inspected, and what people said about it")
-SECURITY: list[dict[str, list[Any]]] = [{}, {"bearer": []}, {"header": []}]  # {}: none, from this machine
 FLUSH_S = 2.0  # who names an inspection may come before it is written; so long it is waited for
 MEDIA_TYPES = {one.suffixes[0]: one.media_type for one in FORMATS}
 
@@ -49,7 +48,7 @@ def register_records(app: OpenAPI, config: Config) -> None:
     app.extensions["upkeep"] = Upkeep(config, records)
     app.extensions["reads"] = Reads(config.serving.threads)
     app.extensions["ok_classes"] = config.data.ok_classes
-    app.extensions["access"] = Access(configured_key(config), records.database, config.serving.behind_proxy)
+    app.extensions["access"] = Access(config, records.database)
     app.register_error_handler(RecordsError, _of_records)
     app.register_api(records_api)
 
@@ -159,11 +158,9 @@ class Recording(BaseModel):
     "/inspections/<id>",
     summary="Show one inspection",
     tags=[INSPECTIONS],
-    security=SECURITY,
     responses={200: InspectionShown, **{status: described(status) for status in (401, 403, 404, 503)}},
 )
 def inspection(path: InspectionPath) -> Response:
-    require_access(request, "operator")
     return _json(InspectionShown.of(_find(path.id)))
 
 
@@ -171,14 +168,12 @@ def inspection(path: InspectionPath) -> Response:
     "/inspections/<id>/image",
     summary="Send the inspected image as it came",
     tags=[INSPECTIONS],
-    security=SECURITY,
     responses={
         200: {"description": "the image", "content": {"image/*": {}}},
         **{status: described(status) for status in (401, 403, 404, 410, 503)},
     },
 )
 def image(path: InspectionPath) -> Response:
-    require_access(request, "operator")
     content, suffix = read_inspected_image(path.id)
     answer = Response(content, content_type=MEDIA_TYPES.get(suffix, "application/octet-stream"))
     answer.headers["X-Content-Type-Options"] = "nosniff"
@@ -189,18 +184,16 @@ def image(path: InspectionPath) -> Response:
     "/feedback",
     summary="Say what an inspected image really shows",
     tags=[INSPECTIONS],
-    security=SECURITY,
     responses={201: FeedbackKept, **{status: described(status) for status in (401, 403, 404, 413, 503)}},
 )
 def feedback(body: FeedbackGiven) -> Response:
-    caller = require_access(request, "operator")
     _check_type(body.type_of_defect or "")
     say = partial(
         add_feedback,
         _records().database,
         body.inspection_id,
         body.label,
-        caller.name,
+        caller().name,
         body.type_of_defect or "",
         body.comment,
     )
@@ -225,6 +218,7 @@ def _check_type(defect_type: str) -> None:
 def recording() -> Response:
     state = _records().recorder.state()
     facts = {name: getattr(state, name) for name in state.__dataclass_fields__}
+    facts["error"] = facts["error"] and for_caller(facts["error"])
     return _json(Recording(status="failing" if state.error else "recording", **facts))
 
 
@@ -267,7 +261,9 @@ def _records() -> Records:
 
 def _of_records(error: RecordsError) -> Response:
     unknown = isinstance(error, UnknownRecordError)
-    return problem(HTTPStatus.NOT_FOUND if unknown else HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+    return problem(
+        HTTPStatus.NOT_FOUND if unknown else HTTPStatus.SERVICE_UNAVAILABLE, for_caller(str(error))
+    )
 
 
 def _json(body: BaseModel, status: int = HTTPStatus.OK) -> Response:

@@ -15,8 +15,8 @@ from waitress.wasyncore import close_all, dispatcher, loop
 
 from defect_detection.config import Config
 from defect_detection.errors import ConfigError
-from defect_detection.serving.access import is_loopback
 from defect_detection.serving.connections import MAX_HEADER_BYTES, Channel
+from defect_detection.serving.peers import is_loopback
 
 IN_MEMORY_BYTES = 256 * 1024  # of a body that is being received; the rest goes to a temporary file
 RECEIVE_BYTES = 64 * 1024  # at a time: an image of a usual size in one

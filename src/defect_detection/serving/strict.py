@@ -86,7 +86,7 @@ def operations_of(document: dict[str, Any]) -> dict[tuple[str, str], Takes]:
     """Return what each operation takes, by its route as Flask writes it and its method; none below ``/v2``."""
     schemas = document["components"]["schemas"]
     return {
-        (_route_of(path, operation), method.upper()): _takes(operation, schemas)
+        (route_of(path, operation), method.upper()): _takes(operation, schemas)
         for path, item in document["paths"].items()
         for method, operation in item.items()
         if not path.startswith("/v2")
@@ -164,7 +164,7 @@ def _method() -> str:
     return "GET" if request.method == "HEAD" else request.method
 
 
-def _route_of(path: str, operation: dict[str, Any]) -> str:
+def route_of(path: str, operation: dict[str, Any]) -> str:
     """Return the path of the document as the route: ``/models/{version}`` → ``/models/<int:version>``."""
     kinds = {
         one["name"]: one["schema"].get("type")

@@ -18,7 +18,7 @@ from defect_detection import __version__
 from defect_detection.errors import DefectDetectionError
 from defect_detection.serving.champion import Champion
 from defect_detection.serving.predict import Predicting, inspect_several
-from defect_detection.serving.problems import described, problem
+from defect_detection.serving.problems import described, for_caller, problem
 from defect_detection.serving.tensors import (
     LENGTH_HEADER,
     Output,
@@ -125,7 +125,7 @@ def server_ready() -> Response:
     try:
         current_app.extensions["readiness"].check()
     except DefectDetectionError as error:
-        return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, for_caller(str(error)))
     return _json(ServerReady(ready=True))
 
 

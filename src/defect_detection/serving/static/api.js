@@ -1,6 +1,7 @@
-// Talk to the server of this page. Whoever isn't on its machine is asked for a key once; it stays in the tab.
+// Talk to the server of this page. Who needs a key is asked for one once; it stays in the tab. The link of `defect page` brings one.
 
 const KEY = "defect-detection-key";
+const LINK = "#link=";
 const ROOT = new URL("..", import.meta.url); // below which path this server lies, seen from here
 
 /** Return the full address of one of the server's paths: "/jobs", or one that an answer names. */
@@ -56,6 +57,7 @@ export function keyHeaders() {
   return { "X-Requested-With": "defect-detection", ...(key && { "X-API-Key": key }) };
 }
 
+await useLink().catch(() => {}); // what imports this waits for it
 let asking = null;
 let declined = false; // who cancelled is not asked again, until the button is pressed or another page is opened
 
@@ -86,6 +88,17 @@ function dialogAnswer(required) {
 function keep(key) {
   if (key) sessionStorage.setItem(KEY, key);
   else sessionStorage.removeItem(KEY);
+}
+
+/** Exchange the code in the address, where 'defect page' put it, for a key of this tab. The address forgets it at once. */
+async function useLink() {
+  const code = location.hash.startsWith(LINK) && location.hash.slice(LINK.length);
+  if (!code) return;
+  history.replaceState(null, "", location.pathname + location.search);
+  const answer = await fetch(address("/access/page"), { method: "POST", headers: { "X-API-Key": code } });
+  const said = await answer.json();
+  if (answer.ok) keep(said.key);
+  else document.getElementById("key-why").textContent = said.detail;
 }
 
 async function attempt(path, options) {

@@ -95,7 +95,7 @@ function renderResult({ result, file }) {
   const means = meansOf(verdict, reason);
   showVerdict($("verdict"), verdict, WORDS[verdict], means);
   if (reason) $("why").append(line(`Unlike the training images: ${reason}`));
-  $("why").append(line(`Score ${percent(score)}, defective from ${percent(threshold)}`));
+  $("why").append(line(`Score ${percent(score)}${threshold === null ? "" : `, defective from ${percent(threshold)}`}`));
   if (pages > 1) $("why").append(line(`Page ${page} of ${pages} decided`));
   $("why").append(line(`${file.name} · ${model.name} ${model.version} · ${latency_ms.toFixed(0)}\u00a0ms`));
   $("image").alt = `${file.name}, ${WORDS[verdict]}`;

@@ -1,0 +1,125 @@
+"""Tell from where a request comes: from this machine, or from an address elsewhere.
+
+The peer address alone does not prove that a request is this machine's own. A proxy on this machine brings strangers from the
+loopback address, and a web page in a local browser can send requests too, also under a host name that its owner points to
+127.0.0.1. So the address, the Host and the Origin must all be this machine's, and no header may tell of a proxy. A proxy or a
+tunnel that changes the Host and adds no header cannot be told apart: `access` therefore trusts no address once a key exists.
+"""
+
+import re
+from ipaddress import IPv6Address, ip_address
+
+from flask import Request
+
+_LOCAL_HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?", re.IGNORECASE)
+
+# Headers of proxies, load balancers, tunnels and content delivery networks, in lower case: these, and those that begin so
+_OF_PROXIES = {
+    "cdn-loop",
+    "client-ip",
+    "forwarded",
+    "forwarded-for",
+    "front-end-https",
+    "incap-client-ip",
+    "proxy-client-ip",
+    "true-client-ip",
+    "via",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-coming-from",
+    "x-forwarded",
+    "x-host",
+    "x-nginx-proxy",
+    "x-proxyuser-ip",
+    "x-real-ip",
+    "x-real-port",
+    "x-remote-addr",
+    "x-remote-ip",
+    "x-rewrite-url",
+    "x-scheme",
+    "x-url-scheme",
+}
+_BEGIN_OF_PROXIES = (
+    "akamai-",
+    "cdn-",
+    "cf-",
+    "cloudfront-",
+    "fastly-",
+    "fly-",
+    "tailscale-",
+    "wl-proxy-",
+    "x-akamai-",
+    "x-amz-cf-",
+    "x-amzn-",
+    "x-appengine-",
+    "x-arr-",
+    "x-azure-",
+    "x-bluecoat-",
+    "x-cdn-",
+    "x-cloud-trace-",
+    "x-edge-",
+    "x-envoy-",
+    "x-fd-",
+    "x-forwarded-",
+    "x-google-",
+    "x-iinfo",
+    "x-nf-",
+    "x-original-",
+    "x-originating-",
+    "x-proxy-",
+    "x-sucuri-",
+    "x-traefik-",
+    "x-varnish",
+    "x-vercel-",
+)
+
+
+def why_not_local(request: Request) -> str | None:
+    """Say what shows that the request is not from this machine, or return None when nothing does."""
+    host, origin = request.headers.get("Host", ""), request.headers.get("Origin")
+    if not is_loopback(request.remote_addr or ""):
+        return f"comes from {request.remote_addr}, not from this machine"
+    if proxied := _proxy_header(request):
+        return f"came through a proxy (header {proxied})"
+    if not _LOCAL_HOST.fullmatch(host):
+        return f"is addressed to {host!r}, not to localhost, 127.0.0.1 or [::1]"
+    if origin is not None and origin.lower() not in (f"http://{host}".lower(), f"https://{host}".lower()):
+        return f"was sent by a page of another origin ({origin})"
+    return None
+
+
+def address_of(request: Request, behind_proxy: bool) -> str:
+    """Return the address that a request comes from; behind a declared proxy, the one that the proxy saw.
+
+    Of several addresses in ``X-Forwarded-For`` the last one counts: the proxy added it, the caller may have written the others.
+    """
+    peer = request.remote_addr or ""
+    if behind_proxy and is_loopback(peer):
+        seen = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
+        return _plain(seen) or _plain(peer)
+    return _plain(peer)
+
+
+def is_loopback(peer: str) -> bool:
+    """Say whether an address is this machine's own."""
+    plain = _plain(peer)
+    return bool(plain) and ip_address(plain).is_loopback
+
+
+def _plain(peer: str) -> str:
+    """Return an address in its one usual form, an IPv4 address within IPv6 as itself; empty when it is none."""
+    try:
+        address = ip_address(peer)
+    except ValueError:
+        return ""
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return str(mapped or address)
+
+
+def _proxy_header(request: Request) -> str | None:
+    names = request.headers.keys()
+    return next((name for name in names if _is_of_a_proxy(name.lower())), None)
+
+
+def _is_of_a_proxy(name: str) -> bool:
+    return name in _OF_PROXIES or name.startswith(_BEGIN_OF_PROXIES)

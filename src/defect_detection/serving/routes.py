@@ -1,0 +1,78 @@
+"""State for each route who may use it. A route that is not here needs the role admin, and a test fails until it is.
+
+Open is what a line needs, what load balancers ask, and the page without its data. All else needs a key, or is for this machine.
+"""
+
+from collections.abc import Collection
+from typing import Literal
+
+from defect_detection.records.keys import Role
+
+Need = Literal["open", "operator", "admin"]
+
+NEEDS: dict[str, Need] = {
+    # the page without its data, and the description of the API
+    "GET /": "open",
+    "GET /page/review": "open",
+    "GET /page/inspections": "open",
+    "GET /page/monitor": "open",
+    "GET /page/models": "open",
+    "GET /page/retraining": "open",
+    "GET /static/<path:filename>": "open",
+    "GET /docs": "open",
+    "GET /docs/static/<path:filename>": "open",
+    "GET /openapi.json": "open",
+    "POST /access/page": "open",  # takes the code of a link as its key
+    # inspection and health
+    "POST /predict": "open",
+    "GET /health/live": "open",
+    "GET /health/ready": "open",
+    "GET /health/records": "open",
+    "GET /v2": "open",
+    "GET /v2/health/live": "open",
+    "GET /v2/health/ready": "open",
+    "GET /v2/models/<name>": "open",
+    "GET /v2/models/<name>/ready": "open",
+    "POST /v2/models/<name>/infer": "open",
+    "GET /v2/models/<name>/versions/<version>": "open",
+    "GET /v2/models/<name>/versions/<version>/ready": "open",
+    "POST /v2/models/<name>/versions/<version>/infer": "open",
+    # what was recorded, and what was decided
+    "GET /access": "operator",
+    "GET /metrics": "operator",
+    "GET /models": "operator",
+    "GET /history": "operator",
+    "GET /reports/<run_id>": "operator",
+    "GET /statistics": "operator",
+    "GET /inspections": "operator",
+    "GET /inspections.csv": "operator",
+    "GET /inspections/<id>": "operator",
+    "GET /inspections/<id>/image": "operator",
+    "GET /inspections/<id>/preview": "operator",
+    "GET /inspections/<id>/evidence": "operator",
+    "POST /feedback": "operator",
+    "GET /jobs": "operator",
+    "GET /jobs/<id>": "operator",
+    "GET /jobs/<id>/log": "operator",
+    # what changes production
+    "POST /retrain": "admin",
+    "POST /jobs/<id>/cancel": "admin",
+    "POST /models/<int:version>/promote": "admin",
+    "POST /models/rollback": "admin",
+}
+
+# What `serving.public` can open to everybody. `models` shows thresholds, also in answers of POST /predict
+GROUPS: dict[str, tuple[str, ...]] = {
+    "metrics": ("GET /metrics",),
+    "models": ("GET /models",),
+    "statistics": ("GET /statistics",),
+}
+
+
+def need_of(method: str, rule: str, opened: Collection[str] = ()) -> Role | None:
+    """Return the role that a route needs; None: it is open to everybody, by itself or because it is among the `opened`."""
+    if method == "OPTIONS":  # answered by the framework, with the methods of the route
+        return None
+    route = f"{'GET' if method == 'HEAD' else method} {rule}"
+    need = "open" if route in opened else NEEDS.get(route, "admin")
+    return None if need == "open" else need
