@@ -58,12 +58,12 @@ def version_served(app) -> int:
     return app.extensions["served"].current().reference.version
 
 
-def test_a_version_is_promoted_and_rolled_back_over_http_and_served_at_once(app, client, plant):
+def test_a_version_is_promoted_and_rolled_back_over_http_and_served_at_once(app, client, plant, project):
     """One story: each step costs a process. The refresh of the served model is far longer than the test."""
     assert version_served(app) == 1
     key = create_key(app.extensions["records"].database, "anna", "admin")
-    make_local_key(plant.root)
-    mine = {"X-API-Key": read_local_key(plant.root)}
+    make_local_key(project.root)
+    mine = {"X-API-Key": read_local_key(project.root)}
     promoted = client.post(
         "/models/2/promote",
         json={"reason": "--to see; $(it) 'work'"},
