@@ -139,7 +139,9 @@ def test_a_retraining_has_the_file_and_the_overrides_of_its_server(project, serv
     project.script(SHOW_SETTINGS + "    print(pathlib.Path('/proc/self/cmdline').read_bytes())")
     overrides = ["serving.api_key=a key of sixteen characters", "seed=7"]
     config = load_config(project.root / file, overrides)
-    body = json.loads(serving(config)("POST", "/retrain").body)
+    body = json.loads(
+        serving(config)("POST", "/retrain", **{"X-API-Key": "a key of sixteen characters"}).body
+    )
     assert body["stdout"].startswith("of the file 7 a key of sixteen characters\n")
     assert "sixteen" not in body["stdout"].splitlines()[1]
 

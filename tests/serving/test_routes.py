@@ -23,6 +23,7 @@ SAMPLES = {
 }
 PROXIES = (  # noqa: SIM905
     "X-Forwarded-Host Forwarded Via X-Real-IP CF-Connecting-IP True-Client-IP X-Client-IP X-Cluster-Client-IP Fastly-Client-IP "
+    "Max-Forwards Proxy-Connection ngrok-skip-browser-warning Surrogate-Capability X-Pomerium-Jwt-Assertion X-Squid-Error "
     "Fly-Client-IP X-Envoy-External-Address X-Amzn-Trace-Id X-Azure-ClientIP X-Original-Host CDN-Loop CF-Ray X-ARR-LOG-ID"
 ).split()
 
@@ -202,3 +203,25 @@ def test_a_caller_without_a_key_is_known_by_its_address(predicting, peer, forwar
     with app.test_request_context("/predict", headers=headers, environ_base={"REMOTE_ADDR": peer}):
         assert (caller().name, caller().role) == (name, None)
         assert ip_address(caller().name)
+
+
+def test_a_lost_database_is_not_taken_for_an_answer(app, project):
+    """Also where an open route was asked before: only the database knows whether there is a key."""
+    (project.root / "inspections.db").mkdir()
+    client = app.test_client()
+    key = {"X-API-Key": "defect_perhaps"}
+    for headers in ({}, key):
+        assert client.get("/health/ready", headers=headers).status_code == 503
+        assert client.get("/access", headers=headers).status_code == 503
+    (project.root / "inspections.db").rmdir()
+    assert client.get("/access").json["role"] == "admin"
+    assert client.get("/access", headers=key).json["role"] == "admin"
+
+
+def test_behind_a_declared_proxy_each_caller_has_a_rate_of_its_own(predicting):
+    client = predicting("serving.behind_proxy=true", "serving.rate_limit=0.001").test_client()
+
+    def status(seen: str) -> int:
+        return client.get("/v2", headers={"X-Forwarded-For": f"10.0.0.1, {seen}"}).status_code
+
+    assert [status(seen) for seen in ("192.0.2.7", "192.0.2.7", "192.0.2.8")] == [200, 429, 200]

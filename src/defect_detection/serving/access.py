@@ -110,10 +110,10 @@ class Access:
         except RecordsError as error:
             return f"whether there are keys is not known, so every caller needs one: {error}"
         if is_closed or self._behind_proxy:
-            return f"callers on this machine need a key too: 'defect page' opens the page, and 'curl -H @{FILE}' sends this machine's"
+            return f"callers on this machine need a key too: 'defect page' opens the page, 'curl -H @{FILE}' sends the key"
         return (
-            "there is no key yet: every user of this machine may change everything, and so may everybody who comes through a proxy "
-            "or a tunnel that ends on this machine; 'defect keys create NAME' closes that"
+            "no key exists yet: every user of this machine, and whoever comes through a proxy or tunnel that ends on it, may change "
+            "everything; 'defect keys create NAME' closes that"
         )
 
     def exchange(self, request: Request) -> str:
@@ -185,7 +185,8 @@ class _Remembered(Generic[T]):
 
     def __init__(self, ask: Callable[[str], T]) -> None:
         self._ask = ask
-        self._said: dict[str, tuple[T, float]] = {}
+        self._said: dict[str, T] = {}
+        self._asked_at: dict[str, float] = {}  # also in vain
         self._asking = threading.Lock()
 
     def now(self, what: str) -> T:
@@ -194,35 +195,30 @@ class _Remembered(Generic[T]):
         Raises:
             RecordsError: it never said anything.
         """
+        if len(self._asked_at) >= MOST_REMEMBERED:
+            self._said, self._asked_at = {}, {}
+        self._asked_at[what] = time.monotonic()
         try:
-            said = self._ask(what)
+            said = self._said[what] = self._ask(what)
         except RecordsError:
             if what not in self._said:
                 raise
-            said = self._said[what][0]
-        self._keep(what, said)
+            return self._said[what]
         return said
 
     def recent(self, what: str, otherwise: T) -> T:
-        """Return what was said in the last seconds. One thread at a time asks for it anew."""
-        if self._is_recent(what) or not self._asking.acquire(blocking=what not in self._said):
-            return self._said.get(what, (otherwise,))[0]
+        """Return what was said in the last seconds, `otherwise` if nothing was. One thread at a time asks anew."""
+        if self._is_recent(what) or not self._asking.acquire(blocking=what not in self._asked_at):
+            return self._said.get(what, otherwise)
         try:
-            return self._said[what][0] if self._is_recent(what) else self.now(what)
+            return self._said.get(what, otherwise) if self._is_recent(what) else self.now(what)
         except RecordsError:
-            self._keep(what, otherwise)
             return otherwise
         finally:
             self._asking.release()
 
     def _is_recent(self, what: str) -> bool:
-        found = self._said.get(what)
-        return found is not None and time.monotonic() - found[1] < RECENT_S
-
-    def _keep(self, what: str, said: T) -> None:
-        if len(self._said) >= MOST_REMEMBERED:
-            self._said.clear()
-        self._said[what] = said, time.monotonic()
+        return time.monotonic() - self._asked_at.get(what, -RECENT_S) < RECENT_S
 
 
 def register_access(app: Flask) -> None:

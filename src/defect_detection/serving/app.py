@@ -100,7 +100,7 @@ def create_app(
     register_problems(app)
     register_unknown(app)
     metrics.watch(app)
-    app.before_request(RateLimit(config.serving.rate_limit).check)
+    app.before_request(RateLimit(config.serving.rate_limit, config.serving.behind_proxy).check)
     app.before_request(check_origin)
     app.before_request(lambda: limit_body(request, config))
     register_access(app)
@@ -173,5 +173,5 @@ def _announce(config: Config, access: Access) -> None:
     try:
         make_local_key(config.root)
     except (ConfigError, OSError) as error:
-        log.error("the key of this machine cannot be used: %s", error)  # noqa: TRY400  the reason says all
+        log.warning("the key of this machine cannot be used: %s", error)
     log.info(access.describe())

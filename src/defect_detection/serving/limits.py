@@ -11,7 +11,7 @@ from werkzeug.exceptions import RequestEntityTooLarge, ServiceUnavailable, TooMa
 
 from defect_detection.config import Config
 from defect_detection.data.outline import PLAIN_PIXELS, Effort, Outline
-from defect_detection.serving.peers import is_loopback
+from defect_detection.serving.peers import address_of, is_loopback
 
 PLAIN_BODY_BYTES = 16 * 1024  # of requests that carry no images
 PIXELS_AT_A_TIME = 12_000_000  # of plain images, decoded by all requests together
@@ -118,11 +118,12 @@ class Turns:
 class RateLimit:
     """Lets each other machine send so many requests per second, and twice as many at once after a pause.
 
-    What comes from this machine isn't limited: a reverse proxy on it has limits of its own.
+    What comes from this machine is not limited, unless it came through the proxy that ``serving.behind_proxy`` declares.
     """
 
-    def __init__(self, per_second: float | None) -> None:
+    def __init__(self, per_second: float | None, behind_proxy: bool = False) -> None:
         self._rate = per_second
+        self._behind_proxy = behind_proxy
         self._lock = threading.Lock()
         self._tokens: dict[str, tuple[float, float]] = {}  # by peer: tokens left, and when that was
 
@@ -132,7 +133,7 @@ class RateLimit:
         Raises:
             TooManyRequests: says after how many seconds to try again.
         """
-        peer = request.remote_addr or ""
+        peer = address_of(request, self._behind_proxy)
         if self._rate is None or not peer or is_loopback(peer) or request.path.startswith(FREE_OF_RATE):
             return
         if (wait_s := self.take(peer, time.monotonic())) > 0:

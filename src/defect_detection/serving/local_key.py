@@ -35,9 +35,12 @@ def make_local_key(root: Path) -> None:
         return
     unfinished = root / f"{FILE}.{secrets.token_hex(8)}"
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(f"{_HEADER}{_KEY}{secrets.token_urlsafe(32)}\n")
-    unfinished.replace(path)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(f"{_HEADER}{_KEY}{secrets.token_urlsafe(32)}\n")
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def read_local_key(root: Path) -> str:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from defect_detection.config import Config
 from defect_detection.serving.addresses import absolute
 from defect_detection.serving.champion import Champion, Served
-from defect_detection.serving.problems import described
+from defect_detection.serving.problems import described, for_caller
 from defect_detection.tracking.ledger import Kind
 from defect_detection.tracking.ledger_listing import ListedEntry, list_entries
 from defect_detection.tracking.listing import Listed, versions_of
@@ -101,7 +101,7 @@ def models() -> Response:
     listed = [one for name in names for one in versions_of(config.tracking_uri, name)]
     answer = Models(
         champion=_deciding(served.loaded) if served.loaded else None,
-        problem=served.problem,
+        problem=served.problem and for_caller(served.problem),
         versions=[_version(one, entries, config.mlflow.production_model_name) for one in listed],
     )
     return jsonify(answer.model_dump(mode="json"))
