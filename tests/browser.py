@@ -27,9 +27,9 @@ NO_COMPLAINTS = (
 )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """A browser with a camera that shows a test picture."""
+    """A browser with a camera that shows a test picture; while it runs, this thread can start no other asyncio loop."""
     path = _program()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(OPTIONS))

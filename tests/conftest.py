@@ -10,7 +10,7 @@ from browser import browser, open_page  # noqa: F401  fixtures
 from mlflow_server import plain_environment  # noqa: F401  fixture
 from PIL import Image
 from plant import Plant
-from postgres import postgres_server, postgres_url  # noqa: F401  fixtures
+from postgres import _migrated, postgres_records_url, postgres_server, postgres_url  # noqa: F401  fixtures
 
 from defect_detection.config import Config, load_config
 from defect_detection.pipeline.train import train

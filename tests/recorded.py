@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from threading import Event
 
+from flask_openapi3.openapi import OpenAPI
 from sqlalchemy import event, text
 from waiting import LIMIT_S
 
@@ -36,6 +37,11 @@ def inspected(number: int, content: bytes | None = None, **facts: object) -> Ins
         "at": START + timedelta(minutes=number),
     }
     return Inspected(**(defaults | facts))
+
+
+def wait_for_records(app: OpenAPI) -> None:
+    """Return once all that the application inspected can be found. A page that is opened earlier may not show it."""
+    assert app.extensions["records"].recorder.flush(LIMIT_S)
 
 
 @contextmanager

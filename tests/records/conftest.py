@@ -7,18 +7,37 @@ import pytest
 from recorded import image_of, inspected
 from waiting import LIMIT_S
 
+from defect_detection.records import database, writer
 from defect_detection.records.database import Database
 from defect_detection.records.images import ImageFolder
 from defect_detection.records.inspections import Inspected
 from defect_detection.records.store import Records
 
 
+@pytest.fixture(autouse=True)
+def _tries_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have what failed tried again soon."""
+    monkeypatch.setattr(writer, "RETRY_S", 0.05)
+    monkeypatch.setattr(database, "PAUSE_S", 0.2)
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of an empty database, of each kind in turn."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/inspections.db"
-    return request.getfixturevalue("postgres_url")
+def kind(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> str:
+    """The address of a database without a row, of each kind in turn."""
+    url = f"sqlite:///{tmp_path}/inspections.db"
+    return url if kind == "sqlite" else request.getfixturevalue("postgres_records_url")
+
+
+@pytest.fixture
+def new_database_url(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> str:
+    """The address of a database without a table, of each kind in turn."""
+    url = f"sqlite:///{tmp_path}/inspections.db"
+    return url if kind == "sqlite" else request.getfixturevalue("postgres_url")
 
 
 @pytest.fixture

@@ -120,8 +120,8 @@ def test_a_quota_comes_back_with_time_and_is_one_for_a_network_of_version_6():
     assert quota.take("camera", 10**9, now_s=0)
 
 
-def test_an_earlier_database_is_carried_along_with_the_lines_of_its_images(database_url):
-    database = Database(database_url)
+def test_an_earlier_database_is_carried_along_with_the_lines_of_its_images(new_database_url):
+    database = Database(new_database_url)
     engine = database._make_engine()
     with engine.execution_options(sqlite_begin="IMMEDIATE").begin() as connection:
         config = AlembicConfig(attributes={"connection": connection})

@@ -150,8 +150,8 @@ def test_periods_begin_at_whole_quarter_hours_where_too_many_rows_would_be_read(
     assert (exact.rounded, exact.periods) == (False, found.periods)
 
 
-def test_an_old_database_gets_its_sums_with_the_update(database_url):
-    engine = create_engine(database_url)
+def test_an_old_database_gets_its_sums_with_the_update(new_database_url):
+    engine = create_engine(new_database_url)
     with engine.begin() as connection:
         config = AlembicConfig(attributes={"connection": connection})
         config.set_main_option("script_location", str(MIGRATIONS))
@@ -167,7 +167,7 @@ def test_an_old_database_gets_its_sums_with_the_update(database_url):
         said = "1, '2026-03-01 07:00:00', '1', 'content', 'ok', '', '', 'anna'"
         connection.execute(text(f"INSERT INTO feedback VALUES ({said})"))
     engine.dispose()
-    database = Database(database_url)
+    database = Database(new_database_url)
     found = count_inspections(database, START, START + timedelta(days=3), 3)
     assert [one.defective for one in found.periods] == [1, 0, 1]
     assert found.judged.overkill == 2

@@ -7,20 +7,33 @@ from http.client import HTTPConnection
 from pathlib import Path
 from textwrap import dedent
 
+import numpy as np
 import pytest
 from flask_openapi3.openapi import OpenAPI
-from tiny import write_tiny_bundle
+from recorded import wait_for_records
+from tiny import encoded, write_tiny_bundle
 from waiting import LIMIT_S
 from whole import stop
 
 from defect_detection.config import Config, load_config
 from defect_detection.inference.inspect import Inspector
+from defect_detection.records import writer
+from defect_detection.serving import jobs, jobs_api, server, worker
 from defect_detection.serving.app import create_app
 from defect_detection.serving.recording import Recorder
 from defect_detection.serving.server import make_server
 from defect_detection.tracking.registry import ModelRef
 
 Send = Callable[..., "Answer"]
+
+
+@pytest.fixture(autouse=True)
+def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the servers of this process look often at what has changed, so that no test waits for the next look."""
+    for module in (jobs, jobs_api, server, worker):
+        monkeypatch.setattr(module, "LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(worker, "RETRY_S", 0.1)
+    monkeypatch.setattr(writer, "RETRY_S", 0.1)
 
 
 class Answer:
@@ -98,8 +111,8 @@ def serving() -> Iterator[Callable[..., Send]]:
         return send
 
     yield start
-    for server, thread in running:
-        stop(server, thread)
+    for started, thread in running:
+        stop(started, thread)
 
 
 @pytest.fixture
@@ -108,6 +121,19 @@ def app(predicting: Callable[..., OpenAPI]) -> Iterator[OpenAPI]:
     app = predicting()
     yield app
     app.extensions["records"].close()
+
+
+@pytest.fixture
+def inspect(app: OpenAPI, send: Send) -> Callable[[dict[str, np.ndarray]], None]:
+    """Return a function that has images inspected over HTTP, and returns once they are recorded: ``inspect({"a.png": DARK})``."""
+
+    def inspect(images: dict[str, np.ndarray]) -> None:
+        for name, pixels in images.items():
+            answer = send("POST", f"/predict?name={name}", encoded(pixels), **{"Content-Type": "image/png"})
+            assert answer.status == 200
+        wait_for_records(app)
+
+    return inspect
 
 
 @pytest.fixture

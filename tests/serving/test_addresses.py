@@ -8,6 +8,7 @@ from urllib.request import Request, urlopen
 import pytest
 from playwright.sync_api import expect
 from proxy import published
+from recorded import wait_for_records
 from test_jobs import ASYNC
 from tiny import DARK, encoded
 
@@ -29,12 +30,12 @@ WAYS = {
 
 @pytest.fixture(params=WAYS.values(), ids=WAYS)
 def way(request, predicting, project, serving):
-    """Serve behind a proxy in one of the ways; give the address, and whether the server knows its path."""
+    """Serve behind a proxy in one of the ways; give the address, whether the server knows its path, and the application."""
     overrides, options = request.param
     app = predicting(*overrides)
     send = serving(project.config(*overrides), app)
     with published(send.port, "/a/line-2", **options) as url:
-        yield url, bool(overrides)
+        yield url, bool(overrides), app
     app.extensions["records"].close()
 
 
@@ -45,7 +46,7 @@ def ask(url: str, body: bytes | None = None, **headers: str):
 
 
 def test_every_address_of_a_page_leads_somewhere(way):
-    url, _ = way
+    url, _, _ = way
     for path in PATHS:
         _, _, page = ask(url + path)
         found = re.findall(r'(?:href|src)="([^"#]+)"', page.decode())
@@ -55,14 +56,16 @@ def test_every_address_of_a_page_leads_somewhere(way):
             assert ask(urljoin(url + path, address))[0] == 200
 
 
+@pytest.mark.parametrize("way", list(WAYS.values())[:2], ids=list(WAYS)[:2], indirect=True)
 def test_the_whole_page_works_below_a_path(way, open_page):
-    url, _ = way
-    page = open_page(f"{url}/")
-    page.evaluate(f"sessionStorage.setItem('defect-detection-key', '{KEY}')")
-    page.reload()
+    url, _, app = way
+    page = open_page("about:blank")
+    page.add_init_script(f"sessionStorage.setItem('defect-detection-key', '{KEY}')")
+    page.goto(f"{url}/")
     image = {"name": "a.png", "mimeType": "image/png", "buffer": encoded(DARK)}
     page.set_input_files("#files", [image])
     expect(page.locator("#word")).to_have_text("Defective")
+    wait_for_records(app)
     page.get_by_role("navigation").get_by_role("link", name="Review").click()
     expect(page.locator("#image")).to_be_visible()
     page.get_by_role("navigation").get_by_role("link", name="Models").click()
@@ -72,7 +75,7 @@ def test_the_whole_page_works_below_a_path(way, open_page):
 
 
 def test_addresses_in_answers_hold_where_the_server_knows_its_path(way):
-    url, is_known = way
+    url, is_known, _ = way
     root = "/a/line-2" if is_known else ""
     status, headers, answer = ask(f"{url}/retrain", b"", **ASYNC)
     assert (status, headers["Location"]) == (202, f"{root}/jobs/{json.loads(answer)['id']}")
@@ -82,7 +85,7 @@ def test_addresses_in_answers_hold_where_the_server_knows_its_path(way):
 
 
 def test_an_image_is_as_long_below_a_path_as_elsewhere(way):
-    url, _ = way
+    url, _, _ = way
     assert ask(f"{url}/predict", encoded(DARK, "BMP") + bytes(50_000), Content_Type="image/bmp")[0] == 200
 
 

@@ -1,11 +1,13 @@
 """The served model follows the registry: a real store, a real server, and clients that never notice."""
 
+import atexit
 import json
-import subprocess
-import sys
+import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -31,9 +33,9 @@ class Plant:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.uri = f"sqlite:///{root}/mlflow.db"
+        shutil.copy(_empty_store(), root)
         self.registry = Registry(self.uri)
         self.client = connect(self.uri).client
-        self.client.create_registered_model(NAME)
 
     def version(self, **how) -> int:
         """Register a tiny bundle, as `write_tiny_bundle` makes it, and return its version."""
@@ -45,6 +47,15 @@ class Plant:
 
     def promote(self, version: int) -> None:
         self.registry.set_alias(NAME, "prod", version)
+
+
+@cache
+def _empty_store() -> Path:
+    """Return the file of a store in which nothing is but the name of the model: MLflow takes a second to make it."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    connect(f"sqlite:///{folder}/mlflow.db").client.create_registered_model(NAME)
+    return folder / "mlflow.db"
 
 
 @pytest.fixture(scope="module")
@@ -202,21 +213,6 @@ def test_a_damaged_bundle_is_not_served(config, plant):
     (folder / "model.bin").write_bytes(b"damaged")
     with pytest.raises(BundleError, match="differs from its checksum"):
         load_champion(reference, config)
-
-
-def test_serving_a_model_of_the_registry_loads_neither_mlflow_nor_tensorflow(config, plant):
-    plant.promote(plant.version())
-    code = """
-import sys
-from pathlib import Path
-from defect_detection.config import load_config
-from defect_detection.serving.app import create_app
-client = create_app(load_config(Path("config.yaml"))).test_client()
-print(client.get("/health/ready").status_code, client.get("/models").status_code)
-print({"mlflow", "tensorflow", "keras", "matplotlib"} & sys.modules.keys())
-"""
-    done = subprocess.check_output([sys.executable, "-c", code], cwd=config.root, text=True)
-    assert done.splitlines()[-2:] == ["200 200", "set()"]
 
 
 def test_one_image_gives_the_same_score_alone_and_among_many(tmp_path):

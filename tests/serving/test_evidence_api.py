@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 from recorded import inspected
 from tiny import BRIGHT, CELLS, DARK, SIDE, encoded
+from waiting import LIMIT_S
 
 from defect_detection.records.keys import create_key
 from defect_detection.serving.app import create_app
@@ -19,7 +20,7 @@ def record(app, content: bytes, number: int = 1, **facts: object) -> str:
     """Record an inspection as if it had been made, and return the address of its evidence."""
     recorder = app.extensions["records"].recorder
     recorder.record(inspected(number, content, **facts), content)
-    assert recorder.flush(20)
+    assert recorder.flush(LIMIT_S)
     return f"/inspections/{number:08}/evidence"
 
 
@@ -55,7 +56,7 @@ def test_to_ask_is_neither_recorded_nor_counted(app):
     path = record(app, LEFT_DARK)
     before = client.get("/inspections/00000001").json
     client.get(path)
-    assert app.extensions["records"].recorder.flush(20)
+    assert app.extensions["records"].recorder.flush(LIMIT_S)
     assert client.get("/inspections").json["inspections"] == [before]
     counted = [line for line in client.get("/metrics").text.splitlines() if not line.startswith("#")]
     assert not [line for line in counted if line.startswith("defect_verdicts_total")]

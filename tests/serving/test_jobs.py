@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
@@ -385,7 +384,7 @@ def test_a_worker_apart_runs_what_the_server_queues_and_ends_its_job_when_it_is_
     app.extensions["records"].close()
 
 
-def test_how_a_job_ended_is_written_once_the_database_is_back(client, app, project):
+def test_how_a_job_ended_is_written_once_the_database_is_back(client, app, project, caplog):
     project.script(WAIT_FOR_FILE)
     location = client.post("/retrain", headers=ASYNC).headers["Location"]
     wait_until((project.root / "started").exists)
@@ -396,7 +395,7 @@ def test_how_a_job_ended_is_written_once_the_database_is_back(client, app, proje
         file.mkdir()
     (project.root / "go").touch()
     assert client.get(location).status_code == 503
-    time.sleep(1)
+    wait_until(lambda: "how a job ended cannot be written yet" in caplog.text)
     file.rmdir()
     (project.root / "away.db").rename(file)
     assert ended(client, location)["state"] == "succeeded"
@@ -405,7 +404,7 @@ def test_how_a_job_ended_is_written_once_the_database_is_back(client, app, proje
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request, tmp_path):
     is_sqlite = request.param == "sqlite"
-    url = f"sqlite:///{tmp_path}/jobs.db" if is_sqlite else request.getfixturevalue("postgres_url")
+    url = f"sqlite:///{tmp_path}/jobs.db" if is_sqlite else request.getfixturevalue("postgres_records_url")
     database = Database(url)
     yield database
     database.close()

@@ -3,12 +3,14 @@
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
+from recorded import wait_for_records
 from tiny import BRIGHT, DARK, encoded
 
 from defect_detection.records.keys import create_key
 
 PATHS = ("/", "/page/review", "/page/inspections", "/page/monitor", "/page/models", "/page/retraining")
 WIDTHS = {"desk": 1280, "phone": 390}
+PHONES = (390, 320)
 
 
 def check(page: Page) -> None:
@@ -22,7 +24,7 @@ def check(page: Page) -> None:
 
 
 @pytest.mark.parametrize(("device", "colours"), [("desk", "light"), ("phone", "dark")])
-def test_axe_finds_nothing_serious(open_page, send, device, colours):
+def test_axe_finds_nothing_serious(open_page, app, send, device, colours):
     url = f"http://127.0.0.1:{send.port}"
     page = open_page(url, WIDTHS[device], color_scheme=colours)
     check(page)
@@ -34,6 +36,7 @@ def test_axe_finds_nothing_serious(open_page, send, device, colours):
     check(page)
     inspect_two(page, url)
     check(page)
+    wait_for_records(app)
     page.goto(f"{url}/page/review")
     expect(page.locator("#image")).to_be_visible()
     check(page)
@@ -58,17 +61,6 @@ def inspect_two(page: Page, url: str) -> None:
     expect(page.locator("#count")).to_contain_text("2 of 2 inspected")
 
 
-def test_a_verdict_is_announced_and_has_a_shape(open_page, send):
-    page = open_page(f"http://127.0.0.1:{send.port}")
-    inspect_two(page, page.url)
-    expect(
-        page.get_by_role("status").filter(has_text="Defective: a defect was found. Score 100 %")
-    ).to_have_count(1)
-    expect(page.locator("#verdict .shape.defective")).to_be_visible()
-    height = page.locator("#word").evaluate("word => parseFloat(getComputedStyle(word).fontSize)")
-    assert height >= 60  # px: capitals of 11 mm on a usual screen, read from two metres
-
-
 def test_a_keyboard_alone_is_enough(open_page, send):
     page = open_page(f"http://127.0.0.1:{send.port}")
     reached = []
@@ -81,17 +73,22 @@ def test_a_keyboard_alone_is_enough(open_page, send):
     assert reached[-2:] == ["Choose images", "Use camera"]
 
 
-def test_typing_a_type_of_defect_gives_no_command(open_page, send):
+def test_a_verdict_is_announced_and_has_a_shape_and_single_keys_answer_it_unless_switched_off(
+    open_page, app, send
+):
     page = open_page(f"http://127.0.0.1:{send.port}")
     inspect_two(page, page.url)
+    expect(
+        page.get_by_role("status").filter(has_text="Defective: a defect was found. Score 100 %")
+    ).to_have_count(1)
+    expect(page.locator("#verdict .shape.defective")).to_be_visible()
+    height = page.locator("#word").evaluate("word => parseFloat(getComputedStyle(word).fontSize)")
+    assert height >= 60  # px: capitals of 11 mm on a usual screen, read from two metres
+
     page.locator("#type").press_sequentially("void")
     expect(page.locator("#type")).to_have_value("void")
     expect(page.locator("#said")).to_contain_text("What you say is kept")
 
-
-def test_single_keys_can_be_switched_off_and_on_again(open_page, send):
-    page = open_page(f"http://127.0.0.1:{send.port}")
-    inspect_two(page, page.url)
     hint, off = page.locator("#say-ok kbd"), page.get_by_label("Single keys press the buttons")
     expect(hint).to_be_visible()
     off.uncheck()
@@ -103,6 +100,7 @@ def test_single_keys_can_be_switched_off_and_on_again(open_page, send):
     expect(page.locator("#word")).to_have_text("Defective")
     check(page)
 
+    wait_for_records(app)
     page.goto(f"{page.url}page/review")
     expect(page.locator("#facts")).to_contain_text("2 to review")
     page.keyboard.press("s")
@@ -113,10 +111,22 @@ def test_single_keys_can_be_switched_off_and_on_again(open_page, send):
     expect(page.locator("#undo kbd")).to_be_visible()
 
 
-@pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("width", [320, 390])
-def test_a_phone_shows_every_place_whole(open_page, send, path, width):
-    page = open_page(f"http://127.0.0.1:{send.port}{path}", width)
+def test_every_page_fits_its_window_and_a_phone_shows_every_place_whole(open_page, send, inspect):
+    inspect({"x" * 200: DARK})
+    page = open_page("about:blank")
+    for path in PATHS:
+        page.goto(f"http://127.0.0.1:{send.port}{path}", wait_until="networkidle")
+        expect(page.locator("h1, #word").first).to_be_attached()
+        for width in (1180, 1024, 930, 768, 390, 320):
+            page.set_viewport_size({"width": width, "height": 800})
+            page.wait_for_function(
+                "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+            )
+            if width in PHONES:
+                check_places(page, width)
+
+
+def check_places(page: Page, width: int) -> None:
     links = page.get_by_role("navigation", name="Pages").get_by_role("link")
     assert links.all_inner_texts() == ["Inspect", "Review", "Inspections", "Monitor", "Models", "Retraining"]
     for link in links.all():
@@ -130,9 +140,9 @@ def test_a_phone_shows_every_place_whole(open_page, send, path, width):
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
 
 
-def test_another_machine_gives_its_key_once(open_page, app, send):
+def test_another_machine_gives_its_key_once(open_page, app, send, inspect):
     key = create_key(app.extensions["records"].database, "line 3", "operator")
-    send("POST", "/predict?name=dark.png", encoded(DARK), **{"Content-Type": "image/png"})
+    inspect({"dark.png": DARK})
     page = open_page(f"http://line.example:{send.port}/page/review")
     page.get_by_label("Key", exact=True).fill("not a key")
     page.get_by_role("button", name="Use this key").click()

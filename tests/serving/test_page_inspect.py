@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
+from recorded import wait_for_records
 from test_page_work import THREE, file, verdict
 from tiny import DARK, SIDE, encoded
 from waiting import wait_until
@@ -17,6 +18,7 @@ from defect_detection.serving.app import create_app
 from defect_detection.tracking.registry import ModelRef
 
 WIDE = np.zeros((300, 900, 3), np.uint8)
+PHONES = [(390, 844), (390, 664), (320, 568), (844, 390)]  # px: width, height
 
 
 @pytest.fixture
@@ -60,12 +62,13 @@ def test_a_lost_server_is_waited_for(open_page, url):
     expect(page.locator("#problem")).to_be_hidden()
 
 
-def test_the_session_survives_another_page_and_a_reload(open_page, url):
+def test_the_session_survives_another_page_and_a_reload(open_page, app, url):
     page = open_page(url)
     inspect_three(page)
     page.keyboard.press("ArrowRight")
     page.keyboard.press("o")
     expect(page.locator("#said")).to_contain_text("Kept: OK")
+    wait_for_records(app)
     page.get_by_role("link", name="Monitor").click()
     expect(page.locator("#tiles")).to_contain_text("of 3 defective")
     page.get_by_role("link", name="Inspect", exact=True).click()
@@ -188,16 +191,22 @@ def is_in_sight(page: Page, selector: str) -> bool:
     )
 
 
-@pytest.mark.parametrize(("width", "height"), [(390, 844), (390, 664), (320, 568), (844, 390)])
-def test_a_phone_shows_the_buttons_of_the_verdict_without_scrolling(open_page, url, width, height):
-    page = open_page(url, width, height)
+def test_a_phone_shows_the_buttons_of_the_verdict_without_scrolling(open_page, app, url):
+    page = open_page(url, *PHONES[0])
     inspect_three(page)
-    for selector in ("#say-ok", "#say-defective"):
-        assert is_in_sight(page, selector), selector
+    check_buttons(page)
+    wait_for_records(app)
     page.get_by_role("link", name="Review").click()
     expect(page.locator("#image")).to_be_visible()
-    for selector in ("#say-ok", "#say-defective"):
-        assert is_in_sight(page, selector), selector
+    check_buttons(page)
+
+
+def check_buttons(page: Page) -> None:
+    assert page.evaluate("scrollY") == 0
+    for width, height in PHONES:
+        page.set_viewport_size({"width": width, "height": height})
+        for selector in ("#say-ok", "#say-defective"):
+            assert is_in_sight(page, selector), (selector, width, height)
 
 
 def test_nothing_is_covered_by_the_buttons_for_good(open_page, url):
@@ -218,9 +227,8 @@ def test_the_strip_is_in_sight_on_a_laptop(open_page, url):
     assert is_in_sight(page, "#say-ok")
 
 
-def test_enter_in_the_type_of_a_defect_says_defective(open_page, url, send):
-    for name, pixels in (("one.png", DARK), ("two.png", DARK + 9)):
-        send("POST", f"/predict?name={name}", encoded(pixels), **{"Content-Type": "image/png"})
+def test_enter_in_the_type_of_a_defect_says_defective(open_page, url, inspect):
+    inspect({"one.png": DARK, "two.png": DARK + 9})
     page = open_page(f"{url}/page/review")
     expect(page.locator("#facts")).to_contain_text(".png")
     page.locator("#type").press("Enter")
@@ -231,7 +239,7 @@ def test_enter_in_the_type_of_a_defect_says_defective(open_page, url, send):
     expect(page.locator("#type")).to_be_focused()
 
 
-def test_a_tiff_is_shown_as_the_server_draws_it(open_page, url):
+def test_a_tiff_is_shown_as_the_server_draws_it(open_page, app, url):
     page = open_page(url)
     tiff = {"name": "part.tif", "mimeType": "image/tiff", "buffer": encoded(WIDE, "TIFF")}
     page.set_input_files("#files", [tiff])
@@ -240,6 +248,7 @@ def test_a_tiff_is_shown_as_the_server_draws_it(open_page, url):
     assert page.locator("#image").evaluate("image => [image.naturalWidth, image.naturalHeight]") == [900, 300]
     expect(page.locator("#strip img")).to_have_count(1)
     expect(page.locator("#unshown")).to_be_hidden()
+    wait_for_records(app)
     page.get_by_role("link", name="Review").click()
     expect(page.locator("#facts")).to_contain_text("part.tif")
     expect(page.locator("#image")).to_be_visible()
@@ -262,6 +271,7 @@ def test_an_image_unlike_those_of_the_training_is_for_review_and_says_why(
     expect(page.locator("#why")).to_contain_text("a person decides")
     expect(page.locator("#why")).to_contain_text("Unlike the training images: brightness 255 is outside")
     expect(page.locator("#why")).not_to_contain_text("too close to call")
+    wait_for_records(app)
     page.get_by_role("link", name="Review").click()
     expect(page.locator("#facts")).to_contain_text("Unlike the training images: brightness 255 is outside")
     page.get_by_role("link", name="Inspections").click()

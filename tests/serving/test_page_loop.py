@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from plant import SETTINGS, SIDE, Plant
 from playwright.sync_api import Page, expect
+from recorded import wait_for_records
 from waiting import LIMIT_S, wait_until
 from whole import whole_server
 
@@ -68,6 +69,7 @@ def test_a_defect_that_escapes_is_taught_and_caught_by_the_next_model(plant, ope
         page.get_by_role("button", name="Disagree").click()
         expect(page.locator("#said")).to_contain_text("Kept: Defective")
 
+        wait_for_records(app)
         go_to(page, "Review")
         for left in range(N_TAUGHT - 1, 0, -1):
             expect(page.locator("#facts")).to_contain_text(f"{left} to review")

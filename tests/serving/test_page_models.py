@@ -215,8 +215,9 @@ def test_a_retraining_is_started_followed_and_explained(visit, world):
         check_access(one)
 
 
-def test_a_running_retraining_is_cancelled_after_a_question(visit, world):
+def test_a_running_retraining_is_cancelled_after_a_question(visit, world, monkeypatch):
     """What ends slowly is called cancelled at once."""
+    monkeypatch.setattr(world.app.extensions["retraining"], "_grace_s", LIMIT_S)
     for name in ("go", "started"):
         (world.root / name).unlink(missing_ok=True)
     (world.root / "stubborn").touch()
@@ -230,6 +231,7 @@ def test_a_running_retraining_is_cancelled_after_a_question(visit, world):
     assert page.get_by_role("button", name="Cancel it").is_hidden()
     page.reload()
     page.wait_for_selector("#job-title:has-text('is being cancelled')")
+    (world.root / "go").touch()
     page.wait_for_selector("#outcome:has-text('cancelled by this machine')")
     assert "cancelled" in page.locator("#jobs tbody tr").first.text_content()
 

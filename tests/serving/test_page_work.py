@@ -1,14 +1,13 @@
 """The page at work, in a real browser on a real server: inspect, disagree, review, monitor."""
 
 import json
-import time
 
 import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
-from recorded import inspected
+from recorded import inspected, wait_for_records
 from tiny import BRIGHT, DARK, SIDE, encoded
-from waiting import wait_until
+from waiting import LIMIT_S, wait_until
 
 from defect_detection.serving.app import create_app
 
@@ -30,16 +29,18 @@ def url(send) -> str:
 
 def feedback(send, n: int) -> list[tuple[str, str, str]]:
     """Return all that was said, once it is `n` labels: name of the image, label, type of defect; the latest first."""
-    for _ in range(100):
+    said: list[tuple[str, ...]] = []
+
+    def is_said() -> bool:
         listed = json.loads(send("GET", "/inspections").body)["inspections"]
-        said = [
+        said[:] = [
             (each["id"], one["name"], each["label"], each["defect_type"])
             for one in listed
             for each in one["feedback"]
         ]
-        if len(said) == n:
-            break
-        time.sleep(0.1)
+        return len(said) == n
+
+    wait_until(is_said)
     return [each[1:] for each in sorted(said, reverse=True)]
 
 
@@ -47,7 +48,7 @@ def verdict(page: Page, word: str) -> None:
     expect(page.locator("#word")).to_have_text(word)
 
 
-def test_the_loop_from_inspection_to_monitor(open_page, url, send):
+def test_the_loop_from_inspection_to_monitor(open_page, url, app, send):
     page = open_page(url)
     page.set_input_files("#files", THREE)
     verdict(page, "Defective")
@@ -56,6 +57,7 @@ def test_the_loop_from_inspection_to_monitor(open_page, url, send):
     page.keyboard.press("ArrowRight")
     verdict(page, "OK")
     expect(page.locator("#count")).to_have_text("3 of 3 inspected · 2 OK · 1 defective")
+    wait_for_records(app)
 
     page.get_by_role("link", name="Review").click()
     expect(page.locator("#facts")).to_contain_text("gray.png")  # the least certain; dark.png has its label
@@ -74,9 +76,10 @@ def test_the_loop_from_inspection_to_monitor(open_page, url, send):
     assert feedback(send, 3) == said
 
 
-def test_what_is_undone_in_time_was_never_said(open_page, url, send):
-    send("POST", "/predict?name=dark.png", encoded(DARK), **{"Content-Type": "image/png"})
-    send("POST", "/predict?name=bright.png", encoded(BRIGHT), **{"Content-Type": "image/png"})
+def test_what_is_undone_in_time_was_never_said_and_what_was_kept_is_corrected_by_saying_it_again(
+    open_page, url, send, inspect
+):
+    inspect({"dark.png": DARK, "bright.png": BRIGHT})
     page = open_page(f"{url}/page/review")
     expect(page.locator("#facts")).to_contain_text(".png")
     page.keyboard.press("d")
@@ -86,11 +89,7 @@ def test_what_is_undone_in_time_was_never_said(open_page, url, send):
     expect(page.locator("#word")).to_have_text("No image yet")
     assert feedback(send, 0) == []
 
-
-def test_what_was_kept_is_corrected_by_saying_it_again(open_page, url, send):
-    send("POST", "/predict?name=dark.png", encoded(DARK), **{"Content-Type": "image/png"})
-    send("POST", "/predict?name=bright.png", encoded(BRIGHT), **{"Content-Type": "image/png"})
-    page = open_page(f"{url}/page/review")
+    page.goto(f"{url}/page/review")
     expect(page.locator("#facts")).to_contain_text(".png")
     first = page.locator("#facts").inner_text().split("File\n")[1].split("\n")[0]
     with page.expect_response("**/feedback"):
@@ -104,7 +103,7 @@ def test_what_was_kept_is_corrected_by_saying_it_again(open_page, url, send):
     assert feedback(send, 2) == [(first, "ok", ""), (first, "defective", "")]
 
 
-def test_pasted_and_dropped_images_are_inspected(open_page, url):
+def test_pasted_dropped_and_chosen_images_are_inspected(open_page, url):
     page = open_page(url)
     for kind, receiver in (("ClipboardEvent", "clipboardData"), ("DragEvent", "dataTransfer")):
         page.evaluate(
@@ -118,10 +117,7 @@ def test_pasted_and_dropped_images_are_inspected(open_page, url):
         )
         verdict(page, "Defective")
     expect(page.locator("#count")).to_contain_text("2 of 2 inspected")
-
-
-def test_a_click_on_the_area_chooses_images(open_page, url):
-    page = open_page(url)
+    page.get_by_role("button", name="Clear the list").click()
     with page.expect_file_chooser() as chooser:
         page.click("#drop")
     chooser.value.set_files(THREE[:1])
@@ -150,7 +146,7 @@ def test_review_shows_the_same_heat_and_whose_it_is_when_another_model_decided(o
     for number, version in ((1, 3), (2, 2)):
         content = encoded(np.clip(HALF.astype(int) + number, 0, 255).astype(np.uint8))
         recorder.record(inspected(number, content, model_version=version, score=0.5 - 0.1 * number), content)
-    assert recorder.flush(20)
+    assert recorder.flush(LIMIT_S)
     page = open_page(f"{url}/page/review")
     expect(page.locator("#facts")).to_contain_text("1.png")
     lies_left(page)
@@ -166,31 +162,18 @@ def test_review_shows_the_same_heat_and_whose_it_is_when_another_model_decided(o
     expect(page.locator("#opacity")).to_have_value("0")
 
 
-def test_without_a_model_review_goes_on_without_heat(open_page, project, serving):
+def test_without_a_model_the_page_says_what_to_do_and_review_goes_on_without_heat(
+    open_page, project, serving
+):
     app = create_app(project.config(), lambda: None)
     app.extensions["records"].recorder.record(inspected(1, encoded(HALF)), encoded(HALF))
-    assert app.extensions["records"].recorder.flush(20)
-    page = open_page(f"http://127.0.0.1:{serving(project.config(), app).port}/page/review")
+    assert app.extensions["records"].recorder.flush(LIMIT_S)
+    url = f"http://127.0.0.1:{serving(project.config(), app).port}"
+    page = open_page(url)
+    expect(page.locator("#problem")).to_contain_text("promote")
+    page.goto(f"{url}/page/review")
     expect(page.locator("#now")).to_contain_text("No heat: No model is promoted")
     page.keyboard.press("d")
     expect(page.locator("#nothing-title")).to_have_text("That was all for now")
     app.extensions["served"].stop()
     app.extensions["records"].close()
-
-
-def test_without_a_model_the_page_says_what_to_do(open_page, project, serving):
-    send = serving(project.config(), create_app(project.config(), lambda: None))
-    page = open_page(f"http://127.0.0.1:{send.port}")
-    expect(page.locator("#problem")).to_contain_text("promote")
-
-
-@pytest.mark.parametrize("width", [390, 768, 930, 1024, 1180])
-def test_no_page_is_wider_than_its_window(width, open_page, url, send):
-    send("POST", f"/predict?name={'x' * 200}", encoded(DARK), **{"Content-Type": "image/png"})
-    page = open_page(url, width, 800)
-    for name in ("Inspect", "Review", "Inspections", "Monitor", "Models", "Retraining"):
-        page.get_by_role("navigation").get_by_role("link", name=name, exact=True).click()
-        page.wait_for_load_state("networkidle")
-        expect(page.locator("h1, #word").first).to_be_attached()
-        beyond = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-        assert page.evaluate(beyond) == 0, name

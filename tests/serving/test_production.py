@@ -102,32 +102,6 @@ def test_a_version_is_promoted_and_rolled_back_over_http_and_served_at_once(app,
     assert "default-src 'none'" in report.headers["Content-Security-Policy"]
 
 
-def test_a_candidate_that_the_gate_held_is_promoted_by_hand(project, tmp_path, monkeypatch):
-    """It is registered under another name, and is copied to the production model first."""
-    plant = Plant(tmp_path)
-    plant.promote(plant.version())
-    plant.client.create_registered_model("Testing_Reg")
-    plant.client.create_model_version(
-        "Testing_Reg",
-        write_tiny_bundle(tmp_path / "held" / "bundle", threshold=0.25).parent.as_uri(),
-        tags={"test_correct": "150/200 (75.0 %)", "test_overkill": "50/100 (50.0 %)"},
-    )
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", plant.uri)
-    app = create_app(project.config("serving.refresh_s=600"))
-    client = app.test_client()
-    promoted = client.post("/models/1/promote", json={"reason": "the line needs it", "name": "Testing_Reg"})
-    assert (promoted.status_code, promoted.json["in_production"]) == (200, 2), promoted.json
-    assert app.extensions["served"].current().inspector.card.threshold == 0.25
-    (entry,) = client.get("/history").json["entries"]
-    assert (entry["kind"], entry["before"], entry["after"]) == ("manual promotion", 1, 2)
-    assert entry["accuracy"] == "150/200 (75.0 %)"
-    unknown = client.post("/models/9/promote", json={"reason": "the line needs it", "name": "Testing_Reg"})
-    assert unknown.status_code == 409
-    assert "Testing_Reg has no version 9" in unknown.json["detail"]
-    app.extensions["served"].stop()
-    app.extensions["records"].close()
-
-
 @pytest.mark.parametrize(
     ("path", "body"),
     [
@@ -192,21 +166,21 @@ def test_the_ledger_reads_the_same_with_and_without_mlflow(plant):
     assert len(listed) >= 1
 
 
-def test_reading_history_loads_neither_mlflow_nor_tensorflow(project, plant):
+def test_serving_and_reading_what_is_registered_loads_neither_mlflow_nor_tensorflow(project, plant):
     code = """
 import sys
 from pathlib import Path
 from defect_detection.config import load_config
 from defect_detection.serving.app import create_app
 client = create_app(load_config(Path("config.yaml"))).test_client()
-print(client.get("/history").status_code)
+print(*(client.get(path).status_code for path in ("/health/ready", "/models", "/history")))
 print({"mlflow", "tensorflow", "keras", "matplotlib"} & sys.modules.keys())
 """
     environment = {"MLFLOW_TRACKING_URI": plant.uri}
     done = subprocess.check_output(
         [sys.executable, "-c", code], cwd=project.root, text=True, env=os.environ | environment
     )
-    assert done.splitlines()[-2:] == ["200", "set()"]
+    assert done.splitlines()[-2:] == ["200 200 200", "set()"]
 
 
 def test_metrics_count_jobs_by_state_and_answer_without_the_database(project, client, app, monkeypatch):
@@ -232,10 +206,11 @@ def test_models_say_what_the_gate_decided_about_a_version(client, plant):
 
 
 def test_a_candidate_that_was_held_is_promoted_with_a_reason(app, client, plant):
+    """It is registered under another name, and is copied to the production model first."""
     source = plant.root / "held"
     write_tiny_bundle(source / "bundle", threshold=0.6)
     plant.client.create_registered_model("Testing_Reg")
-    tags = {"source_run_id": "held", "test_overkill": "3/200 (1.5 %)"}
+    tags = {"source_run_id": "held", "test_correct": "150/200 (75.0 %)", "test_overkill": "3/200 (1.5 %)"}
     plant.client.create_model_version("Testing_Reg", source.as_uri(), tags=tags)
     before = client.get("/history").json["in_production"]
     unknown = client.post("/models/7/promote", json={"reason": "try", "name": "Testing_Reg"})
@@ -243,9 +218,11 @@ def test_a_candidate_that_was_held_is_promoted_with_a_reason(app, client, plant)
     promoted = client.post("/models/1/promote", json={"reason": "seen by hand", "name": "Testing_Reg"})
     assert promoted.status_code == 200, promoted.text
     version = promoted.json["in_production"]
+    assert version == max(one["version"] for one in client.get("/models").json["versions"])
     assert version not in (None, before, 1)
     wait_until(lambda: version_served(app) == version)
     answer = client.get("/models").json
     assert (answer["champion"]["threshold"], answer["champion"]["overkill"]) == (0.6, "3/200 (1.5 %)")
     newest = client.get("/history").json["entries"][0]
     assert (newest["kind"], newest["why"].startswith("seen by hand")) == ("manual promotion", True)
+    assert (newest["before"], newest["after"], newest["accuracy"]) == (before, version, "150/200 (75.0 %)")
