@@ -1,15 +1,14 @@
-"""A store on a disk without any room: run in a mount namespace of its own, see test_rollback.py."""
+"""A copy of a store on a disk without any room: run in a mount namespace of its own, see test_rollback.py."""
 
+import shutil
 import sys
 from pathlib import Path
 
-from test_champion import Plant
-
 from defect_detection.config import load_config
 from defect_detection.pipeline.history import history
-from defect_detection.pipeline.promotion import promote, rollback
+from defect_detection.pipeline.promotion import rollback
 from defect_detection.tracking.fetch import fetch_apart
-from defect_detection.tracking.registry import kept_at
+from defect_detection.tracking.registry import Registry, kept_at
 
 
 def fill(folder: Path) -> None:
@@ -23,17 +22,14 @@ def fill(folder: Path) -> None:
                 pass
 
 
-def main(root: Path) -> None:
-    plant = Plant(root)
-    (root / "config.yaml").write_text("training: {hyperparameter_sets: [{name: only}]}\n")
+def main(root: Path, store: Path) -> None:
+    shutil.copytree(store, root, dirs_exist_ok=True)
     config = load_config(root / "config.yaml")
-    for version in (plant.version(threshold=0.25), plant.version(threshold=0.75)):
-        plant.promote(version)
-    promote(config, plant.version(), "by hand")  # its entry says that it followed version 2
+    assert [entry.after for entry in history(config).entries] == [3, 2, 1]
     fill(root)
     moved = rollback(config)
     print(moved.after, *moved.notes, sep="\n")
-    assert moved.after.version == plant.registry.glance("Production_Reg", "prod").version == 2
+    assert moved.after.version == Registry(config.tracking_uri).glance("Production_Reg", "prod").version == 2
     assert not kept_at(moved.after, config.cache_dir).exists()
     assert (fetch_apart(moved.after, config.tracking_uri, config.cache_dir) / "model.xml").is_file()
     (root / "filler").unlink()
@@ -45,4 +41,4 @@ def main(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(*map(Path, sys.argv[1:]))

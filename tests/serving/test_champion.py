@@ -33,7 +33,8 @@ class Plant:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.uri = f"sqlite:///{root}/mlflow.db"
-        shutil.copy(_empty_store(), root)
+        root.mkdir(parents=True, exist_ok=True)
+        shutil.copy(_empty_store(), root / "mlflow.db")
         self.registry = Registry(self.uri)
         self.client = connect(self.uri).client
 

@@ -7,7 +7,7 @@ from mlflow_server import free_port, mlflow_server
 from tiny import write_tiny_bundle
 
 from defect_detection.config import Config, load_config
-from defect_detection.pipeline.promotion import promote
+from defect_detection.pipeline.promotion import promote, rollback
 from defect_detection.serving.app import create_app
 from defect_detection.tracking import ledger_listing
 from defect_detection.tracking.ledger import Ledger
@@ -70,8 +70,8 @@ def test_two_promotions_on_a_server_are_shown_and_the_second_is_rolled_back(app,
     assert second["why"].startswith("lamp 2 (no gate was run")
     assert second["report"] is None
 
-    back = client.post("/models/rollback", json={"to": shown["rollback_to"], "reason": "too bright"})
-    assert (back.status_code, back.json["in_production"]) == (200, 1), back.json
+    back = rollback(app.extensions["config"], to=shown["rollback_to"], reason="too bright")
+    assert (back.after.version, back.notes) == (1, ())
     after = client.get("/history?limit=1").json
     assert (after["in_production"], after["total"], len(after["entries"])) == (1, 3, 1)
     newest = after["entries"][0]

@@ -62,7 +62,7 @@ def test_a_lost_server_is_waited_for(open_page, url):
     expect(page.locator("#problem")).to_be_hidden()
 
 
-def test_the_session_survives_another_page_and_a_reload(open_page, app, url):
+def test_the_session_of_a_tab_survives_another_page_and_a_reload(open_page, app, url):
     page = open_page(url)
     inspect_three(page)
     page.keyboard.press("ArrowRight")
@@ -78,19 +78,15 @@ def test_the_session_survives_another_page_and_a_reload(open_page, app, url):
     page.reload()
     expect(page.locator("#strip button")).to_have_count(3)
 
+    other = page.context.new_page()
+    other.goto(url)
+    expect(other.locator("#word")).to_have_text("No image yet")
+
     page.get_by_role("button", name="Clear the list").click()
     verdict(page, "No image yet")
     page.reload()
     expect(page.locator("#drop")).to_be_visible()
     expect(page.locator("#queue")).to_be_hidden()
-
-
-def test_another_tab_has_a_session_of_its_own(open_page, url):
-    first = open_page(url)
-    inspect_three(first)
-    second = first.context.new_page()
-    second.goto(url)
-    expect(second.locator("#word")).to_have_text("No image yet")
 
 
 def test_a_file_that_is_no_image_says_so_by_name_beside_the_others(open_page, url):
@@ -191,10 +187,21 @@ def is_in_sight(page: Page, selector: str) -> bool:
     )
 
 
-def test_a_phone_shows_the_buttons_of_the_verdict_without_scrolling(open_page, app, url):
-    page = open_page(url, *PHONES[0])
-    inspect_three(page)
+def test_a_laptop_shows_the_strip_and_a_phone_the_buttons_of_the_verdict_without_scrolling(
+    open_page, app, url
+):
+    page = open_page(url)
+    page.set_input_files("#files", [file("tall.png", WIDE.transpose(1, 0, 2)), *THREE])
+    expect(page.locator("#count")).to_contain_text("4 of 4 inspected")
+    for number in range(4):
+        assert is_in_sight(page, f"#strip button >> nth={number}")
     check_buttons(page)
+
+    page.set_viewport_size({"width": 390, "height": 664})
+    for selector in ("#type", "#choose", "#strip button >> nth=2", "#keys"):  # none is covered for good
+        page.locator(selector).focus()
+        assert is_in_sight(page, selector), selector
+
     wait_for_records(app)
     page.get_by_role("link", name="Review").click()
     expect(page.locator("#image")).to_be_visible()
@@ -203,28 +210,10 @@ def test_a_phone_shows_the_buttons_of_the_verdict_without_scrolling(open_page, a
 
 def check_buttons(page: Page) -> None:
     assert page.evaluate("scrollY") == 0
-    for width, height in PHONES:
+    for width, height in [(1280, 800), *PHONES]:
         page.set_viewport_size({"width": width, "height": height})
         for selector in ("#say-ok", "#say-defective"):
             assert is_in_sight(page, selector), (selector, width, height)
-
-
-def test_nothing_is_covered_by_the_buttons_for_good(open_page, url):
-    page = open_page(url, 390, 664)
-    inspect_three(page)
-    for selector in ("#type", "#choose", "#strip button >> nth=2", "#keys"):
-        page.locator(selector).focus()
-        assert is_in_sight(page, selector), selector
-
-
-def test_the_strip_is_in_sight_on_a_laptop(open_page, url):
-    page = open_page(url, 1280, 800)
-    page.set_input_files("#files", [file("tall.png", WIDE.transpose(1, 0, 2)), *THREE])
-    expect(page.locator("#count")).to_contain_text("4 of 4 inspected")
-    assert page.evaluate("scrollY") == 0
-    for number in range(4):
-        assert is_in_sight(page, f"#strip button >> nth={number}")
-    assert is_in_sight(page, "#say-ok")
 
 
 def test_enter_in_the_type_of_a_defect_says_defective(open_page, url, inspect):

@@ -56,7 +56,7 @@ def test_the_list_is_searched_and_filtered_and_the_address_keeps_it(open_page, u
     expect(page.locator("#count")).to_contain_text("No inspection matches")
 
 
-def test_an_image_is_shown_with_what_was_said_about_it(open_page, url):
+def test_an_image_is_shown_with_what_was_said_about_it_and_what_was_found_is_saved_as_csv(open_page, url):
     page = open_page(f"{url}?label=defective")
     page.get_by_role("button", name="7.png").click()
     dialog = page.get_by_role("dialog", name="7.png")
@@ -66,9 +66,7 @@ def test_an_image_is_shown_with_what_was_said_about_it(open_page, url):
     expect(dialog).to_be_hidden()
     expect(page.get_by_role("button", name="7.png")).to_be_focused()
 
-
-def test_what_was_found_is_saved_as_csv(open_page, url):
-    page = open_page(f"{url}?line=line+2")
+    page.goto(f"{url}?line=line+2")
     expect(rows(page)).to_have_count(20)
     with page.expect_download() as saved:
         page.get_by_role("button", name="Save as CSV").click()

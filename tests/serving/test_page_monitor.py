@@ -61,13 +61,19 @@ def test_few_parts_of_one_model_say_nothing_get_no_tick_and_are_counted_in_whole
     assert "good" not in page.locator("#alarm").get_attribute("class")
 
 
-def test_many_parts_within_the_limits_get_the_tick(monitor):
+def test_many_parts_within_the_limits_get_the_tick_and_another_model_with_its_threshold_is_marked(monitor):
+    models = ({"model_version": 4, "threshold": 0.25}, {"model_version": 3, "threshold": 0.5})
     page = monitor(
         [
             {"at": hours_ago(2 + number % 5), "verdict": "defective" if number % 12 == 0 else "ok"}
+            | models[number % 5 > 2]
             for number in range(120)
         ]
     )
+    expect(page.locator("#p-chart .mark-name")).to_have_text("v4")
+    expect(page.locator("#p-changes")).to_contain_text("Production_Reg 4 decides.")
+    expect(page.locator("#s-chart .mark-name")).to_have_text("threshold 25.0 %")
+    expect(page.locator("#s-threshold")).to_contain_text("decision threshold of Production_Reg 4")
     expect(page.locator("#alarm-text")).to_have_text("The reject rate stayed within its control limits.")
     expect(page.locator("#alarm .shape.ok")).to_be_visible()
 
@@ -76,19 +82,6 @@ def test_one_period_has_nothing_to_be_compared_with(monitor):
     moment = hours_ago(2)
     page = monitor([{"at": moment} for _ in range(120)])
     expect(page.locator("#alarm-text")).to_contain_text("Too early to tell")
-
-
-def test_another_model_and_its_threshold_are_marked(monitor):
-    facts = [
-        {"at": hours_ago(9 - number), "model_version": 3 if number < 4 else 4, "threshold": 0.5}
-        | ({"threshold": 0.25} if number >= 4 else {})
-        for number in range(8)
-    ]
-    page = monitor(facts)
-    expect(page.locator("#p-chart .mark-name")).to_have_text("v4")
-    expect(page.locator("#p-changes")).to_contain_text("Production_Reg 4 decides.")
-    expect(page.locator("#s-chart .mark-name")).to_have_text("threshold 25.0 %")
-    expect(page.locator("#s-threshold")).to_contain_text("decision threshold of Production_Reg 4")
 
 
 def test_it_waits_for_its_last_answer_and_does_not_ask_while_hidden(monitor):

@@ -180,7 +180,7 @@ def mounted(folder: Path, *command: object) -> list[object]:
     return ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", f'{mount} "$@"', "sh", *command]
 
 
-def test_a_full_disk_does_not_keep_the_old_version_away(tmp_path):
+def test_a_full_disk_does_not_keep_the_old_version_away(made, tmp_path):
     if (
         not shutil.which("unshare")
         or subprocess.run(mounted(tmp_path, "true"), check=False, capture_output=True).returncode
@@ -190,7 +190,7 @@ def test_a_full_disk_does_not_keep_the_old_version_away(tmp_path):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
     done = subprocess.run(
-        mounted(tmp_path, sys.executable, script, tmp_path),
+        mounted(tmp_path, sys.executable, script, tmp_path, made.root),
         check=False,
         env=environment,
         capture_output=True,
