@@ -23,7 +23,7 @@ def fill(folder: Path) -> None:
 
 
 def main(root: Path, store: Path) -> None:
-    shutil.copytree(store, root, dirs_exist_ok=True)
+    shutil.copytree(store, root, dirs_exist_ok=True, ignore=shutil.ignore_patterns("cache"))
     config = load_config(root / "config.yaml")
     assert [entry.after for entry in history(config).entries] == [3, 2, 1]
     fill(root)
