@@ -486,3 +486,30 @@ def test_a_folder_in_the_place_of_env_is_named(project, tmp_path):
     (tmp_path / ".env").mkdir()
     with pytest.raises(ConfigError, match=r"\.env: cannot be read \(Is a directory\)"):
         project()
+
+
+# -- settings of earlier versions -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "training: {hyperparameter_sets: [{name: a, lights: 2}]}",
+            "config.yaml: training.hyperparameter_sets.0.lights: is no longer a setting: copies in other light changed no "
+            "measured result; delete the key",
+        ),
+    ],
+)
+def test_a_removed_setting_names_what_holds_now(tmp_path, text, message):
+    assert message_of(tmp_path, text) == message
+
+
+@pytest.mark.parametrize("text", ["training: {hyperparameter_sets: [{name: a, lights: 0}]}"])
+def test_a_removed_setting_that_was_turned_off_is_accepted(tmp_path, text):
+    load_text(tmp_path, text)
+
+
+def test_a_search_for_a_removed_setting_names_what_holds_now(tmp_path):
+    text = "training: {hyperparameter_sets: [{name: a}], search: {base: a, space: {lights: [0, 1]}}}"
+    assert "copies in other light changed no measured result" in message_of(tmp_path, text)

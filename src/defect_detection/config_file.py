@@ -192,7 +192,7 @@ def _explain(model: type[BaseModel], problem: Any, source: str, overridden: tupl
     key = ".".join(str(part) for part in parts)
     prefix = f"{'override' if _is_within(key, overridden) else source}: {key}"
     if problem["type"] == "extra_forbidden":
-        return f"{prefix}: unknown key{did_you_mean(str(parts[-1]), _known_keys(model, parts[:-1]))}"
+        return f"{prefix}: {_unknown(_section(model, parts[:-1]), str(parts[-1]))}"
     expected = _expected(model, problem)
     if problem["type"] == "missing":
         return f"{prefix}: missing, expected {expected}"
@@ -217,13 +217,22 @@ def did_you_mean(word: str, known: list[str]) -> str:
     return f", did you mean '{folded[close[0]]}'?" if close else f", expected one of: {', '.join(known)}"
 
 
-def _known_keys(model: type[BaseModel], parts: Sequence[str | int]) -> list[str]:
+def _unknown(section: type[BaseModel], key: str) -> str:
+    removed = getattr(section, "removed", {})
+    return (
+        f"is no longer a setting: {removed[key]}"
+        if key in removed
+        else f"unknown key{did_you_mean(key, list(section.model_fields))}"
+    )
+
+
+def _section(model: type[BaseModel], parts: Sequence[str | int]) -> type[BaseModel]:
     for part in parts:
         if isinstance(part, str):
             inner = _model_in(model.model_fields[part].annotation)
             assert inner is not None  # only a section has keys to forbid
             model = inner
-    return list(model.model_fields)
+    return model
 
 
 def _expected(model: type[BaseModel], problem: Any) -> str:

@@ -1,7 +1,8 @@
 """The table of settings, section by section; `config.yaml` documents each of them."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
@@ -31,9 +32,20 @@ from defect_detection.config_types import (
 
 
 class Section(BaseModel):
-    """Refuse unknown keys and later changes."""
+    """Refuse unknown keys and later changes.
+
+    removed: keys of earlier versions, each with what holds now. A value that turned them off (null or 0) is still accepted.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    removed: ClassVar[Mapping[str, str]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_removed(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        return {key: value for key, value in values.items() if value or key not in cls.removed}
 
 
 class MlflowConfig(Section):
@@ -83,6 +95,8 @@ class Schedule(Section):
 class HyperparameterSet(Schedule):
     """One trial. What of its schedule isn't set comes from ``training``: see `TrainingConfig.resolved`."""
 
+    removed = {"lights": "copies in other light changed no measured result; delete the key"}
+
     name: Slug
     trunk: Text = "compact"
     weights: Weights = "procedural"
@@ -100,7 +114,6 @@ class HyperparameterSet(Schedule):
     ] = None
     pooled_components: OptionalCount = 384
     turns: Annotated[int, Field(ge=1, le=8, strict=True), Expected("a whole number from 1 to 8")] = 2
-    lights: Annotated[int, Field(ge=0, le=8, strict=True), Expected("a whole number from 0 to 8")] = 0
     branches: Annotated[
         tuple[Literal["pooled", "local"], ...],
         Field(min_length=1),

@@ -124,8 +124,8 @@ def _refuse_contradictions(keys: Sequence[str], card: Card, reference: ModelRef,
 
 
 def _own_set(card: Card, bundle: Path, reference: ModelRef, overridden: Sequence[str]) -> HyperparameterSet:
-    """Return what the base model was trained with, without what is overridden."""
-    left_out = Schedule.model_fields.keys() & set(overridden)
+    """Return what the base model was trained with, without what is overridden and what this version has no more."""
+    left_out = (Schedule.model_fields.keys() & set(overridden)) | HyperparameterSet.removed.keys()
     document: dict[str, Any] = {k: v for k, v in card.hyperparameters.items() if k not in left_out}
     try:
         return validate(HyperparameterSet, document, bundle / CARD_FILE, root=bundle)

@@ -14,7 +14,7 @@ from defect_detection.inference.runtime import Runtime
 from defect_detection.model.backend import keras
 from defect_detection.model.export import named_outputs, to_openvino
 from defect_detection.model.trunks import fingerprint
-from defect_detection.training.variants import AS_IT_IS, Variant
+from defect_detection.training.turns import turned, turned_key
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def activations(
     on_progress: Callable[[int, int], None] | None = None,
     *,
     only: Sequence[str] | None = None,
-    variant: Variant = AS_IT_IS,
+    turn: int = 0,
 ) -> dict[str, Rows]:
     """Return a frozen model's outputs for the images, computing only what the cache doesn't hold.
 
@@ -60,12 +60,12 @@ def activations(
         pixels: decoded images.
         on_progress: is called with (images done, images in all).
         only: names of the outputs that are wanted and kept; None for all.
-        variant: how the images are shown.
+        turn: which of their eight flips and turns the images are shown in; 0 leaves them as they are.
 
     Raises:
         DivergedError: an output is too large for the cache's precision.
     """
-    images, keys = keys, [variant.key(key) for key in keys]
+    images, keys = keys, [turned_key(key, turn) for key in keys]
     folder = cache_dir / "activations" / f"{fingerprint(model)[:20]}-{pixels.folder.name}"
     stores = {
         name: RowStore(folder / name, tuple(output.shape[1:]), _precision(output.shape[1:]))
@@ -79,8 +79,8 @@ def activations(
         n_rows = rows_at_a_time(*(output.shape[1:] for output in named_outputs(model).values()))
         for start in range(0, len(todo), n_rows):
             chunk = todo[start : start + n_rows]
-            shown = [content[key] for key in chunk]
-            outputs = _run(runtime, variant.shown(pixels.rows(shown), shown), list(stores))
+            shown = pixels.rows([content[key] for key in chunk])
+            outputs = _run(runtime, turned(shown, turn), list(stores))
             for name, store in stores.items():
                 store.append(chunk, _narrowed(outputs[name], store.dtype))
             if on_progress:

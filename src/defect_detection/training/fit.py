@@ -11,7 +11,7 @@ from defect_detection.model.backend import keras, ops
 from defect_detection.training.divergence import require_numbers
 from defect_detection.training.features import Rows
 from defect_detection.training.folds import Folds
-from defect_detection.training.variants import turned
+from defect_detection.training.turns import turned
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]
 _LEAST_STEPS = 16  # of an epoch: few images must not mean few steps

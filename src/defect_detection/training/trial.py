@@ -28,10 +28,9 @@ from defect_detection.training.folds import Folds
 from defect_detection.training.local import fit_local, rotated_cells
 from defect_detection.training.pooled import fit_pooled
 from defect_detection.training.unseen import Judges, choose_judges
-from defect_detection.training.variants import Variant, variants
 
 # What each branch's fit depends on, beside the trunk and the folds.
-POOLED_SETTINGS = ("turns", "lights", "pooled_regularization", "pooled_components")
+POOLED_SETTINGS = ("turns", "pooled_regularization", "pooled_components")
 LOCAL_SETTINGS = (
     "hidden_units",
     "dropout",
@@ -161,9 +160,8 @@ def fit_head(
     )  # images and labels are those of the experiment
 
     def fit_pooled_branch() -> tuple[Pooled, np.ndarray]:
-        others = variants(settings.turns, settings.lights)
         return fit_pooled(
-            [rows["pooled"], *_variant_features(trunk, others, keys, splits, config, follow)],
+            [rows["pooled"], *_turned_features(trunk, settings.turns, keys, splits, config, follow)],
             labels,
             folds,
             regularization=settings.pooled_regularization,
@@ -213,19 +211,19 @@ def _features(
     )
 
 
-def _variant_features(
-    trunk: Trunk, others: Sequence[Variant], keys: list[str], splits: Splits, config: Config, follow: Follow
+def _turned_features(
+    trunk: Trunk, turns: int, keys: list[str], splits: Splits, config: Config, follow: Follow
 ) -> list[Rows]:
-    """Return the pooled features of the images in each of these variants."""
-    model, total = build_features(trunk), len(others) * len(keys)
+    """Return the pooled features of the images in each flip and turn but that which leaves them as they are."""
+    model, total = build_features(trunk), (turns - 1) * len(keys)
     columns = []
-    for number, variant in enumerate(others):
+    for turn in range(1, turns):
 
-        def on_progress(done: int, _: int, before: int = number * len(keys)) -> None:
+        def on_progress(done: int, _: int, before: int = (turn - 1) * len(keys)) -> None:
             follow("variants", before + done, total)
 
         rows = activations(
-            model, keys, splits.pixels, config.cache_dir, on_progress, only=["pooled"], variant=variant
+            model, keys, splits.pixels, config.cache_dir, on_progress, only=["pooled"], turn=turn
         )
         columns.append(rows["pooled"])
     return columns

@@ -1,0 +1,14 @@
+"""Flips and turns of square images and of maps computed from them, to learn from."""
+
+import numpy as np
+
+
+def turned(maps: np.ndarray, turn: int) -> np.ndarray:
+    """Return square maps, (n, h, w, …), in one of their eight flips and turns; 0 leaves them as they are."""
+    rotated = np.rot90(maps, turn % 4, (1, 2))
+    return np.ascontiguousarray(rotated[:, :, ::-1] if turn >= 4 else rotated)
+
+
+def turned_key(key: str, turn: int) -> str:
+    """Return what an image of this content hash is cached by in this flip or turn."""
+    return f"{key}/{turn}" if turn else key
