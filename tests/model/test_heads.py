@@ -4,24 +4,18 @@ import keras
 import numpy as np
 import pytest
 
-from defect_detection.model.export import to_onnx, to_openvino
 from defect_detection.model.heads import (
     Calibration,
-    Curve,
     Head,
     Local,
     Pooled,
     Standardise,
-    bend,
     judge_cells,
     pooled_features,
-    write_curve,
     write_local,
 )
 from defect_detection.model.inspector import build_features, build_inspector
-from defect_detection.model.openvino import load_openvino
 from defect_detection.model.trunks import Trunk, build_trunk
-from defect_detection.pipeline.parity import onnx_scorer
 from tests.model.reference import local_logit, pooled_logit
 
 RANDOM = np.random.default_rng(0)
@@ -82,51 +76,6 @@ def test_the_score_is_the_calibrated_sum_of_the_branches(trunk, features, branch
     np.testing.assert_allclose(logit(outputs["score"]), expected, atol=2e-3)
 
 
-CURVE = Curve(0.3, 0.4, np.array([-2, -0.5, 1], np.float32), np.array([-0.3, 2.5, -1.8], np.float32))
-
-
-def test_a_curve_bends_where_its_knots_are():
-    z = np.array([-3.0, -2.0, -0.5, 1.0, 2.0])
-    steps = np.array([0.4, 0.1 * 1.5, 2.6 * 1.5, 0.8])  # slope · distance, piece by piece
-    np.testing.assert_allclose(CURVE(z), 0.3 + 0.4 * -3 + np.r_[0, np.cumsum(steps)], atol=1e-6)
-
-
-@pytest.fixture(scope="module")
-def curved(trunk, features):
-    """An inspector with a curve, and the scores that NumPy gives."""
-    pooled = random_pooled(features["pooled"])
-    calibration = Calibration(pooled=0.7, local=0.0, bias=-0.1, curve=CURVE)
-    logits = calibration({"pooled": pooled_logit(pooled, features["pooled"])})
-    return build_inspector(trunk, Head(pooled, None, calibration)), 1 / (1 + np.exp(-logits))
-
-
-def test_the_curve_is_inside_the_graph_and_needs_nothing_of_ours(curved, tmp_path):
-    model, scores = curved
-    np.testing.assert_allclose(model.predict(IMAGES, verbose=0)["score"], scores, atol=5e-4)
-    model.save(tmp_path / "model.keras")
-    again = keras.models.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
-    assert {type(layer).__module__.split(".")[0] for layer in again.layers} == {"keras"}
-    np.testing.assert_array_equal(
-        again.predict(IMAGES, verbose=0)["score"], model.predict(IMAGES, verbose=0)["score"]
-    )
-
-
-def test_openvino_and_onnx_give_the_curves_scores(curved, tmp_path):
-    model = curved[0]
-    scores = model.predict(IMAGES, verbose=0)["score"]
-    to_openvino(model, tmp_path / "model.xml")
-    served = (
-        load_openvino()
-        .Core()
-        .compile_model(tmp_path / "model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    )
-    np.testing.assert_allclose(served(IMAGES)["score"], scores, atol=1e-4)
-    pytest.importorskip("onnxruntime", reason="the extra `export` isn't installed")
-    pytest.importorskip("tf2onnx", reason="the extra `export` isn't installed")
-    to_onnx(model, tmp_path / "model.onnx")
-    np.testing.assert_allclose(onnx_scorer(tmp_path / "model.onnx")(IMAGES), scores, atol=1e-4)
-
-
 def test_narrow_levels_add_the_covariances_of_their_channels():
     maps = [RANDOM.normal(1, 2, (2, 4, 5, channels)).astype(np.float32) for channels in (3, 96, 97)]
     found = keras.ops.convert_to_numpy(pooled_features([keras.ops.convert_to_tensor(one) for one in maps]))
@@ -135,16 +84,6 @@ def test_narrow_levels_add_the_covariances_of_their_channels():
     for image, row in zip(maps[0], found, strict=True):
         expected = np.cov(image.reshape(-1, 3), rowvar=False, bias=True)
         np.testing.assert_allclose(row[statistics:][:3], expected[np.triu_indices(3, 1)], rtol=1e-4)
-
-
-def test_a_curve_in_float32_keeps_the_ranking():
-    inputs = keras.Input((), name="logit")
-    model = keras.Model(inputs, bend(inputs, CURVE))
-    write_curve(model, CURVE)
-    z = np.linspace(-20, 20, 4001, dtype=np.float32)
-    found = model.predict(z, verbose=0, batch_size=len(z))
-    assert (np.diff(found) > 0).all()
-    np.testing.assert_allclose(found, CURVE(z), atol=1e-4)
 
 
 def test_a_pooled_models_evidence_adds_up_to_what_it_says_of_the_means(trunk, features):

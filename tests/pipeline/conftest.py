@@ -17,7 +17,7 @@ from defect_detection.model.bundle import (
     write_golden,
 )
 from defect_detection.model.export import to_openvino
-from defect_detection.model.heads import Calibration, Curve, Head, Local, Pooled, Standardise
+from defect_detection.model.heads import Calibration, Head, Local, Pooled, Standardise
 from defect_detection.model.inspector import build_features, build_inspector
 from defect_detection.model.trunks import Trunk, build_trunk
 from defect_detection.pipeline.export import Exported, export
@@ -25,7 +25,7 @@ from defect_detection.pipeline.export import Exported, export
 
 @pytest.fixture(scope="session")
 def both_branches(trained_once: Plant, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The plant's bundle with another model: pooled and local branch, a curve, weights at random; scores all over the range."""
+    """The plant's bundle with another model: pooled and local branch, weights at random; scores all over the range."""
     folder = tmp_path_factory.mktemp("both") / "bundle"
     shutil.copytree(trained_once.config().bundle_dir, folder)
     trunk = build_trunk("compact", "procedural", SIDE)
@@ -48,11 +48,10 @@ def random_head(trunk: Trunk, images: np.ndarray) -> Head:
         Standardise.fit(cells.mean(0), cells.var(0)), hidden, np.zeros(8, np.float32),
         rng.normal(0, 1, 8).astype(np.float32), 0.0, rng.normal(0, 1, 8).astype(np.float32),
     )  # fmt: skip
-    knots, bends = np.array([-1, 0, 1], np.float32), np.array([0.5, -0.6, 0.3], np.float32)
     return Head(
         Pooled(Standardise.fit(pooled.mean(0), pooled.var(0)), weights, 0.0),
         local,
-        Calibration(bias=-4.0, curve=Curve(0.1, 0.8, knots, bends)),  # the sum of the logits is about 4
+        Calibration(bias=-4.0),  # the sum of the logits is about 4
     )
 
 

@@ -1,9 +1,7 @@
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
 
-from defect_detection.evaluation.metrics import evaluate
-from defect_detection.training.calibration import calibrate, fit_curve, needs_curve, platt
+from defect_detection.training.calibration import calibrate, platt
 
 RANDOM = np.random.default_rng(0)
 LABELS = RANDOM.integers(0, 2, 4000)
@@ -71,65 +69,3 @@ def test_a_missing_branch_gets_no_weight(branch):
 def test_a_branch_that_says_the_same_of_every_image_does_no_harm():
     made = calibrate(np.zeros(len(LABELS)), None, LABELS)
     assert np.isfinite([made.pooled, made.bias]).all()
-
-
-# -- the curve --------------------------------------------------------------------------------------------------------
-
-
-def draw(n: int, bent: bool, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Draw logits and labels: P(defective) is a sigmoid of the logit, or of one that rises ten times as fast above 0 as below."""
-    rng = np.random.default_rng(seed)
-    z = rng.normal(0, 2, n)
-    true = np.where(z < 0, 0.3, 3.0) * z - 1 if bent else 1.2 * z - 0.5
-    return z, (rng.random(n) < 1 / (1 + np.exp(-true))).astype(int)
-
-
-def expit(z: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-z))
-
-
-def test_bent_scores_get_a_curve_that_is_better_on_new_images():
-    z, labels = draw(2000, bent=True)
-    made = calibrate(z, None, labels)
-    straight, offset = platt(z[:, None], labels)
-    assert made.curve is not None
-    new, truth = draw(20_000, bent=True, seed=2)
-    scores = expit(made({"pooled": new}))
-    before, after = (
-        evaluate(s, truth, 0.5, repetitions=0) for s in (expit(straight[0] * new + offset), scores)
-    )
-    assert after.calibration_error < before.calibration_error / 3
-    assert after.log_loss < before.log_loss
-    assert roc_auc_score(truth, scores) == roc_auc_score(truth, new)
-
-
-def test_scores_that_a_sigmoid_fits_get_no_curve():
-    z, labels = draw(2000, bent=False)
-    assert not needs_curve(z, labels)
-    assert calibrate(z, None, labels).curve is None
-
-
-@pytest.mark.parametrize("kept", [slice(0, 999), "few_defective"])
-def test_few_images_get_no_curve_however_bent_they_look(kept):
-    z, labels = draw(2000, bent=True)
-    chosen = (
-        np.r_[np.flatnonzero(labels == 1)[:199], np.flatnonzero(labels == 0)]
-        if kept == "few_defective"
-        else kept
-    )
-    assert needs_curve(z, labels)
-    assert not needs_curve(z[chosen], labels[chosen])
-
-
-def test_copies_of_a_part_are_no_evidence_for_a_curve():
-    z, labels = (np.repeat(values, 10) for values in draw(150, bent=False))
-    assert needs_curve(z, labels)  # taken for 1,500 parts, chance looks like a bend
-    assert not needs_curve(z, labels, [f"part {i // 10}" for i in range(len(z))])
-
-
-def test_a_curve_rises_everywhere_even_where_the_images_say_otherwise():
-    z = np.random.default_rng(0).normal(0, 2, 3000)
-    labels = ((np.abs(z) < 1) | (z > 3)).astype(int)  # ranks the wrong way round between 1 and 3
-    curve = fit_curve(z, labels)
-    assert (np.diff(curve(np.linspace(-12, 12, 2401))) > 1e-4).all()
-    assert (curve.slope + np.r_[0, np.cumsum(curve.bends)] >= 0.0499).all()

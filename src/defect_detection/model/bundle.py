@@ -49,6 +49,7 @@ class Card(BaseModel):
     """What travels with a model. An image is defective when ``score >= threshold``; review when low <= score < high.
 
     bit_depth: bits that the training images used of 16-bit values, None for all: images are read so at every inspection.
+    calibration: weights and bias of the score, as in `heads.Calibration`; models of earlier versions can have lists here: a curve.
     claims: what was asked of the threshold and of the review band, and whether validation showed it.
     reference: how its training images look; a model of an earlier version has none, and guards nothing.
     golden_verdicts: on the golden images, of the scores and the threshold that it was trained with; none of an earlier version.

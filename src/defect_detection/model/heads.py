@@ -68,34 +68,16 @@ class Local:
 
 
 @dataclass(frozen=True)
-class Curve:
-    """A strictly increasing function of the joined logit z, made of straight pieces: offset + slope · z + Σ bends · relu(z − knots).
-
-    knots, bends: float32 arrays of shape (n_knots,); a bend is what the slope changes by.
-    """
-
-    offset: float
-    slope: float
-    knots: np.ndarray
-    bends: np.ndarray
-
-    def __call__(self, z: np.ndarray) -> np.ndarray:
-        return self.offset + self.slope * z + np.maximum(z[..., None] - self.knots, 0) @ self.bends
-
-
-@dataclass(frozen=True)
 class Calibration:
-    """score = sigmoid(curve(pooled · pooled logit + local · local logit + bias)); without a curve, of the sum itself."""
+    """score = sigmoid(pooled · pooled logit + local · local logit + bias)."""
 
     pooled: float = 1.0
     local: float = 1.0
     bias: float = 0.0
-    curve: Curve | None = None
 
     def __call__(self, logits: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return the calibrated logits, (n_images,), from those of each branch that is there."""
-        joined = np.asarray(sum(getattr(self, name) * values for name, values in logits.items()) + self.bias)
-        return self.curve(joined) if self.curve else joined
+        return np.asarray(sum(getattr(self, name) * values for name, values in logits.items()) + self.bias)
 
 
 @dataclass(frozen=True)
@@ -195,19 +177,6 @@ def pool_evidence(evidence: keras.KerasTensor, axis: int | tuple[int, int]) -> k
     axes = (axis,) if isinstance(axis, int) else axis
     n_cells = np.prod([evidence.shape[one] for one in axes])
     return ops.logsumexp(evidence, axis=axis) - float(np.log(n_cells))
-
-
-def bend(logit: keras.KerasTensor, curve: Curve) -> keras.KerasTensor:
-    """Apply a calibration curve: logits (B,) → (B,). Its weights are written by `write_curve`."""
-    x = ops.expand_dims(logit, -1)
-    x = keras.layers.Dense(len(curve.knots), activation="relu", name="calibration_knots")(x)
-    return curve.slope * logit + ops.squeeze(keras.layers.Dense(1, name="calibration_bends")(x), -1)
-
-
-def write_curve(model: keras.Model, curve: Curve) -> None:
-    """Put weights into the layers of `bend`."""
-    model.get_layer("calibration_knots").set_weights([np.ones((1, len(curve.knots))), -curve.knots])
-    model.get_layer("calibration_bends").set_weights([curve.bends[:, None], np.array([curve.offset])])
 
 
 def write_local(model: keras.Model, local: Local) -> None:

@@ -1,7 +1,6 @@
 """The inspector: one graph from uint8 pixels to a calibrated score and an evidence map. Preprocessing is inside.
 
-    image uint8 (B, H, W, 3) RGB → {"score": float32 (B,), P(defective); "evidence": float32 (B, H / 16, W / 16), log-odds
-    (before the calibration's curve, where there is one)}
+    image uint8 (B, H, W, 3) RGB → {"score": float32 (B,), P(defective); "evidence": float32 (B, H / 16, W / 16), log-odds}
 
 It is made of Keras' own layers and operations only, so any Keras 3 loads it with ``safe_mode=True`` and without this package.
 """
@@ -24,12 +23,10 @@ from defect_detection.model.bundle import (
 from defect_detection.model.heads import (
     Head,
     Pooled,
-    bend,
     cell_features,
     judge_cells,
     pooled_features,
     standardised,
-    write_curve,
     write_local,
 )
 from defect_detection.model.trunks import COMPACT, SHIPPED, Trunk, build_trunk, fingerprint
@@ -52,8 +49,6 @@ def build_inspector(trunk: Trunk, head: Head) -> keras.Model:
         evidence, local_logit = judge_cells(x, len(head.local.hidden_bias))
         logit += calibration.local * local_logit
     logit += calibration.bias
-    if calibration.curve:
-        logit = bend(logit, calibration.curve)
     scale = calibration.local if head.local else calibration.pooled
     outputs = {
         "score": keras.layers.Activation("sigmoid", name="score")(logit),
@@ -68,8 +63,6 @@ def build_inspector(trunk: Trunk, head: Head) -> keras.Model:
             model.get_layer("pooled_evidence").set_weights(_mean_term(maps, head.pooled, image_size))
     if head.local:
         write_local(model, head.local)
-    if calibration.curve:
-        write_curve(model, calibration.curve)
     return model
 
 

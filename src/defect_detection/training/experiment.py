@@ -1,5 +1,6 @@
 """Turn a trained trial into a bundle, with proof that the deployed form gives the scores that were trained."""
 
+import dataclasses
 import datetime
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -19,7 +20,6 @@ from defect_detection.model import bundle
 from defect_detection.model.backend import keras
 from defect_detection.model.bundle import Card
 from defect_detection.model.export import to_openvino
-from defect_detection.model.heads import Calibration
 from defect_detection.model.inspector import build_inspector
 from defect_detection.model.parity import MOST_DIFFERENCE, allowed_difference, compare
 from defect_detection.training.trial import Trial
@@ -86,15 +86,6 @@ def _effective(metrics: Metrics) -> dict[str, float]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def describe_calibration(made: Calibration) -> dict[str, float | list[float]]:
-    """Return the numbers that make the score of the branches' logits, as in `heads.Calibration` and `heads.Curve`."""
-    values: dict[str, float | list[float]] = {"pooled": made.pooled, "local": made.local, "bias": made.bias}
-    if curve := made.curve:
-        values |= {"curve_offset": curve.offset, "curve_slope": curve.slope}
-        values |= {"curve_knots": curve.knots.tolist(), "curve_bends": curve.bends.tolist()}
-    return values
-
-
 def describe(trial: Trial, splits: Splits, config: Config) -> Card:
     """Write down where a model comes from and how it decides."""
     metrics, head = trial.metrics, trial.head
@@ -138,7 +129,7 @@ def describe(trial: Trial, splits: Splits, config: Config) -> Card:
         weights_licence=_LICENCES.get(weights, "that of the weights file"),
         trunk_fingerprint=trial.trunk.fingerprint,
         hyperparameters=trial.settings.model_dump(mode="json"),
-        calibration=describe_calibration(head.calibration),
+        calibration=dataclasses.asdict(head.calibration),
         reference=_reference(splits, config),
         data=data,
         validation={
