@@ -114,13 +114,6 @@ def test_unknown_key_of_a_hyperparameter_set_is_named_with_its_place(tmp_path):
         ("training.hyperparameter_sets=[]", "expected a list of at least one set, received []"),
         ("training.hyperparameter_sets.0.name=No Slug", "expected a name of lower-case letters"),
         ("training.hyperparameter_sets.1.name=a", "a different name for each set, a is there more than once"),
-        ("evaluation.operating_point.rule=fixed", "a value for 'threshold', because rule is fixed"),
-        ("evaluation.operating_point.rule=max_escape_rate", "a value for 'max_escape_rate'"),
-        ("evaluation.operating_point={rule: costs}", "a value for 'costs', because rule is costs"),
-        (
-            "evaluation.operating_point={rule: balanced, threshold: 0.5}",
-            "no value for 'threshold', because rule is balanced",
-        ),
         (
             "evaluation.operating_point={max_escape_rate: 0.01, threshold: 0.5}",
             "one of max_escape_rate, threshold: each asks for another threshold",
@@ -151,7 +144,6 @@ def test_wrong_value_names_key_expectation_and_what_was_received(tmp_path, overr
         ("{max_escape_rate: 0}", "max_escape_rate"),
         ("{costs: {escape: 10, overkill: 1}}", "costs"),
         ("{threshold: 0}", "fixed"),
-        ("{rule: fixed, threshold: 0.5}", "fixed"),
     ],
 )
 def test_the_rule_is_that_of_the_key_that_is_given(tmp_path, settings, rule):
@@ -499,13 +491,24 @@ def test_a_folder_in_the_place_of_env_is_named(project, tmp_path):
             "config.yaml: training.hyperparameter_sets.0.lights: is no longer a setting: copies in other light changed no "
             "measured result; delete the key",
         ),
+        (
+            "evaluation: {operating_point: {rule: fixed, threshold: 0.5}}",
+            "config.yaml: evaluation.operating_point.rule: is no longer a setting: it follows from which of max_escape_rate, "
+            "costs and threshold is set; delete the key",
+        ),
     ],
 )
 def test_a_removed_setting_names_what_holds_now(tmp_path, text, message):
     assert message_of(tmp_path, text) == message
 
 
-@pytest.mark.parametrize("text", ["training: {hyperparameter_sets: [{name: a, lights: 0}]}"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "training: {hyperparameter_sets: [{name: a, lights: 0}]}",
+        "evaluation: {operating_point: {rule: null, threshold: 0.5}}",
+    ],
+)
 def test_a_removed_setting_that_was_turned_off_is_accepted(tmp_path, text):
     load_text(tmp_path, text)
 

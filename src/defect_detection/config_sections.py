@@ -180,12 +180,8 @@ class CostsConfig(Section):
 
 
 class OperatingPointConfig(Section):
-    """`chosen_rule` is what is meant: `rule`, or the one whose key has a value."""
+    removed = {"rule": "it follows from which of max_escape_rate, costs and threshold is set; delete the key"}
 
-    rule: Annotated[
-        Literal["balanced", "max_escape_rate", "costs", "fixed"] | None,
-        Expected("balanced, max_escape_rate, costs, fixed or null"),
-    ] = None
     max_escape_rate: Annotated[
         float | None, Field(ge=0, lt=1), Expected("null or a number from 0 below 1")
     ] = None
@@ -195,27 +191,28 @@ class OperatingPointConfig(Section):
 
     @property
     def chosen_rule(self) -> Literal["balanced", "max_escape_rate", "costs", "fixed"]:
-        given = [rule for rule, key in _KEY_OF_RULE.items() if getattr(self, key) is not None]
-        return self.rule or (given[0] if given else "balanced")  # type: ignore[return-value]
+        """The rule of the key that has a value."""
+        return next(
+            (rule for rule, key in _KEY_OF_RULE.items() if getattr(self, key) is not None), "balanced"
+        )
 
     @model_validator(mode="after")
-    def _values_of_the_rule(self) -> "OperatingPointConfig":
+    def _one_of_them(self) -> "OperatingPointConfig":
         given = [key for key in _KEY_OF_RULE.values() if getattr(self, key) is not None]
-        if self.rule is None and len(given) > 1:
+        if len(given) > 1:
             raise ValueError(f"one of {', '.join(given)}: each asks for another threshold")
-        key = _KEY_OF_RULE.get(self.chosen_rule)
-        if key and key not in given:
-            raise ValueError(f"a value for '{key}', because rule is {self.rule}")
-        if others := [other for other in given if other != key]:
-            raise ValueError(f"no value for '{others[0]}', because rule is {self.rule}")
-        if self.confidence is not None and key != "max_escape_rate":
+        if self.confidence is not None and self.max_escape_rate is None:
             raise ValueError(
                 "no value for 'confidence' without one for 'max_escape_rate', which it belongs to"
             )
         return self
 
 
-_KEY_OF_RULE = {"max_escape_rate": "max_escape_rate", "costs": "costs", "fixed": "threshold"}
+_KEY_OF_RULE: dict[Literal["balanced", "max_escape_rate", "costs", "fixed"], str] = {
+    "max_escape_rate": "max_escape_rate",
+    "costs": "costs",
+    "fixed": "threshold",
+}
 
 
 class ReviewConfig(Section):

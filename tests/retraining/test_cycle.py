@@ -89,7 +89,7 @@ def test_a_model_that_is_significantly_worse_on_validation_leaves_everything(pla
     """At a threshold of 0.99999 every defect passes."""
     evaluate(plant.config())
     before = kept(plant)
-    blind = "evaluation.operating_point={rule: fixed, threshold: 0.99999}"
+    blind = "evaluation.operating_point={threshold: 0.99999}"
     retrained = retraining(blind)
     assert (retrained.outcome, retrained.candidate, retrained.promoted) == (Outcome.HOLD, None, None)
     assert kept(plant) == before
