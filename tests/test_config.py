@@ -126,10 +126,6 @@ def test_unknown_key_of_a_hyperparameter_set_is_named_with_its_place(tmp_path):
             "costs.escape: expected a number above 0",
         ),
         ("evaluation.review={max_escape_rate: 0.1}", "evaluation.review.max_overkill_rate: missing"),
-        (
-            "evaluation={review_fraction: 0.1, review: {max_escape_rate: 0.1, max_overkill_rate: 0.1}}",
-            "evaluation: expected either 'review_fraction' or 'review', not both",
-        ),
     ],
 )
 def test_wrong_value_names_key_expectation_and_what_was_received(tmp_path, override, expected):
@@ -496,6 +492,11 @@ def test_a_folder_in_the_place_of_env_is_named(project, tmp_path):
             "config.yaml: evaluation.operating_point.rule: is no longer a setting: it follows from which of max_escape_rate, "
             "costs and threshold is set; delete the key",
         ),
+        (
+            "evaluation: {review_fraction: 0.05}",
+            "config.yaml: evaluation.review_fraction: is no longer a setting: set review instead, such as "
+            "{max_escape_rate: 0.01, max_overkill_rate: 0.02}",
+        ),
     ],
 )
 def test_a_removed_setting_names_what_holds_now(tmp_path, text, message):
@@ -507,6 +508,7 @@ def test_a_removed_setting_names_what_holds_now(tmp_path, text, message):
     [
         "training: {hyperparameter_sets: [{name: a, lights: 0}]}",
         "evaluation: {operating_point: {rule: null, threshold: 0.5}}",
+        "evaluation: {review_fraction: 0.0}",
     ],
 )
 def test_a_removed_setting_that_was_turned_off_is_accepted(tmp_path, text):

@@ -231,8 +231,11 @@ class GateConfig(Section):
 
 
 class EvaluationConfig(Section):
+    removed = {
+        "review_fraction": "set review instead, such as {max_escape_rate: 0.01, max_overkill_rate: 0.02}"
+    }
+
     operating_point: OperatingPointConfig = OperatingPointConfig()
-    review_fraction: BelowOne = 0.0
     review: Annotated[
         ReviewConfig | None, Expected("null or {max_escape_rate: number, max_overkill_rate: number}")
     ] = None
@@ -241,12 +244,6 @@ class EvaluationConfig(Section):
     confidence: InsideUnit = 0.95
     gate: GateConfig = GateConfig()
     max_decisions_per_test_set: Count = 20
-
-    @model_validator(mode="after")
-    def _one_kind_of_review(self) -> "EvaluationConfig":
-        if self.review and self.review_fraction:
-            raise ValueError("either 'review_fraction' or 'review', not both")
-        return self
 
 
 class InferenceConfig(Section):

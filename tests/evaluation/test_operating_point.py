@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
-from defect_detection.evaluation.operating_point import Costs, choose_review_band, choose_threshold
+from defect_detection.evaluation.operating_point import Costs, choose_threshold
 from defect_detection.evaluation.plateaus import expit, logit
 from defect_detection.evaluation.rates import escape_limit
 
@@ -225,23 +225,6 @@ def test_fixed_threshold_is_taken_as_it_is(overlapping):
 def test_rule_without_its_setting_is_refused(overlapping, rule, settings):
     with pytest.raises(ValueError, match="expected"):
         choose_threshold(*overlapping, rule, **settings)
-
-
-def test_review_band_holds_the_asked_share_nearest_the_threshold(overlapping):
-    scores, _ = overlapping
-    band = choose_review_band(scores, 0.4, 0.1)
-    inside = (scores >= band.low) & (scores < band.high)
-    assert inside.sum() == 15
-    assert band.low < 0.4 < band.high
-    distance = np.abs(logit(scores) - logit(0.4))
-    assert distance[inside].max() <= distance[~inside].min()
-
-
-def test_no_review_means_an_empty_band(overlapping):
-    assert choose_review_band(overlapping[0], 0.4, 0.0).is_empty
-    assert choose_review_band(overlapping[0], 0.4, 0.001).is_empty
-    with pytest.raises(ValueError, match="review_fraction"):
-        choose_review_band(overlapping[0], 0.4, 1.0)
 
 
 def test_logit_and_expit_are_inverse_and_finite():

@@ -10,7 +10,7 @@ import pytest
 from defect_detection.evaluation.charts import Picture
 from defect_detection.evaluation.gate import GatePolicy, decide
 from defect_detection.evaluation.metrics import evaluate
-from defect_detection.evaluation.operating_point import Costs, choose_review_band, choose_threshold
+from defect_detection.evaluation.operating_point import Costs, ReviewBand, choose_threshold
 from defect_detection.evaluation.page import about, write_report
 from defect_detection.evaluation.report import (
     Champion,
@@ -52,7 +52,7 @@ def full_report():
     return build(
         defect_types=TYPES,
         operating_point=choose_threshold(SCORES, LABELS, "fixed", threshold=0.5),
-        review_band=choose_review_band(SCORES, 0.5, 0.1),
+        review_band=ReviewBand(low=0.45, high=0.55),
         champion=Champion(model=ModelInfo(name="Defect_CNN", version="6"), metrics=champion),
         decision=decide(build().metrics, champion, GatePolicy(accuracy_threshold=0.8, guards=())),
         groups=GROUPS,

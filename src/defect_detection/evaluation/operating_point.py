@@ -8,7 +8,7 @@ import numpy as np
 from .claims import RateClaim, Units
 from .metrics import checked
 from .parts import numbered, rate_of
-from .plateaus import cuts_of, expit, logit, middle_of_plateau, share_from, widest
+from .plateaus import cuts_of, middle_of_plateau, share_from, widest
 from .rates import Frozen, Rate
 
 Rule = Literal["balanced", "max_escape_rate", "costs", "fixed"]
@@ -123,23 +123,6 @@ def choose_threshold(
         reason=reason,
         claims=claims,
     )
-
-
-def choose_review_band(scores: np.ndarray, threshold: float, fraction: float) -> ReviewBand:
-    """Return the band around `threshold` that holds about `fraction` of the images, those nearest in logits.
-
-    Raises:
-        ValueError: `fraction` is not in [0, 1).
-    """
-    if not 0 <= fraction < 1:
-        raise ValueError(f"review_fraction: expected a fraction from 0 to below 1, received {fraction}")
-    count = int(fraction * len(scores) + 1e-9)
-    if count == 0:
-        return ReviewBand(low=threshold, high=threshold)
-    centre = logit(threshold)
-    distance = np.sort(np.abs(logit(scores) - centre))
-    half_width = distance[count - 1 : count + 1].mean()
-    return ReviewBand(low=expit(centre - half_width), high=expit(centre + half_width))
 
 
 def _balanced(scores: np.ndarray, labels: np.ndarray) -> float:

@@ -12,7 +12,6 @@ from defect_detection.evaluation.operating_point import (
     Costs,
     OperatingPoint,
     ReviewBand,
-    choose_review_band,
     choose_threshold,
 )
 from defect_detection.evaluation.review_band import ReviewLimits, bound_review_band, review_edges
@@ -51,7 +50,7 @@ def decide(
         within=_meeting_both(scores, labels, limits, parts),
     )
     if limits is None:
-        band = choose_review_band(scores, chosen.threshold, settings.review_fraction)
+        band = ReviewBand(low=chosen.threshold, high=chosen.threshold)
     else:
         band = bound_review_band(scores, labels, chosen.threshold, limits, parts, split)
     if learned:
