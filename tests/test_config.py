@@ -118,7 +118,6 @@ def test_unknown_key_of_a_hyperparameter_set_is_named_with_its_place(tmp_path):
             "evaluation.operating_point={max_escape_rate: 0.01, threshold: 0.5}",
             "one of max_escape_rate, threshold: each asks for another threshold",
         ),
-        ("evaluation.operating_point={confidence: 0.9}", "no value for 'confidence' without one for"),
         ("evaluation.operating_point.costs={escape: 10}", "costs.overkill: missing, expected a number above"),
         ("evaluation.operating_point.costs=10", "expected null or {escape: number, overkill: number}"),
         (
@@ -136,7 +135,7 @@ def test_wrong_value_names_key_expectation_and_what_was_received(tmp_path, overr
     ("settings", "rule"),
     [
         ("{}", "balanced"),
-        ("{max_escape_rate: 0.01, confidence: 0.9}", "max_escape_rate"),
+        ("{max_escape_rate: 0.01}", "max_escape_rate"),
         ("{max_escape_rate: 0}", "max_escape_rate"),
         ("{costs: {escape: 10, overkill: 1}}", "costs"),
         ("{threshold: 0}", "fixed"),
@@ -493,6 +492,11 @@ def test_a_folder_in_the_place_of_env_is_named(project, tmp_path):
             "costs and threshold is set; delete the key",
         ),
         (
+            "evaluation: {review: {max_escape_rate: 0.1, max_overkill_rate: 0.1, confidence: 0.9}}",
+            "config.yaml: evaluation.review.confidence: is no longer a setting: evaluation.confidence is that of all claims and "
+            "intervals; set that one",
+        ),
+        (
             "evaluation: {review_fraction: 0.05}",
             "config.yaml: evaluation.review_fraction: is no longer a setting: set review instead, such as "
             "{max_escape_rate: 0.01, max_overkill_rate: 0.02}",
@@ -509,6 +513,7 @@ def test_a_removed_setting_names_what_holds_now(tmp_path, text, message):
         "training: {hyperparameter_sets: [{name: a, lights: 0}]}",
         "evaluation: {operating_point: {rule: null, threshold: 0.5}}",
         "evaluation: {review_fraction: 0.0}",
+        "evaluation: {operating_point: {max_escape_rate: 0.1, confidence: null}}",
     ],
 )
 def test_a_removed_setting_that_was_turned_off_is_accepted(tmp_path, text):

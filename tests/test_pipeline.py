@@ -335,7 +335,8 @@ def test_a_second_evaluation_at_the_same_time_is_refused(plant):
 def test_few_images_are_cross_validated_and_the_kept_model_learns_from_all(plant):
     config = plant.config(
         "training.cv_below=1000",
-        "evaluation.operating_point={max_escape_rate: 0.01, confidence: 0.9}",
+        "evaluation.operating_point.max_escape_rate=0.01",
+        "evaluation.confidence=0.9",
         "training.hyperparameter_sets=[{name: both, hidden_units: 16, pooled_regularization: 0.1}]",
     )
     trained = train(config)

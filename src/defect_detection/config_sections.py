@@ -16,7 +16,6 @@ from defect_detection.config_types import (
     OptionalAmount,
     OptionalCount,
     OptionalFilePath,
-    OptionalInsideUnit,
     OptionalPositive,
     OptionalShare,
     Pattern,
@@ -174,18 +173,23 @@ def with_unique_names(sets: tuple[HyperparameterSet, ...]) -> tuple[Hyperparamet
     return sets
 
 
+_ONE_CONFIDENCE = "evaluation.confidence is that of all claims and intervals; set that one"
+
+
 class CostsConfig(Section):
     escape: Positive
     overkill: Positive
 
 
 class OperatingPointConfig(Section):
-    removed = {"rule": "it follows from which of max_escape_rate, costs and threshold is set; delete the key"}
+    removed = {
+        "rule": "it follows from which of max_escape_rate, costs and threshold is set; delete the key",
+        "confidence": _ONE_CONFIDENCE,
+    }
 
     max_escape_rate: Annotated[
         float | None, Field(ge=0, lt=1), Expected("null or a number from 0 below 1")
     ] = None
-    confidence: OptionalInsideUnit = None
     costs: Annotated[CostsConfig | None, Expected("null or {escape: number, overkill: number}")] = None
     threshold: OptionalShare = None
 
@@ -201,10 +205,6 @@ class OperatingPointConfig(Section):
         given = [key for key in _KEY_OF_RULE.values() if getattr(self, key) is not None]
         if len(given) > 1:
             raise ValueError(f"one of {', '.join(given)}: each asks for another threshold")
-        if self.confidence is not None and self.max_escape_rate is None:
-            raise ValueError(
-                "no value for 'confidence' without one for 'max_escape_rate', which it belongs to"
-            )
         return self
 
 
@@ -216,9 +216,10 @@ _KEY_OF_RULE: dict[Literal["balanced", "max_escape_rate", "costs", "fixed"], str
 
 
 class ReviewConfig(Section):
+    removed = {"confidence": _ONE_CONFIDENCE}
+
     max_escape_rate: BelowOne
     max_overkill_rate: BelowOne
-    confidence: OptionalInsideUnit = None
 
 
 class GateConfig(Section):

@@ -42,7 +42,6 @@ Share = Annotated[float, Field(ge=0, le=1), Expected("a number from 0 to 1")]
 OptionalShare = Annotated[float | None, Field(ge=0, le=1), Expected("a number from 0 to 1, or null")]
 BelowOne = Annotated[float, Field(ge=0, lt=1), Expected("a number from 0 up to but without 1")]
 InsideUnit = Annotated[float, Field(gt=0, lt=1), Expected("a number between 0 and 1")]
-OptionalInsideUnit = Annotated[float | None, Field(gt=0, lt=1), Expected("a number between 0 and 1, or null")]
 
 
 def _resolve(value: Any, info: ValidationInfo) -> Any:

@@ -96,12 +96,10 @@ def test_a_rate_of_0_can_not_be_shown():
 
 
 @pytest.mark.parametrize("confidence", [0.8, 0.99])
-def test_the_claim_has_a_confidence_of_its_own(overlapping, confidence):
-    point = choose_threshold(
-        *overlapping, "max_escape_rate", max_escape_rate=0.2, claim_confidence=confidence
-    )
+def test_the_claim_is_shown_at_the_confidence_of_the_intervals(overlapping, confidence):
+    point = choose_threshold(*overlapping, "max_escape_rate", max_escape_rate=0.2, confidence=confidence)
     (claim,) = point.claims
-    assert (claim.confidence, point.escape.confidence) == (confidence, 0.95)
+    assert claim.confidence == point.escape.confidence == confidence
     assert escape_limit(claim.count, 45, confidence) <= 0.2 < escape_limit(claim.count + 1, 45, confidence)
 
 

@@ -28,12 +28,11 @@ def test_without_any_setting_the_threshold_is_balanced_and_nobody_is_asked(proje
     assert (point.rule, point.claims, review.is_empty) == ("balanced", (), True)
 
 
-def test_a_claim_takes_its_confidence_from_evaluation_unless_it_has_its_own(project):
+def test_a_claim_takes_its_confidence_from_evaluation(project):
     rates = "evaluation.operating_point.max_escape_rate=0.05"
     for overrides, confidence in (
         ([rates], 0.95),
         ([rates, "evaluation.confidence=0.9"], 0.9),
-        ([rates, "evaluation.confidence=0.9", "evaluation.operating_point.confidence=0.99"], 0.99),
     ):
         (claim,) = decide(SCORES, samples(), project(*overrides).evaluation)[0].claims
         assert (claim.confidence, claim.met) == (confidence, True)

@@ -68,7 +68,6 @@ def choose_threshold(
     costs: Costs | None = None,
     defect_rate: float = 0.01,
     confidence: float = 0.95,
-    claim_confidence: float | None = None,
     parts: Sequence[str] | None = None,
     split: str = "validation",
     within: tuple[float, float] = (0.0, 1.0),
@@ -90,7 +89,7 @@ def choose_threshold(
         max_escape_rate: accepted escapes / all defectives, in [0, 1).
         threshold: in [0, 1].
         defect_rate: defective parts / all parts on the line, for ``costs``; the split's own share says nothing of it.
-        confidence: of the intervals of both rates, and of the claim unless `claim_confidence` is given.
+        confidence: of the intervals of both rates, and of the claim.
         parts: name of each image's part ("" = its own part): claim and intervals count parts.
         split: how the images are called in texts.
         within: bounds of a ``balanced`` threshold.
@@ -105,9 +104,9 @@ def choose_threshold(
         chosen = float(np.clip(_balanced(scores, labels), *within))
     elif rule == "max_escape_rate":
         units = Units.of("escape", scores, labels, parts)
-        limit, sure = _fraction("max_escape_rate", max_escape_rate), claim_confidence or confidence
-        chosen = units.edge(scores, limit, sure)
-        claims = (units.claim(chosen, limit, sure, split),)
+        limit = _fraction("max_escape_rate", max_escape_rate)
+        chosen = units.edge(scores, limit, confidence)
+        claims = (units.claim(chosen, limit, confidence, split),)
         reason = reason if claims[0].met else _STRICTEST
     elif rule == "costs":
         chosen, reason = _cheapest(scores, labels, costs, defect_rate)

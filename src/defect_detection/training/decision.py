@@ -44,7 +44,6 @@ def decide(
         costs=Costs(**point.costs.model_dump()) if point.costs else None,
         defect_rate=settings.defect_rate,
         confidence=settings.confidence,
-        claim_confidence=point.confidence,
         parts=parts,
         split=split,
         within=_meeting_both(scores, labels, limits, parts),
@@ -70,7 +69,7 @@ def _limits(settings: EvaluationConfig) -> ReviewLimits | None:
     return ReviewLimits(
         max_escape_rate=review.max_escape_rate,
         max_overkill_rate=review.max_overkill_rate,
-        confidence=review.confidence or settings.confidence,
+        confidence=settings.confidence,
     )
 
 
