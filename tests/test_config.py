@@ -109,6 +109,10 @@ def test_unknown_key_of_a_hyperparameter_set_is_named_with_its_place(tmp_path):
         ("data.group_pattern=part", "expected exactly one group in parentheses, found 0, received 'part'"),
         ("data.group_pattern='(a'", "data.group_pattern: expected a regular expression (missing )"),
         ("data.train_dir=null", "data.train_dir: expected a path, received null"),
+        (
+            "records.prune_every_h=null",
+            "hours above 0 (null for records.keep_days and records.keep_gb keeps everything)",
+        ),
         ("evaluation_threshold=80", "evaluation_threshold: expected a number from 0 to 1, received 80"),
         ("evaluation=5", "evaluation: expected keys with values, received 5"),
         ("training.hyperparameter_sets=[]", "expected a list of at least one set, received []"),

@@ -13,7 +13,6 @@ from defect_detection.config_types import (
     FilePath,
     ImageSize,
     InsideUnit,
-    OptionalAmount,
     OptionalCount,
     OptionalFilePath,
     OptionalPositive,
@@ -282,7 +281,11 @@ class RecordsConfig(Section):
     keep_days: OptionalPositive = 365
     keep_gb: OptionalPositive = 50
     anonymous_gb_per_h: OptionalPositive = 10
-    prune_every_h: OptionalAmount = 24
+    prune_every_h: Annotated[
+        float,
+        Field(gt=0, allow_inf_nan=False),
+        Expected("hours above 0 (null for records.keep_days and records.keep_gb keeps everything)"),
+    ] = 24
 
 
 class JobsConfig(Section):

@@ -35,9 +35,6 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), Expected("a number
 OptionalPositive = Annotated[
     float | None, Field(gt=0, allow_inf_nan=False), Expected("a number above 0, or null")
 ]
-OptionalAmount = Annotated[
-    float | None, Field(ge=0, allow_inf_nan=False), Expected("a number of 0 or more, or null")
-]
 Share = Annotated[float, Field(ge=0, le=1), Expected("a number from 0 to 1")]
 OptionalShare = Annotated[float | None, Field(ge=0, le=1), Expected("a number from 0 to 1, or null")]
 BelowOne = Annotated[float, Field(ge=0, lt=1), Expected("a number from 0 up to but without 1")]

@@ -159,14 +159,6 @@ def test_a_restart_does_not_prune_before_it_is_due(records, write, start, log, l
     assert numbers(records) == [1]
 
 
-@pytest.mark.parametrize("every", ["null", "0"])
-def test_it_can_be_left_to_the_command(records, project, every):
-    off = Upkeep(project(f"records.prune_every_h={every}"), records)
-    off.start()
-    assert off._thread is None
-    off.stop()
-
-
 def test_a_lost_database_is_said_in_a_line_and_pruning_goes_on_once_it_is_back(tmp_path, start, log):
     file = tmp_path / "inspections.db"
     file.mkdir()

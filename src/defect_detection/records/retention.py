@@ -62,7 +62,7 @@ def prune_records(
     """Remove inspections, images and jobs as the settings say. Arguments and errors as of :func:`prune`."""
     keep = config.records
     max_bytes = keep.keep_gb and keep.keep_gb * 1e9
-    usual = (keep.prune_every_h or 24) / 24 / (keep.keep_days or 1)  # that comes of age between two prunings
+    usual = keep.prune_every_h / 24 / (keep.keep_days or 1)  # that comes of age between two prunings
     share = None if at_once else max(MOST_SHARE, 3 * usual)
     pruned = prune(records.database, records.images, keep.keep_days, max_bytes, now, rest, share)
     if keep.keep_days is None or pruned.held_back:

@@ -40,10 +40,8 @@ class Upkeep:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin, unless the settings say never."""
-        if self._config.records.prune_every_h:
-            self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
-            self._thread.start()
+        self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
+        self._thread.start()
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """End after the batch that is being removed; the rest goes another time."""
@@ -69,7 +67,7 @@ class Upkeep:
         return RETRY_S
 
     def _prune_if_due(self) -> float:
-        every = timedelta(hours=self._config.records.prune_every_h or 0)
+        every = timedelta(hours=self._config.records.prune_every_h)
         due_in_s = 0.0 if self._owes else take_on(self._records.database, PRUNING, every)
         if due_in_s == 0:
             self._owes = True
