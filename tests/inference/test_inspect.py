@@ -15,7 +15,6 @@ from plant import SIDE
 from waiting import LIMIT_S
 
 from defect_detection.data.bounds import Limits
-from defect_detection.errors import DataError
 from defect_detection.inference.inspect import Inspector
 from defect_detection.inference.runtime import FEW
 
@@ -165,22 +164,6 @@ def test_ctrl_c_ends_a_series_and_its_threads(trained_once, paths):
     finally:
         process.kill()
     assert (output, errors, process.returncode) == ("['MainThread']\n", "", 0)
-
-
-def test_a_folder_is_inspected_with_what_is_below_it(inspector, paths, tmp_path):
-    for name in ("b/2.png", "a.png", "b/.hidden.png"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(paths[0].read_bytes())
-    (tmp_path / "b/note.txt").write_text("no image")
-    progress = []
-    found = list(inspector.inspect_folder(tmp_path, on_progress=lambda *done: progress.append(done)))
-    assert [inspection.path for inspection in found] == [str(tmp_path / "a.png"), str(tmp_path / "b/2.png")]
-    assert progress == [(1, 2), (2, 2)]
-
-
-def test_a_folder_without_images_is_an_error(inspector, tmp_path):
-    with pytest.raises(DataError, match="no image there"):
-        list(inspector.inspect_folder(tmp_path))
 
 
 def test_a_larger_image_than_allowed_is_refused(inspector):

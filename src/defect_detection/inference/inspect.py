@@ -16,7 +16,6 @@ import numpy as np
 
 from defect_detection.data.bounds import DEFAULT_LIMITS, Limits
 from defect_detection.data.images import Pages, read_pages
-from defect_detection.data.walk import find_images
 from defect_detection.errors import BundleError, ConfigError, ImageError
 from defect_detection.inference.runtime import Answer, Runtime
 from defect_detection.model.bundle import CARD_FILE, OPENVINO_FILE, Card, read_card, verify
@@ -161,28 +160,6 @@ class Inspector:
         self._runtime.prepare()
         for alone in (True, False):
             self._runtime.one(np.zeros((size, size, 3), np.uint8), alone=alone)
-
-    def inspect_folder(
-        self,
-        folder: Path,
-        *,
-        limits: Limits = DEFAULT_LIMITS,
-        pages: Pages = "refuse",
-        on_progress: Callable[[int, int], None] | None = None,
-    ) -> Iterator[Inspection]:
-        """Inspect the images in a folder and below it, in the order of their paths: see `find_images`.
-
-        Args:
-            on_progress: is called with (images done, images in all).
-
-        Raises:
-            DataError: there is no image.
-        """
-        images = find_images([str(folder)]).images
-        for done, inspection in enumerate(self.inspect(images, limits=limits, pages=pages), 1):
-            yield inspection
-            if on_progress:
-                on_progress(done, len(images))
 
     def _inspection(self, image: "_Decoded", answered: Sequence[Answer]) -> Inspection:
         """Return what the page with the highest score says."""
