@@ -53,7 +53,7 @@ def search_of(plant: Plant, *overrides: str) -> Any:
 
 
 def study_of(config: Config) -> optuna.Study:
-    storage = optuna.storages.RDBStorage(config.tracking_uri, skip_compatibility_check=True)
+    storage = optuna.storages.RDBStorage(storage_url(config.root))
     (summary,) = optuna.get_all_study_summaries(storage)
     return optuna.load_study(study_name=summary.study_name, storage=storage)
 
@@ -132,7 +132,7 @@ def test_a_trial_that_falls_behind_is_pruned_and_says_so(plant):
     (base,) = [one for one in config.training.hyperparameter_sets if one.name == "both"]
     trunk = build_trunk("compact", "procedural", config.data.image_size).fingerprint
     name = search_name(config.training.resolved(base), space, trunk, splits, config)
-    storage = optuna.storages.RDBStorage(config.tracking_uri, skip_compatibility_check=True)
+    storage = optuna.storages.RDBStorage(storage_url(config.root))
     study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
     for rate in (0.01, 0.011, 0.012, 0.013, 0.014, 50.0, 50.0):  # the first five are never pruned
         study.enqueue_trial(
@@ -169,7 +169,7 @@ def test_other_weights_under_the_same_name_are_another_search(plant):
     with np.load(weights) as stored:
         np.savez(weights, **{name: values * np.float16(0.5) for name, values in stored.items()})
     search_of(plant, *overrides)
-    storage = optuna.storages.RDBStorage(plant.config().tracking_uri, skip_compatibility_check=True)
+    storage = optuna.storages.RDBStorage(storage_url(plant.root))
     assert [one.n_trials for one in optuna.get_all_study_summaries(storage)] == [1, 1]
 
 
@@ -199,7 +199,7 @@ def test_a_search_that_is_killed_goes_on_where_it_was(plant):
         command, cwd=plant.root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     try:
-        wait_for_second_running(plant.root / "mlflow.db", process)
+        wait_for_second_running(plant.root, process)
     finally:
         process.send_signal(signal.SIGKILL)
         process.communicate()
@@ -236,22 +236,24 @@ def test_values_that_were_killed_twice_are_not_tried_a_third_time(plant):
     assert tried.count(0.5) == 1
 
 
-def wait_for_second_running(database: Path, process: subprocess.Popen, limit_s: float = LIMIT_S) -> None:
+def wait_for_second_running(root: Path, process: subprocess.Popen, limit_s: float = LIMIT_S) -> None:
     """Wait until a trial is done and the next one has logged the loss of an epoch."""
     end = time.monotonic() + limit_s
-    done = "SELECT count(*) FROM trials WHERE state = 'COMPLETE'"
-    under_way = (
-        "SELECT count(*) FROM metrics JOIN runs USING (run_uuid) WHERE status = 'RUNNING' AND key = 'loss'"
-    )
+    queries = {
+        "search.db": "SELECT count(*) FROM trials WHERE state = 'COMPLETE'",
+        "mlflow.db": "SELECT count(*) FROM metrics JOIN runs USING (run_uuid) WHERE status = 'RUNNING' AND key = 'loss'",
+    }
     while time.monotonic() < end and process.poll() is None:
-        with (
-            closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=20)) as connection,
-            suppress(sqlite3.OperationalError),  # no table yet
-        ):
-            if all(connection.execute(query).fetchone()[0] for query in (done, under_way)):
+        with suppress(sqlite3.OperationalError):  # no file or table yet
+            if all(count_in(root / name, query) for name, query in queries.items()):
                 return
         time.sleep(0.05)
     pytest.fail(f"no second trial was under way: {process.communicate(timeout=5) if process.poll() else ''}")
+
+
+def count_in(database: Path, query: str) -> int:
+    with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=20)) as connection:
+        return connection.execute(query).fetchone()[0]
 
 
 def test_a_trial_that_diverges_is_a_failed_run_and_the_search_goes_on(plant):
@@ -273,28 +275,11 @@ def test_two_searches_at_the_same_time_are_refused(plant):
         search_of(plant, searching(1))
 
 
-@pytest.mark.parametrize(
-    ("tracking_uri", "expected"),
-    [
-        ("sqlite:////plant/mlflow.db", "sqlite:////plant/mlflow.db"),
-        ("postgresql+psycopg://me@db/mlflow", "postgresql+psycopg://me@db/mlflow"),
-        ("http://mlflow:5000", "sqlite:////plant/search.db"),
-    ],
-)
-def test_the_search_is_kept_where_mlflow_is_or_beside_the_settings(tracking_uri, expected):
-    assert storage_url(tracking_uri, Path("/plant")) == expected
-
-
-def test_mlflow_and_the_search_share_one_database(plant):
-    """Both note the version of their tables in one place; each must still open the file, in a fresh process."""
+def test_the_search_has_a_file_of_its_own_beside_the_settings(plant):
     search_of(plant, searching(1))
-    uri = plant.config().tracking_uri
-    assert not (plant.root / "search.db").exists()
-    for code in (
-        f"import mlflow; mlflow.MlflowClient('{uri}').search_experiments()",
-        f"import optuna; optuna.storages.RDBStorage('{uri}', skip_compatibility_check=True).get_all_studies()",
-    ):
-        subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
+    assert count_in(plant.root / "search.db", "SELECT count(*) FROM trials") == 1
+    query = "SELECT count(*) FROM sqlite_master WHERE name IN ('trials', 'studies')"
+    assert count_in(plant.root / "mlflow.db", query) == 0
 
 
 def test_without_optuna_the_error_says_what_to_install(plant, monkeypatch):

@@ -1,6 +1,6 @@
 """Search for better hyperparameters of one set with Optuna: each trial a short run, all of them below one run.
 
-What has been tried is kept in MLflow's own database, so a search that was stopped or killed goes on where it was.
+What has been tried is kept in ``search.db`` beside the settings, so a search that was stopped or killed goes on where it was.
 """
 
 import hashlib
@@ -271,19 +271,13 @@ def search_name(
 
 
 def _open_study(name: str, config: Config) -> "Study":
-    """Open the study, or begin it.
-
-    Both libraries note their table version in ``alembic_version``. MLflow's database has MLflow's note there already, which
-    Optuna leaves alone as long as it isn't asked to compare it with its own.
-    """
+    """Open the study, or begin it."""
     import optuna
 
-    url = storage_url(config.tracking_uri, config.root)
-    patience = (
-        {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
-    )  # while others write, in s
+    url = storage_url(config.root)
+    patience = {"connect_args": {"timeout": 60}}  # while others write, in s
     with reporting(url, "opening the search"):
-        storage = optuna.storages.RDBStorage(url, patience, skip_compatibility_check=True)
+        storage = optuna.storages.RDBStorage(url, patience)
         study = optuna.create_study(
             storage=storage, study_name=name, direction="maximize", load_if_exists=True
         )
@@ -293,9 +287,6 @@ def _open_study(name: str, config: Config) -> "Study":
     return study
 
 
-def storage_url(tracking_uri: str, root: Path) -> str:
-    """Return MLflow's own database where its address is one, else (a server) a SQLite file in the root."""
-    scheme = tracking_uri.partition("://")[0].partition("+")[0]
-    if scheme in ("sqlite", "postgresql", "mysql", "mssql"):
-        return tracking_uri
+def storage_url(root: Path) -> str:
+    """Return the address of the SQLite file that keeps what has been tried."""
     return f"sqlite:///{(quoted(root) / 'search.db').as_posix()}"
