@@ -14,6 +14,7 @@ from defect_detection.data.samples import Sample, scan
 from defect_detection.data.split import load_splits
 from defect_detection.inference.inspect import Inspector
 from defect_detection.model.bundle import CARD_FILE, read_card, write_card, write_trained_on
+from defect_detection.model.card import Card
 from defect_detection.pipeline.candidates import Candidate
 from defect_detection.pipeline.train import keep
 from defect_detection.tracking.registry import ModelRef, Registry
@@ -54,6 +55,11 @@ def draw_parts(folder: Path, n_ok: int, n_defective: int, seed: int) -> None:
         (folder / name).mkdir(parents=True, exist_ok=True)
         for number in range(count):
             draw_part(rng, name != "ok").save(folder / name / f"{seed}-{number:03}.png")
+
+
+def with_threshold(card: Card, threshold: float) -> Card:
+    point = card.operating_point.model_copy(update={"threshold": threshold})
+    return card.model_copy(update={"operating_point": point})
 
 
 @dataclass(frozen=True)
@@ -122,7 +128,7 @@ class Plant:
         card = read_card(folder)
         if trained_on is not None:
             write_trained_on(folder, [sample.sha256 for sample in trained_on])
-        card = card if threshold is None else card.model_copy(update={"threshold": threshold})
+        card = card if threshold is None else with_threshold(card, threshold)
         (folder / CARD_FILE).unlink()
         write_card(folder, card)
         recorder = ExperimentRecorder(self.config().tracking_uri, "defect-detection")

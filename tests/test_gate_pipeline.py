@@ -7,6 +7,7 @@ from PIL import Image
 
 from defect_detection.cli import main
 from defect_detection.evaluation.gate import Outcome
+from defect_detection.evaluation.operating_point import ReviewBand
 from defect_detection.evaluation.plateaus import HIGHEST_CUT
 from defect_detection.inference.inspect import Inspector
 from defect_detection.model.bundle import (
@@ -68,7 +69,7 @@ def test_known_defects_that_are_caught_pass_and_a_missed_one_is_named(plant):
 
 def test_a_known_defect_that_goes_to_a_person_is_caught(plant):
     add_challenge(plant, 1, "unsure.png")
-    bundle = with_card(plant, "unsure", review_low=0.0, review_high=HIGHEST_CUT)
+    bundle = with_card(plant, "unsure", review=ReviewBand(low=0.0, high=HIGHEST_CUT))
     assert check_challenge(Inspector.load(bundle), plant.config()).text.endswith(
         "caught, 1 of them for review"
     )

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from plant import with_threshold
 
 from defect_detection.errors import BundleError
+from defect_detection.evaluation.operating_point import ReviewBand
 from defect_detection.evaluation.plateaus import cuts_of
 from defect_detection.inference.inspect import Inspector
 from defect_detection.model.bundle import (
@@ -38,7 +40,9 @@ def edited(folder: Path, **changes: object) -> Path:
 
 def forged(folder: Path, **changes: object) -> Path:
     """Write the card anew with another value: whole in itself, but not what was registered."""
-    write_card(folder, read_card(folder).model_copy(update=changes))
+    card = read_card(folder)
+    card = with_threshold(card, changes.pop("threshold", card.threshold)).model_copy(update=changes)
+    write_card(folder, card)
     return folder
 
 
@@ -62,7 +66,7 @@ def states(plant) -> dict[str, bool | None]:
 
 ATTACKS = [
     (lambda folder: forged(folder, threshold=0.9999999), CARD_FILE),
-    (lambda folder: forged(folder, review_low=0.0, review_high=1.0), CARD_FILE),
+    (lambda folder: forged(folder, review=ReviewBand(low=0.0, high=1.0)), CARD_FILE),
     (lambda folder: forged(folder, reference=None), CARD_FILE),
     (lambda folder: (folder / KERAS_FILE).write_bytes(b"other"), KERAS_FILE),
     (lambda folder: np.save(folder / TRAINED_ON_FILE, np.zeros(1, np.uint64)), TRAINED_ON_FILE),
@@ -151,7 +155,9 @@ def test_stored_verdicts_betray_another_threshold_where_no_checksum_does(trained
     folder = shutil.copytree(trained_once.config().bundle_dir, tmp_path / "bundle")
     checksums = json.loads((folder / CARD_FILE).read_text())["checksums"]
     del checksums[CARD_FILE]
-    edited(folder, threshold=0.9999999, checksums=checksums)
+    point = read_card(folder).operating_point.model_copy(update={"threshold": 0.9999999})
+    changes = {"operating_point": point.model_dump(mode="json"), "threshold": 0.9999999}
+    edited(folder, **changes, checksums=checksums)
     checked = {check.name: check.passed for check in selfcheck(trained_once.config(), folder).checks}
     assert checked["golden"] is False
 

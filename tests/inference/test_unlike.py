@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
-from plant import SIDE
+from plant import SIDE, with_threshold
 
 from defect_detection.cli import main
 from defect_detection.inference.inspect import Inspector
@@ -26,7 +26,8 @@ def black(tmp_path):
 def with_card(bundle, folder, **changes):
     """Write a copy of a model with other values on its card."""
     shutil.copytree(bundle, folder)
-    card = read_card(folder).model_copy(update=changes)
+    card = read_card(folder)
+    card = with_threshold(card, changes.pop("threshold", card.threshold)).model_copy(update=changes)
     (folder / CARD_FILE).unlink()
     write_card(folder, card)
     return folder

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from plant import SIDE, Plant
+from plant import SIDE, Plant, with_threshold
 
 from defect_detection.model.bundle import (
     KERAS_FILE,
@@ -34,7 +34,7 @@ def both_branches(trained_once: Plant, tmp_path_factory: pytest.TempPathFactory)
     model.save(folder / KERAS_FILE)
     to_openvino(model, folder / OPENVINO_FILE)
     write_golden(folder, images, np.asarray(model.predict(images, verbose=0)["score"]))
-    write_card(folder, read_card(folder).model_copy(update={"threshold": 0.5}))
+    write_card(folder, with_threshold(read_card(folder), 0.5))
     return folder
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from plant import draw_part
+from plant import draw_part, with_threshold
 
 from defect_detection.cli import main
 from defect_detection.errors import BundleError, ConfigError
@@ -14,13 +14,13 @@ from defect_detection.inference.inspect import Inspector
 from defect_detection.model.bundle import (
     CARD_FILE,
     OPENVINO_FILE,
-    Card,
     read_card,
     read_golden,
     verify,
     write_card,
     write_golden,
 )
+from defect_detection.model.card import Card
 from defect_detection.model.parity import MOST_DIFFERENCE
 from defect_detection.model.seal import checksum
 from defect_detection.pipeline.export import MANIFEST, Loss, _loss, _require_no_loss, export
@@ -129,7 +129,7 @@ def test_a_form_that_flips_a_golden_verdict_is_not_written(form, int8, said, pla
 
 
 def test_what_8_bits_cost_is_measured_on_labelled_images(trained_once):
-    card = read_card(trained_once.config().bundle_dir).model_copy(update={"threshold": 0.5})
+    card = with_threshold(read_card(trained_once.config().bundle_dir), 0.5)
     loss = _loss(card, np.array([0.1, 0.4, 0.9]), np.array([0.1, 0.6, 0.55]), np.array([0, 0, 1]))
     assert (loss.images, loss.flips, loss.auroc_before, loss.auroc) == (3, 1, 1.0, 0.5)
     assert loss.difference == pytest.approx(0.35)

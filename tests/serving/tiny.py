@@ -6,15 +6,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from defect_detection.evaluation.operating_point import OperatingPoint
 from defect_detection.model.bundle import (
     GOLDEN_FILE,
     KERAS_FILE,
     OPENVINO_FILE,
     TRAINED_ON_FILE,
-    Card,
     write_card,
     write_golden,
 )
+from defect_detection.model.card import Card
 from defect_detection.model.openvino import load_openvino
 
 SIDE, CELLS = 32, 4
@@ -69,8 +70,7 @@ def _card(threshold: float) -> Card:
         name="tiny",
         created="2026-01-01T00:00:00+00:00",
         image_size=SIDE,
-        threshold=threshold,
-        threshold_rule="fixed",
+        operating_point=OperatingPoint(threshold=threshold, rule="fixed", escape=None, overkill=None),
         defect_types=("dark",),
         trunk="none",
         levels=(),

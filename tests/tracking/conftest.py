@@ -9,14 +9,9 @@ import numpy as np
 import pytest
 from mlflow_server import free_port, mlflow_server, running
 
-from defect_detection.model.bundle import (
-    KERAS_FILE,
-    OPENVINO_FILE,
-    TRAINED_ON_FILE,
-    Card,
-    write_card,
-    write_golden,
-)
+from defect_detection.evaluation.operating_point import OperatingPoint
+from defect_detection.model.bundle import KERAS_FILE, OPENVINO_FILE, TRAINED_ON_FILE, write_card, write_golden
+from defect_detection.model.card import Card
 from defect_detection.tracking.store import connect, sqlite_file
 
 
@@ -73,8 +68,7 @@ def card() -> Card:
         name="tiny",
         created="2026-01-01T00:00:00+00:00",
         image_size=32,
-        threshold=0.5,
-        threshold_rule="balanced",
+        operating_point=OperatingPoint(threshold=0.5, rule="balanced", escape=None, overkill=None),
         defect_types=("scratch",),
         trunk="compact",
         levels=("level1",),

@@ -25,11 +25,11 @@ from defect_detection.inference.inspect import Inspection, Inspector
 from defect_detection.model.bundle import (
     KERAS_FILE,
     OPENVINO_FILE,
-    Card,
     write_card,
     write_golden,
     write_trained_on,
 )
+from defect_detection.model.card import Card
 from defect_detection.model.export import to_openvino
 from defect_detection.tracking.flavor import REQUIRED_PACKAGES, PyfuncModel
 from defect_detection.tracking.registry import Registry

@@ -1,13 +1,15 @@
 """The settings' contract, answered on validation scores, and carried by the card."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from defect_detection.data.samples import Sample
-from defect_detection.evaluation.operating_point import OperatingPoint
-from defect_detection.model.bundle import Card, read_card
+from defect_detection.model.bundle import read_card
+from defect_detection.model.card import Card
 from defect_detection.training.decision import decide
 
 RANDOM = np.random.default_rng(3)
@@ -83,15 +85,48 @@ def test_where_one_threshold_meets_both_bounds_it_is_taken_and_nobody_is_asked(p
     assert review.low == review.high == point.threshold
 
 
-def test_the_card_gives_the_operating_point_back(trained_once):
+def test_the_card_holds_the_operating_point_whole(trained_once):
     card = read_card(trained_once.config().bundle_dir)
-    point = card.operating_point()
-    assert isinstance(point, OperatingPoint)
+    point = card.operating_point
     assert (point.threshold, point.rule, point.split) == (card.threshold, "balanced", "validation")
     assert (point.escape.total, point.overkill.total) == (6, 6)
     assert point.escape.value == card.validation["escape_rate"]
     assert card.claims_met is None
-    assert card.model_copy(update={"validation": {}}).operating_point() is None
+
+
+def earlier(card: Card, **changes: object) -> str:
+    """The card as versions before wrote it: threshold, rule and band side by side, the rates among the figures."""
+    values, point = json.loads(card.model_dump_json()), card.operating_point
+    del values["operating_point"], values["review"]
+    flat = {
+        "threshold_rule": point.rule,
+        "threshold_split": point.split,
+        "threshold_reason": point.reason,
+        "claims": [],
+    }
+    return json.dumps(values | flat | changes)
+
+
+def test_a_card_of_an_earlier_version_gives_the_same_operating_point(trained_once):
+    card = read_card(trained_once.config().bundle_dir)
+    assert Card.model_validate_json(earlier(card)) == card
+    banded = Card.model_validate_json(earlier(card, review_low=0.2, review_high=0.7))
+    assert [banded.verdict(score) for score in (0.1, 0.2, 0.69, 0.7)] == [
+        "ok",
+        "review",
+        "review",
+        "defective",
+    ]
+    bare = Card.model_validate_json(earlier(card, validation={}))
+    assert (bare.threshold, bare.operating_point.escape) == (card.threshold, None)
+
+
+def test_a_card_keeps_the_cuts_side_by_side_for_other_programs(trained_once):
+    card = read_card(trained_once.config().bundle_dir)
+    values = json.loads(card.model_dump_json())
+    assert (values["threshold"], values["review_low"]) == (card.threshold, None)
+    with pytest.raises(ValidationError, match="threshold: expected"):
+        Card.model_validate_json(json.dumps(values | {"threshold": 0.123}))
 
 
 def test_the_card_of_a_model_with_a_calibration_curve_is_read(trained_once):

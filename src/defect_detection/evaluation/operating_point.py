@@ -23,14 +23,14 @@ _STRICTEST = "no defective image passes on these images; they are too few to sho
 class OperatingPoint(Frozen):
     """A threshold, the rule behind it, and its two error rates on the split that it was chosen on.
 
-    reason: what speaks for this threshold. claims: what was asked of it (of a review band too, on a model's card), and whether
-    the split shows it.
+    escape, overkill: None for models of the earliest versions. reason: what speaks for this threshold. claims: what was asked of
+    it (of a review band too, on a model's card), and whether the split shows it.
     """
 
     threshold: float
     rule: Rule
-    escape: Rate
-    overkill: Rate
+    escape: Rate | None
+    overkill: Rate | None
     split: str = "validation"
     reason: str = ""
     claims: tuple[RateClaim, ...] = ()

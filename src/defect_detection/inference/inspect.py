@@ -18,7 +18,8 @@ from defect_detection.data.bounds import DEFAULT_LIMITS, Limits
 from defect_detection.data.images import Pages, read_pages
 from defect_detection.errors import BundleError, ConfigError, ImageError
 from defect_detection.inference.runtime import Answer, Runtime
-from defect_detection.model.bundle import CARD_FILE, OPENVINO_FILE, Card, read_card, verify
+from defect_detection.model.bundle import CARD_FILE, OPENVINO_FILE, read_card, verify
+from defect_detection.model.card import Card
 from defect_detection.model.parity import allowed_difference, golden_parity
 from defect_detection.text import printable
 

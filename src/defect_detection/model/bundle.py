@@ -17,19 +17,15 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 
-from defect_detection.data.reference import Reference, look_of
 from defect_detection.errors import BundleError
-from defect_detection.evaluation.claims import RateClaim
-from defect_detection.evaluation.operating_point import OperatingPoint, Rule
-from defect_detection.evaluation.plateaus import HIGHEST_CUT
-from defect_detection.evaluation.rates import Rate
 from defect_detection.files import regular
+from defect_detection.model.card import Card
 from defect_detection.model.seal import card_checksum, checksum, finite_json
 
 KERAS_FILE = "best_cnn_model.keras"
@@ -40,124 +36,6 @@ TRAINED_ON_FILE = "trained_on.npy"
 TRUNK_TRAINED_ON_FILE = "trunk_trained_on.npy"
 HELD_OUT_FILE = "held_out_scores.npz"
 _CHECKED = (KERAS_FILE, OPENVINO_FILE, "model.bin", GOLDEN_FILE, TRAINED_ON_FILE)
-
-Verdict = Literal["ok", "defective", "review"]
-_Cut = Annotated[float, Field(ge=0, le=HIGHEST_CUT)]  # its top is above the score 1
-
-
-class Card(BaseModel):
-    """What travels with a model. An image is defective when ``score >= threshold``; review when low <= score < high.
-
-    bit_depth: bits that the training images used of 16-bit values, None for all: images are read so at every inspection.
-    calibration: weights and bias of the score, as in `heads.Calibration`; models of earlier versions can have lists here: a curve.
-    claims: what was asked of the threshold and of the review band, and whether validation showed it.
-    reference: how its training images look; a model of an earlier version has none, and guards nothing.
-    golden_verdicts: on the golden images, of the scores and the threshold that it was trained with; none of an earlier version.
-    checksums: of the files beside it and, under the name of its own file, of all its other values.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    format: Literal[1] = 1
-    name: str
-    created: str
-    image_size: Annotated[int, Field(ge=16, le=4096)]
-    bit_depth: Annotated[int, Field(ge=8, le=16)] | None = None
-    threshold: _Cut
-    threshold_rule: Rule
-    review_low: _Cut | None = None
-    review_high: _Cut | None = None
-    threshold_split: str = "validation"
-    threshold_reason: str = ""
-    claims: tuple[RateClaim, ...] = ()
-    defect_types: tuple[str, ...]
-    trunk: str
-    levels: tuple[str, ...]
-    weights: str | None
-    weights_licence: str
-    trunk_fingerprint: str
-    hyperparameters: dict[str, Any]
-    calibration: dict[str, float | list[float]]
-    reference: Reference | None = None
-    data: dict[str, str | int]
-    validation: dict[str, float]
-    versions: dict[str, str]
-    golden_verdicts: tuple[Verdict, ...] = ()
-    checksums: dict[str, str] = {}
-
-    @model_validator(mode="after")
-    def _check_review_band(self) -> Self:
-        low, high = self.review_low, self.review_high
-        if (low is None) != (high is None) or (low is not None and high is not None and low > high):
-            raise ValueError(
-                f"review_low, review_high: expected both or none, and low <= high, received {low}, {high}"
-            )
-        return self
-
-    def other_bit_depth(self, wanted: int | None) -> str | None:
-        """Say that images are read with the model's bit depth where the settings name another one; None where they don't."""
-        if wanted in (None, self.bit_depth):
-            return None
-        return (
-            f"data.bit_depth: the settings say {wanted}, the model was trained with {self.bit_depth or 'all 16 bits'} and reads "
-            "images so; train again to change it"
-        )
-
-    @property
-    def claims_met(self) -> bool | None:
-        """Whether all that was claimed is shown; None when nothing was."""
-        return all(claim.met for claim in self.claims) if self.claims else None
-
-    def operating_point(self, confidence: float = 0.95) -> OperatingPoint | None:
-        """Return the threshold with its rates on validation; None when the card has no such figures.
-
-        Args:
-            confidence: of the intervals of the rates.
-        """
-        try:
-            images, defective = (round(self.validation[name]) for name in ("images", "defective"))
-            escapes = round(self.validation["escape_rate"] * defective)
-            rejects = round(self.validation["overkill_rate"] * (images - defective))
-        except KeyError:
-            return None
-        return OperatingPoint(
-            threshold=self.threshold,
-            rule=self.threshold_rule,
-            escape=Rate.of(escapes, defective, confidence, self.validation.get("escape_effective")),
-            overkill=Rate.of(
-                rejects, images - defective, confidence, self.validation.get("overkill_effective")
-            ),
-            split=self.threshold_split,
-            reason=self.threshold_reason,
-            claims=self.claims,
-        )
-
-    def unlike(self, pixels: np.ndarray, size: tuple[int, int] | None) -> str | None:
-        """Say in which respect an image is unlike the training images; None where it isn't, or nothing is known of them.
-
-        Args:
-            pixels: uint8 array of shape (image_size, image_size, 3), RGB.
-            size: (width, height) of its file, upright; None where there is no file.
-        """
-        return self.reference.reason(look_of(pixels), size) if self.reference else None
-
-    def verdict(self, score: float, unlike: str | None = None) -> Verdict:
-        """Return the verdict on an image.
-
-        Args:
-            unlike: what `unlike` says of it: such an image is never OK.
-        """
-        verdict = self._verdict(score)
-        return "review" if unlike and verdict == "ok" else verdict
-
-    def _verdict(self, score: float) -> Verdict:
-        if (
-            self.review_low is not None
-            and self.review_high is not None
-            and self.review_low <= score < self.review_high
-        ):
-            return "review"
-        return "defective" if score >= self.threshold else "ok"
 
 
 @contextmanager
@@ -224,7 +102,7 @@ def read_card(folder: Path) -> Card:
         ) from error
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "review band"
+        key = ".".join(str(part) for part in first["loc"]) or "operating point"
         received = repr(first["input"])[:40] if first["loc"] else ""
         raise BundleError(
             f"{path}: {key}: {first['msg']}{received and f', received {received}'}; the file is damaged or of another version, "

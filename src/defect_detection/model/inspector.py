@@ -15,11 +15,11 @@ from defect_detection.model.backend import keras, ops
 from defect_detection.model.bundle import (
     KERAS_FILE,
     TRAINED_ON_FILE,
-    Card,
     read_card,
     read_trunk_trained_on,
     verify,
 )
+from defect_detection.model.card import Card
 from defect_detection.model.heads import (
     Head,
     Pooled,

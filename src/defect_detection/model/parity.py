@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from defect_detection.errors import BundleError
-from defect_detection.model.bundle import CARD_FILE, GOLDEN_FILE, Card, read_card, read_golden, verify
+from defect_detection.model.bundle import CARD_FILE, GOLDEN_FILE, read_card, read_golden, verify
+from defect_detection.model.card import Card
 
 Scorer = Callable[[np.ndarray], np.ndarray]
 """uint8 images (n, H, W, 3), RGB → float scores (n,), P(defective)."""

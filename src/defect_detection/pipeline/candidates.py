@@ -8,7 +8,7 @@ import numpy as np
 
 from defect_detection.data.samples import Sample
 from defect_detection.evaluation.metrics import auroc_gain
-from defect_detection.model.bundle import Card
+from defect_detection.model.card import Card
 
 ERRORS = 1.96  # standard errors: one of two equal sets leads by more in 5 of 100 comparisons
 

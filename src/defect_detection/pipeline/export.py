@@ -17,13 +17,13 @@ from defect_detection.model.bundle import (
     CARD_FILE,
     KERAS_FILE,
     OPENVINO_FILE,
-    Card,
     copy_files,
     new_folder,
     read_card,
     verify,
     write_card,
 )
+from defect_detection.model.card import Card
 from defect_detection.model.parity import FormParity, Scorer, allowed_difference, golden_parity
 from defect_detection.model.seal import checksum
 from defect_detection.pipeline.parity import litert_scorer, onnx_scorer, openvino_scorer

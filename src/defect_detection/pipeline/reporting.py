@@ -16,10 +16,10 @@ from defect_detection.data.units import join
 from defect_detection.errors import ImageError
 from defect_detection.evaluation.charts import Picture
 from defect_detection.evaluation.gate import Decision
-from defect_detection.evaluation.operating_point import Costs, ReviewBand
+from defect_detection.evaluation.operating_point import Costs
 from defect_detection.evaluation.page import GALLERIES, write_report
 from defect_detection.evaluation.report import Champion, Evidence, ModelInfo, Report, build_report
-from defect_detection.model.bundle import Card
+from defect_detection.model.card import Card
 from defect_detection.pipeline.scoring import Scored, labels_of, readable
 from defect_detection.text import markdown, printable, write_text
 from defect_detection.tracking.registry import ModelRef
@@ -96,8 +96,8 @@ def make_report(
         defect_types=[sample.defect_type for sample in samples],
         groups=_shown_parts(samples, config),
         evidence=Evidence(candidate.evidence, masks),
-        operating_point=card.operating_point(config.evaluation.confidence),
-        review_band=_review(card),
+        operating_point=card.operating_point,
+        review_band=card.review,
         defect_rate=config.evaluation.defect_rate,
         costs=_costs(config),
         champion=_champion(champion),
@@ -165,12 +165,6 @@ def _shown_parts(samples: Sequence[Sample], config: Config) -> list[str]:
 
 def _info(reference: ModelRef, card: Card) -> ModelInfo:
     return ModelInfo(name=card.name, version=str(reference), run_id=reference.run_id)
-
-
-def _review(card: Card) -> ReviewBand | None:
-    if card.review_low is None or card.review_high is None:
-        return None
-    return ReviewBand(low=card.review_low, high=card.review_high)
 
 
 def _costs(config: Config) -> Costs | None:

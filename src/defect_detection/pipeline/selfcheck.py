@@ -7,7 +7,8 @@ from defect_detection.config import Config
 from defect_detection.errors import BundleError, NoModelError
 from defect_detection.evaluation.gate import Check
 from defect_detection.inference.inspect import Inspector
-from defect_detection.model.bundle import Card, read_card, verify
+from defect_detection.model.bundle import read_card, verify
+from defect_detection.model.card import Card
 from defect_detection.model.parity import golden_parity
 from defect_detection.model.seal import digest
 from defect_detection.pipeline.challenge import check_challenge

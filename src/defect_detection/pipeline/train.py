@@ -96,7 +96,7 @@ def train(config: Config, watch: Watch = unwatched, say: Say = silent) -> Traine
         watch("keeping the best", best.card.name, 0, 1)
         reference = keep(best, config)
         watch("keeping the best", best.card.name, 1, 1)
-    claims = tuple(claim.text for claim in best.card.claims)
+    claims = tuple(claim.text for claim in best.card.operating_point.claims)
     return Trained(
         figures,
         best.card.name,
@@ -194,9 +194,9 @@ def _train_one(settings: HyperparameterSet, bench: Bench, folder: Path) -> tuple
         record_figures(record, trial, bench, folder)
         record.metrics({f"val_{name}": value for name, value in card.validation.items()})
         record.metrics({"seconds": trial.seconds})
-        if card.claims:
+        if claims := card.operating_point.claims:
             record.tags({"claims_met": str(card.claims_met).lower()})
-            record.text("claims.txt", "".join(f"{claim.text}\n" for claim in card.claims))
+            record.text("claims.txt", "".join(f"{claim.text}\n" for claim in claims))
         uri = record.model(folder)
         bench.watch(task, "saving", 2, 2, {METRIC: trial.metrics.auroc.value})
     scores = {

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from defect_detection.config import Config
 from defect_detection.data.audit.measure import measured
 from defect_detection.data.samples import Sample
-from defect_detection.model.bundle import Card
+from defect_detection.model.card import Card
 from defect_detection.pipeline.scoring import Scored, readable
 
 

@@ -121,7 +121,7 @@ def _train(start: Start, splits: Splits, folder: Path, watch: Watch, say: Say) -
     if len(figures) > 1:
         say(f"Best on validation: {best.card.name}{best.reason and f'; {best.reason}'}")
     _say_judges(best.card.data, start, say)
-    for claim in best.card.claims:
+    for claim in best.card.operating_point.claims:
         say(f"On validation: {claim.text}")
     return best
 

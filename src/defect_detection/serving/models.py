@@ -117,7 +117,7 @@ def _deciding(champion: Champion) -> Deciding:
         created=card.created,
         image_size=card.image_size,
         threshold=card.threshold,
-        threshold_rule=card.threshold_rule,
+        threshold_rule=card.operating_point.rule,
         review_low=card.review_low,
         review_high=card.review_high,
         defect_types=list(card.defect_types),

@@ -18,7 +18,7 @@ from defect_detection.evaluation.metrics import Metrics
 from defect_detection.inference.inspect import Inspector
 from defect_detection.model import bundle
 from defect_detection.model.backend import keras
-from defect_detection.model.bundle import Card
+from defect_detection.model.card import Card
 from defect_detection.model.export import to_openvino
 from defect_detection.model.inspector import build_inspector
 from defect_detection.model.parity import MOST_DIFFERENCE, allowed_difference, compare
@@ -115,13 +115,10 @@ def describe(trial: Trial, splits: Splits, config: Config) -> Card:
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         image_size=config.data.image_size,
         bit_depth=config.data.bit_depth,
-        threshold=trial.operating_point.threshold,
-        threshold_rule=trial.operating_point.rule,
-        review_low=None if trial.review.is_empty else trial.review.low,
-        review_high=None if trial.review.is_empty else trial.review.high,
-        threshold_split=trial.operating_point.split,
-        threshold_reason=trial.operating_point.reason,
-        claims=trial.operating_point.claims + trial.review.claims,
+        operating_point=trial.operating_point.model_copy(
+            update={"claims": trial.operating_point.claims + trial.review.claims}
+        ),
+        review=None if trial.review.is_empty else trial.review,
         defect_types=tuple(sorted({sample.defect_type for sample in splits.train if sample.defect_type})),
         trunk=trial.trunk.name,
         levels=trial.trunk.levels,

@@ -1,0 +1,170 @@
+"""The card of a bundle: what travels with a model, and how it decides.
+
+In the file, threshold and review band also stand at the top level, where other programs read them. Cards of earlier versions have
+rule, rates and claims there too.
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, computed_field, model_validator
+
+from defect_detection.data.reference import Reference, look_of
+from defect_detection.evaluation.operating_point import OperatingPoint, ReviewBand
+from defect_detection.evaluation.plateaus import HIGHEST_CUT
+from defect_detection.evaluation.rates import Rate
+
+Verdict = Literal["ok", "defective", "review"]
+_CUTS = {"threshold", "review_low", "review_high"}  # on every card, for other programs
+_EARLIER = {
+    "threshold_rule": "rule",
+    "threshold_split": "split",
+    "threshold_reason": "reason",
+    "claims": "claims",
+}
+
+
+class Card(BaseModel):
+    """What travels with a model. An image is defective when ``score >= threshold``; review when low <= score < high.
+
+    bit_depth: bits that the training images used of 16-bit values, None for all: images are read so at every inspection.
+    operating_point: on validation, with all that was claimed, of the review band too. review: None where nobody is asked.
+    calibration: weights and bias of the score, as in `heads.Calibration`; models of earlier versions can have lists here: a curve.
+    reference: how its training images look; a model of an earlier version has none, and guards nothing.
+    golden_verdicts: on the golden images, of the scores and the threshold that it was trained with; none of an earlier version.
+    checksums: of the files beside it and, under the name of its own file, of all its other values.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    format: Literal[1] = 1
+    name: str
+    created: str
+    image_size: Annotated[int, Field(ge=16, le=4096)]
+    bit_depth: Annotated[int, Field(ge=8, le=16)] | None = None
+    operating_point: OperatingPoint
+    review: ReviewBand | None = None
+    defect_types: tuple[str, ...]
+    trunk: str
+    levels: tuple[str, ...]
+    weights: str | None
+    weights_licence: str
+    trunk_fingerprint: str
+    hyperparameters: dict[str, Any]
+    calibration: dict[str, float | list[float]]
+    reference: Reference | None = None
+    data: dict[str, str | int]
+    validation: dict[str, float]
+    versions: dict[str, str]
+    golden_verdicts: tuple[Verdict, ...] = ()
+    checksums: dict[str, str] = {}
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def threshold(self) -> float:
+        return self.operating_point.threshold
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def review_low(self) -> float | None:
+        return self.review.low if self.review else None
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def review_high(self) -> float | None:
+        return self.review.high if self.review else None
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _read(cls, values: Any, build: Callable[[Any], Self]) -> Self:
+        """Read the cuts, which the file has beside the operating point for other programs, and cards of earlier versions."""
+        if not isinstance(values, dict):
+            return build(values)
+        rest, flat = _split(values)
+        card = build(rest)
+        for name in _CUTS & flat.keys():
+            if flat[name] != getattr(card, name):
+                raise ValueError(
+                    f"{name}: expected {getattr(card, name)}, that of the rest of the card, received {flat[name]}"
+                )
+        return card
+
+    @model_validator(mode="after")
+    def _check_cuts(self) -> Self:
+        cuts = [self.threshold, *([self.review.low, self.review.high] if self.review else [])]
+        if not all(0 <= cut <= HIGHEST_CUT for cut in cuts) or cuts[1:] != sorted(cuts[1:]):
+            raise ValueError(
+                f"threshold, review low and high: expected scores, and low <= high, received {cuts}"
+            )
+        return self
+
+    def other_bit_depth(self, wanted: int | None) -> str | None:
+        """Say that images are read with the model's bit depth where the settings name another one; None where they don't."""
+        if wanted in (None, self.bit_depth):
+            return None
+        return (
+            f"data.bit_depth: the settings say {wanted}, the model was trained with {self.bit_depth or 'all 16 bits'} and reads "
+            "images so; train again to change it"
+        )
+
+    @property
+    def claims_met(self) -> bool | None:
+        """Whether all that was claimed is shown; None when nothing was."""
+        claims = self.operating_point.claims
+        return all(claim.met for claim in claims) if claims else None
+
+    def unlike(self, pixels: np.ndarray, size: tuple[int, int] | None) -> str | None:
+        """Say in which respect an image is unlike the training images; None where it isn't, or nothing is known of them.
+
+        Args:
+            pixels: uint8 array of shape (image_size, image_size, 3), RGB.
+            size: (width, height) of its file, upright; None where there is no file.
+        """
+        return self.reference.reason(look_of(pixels), size) if self.reference else None
+
+    def verdict(self, score: float, unlike: str | None = None) -> Verdict:
+        """Return the verdict on an image.
+
+        Args:
+            unlike: what `unlike` says of it: such an image is never OK.
+        """
+        if self.review and self.review.low <= score < self.review.high:
+            return "review"
+        if score >= self.threshold:
+            return "defective"
+        return "review" if unlike else "ok"
+
+
+def _split(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a card's values with operating point and review band as a whole, and the values that lie side by side."""
+    flat = {name: values[name] for name in values.keys() & (_CUTS | _EARLIER.keys())}
+    rest = {name: value for name, value in values.items() if name not in flat}
+    if "operating_point" in rest:
+        return rest, flat
+    point = {ours: flat[theirs] for theirs, ours in _EARLIER.items() if theirs in flat}
+    rest["operating_point"] = {
+        "threshold": flat.get("threshold"),
+        **point,
+        **_rates(rest.get("validation", {})),
+    }
+    if flat.get("review_low") is not None or flat.get("review_high") is not None:
+        rest["review"] = {"low": flat.get("review_low"), "high": flat.get("review_high")}
+    return rest, flat
+
+
+def _rates(validation: dict[str, float]) -> dict[str, Rate | None]:
+    """Return both error rates from the figures of an earlier version's card; None where it has none."""
+    try:
+        images, defective = (round(validation[name]) for name in ("images", "defective"))
+        totals = {"escape": defective, "overkill": images - defective}
+        return {
+            name: Rate.of(
+                round(validation[f"{name}_rate"] * total),
+                total,
+                effective=validation.get(f"{name}_effective"),
+            )
+            for name, total in totals.items()
+        }
+    except (KeyError, TypeError, ValueError):
+        return {"escape": None, "overkill": None}
