@@ -11,6 +11,7 @@ import re
 import sys
 import uuid
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -23,6 +24,16 @@ _CONTROL = re.compile(f"[{CONTROLS}]")
 _FORMULA = re.compile("'*[=+@\t\r\uff0b\uff0d\uff1d\uff20-]")
 # What Markdown reads as markup inside a line. An underscore between letters is none.
 _MARKUP = re.compile(r"[\\`*\[\]|~]|(?<![^\W_])_|_(?![^\W_])")
+
+
+def from_root(path: Path, root: Path) -> Path:
+    """Return a path as seen from a folder, where it lies below it; else as it is."""
+    return path.relative_to(root) if path.is_relative_to(root) else path
+
+
+def utc_now() -> str:
+    """Return this moment in UTC to the second, as ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def printable(name: object) -> str:

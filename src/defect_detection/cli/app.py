@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from defect_detection import __version__
-from defect_detection.text import printable
+from defect_detection.text import from_root, printable
 
 app = typer.Typer(
     name="defect",
@@ -42,4 +42,4 @@ def _options(
 
 def short(path: Path) -> str:
     """Return a path from the current folder, where it lies below it."""
-    return printable(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+    return printable(from_root(path, Path.cwd()))

@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from defect_detection.data.class_names import comparable
 from defect_detection.data.classes import DEFECTIVE, OK, Classes, Meaning, meanings, refuse_questions
 from defect_detection.data.index import NOTHING_SAID, Index, IndexRow, read_index
@@ -18,7 +20,17 @@ from defect_detection.data.walk import Skipped, Walked, in_words, reasons, walk
 from defect_detection.errors import DataError
 from defect_detection.text import printable
 
-__all__ = ["DEFECTIVE", "OK", "Sample", "Scanned", "Skipped", "fingerprint", "scan", "scan_folder"]
+__all__ = [
+    "DEFECTIVE",
+    "OK",
+    "Sample",
+    "Scanned",
+    "Skipped",
+    "fingerprint",
+    "labels_of",
+    "scan",
+    "scan_folder",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +136,11 @@ def scan_folder(
         find_mask_pictures([sample.path for sample in samples if sample.path not in index.rows], folder),
         index.notes,
     )
+
+
+def labels_of(samples: Iterable[Sample]) -> np.ndarray:
+    """Return the labels, int64 array of shape (n_samples,), 1 = defective."""
+    return np.array([sample.label for sample in samples], np.int64)
 
 
 def fingerprint(samples: Iterable[Sample]) -> str:

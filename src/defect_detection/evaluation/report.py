@@ -1,11 +1,12 @@
 """The report on one model: everything that a quality engineer reads, as a value. `page` writes it."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+
+from defect_detection.text import utc_now
 
 from .claims import Units
 from .costs import CostCurve, cost_curve
@@ -158,7 +159,7 @@ def build_report(
 
     return Report(
         model=model,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        created=utc_now(),
         metrics=metrics,
         operating_point=operating_point,
         forecast=forecast(metrics, defect_rate),

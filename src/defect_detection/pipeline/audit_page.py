@@ -3,7 +3,6 @@
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from defect_detection.data.audit.findings import Entry, Finding, Material
 from defect_detection.data.audit.kinds import Severity
 from defect_detection.data.cache import RowStore
 from defect_detection.data.samples import Sample
-from defect_detection.text import printable, write_text
+from defect_detection.text import from_root, printable, utc_now, write_text
 
 _SHOWN = 12  # entries of one finding on the page
 _SHOWN_OF_ENTRY = 2  # images of one entry
@@ -48,7 +47,7 @@ def write_audit(
 def _document(material: Material, findings: Sequence[Finding], config: Config) -> dict[str, Any]:
     sides = ("train", config.data.train_dir, material.train), ("test", config.data.test_dir, material.test)
     return {
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "created": utc_now(),
         "allow_leakage": config.data.allow_leakage,
         "allow_shortcuts": config.data.allow_shortcuts,
         "blocks_training": any(finding.severity is Severity.BLOCKS for finding in findings),
@@ -147,7 +146,7 @@ def _on_page(finding: Finding, thumbnails: "_Thumbnails", root: Path) -> dict[st
 def _entry_on_page(entry: Entry, thumbnails: "_Thumbnails", root: Path) -> dict[str, Any]:
     images = [
         {
-            "path": printable(path.relative_to(root) if path.is_relative_to(root) else path),
+            "path": printable(from_root(path, root)),
             "url": thumbnails.url(path),
         }
         for path in entry.paths[:_SHOWN_OF_ENTRY]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from defect_detection.data.samples import Sample
+from defect_detection.data.samples import Sample, labels_of
 from defect_detection.evaluation.metrics import auroc_gain
 from defect_detection.model.card import Card
 
@@ -42,7 +42,7 @@ class Candidate:
             samples: by their hashes.
         """
         common = [key for key in self.scores if key in other.scores and key in samples]
-        labels = np.array([samples[key].label for key in common])
+        labels = labels_of(samples[key] for key in common)
         if len(set(labels)) < 2:
             return self.value - other.value, 0.0
         mine, theirs = (np.array([one.scores[key] for key in common]) for one in (self, other))

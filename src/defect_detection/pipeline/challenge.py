@@ -8,7 +8,7 @@ from defect_detection.data.bounds import Limits
 from defect_detection.data.walk import Skipped, Walked, in_words, walk
 from defect_detection.evaluation.gate import Check
 from defect_detection.inference.inspect import Inspection, Inspector
-from defect_detection.text import printable
+from defect_detection.text import from_root, printable
 
 _MOST_NAMED = 10  # files; the others are counted
 
@@ -17,13 +17,11 @@ def check_challenge(inspector: Inspector, config: Config) -> Check:
     """Inspect the known defects. "review" counts as caught, since a person sees the part; an unreadable file does not."""
     folder = config.data.challenge_dir
     if folder.exists() and not folder.is_dir():
-        text = f"{_relative(folder, config.root)}: expected a folder of known defects, received a file"
+        text = f"{printable(from_root(folder, config.root))}: expected a folder of known defects, received a file"
         return Check(name="challenge", passed=False, text=text)
     walked = walk(folder) if folder.is_dir() else Walked()
     if not walked.images and not walked.skipped:
-        text = (
-            f"No known defects to catch: {_relative(folder, config.root)} holds no image{_left_out(walked)}"
-        )
+        text = f"No known defects to catch: {printable(from_root(folder, config.root))} holds no image{_left_out(walked)}"
         return Check(name="challenge", passed=None, text=text)
     found = list(inspector.inspect(walked.images, limits=Limits.of(config.data), pages=config.data.pages))
     missed = [one for one in found if one.verdict not in ("defective", "review")]
@@ -48,15 +46,11 @@ def _for_review(found: Sequence[Inspection]) -> str:
 
 
 def _named(missed: Sequence[Inspection], skipped: Sequence[Skipped], root: Path) -> str:
-    names = [f"{_relative(Path(one.path), root)} ({_why(one)})" for one in missed]
-    names += [f"{_relative(one.path, root)} ({one.reason})" for one in skipped]
+    names = [f"{printable(from_root(Path(one.path), root))} ({_why(one)})" for one in missed]
+    names += [f"{printable(from_root(one.path, root))} ({one.reason})" for one in skipped]
     more = len(names) - _MOST_NAMED
     return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _why(inspection: Inspection) -> str:
     return "can't be read" if inspection.score is None else f"score {inspection.score:.3f}"
-
-
-def _relative(path: Path, root: Path) -> str:
-    return printable(path.relative_to(root).as_posix() if path.is_relative_to(root) else path)

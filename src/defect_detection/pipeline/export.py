@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from defect_detection.config import Config
-from defect_detection.data.samples import Sample
+from defect_detection.data.samples import Sample, labels_of
 from defect_detection.data.split import Splits, load_splits
 from defect_detection.errors import BundleError, ConfigError
 from defect_detection.files import regular
@@ -235,7 +235,7 @@ def _required_loss(card: Card, bundle: Path, score: Scorer, splits: Splits) -> L
     """Compare an 8-bit form with f32 on the validation images."""
     exact = openvino_scorer(bundle / OPENVINO_FILE)
     before, after = (_scores(one, splits, splits.validation) for one in (exact, score))
-    loss = _loss(card, before, after, np.array([sample.label for sample in splits.validation]))
+    loss = _loss(card, before, after, labels_of(splits.validation))
     _require_no_loss(loss)
     return loss
 

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from defect_detection.config import Config
-from defect_detection.data.samples import DEFECTIVE, Sample
+from defect_detection.data.samples import DEFECTIVE, Sample, labels_of
 from defect_detection.data.units import parts_of
 from defect_detection.evaluation.gate import Check, Decision, GatePolicy, Improvement, decide
 from defect_detection.evaluation.paired import Pairs, fewest_parts
 from defect_detection.pipeline.challenge import check_challenge
-from defect_detection.pipeline.scoring import Scored, labels_of
+from defect_detection.pipeline.scoring import Scored
 from defect_detection.pipeline.servable import check_servable
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from defect_detection.config import Config
 from defect_detection.data.bounds import Limits
 from defect_detection.data.masks import find_mask, read_mask
-from defect_detection.data.samples import Sample
+from defect_detection.data.samples import Sample, labels_of
 from defect_detection.data.units import join
 from defect_detection.errors import ImageError
 from defect_detection.evaluation.charts import Picture
@@ -20,8 +20,8 @@ from defect_detection.evaluation.operating_point import Costs
 from defect_detection.evaluation.page import GALLERIES, write_report
 from defect_detection.evaluation.report import Champion, Evidence, ModelInfo, Report, build_report
 from defect_detection.model.card import Card
-from defect_detection.pipeline.scoring import Scored, labels_of, readable
-from defect_detection.text import markdown, printable, write_text
+from defect_detection.pipeline.scoring import Scored, readable
+from defect_detection.text import from_root, markdown, printable, write_text
 from defect_detection.tracking.registry import ModelRef
 
 MOST_THREADS = 4  # that read masks, each at its full size
@@ -149,8 +149,7 @@ def _masks(samples: Sequence[Sample], size: int, config: Config) -> tuple[dict[i
 
 def _shown(samples: Sequence[Sample], config: Config) -> list[str]:
     """Return the paths as a reader finds them: from the folder of the settings on, where they lie in it."""
-    root = config.root
-    return [printable(s.path.relative_to(root) if s.path.is_relative_to(root) else s.path) for s in samples]
+    return [printable(from_root(sample.path, config.root)) for sample in samples]
 
 
 def _shown_parts(samples: Sequence[Sample], config: Config) -> list[str]:

@@ -10,7 +10,7 @@ from defect_detection.config import Config
 from defect_detection.data.bounds import Limits
 from defect_detection.data.cache import RowStore
 from defect_detection.data.pixels import decoded
-from defect_detection.data.samples import Sample, fingerprint
+from defect_detection.data.samples import Sample, fingerprint, labels_of
 from defect_detection.data.units import parts_of
 from defect_detection.errors import DataError
 from defect_detection.evaluation import metrics as figures_of
@@ -83,7 +83,3 @@ def measure(scores: np.ndarray, samples: Sequence[Sample], threshold: float, con
         repetitions=settings.bootstrap_repetitions,
         seed=config.seed,
     )
-
-
-def labels_of(samples: Sequence[Sample]) -> np.ndarray:
-    return np.array([sample.label for sample in samples], np.int64)

@@ -10,11 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from defect_detection.config import Config
 from defect_detection.config_sections import HyperparameterSet
 from defect_detection.data.cache_folder import bound
+from defect_detection.data.samples import labels_of
 from defect_detection.data.split import Say, load_splits, silent
 from defect_detection.data.units import parts_of
 from defect_detection.errors import DivergedError
@@ -211,7 +210,7 @@ def _compared(trial: "Trial", bench: Bench) -> Compared:
     samples = trial.validation
     auroc, _ = ranking(
         trial.scores,
-        np.array([sample.label for sample in samples]),
+        labels_of(samples),
         parts_of(samples),
         confidence=settings.confidence,
         repetitions=settings.bootstrap_repetitions,

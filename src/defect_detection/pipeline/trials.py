@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from defect_detection.config import Config
 from defect_detection.config_sections import HyperparameterSet
+from defect_detection.data.samples import labels_of
 from defect_detection.data.split import Splits
 from defect_detection.pipeline.watch import Watch
 from defect_detection.tracking.runs import ExperimentRecorder, TrialRecord
@@ -92,7 +93,7 @@ def record_figures(record: TrialRecord, trial: "Trial", bench: Bench, bundle: Pa
     record.figure(
         "confusion_matrix", figures.confusion_matrix(metrics.tp, metrics.fp, metrics.tn, metrics.fn)
     )
-    labels = np.array([sample.label for sample in samples])
+    labels = labels_of(samples)
     worst = np.argsort(-np.abs(trial.scores - labels))[:6]
     images = bench.splits.pixels.rows([samples[i].sha256 for i in worst])
     evidence = Inspector.load(bundle).score(images)["evidence"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from defect_detection.errors import NoModelError, TrackingError
 from defect_detection.files import regular
-from defect_detection.text import write_text
+from defect_detection.text import from_root, write_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,8 @@ class BestModelInfo:
 
     def text(self, folder: Path) -> str:
         """Return what the file says when it lies in the folder."""
-        values = asdict(self) | {"model_path": self._relative_to(folder).as_posix()}
+        values = asdict(self) | {"model_path": from_root(self.model_path, folder).as_posix()}
         return "".join(f"{key}: {value}\n" for key, value in values.items())
-
-    def _relative_to(self, folder: Path) -> Path:
-        inside = self.model_path.is_relative_to(folder)
-        return self.model_path.relative_to(folder) if inside else self.model_path
 
     @classmethod
     def read(cls, path: Path) -> "BestModelInfo":

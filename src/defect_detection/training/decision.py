@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from defect_detection.config_sections import EvaluationConfig
-from defect_detection.data.samples import Sample
+from defect_detection.data.samples import Sample, labels_of
 from defect_detection.data.units import parts_of
 from defect_detection.evaluation.claims import RateClaim
 from defect_detection.evaluation.operating_point import (
@@ -31,7 +31,7 @@ def decide(
         split: how these images are called in texts.
         learned: the trunk has learned these images, so they show no claim.
     """
-    labels = np.array([sample.label for sample in samples], np.int64)
+    labels = labels_of(samples)
     parts = parts_of(samples)
     limits = _limits(settings)
     point = settings.operating_point

@@ -1,7 +1,6 @@
 """Turn a trained trial into a bundle, with proof that the deployed form gives the scores that were trained."""
 
 import dataclasses
-import datetime
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +21,7 @@ from defect_detection.model.card import Card
 from defect_detection.model.export import to_openvino
 from defect_detection.model.inspector import build_inspector
 from defect_detection.model.parity import MOST_DIFFERENCE, allowed_difference, compare
+from defect_detection.text import utc_now
 from defect_detection.training.trial import Trial
 
 GOLDEN_IMAGES = 8
@@ -112,7 +112,7 @@ def describe(trial: Trial, splits: Splits, config: Config) -> Card:
         data["shortcuts"] = "; ".join(splits.shortcuts)
     return Card(
         name=trial.settings.name,
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        created=utc_now(),
         image_size=config.data.image_size,
         bit_depth=config.data.bit_depth,
         operating_point=trial.operating_point.model_copy(

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from defect_detection.config import Config
 from defect_detection.config_sections import HyperparameterSet
-from defect_detection.data.samples import Sample, fingerprint
+from defect_detection.data.samples import Sample, fingerprint, labels_of
 from defect_detection.data.split import Splits
 from defect_detection.data.units import parts_of
 from defect_detection.evaluation.metrics import Metrics, evaluate
@@ -120,7 +120,7 @@ def run_trial(
     if tuned:
         epochs = settings.epochs if trunk.weights is None else settings.fine_tune_epochs
         on_epoch = _recorder("fine-tuning", epochs, follow, history)
-        keys, labels = _keys(splits.samples), _labels(splits.samples)
+        keys, labels = _keys(splits.samples), labels_of(splits.samples)
         held_out = replace(folds, refit=False)
         known = np.union1d(trunk.learned, short_hashes(keys[i] for i in held_out.kept))
         trunk = fine_tune(
@@ -149,7 +149,7 @@ def fit_head(
     Returns:
         the head, and each image's logit from the fits that held it out, (n_images,); NaN where none did.
     """
-    keys, labels = _keys(splits.samples), _labels(splits.samples)
+    keys, labels = _keys(splits.samples), labels_of(splits.samples)
     wanted = {"pooled": "pooled" in settings.branches, "cells": "local" in settings.branches}
     rows = _features(trunk, keys, [name for name, used in wanted.items() if used], splits, config, follow)
     pooled, local, logits = None, None, {}
@@ -242,7 +242,7 @@ def _measure(
 ) -> Trial:
     folds, some = judges.folds, judges.folds.scored
     samples = tuple(splits.samples[i] for i in some)
-    labels = _labels(samples)
+    labels = labels_of(samples)
     scores = 1 / (1 + np.exp(-np.clip(logits[some], -50, 50)))
     name = "validation (out-of-fold scores)" if splits.is_cross_validated else "validation"
     point, review = decide(scores, samples, config.evaluation, name, learned=judges.learned)
@@ -286,7 +286,3 @@ def _tell_early_end(phase: str, epochs: int, follow: Follow, history: Mapping[st
 
 def _keys(samples: Sequence[Sample]) -> list[str]:
     return [sample.sha256 for sample in samples]
-
-
-def _labels(samples: Sequence[Sample]) -> np.ndarray:
-    return np.array([sample.label for sample in samples], np.int64)

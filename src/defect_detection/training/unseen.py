@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from defect_detection.data.samples import Sample
+from defect_detection.data.samples import Sample, labels_of
 from defect_detection.data.units import of_whole_parts
 from defect_detection.model.bundle import are_known
 from defect_detection.training.folds import Folds
@@ -41,7 +41,7 @@ def choose_judges(folds: Folds, samples: Sequence[Sample], known: np.ndarray, on
     if not learned.any():
         return Judges(plain)
     learned = of_whole_parts(learned, samples)
-    labels = np.array([sample.label for sample in samples])
+    labels = labels_of(samples)
     rest = folds.without(learned)
     options = [rest.only(number) for number in range(rest.count)] if one_trunk else [rest]
     options.append(Folds(np.where(learned, -1, 0), folds.refit))

@@ -11,7 +11,7 @@ import numpy as np
 from defect_detection.data.audit.kinds import KINDS, Kind, Severity
 from defect_detection.data.audit.near import Nearest, nearest
 from defect_detection.data.leakage import identical, shared_groups
-from defect_detection.data.samples import DEFECTIVE, OK, Sample, Skipped
+from defect_detection.data.samples import DEFECTIVE, OK, Sample, Skipped, labels_of
 from defect_detection.data.shortcuts import DAYS, Shortcut, described
 from defect_detection.data.walk import endings
 
@@ -193,7 +193,7 @@ def _labels(samples: Iterable[Sample]) -> str:
 def _label_suspects(material: Material) -> Iterator[Finding]:
     """Suspect an image when the other label is likely, and as likely as for those that have that label."""
     scored = [sample for sample in material.train if sample.sha256 in material.scores]
-    labels = np.array([sample.label for sample in scored])
+    labels = labels_of(scored)
     scores = np.array([material.scores[sample.sha256] for sample in scored])
     if set(labels) != {OK, DEFECTIVE}:
         return
