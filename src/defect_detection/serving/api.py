@@ -3,13 +3,14 @@
 from http import HTTPStatus
 from typing import Any, Literal
 
-from flask import Response, current_app, jsonify, request
+from flask import Response, current_app, request
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 from pydantic import BaseModel, Field
 
 from defect_detection.errors import DefectDetectionError
 from defect_detection.serving.access import caller
+from defect_detection.serving.answer import as_json
 from defect_detection.serving.jobs import Outcome
 from defect_detection.serving.jobs_api import JobShown, accept, wants_async
 from defect_detection.serving.metrics import MEDIA_TYPE, Metrics
@@ -73,7 +74,7 @@ class RetrainingFailed(RetrainingEnded):
 
 @api.get("/health/live", summary="Is the process alive?", tags=[HEALTH], responses={200: Live})
 def live() -> Response:
-    return _json(Live())
+    return as_json(Live())
 
 
 @api.get(
@@ -89,7 +90,7 @@ def ready() -> Response:
     except DefectDetectionError as error:
         return problem(HTTPStatus.SERVICE_UNAVAILABLE, for_caller(str(error)))
     served = champion.reference
-    return _json(
+    return as_json(
         Ready(
             name=served.name, version=served.version, problem=why_not_another and for_caller(why_not_another)
         )
@@ -134,11 +135,5 @@ def _answer(job_id: str, outcome: Outcome) -> Response:
         **{name: getattr(outcome, name) for name in ("reason", "model", "stdout", "stderr")},
     }
     if outcome.failure is None:
-        return _json(RetrainingSucceeded(**facts))
-    return _json(RetrainingFailed(error_details=outcome.failure, **facts), HTTPStatus.INTERNAL_SERVER_ERROR)
-
-
-def _json(body: BaseModel, status: int = HTTPStatus.OK) -> Response:
-    response = jsonify(body.model_dump())
-    response.status_code = status
-    return response
+        return as_json(RetrainingSucceeded(**facts))
+    return as_json(RetrainingFailed(error_details=outcome.failure, **facts), HTTPStatus.INTERNAL_SERVER_ERROR)

@@ -15,6 +15,7 @@ from werkzeug.exceptions import BadRequest
 from defect_detection.records.database import Database
 from defect_detection.records.inspections import Filter, Page, Recorded, find_page
 from defect_detection.records.store import Records
+from defect_detection.serving.answer import as_json
 from defect_detection.serving.problems import described
 from defect_detection.serving.reads import reads
 from defect_detection.serving.records_api import INSPECTIONS, InspectionShown
@@ -79,7 +80,7 @@ def inspections(query: InspectionsQuery) -> Response:
     with reads().page():
         page = _page(_database(), query.wanted(), query.cursor, query.limit)
     shown = InspectionsPage(inspections=[InspectionShown.of(one) for one in page.inspections], next=page.next)
-    return Response(shown.model_dump_json(), content_type="application/json")
+    return as_json(shown)
 
 
 @inspections_api.get(

@@ -35,6 +35,7 @@ from defect_detection.records.keys import NEW_LABELS
 from defect_detection.records.store import Records
 from defect_detection.serving.access import Caller, caller
 from defect_detection.serving.addresses import absolute
+from defect_detection.serving.answer import as_json
 from defect_detection.serving.problems import described
 from defect_detection.serving.readiness import Readiness
 from defect_detection.serving.strict import RecordId
@@ -114,7 +115,7 @@ def wants_async(asked: Request) -> bool:
 def accept(by: Caller) -> Response:
     """Queue a retraining, and say where it can be followed."""
     job = create_job(_database(), by.name)
-    answer = _json(JobShown.of(job), HTTPStatus.ACCEPTED)
+    answer = as_json(JobShown.of(job), HTTPStatus.ACCEPTED)
     answer.headers["Location"] = absolute(f"/jobs/{job.id}")
     answer.headers["Preference-Applied"] = "respond-async"
     return answer
@@ -141,7 +142,7 @@ def retrain_if_due() -> None:
     responses={200: JobsList, **{status: described(status) for status in (401, 403, 503)}},
 )
 def jobs(query: JobsQuery) -> Response:
-    return _json(JobsList(jobs=[JobShown.of(job) for job in list_jobs(_database(), query.limit)]))
+    return as_json(JobsList(jobs=[JobShown.of(job) for job in list_jobs(_database(), query.limit)]))
 
 
 @jobs_api.get(
@@ -151,7 +152,7 @@ def jobs(query: JobsQuery) -> Response:
     responses={200: JobShown, **{status: described(status) for status in (401, 403, 404, 503)}},
 )
 def job(path: JobPath) -> Response:
-    return _json(JobShown.of(find_job(_database(), path.id)))
+    return as_json(JobShown.of(find_job(_database(), path.id)))
 
 
 @jobs_api.post(
@@ -161,7 +162,7 @@ def job(path: JobPath) -> Response:
     responses={200: JobShown, **{status: described(status) for status in (401, 403, 404, 503)}},
 )
 def cancel(path: JobPath) -> Response:
-    return _json(JobShown.of(request_cancel(_database(), path.id, caller().name)))
+    return as_json(JobShown.of(request_cancel(_database(), path.id, caller().name)))
 
 
 @jobs_api.get(
@@ -256,7 +257,3 @@ def _lines(file: Path, place: int, is_complete: bool) -> Iterator[tuple[int, str
 def _database() -> Database:
     records: Records = current_app.extensions["records"]
     return records.database
-
-
-def _json(body: BaseModel, status: int = HTTPStatus.OK) -> Response:
-    return Response(body.model_dump_json(), status, content_type="application/json")

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from flask import Response, current_app, jsonify
+from flask import Response, current_app
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 from pydantic import BaseModel, Field
 
 from defect_detection.config import Config
 from defect_detection.serving.addresses import absolute
+from defect_detection.serving.answer import as_json
 from defect_detection.serving.champion import Champion, Served
 from defect_detection.serving.problems import described, for_caller
 from defect_detection.tracking.ledger import Kind
@@ -104,7 +105,7 @@ def models() -> Response:
         problem=served.problem and for_caller(served.problem),
         versions=[_version(one, entries, config.mlflow.production_model_name) for one in listed],
     )
-    return jsonify(answer.model_dump(mode="json"))
+    return as_json(answer)
 
 
 def _deciding(champion: Champion) -> Deciding:

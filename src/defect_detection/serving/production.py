@@ -16,6 +16,7 @@ from defect_detection.pipeline.turn import PRODUCTION_ALIAS, number_of
 from defect_detection.records.keys import Role
 from defect_detection.serving.access import Access, caller
 from defect_detection.serving.addresses import absolute
+from defect_detection.serving.answer import as_json
 from defect_detection.serving.champion import Served
 from defect_detection.serving.changes import Changes, RefusedError
 from defect_detection.serving.models import MODELS
@@ -142,7 +143,7 @@ class PageKey(BaseModel):
 )
 def access() -> Response:
     by = caller()
-    return _json(CallerShown(name=by.name, role=by.role or "operator"))
+    return as_json(CallerShown(name=by.name, role=by.role or "operator"))
 
 
 @production_api.post(
@@ -154,7 +155,7 @@ def access() -> Response:
 )
 def page_key() -> Response:
     access: Access = current_app.extensions["access"]
-    return _json(PageKey(key=access.exchange(request)))
+    return as_json(PageKey(key=access.exchange(request)))
 
 
 @production_api.get(
@@ -169,7 +170,7 @@ def history(query: HistoryQuery) -> Response:
     listed = list_entries(config.tracking_uri)
     entries = tuple(one.entry for one in listed)
     current = number_of(Registry(config.tracking_uri).glance(name, PRODUCTION_ALIAS))
-    return _json(
+    return as_json(
         HistoryShown(
             name=name,
             in_production=current,
@@ -233,7 +234,7 @@ def _change(arguments: list[str], caller: str) -> Response:
     served: Served = current_app.extensions["served"]
     served.look_now()
     found = registry.glance(name, PRODUCTION_ALIAS)
-    return _json(Changed(message=message, in_production=found.version if found else 0))
+    return as_json(Changed(message=message, in_production=found.version if found else 0))
 
 
 def _decision(listed: ListedEntry) -> Decision:
@@ -241,7 +242,3 @@ def _decision(listed: ListedEntry) -> Decision:
     facts = {name: getattr(entry, name) for name in Decision.model_fields if hasattr(entry, name)}
     address = absolute(f"/reports/{entry.run_id}") if listed.has_report else None
     return Decision(**facts, candidate_run_id=listed.candidate_run_id, report=address)
-
-
-def _json(body: BaseModel) -> Response:
-    return Response(body.model_dump_json(), content_type="application/json")

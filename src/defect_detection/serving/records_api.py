@@ -23,6 +23,7 @@ from defect_detection.records.store import Records
 from defect_detection.records.upkeep import Upkeep
 from defect_detection.serving.access import Access, caller
 from defect_detection.serving.addresses import absolute
+from defect_detection.serving.answer import as_json
 from defect_detection.serving.jobs_api import retrain_if_due
 from defect_detection.serving.problems import described, for_caller, problem
 from defect_detection.serving.reads import Reads
@@ -161,7 +162,7 @@ class Recording(BaseModel):
     responses={200: InspectionShown, **{status: described(status) for status in (401, 403, 404, 503)}},
 )
 def inspection(path: InspectionPath) -> Response:
-    return _json(InspectionShown.of(_find(path.id)))
+    return as_json(InspectionShown.of(_find(path.id)))
 
 
 @records_api.get(
@@ -199,7 +200,7 @@ def feedback(body: FeedbackGiven) -> Response:
     )
     said = _once_written(say)
     retrain_if_due()
-    return _json(FeedbackKept.of(said), HTTPStatus.CREATED)
+    return as_json(FeedbackKept.of(said), HTTPStatus.CREATED)
 
 
 def _check_type(defect_type: str) -> None:
@@ -219,7 +220,7 @@ def recording() -> Response:
     state = _records().recorder.state()
     facts = {name: getattr(state, name) for name in state.__dataclass_fields__}
     facts["error"] = facts["error"] and for_caller(facts["error"])
-    return _json(Recording(status="failing" if state.error else "recording", **facts))
+    return as_json(Recording(status="failing" if state.error else "recording", **facts))
 
 
 def read_inspected_image(inspection_id: str) -> tuple[bytes, str]:
@@ -264,7 +265,3 @@ def _of_records(error: RecordsError) -> Response:
     return problem(
         HTTPStatus.NOT_FOUND if unknown else HTTPStatus.SERVICE_UNAVAILABLE, for_caller(str(error))
     )
-
-
-def _json(body: BaseModel, status: int = HTTPStatus.OK) -> Response:
-    return Response(body.model_dump_json(), status, content_type="application/json")

@@ -9,6 +9,7 @@ from werkzeug.exceptions import BadRequest
 
 from defect_detection.evaluation.control import Limits, p_chart
 from defect_detection.records.statistics import MOST_ROWS, Period, Statistics, count_inspections
+from defect_detection.serving.answer import as_json
 from defect_detection.serving.problems import described
 from defect_detection.serving.reads import reads
 from defect_detection.serving.records_api import INSPECTIONS
@@ -103,7 +104,7 @@ def statistics(query: StatisticsQuery) -> Response:
     since, until = _time(query)
     with reads().page():
         counted = count_inspections(current_app.extensions["records"].database, since, until, query.periods)
-    return Response(_shown(counted).model_dump_json(), content_type="application/json")
+    return as_json(_shown(counted))
 
 
 def _time(query: StatisticsQuery) -> tuple[datetime, datetime]:

@@ -8,7 +8,7 @@ unlike the training images; else empty) and ``evidence``.
 from http import HTTPStatus
 from typing import Any
 
-from flask import Response, current_app, jsonify, request
+from flask import Response, current_app, request
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 from pydantic import BaseModel, Field
@@ -16,6 +16,7 @@ from werkzeug.exceptions import NotFound
 
 from defect_detection import __version__
 from defect_detection.errors import DefectDetectionError
+from defect_detection.serving.answer import as_json
 from defect_detection.serving.champion import Champion
 from defect_detection.serving.predict import Predicting, inspect_several
 from defect_detection.serving.problems import described, for_caller, problem
@@ -105,14 +106,14 @@ class VersionPath(ModelPath):
 
 @v2_api.get("", summary="What this server is", tags=[PROTOCOL], responses={200: ServerMetadata})
 def server_metadata() -> Response:
-    return _json(
+    return as_json(
         ServerMetadata(name="defect-detection", version=__version__, extensions=["binary_tensor_data"])
     )
 
 
 @v2_api.get("/health/live", summary="Is the process alive?", tags=[PROTOCOL], responses={200: ServerLive})
 def server_live() -> Response:
-    return _json(ServerLive(live=True))
+    return as_json(ServerLive(live=True))
 
 
 @v2_api.get(
@@ -126,7 +127,7 @@ def server_ready() -> Response:
         current_app.extensions["readiness"].check()
     except DefectDetectionError as error:
         return problem(HTTPStatus.SERVICE_UNAVAILABLE, for_caller(str(error)))
-    return _json(ServerReady(ready=True))
+    return as_json(ServerReady(ready=True))
 
 
 _MODEL: dict[str | int, Any] = {404: described(404), 503: described(503)}
@@ -153,7 +154,7 @@ def version_metadata(path: VersionPath) -> Response:
     "/models/<name>/ready", summary="Is it loaded?", tags=[PROTOCOL], responses={200: ModelReady, **_MODEL}
 )
 def model_ready(path: ModelPath) -> Response:
-    return _json(ModelReady(name=_asked_for(path.name).reference.name, ready=True))
+    return as_json(ModelReady(name=_asked_for(path.name).reference.name, ready=True))
 
 
 @v2_api.get(
@@ -163,7 +164,7 @@ def model_ready(path: ModelPath) -> Response:
     responses={200: ModelReady, **_MODEL},
 )
 def version_ready(path: VersionPath) -> Response:
-    return _json(ModelReady(name=_asked_for(path.name, path.version).reference.name, ready=True))
+    return as_json(ModelReady(name=_asked_for(path.name, path.version).reference.name, ready=True))
 
 
 _INFER: dict[str, Any] = {
@@ -194,7 +195,7 @@ def _asked_for(name: str, version: str | None = None) -> Champion:
 
 def _metadata(champion: Champion) -> Response:
     size = champion.inspector.card.image_size
-    return _json(
+    return as_json(
         ModelMetadata(
             name=champion.reference.name,
             versions=[str(champion.reference.version)],
@@ -222,7 +223,3 @@ def _infer(champion: Champion) -> Response:
         response.headers[LENGTH_HEADER] = str(length)
         response.content_type = "application/octet-stream"
     return response
-
-
-def _json(body: BaseModel) -> Response:
-    return jsonify(body.model_dump(exclude_none=True))
