@@ -20,7 +20,7 @@ from defect_detection.errors import BundleError, ConfigError, ImageError
 from defect_detection.inference.runtime import Answer, Runtime
 from defect_detection.model.bundle import CARD_FILE, OPENVINO_FILE, read_card, verify
 from defect_detection.model.card import Card
-from defect_detection.model.parity import allowed_difference, golden_parity
+from defect_detection.model.parity import FormParity, allowed_difference, golden_parity
 from defect_detection.text import printable
 
 Source = Path | bytes | np.ndarray
@@ -103,9 +103,21 @@ class Inspector:
                 f"{folder / CARD_FILE}: image_size: expected {runtime.image_size}, that of {OPENVINO_FILE}, received "
                 f"{card.image_size}; copy the whole folder again, or train again"
             )
-        if precision != "f32":
-            _require_parity(folder, runtime, precision)
-        return cls(runtime, card, name or f"{card.name} ({folder})", threads)
+        inspector = cls(runtime, card, name or f"{card.name} ({folder})", threads)
+        if precision != "f32" and not (found := inspector.parity(folder, precision)).allowed:
+            raise ConfigError(
+                f"inference.precision: {precision} doesn't suit the model in {folder}, set it to f32: {found} "
+                f"({allowed_difference(precision)})"
+            )
+        return inspector
+
+    def parity(self, folder: Path, precision: str = "f32") -> FormParity:
+        """Compare scores and verdicts on the golden images of the bundle in `folder` with those that it was trained with.
+
+        Raises:
+            BundleError: the golden images, or their verdicts, were changed.
+        """
+        return golden_parity(folder, lambda images: self.score(images)["score"], "OpenVINO", precision)
 
     def score(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Score decoded images.
@@ -184,15 +196,6 @@ class Inspector:
             page=page,
             pages=pages,
             reason=reason,
-        )
-
-
-def _require_parity(folder: Path, runtime: Runtime, precision: str) -> None:
-    found = golden_parity(folder, lambda images: runtime(images)["score"], "OpenVINO", precision)
-    if not found.allowed:
-        raise ConfigError(
-            f"inference.precision: {precision} doesn't suit the model in {folder}, set it to f32: {found} "
-            f"({allowed_difference(precision)})"
         )
 
 

@@ -73,7 +73,7 @@ def write_card(folder: Path, card: Card, names: Iterable[str] = _CHECKED) -> Non
     """
     update: dict[str, Any] = {"checksums": {name: checksum(folder / name) for name in names}}
     if GOLDEN_FILE in update["checksums"]:
-        update["golden_verdicts"] = tuple(card.verdict(float(score)) for score in read_golden(folder)[1])
+        update["golden_verdicts"] = card.verdicts(read_golden(folder)[1])
     values = json.loads(card.model_copy(update=update).model_dump_json())
     values["checksums"][CARD_FILE] = card_checksum(values)
     (folder / CARD_FILE).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

@@ -4,7 +4,7 @@ In the file, threshold and review band also stand at the top level, where other 
 rule, rates and claims there too.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -134,6 +134,10 @@ class Card(BaseModel):
         if score >= self.threshold:
             return "defective"
         return "review" if unlike else "ok"
+
+    def verdicts(self, scores: Iterable[float]) -> tuple[Verdict, ...]:
+        """Return the verdict on each score alone."""
+        return tuple(self.verdict(float(score)) for score in scores)
 
 
 def _split(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -54,9 +54,8 @@ def compare(
     Args:
         verdicts: those expected; of the expected scores when not given.
     """
-    verdicts = verdicts or [card.verdict(float(score)) for score in expected]
     flips = sum(
-        card.verdict(float(score)) != verdict for score, verdict in zip(scores, verdicts, strict=True)
+        a != b for a, b in zip(card.verdicts(scores), verdicts or card.verdicts(expected), strict=True)
     )
     return FormParity(form, len(scores), flips, float(np.abs(expected - scores).max()), precision)
 

@@ -9,7 +9,6 @@ from defect_detection.evaluation.gate import Check
 from defect_detection.inference.inspect import Inspector
 from defect_detection.model.bundle import read_card, verify
 from defect_detection.model.card import Card
-from defect_detection.model.parity import golden_parity
 from defect_detection.model.seal import digest
 from defect_detection.pipeline.challenge import check_challenge
 from defect_detection.tracking.ledger import other_seal
@@ -95,7 +94,7 @@ def _checked_files(bundle: Path) -> Check:
 def _golden(inspector: Inspector, bundle: Path) -> Check:
     """Compare verdicts with those of Keras when the model was trained."""
     try:
-        found = golden_parity(bundle, lambda images: inspector.score(images)["score"], "OpenVINO")
+        found = inspector.parity(bundle)
     except BundleError as error:
         return Check(name="golden", passed=False, text=str(error))
     moved = f"scores move by up to {found.difference:.2g}"

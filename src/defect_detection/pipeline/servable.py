@@ -24,7 +24,7 @@ def check_servable(bundle: Path) -> Check:
         answers = _answers(bundle, images)
     except (OSError, subprocess.SubprocessError, ValueError, KeyError) as error:
         return Check(name="servable", passed=False, text=f"It can't be served: {_reason(error)}")
-    verdicts = card.golden_verdicts or [card.verdict(float(score)) for score in scores]
+    verdicts = card.golden_verdicts or card.verdicts(scores)
     expected = [
         "review" if verdict == "ok" and card.unlike(image, image.shape[:2]) else verdict  # as square files
         for verdict, image in zip(verdicts, images, strict=True)

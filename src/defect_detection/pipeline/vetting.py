@@ -9,7 +9,6 @@ from defect_detection.config import Config
 from defect_detection.errors import BundleError, TrackingError, without_room
 from defect_detection.inference.inspect import Inspector
 from defect_detection.model.bundle import read_card, verify
-from defect_detection.model.parity import golden_parity
 from defect_detection.model.seal import require_sealed
 from defect_detection.tracking.registry import ModelRef, Registry, kept_at
 
@@ -68,6 +67,6 @@ def check(bundle: Path, config: Config) -> None:
     """
     verify(bundle, read_card(bundle))
     inspector = Inspector.load(bundle, threads=config.inference.threads)
-    found = golden_parity(bundle, lambda images: inspector.score(images)["score"], "OpenVINO")
+    found = inspector.parity(bundle)
     if found.flips:
         raise BundleError(f"{bundle}: {found.flips} golden image(s) get another verdict than in training")

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from defect_detection.config import Config
 from defect_detection.errors import BundleError, DefectDetectionError, NoModelError
 from defect_detection.inference.inspect import Inspector
-from defect_detection.model.parity import golden_parity
 from defect_detection.tracking.fetch import fetch_apart
 from defect_detection.tracking.registry import ModelRef, Registry
 
@@ -160,9 +159,7 @@ def load_champion(reference: ModelRef, config: Config) -> Inspector:
             reference,
         )
     inspector.prepare()
-    found = golden_parity(
-        folder, lambda images: inspector.score(images)["score"], "OpenVINO", settings.precision
-    )
+    found = inspector.parity(folder, settings.precision)
     if found.flips:
         raise BundleError(
             f"{reference}: not served, {found.flips} of {found.images} golden images get another verdict here than when it was "

@@ -20,7 +20,7 @@ from defect_detection.model.backend import keras
 from defect_detection.model.card import Card
 from defect_detection.model.export import to_openvino
 from defect_detection.model.inspector import build_inspector
-from defect_detection.model.parity import MOST_DIFFERENCE, allowed_difference, compare
+from defect_detection.model.parity import MOST_DIFFERENCE, allowed_difference
 from defect_detection.text import utc_now
 from defect_detection.training.trial import Trial
 
@@ -45,7 +45,7 @@ def save_trial(trial: Trial, splits: Splits, config: Config, folder: Path) -> Ca
         bundle.write_trained_on(partial, (sample.sha256 for sample in splits.train), trial.trunk.learned)
         bundle.write_held_out(partial, {} if trial.judges.learned else held_out(trial))
         bundle.write_card(partial, card)
-        _require_parity(Inspector.load(partial), images, scores)
+        _require_parity(Inspector.load(partial), partial)
     return card
 
 
@@ -54,8 +54,8 @@ def held_out(trial: Trial) -> dict[str, float]:
     return {s.sha256: float(score) for s, score in zip(trial.validation, trial.scores, strict=True)}
 
 
-def _require_parity(inspector: Inspector, images: np.ndarray, scores: np.ndarray) -> None:
-    found = compare(inspector.card, scores, inspector.score(images)["score"], "OpenVINO")
+def _require_parity(inspector: Inspector, bundle_folder: Path) -> None:
+    found = inspector.parity(bundle_folder)
     if not found.allowed:
         raise BundleError(
             f"{inspector.name}: the exported model differs from the trained one, so it isn't saved: {found} "
