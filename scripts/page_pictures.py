@@ -15,7 +15,7 @@ from defect_detection.config import load_config
 from defect_detection.inference.inspect import Inspector
 from defect_detection.serving.app import create_app
 from defect_detection.serving.server import make_server
-from defect_detection.tracking.registry import ModelRef
+from defect_detection.tracking.reading import ModelRef
 
 DEMO = Path(sys.argv[1] if len(sys.argv) > 1 else "demo").resolve()
 PICTURES = Path("docs/images").resolve()

@@ -17,7 +17,8 @@ from defect_detection.model.bundle import CARD_FILE, read_card, write_card, writ
 from defect_detection.model.card import Card
 from defect_detection.pipeline.candidates import Candidate
 from defect_detection.pipeline.train import keep
-from defect_detection.tracking.registry import ModelRef, Registry
+from defect_detection.tracking.reading import ModelRef
+from defect_detection.tracking.registry import Registry
 from defect_detection.tracking.runs import ExperimentRecorder
 
 SIDE = 64  # px

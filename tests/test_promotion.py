@@ -21,7 +21,7 @@ from defect_detection.pipeline.history import history
 from defect_detection.pipeline.promotion import promote, rollback
 from defect_detection.tracking.lease import PROMOTIONS, _tickets
 from defect_detection.tracking.ledger import Entry
-from defect_detection.tracking.registry import ModelRef
+from defect_detection.tracking.reading import ModelRef
 from defect_detection.tracking.store import connect
 from defect_detection.tracking.wear import count_decisions
 

@@ -22,7 +22,7 @@ from defect_detection.serving import jobs, jobs_api, server, worker
 from defect_detection.serving.app import create_app
 from defect_detection.serving.recording import Recorder
 from defect_detection.serving.server import make_server
-from defect_detection.tracking.registry import ModelRef
+from defect_detection.tracking.reading import ModelRef
 
 Send = Callable[..., "Answer"]
 

@@ -19,7 +19,8 @@ from defect_detection.errors import BundleError, NoModelError, TrackingError
 from defect_detection.inference.inspect import Inspector
 from defect_detection.serving.app import create_app
 from defect_detection.serving.champion import Served, load_champion
-from defect_detection.tracking.registry import ModelRef, Registry
+from defect_detection.tracking.reading import ModelRef
+from defect_detection.tracking.registry import Registry
 from defect_detection.tracking.store import connect
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")

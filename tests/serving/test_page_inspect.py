@@ -15,7 +15,7 @@ from waiting import wait_until
 from defect_detection.data.reference import learn_reference, look_of
 from defect_detection.inference.inspect import Inspector
 from defect_detection.serving.app import create_app
-from defect_detection.tracking.registry import ModelRef
+from defect_detection.tracking.reading import ModelRef
 
 WIDE = np.zeros((300, 900, 3), np.uint8)
 PHONES = [(390, 844), (390, 664), (320, 568), (844, 390)]  # px: width, height

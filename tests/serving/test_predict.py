@@ -15,7 +15,7 @@ from waiting import LIMIT_S
 from defect_detection.data.reference import learn_reference, look_of
 from defect_detection.inference.inspect import Inspector
 from defect_detection.serving.app import create_app
-from defect_detection.tracking.registry import ModelRef
+from defect_detection.tracking.reading import ModelRef
 
 PROBLEM = "application/problem+json"
 

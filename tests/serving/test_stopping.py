@@ -22,7 +22,7 @@ from pathlib import Path
 from defect_detection.config import load_config
 from defect_detection.inference.inspect import Inspector
 from defect_detection.serving.app import create_app, run
-from defect_detection.tracking.registry import ModelRef
+from defect_detection.tracking.reading import ModelRef
 config = load_config(Path("config.yaml"), ["serving.host=127.0.0.1", f"serving.port={sys.argv[1]}"])
 app = create_app(config, lambda: ModelRef("Production_Reg", 3, "run", {}), lambda _: Inspector.load(Path(sys.argv[2])))
 run(app, config)

@@ -12,7 +12,7 @@ import pytest
 
 from defect_detection.tracking.embedded import ARTIFACTS, Move, correct
 from defect_detection.tracking.ledger_listing import list_entries
-from defect_detection.tracking.listing import versions_of
+from defect_detection.tracking.reading import versions_of
 from defect_detection.tracking.registry import Registry
 from defect_detection.tracking.runs import ExperimentRecorder
 from defect_detection.tracking.store import connect

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from defect_detection.errors import TrackingError
-from defect_detection.tracking.registry import ModelRef, Registry, _asked, _looked_up
+from defect_detection.tracking.reading import ModelRef, asked, looked_up
+from defect_detection.tracking.registry import Registry
 from defect_detection.tracking.runs import ExperimentRecorder
 from defect_detection.tracking.store import connect, sqlite_file
 
@@ -85,11 +86,11 @@ def test_the_direct_look_up_finds_what_mlflow_finds(registry: Registry, candidat
     copy = registry.promote_copy(candidate, name, {"line": "5 ü"})
     registry.set_alias(name, "prod", copy.version)
     if database := sqlite_file(registry.tracking_uri):
-        direct = _looked_up(database, name, "prod", True)
+        direct = looked_up(database, name, "prod", True)
         client = connect(registry.tracking_uri).client
         assert direct.location == client.get_model_version_download_uri(name, "1")
     else:
-        direct = _asked(registry.tracking_uri, name, "prod")
+        direct = asked(registry.tracking_uri, name, "prod")
     assert replace(direct, location="") == registry._version_of(name, "prod") == copy
 
 

@@ -13,7 +13,7 @@ from defect_detection.pipeline.reporting import PreparedReport, report_numbers
 from defect_detection.pipeline.scoring import Scored
 from defect_detection.pipeline.turn import Turn, number_of
 from defect_detection.tracking.ledger import Kind, Plan
-from defect_detection.tracking.registry import ModelRef
+from defect_detection.tracking.reading import ModelRef
 from defect_detection.tracking.runs import TrialRecord
 
 

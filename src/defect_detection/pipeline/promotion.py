@@ -43,8 +43,8 @@ from defect_detection.tracking.ledger import (
     ways_back,
     withdrawn,
 )
-from defect_detection.tracking.listing import versions_of
-from defect_detection.tracking.registry import About, ModelRef, Registry
+from defect_detection.tracking.reading import ModelRef, versions_of
+from defect_detection.tracking.registry import About, Registry
 
 _ABOUT = {
     "production": f"Models that reached evaluation_threshold on the test images. The alias {PRODUCTION_ALIAS} names the one that "

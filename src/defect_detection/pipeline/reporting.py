@@ -22,7 +22,7 @@ from defect_detection.evaluation.report import Champion, Evidence, ModelInfo, Re
 from defect_detection.model.card import Card
 from defect_detection.pipeline.scoring import Scored, readable
 from defect_detection.text import from_root, markdown, printable, write_text
-from defect_detection.tracking.registry import ModelRef
+from defect_detection.tracking.reading import ModelRef
 
 MOST_THREADS = 4  # that read masks, each at its full size
 

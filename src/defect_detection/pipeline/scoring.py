@@ -16,7 +16,8 @@ from defect_detection.errors import DataError
 from defect_detection.evaluation import metrics as figures_of
 from defect_detection.evaluation.metrics import Metrics
 from defect_detection.inference.inspect import Inspector
-from defect_detection.tracking.registry import ModelRef, Registry
+from defect_detection.tracking.reading import ModelRef
+from defect_detection.tracking.registry import Registry
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from defect_detection.model.seal import digest
 from defect_detection.pipeline.challenge import check_challenge
 from defect_detection.tracking.ledger import other_seal
 from defect_detection.tracking.ledger_listing import list_entries
-from defect_detection.tracking.registry import ModelRef, Registry
+from defect_detection.tracking.reading import ModelRef
+from defect_detection.tracking.registry import Registry
 
 
 @dataclass(frozen=True)

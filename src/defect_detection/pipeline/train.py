@@ -30,7 +30,8 @@ from defect_detection.pipeline.watch import Watch, unwatched
 from defect_detection.switch import switched
 from defect_detection.text import markdown
 from defect_detection.tracking.best_model import BestModelInfo
-from defect_detection.tracking.registry import About, ModelRef, Registry
+from defect_detection.tracking.reading import ModelRef
+from defect_detection.tracking.registry import About, Registry
 from defect_detection.tracking.runs import ExperimentRecorder, TrialRecord
 from defect_detection.tracking.store import check_store
 

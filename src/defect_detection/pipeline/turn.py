@@ -8,7 +8,8 @@ from defect_detection.config import Config
 from defect_detection.errors import TrackingError
 from defect_detection.tracking.lease import Ticket, lease
 from defect_detection.tracking.ledger import Entry, Kind, Ledger, Plan, State, open_entries, unreadable
-from defect_detection.tracking.registry import ModelRef, Registry
+from defect_detection.tracking.reading import ModelRef
+from defect_detection.tracking.registry import Registry
 from defect_detection.tracking.runs import TrialRecord
 
 PRODUCTION_ALIAS = "prod"

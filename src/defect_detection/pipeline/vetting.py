@@ -10,7 +10,8 @@ from defect_detection.errors import BundleError, TrackingError, without_room
 from defect_detection.inference.inspect import Inspector
 from defect_detection.model.bundle import read_card, verify
 from defect_detection.model.seal import require_sealed
-from defect_detection.tracking.registry import ModelRef, Registry, kept_at
+from defect_detection.tracking.reading import ModelRef
+from defect_detection.tracking.registry import Registry, kept_at
 
 
 def vet(reference: ModelRef, registry: Registry, config: Config) -> str | None:

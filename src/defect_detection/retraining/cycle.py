@@ -26,7 +26,8 @@ from defect_detection.pipeline.turn import PRODUCTION_ALIAS
 from defect_detection.pipeline.watch import Watch, unwatched
 from defect_detection.retraining.policy import too_few_labels
 from defect_detection.retraining.start import Start, find_start
-from defect_detection.tracking.registry import ModelRef, Registry
+from defect_detection.tracking.reading import ModelRef
+from defect_detection.tracking.registry import Registry
 from defect_detection.tracking.runs import ExperimentRecorder
 
 Say = Callable[[str], None]

@@ -12,7 +12,8 @@ from defect_detection.config_sections import HyperparameterSet, Schedule
 from defect_detection.errors import BundleError, ConfigError
 from defect_detection.model.bundle import CARD_FILE, KERAS_FILE, read_card, verify
 from defect_detection.model.card import Card
-from defect_detection.tracking.registry import ModelRef, Registry
+from defect_detection.tracking.reading import ModelRef
+from defect_detection.tracking.registry import Registry
 from defect_detection.tracking.store import redacted
 
 if TYPE_CHECKING:

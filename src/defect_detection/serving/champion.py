@@ -9,7 +9,8 @@ from defect_detection.config import Config
 from defect_detection.errors import BundleError, DefectDetectionError, NoModelError
 from defect_detection.inference.inspect import Inspector
 from defect_detection.tracking.fetch import fetch_apart
-from defect_detection.tracking.registry import ModelRef, Registry
+from defect_detection.tracking.reading import ModelRef
+from defect_detection.tracking.registry import Registry
 
 FindChampion = Callable[[], ModelRef | None]
 LoadChampion = Callable[[ModelRef], Inspector]

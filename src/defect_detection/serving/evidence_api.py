@@ -20,7 +20,7 @@ from defect_detection.serving.records_api import (
     read_inspected_image,
 )
 from defect_detection.serving.uploads import check_image
-from defect_detection.tracking.registry import ModelRef
+from defect_detection.tracking.reading import ModelRef
 
 evidence_api = APIBlueprint("evidence", __name__)
 

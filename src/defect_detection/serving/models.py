@@ -15,8 +15,7 @@ from defect_detection.serving.champion import Champion, Served
 from defect_detection.serving.problems import described, for_caller
 from defect_detection.tracking.ledger import Kind
 from defect_detection.tracking.ledger_listing import ListedEntry, list_entries
-from defect_detection.tracking.listing import Listed, versions_of
-from defect_detection.tracking.registry import ModelRef
+from defect_detection.tracking.reading import Listed, ModelRef, versions_of
 
 MODELS = Tag(name="models", description="Which models there are, and which one decides")
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, ValidationError
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnprocessableEntity
 
 from defect_detection.inference.inspect import Inspection
-from defect_detection.tracking.registry import ModelRef
+from defect_detection.tracking.reading import ModelRef
 
 LENGTH_HEADER = "Inference-Header-Content-Length"  # bytes of JSON before the binary data
 MAX_JSON_BYTES = (

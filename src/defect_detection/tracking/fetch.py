@@ -12,7 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from defect_detection.errors import EXIT_ERROR, DefectDetectionError, TrackingError
-from defect_detection.tracking.registry import ModelRef, Registry
+from defect_detection.tracking.reading import ModelRef
+from defect_detection.tracking.registry import Registry
 
 TIMEOUT_S = 600
 NICENESS = 10  # added to that of the caller, who may be inspecting meanwhile

@@ -8,13 +8,14 @@ upwards under the lease, and never edited after they were closed.
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from defect_detection.model.seal import CURE
 from defect_detection.text import markdown
 from defect_detection.tracking.lease import PROMOTIONS, who
+from defect_detection.tracking.reading import moment
 from defect_detection.tracking.runs import ExperimentRecorder, TrialRecord
 from defect_detection.tracking.store import connect, reporting, sqlite_file
 
@@ -299,7 +300,7 @@ def _read(run_id: str, start_ms: int | None, tags: Mapping[str, str]) -> Entry:
         after=_number("to", tags["to"]) if tags["to"] else None,
         candidate=tags["candidate"],
         who=tags["who"],
-        when=datetime.fromtimestamp(start_ms / 1000, UTC),
+        when=moment(start_ms),
         why=tags["why"],
         accuracy=tags["accuracy"],
         escapes=tags["escapes"],
@@ -313,11 +314,11 @@ def _read(run_id: str, start_ms: int | None, tags: Mapping[str, str]) -> Entry:
 
 def _unreadable(run_id: str, start_ms: int | None, tags: Mapping[str, str], error: Exception) -> Entry:
     why = f"the tag {PREFIX}{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
-    number, when = 0, datetime.fromtimestamp(0, UTC)
+    number, when = 0, moment(0)
     with suppress(LookupError, ValueError):
         number = _number("number", tags["number"])
     with suppress(TypeError, ValueError, OverflowError, OSError):
-        when = datetime.fromtimestamp((start_ms or 0) / 1000, UTC)
+        when = moment(start_ms or 0)
     return Entry(
         number=number,
         kind=Kind.UNREADABLE,

@@ -1,20 +1,17 @@
 """Read the ledger without importing mlflow: for a server that must stay small."""
 
-import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from defect_detection.errors import TrackingError
 from defect_detection.tracking.embedded import opened
 from defect_detection.tracking.lease import PROMOTIONS
 from defect_detection.tracking.ledger import Entry, entry_of, is_entry
+from defect_detection.tracking.reading import telling
 from defect_detection.tracking.rest import ask
-from defect_detection.tracking.store import redacted, sqlite_file
+from defect_detection.tracking.store import sqlite_file
 
 REPORT = "report/report.html"  # among the artifacts of an entry's run
 _PAGE = 500
@@ -46,7 +43,7 @@ def list_entries(tracking_uri: str) -> list[ListedEntry]:
     database = sqlite_file(tracking_uri)
     if database and not database.exists():
         return []
-    with _telling(tracking_uri, "reading the ledger"):
+    with telling(tracking_uri, "reading the ledger"):
         found = list(_in_file(database) if database else _on_server(tracking_uri))
     return sorted(found, key=lambda one: (one.entry.number, one.entry.when), reverse=True)
 
@@ -62,20 +59,12 @@ def report_of(tracking_uri: str, run_id: str) -> Path | None:
     database = sqlite_file(tracking_uri)
     if not database or not database.exists():
         return None
-    with _telling(tracking_uri, "looking for a report"), opened(database) as connection:
+    with telling(tracking_uri, "looking for a report"), opened(database) as connection:
         row = connection.execute(
             f"SELECT located(artifact_uri) {_RUNS} AND run_uuid = ?",
             (PROMOTIONS, run_id),
         ).fetchone()
     return _report_in(row[0]) if row else None
-
-
-@contextmanager
-def _telling(tracking_uri: str, doing: str) -> Iterator[None]:
-    try:
-        yield
-    except (sqlite3.Error, HTTPException, OSError, LookupError, ValueError) as error:
-        raise TrackingError(f"{redacted(tracking_uri)}: {doing} failed: {error}") from error
 
 
 def _in_file(database: Path) -> Iterator[ListedEntry]:

@@ -8,21 +8,19 @@ interface. That takes milliseconds, where importing mlflow and opening a store w
 import hashlib
 import json
 import logging
-import sqlite3
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
 from defect_detection.errors import TrackingError, without_room
 from defect_detection.model.bundle import copy_files
-from defect_detection.model.seal import SEAL_TAG, require_sealed
-from defect_detection.tracking.embedded import opened, point
-from defect_detection.tracking.rest import ask
+from defect_detection.model.seal import require_sealed
+from defect_detection.tracking.embedded import point
+from defect_detection.tracking.reading import ModelRef, asked, looked_up, telling
 from defect_detection.tracking.store import (
     Store,
     connect,
@@ -34,29 +32,6 @@ from defect_detection.tracking.store import (
 BUNDLE = "bundle"  # as in flavor.py, which imports more
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ModelRef:
-    """One version of a registered model. `location` is where its files lie; "" when only the server knows."""
-
-    name: str
-    version: int
-    run_id: str
-    tags: Mapping[str, str]
-    location: str = ""
-
-    @property
-    def model_uri(self) -> str:
-        return f"models:/{self.name}/{self.version}"
-
-    @property
-    def seal(self) -> str | None:
-        """What `model.seal` keeps of its files since it was registered; None of a version that an earlier package registered."""
-        return self.tags.get(SEAL_TAG)
-
-    def __str__(self) -> str:
-        return f"{self.name} version {self.version}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +113,10 @@ class Registry:
         database = sqlite_file(self.tracking_uri)
         if database and not database.exists():
             return None
-        try:
+        with telling(self.tracking_uri, f"looking up {name}@{alias}"):
             if database:
-                return _looked_up(database, name, alias, may_correct)
-            return _asked(self.tracking_uri, name, alias)
-        except (sqlite3.Error, HTTPException, OSError, LookupError, ValueError) as error:
-            raise TrackingError(
-                f"{redacted(self.tracking_uri)}: looking up {name}@{alias} failed: {error}"
-            ) from error
+                return looked_up(database, name, alias, may_correct)
+            return asked(self.tracking_uri, name, alias)
 
     def version(self, name: str, number: int) -> ModelRef | None:
         """Return a version by its number, or None when there is no such one, or it was deleted."""
@@ -322,49 +293,6 @@ class Registry:
                     f"{location.rstrip('/')}/{BUNDLE}", dst_path=str(folder), tracking_uri=self.tracking_uri
                 )
             )
-
-
-def _looked_up(database: Path, name: str, alias: str, may_correct: bool) -> ModelRef | None:
-    """Read from MLflow's own tables.
-
-    Raises:
-        sqlite3.Error: the file, or a table or column, isn't what it was in MLflow 3.17.
-        LookupError: the alias isn't kept in a table.
-    """
-    if alias == "latest":
-        raise LookupError("no stored alias: MLflow means the newest version")
-    which = {"name": name, "alias": alias}
-    with opened(database, may_correct=may_correct) as connection:
-        row = connection.execute(
-            "SELECT v.version, v.run_id, located(v.source), located(v.storage_location) FROM registered_model_aliases AS a "
-            "JOIN model_versions AS v USING (workspace, name, version) "
-            "WHERE a.workspace = 'default' AND a.name = :name AND a.alias = :alias",
-            which,
-        ).fetchone()
-        if row is None:
-            return None
-        version, run_id, source, location = row
-        tags = connection.execute(
-            "SELECT key, value FROM model_version_tags "
-            "WHERE workspace = 'default' AND name = :name AND version = :version",
-            {"name": name, "version": version},
-        ).fetchall()
-    return ModelRef(name, version, run_id or "", dict(tags), location or source)
-
-
-def _asked(tracking_uri: str, name: str, alias: str) -> ModelRef | None:
-    """Ask a server.
-
-    Raises:
-        OSError, HTTPException: it can't be reached, or refuses.
-        LookupError, ValueError: not a server's address, or not the answer of an MLflow server.
-    """
-    answer = ask(tracking_uri, "registered-models/alias", name=name, alias=alias)
-    if answer is None:
-        return None
-    found = answer["model_version"]
-    tags = {tag["key"]: tag["value"] for tag in found.get("tags", [])}
-    return ModelRef(found["name"], int(found["version"]), found.get("run_id", ""), tags)
 
 
 def kept_at(reference: ModelRef, cache_dir: Path) -> Path:

@@ -9,8 +9,8 @@ import pytest
 from defect_detection.errors import TrackingError
 from defect_detection.model.bundle import CARD_FILE
 from defect_detection.tracking.fetch import fetch_apart
-from defect_detection.tracking.listing import versions_of
-from defect_detection.tracking.registry import ModelRef, Registry
+from defect_detection.tracking.reading import ModelRef, versions_of
+from defect_detection.tracking.registry import Registry
 from defect_detection.tracking.rest import _credentials, ask
 from defect_detection.tracking.runs import ExperimentRecorder
 
