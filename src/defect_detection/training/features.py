@@ -2,13 +2,14 @@
 
 import logging
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from defect_detection.data.cache import RowStore
+from defect_detection.data.pixels import OnProgress
 from defect_detection.errors import DivergedError
 from defect_detection.inference.runtime import Runtime
 from defect_detection.model.backend import keras
@@ -47,7 +48,7 @@ def activations(
     keys: Sequence[str],
     pixels: RowStore,
     cache_dir: Path,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: OnProgress | None = None,
     *,
     only: Sequence[str] | None = None,
     turn: int = 0,

@@ -1,6 +1,6 @@
 """Fit the local branch on cached cells: one small network for each fold and the one that is kept, side by side in one."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -14,10 +14,9 @@ from defect_detection.model.backend import keras, ops
 from defect_detection.model.heads import Local, Standardise, pool_evidence
 from defect_detection.training.divergence import require_numbers
 from defect_detection.training.features import Rows, rows_at_a_time
-from defect_detection.training.fit import Examples, Schedule, fit
+from defect_detection.training.fit import Examples, OnEpoch, Schedule, fit
 from defect_detection.training.folds import Folds
 
-OnEpoch = Callable[[int, Mapping[str, float]], None]
 _STATISTICS_IMAGES = 256  # images whose cells give mean and spread
 _STATISTICS_CELLS = 50_176  # of theirs, at most: 256 images of 224 px
 _COMPONENTS = 128
