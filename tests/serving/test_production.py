@@ -1,5 +1,6 @@
 """Production is changed over HTTP by real child processes on a real store, and read without mlflow."""
 
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from waiting import wait_until
 
 from defect_detection.records.jobs import create_job
 from defect_detection.records.keys import create_key
+from defect_detection.records.trail import FILE
 from defect_detection.serving.app import create_app
 from defect_detection.serving.changes import Changes
 from defect_detection.serving.local_key import make_local_key, read_local_key
@@ -95,6 +97,13 @@ def test_a_version_is_promoted_and_rolled_back_over_http_and_served_at_once(app,
     assert (promotion["report"], promotion["candidate_run_id"]) == (None, "")
     assert (evaluation["candidate_run_id"], evaluation["accuracy"]) == ("trained", "198/200 (99.0 %)")
     assert client.get("/history?limit=1", headers=mine).json["total"] == 3
+
+    told = [json.loads(line) for line in (project.root / FILE).read_text().splitlines()]
+    assert [(one["who"] == "anna (API key)", one["what"], one["outcome"][:20]) for one in told] == [
+        (True, "production moved", "instead of version 1"),
+        (False, "promotion", "refused: Production_"),
+        (False, "production moved", "instead of version 2"),
+    ]
 
     report = client.get(evaluation["report"], headers=mine)
     assert report.text == "<h1>Of version 1</h1>"

@@ -57,10 +57,13 @@ def create(
     from defect_detection.config import load_config
     from defect_detection.records.keys import create_key
     from defect_detection.records.store import Records
+    from defect_detection.records.trail import leave
     from defect_detection.serving.local_key import FILE, make_local_key
+    from defect_detection.tracking.lease import who
 
     settings = load_config(config, overrides or ())
     key = create_key(Records.of(settings).database, name, role)
+    leave(settings.root, who(), "key made", name, role)
     typer.echo(key)
     typer.echo(f"Key '{name}' ({role}). Keep it now: it cannot be shown again.", err=True)
     make_local_key(settings.root)
@@ -91,8 +94,12 @@ def revoke(name: KeyName, config: ConfigFile = DEFAULT_CONFIG, overrides: Overri
     from defect_detection.config import load_config
     from defect_detection.records.keys import revoke_key
     from defect_detection.records.store import Records
+    from defect_detection.records.trail import leave
+    from defect_detection.tracking.lease import who
 
-    key = revoke_key(Records.of(load_config(config, overrides or ())).database, name)
+    settings = load_config(config, overrides or ())
+    key = revoke_key(Records.of(settings).database, name)
+    leave(settings.root, who(), "key revoked", key.name, key.role)
     typer.echo(f"Key '{key.name}' is refused from now on")
 
 

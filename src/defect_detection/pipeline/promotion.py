@@ -32,7 +32,7 @@ from defect_detection.pipeline.entries import (
 )
 from defect_detection.pipeline.reporting import PreparedReport
 from defect_detection.pipeline.scoring import Scored
-from defect_detection.pipeline.turn import PRODUCTION_ALIAS, Turn, sparing, stale, take_turn
+from defect_detection.pipeline.turn import PRODUCTION_ALIAS, Turn, noting_refusal, sparing, stale, take_turn
 from defect_detection.pipeline.vetting import check, vet
 from defect_detection.tracking.ledger import (
     Entry,
@@ -153,7 +153,8 @@ def promote(config: Config, version: int, reason: str, name: str | None = None) 
         NoModelError: there is no such version. BundleError: its files are damaged, or it gives other verdicts than trained.
         StaleDecisionError, BusyError: another process has changed, or is changing, production.
     """
-    return _change(config, Kind.PROMOTION, lambda turn: version, f"{reason} ({NO_GATE.lower()})", name)
+    with noting_refusal(config, "promotion"):
+        return _change(config, Kind.PROMOTION, lambda turn: version, f"{reason} ({NO_GATE.lower()})", name)
 
 
 def rollback(config: Config, to: int | None = None, reason: str | None = None) -> Moved:
@@ -171,7 +172,8 @@ def rollback(config: Config, to: int | None = None, reason: str | None = None) -
         NoModelError: nothing to go back to, or no such version. Otherwise as `promote`.
     """
     chosen = (lambda turn: to) if to is not None else _previous
-    return _change(config, Kind.ROLLBACK, chosen, reason or "Rolled back, no reason was given")
+    with noting_refusal(config, "rollback"):
+        return _change(config, Kind.ROLLBACK, chosen, reason or "Rolled back, no reason was given")
 
 
 def _change(

@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from defect_detection.config import Config
-from defect_detection.errors import TrackingError
-from defect_detection.tracking.lease import Ticket, lease
+from defect_detection.errors import DefectDetectionError, TrackingError
+from defect_detection.records.trail import leave
+from defect_detection.tracking.lease import Ticket, lease, who
 from defect_detection.tracking.ledger import Entry, Kind, Ledger, Plan, State, open_entries, unreadable
 from defect_detection.tracking.reading import ModelRef
 from defect_detection.tracking.registry import Registry
@@ -21,7 +23,7 @@ class Turn:
 
     number: of the ledger's entries that are made in it. entries: those before, newest first. before: what is in production at
     its start. urgent: what is only there for the record may fail. notes: what failed or was left out, in sentences without
-    their full stop. ticket: None where the lease could not be taken.
+    their full stop. ticket: None where the lease could not be taken. root: the folder of config.yaml.
     """
 
     ticket: Ticket | None
@@ -32,12 +34,14 @@ class Turn:
     before: ModelRef | None
     urgent: bool
     notes: list[str]
+    root: Path
 
     def move(self, to: ModelRef) -> None:
         """Move the alias, and read it back."""
         if self.ticket:
             self.ticket.check()
         self.registry.set_alias(to.name, PRODUCTION_ALIAS, to.version)
+        leave(self.root, who(), "production moved", str(to), f"instead of {named(number_of(self.before))}")
 
     @contextmanager
     def entry(self, plan: Plan) -> Iterator[TrialRecord | None]:
@@ -81,7 +85,7 @@ def _turn(registry: Registry, config: Config, ticket: Ticket | None, urgent: boo
     with sparing(urgent, notes, "The ledger was not read"):
         entries = ledger.entries()
     number = 1 + max((entry.number for entry in entries), default=0)
-    turn = Turn(ticket, number, ledger, entries, registry, before, urgent, notes)
+    turn = Turn(ticket, number, ledger, entries, registry, before, urgent, notes, config.root)
     for entry in reversed(open_entries(entries)):
         with sparing(urgent, notes, f"Entry {entry.number} of the ledger was interrupted and stays open"):
             _repair(turn, entry)
@@ -101,6 +105,16 @@ def sparing(urgent: bool, notes: list[str], otherwise: str) -> Iterator[None]:
         if not urgent:
             raise
         notes.append(f"{otherwise} ({str(error).rstrip('.')})")
+
+
+@contextmanager
+def noting_refusal(config: Config, what: str) -> Iterator[None]:
+    """Leave a line where a change of production is refused."""
+    try:
+        yield
+    except DefectDetectionError as error:
+        leave(config.root, who(), what, config.mlflow.production_model_name, f"refused: {error}")
+        raise
 
 
 def stale(decided_about: ModelRef | None, now: ModelRef | None) -> str | None:

@@ -28,6 +28,7 @@ from defect_detection.serving.limits import RateLimit, limit_body, secure
 from defect_detection.serving.local_key import make_local_key
 from defect_detection.serving.metrics import Metrics
 from defect_detection.serving.models import models_api
+from defect_detection.serving.noting import note_start, register_trail
 from defect_detection.serving.origins import check_origin
 from defect_detection.serving.pages import pages
 from defect_detection.serving.predict import Predicting, predict_api
@@ -106,6 +107,7 @@ def create_app(
     register_access(app)
     register_strictness(app)
     app.after_request(secure)
+    register_trail(app, config)
     register_jobs(app, config)
     app.register_api(api)
     app.register_api(predict_api)
@@ -161,6 +163,7 @@ def run(app: OpenAPI, config: Config) -> None:
     server.run()
     app.extensions["records"].recorder.flush(FLUSH_S)
     ending.join()
+    app.extensions["refusals"].close()
     upkeep.stop()
     app.extensions["records"].close()
 
@@ -175,3 +178,4 @@ def _announce(config: Config, access: Access) -> None:
     except (ConfigError, OSError) as error:
         log.warning("the key of this machine cannot be used: %s", error)
     log.info(access.describe())
+    note_start(config)

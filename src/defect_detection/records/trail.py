@@ -1,0 +1,99 @@
+"""Leave one line for each refusal, key, change of production, start of the server and image that a person looked at."""
+
+import json
+import logging
+import os
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from io import TextIOWrapper
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+FILE = "trail.jsonl"  # beside config.yaml
+MAX_BYTES = 5_000_000  # of the file; then it becomes trail.jsonl.1, and so on
+EARLIER = 4  # files that are kept
+LONGEST = 1000  # characters of a value
+COUNTED_S = 60.0  # in which further refusals of a caller are counted
+MOST_COUNTED = 100  # callers apart in that time; all others together
+OTHERS = "other callers"
+
+log = logging.getLogger(__name__)
+_writing = threading.Lock()
+
+
+def leave(root: Path, who: str, what: str, on: str, outcome: str, times: int = 1) -> None:
+    """Append a line. Never fails: a line that cannot be written goes to the log.
+
+    Args:
+        root: the folder of config.yaml. who: name of a key, address, or user and host.
+    """
+    values = {"who": who, "what": what, "on": on, "outcome": outcome}
+    line = {"when": datetime.now(UTC).isoformat(timespec="seconds")}
+    line |= {name: value[:LONGEST] for name, value in values.items()}
+    text = json.dumps(
+        line | ({"times": times} if times > 1 else {})
+    )  # ASCII: no control character gets through
+    file = _File(root / FILE, maxBytes=MAX_BYTES, backupCount=EARLIER, delay=True)
+    with _writing:
+        file.emit(logging.makeLogRecord({"msg": text}))
+        with suppress(OSError):  # a full disk: said already
+            file.close()
+
+
+class _File(RotatingFileHandler):
+    def _open(self) -> TextIOWrapper:
+        return open(self.baseFilename, "a", encoding="utf-8", opener=_open_private)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  named by the library
+        log.warning("%s cannot be written, its line: %s", self.baseFilename, record.msg, exc_info=False)
+
+
+def _open_private(path: str, flags: int) -> int:
+    """Open a file for its owner and group; a link is refused, and a pipe that nobody reads."""
+    safe = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    return os.open(path, flags | safe, 0o640)
+
+
+@dataclass(slots=True)
+class _Counted:
+    since: float
+    on: str
+    outcome: str
+    times: int = 0
+
+
+class Refusals:
+    """Leaves a line for the first refusal of a caller, and one a minute with the number of those that follow."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._counted: dict[str, _Counted] = {}
+        self._lock = threading.Lock()
+
+    def note(self, who: str, on: str, outcome: str) -> None:
+        """Count a refusal."""
+        with self._lock:
+            now = time.monotonic()
+            self._leave_older(now - COUNTED_S)
+            caller = who if who in self._counted or len(self._counted) < MOST_COUNTED else OTHERS
+            if caller in self._counted:
+                counted = self._counted[caller]
+                counted.on, counted.outcome, counted.times = on, outcome, counted.times + 1
+                return
+            self._counted[caller] = _Counted(now, on, outcome)
+            leave(self._root, caller, "refused", on, outcome)
+
+    def close(self) -> None:
+        """Leave the lines of what was counted."""
+        with self._lock:
+            self._leave_older(time.monotonic())
+
+    def _leave_older(self, moment: float) -> None:
+        for who, one in list(self._counted.items()):
+            if one.since <= moment:
+                del self._counted[who]
+                if one.times:
+                    leave(self._root, who, "refused", one.on, one.outcome, one.times)
