@@ -37,3 +37,11 @@ def test_every_operation_is_in_the_reference_with_what_it_takes(site):
     page = site.operations_page(site.openapi())
     assert "## POST /predict\n" in page
     assert re.search(r"## POST /feedback\n.*?\| `inspection_id` \| application/json \|", page, re.DOTALL)
+
+
+def test_every_file_that_the_architecture_names_exists():
+    named = re.findall(r"`([\w/]+(?:\.py|/))`", (ROOT / "docs/architecture.md").read_text())
+    package = ROOT / "src/defect_detection"
+    inside = [name for name in named if not name.startswith(("src/", "tests/"))]
+    assert len(inside) > 30
+    assert [name for name in inside if not (package / name).exists()] == []
