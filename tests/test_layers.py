@@ -28,6 +28,7 @@ LAYERS = [
         "processes",
         "switch",
         "text",
+        "unfinished",
     },
     {"data", "evaluation"},
     {"model"},

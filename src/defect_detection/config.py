@@ -42,6 +42,7 @@ from defect_detection.config_types import (
 )
 from defect_detection.environment import address_of, read_environment
 from defect_detection.switch import finish
+from defect_detection.unfinished import remove_leftovers
 
 DEFAULT_PATH = Path("config.yaml")
 DEFAULT_RETRAIN_PATH = Path("re_train/re_train.yaml")
@@ -168,7 +169,20 @@ def load_config(
     config._tracking_uri = address_of(variables, "MLFLOW_TRACKING_URI", root, "mlflow.db")
     config._database_url = address_of(variables, "DATABASE_URL", root, "inspections.db")
     finish(config.bundle_dir, config.best_model_info)  # what a killed training had made ready
+    remove_leftovers(_written_to(config))
     return config
+
+
+def _written_to(config: Config) -> list[Path]:
+    """Return the folders into which trainings, evaluations and inspections of a project write."""
+    cached = (Path(folder) for folder, _, _ in os.walk(config.cache_dir))
+    return [
+        config.root,
+        config.bundle_dir.parent,
+        config.best_model_info.parent,
+        config.report_dir,
+        *cached,
+    ]
 
 
 def _settled(path: Path, overrides: Sequence[str]) -> tuple[Path, Sequence[str]]:

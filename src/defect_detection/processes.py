@@ -6,6 +6,8 @@ import socket
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 
 GRACE_S = 5.0  # that what a dead server left behind gets to end by itself
@@ -103,3 +105,26 @@ def is_dead(owned_by: Mapping[str, str]) -> bool:
     if owned_by.get("place") != place() or not pid.isdecimal():
         return False
     return started_at(int(pid)) != owned_by.get("started")
+
+
+def name_of_owner() -> str:
+    """Return `owner` in a few letters, PLACE-PID-START, for the names of files."""
+    return _name_of_owner(os.getpid())
+
+
+@lru_cache
+def _name_of_owner(pid: int) -> str:
+    return f"{_short(place())}-{pid}-{_short(started_at(pid) or '')}"
+
+
+def has_ended(name: str) -> bool | None:
+    """Say of a `name_of_owner` whether its process has ended; None where nobody here can say."""
+    machine, pid, started = name.split("-")
+    if machine != _short(place()):
+        return None
+    now = started_at(int(pid))
+    return now is None or _short(now) != started
+
+
+def _short(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:8]

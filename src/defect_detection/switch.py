@@ -1,16 +1,16 @@
 """Replace a folder and the text file that tells of it together: one rename decides, and what follows is repeated after a kill.
 
-.NAME.PID.partial   being filled; after a kill the old folder and the old text count
-.NAME.ready         holds `bundle` and `text`; from its rename on the new ones count, and `finish` puts them in their places
+.unfinished-…   being filled; after a kill the old folder and the old text count
+.NAME.ready     holds `bundle` and `text`; from its rename on the new ones count, and `finish` puts them in their places
 """
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from defect_detection.text import write_text
+from defect_detection.unfinished import working_folder
 
 LOCK_NAME = ".switch.lock"
 _FOLDER, _TEXT = "bundle", "text"
@@ -22,17 +22,13 @@ def switched(folder: Path, file: Path) -> Iterator[tuple[Path, Callable[[str], N
     """Give an empty folder and a function that takes the text. Both take their places when the block ends well."""
     folder = folder.absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    (partial / _FOLDER).mkdir(parents=True)
-    try:
+    with working_folder(folder.parent) as partial:
+        (partial / _FOLDER).mkdir()
         yield partial / _FOLDER, lambda text: write_text(partial / _TEXT, text)
         with _alone(folder):
             _finish(folder, file)
             partial.replace(_ready(folder))
             _finish(folder, file)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def finish(folder: Path, file: Path) -> None:

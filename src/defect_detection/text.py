@@ -9,10 +9,10 @@ import io
 import os
 import re
 import sys
-import uuid
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+
+from defect_detection.unfinished import whole_file
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 # Control characters, line separators, and what turns the direction of writing.
@@ -86,17 +86,10 @@ def _escaped(found: re.Match[str]) -> str:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file in UTF-8: whole, or it stays as it was."""
-    partial = path.with_name(f".{uuid.uuid4().hex[:12]}.partial")
-    try:
-        with partial.open("x", encoding="utf-8") as file:
-            file.write(encodable(text))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise
+    with whole_file(path) as partial, partial.open("x", encoding="utf-8") as file:
+        file.write(encodable(text))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def set_up_streams() -> None:

@@ -196,3 +196,12 @@ def test_a_cache_that_is_not_there_is_empty(tmp_path):
     assert contents(tmp_path / "none") == []
     assert bound(tmp_path / "none", 1) == 0
     assert clear(tmp_path / "none") == (0, [])
+
+
+def test_the_mark_of_a_killed_process_goes_when_the_next_one_uses_the_store(tmp_path):
+    fill(tmp_path, 1, 1000)
+    left = tmp_path / f"{ROW_BYTES}-uint8.in-use-1-0"
+    left.write_text("")
+    kept = RowStore(tmp_path, (ROW_BYTES,), np.uint8)
+    assert (len(kept), left.exists()) == (1, False)
+    assert len(list(tmp_path.glob("*.in-use-*"))) == 1

@@ -32,6 +32,7 @@ from defect_detection.errors import (
     explain,
 )
 from defect_detection.text import printable_lines, set_up_streams
+from defect_detection.unfinished import own_temporary_folder
 
 
 @app.command()
@@ -52,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )  # TensorFlow's own chatter; its errors come as exceptions
     set_up_streams()
     try:
-        code = _run(list(sys.argv[1:] if argv is None else argv))
+        with own_temporary_folder():
+            code = _run(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:
         return _code_of(error)

@@ -173,6 +173,7 @@ class RowStore:
         """Mark the store as in use, and as used now, as long as this object or a view of it exists."""
         if self._mark is None:
             with FileLock(self._lock_path):
+                is_in_use(self._lock_path.with_suffix(""))  # removes marks of killed processes
                 self._mark = _Mark(self._lock_path.with_suffix(f"{MARK}{os.getpid()}-{uuid.uuid4().hex[:8]}"))
                 if self._keys_path.exists():
                     os.utime(self._keys_path)

@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 
 from defect_detection.data.cache import KEYS, LOCK, MARK, ROWS, is_in_use
 from defect_detection.errors import ConfigError
+from defect_detection.unfinished import unfinished
 
 LIMITED = ("pixels", "activations")  # kinds that `cache_max_gb` is for: what grows with every image and trunk
 GB = 10**9
@@ -172,7 +173,7 @@ def _remove_path(entry: Entry) -> bool:
     path = entry.path
     if path.name.startswith(".") and time.time() - entry.last_used < _UNFINISHED_S:
         return False
-    doomed = path.with_name(f".removed-{path.name}")
+    doomed = unfinished(path.parent)
     path.rename(doomed)
     if doomed.is_dir():
         shutil.rmtree(doomed)

@@ -7,7 +7,6 @@ import logging
 import os
 import subprocess
 import sys
-import tempfile
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ import numpy as np
 from defect_detection.errors import BundleError
 from defect_detection.model.chatter import without_chatter
 from defect_detection.model.openvino import load_openvino
+from defect_detection.unfinished import working_folder
 
 if TYPE_CHECKING:
     import keras
@@ -39,10 +39,11 @@ def to_openvino(model: "keras.Model", path: Path) -> None:
         converted = openvino.convert_model(model)
     _check_outputs(converted, model)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{os.getpid()}-{path.name}")
-    openvino.save_model(converted, partial, compress_to_fp16=False)
-    partial.with_suffix(".bin").replace(path.with_suffix(".bin"))
-    partial.replace(path)  # the .xml last: whoever sees it sees a whole model
+    with working_folder(path.parent) as folder:
+        partial = folder / path.name
+        openvino.save_model(converted, partial, compress_to_fp16=False)
+        partial.with_suffix(".bin").replace(path.with_suffix(".bin"))
+        partial.replace(path)  # the .xml last: whoever sees it sees a whole model
 
 
 def _in_tensorflow(model: "keras.Model", path: Path) -> None:
@@ -51,8 +52,8 @@ def _in_tensorflow(model: "keras.Model", path: Path) -> None:
     Raises:
         BundleError: TensorFlow is missing there, or can't convert the model.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        saved = Path(folder, "model.keras")
+    with working_folder() as folder:
+        saved = folder / "model.keras"
         model.save(saved)
         command = [sys.executable, "-m", __name__, str(saved), str(path.absolute())]
         environment = os.environ | {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -118,8 +119,8 @@ def onnx_to_int8(source: Path, path: Path, images: np.ndarray) -> None:
     """
     from onnxruntime import quantization
 
-    with tempfile.TemporaryDirectory() as folder:
-        prepared = Path(folder) / "prepared.onnx"
+    with working_folder() as folder:
+        prepared = folder / "prepared.onnx"
         quantization.quant_pre_process(source, prepared, skip_symbolic_shape=True)
         quantization.quantize_static(
             prepared,

@@ -9,6 +9,7 @@ import numpy as np
 
 from defect_detection.errors import ConfigError
 from defect_detection.model.backend import keras
+from defect_detection.unfinished import whole_file
 
 COMPACT = "compact"
 SHIPPED = ("procedural", "imagenet")  # weights that never saw a user's images
@@ -222,10 +223,8 @@ def save_npz(model: keras.Model, path: Path) -> None:
         for variable in model.weights
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
+    with whole_file(path) as partial, partial.open("wb") as file:
         np.savez(file, **values)
-    partial.replace(path)
 
 
 def load_npz(model: keras.Model, path: Path) -> None:

@@ -1,8 +1,5 @@
 """What an entry of the ledger says: the decision in words, its figures and its report."""
 
-import tempfile
-from pathlib import Path
-
 from defect_detection.config import Config
 from defect_detection.evaluation.gate import Decision, Outcome
 from defect_detection.evaluation.metrics import Metrics
@@ -15,6 +12,7 @@ from defect_detection.pipeline.turn import Turn, number_of
 from defect_detection.tracking.ledger import Kind, Plan
 from defect_detection.tracking.reading import ModelRef
 from defect_detection.tracking.runs import TrialRecord
+from defect_detection.unfinished import working_folder
 
 
 def plan_of(candidate: Scored, decision: Decision, turn: Turn, after: ModelRef | None) -> Plan:
@@ -85,9 +83,9 @@ def log_evidence(
     )
     entry.metrics(report_numbers(prepared.report))
     entry.text("reasons.txt", "\n".join(decision.reasons) + "\n")
-    with tempfile.TemporaryDirectory(prefix="defect-") as folder:
-        prepared.write(Path(folder))
-        entry.folder("report", Path(folder))
+    with working_folder() as folder:
+        prepared.write(folder)
+        entry.folder("report", folder)
 
 
 def _numbers(metrics: Metrics, prefix: str) -> dict[str, float]:

@@ -18,7 +18,6 @@ from defect_detection.model.bundle import (
     KERAS_FILE,
     OPENVINO_FILE,
     copy_files,
-    new_folder,
     read_card,
     verify,
     write_card,
@@ -27,6 +26,7 @@ from defect_detection.model.card import Card
 from defect_detection.model.parity import FormParity, Scorer, allowed_difference, golden_parity
 from defect_detection.model.seal import checksum
 from defect_detection.pipeline.parity import litert_scorer, onnx_scorer, openvino_scorer
+from defect_detection.unfinished import whole_folder
 
 FORMATS = ("onnx", "litert", "openvino")
 MANIFEST = "export.json"  # what an export wrote: by it the next one knows what it may replace
@@ -79,7 +79,7 @@ def export(form: str, bundle: Path, output: Path, config: Config, *, int8: bool 
     verify(bundle, card)
     try:
         splits = _calibration(card, config) if int8 else None
-        with new_folder(output) as folder:
+        with whole_folder(output) as folder:
             exported = _write(form, bundle, folder, splits, config.seed)
             _write_manifest(folder, form, int8)
             return exported

@@ -9,6 +9,7 @@ from pathlib import Path
 from defect_detection.data.other_files import OVERLAY_ENDINGS
 from defect_detection.data.walk import OUTPUT_MARK, Walked
 from defect_detection.errors import DataError
+from defect_detection.unfinished import remove_leftovers, whole_file
 
 _VERDICTS = ("ok", "defective", "review")
 MOST_BYTES = 255 - max(
@@ -34,6 +35,7 @@ def open_overlay_folder(folder: Path, images: Sequence[Path]) -> None:
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers([folder, *(path for path in folder.rglob("*") if path.is_dir())])
         mark = folder / OUTPUT_MARK
         if not mark.exists() and all(
             path.is_dir() or path.name.endswith(OVERLAY_ENDINGS) for path in folder.rglob("*")
@@ -97,13 +99,8 @@ def replace_overlay(name: Path, verdict: str | None, write: Callable[[Path], obj
     """Write an overlay as a whole, in place of those that earlier runs left of the same image."""
     path = overlay_file(name, verdict)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{os.getpid()}.new.png")
-    try:
-        write(unfinished)
-        unfinished.replace(path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
+    with whole_file(path) as partial:
+        write(partial)
     for other in _VERDICTS:
         if other != verdict:
             overlay_file(name, other).unlink(missing_ok=True)

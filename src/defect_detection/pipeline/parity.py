@@ -7,7 +7,6 @@ nothing, carries them through HTTP and MLflow unchanged.
 import io
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +22,7 @@ from defect_detection.inference.inspect import Inspector
 from defect_detection.inference.runtime import Runtime
 from defect_detection.model.bundle import KERAS_FILE, OPENVINO_FILE, read_card, verify
 from defect_detection.model.parity import FormParity, Scorer, allowed_difference, golden_parity
+from defect_detection.unfinished import working_folder
 
 _TIMEOUT_S = 30  # for one image by HTTP
 
@@ -185,8 +185,8 @@ def _pyfunc(bundle: Path) -> Scorer:
 def _onnx(bundle: Path) -> Scorer:
     from defect_detection.model.export import load_keras, to_onnx
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
+    with working_folder() as folder:
+        path = folder / "model.onnx"
         to_onnx(load_keras(bundle / KERAS_FILE), path)
         return onnx_scorer(path)
 
@@ -194,8 +194,8 @@ def _onnx(bundle: Path) -> Scorer:
 def _litert(bundle: Path) -> Scorer:
     from defect_detection.model.export import load_keras, to_litert
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.tflite"
+    with working_folder() as folder:
+        path = folder / "model.tflite"
         to_litert(load_keras(bundle / KERAS_FILE), path)
         return litert_scorer(path)
 

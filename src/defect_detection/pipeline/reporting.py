@@ -1,6 +1,5 @@
 """Make the report on a scored candidate: its figures, with pictures, masks and evidence maps from the files."""
 
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from defect_detection.model.card import Card
 from defect_detection.pipeline.scoring import Scored, readable
 from defect_detection.text import from_root, markdown, printable, write_text
 from defect_detection.tracking.reading import ModelRef
+from defect_detection.unfinished import working_folder
 
 MOST_THREADS = 4  # that read masks, each at its full size
 
@@ -60,10 +60,10 @@ class PreparedReport:
         """
         folder = self.files["json"].parent
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished-") as unfinished:
-            self.write(Path(unfinished))
+        with working_folder(folder) as work:
+            self.write(work)
             for name in sorted(self.contents, key=lambda name: not name.endswith(".png")):
-                (Path(unfinished) / name).replace(folder / name)
+                (work / name).replace(folder / name)
         for name in {f"{gallery}.png" for gallery in GALLERIES} - self.contents.keys():
             (folder / name).unlink(missing_ok=True)
 
@@ -200,9 +200,9 @@ def _pictures(
 def _prepared(
     report: Report, scores: np.ndarray, labels: np.ndarray, pictures: dict[str, Picture], folder: Path
 ) -> PreparedReport:
-    with tempfile.TemporaryDirectory(prefix="defect-") as drawn:
-        files = write_report(report, scores, labels, pictures, Path(drawn))
-        files["summary"] = _write_summary(report, Path(drawn))
+    with working_folder() as drawn:
+        files = write_report(report, scores, labels, pictures, drawn)
+        files["summary"] = _write_summary(report, drawn)
         contents = {path.name: path.read_bytes() for path in files.values()}
     places = {kind: folder / path.name for kind, path in files.items()}
     return PreparedReport(report, contents, places, scores, labels, pictures)

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from PIL import Image
 
 from defect_detection.evaluation.gate import Check
 from defect_detection.model.bundle import read_card, read_golden
+from defect_detection.unfinished import working_folder
 
 _TIMEOUT_S = 120.0  # a start takes a second, on a busy machine several
 
@@ -39,8 +39,7 @@ def check_servable(bundle: Path) -> Check:
 
 def _answers(bundle: Path, images: np.ndarray) -> list[str]:
     """Return the verdict of each image, in order."""
-    with tempfile.TemporaryDirectory(prefix="defect-") as name:
-        folder = Path(name)
+    with working_folder() as folder:
         paths = [str(folder / f"{number:04}.png") for number in range(len(images))]
         for path, image in zip(paths, images, strict=True):
             Image.fromarray(image).save(path)

@@ -1,7 +1,6 @@
 """Train every hyperparameter set, track each as a run, and keep the best by validation."""
 
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -34,6 +33,7 @@ from defect_detection.tracking.reading import ModelRef
 from defect_detection.tracking.registry import About, Registry
 from defect_detection.tracking.runs import ExperimentRecorder, TrialRecord
 from defect_detection.tracking.store import check_store
+from defect_detection.unfinished import working_folder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -91,8 +91,8 @@ def train(config: Config, watch: Watch = unwatched, say: Say = silent) -> Traine
     bench = Bench(splits, config, recorder, watch, fits=_no_fits())
     if found := search(bench):
         sets.append(found)
-    with tempfile.TemporaryDirectory(prefix="defect-") as folder, _parent(sets, config, recorder) as parent:
-        best, figures = train_sets(sets, bench, Path(folder), parent)
+    with working_folder() as folder, _parent(sets, config, recorder) as parent:
+        best, figures = train_sets(sets, bench, folder, parent)
         watch("keeping the best", best.card.name, 0, 1)
         reference = keep(best, config)
         watch("keeping the best", best.card.name, 1, 1)

@@ -3,7 +3,6 @@
 import shutil
 from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from defect_detection.config import Config
 from defect_detection.errors import BundleError, TrackingError, without_room
@@ -12,6 +11,7 @@ from defect_detection.model.bundle import read_card, verify
 from defect_detection.model.seal import require_sealed
 from defect_detection.tracking.reading import ModelRef
 from defect_detection.tracking.registry import Registry, kept_at
+from defect_detection.unfinished import working_folder
 
 
 def vet(reference: ModelRef, registry: Registry, config: Config) -> str | None:
@@ -48,8 +48,8 @@ def _check_stored(reference: ModelRef, registry: Registry, config: Config) -> No
         stored = registry.lying(reference)
         if stored is None:
             config.cache_dir.mkdir(parents=True, exist_ok=True)
-            folder = TemporaryDirectory(dir=config.cache_dir, prefix=".incomplete-")
-            stored = registry.fetch(reference, Path(stack.enter_context(folder)))
+            folder = stack.enter_context(working_folder(config.cache_dir))
+            stored = registry.fetch(reference, folder)
         try:
             check(stored, config)
             require_sealed(stored, reference.seal, str(reference))

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -12,9 +11,9 @@ from filelock import FileLock
 
 from defect_detection.data.formats import format_of
 from defect_detection.files import create_private, make_private
+from defect_detection.unfinished import whole_file
 
 _LOCK_TIMEOUT_S = 30
-_TEMPORARY = ".new-"
 UNKNOWN_SUFFIX = ".img"
 
 
@@ -82,11 +81,5 @@ def remove_if_older(path: Path, age_s: float) -> bool:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file under a temporary name, and give it its own only when all of it is on the disk."""
-    temporary = path.with_name(f"{_TEMPORARY}{uuid.uuid4().hex[:12]}")
-    try:
-        with os.fdopen(create_private(temporary), "wb") as file:
-            file.write(content)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with whole_file(path) as partial, os.fdopen(create_private(partial), "wb") as file:
+        file.write(content)

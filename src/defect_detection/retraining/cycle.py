@@ -1,6 +1,5 @@
 """One retraining: start point → training → not worse on validation? → better on test? → promoted."""
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +28,7 @@ from defect_detection.retraining.start import Start, find_start
 from defect_detection.tracking.reading import ModelRef
 from defect_detection.tracking.registry import Registry
 from defect_detection.tracking.runs import ExperimentRecorder
+from defect_detection.unfinished import working_folder
 
 Say = Callable[[str], None]
 
@@ -93,8 +93,8 @@ def _retrain(settings: RetrainConfig, config: Config, watch: Watch, say: Say) ->
     audited = audit_splits(splits, start.config, watch)
     for line in (f"Data: {audited}; see {audited.files['html']}", *audited.warnings):
         say(line)
-    with tempfile.TemporaryDirectory(prefix="defect-") as folder:
-        best = _train(start, splits, Path(folder), watch, say)
+    with working_folder() as folder:
+        best = _train(start, splits, folder, watch, say)
         goes_on, reasons = compare_on_validation(best, splits, registry, start.config)
         for reason in reasons:
             say(f"On validation: {reason}")

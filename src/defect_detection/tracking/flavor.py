@@ -11,7 +11,6 @@ import base64
 import json
 import platform
 import shutil
-import tempfile
 from collections.abc import Mapping
 from importlib.metadata import version
 from io import BytesIO
@@ -24,6 +23,7 @@ from PIL import Image
 
 from defect_detection.model.bundle import KERAS_FILE, read_card
 from defect_detection.tracking.store import Store
+from defect_detection.unfinished import working_folder
 
 if TYPE_CHECKING:
     from defect_detection.inference.inspect import Inspector
@@ -64,10 +64,10 @@ def log_bundle(store: Store, bundle: Path, name: str, run_id: str, params: Mappi
 
 def _upload(store: Store, bundle: Path, model: Any) -> None:
     """Send the bundle first: ``MLmodel``, by which MLflow knows a model, comes with the last call."""
-    with tempfile.TemporaryDirectory() as temporary:
-        _write_description(Path(temporary), bundle, model)
+    with working_folder() as folder:
+        _write_description(folder, bundle, model)
         store.client.log_model_artifacts(model.model_id, str(bundle), BUNDLE)
-        store.client.log_model_artifacts(model.model_id, temporary)
+        store.client.log_model_artifacts(model.model_id, str(folder))
 
 
 def _write_description(folder: Path, bundle: Path, model: Any) -> None:

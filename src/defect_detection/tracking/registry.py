@@ -8,7 +8,6 @@ interface. That takes milliseconds, where importing mlflow and opening a store w
 import hashlib
 import json
 import logging
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +27,7 @@ from defect_detection.tracking.store import (
     reporting,
     sqlite_file,
 )
+from defect_detection.unfinished import working_folder
 
 BUNDLE = "bundle"  # as in flavor.py, which imports more
 
@@ -179,8 +179,8 @@ class Registry:
 
     def _kept(self, reference: ModelRef, folder: Path) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".incomplete-") as temporary:
-            fetched = self.fetch(reference, Path(temporary))
+        with working_folder(folder.parent) as work:
+            fetched = self.fetch(reference, work)
             try:
                 fetched.rename(folder)
             except OSError:
@@ -190,7 +190,7 @@ class Registry:
 
     def is_at_hand(self, reference: ModelRef, cache_dir: Path) -> bool:
         """Say whether `bundle_of` needs no mlflow: the bundle was fetched before, or lies in a folder that is known."""
-        is_local = bool(reference.location) and _local_path(reference.location) is not None
+        is_local = bool(reference.location) and local_path(reference.location) is not None
         return is_local or kept_at(reference, cache_dir).is_dir()
 
     def fetch(self, reference: ModelRef, folder: Path) -> Path:
@@ -205,7 +205,7 @@ class Registry:
         Raises:
             TrackingError: the folder isn't there.
         """
-        local = _local_path(self._location(reference))
+        local = local_path(self._location(reference))
         if local is None or (local / BUNDLE).is_dir():
             return local and local / BUNDLE
         raise TrackingError(
@@ -306,7 +306,7 @@ def _identity(reference: ModelRef) -> str:
     return known or hashlib.sha256(reference.location.encode()).hexdigest()[:16]
 
 
-def _local_path(location: str) -> Path | None:
+def local_path(location: str) -> Path | None:
     """Return the path of a ``file:`` URI or a plain path, or None for an address elsewhere."""
     parsed = urlparse(location)
     if parsed.scheme == "file":

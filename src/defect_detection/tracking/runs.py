@@ -4,7 +4,6 @@ import getpass
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -15,10 +14,13 @@ from defect_detection.errors import TrackingError
 from defect_detection.processes import is_dead, owner, place
 from defect_detection.text import encodable
 from defect_detection.tracking.flavor import log_bundle
+from defect_detection.tracking.registry import local_path
 from defect_detection.tracking.store import Store, connect, reporting
+from defect_detection.unfinished import working_folder
 
 _PARENT = "mlflow.parentRunId"
 _OWNER = "owner."  # begins the names of the tags that tell which process works on a run
+_UPLOADING = ".artifact.uploading."  # begins the names of files that MLflow is writing
 _GIT_TIMEOUT_S = 5
 
 
@@ -84,12 +86,16 @@ class ExperimentRecorder:
         return len(left)
 
     def end_abandoned(self) -> int:
-        """Mark the runs whose process on this machine was killed, and that are still RUNNING, as KILLED. Return how many."""
+        """Mark the runs whose process on this machine was killed, and that are still RUNNING, as KILLED. Return how many.
+
+        What MLflow was writing for them into a folder of this machine is removed.
+        """
         with reporting(self._store.uri, "ending runs of killed processes"):
             running = self._search(f"attributes.status = 'RUNNING' AND tags.`{_OWNER}place` = '{place()}'")
             left = [run for run in running if is_dead(_owned_by(run.data.tags))]
             for run in left:
                 self._store.client.set_terminated(run.info.run_id, "KILLED")
+                _remove_uploads(run.info.artifact_uri)
         return len(left)
 
     def _created(self, name: str, tags: Mapping[str, Any], parent: str | None) -> str:
@@ -208,8 +214,8 @@ class TrialRecord:
             self._store.client.log_batch(self.run_id, **entities)
 
     def _copy_of(self, file: Path, name: str) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            copy = shutil.copyfile(file, Path(folder) / name)
+        with working_folder() as folder:
+            copy = shutil.copyfile(file, folder / name)
             self._store.client.log_artifact(self.run_id, str(copy), "figures")
 
     def _end_surely(self, error: BaseException) -> None:
@@ -248,6 +254,12 @@ def _origin() -> dict[str, str]:
 
 def _owner() -> dict[str, str]:
     return {f"{_OWNER}{name}": value for name, value in owner().items()}
+
+
+def _remove_uploads(location: str) -> None:
+    folder = local_path(location)
+    for path in folder.rglob(f"{_UPLOADING}*") if folder else ():
+        path.unlink(missing_ok=True)
 
 
 def _owned_by(tags: Mapping[str, str]) -> dict[str, str]:

@@ -23,6 +23,7 @@ from defect_detection.model.inspector import build_inspector
 from defect_detection.model.parity import MOST_DIFFERENCE, allowed_difference
 from defect_detection.text import utc_now
 from defect_detection.training.trial import Trial
+from defect_detection.unfinished import whole_folder
 
 GOLDEN_IMAGES = 8
 _LICENCES = {"procedural": "MIT (this project's own)", None: "trained here from random weights"}
@@ -38,7 +39,7 @@ def save_trial(trial: Trial, splits: Splits, config: Config, folder: Path) -> Ca
     card = describe(trial, splits, config)
     images = splits.pixels.rows([trial.validation[i].sha256 for i in golden_indices(trial)])
     scores = np.asarray(model.predict(images, batch_size=len(images), verbose=0)["score"])
-    with bundle.new_folder(folder) as partial:
+    with whole_folder(folder) as partial:
         model.save(partial / bundle.KERAS_FILE)
         to_openvino(model, partial / bundle.OPENVINO_FILE)
         bundle.write_golden(partial, images, scores)

@@ -1,6 +1,5 @@
 """A bank of drawn scenes on disk, for pre-training: made once, in worker processes, resumable."""
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ import numpy as np
 
 from defect_detection.data.procedural.defects import DEFECT_NAMES
 from defect_detection.data.procedural.scene import draw
+from defect_detection.unfinished import remove_leftovers, whole_file
 
 CELL_PX = 8
 GENERATION = 2  # part of every file name: raise it when the same seed no longer gives the same scenes
@@ -41,6 +41,7 @@ def make_bank(
 ) -> Bank:
     """Draw `n_images` scenes of `size` px, or what is missing of them in `folder`, and return them all."""
     folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers([folder])
     n_chunks = -(-n_images // _PER_CHUNK)
     paths = [folder / f"scenes{GENERATION}-{size}px-seed{seed}-{chunk:05d}.npz" for chunk in range(n_chunks)]
     missing = [chunk for chunk, path in enumerate(paths) if not path.exists()]
@@ -56,10 +57,8 @@ def make_bank(
 def _draw_chunk(path: Path, chunk: int, size: int, seed: int) -> None:
     scenes = [_draw_one(np.random.default_rng([seed, chunk, index]), size) for index in range(_PER_CHUNK)]
     images, cells, backgrounds = (np.stack(column) for column in zip(*scenes, strict=True))
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    with partial.open("wb") as file:
+    with whole_file(path) as partial, partial.open("wb") as file:
         np.savez(file, images=images, cells=cells, backgrounds=backgrounds.astype(np.int16))
-    partial.replace(path)
 
 
 def _draw_one(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -3,7 +3,6 @@
 import csv
 import itertools
 import json
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from defect_detection.data.procedural.camera import Light, Part, develop, expose
 from defect_detection.data.procedural.flaws import FLAWS
 from defect_detection.data.procedural.lines import LINES, Line
 from defect_detection.errors import DataError
+from defect_detection.unfinished import whole_folder
 
 _ABOUT = "sample_data.json"  # says that the folder is ours, and how it was made
 _GENERATION = 2  # raise it when the same seed no longer gives the same images
@@ -98,13 +98,8 @@ def write_sample_data(
     recipe = {"generation": _GENERATION, "seed": seed, "n_train": n_train, "n_test": n_test, "size": size}
     if not _is_free(folder) and _made_with(folder) == recipe:
         return _summary(folder, written=False)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".sample-data-") as temporary:
-        finished, replaced = Path(temporary) / "new", Path(temporary) / "old"
-        _write_images(finished, recipe, on_progress or (lambda done, total: None))
-        if folder.exists():
-            folder.rename(replaced)
-        finished.rename(folder)
+    with whole_folder(folder) as new:
+        _write_images(new, recipe, on_progress or (lambda done, total: None))
     return _summary(folder, written=True)
 
 
