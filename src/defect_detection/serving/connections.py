@@ -22,6 +22,8 @@ from defect_detection.serving.unknown import refusal_of
 
 MAX_HEADER_BYTES = 64 * 1024
 FIRST_BYTE_S = 5.0  # that a connection may stay silent after it was opened
+UNACKNOWLEDGED_S = 8.0  # after which a client that is to be noticed when it is lost counts as gone
+NOTICE_LOSS = "defect.notice_loss"  # in a request's environment: call it to have the client's loss noticed
 LINGER_S = 2.0  # closed at once, a connection on which the client is still sending would be reset, and the answer lost
 MAY_BE_UNKNOWN = (HTTPStatus.NOT_FOUND, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 _HOST = re.compile(rb"^host:", re.IGNORECASE | re.MULTILINE)
@@ -79,6 +81,9 @@ def _refuse_ambiguous(header: bytes) -> None:
 
 class _Task(WSGITask):
     """Answers a request; the last one of its connection when the server is being stopped."""
+
+    def get_environment(self) -> dict[str, Any]:
+        return dict(super().get_environment()) | {NOTICE_LOSS: self.channel.notice_loss}
 
     def build_response_header(self) -> bytes:
         if self.channel.server.is_stopping:
@@ -160,6 +165,13 @@ class Channel(HTTPChannel):
         """Say whether the client has closed the connection. From the first question on that is watched for."""
         self._is_watched = True
         return bool(super().check_client_disconnected())
+
+    def notice_loss(self) -> None:
+        """Close the connection when what is sent stays without an acknowledgement: the client's machine or network is gone."""
+        option = getattr(socket, "TCP_USER_TIMEOUT", None)  # elsewhere than on Linux the system takes minutes
+        if option is not None:
+            with suppress(OSError):  # it has closed already
+                self.socket.setsockopt(socket.IPPROTO_TCP, option, round(1000 * UNACKNOWLEDGED_S))
 
     def readable(self) -> bool:  # is asked at least once a second
         if self._lingers_until is not None:

@@ -36,6 +36,7 @@ from defect_detection.records.store import Records
 from defect_detection.serving.access import Caller, caller
 from defect_detection.serving.addresses import absolute
 from defect_detection.serving.answer import as_json
+from defect_detection.serving.connections import NOTICE_LOSS
 from defect_detection.serving.problems import described
 from defect_detection.serving.readiness import Readiness
 from defect_detection.serving.strict import RecordId
@@ -46,7 +47,9 @@ MAX_STREAMS = 3  # that follow a log at the same time: each takes one of the ser
 STREAM_S = 120.0  # after which a stream ends and its reader comes again, with the place that it had reached
 LOOK_EVERY_S = 0.3  # for new lines
 PLACE = re.compile(r"[0-9]{1,18}")  # in a log
-HEARTBEAT_S = 5.0  # of silence, after which a comment is sent: so a proxy keeps the stream
+HEARTBEAT_S = (
+    5.0  # of silence, after which a comment is sent: a proxy keeps the stream, and a lost reader is noticed
+)
 
 jobs_api = APIBlueprint("jobs", __name__)
 log = logging.getLogger(__name__)
@@ -186,6 +189,7 @@ def job_log(path: JobPath) -> Response:
     def has_gone() -> bool:
         return readiness.is_stopping or has_left()
 
+    request.environ.get(NOTICE_LOSS, lambda: None)()
     file = log_file_of(current_app.extensions["root"], found.id)
     streams: threading.BoundedSemaphore = current_app.extensions["streams"]
     if not streams.acquire(blocking=False):
