@@ -114,10 +114,11 @@ def names_in(values: MultiDict[str, Any]) -> list[str]:
 
 
 class StrictJson(DefaultJSONProvider):
-    """Refuses a key that is there twice, where JSON readers silently keep the last."""
+    """Refuses a key that is there twice, where JSON readers silently keep the last, and what is not UTF-8."""
 
     def loads(self, s: str | bytes, **options: Any) -> Any:
         try:
+            s = s.decode("utf-8-sig") if isinstance(s, bytes) else s  # UTF-8 alone: others would be guessed
             return super().loads(s, object_pairs_hook=_without_twice, **options)
         except (ValueError, RecursionError) as error:
             raise UnprocessableEntity(
