@@ -8,7 +8,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import bombs, image_size, inference, machine, quality, records, scaling, serving, training
+from benchmarks import (
+    bombs,
+    image_size,
+    inference,
+    machine,
+    quality,
+    records,
+    refusals,
+    scaling,
+    serving,
+    training,
+)
 from benchmarks.environments import Environments
 from benchmarks.options import Options
 from benchmarks.processes import Unavailable
@@ -24,6 +35,7 @@ BENCHMARKS = {
     "image_size": image_size,
     "records": records,
     "bombs": bombs,
+    "hostile": refusals,
 }
 REPETITIONS = {"training": 2, "inference": 3, "serving": 2, "scaling": 1}  # when not told; quality has seeds
 LARGE = 10_000  # images
