@@ -17,6 +17,7 @@ from urllib.parse import unquote
 from defect_detection.errors import TrackingError, explain, explain_sqlite
 from defect_detection.text import printable
 from defect_detection.tracking.embedded import ARTIFACTS, alone, correct
+from defect_detection.unfinished import whole_file
 
 PROBE_TIMEOUT_S = 5.0
 _DATABASES = ("postgresql", "mysql")  # whose drivers take connect_timeout
@@ -155,10 +156,25 @@ def _embedded(uri: str, database: Path) -> Any:
         )
     database.parent.mkdir(parents=True, exist_ok=True)
     with alone(database):
+        if not database.exists():
+            with whole_file(
+                database
+            ) as partial:  # a kill among MLflow's many steps would leave a file that never opens again
+                _make_store(partial)
         _check_database(database)
         client = MlflowClient(uri, registry_uri=uri)
         correct(database)
         return client
+
+
+def _make_store(database: Path) -> None:
+    from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
+
+    engine = create_sqlalchemy_engine(f"sqlite:///{database}")
+    try:
+        _initialize_tables(engine)
+    finally:
+        engine.dispose()
 
 
 def _check_database(database: Path) -> None:
