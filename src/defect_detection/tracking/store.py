@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from defect_detection.environment import quoted
 from defect_detection.errors import TrackingError, explain, explain_sqlite
 from defect_detection.text import printable
 from defect_detection.tracking.embedded import ARTIFACTS, alone, correct
@@ -170,7 +171,7 @@ def _embedded(uri: str, database: Path) -> Any:
 def _make_store(database: Path) -> None:
     from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
 
-    engine = create_sqlalchemy_engine(f"sqlite:///{database}")
+    engine = create_sqlalchemy_engine(f"sqlite:///{quoted(database)}")
     try:
         _initialize_tables(engine)
     finally:
