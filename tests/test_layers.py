@@ -29,6 +29,7 @@ LAYERS = [
         "switch",
         "text",
         "unfinished",
+        "watch",
     },
     {"data", "evaluation"},
     {"model"},

@@ -26,10 +26,10 @@ from defect_detection.model.trunks import COMPACT_WEIGHTS, build_trunk
 from defect_detection.pipeline.search import search, search_name, storage_url
 from defect_detection.pipeline.train import train
 from defect_detection.pipeline.trials import Bench
-from defect_detection.pipeline.watch import unwatched
 from defect_detection.tracking.best_model import BestModelInfo
 from defect_detection.tracking.runs import ExperimentRecorder
 from defect_detection.tracking.store import connect
+from defect_detection.watch import unwatched
 
 SCRIPT = Path(__file__).parents[1] / "src" / "train.py"
 ONE_SET = "training.hyperparameter_sets=[{name: both, hidden_units: 16, pooled_regularization: 0.1}]"

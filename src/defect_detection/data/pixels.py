@@ -1,7 +1,7 @@
 """Decode images once, in parallel, into a store on disk."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -13,11 +13,11 @@ from defect_detection.data.cache import RowStore
 from defect_detection.data.images import DECODER_VERSION, Pages, read_image
 from defect_detection.data.samples import Sample
 from defect_detection.errors import ImageError
+from defect_detection.watch import OnProgress
 
 CHUNK_BYTES = 64 * 2**20  # of decoded rows that are in memory at a time
 MOST_THREADS = 16  # each may hold one image at its full size
 
-OnProgress = Callable[[int, int], None]
 """Is called with (images done, images in all)."""
 
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from defect_detection.config import Config
@@ -12,13 +13,12 @@ from defect_detection.data.audit.measure import measured
 from defect_detection.data.bounds import Limits
 from defect_detection.data.cache import RowStore
 from defect_detection.data.feedback import with_feedback
-from defect_detection.data.pixels import OnProgress
 from defect_detection.data.samples import Sample, Skipped
 from defect_detection.data.shortcuts import find_shortcuts
 from defect_detection.data.split import Splits, readable, scan_split
 from defect_detection.model.bundle import read_held_out
 from defect_detection.pipeline.audit_page import write_audit
-from defect_detection.pipeline.watch import Watch, unwatched
+from defect_detection.watch import Watch, unwatched
 
 _TASK = "checking data"
 
@@ -76,18 +76,16 @@ def audit(config: Config, watch: Watch = unwatched) -> Audited:
     of_train, of_test = scan_split(lenient, "train_dir"), scan_split(lenient, "test_dir")
     found, left_out, of_feedback = with_feedback(of_train.samples, of_test.samples, lenient)
     skipped, skipped_test = [*of_train.skipped, *left_out], list(of_test.skipped)
-    train, pixels = readable(lenient, "train_dir", found, skipped, _decoding(watch, "reading train images"))
+    train, pixels = readable(
+        lenient, "train_dir", found, skipped, partial(watch, "reading train images", "decoding")
+    )
     test, _ = readable(
-        lenient, "test_dir", of_test.samples, skipped_test, _decoding(watch, "reading test images")
+        lenient, "test_dir", of_test.samples, skipped_test, partial(watch, "reading test images", "decoding")
     )
     scanned = (of_train, of_test, *of_feedback)
     masks = tuple(mask for one in scanned for mask in one.masks)
     said = tuple(line for one in scanned for line in one.said())
     return _audit(train, test, (*skipped, *skipped_test), pixels, config, watch, said, masks)
-
-
-def _decoding(watch: Watch, task: str) -> OnProgress:
-    return lambda done, total: watch(task, "decoding", done, total)
 
 
 def audit_splits(splits: Splits, config: Config, watch: Watch = unwatched) -> Audited:
@@ -110,7 +108,7 @@ def _audit(
         samples,
         pixels,
         config.cache_dir,
-        lambda done, total: watch(_TASK, "measuring", done, total),
+        partial(watch, _TASK, "measuring"),
         Limits.of(config.data),
     )
     scores = read_held_out(config.bundle_dir)

@@ -22,13 +22,13 @@ from defect_detection.pipeline.reporting import make_report
 from defect_detection.pipeline.scoring import Scored, score
 from defect_detection.pipeline.turn import PRODUCTION_ALIAS, number_of
 from defect_detection.pipeline.unlike import unlike_facts
-from defect_detection.pipeline.watch import Watch, unwatched
 from defect_detection.tracking.best_model import BestModelInfo
 from defect_detection.tracking.lease import PROMOTIONS
 from defect_detection.tracking.ledger import Entry, Ledger, decisions_before, repeated
 from defect_detection.tracking.reading import ModelRef
 from defect_detection.tracking.registry import Registry
 from defect_detection.tracking.wear import count_decisions, in_words
+from defect_detection.watch import Watch, unwatched
 
 
 @dataclass(frozen=True)

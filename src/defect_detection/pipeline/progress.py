@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from defect_detection.pipeline.watch import Watch
+from defect_detection.watch import Watch
 
 _SILENCE_S = 60  # at most, where there is no terminal
 

@@ -25,7 +25,6 @@ from defect_detection.pipeline.candidates import Candidate, best_of
 from defect_detection.pipeline.judge import small_test_note
 from defect_detection.pipeline.search import check_search, search
 from defect_detection.pipeline.trials import Bench, record_data, record_figures
-from defect_detection.pipeline.watch import Watch, unwatched
 from defect_detection.switch import switched
 from defect_detection.text import markdown
 from defect_detection.tracking.best_model import BestModelInfo
@@ -34,6 +33,7 @@ from defect_detection.tracking.registry import About, Registry
 from defect_detection.tracking.runs import ExperimentRecorder, TrialRecord
 from defect_detection.tracking.store import check_store
 from defect_detection.unfinished import working_folder
+from defect_detection.watch import Watch, unwatched
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -80,7 +80,7 @@ def train(config: Config, watch: Watch = unwatched, say: Say = silent) -> Traine
     """
     check_search(config)
     check_store(config.tracking_uri)
-    splits = load_splits(config, lambda done, total: watch("reading images", "decoding", done, total), say)
+    splits = load_splits(config, partial(watch, "reading images", "decoding"), say)
     audited = audit_splits(splits, config, watch)
     for line in audited.warnings:
         say(line)

@@ -10,12 +10,12 @@ from defect_detection.config import Config
 from defect_detection.config_sections import HyperparameterSet
 from defect_detection.data.samples import labels_of
 from defect_detection.data.split import Splits
-from defect_detection.pipeline.watch import Watch
 from defect_detection.tracking.runs import ExperimentRecorder, TrialRecord
+from defect_detection.watch import Follow, Watch
 
 if TYPE_CHECKING:
     from defect_detection.model.trunks import Trunk
-    from defect_detection.training.trial import Fits, Follow, Trial
+    from defect_detection.training.trial import Fits, Trial
 
 # MLflow shows the value of the highest step as the run's own. `val_auroc` is that of the whole model, logged at the end.
 _EPOCH_NAMES = {"val_auroc": "local_val_auroc"}
@@ -53,7 +53,7 @@ class Bench:
         shared = {"seed": self.config.seed, "image_size": self.config.data.image_size}
         return shared | settings.model_dump(mode="json")
 
-    def run(self, settings: HyperparameterSet, record: TrialRecord, watch: "Follow") -> "Trial":
+    def run(self, settings: HyperparameterSet, record: TrialRecord, watch: Follow) -> "Trial":
         """Train one set. What it tells while it runs goes to its run, and then to `watch`, which may stop it by an exception."""
         from defect_detection.training.trial import run_trial
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +23,13 @@ from defect_detection.pipeline.scoring import measure, score
 from defect_detection.pipeline.train import diverged_in_words, keep, train_sets
 from defect_detection.pipeline.trials import Bench
 from defect_detection.pipeline.turn import PRODUCTION_ALIAS
-from defect_detection.pipeline.watch import Watch, unwatched
 from defect_detection.retraining.policy import too_few_labels
 from defect_detection.retraining.start import Start, find_start
 from defect_detection.tracking.reading import ModelRef
 from defect_detection.tracking.registry import Registry
 from defect_detection.tracking.runs import ExperimentRecorder
 from defect_detection.unfinished import working_folder
+from defect_detection.watch import Watch, unwatched
 
 Say = Callable[[str], None]
 
@@ -86,7 +87,7 @@ def _retrain(settings: RetrainConfig, config: Config, watch: Watch, say: Say) ->
     start = find_start(settings, config, registry, config.overrides, say)
     splits = load_splits(
         start.config,
-        lambda done, total: watch("reading images", "decoding", done, total),
+        partial(watch, "reading images", "decoding"),
         lambda line: say(f"Data: {line}"),
     )
     _say_data(splits, say)

@@ -3,7 +3,8 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
@@ -28,6 +29,7 @@ from defect_detection.training.folds import Folds
 from defect_detection.training.local import fit_local, rotated_cells
 from defect_detection.training.pooled import fit_pooled
 from defect_detection.training.unseen import Judges, choose_judges
+from defect_detection.watch import Follow
 
 # What each branch's fit depends on, beside the trunk and the folds.
 POOLED_SETTINGS = ("turns", "pooled_regularization", "pooled_components")
@@ -66,14 +68,6 @@ class Trial:
     history: dict[str, list[float]]
     seconds: float
     judges: Judges
-
-
-class Follow(Protocol):
-    """What a trial tells while it runs: the phase, and how much of it is done."""
-
-    def __call__(
-        self, phase: str, done: int, total: int, metrics: Mapping[str, float] | None = None
-    ) -> None: ...
 
 
 class Fits(dict[tuple[object, ...], tuple[Any, ...]]):
@@ -206,7 +200,7 @@ def _features(
         keys,
         splits.pixels,
         config.cache_dir,
-        lambda done, total: follow("features", done, total),
+        partial(follow, "features"),
         only=names,
     )
 
