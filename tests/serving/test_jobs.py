@@ -305,6 +305,7 @@ class Server:
 
 
 def test_after_the_server_was_killed_its_job_has_failed_its_child_is_gone_and_the_next_runs(project):
+    """Whether the job was queued, or its caller waited for it."""
     project.script("""
         import os, pathlib, subprocess, sys, time
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"], start_new_session=True)
@@ -331,19 +332,15 @@ def test_after_the_server_was_killed_its_job_has_failed_its_child_is_gone_and_th
     status, following = server.send("POST", "/retrain", **ASYNC)
     assert status == 202
     wait_until(lambda: server.send("GET", f"/jobs/{following['id']}")[1]["state"] == "succeeded")
-    server.end(signal.SIGTERM)
 
-
-def test_after_the_server_was_killed_a_retraining_that_a_caller_waited_for_is_gone_too(project):
     project.script("""
         import os, pathlib, time
         pathlib.Path("pid.new").write_text(str(os.getpid()))
         pathlib.Path("pid.new").rename("pid")
         time.sleep(3600)
     """)
-    server = Server(project.root)
     connection = HTTPConnection("127.0.0.1", server.port, timeout=LIMIT_S)
-    connection.request("POST", "/retrain")
+    connection.request("POST", "/retrain")  # a caller who waits
     wait_until((project.root / "pid").exists)
     pid = int((project.root / "pid").read_text())
     server.end(signal.SIGKILL)

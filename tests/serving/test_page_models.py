@@ -117,9 +117,8 @@ def check_access(page) -> None:
     assert [(one["id"], one["impact"], one["nodes"][0]["html"]) for one in found] == []
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
-def test_models_show_what_decides_with_fractions_and_why(visit, width, scheme):
-    page = visit("/page/models", width, scheme)
+def test_models_show_what_decides_with_fractions_and_why(visit):
+    page = visit("/page/models")
     page.wait_for_selector("#history table")
     assert page.locator("#champion .big").text_content() == "Production_Reg 2"
     assert "199/200 (99.5 %)" in page.locator("#champion .figures").text_content()
@@ -134,6 +133,9 @@ def test_models_show_what_decides_with_fractions_and_why(visit, width, scheme):
     held = "evaluation: held; registered as Testing_Reg 1, not in production"
     assert held in rows.nth(1).text_content()
     assert "held: registered, not in production" in page.locator("#versions").text_content()
+    check_access(page)
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.emulate_media(color_scheme="dark", reduced_motion="reduce")  # the new colours at once
     check_access(page)
     with page.context.expect_page() as opened:
         page.get_by_role("link", name="Report on Production_Reg 2").click()
