@@ -13,6 +13,7 @@ from whole import whole_server
 
 from defect_detection.config import load_config
 from defect_detection.records.keys import create_key
+from defect_detection.serving.app import create_app
 from defect_detection.tracking.ledger import Kind, Ledger, Plan
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
@@ -61,7 +62,7 @@ class World:
         report.mkdir(exist_ok=True)
         (report / "report.html").write_text(f"<h1>Of version {version}</h1>")
         plan = Plan(
-            version - 2,
+            version - 1,
             Kind.EVALUATION,
             "promote",
             before,
@@ -83,7 +84,7 @@ class World:
         tags = {"test_correct": "180/200 (90.0 %)", "test_overkill": "20/100 (20.0 %)"}
         client.create_model_version("Testing_Reg", source, run_id, tags=tags)
         plan = Plan(
-            0, Kind.EVALUATION, "hold", 2, None, "Defect_CNN version 3", "worse than version 2: 180/200"
+            2, Kind.EVALUATION, "hold", 2, None, "Defect_CNN version 3", "worse than version 2: 180/200"
         )
         with Ledger(self.plant.uri).entry(plan, {"candidate_run_id": run_id}):
             pass
@@ -142,22 +143,30 @@ def test_models_show_what_decides_with_fractions_and_why(visit):
     assert opened.value.get_by_role("heading").text_content() == "Of version 2"
 
 
-def test_an_operators_key_shows_everything_and_changes_nothing(visit, world):
-    """The browser says that it came through a proxy, so that being on this machine counts for nothing."""
-    key = create_key(world.app.extensions["records"].database, "line 3", "operator")
-    page = visit("/page/models", extra_http_headers={"X-Forwarded-For": "192.0.2.7"})
+def test_an_operators_key_shows_everything_and_changes_nothing(
+    world, project, serving, open_page, monkeypatch
+):
+    """A server of its own over the same store: once a key exists, being on this machine counts for nothing."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", world.plant.uri)
+    app = create_app(project.config())
+    app.extensions["served"].current()  # it is loaded beside
+    key = create_key(app.extensions["records"].database, "line 3", "operator")
+    page = open_page(f"http://127.0.0.1:{serving(project.config(), app).port}/page/models")
+    page.get_by_role("dialog", name="Access key").get_by_role("button", name="Cancel").click()
     page.wait_for_selector("#why-not:has-text('X-API-Key')")
-    page.wait_for_selector("#champion .big")
     assert "null" not in page.locator("main").inner_text()
     assert page.get_by_role("button", name="Roll back").count() == 0
     page.get_by_role("button", name="Give a key").click()
     page.get_by_label("Key", exact=True).fill(key)
     page.get_by_role("button", name="Use this key").click()
     page.wait_for_selector("#history table")
+    page.wait_for_selector("#champion .big")
     page.wait_for_selector("#why-not:has-text('needs a key with the role admin')")
     assert page.get_by_role("button", name="Roll back to version 1").is_disabled()
     assert page.get_by_role("button", name="Promote Production_Reg 1").is_disabled()
     check_access(page)
+    app.extensions["served"].stop()
+    app.extensions["records"].close()
 
 
 def test_a_rollback_needs_a_reason_and_is_followed_by_what_decides(visit, world):

@@ -28,7 +28,7 @@ def url(send) -> str:
 
 
 def feedback(send, n: int) -> list[tuple[str, str, str]]:
-    """Return all that was said, once it is `n` labels: name of the image, label, type of defect; the latest first."""
+    """Return all that was said, once that is at least `n` labels: name of the image, label, type of defect; the latest first."""
     said: list[tuple[str, ...]] = []
 
     def is_said() -> bool:
@@ -38,7 +38,7 @@ def feedback(send, n: int) -> list[tuple[str, str, str]]:
             for one in listed
             for each in one["feedback"]
         ]
-        return len(said) == n
+        return len(said) >= n
 
     wait_until(is_said)
     return [each[1:] for each in sorted(said, reverse=True)]
