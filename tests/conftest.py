@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from browser import browser, open_page  # noqa: F401  fixtures
 from mlflow_server import plain_environment  # noqa: F401  fixture
+from once import once
 from PIL import Image
 from plant import Plant
 from postgres import _migrated, postgres_records_url, postgres_server, postgres_url  # noqa: F401  fixtures
 
 from defect_detection.config import Config, load_config
+from defect_detection.pipeline.evaluate import evaluate
 from defect_detection.pipeline.train import train
 
 # What a shell starts in the background ignores interrupts, and so would all that the tests start and interrupt.
@@ -58,18 +60,43 @@ def project(tmp_path: Path) -> Callable[..., Config]:
 
 @pytest.fixture(scope="session")
 def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
-    """The plant after training; for all tests, so change nothing in it."""
-    with pytest.MonkeyPatch.context() as environment:
-        for name in ENVIRONMENT:
-            environment.delenv(name, raising=False)
-        plant = Plant.build(tmp_path_factory.mktemp("plant"))
-        train(plant.config())
+    """The plant after training; for all tests, so change nothing in it. All processes of a run share it."""
+    plant = Plant(once(tmp_path_factory, "plant", _train))
     cached = plant.cached()
     yield plant
     assert plant.cached() == cached, "a test has changed the plant that all share; give it a copy: `plant`"
+
+
+@pytest.fixture(scope="session")
+def promoted_once(trained_once: Plant, tmp_path_factory: pytest.TempPathFactory) -> Plant:
+    """The plant after training and evaluation: its model is in production. Change nothing in it."""
+    return Plant(once(tmp_path_factory, "promoted", lambda root: _evaluate(trained_once.copy(root))))
 
 
 @pytest.fixture
 def plant(trained_once: Plant, tmp_path: Path) -> Plant:
     """The plant after training, as a copy of the test's own."""
     return trained_once.copy(tmp_path)
+
+
+@pytest.fixture
+def promoted(promoted_once: Plant, tmp_path: Path) -> Plant:
+    """The plant with its model in production, as a copy of the test's own."""
+    return promoted_once.copy(tmp_path)
+
+
+def _train(root: Path) -> None:
+    with pytest.MonkeyPatch.context() as environment:
+        _forget(environment)
+        train(Plant.build(root).config())
+
+
+def _evaluate(plant: Plant) -> None:
+    with pytest.MonkeyPatch.context() as environment:
+        _forget(environment)
+        assert evaluate(plant.config()).decision.outcome == "promote"
+
+
+def _forget(environment: pytest.MonkeyPatch) -> None:
+    for name in ENVIRONMENT:
+        environment.delenv(name, raising=False)

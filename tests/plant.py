@@ -1,5 +1,6 @@
 """A small plant: parts with defects that nobody can miss, a project that was trained on them, and candidates made of its model."""
 
+import hashlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from defect_detection.data.pixels import decoded
 from defect_detection.data.samples import Sample, scan
 from defect_detection.data.split import load_splits
 from defect_detection.inference.inspect import Inspector
-from defect_detection.model.bundle import CARD_FILE, read_card, write_card, write_trained_on
+from defect_detection.model.bundle import CARD_FILE, OPENVINO_FILE, read_card, write_card, write_trained_on
 from defect_detection.model.card import Card
 from defect_detection.pipeline.candidates import Candidate
 from defect_detection.pipeline.train import keep
@@ -22,6 +23,7 @@ from defect_detection.tracking.registry import Registry
 from defect_detection.tracking.runs import ExperimentRecorder
 
 SIDE = 64  # px
+_SCORES: dict[tuple[str, tuple[str, ...]], np.ndarray] = {}  # by the model's weights and the images
 SETTINGS = f"""
 data: {{image_size: {SIDE}}}
 evaluation:
@@ -109,9 +111,13 @@ class Plant:
     def scores(self, split: str = "test") -> np.ndarray:
         """Return the trained model's scores of the same images."""
         config, samples = self.config(), self.samples(split)
-        store, _ = decoded(samples, (SIDE, SIDE), config.cache_dir)
-        images = store.rows([sample.sha256 for sample in samples])
-        return np.asarray(Inspector.load(config.bundle_dir).score(images)["score"])
+        hashes = tuple(sample.sha256 for sample in samples)
+        weights = (config.bundle_dir / OPENVINO_FILE).with_suffix(".bin").read_bytes()
+        key = hashlib.sha256(weights).hexdigest(), hashes
+        if key not in _SCORES:
+            store, _ = decoded(samples, (SIDE, SIDE), config.cache_dir)
+            _SCORES[key] = np.asarray(Inspector.load(config.bundle_dir).score(store.rows(hashes))["score"])
+        return _SCORES[key].copy()
 
     def threshold_missing(self, n_escapes: int, split: str = "test") -> float:
         """Return a threshold at which so many of the defective images pass (and no OK one is rejected)."""

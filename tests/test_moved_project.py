@@ -13,13 +13,21 @@ from defect_detection.pipeline.inspect import load_inspector
 from defect_detection.pipeline.promotion import rollback
 
 
-@pytest.fixture
-def line1(trained_once: Plant, tmp_path: Path) -> Plant:
-    """The plant with version 1 in production."""
-    plant = trained_once.copy(tmp_path / "line1")
-    plant.make(plant.threshold_missing(2))
-    evaluate(plant.config())
+@pytest.fixture(scope="module")
+def line1_once(trained_once: Plant, tmp_path_factory: pytest.TempPathFactory) -> Plant:
+    """The plant with version 1 in production, for both tests."""
+    plant = trained_once.copy(tmp_path_factory.mktemp("lines") / "line1")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.delenv("MLFLOW_TRACKING_URI", raising=False)
+        plant.make(plant.threshold_missing(2))
+        evaluate(plant.config())
     return plant
+
+
+@pytest.fixture
+def line1(line1_once: Plant, tmp_path: Path) -> Plant:
+    """The same, as a copy of the test's own."""
+    return line1_once.copy(tmp_path / "line1")
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -196,8 +196,8 @@ def test_nothing_is_kept_when_the_registry_is_lost_at_the_end(plant, closed_port
     assert kept == (before.best_model_info.read_text(), read_card(before.bundle_dir))
 
 
-def test_an_unreachable_server_is_an_error_that_changes_nothing(plant, closed_port, monkeypatch):
-    evaluate(plant.config())
+def test_an_unreachable_server_is_an_error_that_changes_nothing(promoted, closed_port, monkeypatch):
+    plant = promoted
     before = versions(plant), plant.config().best_model_info.read_text()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{closed_port}")
     for work in (train, evaluate):
@@ -216,7 +216,7 @@ def closed_port() -> int:
 # -- evaluate ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_first_good_model_goes_to_production(plant):
+def test_the_first_good_model_goes_to_production_and_evaluating_it_again_changes_nothing(plant):
     evaluated = evaluate(plant.config())
     assert evaluated.decision.outcome is Outcome.PROMOTE
     assert evaluated.report.metrics.accuracy.count == 20
@@ -232,18 +232,15 @@ def test_the_first_good_model_goes_to_production(plant):
     assert decision.data.tags["outcome"] == "promote"
     assert decision.data.metrics["test_accuracy"] == 1.0
 
-
-def test_evaluating_the_same_model_again_changes_nothing(plant):
-    first = evaluate(plant.config()).registered
     again = evaluate(plant.config())
     assert again.decision.outcome is Outcome.PROMOTE
     assert versions(plant) == {"Defect_CNN": [1], "Production_Reg": [1]}
-    assert (plant.in_production().version, again.registered.version) == (first.version, 1)
+    assert (plant.in_production().version, again.registered.version) == (1, 1)
 
 
 @pytest.mark.parametrize(("n_escapes", "word"), [(2, "lower"), (0, "equals")])
-def test_a_model_that_is_not_better_leaves_the_champion(plant, n_escapes, word):
-    evaluate(plant.config())
+def test_a_model_that_is_not_better_leaves_the_champion(promoted, n_escapes, word):
+    plant = promoted
     plant.make(plant.threshold_missing(n_escapes) if n_escapes else None)
     evaluated = evaluate(plant.config())
     assert evaluated.decision.outcome is Outcome.HOLD
@@ -261,8 +258,8 @@ def test_a_better_model_replaces_the_champion(plant):
     assert plant.in_production().version == evaluated.registered.version == 2
 
 
-def test_a_model_below_the_threshold_goes_to_testing(plant):
-    evaluate(plant.config())
+def test_a_model_below_the_threshold_goes_to_testing(promoted):
+    plant = promoted
     for version in (1, 2):
         plant.make(plant.threshold_missing(8))
         evaluated = evaluate(plant.config())

@@ -242,12 +242,21 @@ def test_promoting_and_rolling_back_move_the_alias_and_are_in_the_ledger(plant, 
     assert "no gate was run" in entries(plant)[-1].why
 
 
-@pytest.fixture
-def two(plant) -> Plant:
-    """The plant with version 1 in production, and version 2 beside it."""
-    versions(plant, 2)
-    promote(plant.config(), 1, "first")
+@pytest.fixture(scope="module")
+def two_once(trained_once, tmp_path_factory) -> Plant:
+    """The plant with version 1 in production, and version 2 beside it; for all tests of this file."""
+    plant = trained_once.copy(tmp_path_factory.mktemp("two"))
+    with pytest.MonkeyPatch.context() as environment:
+        environment.delenv("MLFLOW_TRACKING_URI", raising=False)
+        versions(plant, 2)
+        promote(plant.config(), 1, "first")
     return plant
+
+
+@pytest.fixture
+def two(two_once, tmp_path) -> Plant:
+    """The same, as a copy of the test's own."""
+    return two_once.copy(tmp_path)
 
 
 def stored(plant: Plant, version: int) -> Path:

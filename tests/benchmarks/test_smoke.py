@@ -1,16 +1,19 @@
 """Each benchmark runs on a tiny input, without peers, and writes its table. How fast anything is isn't looked at."""
 
 import json
+import runpy
 import shutil
 import socket
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from plant import Plant
 
-from benchmarks import quality
+from benchmarks import project, quality
 from benchmarks.__main__ import main
 from benchmarks.alternate import alternate
 from benchmarks.endurance import _slope
@@ -58,21 +61,21 @@ def trained_alike_once(monkeypatch):
     trained: dict[str, tuple[Path, Finished]] = {}
     evaluated: dict[str, dict[str, Any]] = {}
 
-    def settings(project: Project) -> str:
-        return (project.folder / "config.yaml").read_text()
+    def settings(one: Project) -> str:
+        return (one.folder / "config.yaml").read_text()
 
-    def train_once(project: Project) -> Finished:
-        if settings(project) not in trained:
-            trained[settings(project)] = project.folder, train(project)
-        folder, finished = trained[settings(project)]
-        if folder != project.folder:
-            shutil.copytree(folder, project.folder, dirs_exist_ok=True)
+    def train_once(one: Project) -> Finished:
+        if settings(one) not in trained:
+            trained[settings(one)] = one.folder, train(one)
+        folder, finished = trained[settings(one)]
+        if folder != one.folder:
+            shutil.copytree(folder, one.folder, dirs_exist_ok=True)
         return finished
 
-    def evaluate_once(project: Project) -> dict[str, Any]:
-        if settings(project) not in evaluated:
-            evaluated[settings(project)] = evaluate(project)
-        return evaluated[settings(project)]
+    def evaluate_once(one: Project) -> dict[str, Any]:
+        if settings(one) not in evaluated:
+            evaluated[settings(one)] = evaluate(one)
+        return evaluated[settings(one)]
 
     monkeypatch.setattr(Project, "train", train_once)
     monkeypatch.setattr(Project, "evaluate", evaluate_once)
@@ -152,7 +155,25 @@ def test_the_slope_of_memory_leaves_the_warm_up_out():
     assert _slope(looks, from_minute=2)["slope_mb_per_min"] == pytest.approx(2)
 
 
-def test_scaling_has_a_row_per_step(measure):
+@pytest.fixture
+def scripts_in_this_process(monkeypatch):
+    """Run a project's scripts here: the benchmark of training shows that each is a process of its own."""
+
+    def run_here(command: list[str | Path], folder: Path, expected: Sequence[int]) -> Finished:
+        started = time.perf_counter()
+        with monkeypatch.context() as patch, pytest.raises(SystemExit) as ended:
+            patch.chdir(folder)
+            patch.setattr(sys, "argv", [str(part) for part in command[1:]])
+            patch.setattr(sys, "path", [*sys.path])
+            patch.setenv("PYTHONPATH", "")
+            runpy.run_path(str(command[1]), run_name="__main__")
+        assert ended.value.code in expected
+        return Finished(time.perf_counter() - started, None, "")
+
+    monkeypatch.setattr(project, "run", run_here)
+
+
+def test_scaling_has_a_row_per_step(measure, scripts_in_this_process):
     rows = measure("scaling", "--sizes", "40")
     assert [row[:2] for row in rows] == [
         ["40", "1 set, nothing cached"],

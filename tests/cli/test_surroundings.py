@@ -11,7 +11,6 @@ import pytest
 from other_user import bound_by_permissions
 
 from defect_detection.cli import main
-from defect_detection.pipeline.evaluate import evaluate
 
 
 def refused(arguments: list[str], capfd) -> str:
@@ -57,8 +56,8 @@ def test_an_output_that_cannot_be_made_is_named(trained_once, capfd):
     assert "/dev/null/out" in said and os.strerror(errno.ENOTDIR) in said
 
 
-def test_a_project_that_may_only_be_read_inspects_with_a_cache_elsewhere(plant, tmp_path_factory):
-    evaluate(plant.config())
+def test_a_project_that_may_only_be_read_inspects_with_a_cache_elsewhere(promoted, tmp_path_factory):
+    plant = promoted
     cache = tmp_path_factory.mktemp("elsewhere")
     subprocess.run(["chmod", "-R", "a-w", str(plant.root)], check=True)
     inspect = ["inspect", "data/test/ok", "--set"]
@@ -84,8 +83,8 @@ def test_a_project_that_may_only_be_read_is_refused_with_a_cure(verb, plant):
     assert "permission" in done.stderr.lower()
 
 
-def test_a_verb_whose_output_was_closed_before_the_start_does_its_work(plant):
-    evaluate(plant.config())
-    command = f"{shlex.quote(sys.executable)} -m defect_detection.cli history"
-    for closed in (">&-", "2>&-", ">&- 2>&-"):
-        assert subprocess.run(f"{command} {closed}", shell=True, cwd=plant.root, check=False).returncode == 0
+def test_a_verb_whose_output_was_closed_before_the_start_does_its_work(promoted):
+    command = f"{shlex.quote(sys.executable)} -m defect_detection.cli"
+    for closed in ("cache >&-", "cache 2>&-", "history >&- 2>&-"):
+        done = subprocess.run(f"{command} {closed}", shell=True, cwd=promoted.root, check=False)
+        assert done.returncode == 0, closed

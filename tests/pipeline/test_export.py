@@ -116,7 +116,7 @@ def test_the_examples_of_the_document_run_and_agree_with_inspection(
 
 @pytest.mark.parametrize(
     ("form", "int8", "said"),
-    [("openvino", False, "openvino f32"), ("openvino", True, "openvino int8"), ("onnx", True, "onnx int8")],
+    [("openvino", False, "openvino f32"), ("openvino", True, "openvino int8")],
 )
 def test_a_form_that_flips_a_golden_verdict_is_not_written(form, int8, said, plant, tmp_path):
     bundle, output = plant.config().bundle_dir, tmp_path / "out"

@@ -24,21 +24,19 @@ def defective(count: int, content: str = "") -> list[Sample]:
     return [Sample(Path(f"{i}.png"), 1, "hole", "", content or f"{i:064x}") for i in range(count)]
 
 
-def test_with_nothing_in_production_nobody_is_sent_to_inference(plant):
+def test_evaluation_says_what_to_do_next_and_when_the_test_set_is_too_small(plant):
     plant.make(plant.threshold_missing(8))
     said = evaluated(plant)
     assert "inference.py" not in said
     assert "Nothing is in production. Next: look at the worst images in the report" in said
     assert "defect inspect --model" in said and "lower evaluation_threshold" in said
     plant.make()
-    assert evaluated(plant).rstrip().endswith("Next: defect inspect")
+    said = evaluated(plant)
+    assert said.rstrip().endswith("Next: defect inspect")
+    assert "a candidate with the same escapes needs" not in said
     plant.make(plant.threshold_missing(2))
-    assert evaluated(plant).rstrip().endswith("Next: defect inspect"), "the champion is still there"
-
-
-def test_evaluation_says_when_the_test_set_is_too_small_for_a_later_promotion(plant):
-    assert "a candidate with the same escapes needs" not in evaluated(plant)
     said = evaluated(plant, USUAL)
+    assert said.rstrip().endswith("Next: defect inspect"), "the champion is still there"
     assert "The test split has 10 defective parts" in said
     assert "needs about 59" in said and "Add 49 defective test images" in said
 

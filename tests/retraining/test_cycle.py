@@ -60,9 +60,8 @@ def runs_of_retrainings(plant: Plant) -> list:
     return store.client.search_runs([store.experiment_id], "tags.retraining = 'true'")
 
 
-def test_a_better_model_from_the_base_model_is_promoted(plant, retraining):
-    plant.make(max(plant.threshold_missing(1, "validation"), plant.threshold_missing(1, "test")))
-    evaluate(plant.config("evaluation_threshold=0"))
+def test_a_better_model_from_the_base_model_is_promoted(beatable):
+    plant, retraining = beatable, Retraining(beatable)
     before = activation_rows(plant)
     retrained = retraining(hyperparameter_sets=None)
     assert retrained.outcome is Outcome.PROMOTE
@@ -85,9 +84,9 @@ def test_a_better_model_from_the_base_model_is_promoted(plant, retraining):
     assert BestModelInfo.read(plant.config().best_model_info).run_id == run.info.run_id
 
 
-def test_a_model_that_is_significantly_worse_on_validation_leaves_everything(plant, retraining):
+def test_a_model_that_is_significantly_worse_on_validation_leaves_everything(promoted):
     """At a threshold of 0.99999 every defect passes."""
-    evaluate(plant.config())
+    plant, retraining = promoted, Retraining(promoted)
     before = kept(plant)
     blind = "evaluation.operating_point={threshold: 0.99999}"
     retrained = retraining(blind)
@@ -114,10 +113,9 @@ def test_a_model_that_is_better_on_validation_only_is_not_promoted(plant, retrai
     assert (plant.in_production().version, plant.in_testing()) == (1, None)
 
 
-def test_a_test_that_shows_too_little_ends_without_promotion(plant, retraining):
+def test_a_test_that_shows_too_little_ends_without_promotion(beatable):
     """Ten defective test images rule nothing out at the usual margin, and validation leaves it to them."""
-    plant.make(max(plant.threshold_missing(1, "validation"), plant.threshold_missing(1, "test")))
-    evaluate(plant.config("evaluation_threshold=0"))
+    plant, retraining = beatable, Retraining(beatable)
     retrained = retraining("evaluation.gate.margin=0.02")
     assert (retrained.outcome, retrained.promoted) == (Outcome.INSUFFICIENT, None)
     assert "doesn't rule out" in retraining.said("On validation", "defective")
@@ -134,15 +132,14 @@ def test_without_a_base_model_it_starts_from_scratch_and_makes_the_first(plant, 
     assert plant.in_production().version == 1
 
 
-def test_each_fine_tuned_set_starts_from_the_base_model_itself(plant, retraining):
+def test_each_fine_tuned_set_starts_from_the_base_model_itself(promoted):
     """Fine-tuning changes the trunk that it is given, so sets must not share one."""
-    evaluate(plant.config())
     sets = [
         {"name": name, "trainable_from": "level3", "fine_tune_epochs": 1, "branches": ["pooled"]}
         for name in "ab"
     ]
-    retraining(hyperparameter_sets=sets)
-    first, second = runs_of_retrainings(plant)
+    Retraining(promoted)(hyperparameter_sets=sets)
+    first, second = runs_of_retrainings(promoted)
     for metric in ("fine_tune_val_loss", "val_log_loss"):
         assert first.data.metrics[metric] == pytest.approx(second.data.metrics[metric], rel=1e-4)
 

@@ -10,7 +10,6 @@ from test_cycle import Retraining, activation_rows
 
 from defect_detection.errors import ConfigError
 from defect_detection.evaluation.gate import Outcome
-from defect_detection.pipeline.evaluate import evaluate
 from defect_detection.records.feedback import add_feedback
 from defect_detection.records.store import Records
 
@@ -35,16 +34,14 @@ class Line:
 
 
 @pytest.fixture
-def line(plant):
-    line = Line(plant.config())
+def line(beatable):
+    line = Line(beatable.config())
     yield line
     line.records.close()
 
 
-def test_too_few_new_labels_leave_everything_and_enough_are_trained_on(plant, line):
-    plant.make(max(plant.threshold_missing(1, "validation"), plant.threshold_missing(1, "test")))
-    evaluate(plant.config("evaluation_threshold=0"))
-    retraining = Retraining(plant)
+def test_too_few_new_labels_leave_everything_and_enough_are_trained_on(beatable, line):
+    plant, retraining = beatable, Retraining(beatable)
     line.inspect("ok")
     line.inspect("defective")
     held = retraining(min_new_labels=3, hyperparameter_sets=None)
@@ -76,9 +73,9 @@ def test_a_number_of_labels_without_a_folder_for_them_is_refused(plant):
         Retraining(plant)("data.feedback_dir=null", min_new_labels=5)
 
 
-def test_labels_are_never_written_among_images_of_another_purpose(plant, line):
+def test_labels_are_never_written_among_images_of_another_purpose(beatable, line):
     line.inspect("ok")
     for folder in ("data/train", "data/test/feedback"):
         with pytest.raises(ConfigError, match=r"data\.feedback_dir: expected a folder outside data\.t"):
-            Retraining(plant)(f"data.feedback_dir={folder}")
-    assert not (plant.root / "data/test/feedback").exists()
+            Retraining(beatable)(f"data.feedback_dir={folder}")
+    assert not (beatable.root / "data/test/feedback").exists()

@@ -8,18 +8,13 @@ from plant import Plant
 from defect_detection.config import load_config, load_retrain_config
 from defect_detection.errors import BundleError, ConfigError
 from defect_detection.model.bundle import KERAS_FILE, read_card
-from defect_detection.pipeline.evaluate import evaluate
 from defect_detection.retraining.start import Start, find_start
 
 
 @pytest.fixture(scope="module")
-def in_production(trained_once: Plant, tmp_path_factory: pytest.TempPathFactory) -> Plant:
+def in_production(promoted_once: Plant, tmp_path_factory: pytest.TempPathFactory) -> Plant:
     """The plant with its model in production, for all tests of this file."""
-    with pytest.MonkeyPatch.context() as environment:
-        environment.delenv("MLFLOW_TRACKING_URI", raising=False)
-        plant = trained_once.copy(tmp_path_factory.mktemp("in-production"))
-        evaluate(plant.config())
-        return plant
+    return promoted_once.copy(tmp_path_factory.mktemp("in-production"))
 
 
 def start_of(plant: Plant, *overrides: str, lines: list[str] | None = None, **settings: object) -> Start:
@@ -116,9 +111,8 @@ def test_what_contradicts_the_base_model_is_refused(in_production, overrides, se
         start_of(in_production, *overrides, **settings)
 
 
-def test_a_damaged_base_model_is_an_error(trained_once, tmp_path):
-    plant = trained_once.copy(tmp_path)
-    evaluate(plant.config())
+def test_a_damaged_base_model_is_an_error(promoted):
+    plant = promoted
     bundle = plant.registry.bundle_of(plant.in_production(), plant.config().cache_dir)
     with (bundle / KERAS_FILE).open("r+b") as file:
         file.write(b"damaged")

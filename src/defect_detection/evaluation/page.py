@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Mapping, Sequence
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from .rates import percent
 from .report import Mistake, Report
 
 if TYPE_CHECKING:
+    from jinja2 import Template
     from matplotlib.figure import Figure
 
 THUMBNAIL = (96, 96)  # px
@@ -80,6 +82,19 @@ def _sheet(mistakes: Sequence[Mistake], pictures: Pictures) -> "Figure":
 
 
 def _render(report: Report, charts: Mapping[str, str], pictures: Pictures) -> str:
+    page = _template().render(
+        report=report,
+        m=report.metrics,
+        charts=charts,
+        pictures=_inline_pictures(report, pictures),
+        thumbnails=_thumbnails(report, pictures),
+        most_types=MOST_TYPES,
+    )
+    return page.replace(" %", "\u00a0%")  # a number and its sign stay on one line
+
+
+@cache
+def _template() -> "Template":
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -90,15 +105,7 @@ def _render(report: Report, charts: Mapping[str, str], pictures: Pictures) -> st
         undefined=StrictUndefined,
     )
     environment.filters |= {"percent": percent, "about": about}
-    page = environment.get_template("report.html.j2").render(
-        report=report,
-        m=report.metrics,
-        charts=charts,
-        pictures=_inline_pictures(report, pictures),
-        thumbnails=_thumbnails(report, pictures),
-        most_types=MOST_TYPES,
-    )
-    return page.replace(" %", "\u00a0%")  # a number and its sign stay on one line
+    return environment.get_template("report.html.j2")
 
 
 def about(count: float) -> str:

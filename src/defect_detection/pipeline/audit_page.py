@@ -3,9 +3,10 @@
 import base64
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -15,6 +16,9 @@ from defect_detection.data.audit.kinds import Severity
 from defect_detection.data.cache import RowStore
 from defect_detection.data.samples import Sample
 from defect_detection.text import from_root, printable, utc_now, write_text
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 _SHOWN = 12  # entries of one finding on the page
 _SHOWN_OF_ENTRY = 2  # images of one entry
@@ -88,6 +92,21 @@ def _as_json(finding: Finding) -> dict[str, Any]:
 def _render(
     document: Mapping[str, Any], findings: Sequence[Finding], thumbnails: "_Thumbnails", root: Path
 ) -> str:
+    shown = [_on_page(finding, thumbnails, root) for finding in findings]
+    return _template().render(
+        created=document["created"],
+        sides=document["folders"],
+        understood=document["understood"],
+        has_scores=document["labels_compared_with_scores"],
+        findings=shown,
+        badges=_BADGES,
+        headline=_headline(findings),
+        lede=_lede(findings),
+    )
+
+
+@cache
+def _template() -> "Template":
     from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
     places = [PackageLoader("defect_detection.pipeline"), PackageLoader("defect_detection.evaluation")]
@@ -100,17 +119,7 @@ def _render(
     )
     environment.filters["percent"] = str  # the report's page, whose frame this is, names it
     environment.filters["about"] = str
-    shown = [_on_page(finding, thumbnails, root) for finding in findings]
-    return environment.get_template("audit.html.j2").render(
-        created=document["created"],
-        sides=document["folders"],
-        understood=document["understood"],
-        has_scores=document["labels_compared_with_scores"],
-        findings=shown,
-        badges=_BADGES,
-        headline=_headline(findings),
-        lede=_lede(findings),
-    )
+    return environment.get_template("audit.html.j2")
 
 
 def _headline(findings: Sequence[Finding]) -> str:
