@@ -22,7 +22,7 @@ def simulation():
     del sys.modules[spec.name]
 
 
-@pytest.mark.parametrize(("n", "which"), [(59, 0), (59, 1), (111, 2)])
+@pytest.mark.parametrize(("n", "which"), [(59, 0), (111, 2)])
 def test_truly_worse_models_are_promoted_no_more_often_than_the_level(simulation, n, which):
     """By chance the rate of 200 drawn test sets would be above the limit once in 10,000 times."""
     limit = binom.ppf(0.9999, 200, simulation.POLICY.level) / 200
