@@ -144,11 +144,11 @@ def test_a_wrong_command_line_is_an_error_and_no_outcome(capsys):
 # -- self-check -------------------------------------------------------------------------------------------------------
 
 
-def test_the_model_in_production_is_checked(promoted, trained_once, capsys):
-    plant = promoted
-    assert main(["selfcheck", "--config", str(trained_once.root / "config.yaml")]) == 3
-    assert "no such model" in capsys.readouterr().err
+def test_the_model_in_production_is_checked(plant, capsys):
     config = ["--config", str(plant.root / "config.yaml")]
+    assert main(["selfcheck", *config]) == 3
+    assert "no such model" in capsys.readouterr().err
+    evaluate(plant.config())
     assert main(["selfcheck", *config]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in lines[:-1]] == [

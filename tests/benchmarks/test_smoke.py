@@ -19,7 +19,7 @@ from benchmarks.alternate import alternate
 from benchmarks.endurance import _slope
 from benchmarks.environments import Environments
 from benchmarks.load import Body, Target
-from benchmarks.processes import Finished, Unavailable, run
+from benchmarks.processes import ROOT, Finished, Unavailable, run
 from benchmarks.project import Project
 from benchmarks.serving import BARE, OURS
 from benchmarks.tables import put_into
@@ -165,7 +165,7 @@ def scripts_in_this_process(monkeypatch):
             patch.chdir(folder)
             patch.setattr(sys, "argv", [str(part) for part in command[1:]])
             patch.setattr(sys, "path", [*sys.path])
-            patch.setenv("PYTHONPATH", "")
+            patch.setenv("PYTHONPATH", str(ROOT / "src"))
             runpy.run_path(str(command[1]), run_name="__main__")
         assert ended.value.code in expected
         return Finished(time.perf_counter() - started, None, "")
