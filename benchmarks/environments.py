@@ -37,8 +37,15 @@ class Environments:
         (home / "requirements.txt").write_text(wanted, encoding="utf-8")
         print(f"installing {peer} into {home}", file=sys.stderr, flush=True)
         try:
-            run([sys.executable, "-m", "venv", home], home)
-            run([python, "-m", "pip", "install", "--quiet", "--requirement", "requirements.txt"], home)
+            run([sys.executable, "-m", "venv", "--without-pip", home], home)
+            pip = [
+                sys.executable,
+                "-m",
+                "pip",
+                "--python",
+                str(python),
+            ]  # this one's: to copy it takes seconds
+            run([*pip, "install", "--quiet", "--requirement", "requirements.txt"], home)
         except Unavailable as error:
             raise Unavailable(f"can't be installed: {error}") from error
         stamp.write_text(wanted, encoding="utf-8")
