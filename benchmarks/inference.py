@@ -43,22 +43,24 @@ class Contender:
     """A script of ``peers/``, in an environment of its own or (None) in that of this project.
 
     precision: of this project's Inspector; int8 inspects an 8-bit copy of the bundle.
+    prepares: whether the script makes something before it is measured.
     """
 
     script: str
     environment: str | None = None
     precision: str = "f32"
+    prepares: bool = False
 
 
 CONTENDERS = {
     "this project, f32": Contender("this_project"),
     "this project, bf16": Contender("this_project", precision="bf16"),
-    "this project, int8": Contender("this_project", precision="int8"),
+    "this project, int8": Contender("this_project", precision="int8", prepares=True),
     "OpenVINO, same graph": Contender("openvino_bare"),
     "Keras model.predict, same graph": Contender("keras_predict"),
-    "ONNX Runtime, same graph": Contender("onnxruntime_same_graph", "onnxruntime"),
-    "Ultralytics yolo11n-cls predict": Contender("ultralytics_cls", "ultralytics"),
-    "anomalib PaDiM, OpenVINO inferencer": Contender("anomalib_padim", "anomalib"),
+    "ONNX Runtime, same graph": Contender("onnxruntime_same_graph", "onnxruntime", prepares=True),
+    "Ultralytics yolo11n-cls predict": Contender("ultralytics_cls", "ultralytics", prepares=True),
+    "anomalib PaDiM, OpenVINO inferencer": Contender("anomalib_padim", "anomalib", prepares=True),
     LIMITS[0]: Contender("decode_only"),
     LIMITS[1]: Contender("model_only"),
 }
@@ -114,7 +116,7 @@ class Measurement:
         self.task = task | {"work": str(folder), "precision": contender.precision}
         self.folder = folder
         self.options = options
-        self.prepared = False
+        self.prepared = not contender.prepares
 
     def __call__(self) -> dict[str, Any]:
         if not self.prepared:
