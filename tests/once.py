@@ -1,6 +1,7 @@
 """Make a folder once for all processes of a test run (pytest-xdist starts several)."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,8 @@ def once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Pa
     folder, made = base / name, base / f"{name}.made"
     with FileLock(base / f"{name}.lock"):
         if not made.exists():
-            folder.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)  # what a process left that failed
+            folder.mkdir(parents=True)
             make(folder)
             made.touch()
     return folder

@@ -68,9 +68,7 @@ def plant(tmp_path_factory) -> Plant:
 @pytest.fixture
 def config(project, plant, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", plant.uri)
-    return project.config(
-        "serving.refresh_s=0.05", "serving.public=[models]"
-    )  # so that every answer has its threshold
+    return project.config("serving.refresh_s=0.05")
 
 
 @pytest.fixture

@@ -1,14 +1,19 @@
 """Every route states who may use it; strangers, this machine and keys get what it says, before a body is read."""
 
 import stat
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from ipaddress import ip_address
+from threading import Event
 
 import pytest
 from tiny import DARK, encoded
+from waiting import LIMIT_S
 
 from defect_detection.cli import main
 from defect_detection.errors import ConfigError
 from defect_detection.records.keys import create_key
+from defect_detection.serving import access
 from defect_detection.serving.access import caller
 from defect_detection.serving.local_key import FILE, make_link_code, make_local_key, read_local_key
 from defect_detection.serving.routes import GROUPS, NEEDS
@@ -225,3 +230,22 @@ def test_behind_a_declared_proxy_each_caller_has_a_rate_of_its_own(predicting):
         return client.get("/v2", headers={"X-Forwarded-For": f"10.0.0.1, {seen}"}).status_code
 
     assert [status(seen) for seen in ("192.0.2.7", "192.0.2.7", "192.0.2.8")] == [200, 429, 200]
+
+
+def test_callers_at_the_start_wait_for_the_first_answer_about_keys(predicting, monkeypatch):
+    asked, go_on = Event(), Event()
+
+    def slowly(_database):
+        asked.set()
+        return not go_on.wait(LIMIT_S)
+
+    monkeypatch.setattr(access, "has_keys", slowly)
+    client = predicting("serving.threads=2").test_client()
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(client.post, "/predict", data=encoded(DARK), content_type="image/png")
+        assert asked.wait(LIMIT_S)
+        second = threads.submit(client.post, "/predict", data=encoded(DARK), content_type="image/png")
+        with suppress(TimeoutError):
+            second.result(0.3)
+        go_on.set()
+        assert all(one.result(LIMIT_S).json["threshold"] is not None for one in (first, second))

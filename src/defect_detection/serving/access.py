@@ -197,17 +197,21 @@ class _Remembered(Generic[T]):
         """
         if len(self._asked_at) >= MOST_REMEMBERED:
             self._said, self._asked_at = {}, {}
-        self._asked_at[what] = time.monotonic()
         try:
             said = self._said[what] = self._ask(what)
         except RecordsError:
             if what not in self._said:
                 raise
             return self._said[what]
+        finally:
+            self._asked_at[what] = time.monotonic()
         return said
 
     def recent(self, what: str, otherwise: T) -> T:
-        """Return what was said in the last seconds, `otherwise` if nothing was. One thread at a time asks anew."""
+        """Return what was said in the last seconds, `otherwise` if nothing was.
+
+        One thread at a time asks anew. The others wait for it only where nothing was asked before.
+        """
         if self._is_recent(what) or not self._asking.acquire(blocking=what not in self._asked_at):
             return self._said.get(what, otherwise)
         try:
