@@ -21,7 +21,7 @@ from benchmarks.alternate import alternate
 from benchmarks.environments import PEERS
 from benchmarks.options import Options
 from benchmarks.processes import ROOT, Finished, run
-from benchmarks.project import Project
+from benchmarks.project import Project, lite0
 from benchmarks.tables import mebibytes, spread, table
 from defect_detection.model.bundle import read_card
 
@@ -35,6 +35,7 @@ COLUMNS = (
     "peak memory, MiB",
 )
 LIMITS = ("limit: decoding alone", "limit: model alone, f32")
+LITE0 = "this project, f32, EfficientNet-Lite0"
 LATENCY_IMAGES = 100
 
 
@@ -84,6 +85,10 @@ def measure(options: Options) -> dict[str, Any]:
     for name, contender in CONTENDERS.items():
         if options.peers or contender.environment is None:
             contenders[name] = Measurement(contender, task, datasets.empty(work / _slug(name)), options)
+    if lite0_set := lite0():
+        other = task | {"bundle": str(train(options, work / "lite0", lite0_set).resolve())}
+        folder = datasets.empty(work / "lite0" / "measured")
+        contenders[LITE0] = Measurement(Contender("this_project"), other, folder, options)
     rows = alternate(contenders, options.repetitions)
     return {"data": data.name, "images": options.images, "size": task["size"], "rows": rows}
 
@@ -92,10 +97,10 @@ def _slug(name: str) -> str:
     return "".join(letter if letter.isalnum() else "_" for letter in name)
 
 
-def train(options: Options, work: Path) -> Path:
+def train(options: Options, work: Path, *overrides: str) -> Path:
     """Train a project below the folder, and return its bundle."""
     print("training the model to inspect with", file=sys.stderr, flush=True)
-    project = Project.new(work / "project", options.data_set(), options.overrides)
+    project = Project.new(work / "project", options.data_set(), (*options.overrides, *overrides))
     project.train()
     return project.bundle
 

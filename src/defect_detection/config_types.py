@@ -9,6 +9,14 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, ValidationInfo
 
+# Names of weights that never saw a user's images, and the trunk that they belong to.
+NAMED_WEIGHTS = {
+    "procedural": "compact",
+    "distilled": "compact",
+    "package": "EfficientNetLite0",
+    "imagenet": "keras.applications",
+}
+
 
 class Expected(str):
     """Metadata of a field: says in words which values it takes. Error messages quote it."""
@@ -51,7 +59,7 @@ def _resolve(value: Any, info: ValidationInfo) -> Any:
 
 
 def _resolve_weights(value: str | None, info: ValidationInfo) -> str | None:
-    return value if value in (None, "procedural", "imagenet") else str(_resolve(Path(value), info))
+    return value if value is None or value in NAMED_WEIGHTS else str(_resolve(Path(value), info))
 
 
 def _check_pattern(value: str | None) -> str | None:
@@ -124,7 +132,7 @@ OptionalFilePath = Annotated[
 Weights = Annotated[
     str | None,
     AfterValidator(_resolve_weights),
-    Expected("procedural, imagenet, null or the path of a weights file"),
+    Expected(f"{', '.join(NAMED_WEIGHTS)}, null or the path of a weights file"),
 ]
 Pattern = Annotated[
     str | None,

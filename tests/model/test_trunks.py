@@ -72,9 +72,17 @@ def test_preprocessing_is_that_of_keras_applications(name, reference):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("Compact", None), "trunk: expected 'compact' or a model of keras.applications"),
-        (("layers", None), "trunk: expected 'compact' or a model of keras.applications"),
+        (("Compact", None), "trunk: expected 'compact', 'EfficientNetLite0' or a model of keras"),
+        (("layers", None), "trunk: expected 'compact', 'EfficientNetLite0' or a model of keras"),
         (("MobileNetV2", "procedural"), "'procedural' belongs to trunk 'compact'"),
+        (
+            ("EfficientNetLite0", "imagenet"),
+            "'imagenet' belongs to .*; for EfficientNetLite0 use 'package', a",
+        ),
+        (
+            ("MobileNetV2", "package"),
+            "'package' belongs to trunk 'EfficientNetLite0'; for MobileNetV2 use 'imagenet', a",
+        ),
         (("compact", "imagenet"), "'imagenet' belongs to trunks of keras.applications"),
         (("compact", "missing.npz"), "existing weights file, received 'missing.npz'"),
         (
@@ -103,6 +111,17 @@ def test_weights_come_back_from_their_file(tmp_path):
     np.testing.assert_array_equal(
         one.model.predict(noise(32), verbose=0)[2], again.model.predict(noise(32), verbose=0)[2]
     )
+
+
+def test_weights_that_an_earlier_version_stored_as_plain_numbers_are_read(tmp_path):
+    trunk = build_trunk("compact", None, 32, seed=1)
+    save_npz(trunk.model, tmp_path / "weights.npz")
+    plain = {
+        one.path: keras.ops.convert_to_numpy(one.value).astype(np.float16) for one in trunk.model.weights
+    }
+    np.savez(tmp_path / "plain.npz", **plain)
+    again, earlier = (build_trunk("compact", tmp_path / name, 32) for name in ("weights.npz", "plain.npz"))
+    assert again.fingerprint == earlier.fingerprint
 
 
 def test_the_fingerprint_is_the_same_for_the_same_trunk():

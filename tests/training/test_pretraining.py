@@ -11,7 +11,8 @@ from defect_detection.data.procedural.bank import Bank, cell_targets
 from defect_detection.data.procedural.defects import DEFECT_NAMES
 from defect_detection.data.procedural.scene import N_BACKGROUNDS
 from defect_detection.model.trunks import COMPACT_CHANNELS, build_trunk
-from defect_detection.training.pretraining import Recipe, Views, build_model, pretrain, recolour, scene_loss
+from defect_detection.training.pretraining import Views, build_model, pretrain, recolour, scene_loss
+from defect_detection.training.recipe import Recipe
 
 RECIPE = Recipe(
     size_px=40, crop_px=32, steps=32, steps_per_epoch=16, scenes_per_step=4, precision="float32", seed=3
@@ -128,7 +129,7 @@ def test_nothing_is_gone_on_with_that_has_another_width(monkeypatch):
 
 def test_the_command_makes_what_is_shipped():
     defaults = inspect.signature(pretrain_command).parameters
-    assert {name: defaults[name].default for name in ("steps", "precision")} == {
-        "steps": Recipe().steps,
-        "precision": Recipe().precision,
-    }
+    assert [defaults[name].default for name in ("steps", "start", "teacher")] == [None] * 3, (
+        "the recipe's own"
+    )
+    assert defaults["precision"].default == Recipe().precision

@@ -1,5 +1,6 @@
 """Verbs that train."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -67,7 +68,17 @@ def retrain(
 
 @app.command()
 def pretrain(
-    steps: Annotated[int, typer.Option(help="Steps of 64 images.")] = 7_500,
+    steps: Annotated[
+        int | None, typer.Option(help="Steps to train; the recipe's own when not given.")
+    ] = None,
+    teacher: Annotated[
+        Literal["EfficientNetLite0"] | None,
+        typer.Option(help="Learn the maps of this trunk (extra 'pretrained') instead of the defects."),
+    ] = None,
+    start: Annotated[
+        Literal["procedural", "random"] | None,
+        typer.Option(help="Weights to start from; with a teacher procedural, else random, when not given."),
+    ] = None,
     precision: Annotated[
         Literal["float32", "mixed_bfloat16"],
         typer.Option(help="Keras' dtype policy; mixed_bfloat16 is faster where the processor has it."),
@@ -79,16 +90,19 @@ def pretrain(
 ) -> None:
     """Make the compact trunk's weights again from drawn images (resumable)."""
     from defect_detection.pipeline.progress import bars
-    from defect_detection.training.pretraining import Recipe, run_pretraining
+    from defect_detection.training.pretraining import run_pretraining
+    from defect_detection.training.recipe import DISTILLED, PROCEDURAL
 
+    recipe = DISTILLED if teacher else PROCEDURAL
+    recipe = replace(recipe, steps=steps or recipe.steps, precision=precision)
+    if start:
+        recipe = replace(recipe, start=None if start == "random" else start)
     with bars() as watch:
         path, figures = run_pretraining(
-            Recipe(steps=steps, precision=precision),
+            recipe,
             cache,
             output,
             lambda *progress: watch("pretraining", *progress),
         )
-    done = (
-        f"Loss {figures['loss']:.4f} (cells {figures['cells_loss']:.4f})" if figures else "Was done already"
-    )
+    done = f"Loss {figures['loss']:.4f}" if figures else "Was done already"
     typer.echo(f"{done}; wrote {path}. Next: defect train")

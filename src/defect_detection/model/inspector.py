@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from defect_detection.config_types import NAMED_WEIGHTS
 from defect_detection.errors import BundleError
 from defect_detection.model.backend import keras, ops
 from defect_detection.model.bundle import (
@@ -29,7 +30,8 @@ from defect_detection.model.heads import (
     standardised,
     write_local,
 )
-from defect_detection.model.trunks import COMPACT, SHIPPED, Trunk, build_trunk, fingerprint
+from defect_detection.model.named_weights import COMPACT, COMPACT_WEIGHTS
+from defect_detection.model.trunks import Trunk, build_trunk, fingerprint
 
 
 def build_inspector(trunk: Trunk, head: Head) -> keras.Model:
@@ -121,7 +123,9 @@ def _learned(folder: Path, card: Card, mark: str) -> np.ndarray:
     known = read_trunk_trained_on(folder)
     if known is not None:
         return known
-    as_shipped = card.weights in SHIPPED
+    as_shipped = card.weights in NAMED_WEIGHTS
     if not as_shipped and card.trunk == COMPACT:
-        as_shipped = build_trunk(COMPACT, SHIPPED[0], card.image_size, card.levels).fingerprint == mark
+        there = [weights for weights, path in COMPACT_WEIGHTS.items() if path.is_file()]
+        shipped = [build_trunk(COMPACT, weights, card.image_size, card.levels) for weights in there]
+        as_shipped = mark in {trunk.fingerprint for trunk in shipped}
     return np.empty(0, np.uint64) if as_shipped else np.load(folder / TRAINED_ON_FILE, allow_pickle=False)

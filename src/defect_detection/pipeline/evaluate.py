@@ -14,6 +14,7 @@ from defect_detection.errors import BusyError, NoModelError
 from defect_detection.evaluation.gate import Decision, Improvement
 from defect_detection.evaluation.report import Report
 from defect_detection.model.bundle import identity, seen_in_training
+from defect_detection.model.card import Card
 from defect_detection.pipeline.judge import judge, small_test_note
 from defect_detection.pipeline.leakage import leakage_notes
 from defect_detection.pipeline.parity import check_parity, deployed_forms, most_flips, parity_fact
@@ -121,7 +122,12 @@ def _evaluate(
         decision,
         samples,
         config,
-        facts=[*unlike_facts(candidate, samples, config), parity_fact(parity), ("Decided before", worn)],
+        facts=[
+            *unlike_facts(candidate, samples, config),
+            parity_fact(parity),
+            ("Decided before", worn),
+            ("Trunk", _trunk_in_words(candidate.inspector.card)),
+        ],
         notes=notes,
     )
     watch("evaluating", "report", 1, 1)
@@ -139,6 +145,11 @@ def _evaluate(
         champion.reference if champion else None,
         earlier.number if earlier and same else None,
     )
+
+
+def _trunk_in_words(card: Card) -> str:
+    licence = f"; licence: {card.weights_licence}" if card.weights_licence else ""
+    return f"{card.trunk}, weights: {card.weights or 'from this training'}{licence}"
 
 
 def _earlier(

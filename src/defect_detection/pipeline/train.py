@@ -19,6 +19,7 @@ from defect_detection.errors import DivergedError
 from defect_detection.evaluation.comparison import Compared, comparison
 from defect_detection.evaluation.metrics import ranking
 from defect_detection.model.bundle import KERAS_FILE
+from defect_detection.model.named_weights import check_weights
 from defect_detection.model.seal import SEAL_TAG, seal
 from defect_detection.pipeline.audit import Audited, audit_splits
 from defect_detection.pipeline.candidates import Candidate, best_of
@@ -79,6 +80,8 @@ def train(config: Config, watch: Watch = unwatched, say: Say = silent) -> Traine
         BusyError: a search is running here. DivergedError: all sets diverged.
     """
     check_search(config)
+    for one in config.training.hyperparameter_sets:
+        check_weights(one.trunk, one.weights)
     check_store(config.tracking_uri)
     splits = load_splits(config, partial(watch, "reading images", "decoding"), say)
     audited = audit_splits(splits, config, watch)

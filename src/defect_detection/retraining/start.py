@@ -12,6 +12,7 @@ from defect_detection.config_sections import HyperparameterSet, Schedule
 from defect_detection.errors import BundleError, ConfigError
 from defect_detection.model.bundle import CARD_FILE, KERAS_FILE, read_card, verify
 from defect_detection.model.card import Card
+from defect_detection.model.named_weights import check_weights
 from defect_detection.tracking.reading import ModelRef
 from defect_detection.tracking.registry import Registry
 from defect_detection.tracking.store import redacted
@@ -62,6 +63,8 @@ def find_start(
     else:
         say("Start: from scratch (start_from: scratch)")
     sets = settings.hyperparameter_sets or config.training.hyperparameter_sets
+    for one in sets:
+        check_weights(one.trunk, one.weights)
     where = "re_train.yaml" if settings.hyperparameter_sets else "config.yaml"
     say(f"Hyperparameter sets of {where}: {', '.join(one.name for one in sets)}")
     return Start(tuple(config.training.resolved(one) for one in sets), config)

