@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from plant import Plant
 
-from defect_detection.inference.inspect import find_images
+from defect_detection.data.walk import find_images
 from defect_detection.pipeline.evaluate import evaluate
 from defect_detection.pipeline.inspect import load_inspector
 from defect_detection.pipeline.promotion import rollback
