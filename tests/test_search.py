@@ -22,7 +22,8 @@ from defect_detection.config import Config
 from defect_detection.data.split import load_splits
 from defect_detection.errors import BusyError, ConfigError
 from defect_detection.model.bundle import read_card
-from defect_detection.model.trunks import COMPACT_WEIGHTS, build_trunk
+from defect_detection.model.named_weights import COMPACT_WEIGHTS
+from defect_detection.model.trunks import build_trunk
 from defect_detection.pipeline.search import search, search_name, storage_url
 from defect_detection.pipeline.train import train
 from defect_detection.pipeline.trials import Bench
@@ -160,7 +161,7 @@ def test_a_finished_search_goes_on_when_more_trials_are_wanted(plant):
 
 def test_other_weights_under_the_same_name_are_another_search(plant):
     weights = plant.root / "weights.npz"
-    shutil.copyfile(COMPACT_WEIGHTS, weights)
+    shutil.copyfile(COMPACT_WEIGHTS["procedural"], weights)
     base = {"name": "both", "weights": str(weights), "branches": ["pooled"]}
     overrides = searching(1), f"training.hyperparameter_sets={json.dumps([base])}"
     search_of(plant, *overrides)

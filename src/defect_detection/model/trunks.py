@@ -68,7 +68,7 @@ def build_trunk(
 
     Args:
         name: `compact`, `EfficientNetLite0`, or a class of keras.applications such as `MobileNetV2`.
-        weights: a name of `SHIPPED` that belongs to the trunk (`imagenet` downloads), a local weights file, or None for a random
+        weights: a name of `NAMED_WEIGHTS` that belongs to the trunk (`imagenet` downloads), a local weights file, or None for a random
             start.
         image_size: height and width of the input in px.
         levels: names of layers to take maps from; None for the trunk's own choice.
