@@ -25,17 +25,15 @@ def test_without_a_terminal_a_line_when_a_phase_is_done_and_one_a_minute(capsys,
     ]
 
 
-@pytest.fixture
-def _as_at_the_start():
-    """Other tests of this process may have left another handler."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-@pytest.mark.usefixtures("_as_at_the_start")
 def test_ctrl_c_that_a_library_drops_ends_the_work_at_its_next_step():
-    with progress.bars() as watch:
-        with suppress(BaseException):  # as Keras does while it reads a loss
-            signal.raise_signal(signal.SIGINT)
-        with pytest.raises(KeyboardInterrupt):
-            watch("training only", "head", 1, 10)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with progress.bars() as watch:
+            handler = signal.getsignal(signal.SIGINT)
+            with suppress(BaseException):  # as Keras does while it reads a loss
+                handler(signal.SIGINT, None)
+            with pytest.raises(KeyboardInterrupt):
+                watch("training only", "head", 1, 10)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
