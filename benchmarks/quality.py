@@ -35,7 +35,7 @@ def _configurations(options: Options) -> dict[str, tuple[str, ...]]:
     configurations = {"default": options.overrides}
     if options.weights:
         configurations["pretrained MobileNetV2"] = (*options.overrides, pretrained(options.weights))
-    if lite0_set := lite0():
+    if options.peers and (lite0_set := lite0()):
         configurations["EfficientNet-Lite0"] = (*options.overrides, lite0_set)
     return configurations
 
