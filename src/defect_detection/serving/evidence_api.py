@@ -12,7 +12,8 @@ from defect_detection.data.decoders import MOST_PAGES
 from defect_detection.errors import ImageError
 from defect_detection.inference.inspect import Inspection
 from defect_detection.inference.overlay import MOST_PREVIEW, preview_png
-from defect_detection.serving.predict import Predicting, ServedModel, inspect_within_limits
+from defect_detection.serving.predict import Predicting, inspect_within_limits
+from defect_detection.serving.prediction import ServedModel
 from defect_detection.serving.problems import described
 from defect_detection.serving.records_api import (
     INSPECTIONS,

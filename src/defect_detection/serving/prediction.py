@@ -1,0 +1,159 @@
+"""What ``POST /predict`` takes and answers, as its description says."""
+
+from functools import cache
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from defect_detection.serving.problems import Problem
+from defect_detection.serving.strict import PLAIN_PATTERN, PlainName, Words
+from defect_detection.serving.uploads import FIELD, SAID
+
+BINARY = {"type": "string", "format": "binary"}
+IMAGE_TYPES = ("image/jpeg", "image/png", "image/bmp", "image/tiff", "image/webp", "application/octet-stream")
+
+
+class ServedModel(BaseModel):
+    """The model that decided."""
+
+    name: str = Field(examples=["Production_Reg"])
+    version: int = Field(examples=[3])
+    uri: str = Field(description="for MLflow", examples=["models:/Production_Reg/3"])
+
+
+class Evidence(BaseModel):
+    """Where the defect is."""
+
+    shape: list[int] = Field(description="rows and columns of the evidence map", examples=[[14, 14]])
+    values: list[list[float]] | None = Field(
+        None, description="explain=array: log-odds of a defect in each cell, higher = more defective"
+    )
+    overlay_png: str | None = Field(
+        None,
+        description="explain=overlay: the image, upright and in its own size, with the evidence over it, in base64. Of one "
+        "image it stands at the top only, and is null in results: the answer holds each picture once",
+    )
+
+
+class Prediction(BaseModel):
+    """The verdict on one image. Of an image that got none, all but `name` and `error` is null."""
+
+    id: str | None = Field(
+        default=None, description="of this inspection", examples=["6f9e1f0c2b4d4f8a9a3f1f0c2b4d4f8a"]
+    )
+    name: str | None = Field(
+        default=None, description="the file as its sender calls it; empty where nothing was sent"
+    )
+    verdict: Literal["ok", "defective", "review"] | None = None
+    score: float | None = Field(default=None, description="P(defective)", ge=0, le=1, examples=[0.97])
+    threshold: float | None = Field(
+        default=None,
+        description="an image is defective when score >= threshold; null where only its owner may know it",
+        examples=[0.41],
+    )
+    reason: str | None = Field(
+        default=None,
+        description="how the image is unlike the training images, so that its verdict is never ok; null where it is not",
+        examples=["brightness 3 is outside 92 to 140, the range of the training images"],
+    )
+    model: ServedModel | None = None
+    latency_ms: float | None = Field(default=None, description="decoding and the model", examples=[6.1])
+    page: int | None = Field(default=None, description="the page that decided, from 1 (data.pages: all)")
+    pages: int | None = Field(default=None, description="how many pages were judged")
+    defect_type: str | None = Field(default=None, description="null: this model does not tell types apart")
+    evidence: Evidence | None = Field(default=None, description="with explain")
+    error: Problem | None = Field(
+        default=None, description="why it got no verdict: of one image among several only"
+    )
+
+
+Explain = Literal["0", "false", "1", "true", "overlay", "array"]
+
+
+class PredictQuery(BaseModel):
+    """How to answer, and what is recorded with the inspection. In a form they may be fields instead, except `name`."""
+
+    explain: Explain = Field(
+        "0", description="1, true, overlay: with the evidence as a picture; array: as numbers"
+    )
+    name: Words = Field("", description="of an image that is the body")
+    group: PlainName = Field("", description="images of one part or lot have the same")
+    line: PlainName = ""
+    part: PlainName = ""
+
+    @classmethod
+    @cache
+    def model_json_schema(cls, *args: Any, **options: Any) -> dict[str, Any]:  # type: ignore[override]
+        """Return the schema, made once: the framework asks for it at every request, where it costs 1 ms."""
+        return super().model_json_schema(*args, **options)
+
+
+NOTHING = Prediction().model_dump()
+EXAMPLE = {
+    "id": "6f9e1f0c2b4d4f8a9a3f1f0c2b4d4f8a",
+    "name": "part.png",
+    "verdict": "defective",
+    "score": 0.97,
+    "threshold": 0.41,
+    "reason": None,
+    "model": {"name": "Production_Reg", "version": 3, "uri": "models:/Production_Reg/3"},
+    "latency_ms": 6.1,
+    "page": 1,
+    "pages": 1,
+    "defect_type": None,
+    "evidence": None,
+    "error": None,
+}
+FAILED_EXAMPLE = dict.fromkeys(EXAMPLE) | {
+    "name": "notes.txt",
+    "error": {
+        "type": "about:blank",
+        "title": "Unsupported Media Type",
+        "status": 415,
+        "detail": "expected a JPEG, PNG, BMP, TIFF or WebP image, received 5 bytes of something else",
+    },
+}
+WORDS = {"type": "string", "maxLength": 200, "pattern": PLAIN_PATTERN}
+REQUEST_BODY = {
+    "description": "an image, or a form with one or more. What the parameters say may be fields of the form: each once",
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": [FIELD],
+                "properties": {
+                    FIELD: {
+                        "type": "array",
+                        "items": BINARY,
+                        "minItems": 1,
+                        "description": "one or more files",
+                    },
+                    **{name: WORDS for name in SAID if name != "explain"},
+                    "explain": {"type": "string", "enum": list(get_args(Explain))},
+                },
+                "additionalProperties": False,
+            }
+        },
+        **{kind: {"schema": BINARY} for kind in IMAGE_TYPES},
+    },
+}
+
+
+class Answer(Prediction):
+    """The verdicts on all images, in order. Where one image was sent, its verdict stands at the top as well; else there is null."""
+
+    results: list[Prediction] = Field(
+        description="one entry for each image, in the order in which they were sent"
+    )
+
+    model_config = ConfigDict(
+        openapi_extra={  # type: ignore[typeddict-unknown-key]
+            "description": "verdicts; with 'Accept: image/png' the picture of one",
+            "examples": {
+                "one image": {"value": EXAMPLE | {"results": [EXAMPLE]}},
+                "several images": {"value": dict.fromkeys(EXAMPLE) | {"results": [EXAMPLE, FAILED_EXAMPLE]}},
+            },
+            "content": {"image/png": {"schema": BINARY}},
+        },
+    )
