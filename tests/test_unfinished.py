@@ -1,12 +1,11 @@
 """What killed processes leave of files and folders is removed by the next one, and nothing else is."""
 
 import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
+from killed import killed_at
 
 from defect_detection.config import load_config
 from defect_detection.processes import has_ended, name_of_owner
@@ -21,36 +20,16 @@ from defect_detection.unfinished import (
 )
 
 # Writes a file, a folder and a working folder, and is killed at the step of that number; what is removed is no step.
-KILLED_AT = """
-import os, pathlib, sys
+WRITE = """
 from defect_detection.unfinished import own_temporary_folder, whole_file, whole_folder
-
-left = int(sys.argv[2])
-
-def counted(real):
-    def call(*arguments, **named):
-        global left
-        if left == 0:
-            os._exit(9)
-        left -= 1
-        return real(*arguments, **named)
-    return call
 
 for name in ("replace", "mkdir", "write_text"):
     setattr(pathlib.Path, name, counted(getattr(pathlib.Path, name)))
-root = pathlib.Path(sys.argv[1])
 with own_temporary_folder(), whole_folder(root / "model") as folder:
     (folder / "weights").write_text("new")
     with whole_file(root / "info.txt") as file:
         file.write_text("new")
 """
-
-
-def killed_at(step: int, root: Path) -> int:
-    environment = os.environ | {"TMPDIR": str(root / "tmp")}
-    return subprocess.run(
-        [sys.executable, "-c", KILLED_AT, root, str(step)], check=False, env=environment
-    ).returncode
 
 
 def names(folder: Path) -> set[str]:
@@ -67,7 +46,7 @@ def test_a_process_killed_at_any_step_leaves_the_old_or_the_new_and_the_next_sta
             folder.mkdir(parents=True)
         (root / "model/weights").write_text("old")
         (root / "info.txt").write_text("old")
-        ended = killed_at(step, root) == 0
+        ended = not killed_at(step, root, WRITE, TMPDIR=str(root / "tmp"))
         left += len(
             [
                 name
