@@ -12,6 +12,7 @@ from mlflow_server import free_port, mlflow_server, running
 from defect_detection.evaluation.operating_point import OperatingPoint
 from defect_detection.model.bundle import KERAS_FILE, OPENVINO_FILE, TRAINED_ON_FILE, write_card, write_golden
 from defect_detection.model.card import Card
+from defect_detection.tracking.registry import Registry
 from defect_detection.tracking.store import connect, sqlite_file
 
 
@@ -37,6 +38,11 @@ def server_uri(server_folder: Path, plain_environment: dict[str, str]) -> Iterat
 @pytest.fixture(params=["embedded", "server"])
 def uri(request: pytest.FixtureRequest) -> str:
     return request.getfixturevalue(f"{request.param}_uri")
+
+
+@pytest.fixture
+def registry(uri: str) -> Registry:
+    return Registry(uri)
 
 
 @pytest.fixture

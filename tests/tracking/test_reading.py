@@ -18,11 +18,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:D
 
 
 @pytest.fixture
-def registry(uri: str) -> Registry:
-    return Registry(uri)
-
-
-@pytest.fixture
 def candidate(registry: Registry, name: str, bundle: Path) -> ModelRef:
     with ExperimentRecorder(registry.tracking_uri, name).trial("a", {}) as record:
         record.metrics({"val_auroc": 0.75})
