@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.processes import Unavailable
-from defect_detection.data.procedural.samples import write_sample_data
 from defect_detection.data.samples import Sample, scan
 from defect_detection.data.split import split_train_validation
+from defect_detection.synthetic.sample_data import write_sample_data
 
 OK_CLASSES = ("ok", "good", "class_0", "normal", "ok_front")
 

@@ -14,7 +14,7 @@ import yaml
 from benchmarks.datasets import DataSet, empty
 from benchmarks.processes import ROOT, Finished, run
 from defect_detection.config import load_config
-from defect_detection.config_file import apply_overrides, read_document
+from defect_detection.config.yaml_file import apply_overrides, read_document
 from defect_detection.tracking.registry import Registry
 from defect_detection.tracking.runs import ExperimentRecorder
 

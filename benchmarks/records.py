@@ -13,14 +13,14 @@ from benchmarks import datasets
 from benchmarks.options import Options
 from benchmarks.tables import table
 from defect_detection.errors import RecordsError
+from defect_detection.records.counts import count_inspections
 from defect_detection.records.database import Database
-from defect_detection.records.export import find_labelled
 from defect_detection.records.feedback import add_feedback
-from defect_detection.records.images import ImageFolder
+from defect_detection.records.image_store import ImageFolder
 from defect_detection.records.inspections import Filter, Inspected, add_inspections, find_page
 from defect_detection.records.jobs import count_jobs
+from defect_detection.records.labelled_images import find_labelled
 from defect_detection.records.retention import prune
-from defect_detection.records.statistics import count_inspections
 from defect_detection.records.tallies import count_again
 from defect_detection.records.writer import BATCH
 

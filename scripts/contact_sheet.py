@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from defect_detection.data.procedural.lines import LINES, Line
-from defect_detection.data.procedural.samples import Picture, Shot, take
+from defect_detection.synthetic.lines import LINES, Line
+from defect_detection.synthetic.sample_data import Picture, Shot, take
 
 TILE_PX = 112
 N_OK, N_FLAWED = 2, 3

@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel
 
 from defect_detection.config import Config, RetrainConfig, load_config
-from defect_detection.config_types import Expected
+from defect_detection.config.kinds import Expected
 from defect_detection.serving.app import create_app
 
 ROOT = Path(__file__).parents[1]

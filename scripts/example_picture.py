@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from defect_detection.data.images import read_image
-from defect_detection.evaluation.figures import overlay
 from defect_detection.inference.inspect import Inspector
+from defect_detection.report.figures import overlay
 
 DEMO = Path(sys.argv[1]) if len(sys.argv) > 1 else Path("demo")
 SIZE, GAP, COLUMNS = 160, 6, 6

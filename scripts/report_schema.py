@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from defect_detection.evaluation.report import report_schema
+from defect_detection.report.report import report_schema
 
 PLACE = Path(__file__).parents[1] / "docs/report.schema.json"
 

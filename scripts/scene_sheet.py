@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from defect_detection.data.procedural.scene import Scene, draw
+from defect_detection.synthetic.scene import Scene, draw
 
 TILE_PX, COLUMNS = 96, 10
 COLOURS = 96  # keeps the file small

@@ -14,8 +14,8 @@ from plant import Plant
 from postgres import _migrated, postgres_records_url, postgres_server, postgres_url  # noqa: F401  fixtures
 
 from defect_detection.config import Config, load_config
-from defect_detection.pipeline.evaluate import evaluate
-from defect_detection.pipeline.train import train
+from defect_detection.use_cases.evaluate import evaluate
+from defect_detection.use_cases.train import train
 
 # What a shell starts in the background ignores interrupts, and so would all that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -16,11 +16,11 @@ from defect_detection.data.split import load_splits
 from defect_detection.inference.inspect import Inspector
 from defect_detection.model.bundle import CARD_FILE, OPENVINO_FILE, read_card, write_card, write_trained_on
 from defect_detection.model.card import Card
-from defect_detection.pipeline.candidates import Candidate
-from defect_detection.pipeline.train import keep
 from defect_detection.tracking.reading import ModelRef
 from defect_detection.tracking.registry import Registry
 from defect_detection.tracking.runs import ExperimentRecorder
+from defect_detection.use_cases.candidates import Candidate
+from defect_detection.use_cases.train import keep
 
 SIDE = 64  # px
 _SCORES: dict[tuple[str, tuple[str, ...]], np.ndarray] = {}  # by the model's weights and the images

@@ -15,9 +15,9 @@ from waiting import LIMIT_S
 
 from defect_detection.config import load_config
 from defect_detection.errors import StaleDecisionError
-from defect_detection.pipeline import evaluate
-from defect_detection.pipeline.turn import PRODUCTION_ALIAS
 from defect_detection.tracking.registry import Registry
+from defect_detection.use_cases import evaluate
+from defect_detection.use_cases.turn import PRODUCTION_ALIAS
 
 
 def die() -> None:

@@ -10,8 +10,8 @@ from sqlalchemy import make_url
 
 import defect_detection
 from defect_detection.config import Config, RetrainConfig, load_config, load_retrain_config
-from defect_detection.config_file import read_document
-from defect_detection.config_sections import HyperparameterSet
+from defect_detection.config.sections import HyperparameterSet
+from defect_detection.config.yaml_file import read_document
 from defect_detection.environment import RESOLVED
 from defect_detection.errors import ConfigError
 from defect_detection.tracking.store import sqlite_file

@@ -8,7 +8,7 @@ from harness import Model, Task, main
 from defect_detection.config import load_config
 from defect_detection.data.walk import find_images
 from defect_detection.inference.inspect import Inspector
-from defect_detection.pipeline.export import export
+from defect_detection.use_cases.export import export
 
 SETTINGS = "training: {hyperparameter_sets: [{name: none}]}\n"
 

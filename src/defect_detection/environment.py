@@ -14,7 +14,7 @@ from urllib.parse import quote
 from dotenv import dotenv_values
 
 from defect_detection.errors import ConfigError
-from defect_detection.files import regular
+from defect_detection.files.permissions import regular
 
 RESOLVED = ("MLFLOW_TRACKING_URI", "DATABASE_URL", "DEFECT_API_KEY")
 

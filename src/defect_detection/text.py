@@ -12,7 +12,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from defect_detection.unfinished import whole_file
+from defect_detection.files.unfinished import whole_file
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 # Control characters, line separators, and what turns the direction of writing.

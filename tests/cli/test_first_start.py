@@ -8,8 +8,8 @@ import pytest
 import defect_detection
 from defect_detection.cli import main
 from defect_detection.config import load_config, load_retrain_config
-from defect_detection.data.procedural.samples import write_sample_data
-from defect_detection.pipeline.project import FILES, shipped
+from defect_detection.synthetic.sample_data import write_sample_data
+from defect_detection.use_cases.project import FILES, shipped
 
 ROOT = Path(__file__).parents[2]
 

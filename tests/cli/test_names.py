@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from defect_detection.cli import main
-from defect_detection.pipeline.evaluate import evaluate
 from defect_detection.text import printable
+from defect_detection.use_cases.evaluate import evaluate
 
 NAMES = [
     "part [cam1].png",

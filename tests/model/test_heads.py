@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from defect_detection.model.graph import build_features, build_inspector
 from defect_detection.model.heads import (
     Calibration,
     Head,
@@ -14,7 +15,6 @@ from defect_detection.model.heads import (
     pooled_features,
     write_local,
 )
-from defect_detection.model.inspector import build_features, build_inspector
 from defect_detection.model.trunks import Trunk, build_trunk
 from tests.model.reference import local_logit, pooled_logit
 

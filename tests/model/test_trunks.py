@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from defect_detection.errors import ConfigError
-from defect_detection.model.inspector import build_features
+from defect_detection.model.graph import build_features
 from defect_detection.model.trunks import (
     COMPACT_LEVELS,
     _preprocessed,

@@ -9,7 +9,7 @@ from waiting import LIMIT_S
 
 from defect_detection.records import database, writer
 from defect_detection.records.database import Database
-from defect_detection.records.images import ImageFolder
+from defect_detection.records.image_store import ImageFolder
 from defect_detection.records.inspections import Inspected
 from defect_detection.records.store import Records
 

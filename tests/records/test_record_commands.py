@@ -8,9 +8,9 @@ from sqlalchemy import delete
 from waiting import LIMIT_S
 
 from defect_detection.cli import main
+from defect_detection.records.counts import count_inspections
 from defect_detection.records.feedback import add_feedback
 from defect_detection.records.keys import find_key
-from defect_detection.records.statistics import count_inspections
 from defect_detection.records.store import Records
 from defect_detection.records.tables import TallyRow
 

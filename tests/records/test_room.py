@@ -13,7 +13,7 @@ from waiting import LIMIT_S, wait_until
 
 from defect_detection.records.database import MIGRATIONS, Database
 from defect_detection.records.feedback import add_feedback
-from defect_detection.records.images import ImageFolder
+from defect_detection.records.image_store import ImageFolder
 from defect_detection.records.inspections import find_inspection
 from defect_detection.records.quota import Quota
 from defect_detection.records.room import _levelled, bytes_taken

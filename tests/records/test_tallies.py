@@ -11,12 +11,12 @@ from alembic.config import Config as AlembicConfig
 from recorded import START, image_of, inspected
 from sqlalchemy import create_engine, delete, text
 
-from defect_detection.records import statistics
+from defect_detection.records import counts
+from defect_detection.records.counts import Statistics, count_inspections
 from defect_detection.records.database import MIGRATIONS, Database
 from defect_detection.records.feedback import add_feedback
 from defect_detection.records.inspections import Filter, Inspected, add_inspections, find_page
 from defect_detection.records.retention import prune
-from defect_detection.records.statistics import Statistics, count_inspections
 from defect_detection.records.store import Records
 from defect_detection.records.tables import TallyRow
 from defect_detection.records.tallies import count_again, latency_bin, latency_of
@@ -138,7 +138,7 @@ def test_two_servers_and_a_person_lose_no_count(records, database_url):
 
 
 def test_periods_begin_at_whole_quarter_hours_where_too_many_rows_would_be_read(records, monkeypatch):
-    monkeypatch.setattr(statistics, "MOST_ROWS", 10)
+    monkeypatch.setattr(counts, "MOST_ROWS", 10)
     dice = random.Random(4)
     insert(records, [some(dice, number) for number in range(3000)])
     since, until = START + timedelta(minutes=7), START + timedelta(minutes=91)

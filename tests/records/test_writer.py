@@ -19,7 +19,7 @@ from defect_detection.errors import RecordsError
 from defect_detection.records import writer
 from defect_detection.records.database import Database
 from defect_detection.records.feedback import add_feedback
-from defect_detection.records.images import ImageFolder
+from defect_detection.records.image_store import ImageFolder
 from defect_detection.records.inspections import Filter, find_page
 from defect_detection.records.store import Records
 from defect_detection.records.writer import BATCH, Recorder
@@ -138,7 +138,7 @@ import logging, resource, sys
 from pathlib import Path
 from recorded import image_of, inspected
 from defect_detection.records.database import Database
-from defect_detection.records.images import ImageFolder
+from defect_detection.records.image_store import ImageFolder
 from defect_detection.records.store import Records
 
 root = Path(sys.argv[1])

@@ -6,7 +6,7 @@ import pytest
 from once import once
 from plant import Plant
 
-from defect_detection.pipeline.evaluate import evaluate
+from defect_detection.use_cases.evaluate import evaluate
 
 
 @pytest.fixture(scope="session")

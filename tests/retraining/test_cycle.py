@@ -10,10 +10,10 @@ from defect_detection.data.split import load_splits
 from defect_detection.errors import BusyError
 from defect_detection.evaluation.gate import Outcome
 from defect_detection.model.bundle import read_card
-from defect_detection.pipeline.evaluate import evaluate
 from defect_detection.retraining.cycle import Retrained, compare_on_validation, retrain
 from defect_detection.tracking.best_model import BestModelInfo
 from defect_detection.tracking.store import connect
+from defect_detection.use_cases.evaluate import evaluate
 
 POOLED_ONLY = [{"name": "again", "branches": ["pooled"]}]
 

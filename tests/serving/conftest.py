@@ -18,10 +18,11 @@ from whole import stop
 from defect_detection.config import Config, load_config
 from defect_detection.inference.inspect import Inspector
 from defect_detection.records import writer
-from defect_detection.serving import jobs, jobs_api, server, worker
+from defect_detection.serving import job_process, server, worker
 from defect_detection.serving.app import create_app
 from defect_detection.serving.recording import Recorder
 from defect_detection.serving.server import make_server
+from defect_detection.serving.views import jobs
 from defect_detection.tracking.reading import ModelRef
 
 Send = Callable[..., "Answer"]
@@ -30,7 +31,7 @@ Send = Callable[..., "Answer"]
 @pytest.fixture(autouse=True)
 def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the servers of this process look often at what has changed, so that no test waits for the next look."""
-    for module in (jobs, jobs_api, server, worker):
+    for module in (job_process, jobs, server, worker):
         monkeypatch.setattr(module, "LOOK_EVERY_S", 0.05)
     monkeypatch.setattr(worker, "RETRY_S", 0.1)
     monkeypatch.setattr(writer, "RETRY_S", 0.1)

@@ -7,13 +7,13 @@ from mlflow_server import free_port, mlflow_server
 from tiny import write_tiny_bundle
 
 from defect_detection.config import Config, load_config
-from defect_detection.pipeline.promotion import promote, rollback
 from defect_detection.serving.app import create_app
 from defect_detection.tracking import ledger_listing
 from defect_detection.tracking.ledger import Ledger
 from defect_detection.tracking.ledger_listing import list_entries
 from defect_detection.tracking.registry import Registry
 from defect_detection.tracking.runs import ExperimentRecorder
+from defect_detection.use_cases.promotion import promote, rollback
 
 
 def register(config: Config, threshold: float) -> None:

@@ -9,8 +9,9 @@ from http import HTTPStatus
 import pytest
 from waiting import wait_until
 
-from defect_detection.serving import connections, jobs_api
-from defect_detection.serving.jobs_api import MAX_STREAMS
+from defect_detection.serving import connections
+from defect_detection.serving.views import jobs
+from defect_detection.serving.views.jobs import MAX_STREAMS
 
 SO_ATTACH_FILTER = 26
 DROP_ALL = (6, 0, 0, 0)  # one instruction of the packet filter: return 0 bytes of each packet
@@ -26,8 +27,8 @@ def lose(connection: socket.socket) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="drops packets by the filter of Linux")
 def test_lost_readers_give_their_places_free(send, monkeypatch):
-    monkeypatch.setattr(jobs_api, "STREAM_S", 1e6)
-    monkeypatch.setattr(jobs_api, "HEARTBEAT_S", 0.1)
+    monkeypatch.setattr(jobs, "STREAM_S", 1e6)
+    monkeypatch.setattr(jobs, "HEARTBEAT_S", 0.1)
     monkeypatch.setattr(connections, "UNACKNOWLEDGED_S", 0.4)
     log = send("POST", "/retrain", Prefer="respond-async").headers["Location"] + "/log"
     readers = [socket.create_connection(("127.0.0.1", send.port)) for _ in range(MAX_STREAMS)]

@@ -12,7 +12,7 @@ from recorded import wait_for_records
 from waiting import LIMIT_S, wait_until
 from whole import whole_server
 
-from defect_detection.pipeline.evaluate import evaluate
+from defect_detection.use_cases.evaluate import evaluate
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
 

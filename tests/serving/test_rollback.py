@@ -13,13 +13,13 @@ from test_champion import NAME, Plant
 
 from defect_detection.config import Config, load_config
 from defect_detection.errors import BundleError, BusyError, NoModelError, TrackingError
-from defect_detection.pipeline.history import history
-from defect_detection.pipeline.promotion import promote, rollback
 from defect_detection.serving.app import create_app
 from defect_detection.tracking.lease import PROMOTIONS, lease
 from defect_detection.tracking.ledger import Ledger, withdrawn
 from defect_detection.tracking.ledger_listing import list_entries
 from defect_detection.tracking.store import connect
+from defect_detection.use_cases.history import history
+from defect_detection.use_cases.promotion import promote, rollback
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
 

@@ -13,7 +13,7 @@ from tiny import BRIGHT, DARK, encoded, write_tiny_bundle
 from defect_detection.config import load_config
 from defect_detection.inference.inspect import Inspector
 from defect_detection.serving.app import create_app
-from defect_detection.serving.prediction import IMAGE_TYPES
+from defect_detection.serving.views.prediction import IMAGE_TYPES
 from defect_detection.tracking.reading import ModelRef
 
 IMAGES = st.sampled_from([encoded(pixels, form) for pixels in (DARK, BRIGHT) for form in ("PNG", "JPEG")])

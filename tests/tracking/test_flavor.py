@@ -30,7 +30,7 @@ from defect_detection.model.bundle import (
     write_trained_on,
 )
 from defect_detection.model.card import Card
-from defect_detection.model.export import to_openvino
+from defect_detection.model.forms import to_openvino
 from defect_detection.tracking.flavor import REQUIRED_PACKAGES, PyfuncModel
 from defect_detection.tracking.registry import Registry
 from defect_detection.tracking.runs import ExperimentRecorder

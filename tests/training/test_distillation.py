@@ -6,9 +6,9 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from defect_detection.data.procedural.bank import Bank
 from defect_detection.model.named_weights import COMPACT, LITE0
 from defect_detection.model.trunks import COMPACT_LEVELS, build_trunk
+from defect_detection.synthetic.bank import Bank
 from defect_detection.training.distillation import LESSONS, predictions, vary
 from defect_detection.training.pretraining import pretrain
 from defect_detection.training.recipe import DISTILLED, PROCEDURAL

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from defect_detection.config_sections import HyperparameterSet
+from defect_detection.config.sections import HyperparameterSet
 from defect_detection.errors import DivergedError
 from defect_detection.training.features import Rows, _narrowed
 from defect_detection.training.folds import Folds
-from defect_detection.training.local import fit_local, rotated_cells
-from defect_detection.training.pooled import fit_pooled
+from defect_detection.training.local_branch import fit_local, rotated_cells
+from defect_detection.training.pooled_branch import fit_pooled
 
 LABELS = np.arange(16) % 2
 FOLDS = Folds(np.arange(16) // 2 % 2, refit=True)

@@ -3,9 +3,9 @@
 import numpy as np
 
 from defect_detection.data.split import load_splits
-from defect_detection.model.inspector import build_features
+from defect_detection.model.graph import build_features
 from defect_detection.model.trunks import build_trunk
-from defect_detection.training import features, local
+from defect_detection.training import features, local_branch
 from defect_detection.training.features import Rows, activations, rows_at_a_time
 
 
@@ -31,8 +31,10 @@ def test_row_by_row_gives_the_same_and_only_what_is_asked_for(trained_once, tmp_
 def test_statistics_see_every_cell_of_small_images_and_some_of_large_ones(monkeypatch):
     values = np.random.default_rng(0).normal(size=(6, 4, 4, 3)).astype(np.float16)
     rows = Rows(values, np.arange(6))
-    np.testing.assert_array_equal(local._sample(rows, np.arange(6)), values.reshape(-1, 3).astype(np.float32))
-    monkeypatch.setattr(local, "_STATISTICS_CELLS", 50)
-    some = local._sample(rows, np.arange(6))
+    np.testing.assert_array_equal(
+        local_branch._sample(rows, np.arange(6)), values.reshape(-1, 3).astype(np.float32)
+    )
+    monkeypatch.setattr(local_branch, "_STATISTICS_CELLS", 50)
+    some = local_branch._sample(rows, np.arange(6))
     assert some.shape == (48, 3)
     np.testing.assert_array_equal(some[:8], values[0].reshape(-1, 3)[::2].astype(np.float32))

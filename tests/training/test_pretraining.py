@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from defect_detection.cli.training import pretrain as pretrain_command
-from defect_detection.data.procedural.bank import Bank, cell_targets
-from defect_detection.data.procedural.defects import DEFECT_NAMES
-from defect_detection.data.procedural.scene import N_BACKGROUNDS
 from defect_detection.model.trunks import COMPACT_CHANNELS, build_trunk
+from defect_detection.synthetic.bank import Bank, cell_targets
+from defect_detection.synthetic.defects import DEFECT_NAMES
+from defect_detection.synthetic.scene import N_BACKGROUNDS
 from defect_detection.training.pretraining import Views, build_model, pretrain, recolour, scene_loss
 from defect_detection.training.recipe import Recipe
 

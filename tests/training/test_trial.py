@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from defect_detection.config_sections import HyperparameterSet
+from defect_detection.config.sections import HyperparameterSet
 from defect_detection.data.split import load_splits
 from defect_detection.training import trial
-from defect_detection.training.local import rotated_cells
+from defect_detection.training.local_branch import rotated_cells
 from defect_detection.training.trial import LOCAL_SETTINGS, POOLED_SETTINGS, Fits
 
 # These choose the trunk, whose fingerprint is part of the key, or name the set.

@@ -15,8 +15,8 @@ from defect_detection.model.bundle import (
     seen_in_training,
     short_hashes,
 )
-from defect_detection.model.inspector import read_trunk
-from defect_detection.training.experiment import save_trial
+from defect_detection.model.graph import read_trunk
+from defect_detection.training.bundling import save_trial
 from defect_detection.training.folds import Folds
 from defect_detection.training.trial import run_trial
 from defect_detection.training.unseen import choose_judges

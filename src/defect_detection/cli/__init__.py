@@ -31,8 +31,8 @@ from defect_detection.errors import (
     NoModelError,
     explain,
 )
+from defect_detection.files.unfinished import own_temporary_folder
 from defect_detection.text import printable_lines, set_up_streams
-from defect_detection.unfinished import own_temporary_folder
 
 
 @app.command()

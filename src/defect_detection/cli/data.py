@@ -11,7 +11,7 @@ from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, app,
 @app.command()
 def init(folder: Annotated[Path, typer.Argument(help="The project's folder.")] = Path()) -> None:
     """Write a config.yaml that explains each setting, and make the folders that it names."""
-    from defect_detection.pipeline.project import start_project
+    from defect_detection.use_cases.project import start_project
 
     for path in start_project(folder):
         typer.echo(f"Wrote {short(path.absolute())}")
@@ -27,8 +27,8 @@ def sample_data(
     seed: Annotated[int, typer.Option(help="Another seed, other parts.")] = 42,
 ) -> None:
     """Draw the sample data: OK and defective parts with masks."""
-    from defect_detection.data.procedural.samples import write_sample_data
-    from defect_detection.pipeline.progress import bars
+    from defect_detection.synthetic.sample_data import write_sample_data
+    from defect_detection.use_cases.progress import bars
 
     with bars() as watch:
         summary = write_sample_data(
@@ -44,7 +44,7 @@ def sample_data(
 @app.command()
 def demo(folder: Annotated[Path, typer.Option(help="Everything goes in here.")] = Path("demo")) -> None:
     """Sample data, train, evaluate, promote, inspect: the whole way in a folder of its own."""
-    from defect_detection.pipeline.demo import run_demo
+    from defect_detection.use_cases.demo import run_demo
 
     run_demo(folder)
 

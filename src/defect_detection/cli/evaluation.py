@@ -8,7 +8,7 @@ from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, app,
 
 if TYPE_CHECKING:
     from defect_detection.config import Config
-    from defect_detection.pipeline.evaluate import Evaluated
+    from defect_detection.use_cases.evaluate import Evaluated
 
 
 @app.command()
@@ -18,8 +18,8 @@ def evaluate(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -
     Exit code: 0 PROMOTE, 1 HOLD, 2 INSUFFICIENT EVIDENCE, 3 an error.
     """
     from defect_detection.config import load_config
-    from defect_detection.pipeline.evaluate import evaluate as run
-    from defect_detection.pipeline.progress import bars
+    from defect_detection.use_cases.evaluate import evaluate as run
+    from defect_detection.use_cases.progress import bars
 
     settings = load_config(config, overrides or ())
     with bars() as watch:

@@ -24,7 +24,7 @@ def export(
 ) -> None:
     """Export a model, if it gives the same verdicts there, and say how far its scores move."""
     from defect_detection.config import load_config
-    from defect_detection.pipeline.export import export as run
+    from defect_detection.use_cases.export import export as run
 
     settings = load_config(config, overrides or ())
     done = run(form, model or settings.bundle_dir, output, settings, int8=int8)
@@ -48,7 +48,7 @@ def parity(
 ) -> None:
     """Send a model's golden images through every runtime, and say which verdicts differ from Keras'."""
     from defect_detection.config import load_config
-    from defect_detection.pipeline.parity import parity_lines
+    from defect_detection.use_cases.parity import parity_lines
 
     bundle = model or load_config(config, overrides or ()).bundle_dir
     agreed = True

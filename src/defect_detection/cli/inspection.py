@@ -26,7 +26,7 @@ def inspect(
     overrides: Overrides = None,
 ) -> None:
     """Inspect images with the model in production, or with a model folder."""
-    from defect_detection.pipeline.show import inspect_images
+    from defect_detection.use_cases.show import inspect_images
 
     all_read = inspect_images(images or [], model, json_lines, output, config, overrides or [])
     if not all_read:

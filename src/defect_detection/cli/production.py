@@ -10,9 +10,9 @@ import typer
 from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, app
 
 if TYPE_CHECKING:
-    from defect_detection.pipeline.history import History
-    from defect_detection.pipeline.promotion import Moved
     from defect_detection.tracking.ledger import Entry
+    from defect_detection.use_cases.history import History
+    from defect_detection.use_cases.promotion import Moved
 
 _LONGEST_REASON = 120  # characters of a row
 
@@ -28,7 +28,7 @@ def history(
 ) -> None:
     """Show what was in production when, by whom and why."""
     from defect_detection.config import load_config
-    from defect_detection.pipeline.history import history as read
+    from defect_detection.use_cases.history import history as read
 
     found = read(load_config(config, overrides or ()))
     entries = [entry for entry in found.entries if everything or entry.after is not None]
@@ -58,8 +58,8 @@ def promote(
 ) -> None:
     """Put a version into production by hand, without a gate."""
     from defect_detection.config import load_config
-    from defect_detection.pipeline.promotion import NO_GATE
-    from defect_detection.pipeline.promotion import promote as run
+    from defect_detection.use_cases.promotion import NO_GATE
+    from defect_detection.use_cases.promotion import promote as run
 
     if not reason.strip():
         raise typer.BadParameter("expected some words, received none", param_hint="--reason")
@@ -79,7 +79,7 @@ def rollback(
 ) -> None:
     """Put the version that was in production before into production again."""
     from defect_detection.config import load_config
-    from defect_detection.pipeline.promotion import rollback as run
+    from defect_detection.use_cases.promotion import rollback as run
 
     _say(run(load_config(config, overrides or ()), to, reason))
 

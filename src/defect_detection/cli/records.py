@@ -146,7 +146,7 @@ def export_(
     """Write labelled images into a data folder, one folder per class, with their groups in index.csv."""
     from defect_detection.config import load_config
     from defect_detection.errors import ConfigError
-    from defect_detection.retraining.policy import export as run
+    from defect_detection.retraining.new_labels import export as run
 
     settings = load_config(config, overrides or ())
     folder = output.absolute() if output else settings.data.feedback_dir

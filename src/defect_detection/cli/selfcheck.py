@@ -22,7 +22,7 @@ def selfcheck(
 ) -> None:
     """Check a model's files, its golden images and the known defects. Exit code: 0 when all is well, else 1."""
     from defect_detection.config import load_config
-    from defect_detection.pipeline.selfcheck import selfcheck as run
+    from defect_detection.use_cases.selfcheck import selfcheck as run
 
     checked = run(load_config(config, overrides or ()), model)
     for check in checked.checks:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from defect_detection.errors import ImageError
 
 if TYPE_CHECKING:
-    from defect_detection.config_sections import DataConfig
+    from defect_detection.config.sections import DataConfig
 
 MAX_PIXELS = 25_000_000
 MAX_SIDE = 16_384

@@ -28,7 +28,7 @@ import numpy.typing as npt
 from filelock import FileLock, Timeout
 
 from defect_detection.errors import DataError
-from defect_detection.files import make_private
+from defect_detection.files.permissions import make_private
 
 log = logging.getLogger(__name__)
 

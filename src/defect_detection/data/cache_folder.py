@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from defect_detection.data.cache import KEYS, LOCK, MARK, ROWS, is_in_use
 from defect_detection.errors import ConfigError
-from defect_detection.unfinished import unfinished
+from defect_detection.files.unfinished import unfinished
 
 LIMITED = ("pixels", "activations")  # kinds that `cache_max_gb` is for: what grows with every image and trunk
 GB = 10**9

@@ -13,7 +13,7 @@ from defect_detection.data.cache import RowStore
 from defect_detection.data.images import DECODER_VERSION, Pages, read_image
 from defect_detection.data.samples import Sample
 from defect_detection.errors import ImageError
-from defect_detection.watch import OnProgress
+from defect_detection.processes.watch import OnProgress
 
 CHUNK_BYTES = 64 * 2**20  # of decoded rows that are in memory at a time
 MOST_THREADS = 16  # each may hold one image at its full size

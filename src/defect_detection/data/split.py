@@ -13,7 +13,7 @@ from defect_detection.config import Config
 from defect_detection.data.bounds import Limits
 from defect_detection.data.cache import RowStore
 from defect_detection.data.cross_validation import LABEL_NAMES, assign_folds, check_can_split
-from defect_detection.data.feedback import with_feedback
+from defect_detection.data.exported_feedback import with_feedback
 from defect_detection.data.index_file import shortened
 from defect_detection.data.leakage import check_leakage, leaking
 from defect_detection.data.pixels import decoded
@@ -21,8 +21,8 @@ from defect_detection.data.samples import DEFECTIVE, OK, Sample, Scanned, Skippe
 from defect_detection.data.shortcuts import check_shortcuts, find_shortcuts
 from defect_detection.data.units import Unit, join
 from defect_detection.errors import DataError
+from defect_detection.processes.watch import OnProgress
 from defect_detection.text import printable
-from defect_detection.watch import OnProgress
 
 Say = Callable[[str], None]
 """Is told something for a person to read, a line at a time."""

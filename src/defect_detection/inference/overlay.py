@@ -11,7 +11,7 @@ from PIL.PngImagePlugin import PngInfo
 from defect_detection.data.bounded import bounded
 from defect_detection.data.bounds import DEFAULT_LIMITS, Limits
 from defect_detection.data.images import Choice, Pages, choice_of, decode_pages
-from defect_detection.evaluation.figures import heat_scale, overlay
+from defect_detection.report.figures import heat_scale, overlay
 
 if TYPE_CHECKING:
     from defect_detection.inference.inspect import Inspection

@@ -22,7 +22,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from defect_detection.errors import BundleError
-from defect_detection.files import regular
+from defect_detection.files.permissions import regular
 from defect_detection.model.card import Card
 from defect_detection.model.seal import card_checksum, checksum, finite_json
 

@@ -4,7 +4,7 @@ import hashlib
 from importlib.util import find_spec
 from pathlib import Path
 
-from defect_detection.config_types import NAMED_WEIGHTS
+from defect_detection.config.kinds import NAMED_WEIGHTS
 from defect_detection.errors import ConfigError
 
 COMPACT, LITE0 = "compact", "EfficientNetLite0"

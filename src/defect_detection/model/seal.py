@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Never
 
 from defect_detection.errors import BundleError
-from defect_detection.files import regular
+from defect_detection.files.permissions import regular
 
 SEAL_TAG = "bundle_files"  # of a registered version
 CURE = (

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from defect_detection.errors import ConfigError
+from defect_detection.files.unfinished import whole_file
 from defect_detection.model.backend import keras
 from defect_detection.model.efficientnet_lite import LITE0_LEVELS, lite0, load_package
 from defect_detection.model.named_weights import COMPACT, COMPACT_WEIGHTS, LITE0, check_weights
-from defect_detection.unfinished import whole_file
 
 # Channels of its stem and its three stages, and of the wide 1 × 1 convolutions in the last two.
 COMPACT_CHANNELS = {

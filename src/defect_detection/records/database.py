@@ -29,7 +29,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from defect_detection.errors import RecordsError, SlowReadError, explain, explain_sqlite
-from defect_detection.files import create_private
+from defect_detection.files.permissions import create_private
 from defect_detection.records.tables import Table
 
 MIGRATIONS = Path(__file__).with_name("migrations")

@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
 from defect_detection.errors import BusyError, UnknownRecordError
-from defect_detection.processes import end_processes_of, place, started_at
+from defect_detection.processes.identity import end_processes_of, place, started_at
 from defect_detection.records.database import Database
 from defect_detection.records.tables import FeedbackRow, JobRow
 

@@ -11,7 +11,7 @@ from sqlalchemy import delete, exists, select
 from defect_detection.config import Config
 from defect_detection.records.clock import gap_before
 from defect_detection.records.database import Database, alone_with_labels
-from defect_detection.records.images import ImageFolder, remove_if_older
+from defect_detection.records.image_store import ImageFolder, remove_if_older
 from defect_detection.records.jobs import log_file_of
 from defect_detection.records.room import BATCH, Rest, batch, make_room, remove_images
 from defect_detection.records.store import Records

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from defect_detection.errors import RecordsError
 from defect_detection.records.database import Database, alone_with_labels
-from defect_detection.records.images import ImageFolder
+from defect_detection.records.image_store import ImageFolder
 from defect_detection.records.senders import network_of
 from defect_detection.records.tables import FeedbackRow, ImageRow
 

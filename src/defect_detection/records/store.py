@@ -2,7 +2,7 @@
 
 from defect_detection.config import Config
 from defect_detection.records.database import Database
-from defect_detection.records.images import ImageFolder
+from defect_detection.records.image_store import ImageFolder
 from defect_detection.records.quota import Quota
 from defect_detection.records.room import Room
 from defect_detection.records.writer import Recorder

@@ -17,7 +17,7 @@ from sqlalchemy import select
 
 from defect_detection.errors import RecordsError
 from defect_detection.records.database import Database
-from defect_detection.records.images import ImageFolder
+from defect_detection.records.image_store import ImageFolder
 from defect_detection.records.inspections import Inspected, add_inspections, row_of_image
 from defect_detection.records.quota import Quota
 from defect_detection.records.room import Room

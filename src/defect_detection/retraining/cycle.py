@@ -14,22 +14,22 @@ from defect_detection.data.units import of_whole_parts
 from defect_detection.errors import BusyError
 from defect_detection.evaluation.gate import Improvement, Outcome, screen
 from defect_detection.evaluation.rates import percent
+from defect_detection.files.unfinished import working_folder
 from defect_detection.model.bundle import seen_in_training
-from defect_detection.pipeline.audit import audit_splits
-from defect_detection.pipeline.candidates import Candidate
-from defect_detection.pipeline.evaluate import Evaluated, evaluate
-from defect_detection.pipeline.judge import called, pairs_of, policy_of
-from defect_detection.pipeline.scoring import measure, score
-from defect_detection.pipeline.train import diverged_in_words, keep, train_sets
-from defect_detection.pipeline.trials import Bench
-from defect_detection.pipeline.turn import PRODUCTION_ALIAS
-from defect_detection.retraining.policy import too_few_labels
+from defect_detection.processes.watch import Watch, unwatched
+from defect_detection.retraining.new_labels import too_few_labels
 from defect_detection.retraining.start import Start, find_start
 from defect_detection.tracking.reading import ModelRef
 from defect_detection.tracking.registry import Registry
 from defect_detection.tracking.runs import ExperimentRecorder
-from defect_detection.unfinished import working_folder
-from defect_detection.watch import Watch, unwatched
+from defect_detection.use_cases.audit import audit_splits
+from defect_detection.use_cases.candidates import Candidate
+from defect_detection.use_cases.evaluate import Evaluated, evaluate
+from defect_detection.use_cases.judge import called, pairs_of, policy_of
+from defect_detection.use_cases.scoring import measure, score
+from defect_detection.use_cases.train import diverged_in_words, keep, train_sets
+from defect_detection.use_cases.trial_runs import Bench
+from defect_detection.use_cases.turn import PRODUCTION_ALIAS
 
 Say = Callable[[str], None]
 

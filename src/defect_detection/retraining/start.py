@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from defect_detection.config import Config, RetrainConfig
-from defect_detection.config_file import validate
-from defect_detection.config_sections import HyperparameterSet, Schedule
+from defect_detection.config.sections import HyperparameterSet, Schedule
+from defect_detection.config.yaml_file import validate
 from defect_detection.errors import BundleError, ConfigError
 from defect_detection.model.bundle import CARD_FILE, KERAS_FILE, read_card, verify
 from defect_detection.model.card import Card
@@ -107,7 +107,7 @@ def _from_base(
 
 
 def _read_trunk(bundle: Path, origin: str) -> "Trunk":
-    from defect_detection.model.inspector import read_trunk  # loads Keras
+    from defect_detection.model.graph import read_trunk  # loads Keras
 
     return read_trunk(bundle, origin)
 

@@ -14,7 +14,7 @@ from werkzeug.utils import redirect
 from werkzeug.wrappers import Response
 
 from defect_detection.config import Config
-from defect_detection.config_types import ROOT_PATH
+from defect_detection.config.kinds import ROOT_PATH
 
 PREFIX_HEADER = "HTTP_X_FORWARDED_PREFIX"
 

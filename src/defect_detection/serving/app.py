@@ -17,33 +17,33 @@ from defect_detection.config import Config
 from defect_detection.errors import ConfigError
 from defect_detection.serving.access import Access, register_access
 from defect_detection.serving.addresses import BelowRoot, relative
-from defect_detection.serving.api import api
 from defect_detection.serving.champion import FindChampion, LoadChampion, Served
 from defect_detection.serving.document import openapi_document
-from defect_detection.serving.evidence_api import evidence_api
-from defect_detection.serving.inspections_api import inspections_api
-from defect_detection.serving.jobs import Retraining
-from defect_detection.serving.jobs_api import register_jobs
+from defect_detection.serving.job_process import Retraining
 from defect_detection.serving.limits import RateLimit, limit_body, secure
 from defect_detection.serving.local_key import make_local_key
-from defect_detection.serving.metrics import Metrics
-from defect_detection.serving.models import models_api
 from defect_detection.serving.noting import note_start, register_trail
 from defect_detection.serving.origins import check_origin
-from defect_detection.serving.pages import pages
-from defect_detection.serving.predict import Predicting, predict_api
 from defect_detection.serving.problems import problem_of_values, register_problems
-from defect_detection.serving.production import register_production
+from defect_detection.serving.prometheus import Metrics
 from defect_detection.serving.readiness import Readiness
 from defect_detection.serving.recording import Recorder
-from defect_detection.serving.records_api import register_records
-from defect_detection.serving.reference import reference
 from defect_detection.serving.server import make_server, return_memory, take_turns
-from defect_detection.serving.statistics import statistics_api
 from defect_detection.serving.strict import register_strictness
 from defect_detection.serving.unknown import register_unknown
 from defect_detection.serving.uploads import UploadRequest
-from defect_detection.serving.v2 import v2_api
+from defect_detection.serving.views.api_docs import reference
+from defect_detection.serving.views.evidence import evidence_api
+from defect_detection.serving.views.health import api
+from defect_detection.serving.views.inspections import inspections_api
+from defect_detection.serving.views.jobs import register_jobs
+from defect_detection.serving.views.models import models_api
+from defect_detection.serving.views.pages import pages
+from defect_detection.serving.views.predict import Predicting, predict_api
+from defect_detection.serving.views.production import register_production
+from defect_detection.serving.views.records import register_records
+from defect_detection.serving.views.statistics import statistics_api
+from defect_detection.serving.views.v2 import v2_api
 
 FLUSH_S = 10.0  # that inspections which wait to be written get when the server is stopped
 

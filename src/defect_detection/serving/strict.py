@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import UnprocessableEntity
 
-from defect_detection.config_file import did_you_mean
+from defect_detection.config.yaml_file import did_you_mean
 from defect_detection.text import CONTROLS
 
 JSON = "application/json"

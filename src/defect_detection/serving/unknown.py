@@ -6,8 +6,8 @@ from http import HTTPStatus
 from flask import Flask, Response, current_app, render_template, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
-from defect_detection.serving.pages import PAGES
 from defect_detection.serving.problems import problem
+from defect_detection.serving.views.pages import PAGES
 
 NOT_SUGGESTED = ("/static/", "/docs/")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from defect_detection.config import Config
 from defect_detection.errors import BusyError, DefectDetectionError, RecordsError
-from defect_detection.files import make_private
+from defect_detection.files.permissions import make_private
 from defect_detection.records.jobs import (
     HEARTBEAT_S,
     Leases,
@@ -25,7 +25,7 @@ from defect_detection.records.jobs import (
     put_back,
 )
 from defect_detection.records.store import Records
-from defect_detection.serving.jobs import CANCELLED, LOST, Outcome, Retraining
+from defect_detection.serving.job_process import CANCELLED, LOST, Outcome, Retraining
 
 LOOK_EVERY_S = 0.5  # for a queued job, and for jobs of the dead
 RETRY_S = 2.0  # until the database can be written again

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from defect_detection.errors import NoModelError, TrackingError
-from defect_detection.files import regular
+from defect_detection.files.permissions import regular
 from defect_detection.text import from_root, write_text
 
 

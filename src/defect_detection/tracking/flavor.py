@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from PIL import Image
 
+from defect_detection.files.unfinished import working_folder
 from defect_detection.model.bundle import KERAS_FILE, read_card
 from defect_detection.tracking.store import Store
-from defect_detection.unfinished import working_folder
 
 if TYPE_CHECKING:
     from defect_detection.inference.inspect import Inspector

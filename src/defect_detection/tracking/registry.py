@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from defect_detection.errors import TrackingError, without_room
+from defect_detection.files.unfinished import working_folder
 from defect_detection.model.bundle import copy_files
 from defect_detection.model.seal import require_sealed
 from defect_detection.tracking.embedded import point
@@ -27,7 +28,6 @@ from defect_detection.tracking.store import (
     reporting,
     sqlite_file,
 )
-from defect_detection.unfinished import working_folder
 
 BUNDLE = "bundle"  # as in flavor.py, which imports more
 

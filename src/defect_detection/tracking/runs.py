@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from defect_detection.errors import TrackingError
-from defect_detection.processes import is_dead, owner, place
+from defect_detection.files.unfinished import working_folder
+from defect_detection.processes.identity import is_dead, owner, place
 from defect_detection.text import encodable
 from defect_detection.tracking.flavor import log_bundle
 from defect_detection.tracking.registry import local_path
 from defect_detection.tracking.store import Store, connect, reporting
-from defect_detection.unfinished import working_folder
 
 _PARENT = "mlflow.parentRunId"
 _OWNER = "owner."  # begins the names of the tags that tell which process works on a run

@@ -16,9 +16,9 @@ from urllib.parse import unquote
 
 from defect_detection.environment import quoted
 from defect_detection.errors import TrackingError, explain, explain_sqlite
+from defect_detection.files.unfinished import whole_file
 from defect_detection.text import printable
 from defect_detection.tracking.embedded import ARTIFACTS, alone, correct
-from defect_detection.unfinished import whole_file
 
 PROBE_TIMEOUT_S = 5.0
 _DATABASES = ("postgresql", "mysql")  # whose drivers take connect_timeout

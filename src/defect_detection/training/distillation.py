@@ -11,7 +11,7 @@ import numpy as np
 
 from defect_detection.inference.runtime import Runtime
 from defect_detection.model.backend import keras
-from defect_detection.model.export import to_openvino
+from defect_detection.model.forms import to_openvino
 from defect_detection.model.named_weights import LITE0
 from defect_detection.model.trunks import Trunk, build_trunk
 

@@ -12,10 +12,10 @@ from defect_detection.data.cache import RowStore
 from defect_detection.errors import DivergedError
 from defect_detection.inference.runtime import Runtime
 from defect_detection.model.backend import keras
-from defect_detection.model.export import named_outputs, to_openvino
+from defect_detection.model.forms import named_outputs, to_openvino
 from defect_detection.model.trunks import fingerprint
-from defect_detection.training.turns import turned, turned_key
-from defect_detection.watch import OnProgress
+from defect_detection.processes.watch import OnProgress
+from defect_detection.training.flips import turned, turned_key
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from defect_detection.config_sections import HyperparameterSet
+from defect_detection.config.sections import HyperparameterSet
 from defect_detection.data.cache import RowStore
 from defect_detection.errors import ConfigError
 from defect_detection.model.backend import keras
@@ -14,7 +14,7 @@ from defect_detection.model.trunks import Trunk, fingerprint
 from defect_detection.training.features import Rows, activations
 from defect_detection.training.fit import Examples, OnEpoch, Schedule, fit
 from defect_detection.training.folds import Folds
-from defect_detection.training.local import cell_statistics
+from defect_detection.training.local_branch import cell_statistics
 
 BELOW = "below"  # the cached activations that the trained part starts from
 FIXED = "fixed"  # cells of the levels that stay as they are

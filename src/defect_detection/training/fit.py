@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from defect_detection.config_sections import HyperparameterSet
+from defect_detection.config.sections import HyperparameterSet
 from defect_detection.model.backend import keras, ops
 from defect_detection.training.divergence import require_numbers
 from defect_detection.training.features import Rows
+from defect_detection.training.flips import turned
 from defect_detection.training.folds import Folds
-from defect_detection.training.turns import turned
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]
 _LEAST_STEPS = 16  # of an epoch: few images must not mean few steps

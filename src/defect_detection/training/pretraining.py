@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from defect_detection.data.procedural.bank import CELL_PX, Bank, cell_targets, make_bank
-from defect_detection.data.procedural.defects import DEFECT_NAMES
-from defect_detection.data.procedural.scene import N_BACKGROUNDS
 from defect_detection.model.backend import keras, ops
 from defect_detection.model.heads import statistics
 from defect_detection.model.named_weights import COMPACT, COMPACT_WEIGHTS, check_weights
 from defect_detection.model.trunks import COMPACT_LEVELS, build_trunk, save_npz
+from defect_detection.synthetic.bank import CELL_PX, Bank, cell_targets, make_bank
+from defect_detection.synthetic.defects import DEFECT_NAMES
+from defect_detection.synthetic.scene import N_BACKGROUNDS
 from defect_detection.training.distillation import LESSONS, Teacher, predictions, vary
 from defect_detection.training.recipe import TASKS, Recipe
 

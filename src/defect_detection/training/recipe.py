@@ -3,9 +3,9 @@
 import hashlib
 from dataclasses import asdict, dataclass
 
-from defect_detection.data.procedural.bank import GENERATION
 from defect_detection.model.named_weights import LITE0
 from defect_detection.model.trunks import COMPACT_CHANNELS
+from defect_detection.synthetic.bank import GENERATION
 from defect_detection.training.distillation import LESSONS
 
 TASKS = {"cells": 1.0, "defects": 0.3, "background": 0.1, "scene": 0.1}  # and their weights

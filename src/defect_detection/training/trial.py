@@ -10,26 +10,26 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from defect_detection.config import Config
-from defect_detection.config_sections import HyperparameterSet
+from defect_detection.config.sections import HyperparameterSet
 from defect_detection.data.samples import Sample, fingerprint, labels_of
 from defect_detection.data.split import Splits
 from defect_detection.data.units import parts_of
 from defect_detection.evaluation.metrics import Metrics, evaluate
 from defect_detection.evaluation.operating_point import OperatingPoint, ReviewBand
 from defect_detection.model.bundle import short_hashes
+from defect_detection.model.graph import build_features
 from defect_detection.model.heads import Head, Local, Pooled
-from defect_detection.model.inspector import build_features
 from defect_detection.model.trunks import Trunk, build_trunk
+from defect_detection.processes.watch import Follow
 from defect_detection.training.calibration import calibrate
-from defect_detection.training.decision import decide
 from defect_detection.training.features import Rows, activations
 from defect_detection.training.fine_tune import fine_tune
 from defect_detection.training.fit import OnEpoch
 from defect_detection.training.folds import Folds
-from defect_detection.training.local import fit_local, rotated_cells
-from defect_detection.training.pooled import fit_pooled
+from defect_detection.training.local_branch import fit_local, rotated_cells
+from defect_detection.training.pooled_branch import fit_pooled
+from defect_detection.training.threshold import decide
 from defect_detection.training.unseen import Judges, choose_judges
-from defect_detection.watch import Follow
 
 # What each branch's fit depends on, beside the trunk and the folds.
 POOLED_SETTINGS = ("turns", "pooled_regularization", "pooled_components")

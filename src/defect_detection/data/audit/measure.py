@@ -18,7 +18,7 @@ from defect_detection.data.cache import RowStore
 from defect_detection.data.images import largest_value, read_header
 from defect_detection.data.reference import LOOK, look_of
 from defect_detection.data.samples import Sample
-from defect_detection.watch import OnProgress
+from defect_detection.processes.watch import OnProgress
 
 THUMBNAIL = 64  # px, a side
 HASH_SIDE = 16  # bits, a side

@@ -1,5 +1,5 @@
 // The image with its evidence map over it: clear where a defect is less likely than not, yellow to red where it is more likely.
-// Scaled as `heat_scale` of evaluation/figures.py does.
+// Scaled as `heat_scale` of report/figures.py does.
 
 const STOPS = [[255, 214, 90], [250, 130, 40], [214, 30, 50]]; // weak to strong, as in reports
 const MOST = 0.85; // opacity of the strongest

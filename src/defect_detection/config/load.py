@@ -1,0 +1,209 @@
+"""Load ``config.yaml``: typed, with a default for nearly every key, and with errors that name the key.
+
+`sections` is the table of settings; ``config.yaml`` documents each of them. Overrides such as
+``training.epochs=5`` win over the file, the file wins over the defaults. Secrets come from the environment.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    Field,
+    PrivateAttr,
+    field_validator,
+)
+
+from defect_detection.config.kinds import (
+    Expected,
+    FilePath,
+    FileText,
+    ModelReference,
+    OptionalPositive,
+    Share,
+    Text,
+    WholeNumber,
+)
+from defect_detection.config.sections import (
+    DataConfig,
+    EvaluationConfig,
+    HyperparameterSet,
+    InferenceConfig,
+    JobsConfig,
+    MlflowConfig,
+    RecordsConfig,
+    Section,
+    ServingConfig,
+    TrainingConfig,
+    with_unique_names,
+)
+from defect_detection.config.yaml_file import apply_overrides, fill_empty_sections, read_document, validate
+from defect_detection.environment import address_of, read_environment
+from defect_detection.files.switch import finish
+from defect_detection.files.unfinished import remove_leftovers
+
+DEFAULT_PATH = Path("config.yaml")
+DEFAULT_RETRAIN_PATH = Path("re_train/re_train.yaml")
+SERVER_SETTINGS = "DEFECT_SERVER_SETTINGS"  # in the environment of what a server starts
+
+
+class Config(Section):
+    """All settings. `root` is the folder of the file: relative paths start there."""
+
+    seed: WholeNumber = 42
+    cache_dir: FilePath = Path("cache")
+    cache_max_gb: OptionalPositive = 20
+    report_dir: FilePath = Path("reports")
+    bundle_dir: FilePath = Path("temp_best_model")
+    best_model_info: FilePath = Path("best_model_info.txt")
+    mlflow: MlflowConfig = MlflowConfig()
+    data: DataConfig = DataConfig()
+    training: TrainingConfig = TrainingConfig()
+    evaluation_threshold: Share = 0.80
+    evaluation: EvaluationConfig = EvaluationConfig()
+    inference_model_name: Text = "Production_Reg"
+    inference_model_alias: Text = "prod"
+    inference_images: Annotated[tuple[FileText, ...], Expected("a list of files, folders or patterns")] = (
+        "data/test",
+    )
+    inference: InferenceConfig = InferenceConfig()
+    serving: ServingConfig = ServingConfig()
+    records: RecordsConfig = RecordsConfig()
+    jobs: JobsConfig = JobsConfig()
+
+    _root: Path = PrivateAttr(default=Path())
+    _file: Path = PrivateAttr(default=Path())
+    _overrides: tuple[str, ...] = PrivateAttr(default=())
+    _tracking_uri: str = PrivateAttr(default="")
+    _database_url: str = PrivateAttr(default="")
+
+    @property
+    def root(self) -> Path:
+        return self._root
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """The overrides of the file that count, the last of a key."""
+        return self._overrides
+
+    @property
+    def for_children(self) -> dict[str, str]:
+        """Variables for the environment of a process that is to have these settings: their file and overrides."""
+        return {SERVER_SETTINGS: json.dumps({"config": str(self._file), "overrides": self._overrides})}
+
+    @property
+    def tracking_uri(self) -> str:
+        """Where MLflow keeps runs and models: ``MLFLOW_TRACKING_URI``, else a SQLite file in `root`."""
+        return self._tracking_uri
+
+    @property
+    def database_url(self) -> str:
+        """Where inspections, feedback, keys and jobs are kept: ``DATABASE_URL``, else a SQLite file in `root`."""
+        return self._database_url
+
+
+class RetrainConfig(Section):
+    """Settings of one retraining, from ``re_train/re_train.yaml``."""
+
+    config: FilePath = Path("../config.yaml")
+    start_from: Annotated[Literal["registry", "scratch"], Expected("registry or scratch")] = "registry"
+    base_models: Annotated[
+        tuple[ModelReference, ...], Field(min_length=1), Expected("a list of name@alias")
+    ] = ("Testing_Reg@re-train", "Production_Reg@prod")
+    hyperparameter_sets: Annotated[
+        tuple[HyperparameterSet, ...] | None,
+        Field(min_length=1),
+        Expected("null or a list of at least one set"),
+    ] = None
+    metric: Annotated[
+        Literal["accuracy", "balanced_accuracy", "auroc"], Expected("accuracy, balanced_accuracy or auroc")
+    ] = "accuracy"
+    min_improvement: Share = 0.0
+    min_new_labels: WholeNumber = 0
+    set: Annotated[dict[str, Any], Expected("a mapping of dotted keys to values")] = Field(
+        default_factory=dict
+    )
+
+    @field_validator("hyperparameter_sets")
+    @classmethod
+    def _unique_names(
+        cls, sets: tuple[HyperparameterSet, ...] | None
+    ) -> tuple[HyperparameterSet, ...] | None:
+        return sets and with_unique_names(sets)
+
+    @property
+    def overrides(self) -> list[str]:
+        """`set` in the form that `load_config` takes."""
+        return [f"{key}={json.dumps(value)}" for key, value in self.set.items()]
+
+
+def load_config(
+    path: Path | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    environment: Mapping[str, str] | None = None,
+) -> Config:
+    """Read and check the settings, with what the environment and ``.env`` in the same folder say at this moment.
+
+    Args:
+        path: the YAML file. When not given, or where it is ``config.yaml`` and the current folder has none, all settings
+            have their defaults, in the current folder.
+        overrides: ``dotted.key=value`` each, the value in YAML, as in ``training.epochs=5``.
+        environment: variables that count instead of those of the process and of ``.env``.
+
+    Raises:
+        ConfigError: the file can't be read, or a key or value is wrong. Names every problem, one a line.
+    """
+    path, overrides = _settled(DEFAULT_PATH if path is None else path, overrides)
+    document = _read(path, DEFAULT_PATH)
+    root = path.resolve().parent
+    variables = read_environment(root) if environment is None else environment
+    overridden = apply_overrides(document, overrides)
+    fill_empty_sections(document, Config)
+    if key := variables.get("DEFECT_API_KEY"):
+        document["serving"]["api_key"] = key
+    config = validate(Config, document, path, root=root, overridden=overridden)
+    config._root, config._file, config._overrides = root, path.resolve(), tuple(overrides)
+    config._tracking_uri = address_of(variables, "MLFLOW_TRACKING_URI", root, "mlflow.db")
+    config._database_url = address_of(variables, "DATABASE_URL", root, "inspections.db")
+    finish(config.bundle_dir, config.best_model_info)  # what a killed training had made ready
+    remove_leftovers(_written_to(config))
+    return config
+
+
+def _written_to(config: Config) -> list[Path]:
+    """Return the folders into which trainings, evaluations and inspections of a project write."""
+    cached = (Path(folder) for folder, _, _ in os.walk(config.cache_dir))
+    return [
+        config.root,
+        config.bundle_dir.parent,
+        config.best_model_info.parent,
+        config.report_dir,
+        *cached,
+    ]
+
+
+def _settled(path: Path, overrides: Sequence[str]) -> tuple[Path, Sequence[str]]:
+    """Return the file and the overrides that count: in a process that a server has started, the server's own win."""
+    given = os.environ.get(SERVER_SETTINGS)
+    if not given:
+        return path, overrides
+    settings = json.loads(given)
+    return Path(settings["config"]), [*overrides, *settings["overrides"]]
+
+
+def load_retrain_config(path: Path) -> RetrainConfig:
+    """Read and check the settings of a retraining.
+
+    Raises:
+        ConfigError: as for `load_config`.
+    """
+    return validate(RetrainConfig, _read(path, DEFAULT_RETRAIN_PATH), path, root=path.resolve().parent)
+
+
+def _read(path: Path, default: Path) -> dict[str, Any]:
+    """Read the file; where the current folder has none under the usual name, all keys have their defaults."""
+    is_missing = path.absolute() == default.absolute() and not os.path.lexists(path)
+    return {} if is_missing else read_document(path)

@@ -1,0 +1,136 @@
+"""Write files and folders whole or not at all, and remove what killed processes left of them.
+
+What is under way has the name ``.unfinished-PLACE-PID-START-RANDOM``, which tells its process (`processes.identity.name_of_owner`):
+
+- of a dead process of this machine, it is removed when the next one starts or writes there;
+- of another machine that shares the folder, or of this one before it was started again, once nothing in it has changed for a week.
+"""
+
+import logging
+import re
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from defect_detection.processes.identity import has_ended, name_of_owner
+
+OLD_S = 7 * 24 * 3600.0
+_NAME = re.compile(r"\.unfinished-(?P<owner>[0-9a-f]{8}-[0-9]+-[0-9a-f]{8})-[0-9a-f]{6}(\.[a-z]{1,5})?")
+_REPLACED = "replaced"
+
+log = logging.getLogger(__name__)
+
+
+def unfinished(folder: Path, suffix: str = "") -> Path:
+    """Return a name in the folder for something of this process that is under way."""
+    return folder / f".unfinished-{name_of_owner()}-{uuid.uuid4().hex[:6]}{suffix}"
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a path to write to, which takes the place of `path` when the block ends well, and vanishes when it does not."""
+    partial = unfinished(path.parent, path.suffix if re.fullmatch(r"\.[a-z]{1,5}", path.suffix) else "")
+    try:
+        yield partial
+        partial.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Give an empty folder that takes the place of `folder` when the block ends well, and vanishes when it does not."""
+    folder = folder.absolute()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with working_folder(folder.parent) as work:
+        new = work / "new"
+        new.mkdir()
+        yield new
+        if folder.exists():
+            (work / _REPLACED).mkdir()
+            folder.replace(
+                work / _REPLACED / folder.name
+            )  # killed from here on, the old one is put back: `_remove`
+        new.replace(folder)
+
+
+@contextmanager
+def working_folder(within: Path | None = None) -> Iterator[Path]:
+    """Give an empty folder for this process alone, below the temporary one where no other is named. It is gone after the block."""
+    parent = within or Path(tempfile.gettempdir())
+    remove_leftovers([parent])
+    folder = unfinished(parent)
+    folder.mkdir(0o777 if within else 0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def own_temporary_folder() -> Iterator[None]:
+    """Have all libraries of this process keep their temporary files in one folder, so that they can be told after a kill."""
+    before = tempfile.tempdir
+    with working_folder() as folder:
+        tempfile.tempdir = str(folder)
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
+
+
+def remove_leftovers(folders: Iterable[Path]) -> int:
+    """Remove what lies unfinished right in the folders and that nobody works on any more. Say and return how many it was."""
+    found = [
+        path
+        for folder in dict.fromkeys(folders)
+        for path in _names(folder)
+        if _is_left(path) and _remove(path)
+    ]
+    if found:
+        places = ", ".join(str(place) for place in dict.fromkeys(path.parent for path in found))
+        log.warning(
+            "Removed %d unfinished files and folders of processes that were killed, in %s", len(found), places
+        )
+    return len(found)
+
+
+def _names(folder: Path) -> list[Path]:
+    with suppress(OSError):  # not there, not a folder, not ours to read
+        return [path for path in folder.iterdir() if _NAME.fullmatch(path.name) and not path.is_symlink()]
+    return []
+
+
+def _is_left(path: Path) -> bool:
+    name = _NAME.fullmatch(path.name)
+    assert name is not None
+    ended = has_ended(name["owner"])
+    return _is_old(path) if ended is None else ended
+
+
+def _is_old(path: Path) -> bool:
+    try:
+        changed = max(one.lstat().st_mtime for one in (path, *path.rglob("*")))
+    except OSError:  # its process goes on
+        return False
+    return time.time() - changed > OLD_S
+
+
+def _remove(path: Path) -> bool:
+    """Remove it; what it was about to replace is put back where that is not there."""
+    with suppress(OSError):  # of another user; or another process was faster
+        for old in (path / _REPLACED).iterdir() if (path / _REPLACED).is_dir() else ():
+            if not (path.parent / old.name).exists():
+                old.replace(path.parent / old.name)
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+        return True
+    return False

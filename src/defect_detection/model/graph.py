@@ -1,0 +1,131 @@
+"""The inspector: one graph from uint8 pixels to a calibrated score and an evidence map. Preprocessing is inside.
+
+    image uint8 (B, H, W, 3) RGB → {"score": float32 (B,), P(defective); "evidence": float32 (B, H / 16, W / 16), log-odds}
+
+It is made of Keras' own layers and operations only, so any Keras 3 loads it with ``safe_mode=True`` and without this package.
+"""
+
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+
+from defect_detection.config.kinds import NAMED_WEIGHTS
+from defect_detection.errors import BundleError
+from defect_detection.model.backend import keras, ops
+from defect_detection.model.bundle import (
+    KERAS_FILE,
+    TRAINED_ON_FILE,
+    read_card,
+    read_trunk_trained_on,
+    verify,
+)
+from defect_detection.model.card import Card
+from defect_detection.model.heads import (
+    Head,
+    Pooled,
+    cell_features,
+    judge_cells,
+    pooled_features,
+    standardised,
+    write_local,
+)
+from defect_detection.model.named_weights import COMPACT, COMPACT_WEIGHTS
+from defect_detection.model.trunks import Trunk, build_trunk, fingerprint
+
+
+def build_inspector(trunk: Trunk, head: Head) -> keras.Model:
+    """Join a trunk and a trained head into one model."""
+    image_size = trunk.model.input_shape[1]
+    maps = trunk.model.outputs
+    cells = cell_features(maps, image_size)
+    calibration = head.calibration
+    logit, evidence = 0.0, None
+    if head.pooled:
+        x = standardised(pooled_features(maps), head.pooled.standardise, "pooled_standardise")
+        logit += calibration.pooled * ops.squeeze(keras.layers.Dense(1, name="pooled")(x), -1)
+    if head.pooled and not head.local:
+        evidence = ops.squeeze(keras.layers.Dense(1, name="pooled_evidence")(cells), -1)
+    if head.local:
+        x = standardised(cells, head.local.standardise, "local_standardise")
+        evidence, local_logit = judge_cells(x, len(head.local.hidden_bias))
+        logit += calibration.local * local_logit
+    logit += calibration.bias
+    scale = calibration.local if head.local else calibration.pooled
+    outputs = {
+        "score": keras.layers.Activation("sigmoid", name="score")(logit),
+        "evidence": keras.layers.Rescaling(scale, offset=calibration.bias, name="evidence")(evidence),
+    }
+    model = keras.Model(trunk.model.inputs, outputs, name="inspector")
+    if head.pooled:
+        model.get_layer("pooled").set_weights(
+            [head.pooled.weights[:, None], np.array([head.pooled.bias], np.float32)]
+        )
+        if not head.local:
+            model.get_layer("pooled_evidence").set_weights(_mean_term(maps, head.pooled, image_size))
+    if head.local:
+        write_local(model, head.local)
+    return model
+
+
+def _mean_term(maps: list[keras.KerasTensor], pooled: Pooled, image_size: int) -> list[np.ndarray]:
+    """Return what the pooled branch's terms of the channel means say of one cell (its class activation map).
+
+    The terms of standard deviation, maximum and covariance have no exact map; they shift all cells alike, at their training mean: 0.
+    """
+    gain = pooled.weights / pooled.standardise.std
+    weights, bias, start = [], pooled.bias, 0
+    for height, levels in groupby(maps, key=lambda level: level.shape[1]):
+        group = []
+        for level in levels:
+            channels = level.shape[-1]
+            group.append(gain[start : start + channels])
+            bias -= float(group[-1] @ pooled.standardise.mean[start : start + channels])
+            start += 3 * channels
+        weights += group
+        if height >= 2 * (image_size // 16):
+            weights += [np.zeros_like(one) for one in group]  # the cells' maxima
+    return [np.concatenate(weights)[:, None].astype(np.float32), np.array([bias], np.float32)]
+
+
+def build_features(trunk: Trunk) -> keras.Model:
+    """The frozen part, computed once per image: image → {"pooled": (B, F), "cells": (B, h, w, C)}."""
+    maps = trunk.model.outputs
+    outputs = {"pooled": pooled_features(maps), "cells": cell_features(maps, trunk.model.input_shape[1])}
+    return keras.Model(trunk.model.inputs, outputs, name="features")
+
+
+def read_trunk(folder: Path, origin: str) -> Trunk:
+    """Take the trunk out of a bundle's Keras model, to train on from it.
+
+    Args:
+        origin: what its weights are called from now on, such as "Production_Reg version 3".
+
+    Raises:
+        BundleError: the folder is incomplete, damaged or of another version.
+    """
+    card = read_card(folder)
+    verify(folder, card, (KERAS_FILE,))
+    try:
+        inspector = keras.models.load_model(folder / KERAS_FILE, compile=False, safe_mode=True)
+        outputs = [inspector.get_layer(level).output for level in card.levels]
+    except (ValueError, TypeError, OSError) as error:
+        raise BundleError(
+            f"{folder / KERAS_FILE}: Keras {keras.__version__} can't load it; train again ({error})"
+        ) from error
+    model = keras.Model(inspector.inputs, outputs, name=f"{card.trunk}_trunk")
+    mark = fingerprint(model)
+    return Trunk(model, card.levels, card.trunk, origin, mark, _learned(folder, card, mark))
+
+
+def _learned(folder: Path, card: Card, mark: str) -> np.ndarray:
+    """Return what the trunk was fine-tuned on; of a bundle that does not say, all that it was trained on, unless it is as shipped."""
+    known = read_trunk_trained_on(folder)
+    if known is not None:
+        return known
+    as_shipped = card.weights in NAMED_WEIGHTS
+    if not as_shipped and card.trunk == COMPACT:
+        there = [weights for weights, path in COMPACT_WEIGHTS.items() if path.is_file()]
+        shipped = [build_trunk(COMPACT, weights, card.image_size, card.levels) for weights in there]
+        as_shipped = mark in {trunk.fingerprint for trunk in shipped}
+    return np.empty(0, np.uint64) if as_shipped else np.load(folder / TRAINED_ON_FILE, allow_pickle=False)

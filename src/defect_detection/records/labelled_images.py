@@ -1,0 +1,216 @@
+"""Write labelled images into a data folder that training reads: a folder per class, and an index with the groups."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from filelock import FileLock
+from sqlalchemy import select
+
+from defect_detection.data.class_names import shown, why_no_type
+from defect_detection.data.formats import IMAGE_SUFFIXES
+from defect_detection.data.samples import Sample
+from defect_detection.files.permissions import make_private
+from defect_detection.records.database import Database
+from defect_detection.records.feedback import are_conflicting, said_about
+from defect_detection.records.image_store import UNKNOWN_SUFFIX, ImageFolder, suffix_of, write_whole
+from defect_detection.records.senders import network_of
+from defect_detection.records.tables import FeedbackRow, ImageRow, InspectionRow
+from defect_detection.text import cell, of_cell, plain
+
+INDEX = "index.csv"
+COLUMNS = ("file", "label", "defect_type", "group")
+UNNAMED_TYPE = "defective"  # of defective images whose type nobody named
+NAME_DIGITS = 32  # of the content hash, in a file's name
+_LOCK_TIMEOUT_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """One image with the label that counts. `at`: when it was given. group: as the first inspection of the image says; where
+    it says none, the first later one that does and that was sent with a key or from this machine.
+
+    suffix: of its format. stored: the suffix that its file is kept under; None when the image isn't kept.
+    """
+
+    sha256: str
+    suffix: str | None
+    stored: str | None
+    label: str
+    defect_type: str
+    group: str
+    at: datetime
+    conflicting: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What came of an export. `usable`: all labelled images that lie in the folder now.
+
+    written, relabelled: how many are new there, or were moved to another class. skipped: why others aren't there.
+    repaired: what of earlier records no folder or index takes, and what stands there instead.
+    """
+
+    usable: tuple[Labelled, ...]
+    written: int
+    relabelled: int
+    skipped: tuple[str, ...]
+    repaired: tuple[str, ...] = ()
+
+    @property
+    def conflicting(self) -> int:
+        return sum(one.conflicting for one in self.usable)
+
+
+def find_labelled(database: Database) -> list[Labelled]:
+    """Return every image that has a label, in the order of their content.
+
+    Raises:
+        RecordsError: the database can't be reached.
+    """
+    with database.reading() as session:
+        said = said_about(session, select(FeedbackRow.sha256))
+        images = select(ImageRow.sha256, ImageRow.suffix).where(
+            ImageRow.sha256.in_(select(FeedbackRow.sha256))
+        )
+        suffixes = {row.sha256: row.suffix for row in session.execute(images)}
+        row = InspectionRow
+        columns = (row.sha256, row.group, row.part, row.sent_by)
+        query = select(*columns).where(row.sha256.in_(select(FeedbackRow.sha256)))
+        groups: dict[str, str] = {}
+        for found in session.execute(query.order_by(row.at, row.id)):
+            if found.sha256 not in groups or not (groups[found.sha256] or network_of(found.sent_by)):
+                groups[found.sha256] = found.group or found.part
+    return [
+        Labelled(
+            sha256,
+            suffixes.get(sha256),
+            suffixes.get(sha256),
+            labels[0].label,
+            labels[0].defect_type if labels[0].label == "defective" else "",
+            groups[sha256],
+            labels[0].at,
+            are_conflicting(labels),
+        )
+        for sha256, labels in sorted(said.items())
+    ]
+
+
+def export_feedback(
+    database: Database,
+    images: ImageFolder,
+    folder: Path,
+    ok_classes: Sequence[str],
+    held_out: Sequence[Sample] = (),
+) -> Exported:
+    """Bring a data folder up to date with what was said. No image in it is written over or removed. Nothing said, no folder.
+
+    An image has the name of its content, so it is there once; with another label than before it moves to that class. Its
+    group keeps it on one side of a split together with other images of its part.
+
+    Args:
+        ok_classes: names of folders of OK images; the first takes them.
+        held_out: images of the test split. They, and others of their groups, must not be trained on.
+
+    Raises:
+        RecordsError: the database can't be reached. OSError: the folder can't be written.
+    """
+    contents = {sample.sha256 for sample in held_out}
+    groups = {sample.group for sample in held_out if sample.group}
+    usable, skipped, repaired, counts = [], [], [], [0, 0]
+    if not folder.exists() and not find_labelled(database):
+        return Exported((), 0, 0, ())
+    make_private(folder)
+    with FileLock(folder / ".lock", timeout=_LOCK_TIMEOUT_S):
+        for labelled in find_labelled(database):
+            one = _named_by_content(labelled, images)
+            one, odd = _repaired(one, ok_classes)
+            repaired += [f"{one.sha256[:NAME_DIGITS]}: {what}" for what in odd]
+            reason = _why_not(one, contents, groups) or _place(one, images, folder, ok_classes[0], counts)
+            if reason is None:
+                usable.append(one)
+            else:
+                skipped.append(f"{one.sha256[:NAME_DIGITS]}: {reason}")
+        _write_index(folder, usable, ok_classes[0])
+    return Exported(tuple(usable), counts[0], counts[1], tuple(skipped), tuple(repaired))
+
+
+def _named_by_content(one: Labelled, images: ImageFolder) -> Labelled:
+    """Recognise an image whose format was not known when it was recorded."""
+    if one.stored != UNKNOWN_SUFFIX:
+        return one
+    return replace(one, suffix=suffix_of(images.read(one.sha256, one.stored) or b""))
+
+
+def _repaired(one: Labelled, ok_classes: Sequence[str]) -> tuple[Labelled, list[str]]:
+    """Return an image with names that a folder and an index take, and what was wrong: earlier versions kept any text."""
+    group, defect_type, odd = plain(one.group), one.defect_type, []
+    if group != one.group:
+        odd.append(f"group {one.group!r} is written as {group!r}")
+    if defect_type and (why := why_no_type(shown(defect_type), ok_classes)):
+        odd.append(f"type of defect {defect_type!r} is {why}: written as '{UNNAMED_TYPE}'")
+        defect_type = UNNAMED_TYPE
+    return replace(one, group=group, defect_type=shown(defect_type)), odd
+
+
+def _why_not(one: Labelled, contents: Iterable[str], groups: Iterable[str]) -> str | None:
+    if one.sha256 in contents:
+        return "it is in the test split"
+    if one.group in groups:
+        return f"its group '{one.group}' is in the test split"
+    if one.suffix is None:
+        return "its image wasn't kept"
+    if one.suffix not in IMAGE_SUFFIXES:
+        return "its file is of no known kind of image"
+    return None
+
+
+def _place(one: Labelled, images: ImageFolder, folder: Path, ok_class: str, counts: list[int]) -> str | None:
+    """Put one image where its label says; count it in (written, relabelled). Return why that is impossible."""
+    target = folder / _file_of(one, ok_class)
+    if target.is_file():
+        return None
+    target.parent.mkdir(exist_ok=True)
+    if (elsewhere := next(folder.glob(f"*/{target.name}"), None)) is not None:
+        elsewhere.replace(target)
+        with suppress(OSError):  # other images are in it
+            elsewhere.parent.rmdir()
+        counts[1] += 1
+        return None
+    content = images.read(one.sha256, one.stored or "")
+    if content is None:
+        return "its image is gone or damaged"
+    write_whole(target, content)
+    counts[0] += 1
+    return None
+
+
+def _file_of(one: Labelled, ok_class: str) -> str:
+    class_name = ok_class if one.label == "ok" else one.defect_type or UNNAMED_TYPE
+    return f"{class_name}/{one.sha256[:NAME_DIGITS]}{one.suffix}"
+
+
+def _write_index(folder: Path, usable: Sequence[Labelled], ok_class: str) -> None:
+    """Write the index anew, as a whole. What it said of images that the database doesn't know (any more) stays."""
+    rows = {Path(row["file"]).name: row for row in _read_index(folder / INDEX)}
+    for one in usable:
+        file = _file_of(one, ok_class)
+        cells = (file, one.label, one.defect_type, cell(one.group))
+        rows[Path(file).name] = dict(zip(COLUMNS, cells, strict=True))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows[name] for name in sorted(rows) if (folder / rows[name]["file"]).is_file())
+    write_whole(folder / INDEX, text.getvalue().encode())
+
+
+def _read_index(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = [row for row in csv.DictReader(file, restval="") if row.get("file")]
+    return [row | {"group": cell(plain(of_cell(row.get("group") or "")))} for row in rows]

@@ -1,0 +1,244 @@
+"""The report on one model: everything that a quality engineer reads, as a value. `page` writes it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from defect_detection.evaluation.claims import Units
+from defect_detection.evaluation.gate import Decision
+from defect_detection.evaluation.metrics import Bin, Metrics, checked, reliability
+from defect_detection.evaluation.operating_point import Costs, OperatingPoint, ReviewBand
+from defect_detection.evaluation.rates import Frozen, Rate, escape_limit
+from defect_detection.text import utc_now
+
+from .costs import CostCurve, cost_curve
+from .localisation import Border, Pointing, border, defect_cells, evidence_remark, pointing, points_at
+from .outlook import Claim, Forecast, Review, evidence_text, forecast, review_workload, stronger_claims
+from .slices import DefectType, Groups, by_defect_type, by_group
+
+SCHEMA_VERSION: Literal[1] = 1  # raise it when a field of the JSON goes away or changes its meaning
+
+
+class ModelInfo(Frozen):
+    """Which model a report is about."""
+
+    name: str
+    version: str = ""
+    run_id: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}".strip()
+
+
+class Mistake(Frozen):
+    """One image on the wrong side of the threshold, or called defective for what isn't its defect."""
+
+    path: str
+    score: float
+    defect_type: str = ""
+
+
+class Champion(Frozen):
+    """The model in production, scored on the same split."""
+
+    model: ModelInfo
+    metrics: Metrics
+
+
+class Fact(Frozen):
+    """One line of "How far this can be trusted"."""
+
+    name: str
+    text: str
+
+
+class Report(Frozen):
+    """Everything that the page shows, for machines."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    model: ModelInfo
+    created: str
+    metrics: Metrics
+    operating_point: OperatingPoint | None
+    forecast: Forecast
+    cost_curve: CostCurve
+    review: Review | None
+    escape_limit: float
+    claims: tuple[Claim, ...]
+    more_defectives_needed: str
+    reliability: tuple[Bin, ...]
+    defect_types: tuple[DefectType, ...]
+    groups: Groups | None
+    pointing: Pointing | None
+    border: Border | None
+    evidence_remark: str | None = None
+    worst_escapes: tuple[Mistake, ...]
+    worst_overkills: tuple[Mistake, ...]
+    caught_elsewhere: tuple[Mistake, ...]
+    champion: Champion | None
+    decision: Decision | None
+    facts: tuple[Fact, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The paths of the images worth seeing: pass their pictures to `page.write_report`."""
+        mistakes = self.worst_escapes + self.worst_overkills + self.caught_elsewhere
+        return tuple(dict.fromkeys([m.path for m in mistakes] + [t.hardest for t in self.defect_types]))
+
+
+class Evidence(NamedTuple):
+    """Where the model saw defects, and where they are.
+
+    maps: float array of shape (n_images, h, w), higher = more defective.
+    masks: by the position of an image, bool array of shape (height, width), True = defective.
+    """
+
+    maps: np.ndarray
+    masks: Mapping[int, np.ndarray]
+
+
+def report_schema() -> dict[str, Any]:
+    """Return the JSON schema of the report's JSON."""
+    schema = Report.model_json_schema(mode="serialization")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema
+
+
+def build_report(
+    model: ModelInfo,
+    metrics: Metrics,
+    paths: Sequence[str | Path],
+    scores: np.ndarray,
+    labels: np.ndarray,
+    *,
+    defect_types: Sequence[str] | None = None,
+    groups: Sequence[str] | None = None,
+    evidence: Evidence | None = None,
+    operating_point: OperatingPoint | None = None,
+    review_band: ReviewBand | None = None,
+    defect_rate: float = 0.01,
+    costs: Costs | None = None,
+    champion: Champion | None = None,
+    decision: Decision | None = None,
+    facts: Sequence[tuple[str, str]] = (),
+    notes: Sequence[str] = (),
+    worst: int = 6,
+) -> Report:
+    """Gather what the report says.
+
+    Args:
+        metrics: of the scores below, on the test split.
+        paths: one per image, as they shall be shown.
+        scores: float array of shape (n_images,), P(defective) in [0, 1].
+        labels: int array of shape (n_images,), 1 = defective, 0 = OK.
+        defect_types: one name per image, the same as `metrics` was made with; without them there is no table of types.
+        groups: name of each image's part, "" = its own part.
+        evidence: where the model saw defects, and where they are.
+        operating_point: where the threshold comes from (the validation split).
+        defect_rate: defective parts / all parts on the line.
+        costs: of an escaped and of a rejected OK part.
+        facts: name and text of what else bears on how far the figures can be trusted.
+        notes: what else a reader must know about the data, one sentence each.
+        worst: images shown of each kind of mistake.
+    """
+    scores, labels = checked(scores, labels)
+    names = [str(path) for path in paths]
+    types = _type_names(defect_types, labels)
+    called, confidence = scores >= metrics.threshold, metrics.accuracy.confidence
+    groups = groups or [""] * len(labels)
+    seen = _localised(evidence, called, types, groups, confidence)
+    missed, noun = _missed_parts(scores, labels, metrics.threshold, groups, confidence)
+
+    remark = evidence_remark(seen.pointing, seen.border)
+
+    def listed(chosen: np.ndarray, order: np.ndarray) -> tuple[Mistake, ...]:
+        places = sorted(np.flatnonzero(chosen), key=lambda i: order[i])[:worst]
+        return tuple(Mistake(path=names[i], score=float(scores[i]), defect_type=types[i]) for i in places)
+
+    return Report(
+        model=model,
+        created=utc_now(),
+        metrics=metrics,
+        operating_point=operating_point,
+        forecast=forecast(metrics, defect_rate),
+        cost_curve=cost_curve(
+            scores, labels, metrics.threshold, defect_rate, costs, confidence=confidence, groups=groups
+        ),
+        review=review_workload(scores, labels, review_band, metrics, defect_rate, groups),
+        escape_limit=escape_limit(missed.count, missed.total, confidence),
+        claims=stronger_claims(missed),
+        more_defectives_needed=evidence_text(missed, noun),
+        reliability=tuple(reliability(scores, labels, confidence=confidence, parts=groups)),
+        defect_types=by_defect_type(
+            metrics.per_defect_type if defect_types else {},
+            seen.pointing.per_defect_type if seen.pointing else {},
+            names,
+            scores,
+            labels,
+            types,
+        ),
+        groups=by_group(called, labels, groups, confidence=confidence),
+        pointing=seen.pointing,
+        border=seen.border,
+        evidence_remark=remark,
+        worst_escapes=listed(~called & (labels == 1), scores),
+        worst_overkills=listed(called & (labels == 0), -scores),
+        caught_elsewhere=listed(seen.elsewhere & called, -scores),
+        champion=champion,
+        decision=decision.remarked(remark) if decision and remark else decision,
+        facts=tuple(Fact(name=name, text=text) for name, text in facts),
+        notes=tuple(notes),
+    )
+
+
+def _type_names(defect_types: Sequence[str] | None, labels: np.ndarray) -> list[str]:
+    """Return the type of each defective image, "defective" where none is known, and "" for OK ones."""
+    names = defect_types or [""] * len(labels)
+    return [name or "defective" if label else "" for name, label in zip(names, labels, strict=True)]
+
+
+def _missed_parts(
+    scores: np.ndarray, labels: np.ndarray, threshold: float, groups: Sequence[str], confidence: float
+) -> tuple[Rate, str]:
+    """Return the defective parts of which an image was missed, and what they are called."""
+    found = Units.of("escape", scores, labels, groups)
+    return Rate.of((found.scores < threshold).sum(), len(found.scores), confidence), found.unit
+
+
+class _Localised(NamedTuple):
+    """elsewhere: bool (n_images,), those with a mask whose strongest evidence isn't on the defect."""
+
+    pointing: Pointing | None
+    border: Border | None
+    elsewhere: np.ndarray
+
+
+def _localised(
+    evidence: Evidence | None,
+    called: np.ndarray,
+    types: Sequence[str],
+    groups: Sequence[str],
+    confidence: float,
+) -> _Localised:
+    elsewhere = np.zeros(len(called), bool)
+    if evidence is None:
+        return _Localised(None, None, elsewhere)
+    maps = evidence.maps
+    cells = {i: defect_cells(mask, maps.shape[1:]) for i, mask in evidence.masks.items()}
+    hits = {i: points_at(maps[i], own) for i, own in cells.items()}
+    elsewhere[[i for i, hit in hits.items() if not hit]] = True
+    aim = pointing(
+        list(hits.values()),
+        list(cells.values()),
+        [bool(called[i]) for i in hits],
+        [types[i] for i in hits],
+        confidence,
+        [groups[i] for i in hits],
+    )
+    flagged = np.flatnonzero(called).tolist()
+    outermost = border(
+        maps[called], [cells.get(i) for i in flagged], confidence, [groups[i] for i in flagged]
+    )
+    return _Localised(aim, outermost, elsewhere)

@@ -1,0 +1,143 @@
+"""Where the mistakes are: by group (part, lot, module) and by type of defect."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from defect_detection.evaluation.parts import effective, numbered
+from defect_detection.evaluation.rates import Estimate, Frozen, Rate, clopper_pearson
+
+MOST_GROUPS = 10
+
+
+class GroupSlice(Frozen):
+    """The mistakes in one group; a rate is None where the group has no such image."""
+
+    name: str
+    wrong: Rate
+    escape: Rate | None
+    overkill: Rate | None
+
+
+class Groups(Frozen):
+    """The test images by group. An image without a group counts as one of its own.
+
+    total, several: how many groups there are, and how many of them hold several images.
+    with_mistakes: how many of `several` hold an image on the wrong side.
+    escape, overkill: the two rates with intervals that allow for images of one group being alike.
+    worst: groups of several images, from the one that is most surely bad (by the lower end of its interval).
+    """
+
+    total: int
+    several: int
+    with_mistakes: int
+    escape: Estimate
+    overkill: Estimate
+    worst: tuple[GroupSlice, ...]
+
+
+class DefectType(Frozen):
+    """One type of defect: how many images of it escaped, and how often the evidence pointed at it (None without masks).
+
+    hardest: path and score of the image that looks most like an OK one to the model.
+    """
+
+    name: str
+    escape: Rate
+    pointing: Rate | None
+    hardest: str
+    hardest_score: float
+
+
+def by_group(
+    called: np.ndarray,
+    labels: np.ndarray,
+    groups: Sequence[str],
+    *,
+    confidence: float = 0.95,
+    most: int = MOST_GROUPS,
+) -> Groups | None:
+    """Return the mistakes by group; None where no group holds several images.
+
+    Args:
+        called: bool array of shape (n_images,), called defective.
+        labels: int array of shape (n_images,), 1 = defective, 0 = OK; both occur.
+        groups: one name per image; "" = on its own.
+        most: groups that are listed.
+    """
+    names = np.asarray(groups)
+    part = numbered(names, len(labels))
+    size, wrong = np.bincount(part), called != (labels == 1)
+    several = np.flatnonzero(size > 1)
+    if not len(several):
+        return None
+    mistakes = np.bincount(part, wrong)
+    slices = [_slice(part == one, names, called, labels, confidence) for one in several if mistakes[one]]
+    slices.sort(key=lambda one: (-one.wrong.low, -one.wrong.count, one.name))
+    return Groups(
+        total=len(size),
+        several=len(several),
+        with_mistakes=len(slices),
+        escape=grouped_rate(wrong[labels == 1], names[labels == 1], confidence),
+        overkill=grouped_rate(wrong[labels == 0], names[labels == 0], confidence),
+        worst=tuple(slices[:most]),
+    )
+
+
+def _slice(
+    own: np.ndarray, names: np.ndarray, called: np.ndarray, labels: np.ndarray, confidence: float
+) -> GroupSlice:
+    called, labels = called[own], labels[own]
+    defective, ok = labels == 1, labels == 0
+    return GroupSlice(
+        name=str(names[own][0]),
+        wrong=Rate.of((called != defective).sum(), len(labels), confidence),
+        escape=Rate.of((~called & defective).sum(), defective.sum(), confidence) if defective.any() else None,
+        overkill=Rate.of((called & ok).sum(), ok.sum(), confidence) if ok.any() else None,
+    )
+
+
+def grouped_rate(wrong: np.ndarray, groups: Sequence[str] | np.ndarray, confidence: float = 0.95) -> Estimate:
+    """Return the share that is wrong, with an interval for images that come in groups.
+
+    The exact interval of as many independent images as tell the same (`parts.effective`). Never more than there are images, and as
+    many as there are groups where none or all are wrong. Groups of one give the exact interval of the images.
+
+    Args:
+        wrong: bool array of shape (n_images,), at least one image.
+        groups: one name per image; "" = on its own.
+    """
+    rate = float(wrong.mean())
+    n = effective(wrong, numbered(groups, len(wrong)), confidence)
+    low, high = clopper_pearson(rate * n, n, confidence)
+    return Estimate(value=rate, low=low, high=high, confidence=confidence)
+
+
+def by_defect_type(
+    escapes: Mapping[str, Rate],
+    pointing: Mapping[str, Rate],
+    paths: Sequence[str],
+    scores: np.ndarray,
+    labels: np.ndarray,
+    defect_types: Sequence[str],
+) -> tuple[DefectType, ...]:
+    """Join what is known of each type, the one with the highest escape rate first.
+
+    Args:
+        escapes, pointing: by the name of the type; images without a name count as "defective".
+    """
+    names = np.array([name or "defective" for name in defect_types])
+    rows = []
+    for name, rate in escapes.items():
+        own = np.flatnonzero((labels == 1) & (names == name))
+        hardest = own[np.argmin(scores[own])]
+        rows.append(
+            DefectType(
+                name=name,
+                escape=rate,
+                pointing=pointing.get(name),
+                hardest=paths[hardest],
+                hardest_score=float(scores[hardest]),
+            )
+        )
+    return tuple(sorted(rows, key=lambda row: (-row.escape.value, -row.escape.total, row.name)))

@@ -1,0 +1,91 @@
+"""Bring feedback into the training data, and decide whether there is enough of it to retrain."""
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from defect_detection.config import Config, RetrainConfig
+from defect_detection.data.samples import scan_folder
+from defect_detection.errors import ConfigError, RecordsError
+from defect_detection.model.bundle import read_card, seen_in_training
+from defect_detection.records.labelled_images import Exported, Labelled, export_feedback
+from defect_detection.records.store import Records
+from defect_detection.tracking.registry import Registry
+from defect_detection.use_cases.turn import PRODUCTION_ALIAS
+
+
+def too_few_labels(
+    settings: RetrainConfig, config: Config, registry: Registry, say: Callable[[str], None]
+) -> str | None:
+    """Export feedback to ``data.feedback_dir``, and return why there isn't enough to retrain; None: go on.
+
+    Raises:
+        ConfigError: ``min_new_labels`` is set, and ``data.feedback_dir`` isn't.
+        RecordsError: the database of inspections can't be reached.
+    """
+    folder = config.data.feedback_dir
+    if folder is None:
+        if settings.min_new_labels:
+            raise ConfigError(
+                f"re_train.yaml: min_new_labels: {settings.min_new_labels} labels are asked for, but config.yaml: "
+                "data.feedback_dir is null, so that none are used; name a folder there, such as data/feedback"
+            )
+        return None
+    exported = export(config, folder)
+    new = count_new(exported.usable, config, registry)
+    taken = len(exported.usable)
+    say(f"Feedback: {taken} labels taken ({new} new), in {folder}" if taken else "Feedback: no labels yet")
+    if exported.skipped:
+        say(f"Feedback: {len(exported.skipped)} labelled images are left out, such as {exported.skipped[0]}")
+    if exported.repaired:
+        say(
+            f"Feedback: {len(exported.repaired)} names of earlier records are corrected, such as {exported.repaired[0]}"
+        )
+    if new >= settings.min_new_labels:
+        return None
+    return f"not enough new labels: {new} of {settings.min_new_labels} (re_train.yaml: min_new_labels)"
+
+
+def export(config: Config, folder: Path) -> Exported:
+    """Export feedback to a folder, without images of the test split.
+
+    Raises:
+        ConfigError: the folder lies among images of another purpose.
+        DataError: the test split can't be scanned. RecordsError: the database can't be reached, or the folder written.
+    """
+    data = config.data
+    _check_place(config, folder)
+    test = scan_folder(data.test_dir, data.ok_classes, data.group_pattern, data.defect_classes).samples
+    records = Records.of(config)
+    try:
+        return export_feedback(records.database, records.images, folder, data.ok_classes, test)
+    except OSError as error:
+        raise RecordsError(f"{folder}: feedback can't be exported: {error.strerror or error}") from error
+    finally:
+        records.close()
+
+
+def _check_place(config: Config, folder: Path) -> None:
+    """Refuse a folder inside another data folder, where it would be read as one class of images more."""
+    for key in ("train_dir", "test_dir", "challenge_dir"):
+        other = getattr(config.data, key)
+        if folder.resolve().is_relative_to(other.resolve()):
+            raise ConfigError(
+                f"config.yaml: data.feedback_dir: expected a folder outside data.{key} ({other}), received {folder}; "
+                "labelled images would be read as one more class there"
+            )
+
+
+def count_new(labelled: tuple[Labelled, ...], config: Config, registry: Registry) -> int:
+    """Count the images that were labelled since the model in production was made.
+
+    All count where there is none, and where it learned from none of them: it was made without feedback.
+    """
+    champion = registry.version_of(config.mlflow.production_model_name, PRODUCTION_ALIAS)
+    if champion is None:
+        return len(labelled)
+    bundle = registry.bundle_of(champion, config.cache_dir)
+    if not seen_in_training(bundle, (one.sha256 for one in labelled)):
+        return len(labelled)
+    made = datetime.fromisoformat(read_card(bundle).created)
+    return sum(one.at > made for one in labelled)

@@ -1,0 +1,306 @@
+"""Run a retraining in a process of its own: one at a time, at lower priority, never longer than allowed.
+
+The caller waits for it, or a job does: see `defect_detection.serving.worker`.
+"""
+
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+from types import MappingProxyType
+from typing import IO
+
+from filelock import FileLock, Timeout
+
+from defect_detection.config import Config
+from defect_detection.errors import BusyError
+from defect_detection.processes.identity import JOB_VARIABLE
+
+SCRIPT = Path("re_train") / "re_train.py"
+SETTINGS = SCRIPT.with_suffix(
+    ".yaml"
+)  # of a project without the script, which has the same from the command line
+LOCK_NAME = ".retrain.lock"  # in the root; a retraining holds it, whoever started it
+COPY_BYTES = 1024 * 1024  # at a time; no line is longer
+MAX_OUTPUT_BYTES = 64 * 1024  # of each stream that go into an answer: its end
+LOOK_EVERY_S = 0.5  # whether the retraining is to be ended
+DECISION_CODES = (1, 2)  # hold, insufficient evidence; 0: promote
+CANCELLED = "it was cancelled"
+LOST = "another process took it for dead and marked it as failed"
+NICENESS = 10  # added to the server's own, so that inspections keep the processor
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a retraining ended. `failure` says why when it did not succeed.
+
+    decision: promote, hold or insufficient evidence, as the script said last; None when it said none.
+    """
+
+    failure: str | None
+    duration_s: float
+    stdout: str
+    stderr: str
+    exit_code: int | None = None
+    decision: str | None = None
+
+    @property
+    def reason(self) -> str | None:
+        """Why it was decided so, as the script said of the last comparison that it made."""
+        said = re.findall(r"^On (validation|test): (.+)$", self.stdout, re.MULTILINE)
+        reasons = [text for stage, text in said if stage == said[-1][0]]
+        last = re.findall(r"^Outcome: [A-Z][A-Z ]*[A-Z]\. (.+)$", self.stdout, re.MULTILINE)
+        return "; ".join(reasons or last[-1:]) or None
+
+    @property
+    def model(self) -> str | None:
+        """Which registered version came out of it; None when nothing was kept."""
+        found = re.findall(r"^(?:Kept as|Outcome: PROMOTE\.) (.+? version \d+)\b", self.stdout, re.MULTILINE)
+        return found[-1] if found else None
+
+
+class _Copy:
+    """Copies what a process writes to several files into one log, by whole lines, as often as `lines` is called."""
+
+    def __init__(self, log: IO[bytes], sources: Sequence[IO[bytes]]) -> None:
+        self._log = log
+        self._reached = {source.fileno(): 0 for source in sources}
+
+    def lines(self) -> None:
+        for source in self._reached:
+            self._copy(source, lambda found: found.rfind(b"\n") + 1)
+        self._log.flush()
+
+    def rest(self) -> None:
+        for source in self._reached:
+            self._copy(source, len)
+
+    def _copy(self, source: int, until: Callable[[bytes], int]) -> None:
+        # Not by seek and read: the process shares the place of the file
+        while found := os.pread(source, COPY_BYTES, self._reached[source]):
+            end = until(found)
+            if not end:
+                return
+            self._log.write(found[:end])
+            self._reached[source] += end
+
+
+class Retraining:
+    """The one retraining that may run at a time.
+
+    Args:
+        root: folder of config.yaml; the script and the lock lie below it.
+        timeout_s: after this many seconds the retraining is ended.
+        environment: variables that it gets besides the server's own.
+        grace_s: seconds that it gets to end by itself after each of SIGINT and SIGTERM, before SIGKILL.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        timeout_s: float,
+        grace_s: float = 5.0,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self._root = root
+        self._timeout_s = timeout_s
+        self._grace_s = grace_s
+        self._environment = environment
+        self._one_at_a_time = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stopping = threading.Event()
+
+    @classmethod
+    def of(cls, config: Config) -> "Retraining":
+        """Return the retraining of a project, which has the settings of this process."""
+        return cls(config.root, config.serving.retrain_timeout_s, environment=config.for_children)
+
+    def run(
+        self,
+        job_id: str = "",
+        log_file: Path = Path(os.devnull),
+        why_end: Callable[[], str | None] = lambda: None,
+    ) -> Outcome:
+        """Run the script as `run_job` does, for a caller who wants stdout and stderr apart; the file gets both, line by line.
+
+        Raises:
+            BusyError: a retraining is running, started here or by another process.
+        """
+        with self._alone(), log_file.open("wb") as log, TemporaryFile() as stdout, TemporaryFile() as stderr:
+            copy = _Copy(log, (stdout, stderr))
+
+            def look() -> str | None:
+                copy.lines()
+                return why_end()
+
+            outcome = self._run_script(stdout, stderr, job_id, look)
+            copy.rest()
+            return outcome
+
+    def run_job(self, job_id: str, log_file: Path, why_end: Callable[[], str | None]) -> Outcome:
+        """Run the script to its end, or until `why_end` says why not; what it writes goes to a file as it comes.
+
+        Raises:
+            BusyError: a retraining is running, started here or by another process.
+        """
+        with self._alone(), log_file.open("w+b") as output:
+            return self._run_script(output, output, job_id, why_end)
+
+    def is_running(self) -> bool:
+        """Say whether one runs, started here or by another process."""
+        if self._one_at_a_time.locked():
+            return True
+        try:
+            _refuse_while_held(self._root / LOCK_NAME)
+        except BusyError:
+            return True
+        return False
+
+    def stop(self) -> None:
+        """End the running retraining, and any that is about to start: the server itself is ending."""
+        self._stopping.set()
+        if (process := self._process) is not None:
+            end_group(process, self._grace_s)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        if not self._one_at_a_time.acquire(blocking=False):
+            raise _busy()
+        try:
+            _refuse_while_held(self._root / LOCK_NAME)
+            yield
+        finally:
+            self._one_at_a_time.release()
+
+    def _run_script(
+        self,
+        stdout: IO[bytes],
+        stderr: IO[bytes],
+        job_id: str,
+        why_end: Callable[[], str | None],
+    ) -> Outcome:
+        started = time.monotonic()
+        process = self._start(stdout, stderr, job_id)
+        ended_early = self._wait_for(process, why_end)
+        written = _end_of(stdout)
+        decision = _decision_in(written)
+        failure = ended_early or _failure(process.returncode, decision, stderr)
+        duration_s = time.monotonic() - started
+        log.info("retraining ended after %.1f s: %s", duration_s, failure or decision or "success")
+        return Outcome(failure, duration_s, written, _end_of(stderr), process.returncode, decision)
+
+    def _start(self, stdout: IO[bytes], stderr: IO[bytes], job_id: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, str(self._root / SCRIPT)]
+        if not (self._root / SCRIPT).is_file():
+            command = [
+                sys.executable,
+                "-m",
+                "defect_detection.cli",
+                "retrain",
+                "--settings",
+                str(self._root / SETTINGS),
+            ]
+        environment = {**self._environment, JOB_VARIABLE: job_id, "PYTHONUNBUFFERED": "1"}
+        self._process = process = subprocess.Popen(  # noqa: S603  our own script
+            command,
+            cwd=self._root,
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,  # a process group of its own, to be ended as a whole
+        )
+        _lower_priority(process.pid)  # not by preexec_fn, which may deadlock in a server with threads
+        log.info("retraining started as process %d", process.pid)
+        return process
+
+    def _wait_for(self, process: subprocess.Popen[bytes], why_end: Callable[[], str | None]) -> str | None:
+        """Return why the retraining was ended before its end, or None. Afterwards nothing of its process group is left."""
+        end = time.monotonic() + self._timeout_s
+        try:
+            while not self._stopping.is_set() and process.poll() is None:
+                if reason := why_end():
+                    return reason
+                if time.monotonic() >= end:
+                    return f"{SCRIPT} took longer than {self._timeout_s:g} s (serving.retrain_timeout_s) and was ended"
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(min(LOOK_EVERY_S, max(0.0, end - time.monotonic())))
+        finally:
+            end_group(process, self._grace_s)
+            self._process = None
+        return "the server was stopped and ended the retraining" if self._stopping.is_set() else None
+
+
+def _lower_priority(session: int) -> None:
+    """Leave the processor to the server. A Linux that schedules by sessions weighs a session first, its processes after."""
+    niceness = min(19, os.getpriority(os.PRIO_PROCESS, 0) + NICENESS)
+    os.setpriority(os.PRIO_PGRP, session, niceness)
+    with suppress(OSError):  # another system, or a Linux that doesn't
+        Path(f"/proc/{session}/autogroup").write_text(str(niceness), encoding="ascii")
+
+
+def _busy() -> BusyError:
+    return BusyError("a retraining is running already: wait until it ends, then try again")
+
+
+def _refuse_while_held(lock_file: Path) -> None:
+    """Look whether another process is retraining; the one that we start takes the lock itself."""
+    try:
+        FileLock(lock_file).acquire(blocking=False).lock.release()
+    except Timeout:
+        raise _busy() from None
+
+
+def _decision_in(written: str) -> str | None:
+    """Return the decision of the last line that says one: ``Outcome: HOLD. …``."""
+    found = re.findall(r"^Outcome: ([A-Z][A-Z ]*[A-Z])\b", written, re.MULTILINE)
+    return found[-1].lower() if found else None
+
+
+def _failure(exit_code: int, decision: str | None, stderr: IO[bytes]) -> str | None:
+    """Return why the script failed, or None: 1 and 2 are also what Python and its libraries end with, without a decision."""
+    if exit_code == 0 or (exit_code in DECISION_CODES and decision):
+        return None
+    if exit_code < 0:
+        return f"{SCRIPT} was ended by {signal.Signals(-exit_code).name}"
+    message = _last_line(stderr) or "it wrote no error message"
+    return f"{SCRIPT} ended with exit code {exit_code}: {message}"
+
+
+def _last_line(stream: IO[bytes]) -> str:
+    return _end_of(stream).rstrip().rpartition("\n")[2].strip()
+
+
+def _end_of(stream: IO[bytes]) -> str:
+    """Return the last `MAX_OUTPUT_BYTES` of what was written, and say how much was left out before."""
+    left_out = max(0, stream.seek(0, os.SEEK_END) - MAX_OUTPUT_BYTES)
+    stream.seek(left_out)
+    text = stream.read().decode(errors="replace")
+    return f"[{left_out:,} bytes before this are left out]\n{text}" if left_out else text
+
+
+def end_group(process: subprocess.Popen[bytes], grace_s: float) -> None:
+    """End a process and all that it started: asked first, so that a training can close its MLflow run."""
+    for gentle in (signal.SIGINT, signal.SIGTERM):
+        if process.poll() is None:
+            _signal_group(process, gentle)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(grace_s)
+    _signal_group(process, signal.SIGKILL)
+    process.wait()
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with suppress(ProcessLookupError, PermissionError):  # the group is gone (macOS: or only a zombie)
+        os.killpg(process.pid, number)

@@ -1,0 +1,1 @@
+"""The views: each translates between HTTP and one function of the package."""

@@ -1,0 +1,124 @@
+"""An inspected image once more: ``…/evidence``, where the served model sees the defect, and ``…/preview``, a PNG of it."""
+
+from typing import Literal
+
+import numpy as np
+from flask import Response, current_app
+from flask_openapi3.blueprint import APIBlueprint
+from pydantic import BaseModel, Field
+from werkzeug.exceptions import NotFound, UnprocessableEntity
+
+from defect_detection.data.decoders import MOST_PAGES
+from defect_detection.errors import ImageError
+from defect_detection.inference.inspect import Inspection
+from defect_detection.inference.overlay import MOST_PREVIEW, preview_png
+from defect_detection.serving.problems import described
+from defect_detection.serving.uploads import check_image
+from defect_detection.serving.views.predict import Predicting, inspect_within_limits
+from defect_detection.serving.views.prediction import ServedModel
+from defect_detection.serving.views.records import (
+    INSPECTIONS,
+    InspectionPath,
+    read_inspected_image,
+)
+from defect_detection.tracking.reading import ModelRef
+
+evidence_api = APIBlueprint("evidence", __name__)
+
+
+class EvidenceMap(BaseModel):
+    """Where the defect is."""
+
+    shape: list[int] = Field(description="rows and columns of the evidence map", examples=[[14, 14]])
+    values: list[list[float]] = Field(
+        description="log-odds of a defect in each cell, higher = more defective"
+    )
+
+
+class EvidenceNow(BaseModel):
+    """What the model that is served now says about an inspected image; another one may have decided then."""
+
+    id: str = Field(description="of the inspection")
+    evidence: EvidenceMap
+    verdict: Literal["ok", "defective", "review"] = Field(description="of the model that is served now")
+    score: float = Field(description="P(defective)", ge=0, le=1)
+    threshold: float = Field(description="an image is defective when score >= threshold")
+    page: int = Field(description="the page that decided, from 1")
+    reason: str | None = Field(
+        None, description="how the image is unlike the training images; absent where it is not"
+    )
+    model: ServedModel = Field(
+        description="the model that is served now, which may differ from the one that decided: "
+        "`model_name` and `model_version` of the inspection"
+    )
+
+    @classmethod
+    def of(cls, inspection_id: str, inspection: Inspection, model: ModelRef) -> "EvidenceNow":
+        seen = inspection.evidence
+        assert seen is not None
+        facts = {
+            name: getattr(inspection, name) for name in ("verdict", "score", "threshold", "page", "reason")
+        }
+        return cls(
+            id=inspection_id,
+            evidence=EvidenceMap(shape=list(seen.shape), values=np.round(seen, 3).tolist()),
+            model=ServedModel(name=model.name, version=model.version, uri=model.model_uri),
+            **facts,
+        )
+
+
+class PreviewQuery(BaseModel):
+    """Which page."""
+
+    page: int = Field(1, ge=1, le=MOST_PAGES, description="of a file of several (data.pages: all)")
+
+
+@evidence_api.get(
+    "/inspections/<id>/preview",
+    summary="Send an inspected image as PNG, such as a TIFF, which browsers cannot show",
+    description=f"Upright, as the model's reader reads it, with at most {MOST_PREVIEW} px on the longer side.",
+    tags=[INSPECTIONS],
+    responses={
+        200: {"description": "the picture", "content": {"image/png": {}}},
+        **{status: described(status) for status in (401, 403, 404, 410, 413, 415, 422, 429, 503)},
+    },
+)
+def preview(path: InspectionPath, query: PreviewQuery) -> Response:
+    content, _suffix = read_inspected_image(path.id)
+    answer = Response(_preview_png(content, query.page), content_type="image/png")
+    return answer
+
+
+def _preview_png(content: bytes, number: int) -> bytes:
+    predicting: Predicting = current_app.extensions["predicting"]
+    champion = predicting.served.loaded
+    bit_depth = champion.inspector.card.bit_depth if champion else None
+    limits, pages = predicting.limits_for(len(content)), predicting.pages
+    with predicting.turns.taking(check_image(content, limits), "full"):
+        try:
+            shown = preview_png(content, number, bit_depth=bit_depth, limits=limits, pages=pages)
+        except ImageError as error:
+            raise UnprocessableEntity(str(error)) from None
+    if shown is None:
+        raise NotFound(f"page: {number} is not there, or data.pages: {pages} leaves it out")
+    return shown
+
+
+@evidence_api.get(
+    "/inspections/<id>/evidence",
+    summary="Say where the model that is served now sees the defect on an inspected image",
+    description="The image is inspected anew, within the limits of POST /predict. That is neither recorded nor counted as an "
+    "inspection, and what was decided stays.",
+    tags=[INSPECTIONS],
+    responses={
+        200: EvidenceNow,
+        **{status: described(status) for status in (401, 403, 404, 410, 415, 422, 503)},
+    },
+)
+def evidence(path: InspectionPath) -> Response:
+    content, _suffix = read_inspected_image(path.id)
+    predicting: Predicting = current_app.extensions["predicting"]
+    champion = predicting.served.current()
+    inspection = inspect_within_limits(predicting, champion, content, predicting.limits_for(len(content)))
+    shown = EvidenceNow.of(path.id, inspection, champion.reference)
+    return Response(shown.model_dump_json(exclude_none=True), content_type="application/json")

@@ -1,0 +1,147 @@
+"""``GET /inspections`` and ``/inspections.csv``: what was inspected, under a filter."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from datetime import datetime
+from typing import Any, Literal
+
+from flask import Response, current_app
+from flask_openapi3.blueprint import APIBlueprint
+from pydantic import BaseModel, Field
+from werkzeug.exceptions import BadRequest
+
+from defect_detection.records.database import Database
+from defect_detection.records.inspections import Filter, Page, Recorded, find_page
+from defect_detection.records.store import Records
+from defect_detection.serving.answer import as_json
+from defect_detection.serving.problems import described
+from defect_detection.serving.reads import reads
+from defect_detection.serving.strict import Moment, Words
+from defect_detection.serving.views.records import INSPECTIONS, InspectionShown
+from defect_detection.text import cell
+
+OF_INSPECTION = ["id", "at", "name", "verdict", "score", "threshold", "reason"]
+OF_LABEL = ["label", "defect_type", "comment", "labelled_by"]
+OF_REST = ["group", "line", "part", "sent_by", "model_name", "model_version", "latency_ms", "sha256"]
+_ROWS = 500  # read at a time
+
+inspections_api = APIBlueprint("inspections", __name__)
+
+
+class InspectionsFilter(BaseModel):
+    """Which inspections."""
+
+    search: Words | None = Field(
+        None, description="part of the name, group, line or part, in upper or lower case"
+    )
+    verdict: Literal["ok", "defective", "review"] | None = None
+    line: Words | None = None
+    group: Words | None = None
+    part: Words | None = None
+    label: Literal["ok", "defective"] | None = Field(None, description="the label that counts")
+    labelled: bool | None = Field(None, description="whether someone has given its image a label")
+    since: Moment | None = Field(
+        None, description="from this moment on (ISO 8601; UTC where no zone is given)"
+    )
+    until: Moment | None = Field(None, description="before this moment")
+    model_version: int | None = Field(None, ge=1, le=2**31 - 1)
+    order: Literal["newest", "uncertain"] = Field(
+        "newest",
+        description="uncertain: first what is unlike the training images, then the score nearest to its threshold",
+    )
+
+    def wanted(self) -> Filter:
+        """Return what the database is asked for."""
+        facts = {name: getattr(self, name) for name in Filter.__dataclass_fields__}
+        return Filter(**facts)
+
+
+class InspectionsQuery(InspectionsFilter):
+    """Which inspections, and how many of them."""
+
+    cursor: str | None = Field(None, max_length=500, description="'next' of the page before")
+    limit: int = Field(50, ge=1, le=500)
+
+
+class InspectionsPage(BaseModel):
+    inspections: list[InspectionShown]
+    next: str | None = Field(description="cursor of the next page; null on the last")
+
+
+@inspections_api.get(
+    "/inspections",
+    summary="List inspections, newest or least certain first",
+    tags=[INSPECTIONS],
+    responses={200: InspectionsPage, **{status: described(status) for status in (400, 401, 403, 503)}},
+)
+def inspections(query: InspectionsQuery) -> Response:
+    with reads().page():
+        page = _page(_database(), query.wanted(), query.cursor, query.limit)
+    shown = InspectionsPage(inspections=[InspectionShown.of(one) for one in page.inspections], next=page.next)
+    return as_json(shown)
+
+
+@inspections_api.get(
+    "/inspections.csv",
+    summary="Save inspections as a table",
+    description="All that fit the filter. A text that a spreadsheet would take for a formula begins with an apostrophe.",
+    tags=[INSPECTIONS],
+    responses={
+        200: {"description": "the table", "content": {"text/csv": {"schema": {"type": "string"}}}},
+        **{status: described(status) for status in (401, 403, 503)},
+    },
+)
+def inspections_csv(query: InspectionsFilter) -> Response:
+    wanted, database = query.wanted(), _database()
+    with ExitStack() as place:
+        place.enter_context(reads().table())
+        first = _page(database, wanted, None, _ROWS)  # a database that is lost is told by the status
+        held = place.pop_all()  # until the last line is sent
+    headers = {"Content-Disposition": "attachment; filename=inspections.csv"}
+    answer = Response(
+        _lines(database, wanted, first), headers=headers, content_type="text/csv; charset=utf-8"
+    )
+    answer.call_on_close(held.close)
+    return answer
+
+
+def _lines(database: Database, wanted: Filter, page: Page) -> Iterator[bytes]:
+    yield "\ufeff".encode() + _line([*OF_INSPECTION, *OF_LABEL, *OF_REST])
+    while True:
+        yield b"".join(_line(_row(one)) for one in page.inspections)
+        if page.next is None:
+            return
+        page = find_page(database, wanted, page.next, _ROWS)
+
+
+def _row(recorded: Recorded) -> list[Any]:
+    one, said = recorded.inspected, recorded.said[0] if recorded.said else None
+    label = (said.label, said.defect_type, said.comment, said.by) if said else ("",) * len(OF_LABEL)
+    facts = [getattr(one, name) for name in OF_INSPECTION]
+    return [*facts, *label, *(getattr(one, name) for name in OF_REST)]
+
+
+def _line(values: Sequence[Any]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text).writerow([_cell(value) for value in values])
+    return text.getvalue().encode(errors="replace")
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return cell(value) if isinstance(value, str) else value
+
+
+def _page(database: Database, wanted: Filter, cursor: str | None, limit: int) -> Page:
+    try:
+        return find_page(database, wanted, cursor, limit)
+    except ValueError as error:
+        raise BadRequest(str(error)) from error
+
+
+def _database() -> Database:
+    records: Records = current_app.extensions["records"]
+    return records.database

@@ -1,0 +1,349 @@
+"""``POST /predict``: images in, verdicts out."""
+
+import base64
+import hashlib
+import os
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+import numpy as np
+from flask import Response, abort, current_app, jsonify, request
+from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.models.tag import Tag
+from pydantic import ValidationError
+from werkzeug.exceptions import ClientDisconnected, HTTPException, NotAcceptable, UnprocessableEntity
+
+from defect_detection.config import Config
+from defect_detection.data.bounded import look_at
+from defect_detection.data.bounds import Allowance, Limits
+from defect_detection.data.images import Pages
+from defect_detection.errors import ImageError
+from defect_detection.inference.inspect import Inspection
+from defect_detection.inference.overlay import overlay_png
+from defect_detection.records.inspections import Inspected
+from defect_detection.serving.access import caller, shows
+from defect_detection.serving.champion import Champion, Served
+from defect_detection.serving.limits import Turns
+from defect_detection.serving.problems import described, problem_of, problem_of_values
+from defect_detection.serving.prometheus import Metrics
+from defect_detection.serving.recording import Recorder
+from defect_detection.serving.uploads import check_image, take_images
+from defect_detection.serving.views.prediction import (
+    NOTHING,
+    REQUEST_BODY,
+    Answer,
+    Evidence,
+    Explain,
+    Prediction,
+    PredictQuery,
+    ServedModel,
+)
+
+INSPECTION = Tag(name="inspection", description="Is this part defective, and where?")
+
+NO_ADDRESS = "0.0.0.0"  # noqa: S104  of a caller whom the server in front of the application did not tell
+AHEAD = 2 * (os.cpu_count() or 1)  # images of one request that are worked on or wait for it
+
+predict_api = APIBlueprint("predict", __name__)
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Predicting:
+    """What the view needs: models, limits, and where results go. `pool` works on the images of one request."""
+
+    served: Served
+    recorder: Recorder
+    metrics: Metrics
+    turns: Turns
+    pool: ThreadPoolExecutor
+    limits: Limits
+    pages: Pages
+    max_images: int
+
+    @classmethod
+    def of(
+        cls, config: Config, served: Served, recorder: Recorder, metrics: Metrics, pool_size: int
+    ) -> "Predicting":
+        pool = ThreadPoolExecutor(pool_size, thread_name_prefix="images")
+        turns = Turns(max(1, config.serving.threads - 2))
+        limits = Limits.of(config.data), config.data.pages, config.serving.max_images
+        return cls(served, recorder, metrics, turns, pool, *limits)
+
+    def limits_for(self, n_bytes: int) -> Limits:
+        """Return the limits of decoding for the current request, whose images have so many bytes together.
+
+        What is decoded for it stops when its sender has gone.
+        """
+        has_gone = request.environ.get("waitress.client_disconnected", lambda: False)
+
+        def check() -> None:
+            if has_gone():
+                raise ClientDisconnected
+
+        return replace(self.limits, allowance=Allowance(n_bytes, self.limits, check))
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """An inspection, with its overlay as PNG where it is to be shown."""
+
+    id: str
+    name: str
+    inspection: Inspection
+    champion: Champion
+    overlay: bytes | None
+
+
+@predict_api.post(
+    "/predict",
+    summary="Inspect one or more images",
+    tags=[INSPECTION],
+    responses={200: Answer, **{status: described(status) for status in (403, 406, 413, 415, 422, 429, 503)}},
+    openapi_extensions={"requestBody": REQUEST_BODY},
+)
+def predict(query: PredictQuery) -> Response:
+    predicting: Predicting = current_app.extensions["predicting"]
+    champion = predicting.served.current()
+    uploads = take_images(request, predicting.max_images)
+    asked = _with_form(query)
+    as_picture = _wants_picture(len(uploads))
+    limits = predicting.limits_for(request.content_length or 0)
+    with_overlay = as_picture or asked.explain in ("1", "true", "overlay")
+    look = _looker(predicting, champion, limits, _context(asked), with_overlay)
+    if len(uploads) == 1:
+        seen = look(uploads[0].name, uploads[0].read())
+        if as_picture:
+            return _picture(seen)
+        return jsonify(_of_one(_for_caller(_prediction(seen, asked.explain).model_dump())))
+    contents = ((upload.name, upload.read()) for upload in uploads)
+    results = _each(
+        predicting, limits, lambda name, content: _result(look, name, content, asked.explain), contents
+    )
+    return jsonify(NOTHING | {"results": [_for_caller(result.model_dump()) for result in results]})
+
+
+def _for_caller(result: dict[str, Any]) -> dict[str, Any]:
+    """Leave the threshold out where the caller may not know it: see ``serving.public``."""
+    return result if shows("models") else result | {"threshold": None}
+
+
+def _of_one(result: dict[str, Any]) -> dict[str, Any]:
+    """Return the answer about one image: its result at the top and in `results`, the picture only at the top."""
+    evidence = result["evidence"] and result["evidence"] | {"overlay_png": None}
+    return result | {"results": [result | {"evidence": evidence}]}
+
+
+def _wants_picture(n_images: int) -> bool:
+    best = request.accept_mimetypes.best_match(["application/json", "image/png"], "application/json")
+    if best == "image/png" and n_images > 1:
+        raise NotAcceptable(
+            "A picture is the answer to one image only: send 'Accept: application/json' for several."
+        )
+    return best == "image/png"
+
+
+def _with_form(query: PredictQuery) -> PredictQuery:
+    """Return what was asked for in the query and in the fields of the form."""
+    if not request.form:
+        return query
+    try:
+        return PredictQuery.model_validate(query.model_dump(exclude_unset=True) | request.form.to_dict())
+    except ValidationError as error:
+        abort(problem_of_values(error))
+
+
+def _context(asked: PredictQuery) -> dict[str, str]:
+    return {name: getattr(asked, name) for name in ("group", "line", "part")} | _sender()
+
+
+def _sender() -> dict[str, str]:
+    return {"sent_by": caller().name or NO_ADDRESS}
+
+
+def inspect_several(
+    predicting: Predicting, champion: Champion, images: Sequence[bytes] | Sequence[np.ndarray]
+) -> list[Inspection]:
+    """Inspect images at the same time, count and record what was sent encoded, and return their inspections in order.
+
+    Raises:
+        HTTPException: says which image, counted from 0, can't be inspected, and why.
+    """
+
+    sender = _sender()
+    limits = predicting.limits_for(request.content_length or 0)
+
+    def look(number: int, image: bytes | np.ndarray) -> Inspection:
+        try:
+            inspection = inspect_within_limits(predicting, champion, image, limits)
+        except HTTPException as error:
+            error.description = f"image {number}: {error.description}"
+            raise
+        if isinstance(image, bytes):
+            _keep(predicting, _Seen(uuid.uuid4().hex, "", inspection, champion, None), image, sender)
+        else:
+            predicting.metrics.inspected(inspection, champion.reference.version)
+        return inspection
+
+    if len(images) == 1:
+        return [look(0, images[0])]
+    return list(_each(predicting, limits, look, enumerate(images)))
+
+
+def _each(
+    predicting: Predicting,
+    limits: Limits,
+    work: Callable[[Any, Any], Result],
+    images: Iterable[tuple[Any, bytes | np.ndarray]],
+) -> Iterator[Result]:
+    """Work on the images of one request, and yield the results in order.
+
+    Plain images are worked on at the same time, a few ahead, so that other requests get their turn. Those that may take long
+    come one after the other, in this thread.
+    """
+    waiting: deque[Callable[[], Result]] = deque()
+    for name, image in images:
+        if limits.allowance:
+            limits.allowance.check()
+        if isinstance(image, np.ndarray) or look_at(image).is_quick("reduced"):
+            waiting.append(predicting.pool.submit(work, name, image).result)
+        else:
+            waiting.append(partial(_itself, work(name, image)))
+        if len(waiting) >= AHEAD:
+            yield waiting.popleft()()
+    while waiting:
+        yield waiting.popleft()()
+
+
+def _itself(result: Result) -> Result:
+    return result
+
+
+def inspect_within_limits(
+    predicting: Predicting, champion: Champion, image: bytes | np.ndarray, limits: Limits
+) -> Inspection:
+    """Inspect an image when it is its turn. It is neither counted nor recorded.
+
+    Raises:
+        HTTPException: says why it can't be inspected.
+    """
+    inspect_one = partial(champion.inspector.inspect_one, image, limits=limits, pages=predicting.pages)
+    if isinstance(image, bytes):
+        with predicting.turns.taking(check_image(image, limits), "reduced"):
+            inspection = inspect_one()
+    else:
+        inspection = inspect_one()
+    if inspection.error is not None:
+        raise UnprocessableEntity(inspection.error)
+    return inspection
+
+
+def _keep(predicting: Predicting, seen: _Seen, content: bytes, context: dict[str, str]) -> None:
+    predicting.recorder.record(_recorded(seen, content, context), content)
+    predicting.metrics.inspected(seen.inspection, seen.champion.reference.version)
+
+
+def _looker(
+    predicting: Predicting, champion: Champion, limits: Limits, context: dict[str, str], with_overlay: bool
+) -> Callable[[str, bytes], _Seen]:
+    def look(name: str, content: bytes) -> _Seen:
+        inspection = inspect_within_limits(predicting, champion, content, limits)
+        shown = _overlay(predicting, champion, content, inspection, limits) if with_overlay else None
+        seen = _Seen(uuid.uuid4().hex, name, inspection, champion, shown)
+        _keep(predicting, seen, content, context)
+        return seen
+
+    return look
+
+
+def _overlay(
+    predicting: Predicting, champion: Champion, content: bytes, inspection: Inspection, limits: Limits
+) -> bytes:
+    """Decode once more, in full: only who asks for a picture pays for it."""
+    bit_depth, pages = champion.inspector.card.bit_depth, predicting.pages
+    with predicting.turns.taking(check_image(content, limits), "full"):
+        try:
+            return overlay_png(content, inspection, bit_depth=bit_depth, limits=limits, pages=pages)
+        except ImageError as error:
+            raise UnprocessableEntity(f"the overlay was not drawn: {error}") from None
+
+
+def _recorded(seen: _Seen, content: bytes, context: dict[str, str]) -> Inspected:
+    inspection, reference = seen.inspection, seen.champion.reference
+    assert inspection.verdict is not None and inspection.score is not None
+    return Inspected(
+        id=seen.id,
+        sha256=hashlib.sha256(content).hexdigest(),
+        name=seen.name,
+        verdict=inspection.verdict,
+        score=inspection.score,
+        threshold=inspection.threshold,
+        model_name=reference.name,
+        model_version=reference.version,
+        latency_ms=inspection.latency_ms,
+        reason=inspection.reason,
+        **context,  # type: ignore[arg-type]
+    )
+
+
+def _result(look: Callable[[str, bytes], _Seen], name: str, content: bytes, explain: Explain) -> Prediction:
+    try:
+        return _prediction(look(name, content), explain)
+    except ClientDisconnected:
+        raise
+    except HTTPException as error:
+        return Prediction(name=name, error=problem_of(error))
+
+
+def _prediction(seen: _Seen, explain: Explain) -> Prediction:
+    inspection, reference = seen.inspection, seen.champion.reference
+    return Prediction.model_construct(
+        id=seen.id,
+        name=seen.name,
+        verdict=inspection.verdict,
+        score=inspection.score,
+        threshold=inspection.threshold,
+        reason=inspection.reason,
+        model=ServedModel.model_construct(
+            name=reference.name, version=reference.version, uri=reference.model_uri
+        ),
+        latency_ms=round(inspection.latency_ms, 2),
+        page=inspection.page,
+        pages=inspection.pages,
+        defect_type=None,
+        evidence=_evidence(seen, explain),
+        error=None,
+    )
+
+
+def _evidence(seen: _Seen, explain: Explain) -> Evidence | None:
+    evidence = seen.inspection.evidence
+    if explain in ("0", "false") or evidence is None:
+        return None
+    if explain == "array":
+        values = np.round(evidence, 3).tolist()
+        return Evidence.model_construct(shape=list(evidence.shape), values=values, overlay_png=None)
+    png = base64.b64encode(seen.overlay or b"").decode()
+    return Evidence.model_construct(shape=list(evidence.shape), values=None, overlay_png=png)
+
+
+def _picture(seen: _Seen) -> Response:
+    """Return the overlay itself, the rest in headers."""
+    answer: dict[str, Any] = {
+        "X-Inspection-Id": seen.id,
+        "X-Verdict": seen.inspection.verdict,
+        "X-Score": f"{seen.inspection.score:.6f}",
+        "X-Model": seen.champion.reference.model_uri,
+    }
+    if shows("models"):
+        answer["X-Threshold"] = f"{seen.inspection.threshold:.6f}"
+    if seen.inspection.reason:
+        answer["X-Reason"] = seen.inspection.reason
+    return Response(seen.overlay, HTTPStatus.OK, answer, content_type="image/png")

@@ -1,0 +1,244 @@
+"""Views of production: its history, a promotion by hand, the way back, and the reports behind it."""
+
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated
+
+from flask import Response, current_app, request
+from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.openapi import OpenAPI
+from pydantic import BaseModel, Field, StringConstraints
+from werkzeug.exceptions import NotFound
+
+from defect_detection.config import Config
+from defect_detection.records.keys import Role
+from defect_detection.serving.access import Access, caller
+from defect_detection.serving.addresses import absolute
+from defect_detection.serving.answer import as_json
+from defect_detection.serving.champion import Served
+from defect_detection.serving.changes import Changes, RefusedError
+from defect_detection.serving.problems import described, problem
+from defect_detection.serving.views.models import MODELS
+from defect_detection.text import CONTROLS
+from defect_detection.tracking.ledger import previous
+from defect_detection.tracking.ledger_listing import ListedEntry, list_entries, report_of
+from defect_detection.tracking.registry import Registry
+from defect_detection.use_cases.history import attention
+from defect_detection.use_cases.turn import PRODUCTION_ALIAS, number_of
+
+REPORT_POLICY = (  # a page of its own: it may show what is in it, and do nothing
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+
+# Some words: no control characters, which neither a ledger nor a command line takes
+Reason = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=1000, pattern=rf"^[^{CONTROLS}]*$"),
+]
+
+production_api = APIBlueprint("production", __name__)
+
+
+def register_production(app: OpenAPI, config: Config) -> None:
+    """Give the application its views of production."""
+    app.extensions["changes"] = Changes(config)
+    app.register_error_handler(RefusedError, lambda error: problem(HTTPStatus.CONFLICT, str(error)))
+    app.register_api(production_api)
+
+
+class VersionPath(BaseModel):
+    version: int = Field(
+        ge=1, le=2**31 - 1, description="of the production model, or of the model that the body names"
+    )
+
+
+class ReportPath(BaseModel):
+    run_id: str = Field(pattern="^[0-9a-f]{32}$", description="of the entry in the ledger")
+
+
+class Promotion(BaseModel, extra="forbid"):
+    """Why a version is to decide from now on."""
+
+    reason: Reason = Field(description="kept in the ledger", examples=["Version 4 rejects reflections"])
+    name: str | None = Field(
+        None,
+        pattern=rf"^[^{CONTROLS}]{{1,256}}$",
+        description="registered model of the version, if not the production model: it is copied there first",
+        examples=["Testing_Reg"],
+    )
+
+
+class Rollback(BaseModel, extra="forbid"):
+    """Where to go back to; without `to`, to what was there before."""
+
+    to: int | None = Field(None, ge=1, le=2**31 - 1, strict=True, examples=[3])
+    reason: Reason | None = Field(None, description="kept in the ledger")
+
+
+class Changed(BaseModel):
+    """Production has moved. What decides here follows within seconds: GET /models."""
+
+    message: str
+    in_production: int = Field(description="the version")
+
+
+class Decision(BaseModel):
+    """One entry of the ledger."""
+
+    number: int
+    kind: str = Field(
+        description="evaluation, manual promotion, rollback or repair; unreadable: damaged, left out"
+    )
+    state: str = Field(description="done; intended: under way or interrupted; abandoned: never took place")
+    outcome: str = Field(description="promote, hold or insufficient evidence")
+    before: int | None
+    after: int | None = Field(description="the version that production moved to; null: it stayed")
+    candidate: str
+    candidate_run_id: str = Field(
+        description="of the training of an evaluated candidate; empty where unknown"
+    )
+    who: str
+    when: datetime
+    why: str
+    accuracy: str = Field(examples=["198/200 (99.0 %)"])
+    escapes: str = Field(examples=["1/100 (1.0 %)"])
+    gated: bool = Field(description="whether the gate decided")
+    report: str | None = Field(description="address of the report behind it, where this machine has it")
+
+
+class HistoryQuery(BaseModel):
+    limit: int = Field(50, ge=1, le=500)
+
+
+class HistoryShown(BaseModel):
+    """What was in production when, by whom and why."""
+
+    name: str = Field(description="the production model")
+    in_production: int | None
+    rollback_to: int | None = Field(description="where a rollback without `to` goes")
+    notes: list[str] = Field(description="what needs attention")
+    total: int = Field(description="entries that there are")
+    entries: list[Decision] = Field(description="the newest first")
+
+
+class CallerShown(BaseModel):
+    """Who calls, and what that allows."""
+
+    name: str = Field(description="of the key, or: this machine")
+    role: Role
+
+
+class PageKey(BaseModel):
+    """What the page sends as its key."""
+
+    key: str
+
+
+@production_api.get(
+    "/access",
+    summary="Who calls, and what that allows",
+    tags=[MODELS],
+    responses={200: CallerShown, **{status: described(status) for status in (401, 403, 503)}},
+)
+def access() -> Response:
+    by = caller()
+    return as_json(CallerShown(name=by.name, role=by.role or "operator"))
+
+
+@production_api.post(
+    "/access/page",
+    summary="Exchange the link of 'defect page' for a key of the page",
+    description="The code of the link is sent as the key, once, from this machine. The key of the page is valid there for 12 hours.",
+    tags=[MODELS],
+    responses={200: PageKey, 401: described(401)},
+)
+def page_key() -> Response:
+    access: Access = current_app.extensions["access"]
+    return as_json(PageKey(key=access.exchange(request)))
+
+
+@production_api.get(
+    "/history",
+    summary="What was in production when, by whom and why",
+    tags=[MODELS],
+    responses={200: HistoryShown, **{status: described(status) for status in (401, 403, 503)}},
+)
+def history(query: HistoryQuery) -> Response:
+    config: Config = current_app.extensions["config"]
+    name = config.mlflow.production_model_name
+    listed = list_entries(config.tracking_uri)
+    entries = tuple(one.entry for one in listed)
+    current = number_of(Registry(config.tracking_uri).glance(name, PRODUCTION_ALIAS))
+    return as_json(
+        HistoryShown(
+            name=name,
+            in_production=current,
+            rollback_to=None if current is None else previous(entries, current),
+            notes=list(attention(entries, current)),
+            total=len(entries),
+            entries=[_decision(one) for one in listed[: query.limit]],
+        )
+    )
+
+
+@production_api.post(
+    "/models/<int:version>/promote",
+    summary="Put a version into production by hand, without a gate",
+    tags=[MODELS],
+    responses={200: Changed, **{status: described(status) for status in (401, 403, 409, 413, 503)}},
+)
+def promote(path: VersionPath, body: Promotion) -> Response:
+    of_model = [] if body.name is None else [f"--model={body.name}"]
+    return _change(["promote", str(path.version), f"--reason={body.reason}", *of_model], caller().name)
+
+
+@production_api.post(
+    "/models/rollback",
+    summary="Put the version that was in production before into production again",
+    tags=[MODELS],
+    responses={200: Changed, **{status: described(status) for status in (401, 403, 409, 413, 503)}},
+)
+def rollback(body: Rollback) -> Response:
+    to = [] if body.to is None else [f"--to={body.to}"]
+    why = [] if body.reason is None else [f"--reason={body.reason}"]
+    return _change(["rollback", *to, *why], caller().name)
+
+
+@production_api.get(
+    "/reports/<run_id>",
+    summary="The report that a decision rests on, as a page",
+    tags=[MODELS],
+    responses={
+        200: {"description": "the page", "content": {"text/html": {"schema": {"type": "string"}}}},
+        **{status: described(status) for status in (401, 403, 404, 503)},
+    },
+)
+def report(path: ReportPath) -> Response:
+    config: Config = current_app.extensions["config"]
+    file = report_of(config.tracking_uri, path.run_id)
+    if file is None:
+        raise NotFound(
+            f"No report of a decision {path.run_id} lies on this machine: open the run in MLflow, experiment 'promotions'."
+        )
+    headers = {"Content-Security-Policy": REPORT_POLICY}
+    return Response(file.read_bytes(), headers=headers, content_type="text/html; charset=utf-8")
+
+
+def _change(arguments: list[str], caller: str) -> Response:
+    config: Config = current_app.extensions["config"]
+    registry, name = Registry(config.tracking_uri), config.mlflow.production_model_name
+    registry.glance(name, PRODUCTION_ALIAS)  # a store that doesn't answer is told at once, as that
+    changes: Changes = current_app.extensions["changes"]
+    message = changes.run(arguments, caller)
+    served: Served = current_app.extensions["served"]
+    served.look_now()
+    found = registry.glance(name, PRODUCTION_ALIAS)
+    return as_json(Changed(message=message, in_production=found.version if found else 0))
+
+
+def _decision(listed: ListedEntry) -> Decision:
+    entry = listed.entry
+    facts = {name: getattr(entry, name) for name in Decision.model_fields if hasattr(entry, name)}
+    address = absolute(f"/reports/{entry.run_id}") if listed.has_report else None
+    return Decision(**facts, candidate_run_id=listed.candidate_run_id, report=address)

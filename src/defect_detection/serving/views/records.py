@@ -1,0 +1,267 @@
+"""Views of what was recorded: inspections with their images, feedback, and how recording goes."""
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from http import HTTPStatus
+from typing import Annotated, Literal, TypeVar
+
+from flask import Response, current_app
+from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.models.tag import Tag
+from flask_openapi3.openapi import OpenAPI
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints
+from werkzeug.exceptions import Gone, UnprocessableEntity
+
+from defect_detection.config import Config
+from defect_detection.data.class_names import shown, why_no_type
+from defect_detection.data.formats import FORMATS
+from defect_detection.errors import RecordsError, UnknownRecordError
+from defect_detection.records.feedback import Said, add_feedback, are_conflicting
+from defect_detection.records.inspections import Recorded, find_inspection
+from defect_detection.records.store import Records
+from defect_detection.records.upkeep import Upkeep
+from defect_detection.serving.access import Access, caller
+from defect_detection.serving.addresses import absolute
+from defect_detection.serving.answer import as_json
+from defect_detection.serving.problems import described, for_caller, problem
+from defect_detection.serving.reads import Reads
+from defect_detection.serving.strict import RecordId
+from defect_detection.serving.views.jobs import retrain_if_due
+from defect_detection.text import CONTROLS
+
+T = TypeVar("T")
+
+INSPECTIONS = Tag(name="inspections", description="What was inspected, and what people said about it")
+FLUSH_S = 2.0  # who names an inspection may come before it is written; so long it is waited for
+MEDIA_TYPES = {one.suffixes[0]: one.media_type for one in FORMATS}
+
+records_api = APIBlueprint("records", __name__)
+
+
+def register_records(app: OpenAPI, config: Config) -> None:
+    """Give the application its records, its views of them, and the check of who may call.
+
+    Records are pruned once ``app.extensions["upkeep"]`` is started.
+    """
+    records = Records.of(config)
+    app.extensions["records"] = records
+    app.extensions["upkeep"] = Upkeep(config, records)
+    app.extensions["reads"] = Reads(config.serving.threads)
+    app.extensions["ok_classes"] = config.data.ok_classes
+    app.extensions["access"] = Access(config, records.database)
+    app.register_error_handler(RecordsError, _of_records)
+    app.register_api(records_api)
+
+
+class InspectionPath(BaseModel):
+    id: RecordId
+
+
+TypeName = Annotated[
+    str,
+    # Ends without a dot: Windows has no such folder
+    StringConstraints(pattern=r"^[ \t\r\n]*[^\W_]([\w .-]{0,62}[\w-])?[ \t\r\n]*$"),
+    AfterValidator(shown),
+]
+
+
+class FeedbackGiven(BaseModel, extra="forbid"):
+    """What a person says about the image of one inspection."""
+
+    inspection_id: RecordId
+    label: Literal["ok", "defective"]
+    defect_type: TypeName | None = Field(
+        None, description="as the folder of such images is called; kept with the label defective only"
+    )
+    comment: str = Field(
+        "", max_length=2000, pattern=rf"^(?:[^{CONTROLS}]|[\t\r\n])*$", description="may have several lines"
+    )
+
+    @property
+    def type_of_defect(self) -> str | None:
+        return self.defect_type if self.label == "defective" else None
+
+
+class FeedbackKept(BaseModel):
+    """One label as it is kept."""
+
+    id: int
+    at: datetime
+    inspection_id: str
+    label: Literal["ok", "defective"]
+    defect_type: str
+    comment: str
+    by: str = Field(description="name of the key, or: this machine")
+
+    @classmethod
+    def of(cls, said: Said) -> "FeedbackKept":
+        return cls(**{name: getattr(said, name) for name in cls.model_fields})
+
+
+class InspectionShown(BaseModel):
+    """One inspection with all labels of its image; the latest counts."""
+
+    id: str
+    at: datetime
+    verdict: str
+    score: float = Field(description="P(defective)")
+    threshold: float
+    reason: str | None = Field(
+        description="how the image is unlike the training images, so that it is never ok; null where it is not"
+    )
+    model_name: str
+    model_version: int
+    latency_ms: float
+    name: str = Field(description="the file, as its sender calls it")
+    group: str
+    line: str
+    part: str
+    sent_by: str = Field(
+        description="name of the key, or address of a caller without one; empty where an earlier version recorded it"
+    )
+    sha256: str = Field(description="of the image's bytes")
+    image: str | None = Field(description="address of the image; null when it isn't kept (any more)")
+    label: Literal["ok", "defective"] | None = Field(description="the label that counts")
+    conflicting: bool = Field(description="whether its image was called both ok and defective")
+    feedback: list[FeedbackKept] = Field(description="all that was said about its image, the latest first")
+
+    @classmethod
+    def of(cls, recorded: Recorded) -> "InspectionShown":
+        one, said = recorded.inspected, recorded.said
+        facts = {name: getattr(one, name) for name in one.__dataclass_fields__}
+        return cls(
+            **facts,
+            image=recorded.image_suffix and absolute(f"/inspections/{one.id}/image"),
+            label=said[0].label if said else None,
+            conflicting=are_conflicting(said),
+            feedback=[FeedbackKept.of(each) for each in said],
+        )
+
+
+class Recording(BaseModel):
+    """How recording goes since this server started."""
+
+    status: Literal["recording", "failing"]
+    written: int = Field(description="inspections")
+    waiting: int
+    lost: int = Field(description="inspections that were answered but not recorded")
+    images_lost: int = Field(description="recorded inspections whose image couldn't be written")
+    images_refused: int = Field(
+        description="recorded inspections whose image is not kept, because their sender has no key and has sent more than "
+        "records.anonymous_gb_per_h"
+    )
+    error: str | None
+    failing_since: datetime | None
+
+
+@records_api.get(
+    "/inspections/<id>",
+    summary="Show one inspection",
+    tags=[INSPECTIONS],
+    responses={200: InspectionShown, **{status: described(status) for status in (401, 403, 404, 503)}},
+)
+def inspection(path: InspectionPath) -> Response:
+    return as_json(InspectionShown.of(_find(path.id)))
+
+
+@records_api.get(
+    "/inspections/<id>/image",
+    summary="Send the inspected image as it came",
+    tags=[INSPECTIONS],
+    responses={
+        200: {"description": "the image", "content": {"image/*": {}}},
+        **{status: described(status) for status in (401, 403, 404, 410, 503)},
+    },
+)
+def image(path: InspectionPath) -> Response:
+    content, suffix = read_inspected_image(path.id)
+    answer = Response(content, content_type=MEDIA_TYPES.get(suffix, "application/octet-stream"))
+    answer.headers["X-Content-Type-Options"] = "nosniff"
+    return answer
+
+
+@records_api.post(
+    "/feedback",
+    summary="Say what an inspected image really shows",
+    tags=[INSPECTIONS],
+    responses={201: FeedbackKept, **{status: described(status) for status in (401, 403, 404, 413, 503)}},
+)
+def feedback(body: FeedbackGiven) -> Response:
+    _check_type(body.type_of_defect or "")
+    say = partial(
+        add_feedback,
+        _records().database,
+        body.inspection_id,
+        body.label,
+        caller().name,
+        body.type_of_defect or "",
+        body.comment,
+    )
+    said = _once_written(say)
+    retrain_if_due()
+    return as_json(FeedbackKept.of(said), HTTPStatus.CREATED)
+
+
+def _check_type(defect_type: str) -> None:
+    if defect_type and (why := why_no_type(defect_type, current_app.extensions["ok_classes"])):
+        raise UnprocessableEntity(
+            f"defect_type: expected the name of a defect, received {defect_type!r}, {why}"
+        )
+
+
+@records_api.get(
+    "/health/records",
+    summary="Are inspections recorded?",
+    tags=[Tag(name="health")],
+    responses={200: Recording},
+)
+def recording() -> Response:
+    state = _records().recorder.state()
+    facts = {name: getattr(state, name) for name in state.__dataclass_fields__}
+    facts["error"] = facts["error"] and for_caller(facts["error"])
+    return as_json(Recording(status="failing" if state.error else "recording", **facts))
+
+
+def read_inspected_image(inspection_id: str) -> tuple[bytes, str]:
+    """Return the bytes of an inspection's image, and the suffix of its kind: ``.png``.
+
+    Raises:
+        UnknownRecordError: no such inspection.
+        Gone: its image isn't kept.
+    """
+    found = _find(inspection_id)
+    suffix = found.image_suffix
+    content = suffix and _records().images.read(found.inspected.sha256, suffix)
+    if not suffix or not content:
+        raise Gone(
+            "The image of this inspection isn't kept (any more): it was pruned, or couldn't be written."
+        )
+    return content, suffix
+
+
+def _find(inspection_id: str) -> Recorded:
+    return _once_written(partial(find_inspection, _records().database, inspection_id))
+
+
+def _once_written(ask: Callable[[], T]) -> T:
+    """Ask for an inspection; one that isn't known may just not be written yet, and is then waited for."""
+    try:
+        return ask()
+    except UnknownRecordError:
+        if not _records().recorder.state().waiting:
+            raise
+        _records().recorder.flush(FLUSH_S)
+        return ask()
+
+
+def _records() -> Records:
+    records: Records = current_app.extensions["records"]
+    return records
+
+
+def _of_records(error: RecordsError) -> Response:
+    unknown = isinstance(error, UnknownRecordError)
+    return problem(
+        HTTPStatus.NOT_FOUND if unknown else HTTPStatus.SERVICE_UNAVAILABLE, for_caller(str(error))
+    )

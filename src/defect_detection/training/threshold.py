@@ -1,0 +1,83 @@
+"""What the settings ask of the operating point and of the review band, answered on validation scores."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from defect_detection.config.sections import EvaluationConfig
+from defect_detection.data.samples import Sample, labels_of
+from defect_detection.data.units import parts_of
+from defect_detection.evaluation.claims import RateClaim
+from defect_detection.evaluation.operating_point import (
+    Costs,
+    OperatingPoint,
+    ReviewBand,
+    choose_threshold,
+)
+from defect_detection.evaluation.review_band import ReviewLimits, bound_review_band, review_edges
+
+
+def decide(
+    scores: np.ndarray,
+    samples: Sequence[Sample],
+    settings: EvaluationConfig,
+    split: str = "validation",
+    learned: bool = False,
+) -> tuple[OperatingPoint, ReviewBand]:
+    """Choose the threshold and the review band.
+
+    Args:
+        scores: float array of shape (n_images,), P(defective), each from a fit that held its image out.
+        split: how these images are called in texts.
+        learned: the trunk has learned these images, so they show no claim.
+    """
+    labels = labels_of(samples)
+    parts = parts_of(samples)
+    limits = _limits(settings)
+    point = settings.operating_point
+    chosen = choose_threshold(
+        scores,
+        labels,
+        point.chosen_rule,
+        max_escape_rate=point.max_escape_rate,
+        threshold=point.threshold,
+        costs=Costs(**point.costs.model_dump()) if point.costs else None,
+        defect_rate=settings.defect_rate,
+        confidence=settings.confidence,
+        parts=parts,
+        split=split,
+        within=_meeting_both(scores, labels, limits, parts),
+    )
+    if limits is None:
+        band = ReviewBand(low=chosen.threshold, high=chosen.threshold)
+    else:
+        band = bound_review_band(scores, labels, chosen.threshold, limits, parts, split)
+    if learned:
+        chosen = chosen.model_copy(update={"claims": _unsound(chosen.claims)})
+        band = band.model_copy(update={"claims": _unsound(band.claims)})
+    return chosen, band
+
+
+def _unsound(claims: Sequence[RateClaim]) -> tuple[RateClaim, ...]:
+    return tuple(claim.unsound for claim in claims)
+
+
+def _limits(settings: EvaluationConfig) -> ReviewLimits | None:
+    review = settings.review
+    if review is None:
+        return None
+    return ReviewLimits(
+        max_escape_rate=review.max_escape_rate,
+        max_overkill_rate=review.max_overkill_rate,
+        confidence=settings.confidence,
+    )
+
+
+def _meeting_both(
+    scores: np.ndarray, labels: np.ndarray, limits: ReviewLimits | None, parts: Sequence[str]
+) -> tuple[float, float]:
+    """Return between which thresholds nobody needs to be asked; all of them when there are no such."""
+    if limits is None:
+        return 0.0, 1.0
+    low, high = review_edges(scores, labels, limits, parts)
+    return (high, low) if high <= low else (0.0, 1.0)

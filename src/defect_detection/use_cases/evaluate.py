@@ -1,0 +1,184 @@
+"""Evaluate the candidate on the untouched test split, decide, register, and move the aliases last."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock, Timeout
+
+from defect_detection.config import Config
+from defect_detection.data.samples import Sample
+from defect_detection.data.split import load_test
+from defect_detection.errors import BusyError, NoModelError
+from defect_detection.evaluation.gate import Decision, Improvement
+from defect_detection.model.bundle import identity, seen_in_training
+from defect_detection.model.card import Card
+from defect_detection.processes.watch import Watch, unwatched
+from defect_detection.report.report import Report
+from defect_detection.tracking.best_model import BestModelInfo
+from defect_detection.tracking.lease import PROMOTIONS
+from defect_detection.tracking.ledger import Entry, Ledger, decisions_before, repeated
+from defect_detection.tracking.reading import ModelRef
+from defect_detection.tracking.registry import Registry
+from defect_detection.tracking.wear import count_decisions, in_words
+from defect_detection.use_cases.judge import judge, small_test_note
+from defect_detection.use_cases.leakage import leakage_notes
+from defect_detection.use_cases.parity import check_parity, deployed_forms, most_flips, parity_fact
+from defect_detection.use_cases.promotion import record
+from defect_detection.use_cases.reporting import make_report
+from defect_detection.use_cases.scoring import Scored, score
+from defect_detection.use_cases.turn import PRODUCTION_ALIAS, number_of
+from defect_detection.use_cases.unlike import unlike_facts
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What evaluation came to. `registered` is None when a model that isn't promoted wasn't to be registered.
+
+    repeated: the number of the ledger's entry where the same was decided before; the ledger got no second one.
+    """
+
+    report: Report
+    decision: Decision
+    registered: ModelRef | None
+    files: dict[str, Path]
+    champion: ModelRef | None
+    repeated: int | None = None
+
+
+def evaluate(
+    config: Config,
+    watch: Watch = unwatched,
+    *,
+    register: Literal["always", "promoted"] = "always",
+    improvement: Improvement = Improvement(),  # noqa: B008  frozen
+) -> Evaluated:
+    """Evaluate what ``best_model_info`` names, and keep the registry right.
+
+    The candidate and the champion are both scored now, on the same test images, each at its own threshold. The candidate becomes
+    a version of ``mlflow.production_model_name`` when its accuracy reaches ``evaluation_threshold``, else of
+    ``mlflow.testing_model_name``. Alias ``prod`` moves to it when the gate says PROMOTE; alias ``re-train`` to the newest
+    testing version. The same decision about the same model, test images and champion is made once: a repeated evaluation shows it
+    again, writes the report, and adds nothing to the ledger.
+
+    Args:
+        register: "promoted" registers only a candidate that is promoted.
+        improvement: what better than the champion means.
+
+    Raises:
+        NoModelError: nothing was trained yet.
+        DataError: the test folder can't be used; LeakageError: the candidate was trained on one of its images.
+        BusyError: another evaluation is running here. StaleDecisionError: another promotion came first.
+        WithdrawnError: production was rolled back from this candidate.
+        TrackingError: MLflow can't be reached; no alias was moved.
+    """
+    try:
+        with FileLock(config.root / ".promotion.lock", timeout=0):
+            return _evaluate(config, watch, register, improvement)
+    except Timeout as error:
+        raise BusyError(f"{config.root}: another evaluation is running; wait for it to end") from error
+
+
+def _evaluate(
+    config: Config, watch: Watch, register: Literal["always", "promoted"], improvement: Improvement
+) -> Evaluated:
+    info = BestModelInfo.read(config.best_model_info)
+    registry = Registry(config.tracking_uri)
+    source = registry.version_of_run(config.mlflow.registered_model_name, info.run_id)
+    if source is None:
+        raise NoModelError(
+            f"{config.best_model_info}: run {info.run_id} has no version of {config.mlflow.registered_model_name} in this registry; "
+            "run `defect train` with the same MLFLOW_TRACKING_URI"
+        )
+    samples, skipped = load_test(config)
+    watch("evaluating", "candidate", 0, len(samples))
+    candidate = score(source, registry, samples, config)
+    leaks = leakage_notes(candidate, samples, config.data.allow_leakage)
+    watch("evaluating", "candidate", len(samples), len(samples))
+    production = registry.version_of(config.mlflow.production_model_name, PRODUCTION_ALIAS)
+    parity = check_parity(candidate.bundle, deployed_forms(config))
+    ledger = Ledger(config.tracking_uri).entries()
+
+    def judged(earlier: Entry | None) -> tuple[Scored | None, Decision]:
+        reference = _champion(earlier, production, registry)
+        champion = score(reference, registry, samples, config) if reference else None
+        decided = decisions_before(ledger, earlier) if earlier else _decisions(candidate, config)
+        flips = most_flips(parity)
+        return champion, judge(candidate, champion, samples, config, improvement, flips, decided)
+
+    earlier = _earlier(ledger, candidate, production, registry)
+    champion, decision = judged(earlier)
+    same = earlier is not None and decision.outcome == earlier.outcome
+    if earlier and not same:  # with other settings, or it was not carried out
+        champion, decision = judged(None)
+    notes = [f"{len(skipped)} test files could not be read and were left out"] if skipped else []
+    notes += [*leaks, *_champion_note(champion, samples), *small_test_note(samples, config)]
+    worn = in_words(decision.test_set_decisions, config.evaluation.max_decisions_per_test_set)
+    watch("evaluating", "report", 0, 1)
+    prepared = make_report(
+        candidate,
+        champion,
+        decision,
+        samples,
+        config,
+        facts=[
+            *unlike_facts(candidate, samples, config),
+            parity_fact(parity),
+            ("Decided before", worn),
+            ("Trunk", _trunk_in_words(candidate.inspector.card)),
+        ],
+        notes=notes,
+    )
+    watch("evaluating", "report", 1, 1)
+    decision = prepared.report.decision or decision
+    if earlier and same and earlier.after is not None:
+        prepared.publish()
+        registered = production
+    else:
+        registered = record(prepared, candidate, champion, decision, registry, config, register, earlier)
+    return Evaluated(
+        prepared.report,
+        decision,
+        registered,
+        prepared.files,
+        champion.reference if champion else None,
+        earlier.number if earlier and same else None,
+    )
+
+
+def _trunk_in_words(card: Card) -> str:
+    licence = f"; licence: {card.weights_licence}" if card.weights_licence else ""
+    return f"{card.trunk}, weights: {card.weights or 'from this training'}{licence}"
+
+
+def _earlier(
+    ledger: tuple[Entry, ...], candidate: Scored, production: ModelRef | None, registry: Registry
+) -> Entry | None:
+    """Return the entry where the same was decided before, if there is one that can be decided again."""
+    model, fingerprint = identity(candidate.inspector.card), candidate.metrics.fingerprint
+    found = repeated(ledger, model, fingerprint, number_of(production))
+    if found is None or found.after is None or production is None:
+        return found
+    if production.run_id != candidate.reference.run_id:
+        return None  # the same weights from another training: what is in production judges them
+    gone = found.before is not None and registry.version(production.name, found.before) is None
+    return None if gone else found
+
+
+def _champion(earlier: Entry | None, production: ModelRef | None, registry: Registry) -> ModelRef | None:
+    """Return what the candidate is compared with: where it is in production itself, what it replaced there."""
+    if earlier is None or earlier.after is None or production is None:
+        return production
+    return registry.version(production.name, earlier.before) if earlier.before is not None else None
+
+
+def _decisions(candidate: Scored, config: Config) -> int:
+    return count_decisions(config.tracking_uri, PROMOTIONS, candidate.metrics.fingerprint)
+
+
+def _champion_note(champion: Scored | None, samples: Sequence[Sample]) -> list[str]:
+    if champion is None:
+        return []
+    seen = seen_in_training(champion.bundle, (sample.sha256 for sample in samples))
+    return [f"The champion was trained on {len(seen)} of these test images, which favours it"] if seen else []

@@ -1,0 +1,52 @@
+"""What was in production when, by whom and why, and whether the ledger fits production."""
+
+from dataclasses import dataclass
+
+from defect_detection.config import Config
+from defect_detection.tracking.ledger import Entry, Ledger, open_entries, productive, unreadable
+from defect_detection.tracking.registry import Registry
+from defect_detection.use_cases.turn import PRODUCTION_ALIAS, named, number_of
+
+
+@dataclass(frozen=True)
+class History:
+    """The ledger, newest first; the version in production now; and what needs attention, in words."""
+
+    entries: tuple[Entry, ...]
+    in_production: int | None
+    notes: tuple[str, ...]
+
+
+def history(config: Config) -> History:
+    """Read the ledger and production. Changes nothing.
+
+    Raises:
+        TrackingError: MLflow can't be reached.
+    """
+    entries = Ledger(config.tracking_uri).entries()
+    registry = Registry(config.tracking_uri)
+    current = number_of(registry.version_of(config.mlflow.production_model_name, PRODUCTION_ALIAS))
+    return History(entries, current, attention(entries, current))
+
+
+def attention(entries: tuple[Entry, ...], current: int | None) -> tuple[str, ...]:
+    """Say what in the ledger needs attention, given the version that is in production."""
+    found = tuple(_of_open(entry) for entry in open_entries(entries)) or _of_drift(entries, current)
+    return found + unreadable(entries)
+
+
+def _of_open(entry: Entry) -> str:
+    return (
+        f"Entry {entry.number} ({entry.kind} of {entry.candidate}, from {named(entry.before)} to {named(entry.after)}) is not "
+        "completed: it is under way, or was interrupted. The next evaluate, promote or rollback closes it"
+    )
+
+
+def _of_drift(entries: tuple[Entry, ...], current: int | None) -> tuple[str, ...]:
+    expected = next(reversed(productive(entries)), None)
+    if expected == current:
+        return ()
+    return (
+        f"Production is {named(current)}, but by the ledger it is {named(expected)}: something else moved the alias "
+        f"{PRODUCTION_ALIAS}. `defect promote VERSION --reason …` or `defect rollback --to VERSION` settles it",
+    )

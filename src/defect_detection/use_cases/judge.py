@@ -1,0 +1,80 @@
+"""Put the gate's questions together: the policy of the settings, both models' verdicts, and what else is checked."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from defect_detection.config import Config
+from defect_detection.data.samples import DEFECTIVE, Sample, labels_of
+from defect_detection.data.units import parts_of
+from defect_detection.evaluation.gate import Check, Decision, GatePolicy, Improvement, decide
+from defect_detection.evaluation.paired import Pairs, fewest_parts
+from defect_detection.use_cases.challenge import check_challenge
+from defect_detection.use_cases.scoring import Scored
+from defect_detection.use_cases.servable import check_servable
+
+
+def judge(
+    candidate: Scored,
+    champion: Scored | None,
+    samples: Sequence[Sample],
+    config: Config,
+    improvement: Improvement,
+    parity_flips: int = 0,
+    earlier_decisions: int = 0,
+) -> Decision:
+    """Decide about a candidate that was scored on test images, as the champion was."""
+    policy = policy_of(config, improvement)
+    return decide(
+        candidate.metrics,
+        champion.metrics if champion else None,
+        policy,
+        pairs=pairs_of(called(candidate), called(champion), samples) if champion else None,
+        parity_flips=parity_flips,
+        checks=_checks(candidate, config, policy.guards),
+        test_set_decisions=earlier_decisions + 1,
+    )
+
+
+def policy_of(config: Config, improvement: Improvement) -> GatePolicy:
+    settings = config.evaluation.gate.model_dump()
+    return GatePolicy(accuracy_threshold=config.evaluation_threshold, improvement=improvement, **settings)
+
+
+def small_test_note(samples: Sequence[Sample], config: Config) -> list[str]:
+    """Return what to know where the test images are too few to promote over a champion: one sentence of it, one of the options."""
+    gate = config.evaluation.gate
+    needed = fewest_parts(gate.margin, gate.level)
+    if "escapes" not in gate.guards or needed is None:
+        return []
+    parts = len(
+        {part for part, one in zip(parts_of(samples), samples, strict=True) if one.label == DEFECTIVE}
+    )
+    if parts >= needed:
+        return []
+    return [
+        f"The test split has {parts} defective parts. To replace a model in production, a candidate with the same escapes needs "
+        f"about {needed} (evaluation.gate.margin: {gate.margin:g}, level: {gate.level:g}). Add {needed - parts} defective test images "
+        "of other parts, allow a larger margin, or remove escapes from evaluation.gate.guards"
+    ]
+
+
+def called(scored: Scored) -> np.ndarray:
+    """Return which images a model calls defective, bool array of shape (n_images,)."""
+    return np.asarray(scored.scores >= scored.metrics.threshold)
+
+
+def pairs_of(candidate: np.ndarray, champion: np.ndarray, samples: Sequence[Sample]) -> Pairs:
+    """Return the verdicts of two models on the same images, in the same order."""
+    types = [sample.defect_type for sample in samples]
+    return Pairs.of(labels_of(samples), candidate, champion, types, parts_of(samples))
+
+
+def _checks(candidate: Scored, config: Config, guards: Sequence[str]) -> list[Check]:
+    """Check what the figures don't show. Further checks belong here, each with a name of `evaluation.gate.guards`."""
+    checks = []
+    if "servable" in guards:
+        checks.append(check_servable(candidate.bundle))
+    if "challenge" in guards:
+        checks.append(check_challenge(candidate.inspector, config))
+    return checks

@@ -1,0 +1,210 @@
+"""Golden images through every runtime: what was trained and what is deployed must give the same verdicts.
+
+A bundle holds a few validation images with the scores that Keras gave them. They have the model's size already, so PNG, which loses
+nothing, carries them through HTTP and MLflow unchanged.
+"""
+
+import io
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from http.client import HTTPException
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import numpy as np
+
+from defect_detection.config import Config
+from defect_detection.errors import BundleError, ConfigError
+from defect_detection.files.unfinished import working_folder
+from defect_detection.inference.inspect import Inspector
+from defect_detection.inference.runtime import Runtime
+from defect_detection.model.bundle import KERAS_FILE, OPENVINO_FILE, read_card, verify
+from defect_detection.model.parity import FormParity, Scorer, allowed_difference, golden_parity
+
+_TIMEOUT_S = 30  # for one image by HTTP
+
+
+@dataclass(frozen=True)
+class Form:
+    """A form of a bundle's model. scorer: loads or makes it, from the bundle's folder, and gives what scores with it."""
+
+    name: str
+    scorer: Callable[[Path], Scorer]
+    precision: str = "f32"
+
+
+def check_parity(bundle: Path, forms: Iterable[str]) -> tuple[FormParity, ...]:
+    """Compare forms of a bundle's model, each one of `FORMS`, with the scores that Keras gave when it was trained.
+
+    `onnx` and `litert` are made from the Keras model now, which takes seconds.
+
+    Raises:
+        BundleError: the folder is incomplete or damaged, or a runtime refuses the model.
+        ModuleNotFoundError: a form's library isn't installed.
+    """
+    verify(bundle, read_card(bundle))
+    return tuple(_check(bundle, FORMS[form]) for form in forms)
+
+
+def _check(bundle: Path, form: Form) -> FormParity:
+    return golden_parity(bundle, form.scorer(bundle), form.name, form.precision)
+
+
+def parity_lines(
+    bundle: Path, forms: Sequence[str] | None = None, url: str | None = None
+) -> Iterator[tuple[str, bool]]:
+    """Yield what each form came to, all of `FORMS` when none is named, and whether it is allowed.
+
+    A form whose library isn't installed is skipped.
+
+    Raises:
+        ConfigError: there is no such form. BundleError: as `check_parity`, or `url` gives no scores.
+    """
+    if unknown := set(forms or ()) - FORMS.keys():
+        raise ConfigError(f"--form: expected {', '.join(FORMS)}, received {', '.join(sorted(unknown))}")
+    for form in forms or FORMS:
+        try:
+            yield from map(_line, check_parity(bundle, [form]))
+        except ModuleNotFoundError as error:
+            yield f"{form}: skipped, {error.name} is missing; `pip install 'defect-detection[export]'`", True
+    if url:
+        send = http_sender(url)
+        yield _line(golden_parity(bundle, lambda images: http_scores(send, images), "HTTP"))
+
+
+def _line(found: FormParity) -> tuple[str, bool]:
+    allowed = "" if found.allowed else f" - not allowed ({allowed_difference(found.precision)})"
+    return f"{found}{allowed}", found.allowed
+
+
+def deployed_forms(config: Config) -> tuple[str, ...]:
+    """Return the forms that a registered model is used in: OpenVINO's in the configured precision too, and MLflow's."""
+    return tuple(dict.fromkeys(("openvino", _openvino_in(config.inference.precision), "pyfunc")))
+
+
+def _openvino_in(precision: str) -> str:
+    return "openvino" if precision == "f32" else f"openvino-{precision}"
+
+
+def most_flips(found: Sequence[FormParity]) -> int:
+    """Return how many golden verdicts differ in the worst form; a form that only moves scores too far counts as one."""
+    return max(max(form.flips, 0 if form.allowed else 1) for form in found)
+
+
+def parity_fact(found: Sequence[FormParity]) -> tuple[str, str]:
+    """Name and say for the report how far the deployed forms differ from Keras."""
+    worst = max(found, key=lambda form: (form.flips, form.difference))
+    names = ", ".join(f"{form.form} {form.precision}" for form in found)
+    return "Deployed forms", f"Golden images through {names}; the largest difference: {worst}"
+
+
+def http_scores(send: Callable[[bytes], float], images: np.ndarray) -> np.ndarray:
+    """Send images, uint8 (n, H, W, 3), RGB, as PNG one by one; `send` gives the score of each. Returns float (n,)."""
+    return np.array([send(png(image)) for image in images])
+
+
+def http_sender(url: str) -> Callable[[bytes], float]:
+    """Return a function that posts an image to `url`, such as http://localhost:5001/predict, and gives the score of the answer.
+
+    It raises BundleError where no score comes back.
+    """
+
+    def send(body: bytes) -> float:
+        request = Request(url, body, {"Content-Type": "image/png"})  # noqa: S310  checked below
+        try:
+            with urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310
+                return float(json.load(answer)["score"])
+        except (OSError, HTTPException, ValueError, KeyError, TypeError) as error:
+            raise BundleError(
+                f"{url}: expected a JSON object with a `score` for an image posted there, received {error!r}"
+            ) from error
+
+    if not url.startswith(("http://", "https://")):
+        raise ConfigError(f"--url: expected an address like http://localhost:5001/predict, received {url}")
+    return send
+
+
+def png(image: np.ndarray) -> bytes:
+    from PIL import Image
+
+    Image.fromarray(image).save(buffer := io.BytesIO(), "png")
+    return buffer.getvalue()
+
+
+def openvino_scorer(path: Path, precision: str = "f32") -> Scorer:
+    runtime = Runtime(path, precision=precision)
+    return lambda images: runtime(images)["score"]
+
+
+def onnx_scorer(path: Path) -> Scorer:
+    os.environ.setdefault("ORT_TELEMETRY_DISABLED", "1")
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return lambda images: np.asarray(session.run(["score"], {"image": images})[0])
+
+
+def litert_scorer(path: Path) -> Scorer:
+    """Load a LiteRT file.
+
+    Raises:
+        BundleError: it has an operation that LiteRT itself doesn't know.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    try:
+        run = Interpreter(model_path=str(path)).get_signature_runner()
+    except (ValueError, RuntimeError) as error:
+        raise BundleError(
+            f"{path.name}: LiteRT can't run this model ({str(error).splitlines()[0]}); use another format"
+        ) from error
+    return lambda images: np.asarray(run(image=images)["score"])
+
+
+def _keras(bundle: Path) -> Scorer:
+    from defect_detection.model.forms import load_keras
+
+    model = load_keras(bundle / KERAS_FILE)
+    return lambda images: np.asarray(model.predict(images, verbose=0)["score"])
+
+
+def _openvino(bundle: Path, precision: str = "f32") -> Scorer:
+    return openvino_scorer(bundle / OPENVINO_FILE, precision)
+
+
+def _pyfunc(bundle: Path) -> Scorer:
+    from defect_detection.tracking.flavor import PyfuncModel
+
+    model = PyfuncModel(Inspector.load(bundle))
+    return lambda images: model.predict([png(image) for image in images])["score"].to_numpy(np.float64)
+
+
+def _onnx(bundle: Path) -> Scorer:
+    from defect_detection.model.forms import load_keras, to_onnx
+
+    with working_folder() as folder:
+        path = folder / "model.onnx"
+        to_onnx(load_keras(bundle / KERAS_FILE), path)
+        return onnx_scorer(path)
+
+
+def _litert(bundle: Path) -> Scorer:
+    from defect_detection.model.forms import load_keras, to_litert
+
+    with working_folder() as folder:
+        path = folder / "model.tflite"
+        to_litert(load_keras(bundle / KERAS_FILE), path)
+        return litert_scorer(path)
+
+
+FORMS = {
+    "openvino": Form("OpenVINO", _openvino),
+    "openvino-bf16": Form("OpenVINO", partial(_openvino, precision="bf16"), "bf16"),
+    "pyfunc": Form("pyfunc", _pyfunc),
+    "keras": Form("Keras", _keras),
+    "onnx": Form("ONNX", _onnx),
+    "litert": Form("LiteRT", _litert),
+}

@@ -1,0 +1,105 @@
+"""Progress bars for a terminal; a few plain lines where there is none."""
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from defect_detection.processes.watch import Watch
+
+_SILENCE_S = 60  # at most, where there is no terminal
+
+
+@contextmanager
+def bars() -> Iterator[Watch]:
+    """Give a `Watch` that shows a bar per task on standard error. While it lasts, no Ctrl-C is lost."""
+    with _ctrl_c() as end_if_asked, _shown() as show:
+
+        def watch(*progress: Any, **more: Any) -> None:
+            end_if_asked()
+            show(*progress, **more)
+
+        yield watch
+
+
+@contextmanager
+def _ctrl_c() -> Iterator[Callable[[], None]]:
+    """Give a function that raises KeyboardInterrupt once Ctrl-C was pressed, since a library may have dropped the first.
+
+    Keras drops every exception while it reads a loss. A training of an hour would then go on.
+    """
+    asked = False
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        asked = True
+        signal.default_int_handler(number, frame)
+
+    def end_if_asked() -> None:
+        if asked:
+            raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # ignored, as behind `nohup`
+        yield end_if_asked
+        return
+    signal.signal(signal.SIGINT, remember)
+    try:
+        yield end_if_asked
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextmanager
+def _shown() -> Iterator[Watch]:
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _lines()
+        return
+    columns = (
+        TextColumn("{task.description:<26}", markup=False),
+        BarColumn(24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}", style="dim", markup=False),
+    )
+    with Progress(*columns, console=console) as progress:
+        yield _bar_per_task(progress)
+
+
+def _bar_per_task(progress: Progress) -> Watch:
+    known: dict[str, TaskID] = {}
+
+    def watch(
+        task: str, phase: str, done: int, total: int, metrics: Mapping[str, float] | None = None
+    ) -> None:
+        if task not in known:
+            known[task] = progress.add_task(task, total=total, note="")
+        note = f"{phase}  {_brief(metrics)}" if metrics else phase
+        progress.update(known[task], completed=done, total=total, note=note)
+
+    return watch
+
+
+def _lines() -> Watch:
+    """Write one line when a phase is done, and one a minute while nothing else is told."""
+    told = time.monotonic()
+
+    def watch(
+        task: str, phase: str, done: int, total: int, metrics: Mapping[str, float] | None = None
+    ) -> None:
+        nonlocal told
+        if done == total or time.monotonic() - told >= _SILENCE_S:
+            told = time.monotonic()
+            print(f"{task}: {phase} {done}/{total} {_brief(metrics)}".rstrip(), file=sys.stderr, flush=True)
+
+    return watch
+
+
+def _brief(metrics: Mapping[str, float] | None) -> str:
+    return " ".join(f"{name} {value:.3f}" for name, value in (metrics or {}).items())

@@ -1,0 +1,228 @@
+"""Make the report on a scored candidate: its figures, with pictures, masks and evidence maps from the files."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from defect_detection.config import Config
+from defect_detection.data.bounds import Limits
+from defect_detection.data.masks import find_mask, read_mask
+from defect_detection.data.samples import Sample, labels_of
+from defect_detection.data.units import join
+from defect_detection.errors import ImageError
+from defect_detection.evaluation.gate import Decision
+from defect_detection.evaluation.operating_point import Costs
+from defect_detection.files.unfinished import working_folder
+from defect_detection.model.card import Card
+from defect_detection.report.charts import Picture
+from defect_detection.report.page import GALLERIES, write_report
+from defect_detection.report.report import Champion, Evidence, ModelInfo, Report, build_report
+from defect_detection.text import from_root, markdown, printable, write_text
+from defect_detection.tracking.reading import ModelRef
+from defect_detection.use_cases.scoring import Scored, readable
+
+MOST_THREADS = 4  # that read masks, each at its full size
+
+
+@dataclass(frozen=True)
+class PreparedReport:
+    """A report that is drawn but not published yet, with what it is drawn from.
+
+    Attributes:
+        contents: by the name of the file.
+        files: by what they are: ``html``, ``json``, ``summary``, and one for each figure; where `publish` puts them.
+        scores, labels, pictures: as `write_report` takes them.
+    """
+
+    report: Report
+    contents: dict[str, bytes]
+    files: dict[str, Path]
+    scores: np.ndarray
+    labels: np.ndarray
+    pictures: dict[str, Picture]
+
+    def decided(self, decision: Decision) -> "PreparedReport":
+        """Draw it once more with another decision: what was decided turned out otherwise."""
+        report = self.report.model_copy(update={"decision": decision})
+        return _prepared(report, self.scores, self.labels, self.pictures, self.files["json"].parent)
+
+    def write(self, folder: Path) -> None:
+        for name, content in self.contents.items():
+            (folder / name).write_bytes(content)
+
+    def publish(self) -> None:
+        """Put it where the user looks, in place of the earlier report; other files there stay.
+
+        Call it when what it says has happened. Each file appears whole, those that tell the decision last.
+        """
+        folder = self.files["json"].parent
+        folder.mkdir(parents=True, exist_ok=True)
+        with working_folder(folder) as work:
+            self.write(work)
+            for name in sorted(self.contents, key=lambda name: not name.endswith(".png")):
+                (work / name).replace(folder / name)
+        for name in {f"{gallery}.png" for gallery in GALLERIES} - self.contents.keys():
+            (folder / name).unlink(missing_ok=True)
+
+
+def make_report(
+    candidate: Scored,
+    champion: Scored | None,
+    decision: Decision,
+    samples: Sequence[Sample],
+    config: Config,
+    *,
+    facts: Sequence[tuple[str, str]] = (),
+    notes: Sequence[str] = (),
+) -> PreparedReport:
+    """Draw the report on the test split. It is published by whoever carries out the decision.
+
+    Args:
+        candidate, champion: scored on `samples`.
+        facts: name and text of what else bears on how far the figures can be trusted.
+        notes: what a reader must know about the data, one sentence each.
+    """
+    masks, unusable = _masks(samples, candidate.inspector.card.image_size, config)
+    card = candidate.inspector.card
+    report = build_report(
+        _info(candidate.reference, card),
+        candidate.metrics,
+        _shown(samples, config),
+        candidate.scores,
+        labels_of(samples),
+        defect_types=[sample.defect_type for sample in samples],
+        groups=_shown_parts(samples, config),
+        evidence=Evidence(candidate.evidence, masks),
+        operating_point=card.operating_point,
+        review_band=card.review,
+        defect_rate=config.evaluation.defect_rate,
+        costs=_costs(config),
+        champion=_champion(champion),
+        decision=decision,
+        facts=facts,
+        notes=[*notes, *unusable],
+    )
+    pictures = _pictures(report, candidate, samples, masks, config)
+    return _prepared(report, candidate.scores, labels_of(samples), pictures, config.report_dir)
+
+
+def report_numbers(report: Report) -> dict[str, float]:
+    """Return what a run in MLflow shows of the report beyond the plain figures: intervals, the line, where the evidence lies."""
+    m, f = report.metrics, report.forecast
+    rates = {"accuracy": m.accuracy, "escape_rate": m.escape, "overkill_rate": m.overkill}
+    ranked = {"auroc": m.auroc, "average_precision": m.average_precision}
+    line = {"escapes_per_10000": f.escapes, "overkill_per_10000": f.overkill}
+    aim = {"pointing_accuracy": report.pointing.all} if report.pointing else {}
+    named = rates | ranked | line | aim
+    numbers = {f"{name}_{end}": getattr(one, end) for name, one in named.items() for end in ("low", "high")}
+    numbers |= {name: one.value for name, one in (line | aim).items()}
+    numbers |= {"log_loss": m.log_loss, "calibration_error": m.calibration_error}
+    if report.border:
+        numbers["evidence_on_border"] = report.border.share
+    if report.cost_curve.chosen.cost is not None:
+        numbers["cost_per_10000"] = report.cost_curve.chosen.cost
+    return {f"test_{name}": value for name, value in numbers.items()}
+
+
+def _masks(samples: Sequence[Sample], size: int, config: Config) -> tuple[dict[int, np.ndarray], list[str]]:
+    """Return the masks of defective images by position, bool (size, size), and a note where some can't be used."""
+    paths = {i: path for i, sample in enumerate(samples) if (path := find_mask(sample, config.data.test_dir))}
+
+    def read(path: Path) -> np.ndarray | str:
+        try:
+            return read_mask(path, size, Limits.of(config.data))
+        except ImageError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(MOST_THREADS) as threads:
+        found = dict(zip(paths, threads.map(read, paths.values()), strict=True))
+    masks = {i: mask for i, mask in found.items() if not isinstance(mask, str)}
+    unusable = [reason for reason in found.values() if isinstance(reason, str)]
+    if not unusable:
+        return masks, []
+    count = "1 mask was" if len(unusable) == 1 else f"{len(unusable)} masks were"
+    return masks, [f"{count} left out of where the evidence lies, such as {unusable[0]}"]
+
+
+def _shown(samples: Sequence[Sample], config: Config) -> list[str]:
+    """Return the paths as a reader finds them: from the folder of the settings on, where they lie in it."""
+    return [printable(from_root(sample.path, config.root)) for sample in samples]
+
+
+def _shown_parts(samples: Sequence[Sample], config: Config) -> list[str]:
+    """Return the part of each image as a reader knows it; "" for a part of one image."""
+    names: dict[Path, str] = {}
+    for unit in join(samples):
+        first = unit.samples[0]
+        name = first.group or f"copies of {_shown([first], config)[0]}"
+        names |= {sample.path: name if len(unit.samples) > 1 else "" for sample in unit.samples}
+    return [names[sample.path] for sample in samples]
+
+
+def _info(reference: ModelRef, card: Card) -> ModelInfo:
+    return ModelInfo(name=card.name, version=str(reference), run_id=reference.run_id)
+
+
+def _costs(config: Config) -> Costs | None:
+    costs = config.evaluation.operating_point.costs
+    return Costs(escape=costs.escape, overkill=costs.overkill) if costs else None
+
+
+def _champion(champion: Scored | None) -> Champion | None:
+    if champion is None:
+        return None
+    return Champion(model=_info(champion.reference, champion.inspector.card), metrics=champion.metrics)
+
+
+def _pictures(
+    report: Report,
+    candidate: Scored,
+    samples: Sequence[Sample],
+    masks: dict[int, np.ndarray],
+    config: Config,
+) -> dict[str, Picture]:
+    if not report.shown:
+        return {}
+    places = {path: i for i, path in enumerate(_shown(samples, config))}
+    chosen = [places[path] for path in report.shown]
+    size = (candidate.inspector.card.image_size,) * 2
+    store = readable([samples[i] for i in chosen], size, candidate.inspector.card.bit_depth, config)
+    images = store.rows([samples[i].sha256 for i in chosen])
+    return {
+        path: Picture(image, candidate.evidence[i], masks.get(i))
+        for path, image, i in zip(report.shown, images, chosen, strict=True)
+    }
+
+
+def _prepared(
+    report: Report, scores: np.ndarray, labels: np.ndarray, pictures: dict[str, Picture], folder: Path
+) -> PreparedReport:
+    with working_folder() as drawn:
+        files = write_report(report, scores, labels, pictures, drawn)
+        files["summary"] = _write_summary(report, drawn)
+        contents = {path.name: path.read_bytes() for path in files.values()}
+    places = {kind: folder / path.name for kind, path in files.items()}
+    return PreparedReport(report, contents, places, scores, labels, pictures)
+
+
+def _write_summary(report: Report, folder: Path) -> Path:
+    """Write the few lines that a build's summary or a message shows, as Markdown."""
+    metrics, decision = report.metrics, report.decision
+    rows = [
+        ("accuracy", metrics.accuracy),
+        ("escapes (defective parts passed)", metrics.escape),
+        ("overkill (OK parts rejected)", metrics.overkill),
+        ("AUROC", metrics.auroc),
+    ]
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows)
+    facts = [fact.text for fact in report.facts]
+    said = (*(decision.reasons if decision else ()), *facts, *report.notes)
+    reasons = "\n".join(f"- {markdown(reason)}" for reason in said)
+    outcome = decision.outcome.upper() if decision else ""
+    path = folder / "summary.md"
+    text = f"## {markdown(report.model)}: {outcome}\n\n| on {metrics.n} test images | |\n| --- | --- |\n{table}\n\n{reasons}\n"
+    write_text(path, text)
+    return path

@@ -1,0 +1,81 @@
+"""The Keras file of a bundle: stands alone, and gives its trunk back."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+
+from defect_detection.errors import BundleError
+from defect_detection.model.bundle import CARD_FILE, KERAS_FILE, read_card, read_golden, write_card
+from defect_detection.model.graph import read_trunk
+from defect_detection.model.trunks import COMPACT_LEVELS
+
+WITHOUT_OUR_PACKAGE = """
+import json, sys
+sys.modules["defect_detection"] = None  # importing it is an error now
+import keras, numpy
+model = keras.models.load_model(sys.argv[1], safe_mode=True)
+images = numpy.load(sys.argv[2])["images"]
+shapes = [list(value.shape) for value in model.output.values()]
+print(json.dumps([model.inputs[0].dtype, model.predict(images, verbose=0)["score"].tolist(), shapes]))
+"""
+
+
+def test_the_model_loads_in_safe_mode_without_this_package(trained_once):
+    folder = trained_once.config().bundle_dir
+    _, scores = read_golden(folder)
+    command = [sys.executable, "-c", WITHOUT_OUR_PACKAGE, folder / KERAS_FILE, folder / "golden.npz"]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
+    dtype, again, shapes = json.loads(done.stdout.splitlines()[-1])
+    assert dtype == "uint8"
+    assert sorted(shapes, key=len) == [[None], [None, 4, 4]]
+    np.testing.assert_allclose(again, scores, atol=1e-5)
+
+
+def test_the_model_file_holds_no_code(trained_once):
+    with zipfile.ZipFile(trained_once.config().bundle_dir / KERAS_FILE) as archive:
+        config = archive.read("config.json").decode()
+    assert "Lambda" not in config
+    assert "defect_detection" not in config
+
+
+def test_a_bundle_gives_the_trunk_back(trained_once):
+    folder = trained_once.config().bundle_dir
+    card, trunk = read_card(folder), read_trunk(folder, "Production_Reg version 7")
+    assert trunk.fingerprint == card.trunk_fingerprint
+    assert (trunk.name, trunk.levels, trunk.weights) == (
+        "compact",
+        COMPACT_LEVELS,
+        "Production_Reg version 7",
+    )
+    images, _ = read_golden(folder)
+    assert [maps.shape[1:] for maps in trunk.model.predict(images, verbose=0)] == [
+        (16, 16, 48),
+        (8, 8, 192),
+        (8, 8, 96),
+        (4, 4, 576),
+        (4, 4, 192),
+    ]
+
+
+def test_a_damaged_file_is_not_loaded(plant):
+    folder = plant.config().bundle_dir
+    with (folder / KERAS_FILE).open("r+b") as file:
+        file.write(b"damaged")
+    with pytest.raises(BundleError, match="checksum"):
+        read_trunk(folder, "")
+
+
+def test_a_file_that_keras_cannot_load_is_an_error_of_ours(plant):
+    folder = plant.config().bundle_dir
+    card = read_card(folder)
+    (folder / KERAS_FILE).write_bytes(b"not a model")
+    (folder / CARD_FILE).unlink()
+    write_card(folder, card)
+    with pytest.raises(BundleError, match="can't load it; train again"):
+        read_trunk(folder, "")

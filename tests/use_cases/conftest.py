@@ -1,0 +1,72 @@
+"""Fixtures for exports and parity: a bundle whose head has all parts, and what is exported from the plant's model."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from plant import SIDE, Plant, with_threshold
+
+from defect_detection.model.bundle import (
+    KERAS_FILE,
+    OPENVINO_FILE,
+    read_card,
+    read_golden,
+    write_card,
+    write_golden,
+)
+from defect_detection.model.forms import to_openvino
+from defect_detection.model.graph import build_features, build_inspector
+from defect_detection.model.heads import Calibration, Head, Local, Pooled, Standardise
+from defect_detection.model.trunks import Trunk, build_trunk
+from defect_detection.use_cases.export import Exported, export
+
+
+@pytest.fixture(scope="session")
+def both_branches(trained_once: Plant, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The plant's bundle with another model: pooled and local branch, weights at random; scores all over the range."""
+    folder = tmp_path_factory.mktemp("both") / "bundle"
+    shutil.copytree(trained_once.config().bundle_dir, folder)
+    trunk = build_trunk("compact", "procedural", SIDE)
+    images, _ = read_golden(folder)
+    model = build_inspector(trunk, random_head(trunk, images))
+    model.save(folder / KERAS_FILE)
+    to_openvino(model, folder / OPENVINO_FILE)
+    write_golden(folder, images, np.asarray(model.predict(images, verbose=0)["score"]))
+    write_card(folder, with_threshold(read_card(folder), 0.5))
+    return folder
+
+
+def random_head(trunk: Trunk, images: np.ndarray) -> Head:
+    rng = np.random.default_rng(0)
+    features = build_features(trunk).predict(images, verbose=0)
+    pooled, cells = features["pooled"], features["cells"].reshape(-1, features["cells"].shape[-1])
+    weights = rng.normal(0, 1 / np.sqrt(pooled.shape[1]), pooled.shape[1]).astype(np.float32)
+    hidden = rng.normal(0, 1 / np.sqrt(cells.shape[1]), (cells.shape[1], 8)).astype(np.float32)
+    local = Local(
+        Standardise.fit(cells.mean(0), cells.var(0)), hidden, np.zeros(8, np.float32),
+        rng.normal(0, 1, 8).astype(np.float32), 0.0, rng.normal(0, 1, 8).astype(np.float32),
+    )  # fmt: skip
+    return Head(
+        Pooled(Standardise.fit(pooled.mean(0), pooled.var(0)), weights, 0.0),
+        local,
+        Calibration(bias=-4.0),  # the sum of the logits is about 4
+    )
+
+
+@pytest.fixture(scope="session")
+def exported(
+    trained_once: Plant, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., tuple[Path, Exported]]:
+    """A function that exports the plant's model, each form once: `exported("openvino", int8=True)`."""
+    root, done = tmp_path_factory.mktemp("site") / "exported", {}
+
+    def once(form: str, int8: bool = False) -> tuple[Path, Exported]:
+        output = root / (f"{form}-int8" if int8 else form)
+        if output not in done:
+            config = trained_once.config()
+            done[output] = export(form, config.bundle_dir, output, config, int8=int8)
+        return output, done[output]
+
+    return once

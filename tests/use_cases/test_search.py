@@ -1,0 +1,290 @@
+"""Search on drawn parts, with a real database: what is tried, pruned and kept, and how it goes on after a kill."""
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from plant import Plant
+from waiting import LIMIT_S
+
+from defect_detection.config import Config
+from defect_detection.data.split import load_splits
+from defect_detection.errors import BusyError, ConfigError
+from defect_detection.model.bundle import read_card
+from defect_detection.model.named_weights import COMPACT_WEIGHTS
+from defect_detection.model.trunks import build_trunk
+from defect_detection.processes.watch import unwatched
+from defect_detection.tracking.best_model import BestModelInfo
+from defect_detection.tracking.runs import ExperimentRecorder
+from defect_detection.tracking.store import connect
+from defect_detection.use_cases.search import search, search_name, storage_url
+from defect_detection.use_cases.train import train
+from defect_detection.use_cases.trial_runs import Bench
+
+SCRIPT = Path(__file__).parents[1] / "src" / "train.py"
+ONE_SET = "training.hyperparameter_sets=[{name: both, hidden_units: 16, pooled_regularization: 0.1}]"
+PARENT = "mlflow.parentRunId"
+SPACE = {
+    "pooled_regularization": {"low": 0.001, "high": 1.0},
+    "hidden_units": {"low": 4, "high": 32},
+    "branches": [["pooled"], ["pooled", "local"]],
+}
+
+
+def searching(trials: int, space: dict[str, Any] | None = None, base: str = "both") -> str:
+    return f"training.search={json.dumps({'base': base, 'trials': trials, 'space': space or SPACE})}"
+
+
+def search_of(plant: Plant, *overrides: str) -> Any:
+    """Search, without training the sets; return the best set."""
+    config = plant.config(*overrides)
+    recorder = ExperimentRecorder(config.tracking_uri, config.mlflow.experiment_name)
+    return search(Bench(load_splits(config), config, recorder, unwatched))
+
+
+def study_of(config: Config) -> optuna.Study:
+    storage = optuna.storages.RDBStorage(storage_url(config.root))
+    (summary,) = optuna.get_all_study_summaries(storage)
+    return optuna.load_study(study_name=summary.study_name, storage=storage)
+
+
+def states_of(study: optuna.Study) -> list[str]:
+    return [trial.state.name for trial in study.trials]
+
+
+def runs_of_search(plant: Plant) -> tuple[Any, list[Any]]:
+    """Return the one run of the search, and those of its trials, the oldest first."""
+    store = connect(plant.config().tracking_uri, "defect-detection")
+    (parent,) = store.client.search_runs([store.experiment_id], "tags.search LIKE '%'")
+    below = f"tags.`{PARENT}` = '{parent.info.run_id}'"
+    return parent, store.client.search_runs([store.experiment_id], below, order_by=["start_time ASC"])
+
+
+def figures_of(plant: Plant, run: Any) -> set[str]:
+    client = connect(plant.config().tracking_uri).client
+    return {Path(file.path).stem for file in client.list_artifacts(run.info.run_id, "figures")}
+
+
+def test_each_trial_is_a_run_below_the_run_of_the_search(plant):
+    best = search_of(plant, searching(3))
+    parent, trials = runs_of_search(plant)
+    study = study_of(plant.config())
+    assert (parent.info.run_name, parent.info.status) == ("search both", "FINISHED")
+    assert [run.info.run_name for run in trials] == [f"both-trial-{number}" for number in range(3)]
+    assert {run.info.status for run in trials} == {"FINISHED"}
+    assert states_of(study) == ["COMPLETE"] * 3
+    for run, trial in zip(trials, study.trials, strict=True):
+        assert trial.user_attrs["run_id"] == run.info.run_id
+        assert float(run.data.params["pooled_regularization"]) == trial.params["pooled_regularization"]
+        assert {"val_auroc", "val_log_loss", "val_escape_rate", "seconds"} <= run.data.metrics.keys()
+        with_curves = "local" in run.data.params["branches"]
+        assert ("training_curves" in figures_of(plant, run)) == with_curves
+        assert run.outputs is None or not run.outputs.model_outputs, "only what is kept is saved"
+    assert figures_of(plant, parent) == {"search_auroc", "search_log_loss"}
+    assert parent.data.tags["best"] == best.name
+    (run,) = [run for run in trials if run.info.run_name == best.name]
+    ranks = [(run.data.metrics["val_auroc"], -run.data.metrics["val_log_loss"]) for run in trials]
+    assert (run.data.metrics["val_auroc"], -run.data.metrics["val_log_loss"]) == max(ranks)
+
+
+def test_the_first_trial_is_the_set_as_it_is(plant):
+    search_of(plant, searching(1))
+    _, (run,) = runs_of_search(plant)
+    (base,) = [one for one in plant.config().training.hyperparameter_sets if one.name == "both"]
+    tried = {name: run.data.params[name] for name in SPACE}
+    assert tried == {
+        name: str(value) for name, value in base.model_dump(mode="json").items() if name in SPACE
+    }
+
+
+def test_training_compares_the_best_of_the_search_with_the_sets(plant):
+    trained = train(plant.config(searching(2), ONE_SET))
+    (added,) = trained.validation.keys() - {"both"}
+    assert added.startswith("both-trial-")
+    _, trials = runs_of_search(plant)
+    (run,) = [run for run in trials if run.info.run_name == added]
+    assert trained.validation[added]["auroc"] == run.data.metrics["val_auroc"], (
+        "trained again, it is the same"
+    )
+    assert trained.validation[added]["log_loss"] == pytest.approx(run.data.metrics["val_log_loss"], abs=1e-6)
+    assert trained.best == read_card(plant.config().bundle_dir).name
+    assert BestModelInfo.read(plant.config().best_model_info).value == trained.value
+
+
+def test_a_trial_that_falls_behind_is_pruned_and_says_so(plant):
+    """A rate of learning that makes the loss grow without bound, against the five that are never pruned."""
+    space = {
+        "learning_rate": [0.01, 0.011, 0.012, 0.013, 0.014, 50.0],
+        "branches": [["local"], ["pooled"]],
+    }
+    config = plant.config(searching(6, space), "training.epochs=8")
+    splits = load_splits(config)
+    (base,) = [one for one in config.training.hyperparameter_sets if one.name == "both"]
+    trunk = build_trunk("compact", "procedural", config.data.image_size).fingerprint
+    name = search_name(config.training.resolved(base), space, trunk, splits, config)
+    storage = optuna.storages.RDBStorage(storage_url(config.root))
+    study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
+    for rate in space["learning_rate"]:
+        study.enqueue_trial({"learning_rate": json.dumps(rate), "branches": '["local"]'})
+    best = search_of(plant, searching(6, space), "training.epochs=8")
+    parent, trials = runs_of_search(plant)
+    assert states_of(study_of(config)) == [*["COMPLETE"] * 5, "PRUNED"]
+    assert [run.data.tags.get("pruned", "false") for run in trials] == [*["false"] * 5, "true"]
+    assert {run.info.status for run in trials} == {"FINISHED"}
+    assert not any("failure" in run.data.tags for run in trials)
+    assert parent.data.metrics == {"trials": 6, "pruned_trials": 1}
+    assert best.learning_rate < 1
+
+
+def test_a_finished_search_goes_on_when_more_trials_are_wanted(plant):
+    space = {"pooled_regularization": SPACE["pooled_regularization"]}
+    search_of(plant, searching(2, space, "pooled_only"))
+    search_of(plant, searching(2, space, "pooled_only"))
+    assert len(study_of(plant.config()).trials) == 2
+    search_of(plant, searching(3, space, "pooled_only"))
+    parent, trials = runs_of_search(plant)
+    values = [trial.params["pooled_regularization"] for trial in study_of(plant.config()).trials]
+    assert len(trials) == len(set(values)) == 3, "no draw is repeated"
+    assert parent.data.metrics["trials"] == 3
+
+
+def test_other_weights_under_the_same_name_are_another_search(plant):
+    weights = plant.root / "weights.npz"
+    shutil.copyfile(COMPACT_WEIGHTS["procedural"], weights)
+    base = {"name": "both", "weights": str(weights), "branches": ["pooled"]}
+    overrides = searching(1), f"training.hyperparameter_sets={json.dumps([base])}"
+    search_of(plant, *overrides)
+    with np.load(weights) as stored:
+        np.savez(weights, **{name: values * np.float16(0.5) for name, values in stored.items()})
+    search_of(plant, *overrides)
+    storage = optuna.storages.RDBStorage(storage_url(plant.root))
+    assert [one.n_trials for one in optuna.get_all_study_summaries(storage)] == [1, 1]
+
+
+def test_another_set_space_trunk_or_seed_is_another_search(plant):
+    config = plant.config()
+    splits = load_splits(config)
+    both, pooled = map(config.training.resolved, config.training.hyperparameter_sets)
+    names = [
+        search_name(both, SPACE, "a trunk", splits, config),
+        search_name(pooled, SPACE, "a trunk", splits, config),
+        search_name(both, {"dropout": [0.1, 0.2]}, "a trunk", splits, config),
+        search_name(both, SPACE, "another", splits, config),
+        search_name(both, SPACE, "a trunk", splits, plant.config("seed=7")),
+        search_name(both, SPACE, "a trunk", load_splits(plant.config("seed=7")), config),
+    ]
+    assert len(set(names)) == 6
+    assert search_name(both, SPACE, "a trunk", splits, plant.config("training.epochs=3")) == names[0]
+
+
+def test_a_search_that_is_killed_goes_on_where_it_was(plant):
+    """Kill -9 in the middle of a trial, in a process of its own."""
+    space = {name: SPACE[name] for name in ("pooled_regularization", "hidden_units")}  # all have epochs
+    overrides = [searching(3, space), "training.epochs=30"]
+    command = [sys.executable, SCRIPT, *[part for one in overrides for part in ("--set", one)]]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    process = subprocess.Popen(
+        command, cwd=plant.root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        wait_for_second_running(plant.root, process)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    killed, (first, *later) = runs_of_search(plant)
+    assert (killed.info.status, first.info.status, later[-1].info.status) == (
+        "RUNNING",
+        "FINISHED",
+        "RUNNING",
+    )
+    before = states_of(study_of(plant.config()))
+
+    search_of(plant, *overrides)
+    parent, trials = runs_of_search(plant)
+    states = states_of(study_of(plant.config()))
+    assert parent.info.run_id == killed.info.run_id
+    assert parent.info.status == "FINISHED"
+    assert sorted(run.info.status for run in trials) == [*["FINISHED"] * 3, "KILLED"]
+    assert states[: len(before)] == [*before[:-1], "FAIL"]
+    assert sum(state in ("COMPLETE", "PRUNED") for state in states) == 3
+    assert len(states) == 4
+    failed, again = study_of(plant.config()).trials[len(before) - 1 : len(before) + 1]
+    assert failed.params == again.params, "what was killed is tried once more"
+
+
+def test_values_that_were_killed_twice_are_not_tried_a_third_time(plant):
+    search_of(plant, searching(1))
+    study = study_of(plant.config())
+    killed = {"pooled_regularization": 0.5, "hidden_units": 8, "branches": '["pooled"]'}
+    study.enqueue_trial(killed, user_attrs={"again": True})
+    proposal = study.ask()
+    assert proposal.suggest_float("pooled_regularization", 0.001, 1.0, log=True) == 0.5
+    search_of(plant, searching(2))
+    tried = [trial.params["pooled_regularization"] for trial in study_of(plant.config()).trials]
+    assert tried.count(0.5) == 1
+
+
+def wait_for_second_running(root: Path, process: subprocess.Popen, limit_s: float = LIMIT_S) -> None:
+    """Wait until a trial is done and the next one has logged the loss of an epoch."""
+    end = time.monotonic() + limit_s
+    queries = {
+        "search.db": "SELECT count(*) FROM trials WHERE state = 'COMPLETE'",
+        "mlflow.db": "SELECT count(*) FROM metrics JOIN runs USING (run_uuid) WHERE status = 'RUNNING' AND key = 'loss'",
+    }
+    while time.monotonic() < end and process.poll() is None:
+        with suppress(sqlite3.OperationalError):  # no file or table yet
+            if all(count_in(root / name, query) for name, query in queries.items()):
+                return
+        time.sleep(0.05)
+    pytest.fail(f"no second trial was under way: {process.communicate(timeout=5) if process.poll() else ''}")
+
+
+def count_in(database: Path, query: str) -> int:
+    with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=20)) as connection:
+        return connection.execute(query).fetchone()[0]
+
+
+def test_a_trial_that_diverges_is_a_failed_run_and_the_search_goes_on(plant):
+    overrides = searching(3, {"learning_rate": [1e30, 1e29]}), ONE_SET
+    trained = train(plant.config(*overrides))
+    assert [name for name in trained.diverged if name.startswith("both-trial-")], "they are named at the end"
+    assert search_of(plant, *overrides) is None
+    parent, trials = runs_of_search(plant)
+    assert [run.info.status for run in trials] == ["FAILED"] * 3
+    assert all("lower learning_rate" in run.data.tags["failure"] for run in trials)
+    assert parent.info.status == "FINISHED"
+    assert (parent.data.metrics["diverged_trials"], parent.data.metrics["pruned_trials"]) == (3, 0)
+
+
+def test_two_searches_at_the_same_time_are_refused(plant):
+    from filelock import FileLock
+
+    with FileLock(plant.root / ".search.lock"), pytest.raises(BusyError):
+        search_of(plant, searching(1))
+
+
+def test_the_search_has_a_file_of_its_own_beside_the_settings(plant):
+    search_of(plant, searching(1))
+    assert count_in(plant.root / "search.db", "SELECT count(*) FROM trials") == 1
+    query = "SELECT count(*) FROM sqlite_master WHERE name IN ('trials', 'studies')"
+    assert count_in(plant.root / "mlflow.db", query) == 0
+
+
+def test_without_optuna_the_error_says_what_to_install(plant, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(ConfigError, match=r"pip install 'defect-detection\[search\]'"):
+        train(plant.config(searching(1)))
+    assert (
+        train(plant.config("training.hyperparameter_sets=[{name: only, branches: [pooled]}]")).best == "only"
+    )
