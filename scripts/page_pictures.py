@@ -15,6 +15,7 @@ from defect_detection.config import load_config
 from defect_detection.inference.inspect import Inspector
 from defect_detection.serving.app import create_app
 from defect_detection.serving.server import make_server
+from defect_detection.serving.services import services_of
 from defect_detection.tracking.reading import ModelRef
 
 DEMO = Path(sys.argv[1] if len(sys.argv) > 1 else "demo").resolve()
@@ -52,11 +53,11 @@ def serve(folder: Path) -> Iterator[str]:
     try:
         yield f"http://127.0.0.1:{server.effective_port}"
     finally:
-        app.extensions["served"].stop()
+        services_of(app).served.stop()
         server.trigger.pull_trigger(lambda: close_all(server._map))
         thread.join()
         server.task_dispatcher.shutdown()
-        app.extensions["records"].close()
+        services_of(app).records.close()
 
 
 if __name__ == "__main__":

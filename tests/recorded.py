@@ -12,6 +12,7 @@ from waiting import LIMIT_S
 
 from defect_detection.records.database import Database
 from defect_detection.records.inspections import Inspected
+from defect_detection.serving.services import services_of
 
 START = datetime(2026, 3, 1, 6, tzinfo=UTC)
 
@@ -41,7 +42,7 @@ def inspected(number: int, content: bytes | None = None, **facts: object) -> Ins
 
 def wait_for_records(app: OpenAPI) -> None:
     """Return once all that the application inspected can be found. A page that is opened earlier may not show it."""
-    assert app.extensions["records"].recorder.flush(LIMIT_S)
+    assert services_of(app).records.recorder.flush(LIMIT_S)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from defect_detection.serving import job_process, server, worker
 from defect_detection.serving.app import create_app
 from defect_detection.serving.recording import Recorder
 from defect_detection.serving.server import make_server
+from defect_detection.serving.services import services_of
 from defect_detection.serving.views import jobs
 from defect_detection.tracking.reading import ModelRef
 
@@ -86,7 +87,7 @@ def predicting(project: Project, bundle: Path) -> Iterator[Callable[..., OpenAPI
 
     yield make
     for app in made:
-        app.extensions["served"].stop()
+        services_of(app).served.stop()
 
 
 @pytest.fixture
@@ -121,7 +122,7 @@ def app(predicting: Callable[..., OpenAPI]) -> Iterator[OpenAPI]:
     """Return the application with the tiny model."""
     app = predicting()
     yield app
-    app.extensions["records"].close()
+    services_of(app).records.close()
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from tiny import DARK, encoded
 
 from defect_detection.errors import ConfigError
 from defect_detection.serving.addresses import without_root
+from defect_detection.serving.services import services_of
 
 PATHS = ("/", "/page/review", "/page/inspections", "/page/monitor", "/page/models", "/page/retraining")
 KEY = "a key of sixteen characters"
@@ -36,7 +37,7 @@ def way(request, predicting, project, serving):
     send = serving(project.config(*overrides), app)
     with published(send.port, "/a/line-2", **options) as url:
         yield url, bool(overrides), app
-    app.extensions["records"].close()
+    services_of(app).records.close()
 
 
 def ask(url: str, body: bytes | None = None, **headers: str):

@@ -13,6 +13,7 @@ from benchmarks.hostile import encoded, jpeg_of_scans
 from defect_detection.data.bounded import bounded
 from defect_detection.data.bounds import DEFAULT_LIMITS
 from defect_detection.data.outline import Outline
+from defect_detection.serving.services import services_of
 
 SCANS = jpeg_of_scans(2000, 1500)  # more than 2 s of any core
 PROGRESSIVE = encoded(Image.fromarray(DARK), "JPEG", progressive=True)  # not plain, and quick
@@ -29,7 +30,7 @@ def test_the_files_of_a_form_cost_no_more_than_one(predicting):
 
 def test_what_may_take_long_leaves_threads_for_ordinary_images(predicting):
     app = predicting("serving.threads=3")
-    client, turns = app.test_client(), app.extensions["predicting"].turns
+    client, turns = app.test_client(), services_of(app).predicting.turns
     with turns.taking(Outline(9000, 9000), "full"):
         answer = client.post("/predict", data=PROGRESSIVE, content_type="image/jpeg")
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")

@@ -4,9 +4,11 @@ from recorded import image_of, inspected
 from tiny import DARK, encoded
 from waiting import LIMIT_S
 
+from defect_detection.serving.services import services_of
+
 
 def test_no_answer_is_kept_by_a_cache(app, send):
-    recorder = app.extensions["records"].recorder
+    recorder = services_of(app).records.recorder
     recorder.record(inspected(1), image_of(1))
     assert recorder.flush(LIMIT_S)
     found = f"/inspections/{inspected(1).id}"

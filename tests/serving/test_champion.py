@@ -19,6 +19,7 @@ from defect_detection.errors import BundleError, NoModelError, TrackingError
 from defect_detection.inference.inspect import Inspector
 from defect_detection.serving.app import create_app
 from defect_detection.serving.champion import Served, load_champion
+from defect_detection.serving.services import services_of
 from defect_detection.tracking.reading import ModelRef
 from defect_detection.tracking.registry import Registry
 from defect_detection.tracking.store import connect
@@ -88,7 +89,7 @@ def test_ten_swaps_under_load_answer_every_request_with_one_of_the_two_models(co
     plant.promote(versions[0])
     app = create_app(config)
     send = serving(config, app)
-    served: Served = app.extensions["served"]
+    served: Served = services_of(app).served
     answers, stop = [], threading.Event()
 
     def ask() -> None:
@@ -130,7 +131,7 @@ def test_health_and_metrics_tell_that_what_is_promoted_is_not_served(config, pla
     good, wrong = plant.version(), plant.version(golden_scores=(0, 1))
     plant.promote(good)
     app = create_app(config)
-    client, served = app.test_client(), app.extensions["served"]
+    client, served = app.test_client(), services_of(app).served
     assert client.get("/health/ready").json["problem"] is None
     plant.promote(wrong)
     wait_until(lambda: served.problem is not None)
@@ -145,7 +146,7 @@ def test_models_lists_what_is_served_and_every_version(config, plant):
     version = plant.version()
     plant.promote(version)
     app = create_app(config)
-    app.extensions["served"].current()
+    services_of(app).served.current()
     answer = app.test_client().get("/models").json
     assert (answer["champion"]["version"], answer["champion"]["threshold"]) == (version, 0.5)
     newest = answer["versions"][0]
@@ -155,7 +156,7 @@ def test_models_lists_what_is_served_and_every_version(config, plant):
         {"test_accuracy": "0.9"},
     )
     assert [one["version"] for one in answer["versions"]] == list(range(version, max(0, version - 20), -1))
-    app.extensions["served"].stop()
+    services_of(app).served.stop()
 
 
 def test_a_model_that_is_promoted_after_the_start_is_served(project):

@@ -8,6 +8,7 @@ from tiny import write_tiny_bundle
 
 from defect_detection.config import Config, load_config
 from defect_detection.serving.app import create_app
+from defect_detection.serving.services import services_of
 from defect_detection.tracking import ledger_listing
 from defect_detection.tracking.ledger import Ledger
 from defect_detection.tracking.ledger_listing import list_entries
@@ -47,12 +48,12 @@ def app(project, uri, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     app = create_app(project.config("serving.refresh_s=600"))
     yield app
-    app.extensions["served"].stop()
-    app.extensions["records"].close()
+    services_of(app).served.stop()
+    services_of(app).records.close()
 
 
 def test_the_page_shows_what_is_in_the_ledger_of_a_server(app, serving, open_page):
-    page = open_page(f"http://127.0.0.1:{serving(app.extensions['config'], app).port}/page/models")
+    page = open_page(f"http://127.0.0.1:{serving(services_of(app).config, app).port}/page/models")
     page.wait_for_selector("#history table")
     assert "lamp 2" in page.locator("#history tbody tr").first.text_content()
     assert "1 → 2" in page.locator("#history tbody tr").first.text_content()
@@ -70,7 +71,7 @@ def test_two_promotions_on_a_server_are_shown_and_the_second_is_rolled_back(app,
     assert second["why"].startswith("lamp 2 (no gate was run")
     assert second["report"] is None
 
-    back = rollback(app.extensions["config"], to=shown["rollback_to"], reason="too bright")
+    back = rollback(services_of(app).config, to=shown["rollback_to"], reason="too bright")
     assert (back.after.version, back.notes) == (1, ())
     after = client.get("/history?limit=1").json
     assert (after["in_production"], after["total"], len(after["entries"])) == (1, 3, 1)

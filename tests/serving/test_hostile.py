@@ -9,6 +9,8 @@ from recorded import image_of, inspected
 from tiny import DARK, encoded
 from waiting import LIMIT_S
 
+from defect_detection.serving.services import services_of
+
 NUMBERS = ("9" * 5000, "-1", "1e999", "NaN", "-0", "9223372036854775808", "0x10", "٣", "²")
 DATES = (
     "0001-01-01T00:00:00+14:00",
@@ -69,7 +71,7 @@ HEADER_VALUES = (
 @pytest.fixture
 def client(app):
     """Has recorded one inspection, has one job, and has loaded its model."""
-    recorder = app.extensions["records"].recorder
+    recorder = services_of(app).records.recorder
     recorder.record(inspected(1), image_of(1))
     assert recorder.flush(LIMIT_S)
     client = app.test_client()

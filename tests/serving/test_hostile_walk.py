@@ -14,6 +14,7 @@ from waiting import LIMIT_S
 
 from benchmarks.hostile_requests import HostileRequest, hostile_requests, written
 from defect_detection.serving.problems import MEDIA_TYPE
+from defect_detection.serving.services import services_of
 
 STARTED = "from pathlib import Path; Path('started').touch()"
 
@@ -22,7 +23,7 @@ STARTED = "from pathlib import Path; Path('started').touch()"
 def routes(app, project, send) -> list[tuple[str, str]]:
     """Each method and path of the application, with values that exist."""
     project.script(STARTED)
-    recorder = app.extensions["records"].recorder
+    recorder = services_of(app).records.recorder
     recorder.record(inspected(1), image_of(1))
     assert send("POST", "/predict", encoded(DARK), **{"Content-Type": "image/png"}).status == HTTPStatus.OK
     assert recorder.flush(LIMIT_S)
@@ -83,7 +84,7 @@ def test_no_header_and_no_body_is_a_bug_or_changes_anything(routes, app, project
         if found := fault(request, received, usual.get(tuple(request.name.split()[:2]), 0)):
             faults.append((request.name, found, request.content[:150], received[-300:]))
     assert faults == []
-    assert app.extensions["records"].recorder.flush(LIMIT_S)
+    assert services_of(app).records.recorder.flush(LIMIT_S)
     assert state(project) == before
     assert not (project.root / "started").exists()
     assert {tuple(one.name.split()[:2]) for one in requests} >= set(routes)

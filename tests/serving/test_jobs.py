@@ -34,6 +34,7 @@ from defect_detection.records.jobs import (
 )
 from defect_detection.records.retention import prune_jobs
 from defect_detection.serving.app import create_app
+from defect_detection.serving.services import services_of
 
 ASYNC = {"Prefer": "respond-async"}
 
@@ -42,13 +43,13 @@ ASYNC = {"Prefer": "respond-async"}
 def app(project):
     app = create_app(project.config())
     yield app
-    app.extensions["worker"].stop()
-    app.extensions["records"].close()
+    services_of(app).worker.stop()
+    services_of(app).records.close()
 
 
 @pytest.fixture
 def client(app):
-    app.extensions["worker"].start()
+    services_of(app).worker.start()
     return app.test_client()
 
 
@@ -178,7 +179,7 @@ def test_a_job_that_waits_is_cancelled_at_once_and_never_runs(app, project):
     client = app.test_client()
     location = client.post("/retrain", headers=ASYNC).headers["Location"]
     assert client.post(f"{location}/cancel").json["state"] == "cancelled"
-    app.extensions["worker"].start()
+    services_of(app).worker.start()
     other = client.post("/retrain", headers=ASYNC).headers["Location"]
     (project.root / "ran").unlink(missing_ok=True)
     assert ended(client, other)["state"] == "succeeded"
@@ -195,7 +196,7 @@ def test_a_log_is_followed_as_it_grows_and_resumed_where_it_was_left(project, se
         print("thïrd", end="")
     """)
     app = create_app(project.config())
-    app.extensions["worker"].start()
+    services_of(app).worker.start()
     location = app.test_client().post("/retrain", headers=ASYNC).headers["Location"]
     stream = app.test_client().get(f"{location}/log", buffered=False)
     text = ""
@@ -212,8 +213,8 @@ def test_a_log_is_followed_as_it_grows_and_resumed_where_it_was_left(project, se
     assert "first" not in resumed and "second" not in resumed
     assert "data: thïrd\n" in resumed
     assert "event: end\n" in resumed
-    app.extensions["worker"].stop()
-    app.extensions["records"].close()
+    services_of(app).worker.stop()
+    services_of(app).records.close()
 
 
 def test_more_readers_than_places_are_refused_until_one_goes(client, project):
@@ -243,7 +244,7 @@ def test_others_need_a_key_for_jobs(client):
 def test_enough_labels_start_a_retraining_by_themselves(project):
     project.script("print('done')")
     app = create_app(project.config("jobs.retrain_after_labels=2"))
-    client, records = app.test_client(), app.extensions["records"]
+    client, records = app.test_client(), services_of(app).records
     for number in range(4):
         records.recorder.record(inspected(number), image_of(number))
 
@@ -256,10 +257,10 @@ def test_enough_labels_start_a_retraining_by_themselves(project):
     assert label(0) == [], "the same image again is no further one"
     assert label(1) == ["enough new labels"]
     assert label(2) == ["enough new labels"], "one waits already"
-    app.extensions["worker"].start()
+    services_of(app).worker.start()
     wait_until(lambda: client.get("/jobs").json["jobs"][0]["state"] == "succeeded")
     assert label(3) == ["enough new labels"] * 2, "two since the first was asked for"
-    app.extensions["worker"].stop()
+    services_of(app).worker.stop()
     records.close()
 
 
@@ -358,7 +359,7 @@ def test_jobs_are_pruned_with_their_logs(client, app, project):
     job = ended(client, location)
     log = log_file_of(project.root, job["id"])
     assert log.read_text() == "done\n"
-    database = app.extensions["records"].database
+    database = services_of(app).records.database
     assert prune_jobs(database, project.root, 1) == 0
     assert prune_jobs(database, project.root, 1, datetime.now(UTC) + timedelta(days=2)) == 1
     assert not log.exists()
@@ -378,14 +379,14 @@ def test_a_worker_apart_runs_what_the_server_queues_and_ends_its_job_when_it_is_
         assert worker.wait(LIMIT_S) == 0
     job = client.get(location).json
     assert (job["state"], job["reason"]) == ("failed", "the server was stopped and ended the retraining")
-    app.extensions["records"].close()
+    services_of(app).records.close()
 
 
 def test_how_a_job_ended_is_written_once_the_database_is_back(client, app, project, caplog):
     project.script(WAIT_FOR_FILE)
     location = client.post("/retrain", headers=ASYNC).headers["Location"]
     wait_until((project.root / "started").exists)
-    database, file = app.extensions["records"].database, project.root / "inspections.db"
+    database, file = services_of(app).records.database, project.root / "inspections.db"
     with database.writing():  # nobody else writes while it goes
         database.close()
         file.rename(project.root / "away.db")
@@ -490,9 +491,9 @@ def test_what_another_took_for_dead_is_ended_and_stays_failed(client, app, proje
     project.script(WAIT_FOR_FILE)
     location = client.post("/retrain", headers=ASYNC).headers["Location"]
     wait_until((project.root / "started").exists)
-    database = app.extensions["records"].database
+    database = services_of(app).records.database
     end_job(database, location.rpartition("/")[2], "failed", reason="nothing was heard")
-    wait_until(lambda: not app.extensions["retraining"].is_running())
+    wait_until(lambda: not services_of(app).retraining.is_running())
     assert ended(client, location)["reason"] == "nothing was heard"
 
 
@@ -523,7 +524,7 @@ def test_who_waits_for_a_retraining_has_a_job_that_others_see_and_cancel(app, pr
 
 def test_a_reader_who_leaves_and_comes_back_finds_a_place(app, project, serving):
     project.script(WAIT_FOR_FILE)
-    app.extensions["worker"].start()
+    services_of(app).worker.start()
     send = serving(project.config(), app)
     job = json.loads(send("POST", "/retrain", **ASYNC).body)
     wait_until((project.root / "started").exists)
@@ -533,7 +534,7 @@ def test_a_reader_who_leaves_and_comes_back_finds_a_place(app, project, serving)
             begin = reader.recv(65536)
         status = int(begin.split()[1])
         if status == 503:  # the one before has gone, and that is noticed within a second or two
-            wait_until(lambda: app.extensions["streams"]._value > 0)
+            wait_until(lambda: services_of(app).streams._value > 0)
         assert status in (200, 503)
-    wait_until(lambda: app.extensions["streams"]._value == 3)
+    wait_until(lambda: services_of(app).streams._value == 3)
     (project.root / "go").touch()

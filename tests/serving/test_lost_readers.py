@@ -10,8 +10,8 @@ import pytest
 from waiting import wait_until
 
 from defect_detection.serving import connections
+from defect_detection.serving.services import MAX_STREAMS
 from defect_detection.serving.views import jobs
-from defect_detection.serving.views.jobs import MAX_STREAMS
 
 SO_ATTACH_FILTER = 26
 DROP_ALL = (6, 0, 0, 0)  # one instruction of the packet filter: return 0 bytes of each packet

@@ -23,6 +23,7 @@ from tiny import DARK, encoded
 from waiting import LIMIT_S
 
 from defect_detection.records.keys import create_key
+from defect_detection.serving.services import services_of
 
 SHIPPED = Path(__file__).parents[2] / "deploy" / "nginx.conf"
 CERTIFICATE = (
@@ -69,7 +70,7 @@ def nginx(predicting, serving, project, folder) -> Iterator[tuple]:
     finally:
         process.terminate()
         process.wait(LIMIT_S)
-        app.extensions["records"].close()
+        services_of(app).records.close()
 
 
 def wait_for(port: int, process: subprocess.Popen, log: Path) -> None:
@@ -103,8 +104,8 @@ def test_callers_come_by_tls_and_need_a_key_although_the_proxy_is_on_this_machin
     status, seen = ask("POST", "/predict", encoded(DARK), Content_Type="image/png", **forged)
     assert (status, seen["verdict"], seen["threshold"]) == (200, "defective", None)
     assert ask("POST", "/retrain", **forged)[0] == 403
-    key = {"X_API_Key": create_key(app.extensions["records"].database, "chief", "admin")}
+    key = {"X_API_Key": create_key(services_of(app).records.database, "chief", "admin")}
     assert ask("POST", "/retrain")[0] == 401
     assert ask("POST", "/retrain", **key)[1]["stdout"] == "done\n"
-    app.extensions["records"].recorder.flush(LIMIT_S)
+    services_of(app).records.recorder.flush(LIMIT_S)
     assert ask("GET", f"/inspections/{seen['id']}", **key)[1]["sent_by"] == "127.0.0.2"

@@ -7,6 +7,8 @@ import pytest
 from proxy import published
 from tiny import DARK, encoded
 
+from defect_detection.serving.services import services_of
+
 INFER = "/v2/models/Production_Reg/infer"
 FOREIGN = (
     "https://attacker.example",
@@ -31,7 +33,7 @@ def test_a_page_of_another_origin_cannot_send_images(app, path):
         answer = send(client, path, Origin=origin)
         assert (answer.status_code, answer.mimetype) == (403, "application/problem+json"), origin
         assert origin in answer.json["detail"]
-    assert app.extensions["records"].recorder.state().waiting == 0
+    assert services_of(app).records.recorder.state().waiting == 0
 
 
 @pytest.mark.parametrize(

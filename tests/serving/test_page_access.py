@@ -7,6 +7,7 @@ from recorded import wait_for_records
 from tiny import BRIGHT, DARK, encoded
 
 from defect_detection.records.keys import create_key
+from defect_detection.serving.services import services_of
 
 PATHS = ("/", "/page/review", "/page/inspections", "/page/monitor", "/page/models", "/page/retraining")
 PHONES = (390, 320)  # px
@@ -141,7 +142,7 @@ def check_places(page: Page, width: int) -> None:
 
 
 def test_another_machine_gives_its_key_once(open_page, app, send, inspect):
-    key = create_key(app.extensions["records"].database, "line 3", "operator")
+    key = create_key(services_of(app).records.database, "line 3", "operator")
     inspect({"dark.png": DARK})
     page = open_page(f"http://line.example:{send.port}/page/review")
     page.get_by_label("Key", exact=True).fill("not a key")
@@ -158,7 +159,7 @@ def test_another_machine_gives_its_key_once(open_page, app, send, inspect):
 
 
 def test_who_gives_no_key_is_asked_once(open_page, app, send):
-    create_key(app.extensions["records"].database, "line 3", "operator")
+    create_key(services_of(app).records.database, "line 3", "operator")
     page = open_page(f"http://line.example:{send.port}/page/monitor")
     dialog = page.get_by_role("dialog", name="Access key")
     dialog.get_by_role("button", name="Cancel").click()

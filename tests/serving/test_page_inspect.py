@@ -15,6 +15,7 @@ from waiting import wait_until
 from defect_detection.data.reference import learn_reference, look_of
 from defect_detection.inference.inspect import Inspector
 from defect_detection.serving.app import create_app
+from defect_detection.serving.services import services_of
 from defect_detection.tracking.reading import ModelRef
 
 WIDE = np.zeros((300, 900, 3), np.uint8)
@@ -48,8 +49,8 @@ def test_what_could_not_be_answered_is_tried_again_by_itself(open_page, project,
     verdict(page, "Defective")
     expect(page.locator("#count")).to_contain_text("3 of 3 inspected")
     expect(page.locator("#problem")).to_be_hidden()
-    app.extensions["served"].stop()
-    app.extensions["records"].close()
+    services_of(app).served.stop()
+    services_of(app).records.close()
 
 
 def test_a_lost_server_is_waited_for(open_page, url):
@@ -268,8 +269,8 @@ def test_an_image_unlike_those_of_the_training_is_for_review_and_says_why(
     expect(page.locator("#look-facts")).to_contain_text(
         "Unlike the training images: brightness 255 is outside"
     )
-    app.extensions["served"].stop()
-    app.extensions["records"].close()
+    services_of(app).served.stop()
+    services_of(app).records.close()
 
 
 SLOW_STORE = """

@@ -10,12 +10,13 @@ from tiny import BRIGHT, DARK, encoded
 from waiting import LIMIT_S
 
 from defect_detection.records.feedback import add_feedback
+from defect_detection.serving.services import services_of
 
 
 @pytest.fixture
 def url(app, send) -> str:
     """60 inspections: every third on line 2, number 7 defective and labelled so."""
-    records = app.extensions["records"]
+    records = services_of(app).records
     for number in range(60):
         content = encoded(BRIGHT - number if number != 7 else DARK)
         facts = {"line": "line 2" if number % 3 == 0 else "line 1", "group": f"lot {number // 30}"}

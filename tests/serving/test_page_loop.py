@@ -12,6 +12,7 @@ from recorded import wait_for_records
 from waiting import LIMIT_S, wait_until
 from whole import whole_server
 
+from defect_detection.serving.services import services_of
 from defect_detection.use_cases.evaluate import evaluate
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
@@ -86,7 +87,7 @@ def test_a_defect_that_escapes_is_taught_and_caught_by_the_next_model(plant, ope
 
         go_to(page, "Models")
         expect(page.locator("#champion .big")).to_have_text("Production_Reg 2")
-        wait_until(lambda: app.extensions["served"].current().reference.version == 2)
+        wait_until(lambda: services_of(app).served.current().reference.version == 2)
 
         go_to(page, "Inspect")
         page.set_input_files("#files", [later])

@@ -14,6 +14,7 @@ from whole import whole_server
 from defect_detection.config import load_config
 from defect_detection.records.keys import create_key
 from defect_detection.serving.app import create_app
+from defect_detection.serving.services import services_of
 from defect_detection.tracking.ledger import Kind, Ledger, Plan
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
@@ -50,7 +51,7 @@ class World:
         self._hold()
         self._stack = ExitStack()
         self.app, self.url = self._stack.enter_context(whole_server(load_config(root / "config.yaml")))
-        self.app.extensions["served"].current()  # it is loaded beside
+        services_of(self.app).served.current()  # it is loaded beside
 
     def _decide(self, version: int, before: int | None, accuracy: str, escapes: str, why: str) -> None:
         assert self.plant.version(threshold=version / 4) == version
@@ -149,8 +150,8 @@ def test_an_operators_key_shows_everything_and_changes_nothing(
     """A server of its own over the same store: once a key exists, being on this machine counts for nothing."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", world.plant.uri)
     app = create_app(project.config())
-    app.extensions["served"].current()  # it is loaded beside
-    key = create_key(app.extensions["records"].database, "line 3", "operator")
+    services_of(app).served.current()  # it is loaded beside
+    key = create_key(services_of(app).records.database, "line 3", "operator")
     page = open_page(f"http://127.0.0.1:{serving(project.config(), app).port}/page/models")
     page.get_by_role("dialog", name="Access key").get_by_role("button", name="Cancel").click()
     page.wait_for_selector("#why-not:has-text('X-API-Key')")
@@ -165,8 +166,8 @@ def test_an_operators_key_shows_everything_and_changes_nothing(
     assert page.get_by_role("button", name="Roll back to version 1").is_disabled()
     assert page.get_by_role("button", name="Promote Production_Reg 1").is_disabled()
     check_access(page)
-    app.extensions["served"].stop()
-    app.extensions["records"].close()
+    services_of(app).served.stop()
+    services_of(app).records.close()
 
 
 def test_a_rollback_needs_a_reason_and_is_followed_by_what_decides(visit, world):
@@ -228,7 +229,7 @@ def test_a_retraining_is_started_followed_and_explained(visit, world):
 
 def test_a_running_retraining_is_cancelled_after_a_question(visit, world, monkeypatch):
     """What ends slowly is called cancelled at once."""
-    monkeypatch.setattr(world.app.extensions["retraining"], "_grace_s", LIMIT_S)
+    monkeypatch.setattr(services_of(world.app).retraining, "_grace_s", LIMIT_S)
     for name in ("go", "started"):
         (world.root / name).unlink(missing_ok=True)
     (world.root / "stubborn").touch()

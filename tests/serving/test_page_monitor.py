@@ -7,13 +7,15 @@ from playwright.sync_api import Page, expect
 from recorded import image_of, inspected
 from waiting import LIMIT_S, wait_until
 
+from defect_detection.serving.services import services_of
+
 
 @pytest.fixture
 def monitor(open_page, app, send):
     """Return a function that records inspections, each a dict of facts, and opens the page."""
 
     def open_monitor(all_facts: list[dict[str, object]], **options: object) -> Page:
-        recorder = app.extensions["records"].recorder
+        recorder = services_of(app).records.recorder
         for number, facts in enumerate(all_facts):
             recorder.record(inspected(number, **facts), image_of(number))
         assert recorder.flush(LIMIT_S)

@@ -10,6 +10,7 @@ from tiny import BRIGHT, DARK, SIDE, encoded
 from waiting import LIMIT_S, wait_until
 
 from defect_detection.serving.app import create_app
+from defect_detection.serving.services import services_of
 
 GRAY = np.full_like(DARK, 140)  # score 0.45: OK, and the least certain
 HALF = np.concatenate([DARK[:, : SIDE // 2], BRIGHT[:, SIDE // 2 :]], axis=1)
@@ -142,7 +143,7 @@ def lies_left(page: Page) -> None:
 
 
 def test_review_shows_the_same_heat_and_whose_it_is_when_another_model_decided(open_page, app, url):
-    recorder = app.extensions["records"].recorder
+    recorder = services_of(app).records.recorder
     for number, version in ((1, 3), (2, 2)):
         content = encoded(np.clip(HALF.astype(int) + number, 0, 255).astype(np.uint8))
         recorder.record(inspected(number, content, model_version=version, score=0.5 - 0.1 * number), content)
@@ -166,8 +167,8 @@ def test_without_a_model_the_page_says_what_to_do_and_review_goes_on_without_hea
     open_page, project, serving
 ):
     app = create_app(project.config(), lambda: None)
-    app.extensions["records"].recorder.record(inspected(1, encoded(HALF)), encoded(HALF))
-    assert app.extensions["records"].recorder.flush(LIMIT_S)
+    services_of(app).records.recorder.record(inspected(1, encoded(HALF)), encoded(HALF))
+    assert services_of(app).records.recorder.flush(LIMIT_S)
     url = f"http://127.0.0.1:{serving(project.config(), app).port}"
     page = open_page(url)
     expect(page.locator("#problem")).to_contain_text("promote")
@@ -175,5 +176,5 @@ def test_without_a_model_the_page_says_what_to_do_and_review_goes_on_without_hea
     expect(page.locator("#now")).to_contain_text("No heat: No model is promoted")
     page.keyboard.press("d")
     expect(page.locator("#nothing-title")).to_have_text("That was all for now")
-    app.extensions["served"].stop()
-    app.extensions["records"].close()
+    services_of(app).served.stop()
+    services_of(app).records.close()

@@ -14,6 +14,7 @@ from test_champion import NAME, Plant
 from defect_detection.config import Config, load_config
 from defect_detection.errors import BundleError, BusyError, NoModelError, TrackingError
 from defect_detection.serving.app import create_app
+from defect_detection.serving.services import services_of
 from defect_detection.tracking.lease import PROMOTIONS, lease
 from defect_detection.tracking.ledger import Ledger, withdrawn
 from defect_detection.tracking.ledger_listing import list_entries
@@ -167,8 +168,8 @@ def test_the_way_back_over_http_says_what_was_left_out(plant, monkeypatch):
     sql(plant, *NOTHING_NEW)
     app = create_app(config_of(plant))
     answer = app.test_client().post("/models/rollback", json={"reason": "rejects all"})
-    app.extensions["served"].stop()
-    app.extensions["records"].close()
+    services_of(app).served.stop()
+    services_of(app).records.close()
     assert (answer.status_code, answer.json["in_production"]) == (200, 2), answer.json
     assert "Attention: The ledger has no entry of this" in answer.json["message"]
     assert "Production_Reg version 2 is in production, instead of version 3" in answer.json["message"]

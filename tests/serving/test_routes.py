@@ -14,9 +14,10 @@ from defect_detection.cli import main
 from defect_detection.errors import ConfigError
 from defect_detection.records.keys import create_key
 from defect_detection.serving import access
-from defect_detection.serving.access import caller
+from defect_detection.serving.callers import caller
 from defect_detection.serving.local_key import FILE, make_link_code, make_local_key, read_local_key
 from defect_detection.serving.routes import GROUPS, NEEDS
+from defect_detection.serving.services import services_of
 
 REMOTE = {"REMOTE_ADDR": "192.0.2.7"}
 SAMPLES = {
@@ -82,14 +83,14 @@ def test_strangers_get_the_open_routes_only(app):
 
 
 def test_keys_get_what_their_role_may(app):
-    key = create_key(app.extensions["records"].database, "line 3", "operator")
+    key = create_key(services_of(app).records.database, "line 3", "operator")
     for route, status in statuses(app, REMOTE, **{"X-API-Key": key}).items():
         assert (status in (401, 403)) == (NEEDS[route] == "admin"), (route, status)
 
 
 def test_with_a_key_an_address_alone_gives_nothing(app, project):
     """A proxy that rewrites the Host, a TCP forwarder, another account: all look like this to the server."""
-    create_key(app.extensions["records"].database, "line 3", "operator")
+    create_key(services_of(app).records.database, "line 3", "operator")
     for route, status in statuses(app, {"REMOTE_ADDR": "127.0.0.1"}, Host="127.0.0.1:5001").items():
         assert (status == 401) == (NEEDS[route] != "open"), (route, status)
     make_local_key(project.root)
@@ -107,7 +108,7 @@ def test_the_configured_key_closes_too(predicting):
 
 
 def test_to_revoke_the_last_key_opens_nothing(app, project):
-    create_key(app.extensions["records"].database, "line 3", "admin")
+    create_key(services_of(app).records.database, "line 3", "admin")
     assert main(["keys", "revoke", "line 3", "--config", str(project.root / "config.yaml")]) == 0
     assert app.test_client().get("/access").status_code == 401
 
@@ -130,7 +131,7 @@ def test_strangers_see_no_threshold_and_no_path(predicting, project):
     assert opened.post("/predict", **image, environ_overrides=REMOTE).json["threshold"] is not None
     assert opened.get("/metrics", environ_overrides=REMOTE).status_code == 200
     assert opened.get("/statistics", environ_overrides=REMOTE).status_code == 403
-    app.extensions["records"].close()
+    services_of(app).records.close()
     (project.root / "inspections.db").rename(project.root / "away.db")
     (project.root / "inspections.db").mkdir()
     lost = app.test_client().get("/health/ready", environ_overrides=REMOTE)
@@ -161,7 +162,7 @@ def test_the_key_of_this_machine_is_for_its_owner(project, tmp_path):
 
 
 def test_a_refused_file_is_said_by_the_command_and_the_server(app, project, capsys):
-    create_key(app.extensions["records"].database, "line 3", "operator")
+    create_key(services_of(app).records.database, "line 3", "operator")
     make_local_key(project.root)
     mine = {"X-API-Key": read_local_key(project.root)}
     (project.root / FILE).chmod(0o604)
@@ -172,7 +173,7 @@ def test_a_refused_file_is_said_by_the_command_and_the_server(app, project, caps
 
 
 def test_a_link_opens_the_page_once(app, project):
-    create_key(app.extensions["records"].database, "line 3", "operator")
+    create_key(services_of(app).records.database, "line 3", "operator")
     make_local_key(project.root)
     client, link = app.test_client(), {"X-API-Key": make_link_code(project.root)}
     assert client.get("/access", headers=link).status_code == 401  # it is for the exchange only
@@ -186,7 +187,7 @@ def test_a_link_opens_the_page_once(app, project):
 
 
 def test_the_page_uses_its_link(app, send, project, open_page):
-    create_key(app.extensions["records"].database, "line 3", "operator")
+    create_key(services_of(app).records.database, "line 3", "operator")
     make_local_key(project.root)
     page = open_page(f"http://localhost:{send.port}/page/monitor#link={make_link_code(project.root)}")
     page.locator("#nothing").wait_for()

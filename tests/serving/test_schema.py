@@ -13,6 +13,7 @@ from tiny import BRIGHT, DARK, encoded, write_tiny_bundle
 from defect_detection.config import load_config
 from defect_detection.inference.inspect import Inspector
 from defect_detection.serving.app import create_app
+from defect_detection.serving.services import services_of
 from defect_detection.serving.views.prediction import IMAGE_TYPES
 from defect_detection.tracking.reading import ModelRef
 
@@ -39,7 +40,7 @@ def schema(tmp_path_factory):
     for media_type in IMAGE_TYPES:
         schemathesis.openapi.media_type(media_type, IMAGES)
     yield schemathesis.openapi.from_wsgi("/openapi.json", app)
-    app.extensions["served"].stop()
+    services_of(app).served.stop()
 
 
 def test_what_the_document_allows_is_answered_as_it_says(schema):

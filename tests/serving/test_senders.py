@@ -11,6 +11,7 @@ from waiting import LIMIT_S, wait_until
 from defect_detection.records.feedback import add_feedback
 from defect_detection.records.keys import create_key
 from defect_detection.records.room import bytes_taken
+from defect_detection.serving.services import services_of
 
 FLOODER = "192.0.2.66"
 
@@ -33,14 +34,14 @@ def send(app, content: bytes, peer: str, key: str = "", **fields: str) -> str:
 
 
 def shown(app, inspection_id: str) -> dict:
-    key = create_key(app.extensions["records"].database, inspection_id[:20], "operator")
+    key = create_key(services_of(app).records.database, inspection_id[:20], "operator")
     answer = app.test_client().get(f"/inspections/{inspection_id}", headers={"X-API-Key": key})
     assert answer.status_code == 200, answer.text
     return answer.json
 
 
 def test_an_inspection_keeps_who_sent_it(app):
-    key = create_key(app.extensions["records"].database, "line 3", "operator")
+    key = create_key(services_of(app).records.database, "line 3", "operator")
     sent = {
         "line 3": send(app, image(1), "192.0.2.7", key),
         FLOODER: send(app, image(2), FLOODER),
@@ -67,7 +68,7 @@ def test_a_flood_of_a_caller_without_a_key_leaves_the_images_of_a_line_in_place(
     """Room for 40 images, 300 come from one address under changing lines; 20 of a line with a key and a labelled one stay."""
     room = 40 * len(image(0))
     app = predicting(f"records.keep_gb={room / 1e9}", "serving.rate_limit=null")
-    records = app.extensions["records"]
+    records = services_of(app).records
     key = create_key(records.database, "line 3", "operator")
     genuine = [send(app, image(number), "192.0.2.7", key, line="3") for number in range(20)]
     labelled = send(app, image(20), "192.0.2.8")
@@ -90,9 +91,9 @@ def test_a_flood_of_a_caller_without_a_key_leaves_the_images_of_a_line_in_place(
 def test_beyond_its_quota_a_caller_gets_verdicts_and_is_counted(predicting, setting):
     app = predicting(setting)
     sent = [send(app, image(number), FLOODER) for number in range(8)]
-    assert app.extensions["records"].recorder.flush(LIMIT_S)
+    assert services_of(app).records.recorder.flush(LIMIT_S)
     kept = [shown(app, inspection_id)["image"] is not None for inspection_id in sent]
     assert kept == sorted(kept, reverse=True)
     refused = app.test_client().get("/health/records").json["images_refused"]
     assert refused == kept.count(False) > 0
-    app.extensions["records"].close()
+    services_of(app).records.close()

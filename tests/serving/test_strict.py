@@ -7,6 +7,7 @@ import pytest
 from flask.testing import FlaskClient
 from tiny import BRIGHT, DARK, encoded
 
+from defect_detection.serving.services import services_of
 from defect_detection.serving.strict import NOTHING
 
 PNG = encoded(DARK)
@@ -77,7 +78,7 @@ def test_an_unknown_parameter_is_refused_and_the_one_that_was_meant_is_named(cli
 def test_an_unknown_field_of_a_form_is_refused_and_the_image_not_recorded(app, client, fields, query, said):
     answer = client.post(f"/predict{query}", data={"image": image(), **fields})
     assert said in is_problem(answer, 422)
-    assert app.extensions["records"].recorder.state().waiting == 0
+    assert services_of(app).records.recorder.state().waiting == 0
 
 
 def test_an_image_that_is_called_otherwise_is_not_lost(client):

@@ -11,6 +11,8 @@ from recorded import image_of, inspected
 from tiny import DARK, encoded
 from waiting import LIMIT_S
 
+from defect_detection.serving.services import services_of
+
 CONTROLS = ("a\0b", "a\rb", "a\nb", "\x1b[31ma", "a\x85b", "a\u2028b", "a\x9bb")
 PATHS = ("..", "../a", "a/../b", "..\\a", "/etc", "\\\\host\\a", "./a", " /a")
 PLAIN = (
@@ -33,10 +35,10 @@ def app(request: pytest.FixtureRequest, predicting, monkeypatch):
     if request.param == "postgresql":
         monkeypatch.setenv("DATABASE_URL", request.getfixturevalue("postgres_url"))
     app = predicting()
-    app.extensions["records"].recorder.record(inspected(1), image_of(1))
-    assert app.extensions["records"].recorder.flush(LIMIT_S)
+    services_of(app).records.recorder.record(inspected(1), image_of(1))
+    assert services_of(app).records.recorder.flush(LIMIT_S)
     yield app
-    app.extensions["records"].close()
+    services_of(app).records.close()
 
 
 @pytest.fixture
@@ -56,9 +58,9 @@ def test_a_text_without_a_record_gets_no_verdict_and_a_plain_one_is_kept(app, cl
         for text in PLAIN:
             answer = send(client, **{name: text})
             assert answer.status_code == 200, (name, text, answer.text)
-            assert app.extensions["records"].recorder.flush(LIMIT_S)
+            assert services_of(app).records.recorder.flush(LIMIT_S)
             assert client.get(f"/inspections/{answer.json['id']}").json[name] == text.strip()
-    state = app.extensions["records"].recorder.state()
+    state = services_of(app).records.recorder.state()
     assert (state.lost, state.error, state.written) == (0, None, 1 + 3 * len(PLAIN))
 
 
@@ -69,8 +71,8 @@ def test_a_name_of_a_file_holds_no_control_characters(app, client):
     for text in ("a\0b.png", "a\x1bb.png"):
         assert "form field 'image': expected a file name" in send(client, filename=text).json["detail"]
     assert send(client, filename="line/-1.png").json["name"] == "-1.png"
-    assert app.extensions["records"].recorder.flush(LIMIT_S)
-    assert app.extensions["records"].recorder.state().written == 2
+    assert services_of(app).records.recorder.flush(LIMIT_S)
+    assert services_of(app).records.recorder.state().written == 2
 
 
 def test_no_address_and_no_body_with_a_control_character_is_an_error_of_the_server(app, client):
@@ -136,7 +138,7 @@ def test_names_of_types_are_kept_in_one_form(client):
 
 
 def test_the_table_is_read_back_and_runs_no_formula(app, client):
-    recorder = app.extensions["records"].recorder
+    recorder = services_of(app).records.recorder
     texts = ["=1", "'=1", "''+1", "-a", "@a", "\uff1da", "'a", 'a"b,c', "a\rb", "a\nb"]
     for number, text in enumerate(texts, 10):
         recorder.record(inspected(number, group=text), image_of(number))

@@ -12,6 +12,7 @@ from defect_detection.cli import main
 from defect_detection.records import trail
 from defect_detection.records.keys import create_key
 from defect_detection.serving.noting import note_start
+from defect_detection.serving.services import services_of
 
 REMOTE = {"REMOTE_ADDR": "192.0.2.7"}
 
@@ -24,13 +25,13 @@ def lines(root, what: str) -> list[tuple[str, ...]]:
 def test_refusals_keys_and_images_that_are_read_leave_lines_without_a_key(app, project, monkeypatch):
     monkeypatch.setenv("DEFECT_USER", "anna")
     config = ["--config", str(project.root / "config.yaml")]
-    key = create_key(app.extensions["records"].database, "line 3", "operator")
+    key = create_key(services_of(app).records.database, "line 3", "operator")
     assert main(["keys", "create", "line 4", *config]) == 0
     assert main(["keys", "revoke", "line 4", *config]) == 0
     client = app.test_client()
     sent = {"X-API-Key": key}
     inspected = client.post("/predict", data=encoded(DARK), content_type="image/png").json["id"]
-    app.extensions["records"].recorder.flush(5)
+    services_of(app).records.recorder.flush(5)
     assert client.get(f"/inspections/{inspected}/image", headers=sent).status_code == 200
     assert client.get("/models", environ_overrides=REMOTE).status_code == 401
     assert client.post("/retrain", headers=sent).status_code == 403
@@ -47,7 +48,7 @@ def test_refusals_of_one_caller_are_counted_and_callers_have_a_bound(app, projec
     client = app.test_client()
     for number in range(300):
         client.get("/models", environ_overrides={"REMOTE_ADDR": f"192.0.2.{number % 150}"})
-    app.extensions["refusals"].close()
+    services_of(app).refusals.close()
     read = [json.loads(line) for line in (project.root / trail.FILE).read_text().splitlines()]
     assert sum(one.get("times", 1) for one in read) == 300
     assert len({one["who"] for one in read}) == trail.MOST_COUNTED + 1

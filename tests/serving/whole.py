@@ -11,24 +11,25 @@ from waitress.wasyncore import close_all
 from defect_detection.config import Config
 from defect_detection.serving.app import create_app
 from defect_detection.serving.server import make_server
+from defect_detection.serving.services import services_of
 
 
 @contextmanager
 def whole_server(config: Config) -> Iterator[tuple[OpenAPI, str]]:
     """Serve during the block; give the application and its address."""
     app = create_app(config)
-    app.extensions["served"].start()
-    app.extensions["worker"].start()
+    services_of(app).served.start()
+    services_of(app).worker.start()
     server = make_server(app, config, "127.0.0.1", 0)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
         yield app, f"http://127.0.0.1:{server.effective_port}"
     finally:
-        app.extensions["worker"].stop()
-        app.extensions["served"].stop()
+        services_of(app).worker.stop()
+        services_of(app).served.stop()
         stop(server, thread)
-        app.extensions["records"].close()
+        services_of(app).records.close()
 
 
 def stop(server: TcpWSGIServer, thread: threading.Thread) -> None:

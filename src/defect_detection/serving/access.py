@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from flask import Flask, Request, current_app, g, request
+from flask import Request
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Forbidden, Unauthorized
 
@@ -223,37 +223,6 @@ class _Remembered(Generic[T]):
 
     def _is_recent(self, what: str) -> bool:
         return time.monotonic() - self._asked_at.get(what, -RECENT_S) < RECENT_S
-
-
-def register_access(app: Flask) -> None:
-    """Have every request checked before its body is read: `routes` says what its route needs."""
-    app.before_request(_check)
-
-
-def caller() -> Caller:
-    """Return who sent the current request."""
-    if "caller" not in g:
-        g.caller = _access().identify(request)
-    found: Caller = g.caller
-    return found
-
-
-def shows(group: str) -> bool:
-    """Say whether what belongs to a group of ``serving.public`` may be shown to who sent the current request."""
-    return _access().shows(group, caller())
-
-
-def _check() -> None:
-    if request.url_rule is None:
-        return
-    role = _access().need(request.method, request.url_rule.rule)
-    if role is not None:
-        g.caller = _access().require(request, role)
-
-
-def _access() -> Access:
-    access: Access = current_app.extensions["access"]
-    return access
 
 
 def _sent_key(request: Request) -> str:

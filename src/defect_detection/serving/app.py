@@ -4,7 +4,6 @@
 """
 
 import logging
-import os
 import signal
 from threading import Thread
 
@@ -15,20 +14,19 @@ from flask_openapi3.openapi import OpenAPI
 from defect_detection import __version__
 from defect_detection.config import Config
 from defect_detection.errors import ConfigError
-from defect_detection.serving.access import Access, register_access
+from defect_detection.serving.access import Access
 from defect_detection.serving.addresses import BelowRoot, relative
-from defect_detection.serving.champion import FindChampion, LoadChampion, Served
+from defect_detection.serving.callers import register_access
+from defect_detection.serving.champion import FindChampion, LoadChampion
 from defect_detection.serving.document import openapi_document
-from defect_detection.serving.job_process import Retraining
 from defect_detection.serving.limits import RateLimit, limit_body, secure
 from defect_detection.serving.local_key import make_local_key
 from defect_detection.serving.noting import note_start, register_trail
 from defect_detection.serving.origins import check_origin
 from defect_detection.serving.problems import problem_of_values, register_problems
-from defect_detection.serving.prometheus import Metrics
-from defect_detection.serving.readiness import Readiness
 from defect_detection.serving.recording import Recorder
 from defect_detection.serving.server import make_server, return_memory, take_turns
+from defect_detection.serving.services import KEY, Services, services_of
 from defect_detection.serving.strict import register_strictness
 from defect_detection.serving.unknown import register_unknown
 from defect_detection.serving.uploads import UploadRequest
@@ -39,7 +37,7 @@ from defect_detection.serving.views.inspections import inspections_api
 from defect_detection.serving.views.jobs import register_jobs
 from defect_detection.serving.views.models import models_api
 from defect_detection.serving.views.pages import pages
-from defect_detection.serving.views.predict import Predicting, predict_api
+from defect_detection.serving.views.predict import predict_api
 from defect_detection.serving.views.production import register_production
 from defect_detection.serving.views.records import register_records
 from defect_detection.serving.views.statistics import statistics_api
@@ -80,39 +78,29 @@ def create_app(
     app.jinja_env.globals["address"] = relative
     app.jinja_env.autoescape = True  # Flask's own choice goes by the ending, and ours is .j2
     app.teardown_request(lambda _error: request.close_files())  # type: ignore[attr-defined]
-    register_records(app, config)
-    recorder = recorder or app.extensions["records"].recorder
-    metrics = Metrics()
-    served = Served.of(config, find_champion, load_champion)
-    metrics.follow_model(served)
-    metrics.follow(
+    parts = app.extensions[KEY] = Services.of(config, find_champion, load_champion, recorder)
+    parts.metrics.follow_model(parts.served)
+    parts.metrics.follow(
         "defect_pruning_held_back",
         "1: the last pruning left inspections that are too old",
-        lambda: float(bool(app.extensions["upkeep"].held_back)),
+        lambda: float(bool(parts.upkeep.held_back)),
     )
-    app.extensions["config"] = config
-    app.extensions["served"] = served
-    app.extensions["metrics"] = metrics
-    app.extensions["readiness"] = Readiness(served, recorder)
-    app.extensions["predicting"] = Predicting.of(
-        config, served, recorder, metrics, config.inference.threads or os.cpu_count() or 1
-    )
-    app.extensions["retraining"] = Retraining.of(config)
     register_problems(app)
     register_unknown(app)
-    metrics.watch(app)
+    parts.metrics.watch(app)
     app.before_request(RateLimit(config.serving.rate_limit, config.serving.behind_proxy).check)
     app.before_request(check_origin)
     app.before_request(lambda: limit_body(request, config))
     register_access(app)
     register_strictness(app)
     app.after_request(secure)
-    register_trail(app, config)
+    register_trail(app, parts)
+    register_records(app)
     register_jobs(app, config)
     app.register_api(api)
     app.register_api(predict_api)
     app.register_api(models_api)
-    register_production(app, config)
+    register_production(app)
     app.register_api(v2_api)
     app.register_api(statistics_api)
     app.register_api(evidence_api)
@@ -145,27 +133,29 @@ def run(app: OpenAPI, config: Config) -> None:
         ConfigError: the address can't be listened on.
     """
     server = make_server(app, config)
-    worker, upkeep = app.extensions["worker"], app.extensions["upkeep"]
-    ending = Thread(target=worker.stop, name="end jobs")  # beside the requests: one may wait for a retraining
+    parts = services_of(app)
+    ending = Thread(
+        target=parts.worker.stop, name="end jobs"
+    )  # beside the requests: one may wait for a retraining
 
     def stop(_signal: int, _frame: object) -> None:
         if not server.is_stopping:
-            app.extensions["readiness"].stop()
+            parts.readiness.stop()
             server.stop()
             ending.start()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    app.extensions["served"].start()
-    _announce(config, app.extensions["access"])
-    worker.start(takes_jobs=config.jobs.run_in_server)
-    upkeep.start()
+    parts.served.start()
+    _announce(config, parts.access)
+    parts.worker.start(takes_jobs=config.jobs.run_in_server)
+    parts.upkeep.start()
     server.run()
-    app.extensions["records"].recorder.flush(FLUSH_S)
+    parts.records.recorder.flush(FLUSH_S)
     ending.join()
-    app.extensions["refusals"].close()
-    upkeep.stop()
-    app.extensions["records"].close()
+    parts.refusals.close()
+    parts.upkeep.stop()
+    parts.records.close()
 
 
 def _announce(config: Config, access: Access) -> None:

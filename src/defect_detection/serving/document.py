@@ -5,11 +5,11 @@ from typing import Any
 from flask_openapi3.openapi import OpenAPI
 from pydantic import BaseModel
 
-from defect_detection.serving.access import Access
 from defect_detection.serving.addresses import absolute
 from defect_detection.serving.limits import FREE_OF_RATE
 from defect_detection.serving.problems import described
 from defect_detection.serving.routes import need_of
+from defect_detection.serving.services import services_of
 from defect_detection.serving.strict import route_of
 from defect_detection.serving.tensors import InferRequest
 
@@ -18,7 +18,7 @@ SECURITY: list[dict[str, list[Any]]] = [{}, {"bearer": []}, {"header": []}]  # {
 
 def openapi_document(app: OpenAPI) -> dict[str, Any]:
     """Return the document of all views that are registered."""
-    access: Access = app.extensions["access"]
+    access = services_of(app).access
     document: dict[str, Any] = app.api_doc | {"servers": [{"url": absolute("/")}]}
     document["components"]["schemas"] |= _schemas(InferRequest)
     for path, item in document["paths"].items():

@@ -5,8 +5,9 @@ import hashlib
 from flask import Flask, Response, request
 
 from defect_detection.config import Config
-from defect_detection.records.trail import Refusals, leave
-from defect_detection.serving.access import caller
+from defect_detection.records.trail import leave
+from defect_detection.serving.callers import caller
+from defect_detection.serving.services import Services
 from defect_detection.tracking.lease import who
 
 IMAGES = (
@@ -17,9 +18,9 @@ IMAGES = (
 _SHOWN = {"serving", "records", "jobs"}
 
 
-def register_trail(app: Flask, config: Config) -> None:
+def register_trail(app: Flask, services: Services) -> None:
     """Have requests noted once they are answered."""
-    refusals = app.extensions["refusals"] = Refusals(config.root)
+    refusals, root = services.refusals, services.config.root
 
     def note(response: Response) -> Response:
         status, rule = response.status_code, request.url_rule
@@ -27,7 +28,7 @@ def register_trail(app: Flask, config: Config) -> None:
         if status in (401, 403):
             refusals.note(by, f"{request.method} {request.path}", str(status))
         elif rule is not None and rule.rule in IMAGES and status < 400:
-            leave(config.root, by, "image read", request.path, str(status))
+            leave(root, by, "image read", request.path, str(status))
         return response
 
     app.after_request(note)

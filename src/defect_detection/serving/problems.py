@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, ValidationError
 from werkzeug.exceptions import HTTPException
 
 from defect_detection.errors import BusyError, NoModelError, TrackingError
-from defect_detection.serving.access import caller
+from defect_detection.serving.callers import caller
 
 MEDIA_TYPE = "application/problem+json"
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import BoundedSemaphore
 
-from flask import current_app
 from werkzeug.exceptions import ServiceUnavailable
 
 PART = 4  # of the threads one in so many reads records
@@ -46,9 +45,3 @@ def _held(places: BoundedSemaphore) -> Iterator[None]:
         yield
     finally:
         places.release()
-
-
-def reads() -> Reads:
-    """Return the places of this application."""
-    found: Reads = current_app.extensions["reads"]
-    return found

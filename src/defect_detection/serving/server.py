@@ -17,6 +17,7 @@ from defect_detection.config import Config
 from defect_detection.errors import ConfigError
 from defect_detection.serving.connections import MAX_HEADER_BYTES, Channel
 from defect_detection.serving.peers import is_loopback
+from defect_detection.serving.services import KEY, services_of
 
 IN_MEMORY_BYTES = 256 * 1024  # of a body that is being received; the rest goes to a temporary file
 RECEIVE_BYTES = 64 * 1024  # at a time: an image of a usual size in one
@@ -44,9 +45,11 @@ def make_server(app: Flask, config: Config, host: str | None = None, port: int |
     """
     settings = config.serving
     server = Server(app, config, _listen(host or settings.host, settings.port if port is None else port))
-    if (metrics := app.extensions.get("metrics")) is not None:
+    if KEY in app.extensions:
         waiting = server.task_dispatcher.queue
-        metrics.follow("defect_queue", "Requests received that wait for a thread", lambda: len(waiting))
+        services_of(app).metrics.follow(
+            "defect_queue", "Requests received that wait for a thread", lambda: len(waiting)
+        )
     return server
 
 

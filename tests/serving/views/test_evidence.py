@@ -11,6 +11,7 @@ from waiting import LIMIT_S
 
 from defect_detection.records.keys import create_key
 from defect_detection.serving.app import create_app
+from defect_detection.serving.services import services_of
 
 REMOTE = {"REMOTE_ADDR": "192.0.2.7"}
 LEFT_DARK = encoded(np.concatenate([DARK[:, : SIDE // 2], BRIGHT[:, SIDE // 2 :]], axis=1))
@@ -18,7 +19,7 @@ LEFT_DARK = encoded(np.concatenate([DARK[:, : SIDE // 2], BRIGHT[:, SIDE // 2 :]
 
 def record(app, content: bytes, number: int = 1, **facts: object) -> str:
     """Record an inspection as if it had been made, and return the address of its evidence."""
-    recorder = app.extensions["records"].recorder
+    recorder = services_of(app).records.recorder
     recorder.record(inspected(number, content, **facts), content)
     assert recorder.flush(LIMIT_S)
     return f"/inspections/{number:08}/evidence"
@@ -56,7 +57,7 @@ def test_to_ask_is_neither_recorded_nor_counted(app):
     path = record(app, LEFT_DARK)
     before = client.get("/inspections/00000001").json
     client.get(path)
-    assert app.extensions["records"].recorder.flush(LIMIT_S)
+    assert services_of(app).records.recorder.flush(LIMIT_S)
     assert client.get("/inspections").json["inspections"] == [before]
     counted = [line for line in client.get("/metrics").text.splitlines() if not line.startswith("#")]
     assert not [line for line in counted if line.startswith("defect_verdicts_total")]
@@ -66,7 +67,7 @@ def test_without_the_inspection_its_image_or_a_model_it_says_which(app, project)
     client = app.test_client()
     path = record(app, LEFT_DARK)
     assert client.get("/inspections/nothing/evidence").status_code == 404
-    app.extensions["records"].images.remove(inspected(1, LEFT_DARK).sha256, ".png")
+    services_of(app).records.images.remove(inspected(1, LEFT_DARK).sha256, ".png")
     gone = client.get(path)
     assert (gone.status_code, gone.mimetype) == (410, "application/problem+json")
     assert "isn't kept" in gone.json["detail"]
@@ -74,8 +75,8 @@ def test_without_the_inspection_its_image_or_a_model_it_says_which(app, project)
     path = record(without, LEFT_DARK, 2)
     answer = without.test_client().get(path)
     assert (answer.status_code, "promote" in answer.json["detail"]) == (503, True)
-    without.extensions["served"].stop()
-    without.extensions["records"].close()
+    services_of(without).served.stop()
+    services_of(without).records.close()
 
 
 @pytest.mark.parametrize(
@@ -92,14 +93,14 @@ def test_limits_are_those_of_a_prediction(predicting, override, content, status,
     answer = app.test_client().get(record(app, content))
     assert (answer.status_code, answer.mimetype) == (status, "application/problem+json")
     assert words in answer.json["detail"]
-    app.extensions["records"].close()
+    services_of(app).records.close()
 
 
 def test_who_may_not_see_inspections_may_not_see_evidence(app):
     path = record(app, LEFT_DARK)
     client = app.test_client()
     assert client.get(path, environ_overrides=REMOTE).status_code == 403
-    key = create_key(app.extensions["records"].database, "anna", "operator")
+    key = create_key(services_of(app).records.database, "anna", "operator")
     assert client.get(path, headers={"X-API-Key": key}, environ_overrides=REMOTE).status_code == 200
 
 

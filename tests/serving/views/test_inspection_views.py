@@ -10,6 +10,7 @@ from waiting import LIMIT_S
 
 from defect_detection.records.feedback import add_feedback
 from defect_detection.serving.app import create_app
+from defect_detection.serving.services import services_of
 
 FACTS = [
     {"name": "a.png", "line": "line 1", "group": "lot 1"},
@@ -22,12 +23,12 @@ FACTS = [
 def app(project):
     app = create_app(project.config())
     yield app
-    app.extensions["records"].close()
+    services_of(app).records.close()
 
 
 @pytest.fixture
 def client(app) -> FlaskClient:
-    records = app.extensions["records"]
+    records = services_of(app).records
     for number, facts in enumerate(FACTS):
         records.recorder.record(inspected(number, **facts), image_of(number))
     assert records.recorder.flush(LIMIT_S)
@@ -82,7 +83,7 @@ def test_the_table_asks_for_a_key_as_the_list_does(client):
 
 
 def test_reads_take_a_part_of_the_threads_and_others_are_told_to_come_again(app, client):
-    reads = app.extensions["reads"]
+    reads = services_of(app).reads
     with reads.page(), reads.page():  # of 8 threads
         for path in ("/inspections", "/statistics"):
             answer = client.get(path)

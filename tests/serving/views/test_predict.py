@@ -15,6 +15,7 @@ from waiting import LIMIT_S
 from defect_detection.data.reference import learn_reference, look_of
 from defect_detection.inference.inspect import Inspector
 from defect_detection.serving.app import create_app
+from defect_detection.serving.services import services_of
 from defect_detection.tracking.reading import ModelRef
 
 PROBLEM = "application/problem+json"
@@ -227,7 +228,7 @@ def test_without_a_model_the_answer_says_how_to_get_one(project):
     answer = send(app.test_client(), encoded(DARK))
     assert (answer.status_code, answer.mimetype) == (503, PROBLEM)
     assert "defect train" in answer.json["detail"]
-    app.extensions["served"].stop()
+    services_of(app).served.stop()
 
 
 def test_requests_verdicts_and_scores_are_counted(client):
@@ -254,8 +255,8 @@ def guarding(project, bundle) -> FlaskClient:
     inspector.card = inspector.card.model_copy(update={"reference": reference})
     app = create_app(project.config(), lambda: ModelRef("Production_Reg", 3, "run", {}), lambda _: inspector)
     yield app.test_client()
-    app.extensions["served"].stop()
-    app.extensions["records"].close()
+    services_of(app).served.stop()
+    services_of(app).records.close()
 
 
 def test_an_image_unlike_those_of_training_is_for_review_and_the_reason_is_said(guarding):
@@ -278,7 +279,7 @@ def test_the_reason_is_kept_with_the_inspection(guarding):
     reason = guarding.post("/predict", data=encoded(BRIGHT), content_type="image/png").json["reason"]
     gray = encoded(np.full((SIDE, SIDE, 3), 130, np.uint8))
     guarding.post("/predict", data=gray, content_type="image/png")
-    assert guarding.application.extensions["records"].recorder.flush(LIMIT_S)
+    assert services_of(guarding.application).records.recorder.flush(LIMIT_S)
     listed = guarding.get("/inspections?order=uncertain").json["inspections"]
     assert [one["reason"] for one in listed] == [reason, None]  # a person decides: it comes first
     assert guarding.get(f"/inspections/{listed[0]['id']}").json["reason"] == reason

@@ -17,6 +17,7 @@ from defect_detection.records.trail import FILE
 from defect_detection.serving.app import create_app
 from defect_detection.serving.changes import Changes
 from defect_detection.serving.local_key import make_local_key, read_local_key
+from defect_detection.serving.services import services_of
 from defect_detection.tracking.ledger import Kind, Ledger, Plan
 from defect_detection.tracking.ledger_listing import list_entries
 from defect_detection.tracking.store import connect
@@ -47,8 +48,8 @@ def app(project, plant, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", plant.uri)
     app = create_app(project.config("serving.refresh_s=600"))
     yield app
-    app.extensions["served"].stop()
-    app.extensions["records"].close()
+    services_of(app).served.stop()
+    services_of(app).records.close()
 
 
 @pytest.fixture
@@ -57,13 +58,13 @@ def client(app):
 
 
 def version_served(app) -> int:
-    return app.extensions["served"].current().reference.version
+    return services_of(app).served.current().reference.version
 
 
 def test_a_version_is_promoted_and_rolled_back_over_http_and_served_at_once(app, client, plant, project):
     """One story: each step costs a process. The refresh of the served model is far longer than the test."""
     assert version_served(app) == 1
-    key = create_key(app.extensions["records"].database, "anna", "admin")
+    key = create_key(services_of(app).records.database, "anna", "admin")
     make_local_key(project.root)
     mine = {"X-API-Key": read_local_key(project.root)}
     promoted = client.post(
@@ -124,14 +125,14 @@ def test_a_version_is_promoted_and_rolled_back_over_http_and_served_at_once(app,
     ],
 )
 def test_wrong_values_are_refused_before_any_process_starts(client, app, path, body):
-    app.extensions["changes"] = None
+    services_of(app).changes = None
     answer = client.post(path, json=body)
     assert (answer.status_code, answer.content_type) == (422, "application/problem+json")
 
 
 def test_only_an_admin_changes_production_and_only_who_may_look_sees_the_ledger(client, app):
-    app.extensions["changes"] = None
-    operator = {"X-API-Key": create_key(app.extensions["records"].database, "line 3", "operator")}
+    services_of(app).changes = None
+    operator = {"X-API-Key": create_key(services_of(app).records.database, "line 3", "operator")}
     ask = partial(client.post, "/models/2/promote", json={"reason": "why"}, environ_base=REMOTE)
     assert ask().status_code == 401
     assert (ask(headers=operator).status_code, ask(headers=operator).json["title"]) == (403, "Forbidden")
@@ -193,7 +194,7 @@ print({"mlflow", "tensorflow", "keras", "matplotlib"} & sys.modules.keys())
 
 
 def test_metrics_count_jobs_by_state_and_answer_without_the_database(project, client, app, monkeypatch):
-    create_job(app.extensions["records"].database, "anna")
+    create_job(services_of(app).records.database, "anna")
     text = client.get("/metrics").text
     assert 'defect_jobs{state="queued"} 1.0' in text
     assert 'defect_jobs{state="failed"} 0.0' in text

@@ -19,6 +19,7 @@ from defect_detection.records.keys import create_key, revoke_key
 from defect_detection.records.retention import prune
 from defect_detection.records.store import Records
 from defect_detection.serving.app import create_app
+from defect_detection.serving.services import services_of
 
 REMOTE = {"REMOTE_ADDR": "192.0.2.7"}
 
@@ -27,19 +28,19 @@ REMOTE = {"REMOTE_ADDR": "192.0.2.7"}
 def app(project):
     app = create_app(project.config())
     yield app
-    app.extensions["records"].close()
+    services_of(app).records.close()
 
 
 @pytest.fixture
 def client(app) -> FlaskClient:
     for number in range(3):
-        app.extensions["records"].recorder.record(inspected(number, score=0.1 * number), image_of(number))
-    assert app.extensions["records"].recorder.flush(LIMIT_S)
+        services_of(app).records.recorder.record(inspected(number, score=0.1 * number), image_of(number))
+    assert services_of(app).records.recorder.flush(LIMIT_S)
     return app.test_client()
 
 
 def key(app, name: str, role: str = "operator") -> dict[str, str]:
-    return {"X-API-Key": create_key(app.extensions["records"].database, name, role)}
+    return {"X-API-Key": create_key(services_of(app).records.database, name, role)}
 
 
 def test_inspections_are_listed_page_by_page(client):
@@ -79,9 +80,9 @@ def test_an_inspection_says_all_that_was_recorded(client):
 
 def test_an_inspection_is_found_before_it_is_written(app, client, monkeypatch):
     monkeypatch.setattr(writer, "GATHER_S", 3600)
-    app.extensions["records"].recorder.record(inspected(3), image_of(3))
+    services_of(app).records.recorder.record(inspected(3), image_of(3))
     assert client.get(f"/inspections/{3:08}").json["name"] == "3.png"
-    app.extensions["records"].recorder.record(inspected(4), image_of(4))
+    services_of(app).records.recorder.record(inspected(4), image_of(4))
     assert client.get(f"/inspections/{4:08}/image").data == image_of(4)
 
 
@@ -110,7 +111,7 @@ def test_the_image_comes_as_it_was_sent(client):
 
 
 def test_an_image_that_is_gone_says_so(app, client):
-    app.extensions["records"].images.remove(inspected(1).sha256, ".png")
+    services_of(app).records.images.remove(inspected(1).sha256, ".png")
     answer = client.get(f"/inspections/{1:08}/image")
     assert (answer.status_code, answer.mimetype) == (410, "application/problem+json")
 
@@ -190,7 +191,7 @@ def test_nobody_else_sees_inspections_or_gives_feedback(app, client):
     for path in paths:
         assert client.get(path, environ_overrides=REMOTE).status_code == 403
     headers = key(app, "anna")
-    revoke_key(app.extensions["records"].database, "anna")
+    revoke_key(services_of(app).records.database, "anna")
     key(app, "ben")
     for path in paths:
         assert client.get(path, headers=headers, environ_overrides=REMOTE).status_code == 401
@@ -209,11 +210,11 @@ def test_behind_a_declared_proxy_this_machine_needs_a_key_too(project):
     assert answer.status_code == 403
     assert "serving.behind_proxy" in answer.json["detail"]
     assert client.get("/inspections", headers=key(app, "anna")).status_code == 200
-    app.extensions["records"].close()
+    services_of(app).records.close()
 
 
 def test_a_lost_database_is_said_and_what_was_inspected_meanwhile_waits(app, client, project):
-    records = app.extensions["records"]
+    records = services_of(app).records
     assert client.get("/health/records").json["status"] == "recording"
     assert (
         client.get("/access").json["role"] == "admin"
@@ -243,7 +244,7 @@ def test_a_lost_database_is_said_and_what_was_inspected_meanwhile_waits(app, cli
 def test_feedback_waits_for_an_inspection_that_is_being_written(app, project):
     file = project.root / "inspections.db"
     file.mkdir()
-    records = app.extensions["records"]
+    records = services_of(app).records
     records.recorder.record(inspected(1), image_of(1))
     while records.recorder.state().error is None:
         pass
@@ -256,7 +257,7 @@ def test_feedback_on_what_is_being_pruned_is_not_found(project, postgres_url, mo
     """The two transactions cross each other: tests/records/test_label_race.py has all cases."""
     monkeypatch.setenv("DATABASE_URL", postgres_url)
     app = create_app(project.config())
-    records, other = app.extensions["records"], Database(postgres_url)
+    records, other = services_of(app).records, Database(postgres_url)
     records.recorder.record(inspected(1), image_of(1))
     assert records.recorder.flush(LIMIT_S)
     with paused_at(other, "DELETE FROM inspections") as (reached, go_on), ThreadPoolExecutor(2) as pool:

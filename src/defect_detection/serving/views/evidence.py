@@ -3,7 +3,7 @@
 from typing import Literal
 
 import numpy as np
-from flask import Response, current_app
+from flask import Response
 from flask_openapi3.blueprint import APIBlueprint
 from pydantic import BaseModel, Field
 from werkzeug.exceptions import NotFound, UnprocessableEntity
@@ -13,8 +13,9 @@ from defect_detection.errors import ImageError
 from defect_detection.inference.inspect import Inspection
 from defect_detection.inference.overlay import MOST_PREVIEW, preview_png
 from defect_detection.serving.problems import described
+from defect_detection.serving.services import services
 from defect_detection.serving.uploads import check_image
-from defect_detection.serving.views.predict import Predicting, inspect_within_limits
+from defect_detection.serving.views.predict import inspect_within_limits
 from defect_detection.serving.views.prediction import ServedModel
 from defect_detection.serving.views.records import (
     INSPECTIONS,
@@ -90,7 +91,7 @@ def preview(path: InspectionPath, query: PreviewQuery) -> Response:
 
 
 def _preview_png(content: bytes, number: int) -> bytes:
-    predicting: Predicting = current_app.extensions["predicting"]
+    predicting = services().predicting
     champion = predicting.served.loaded
     bit_depth = champion.inspector.card.bit_depth if champion else None
     limits, pages = predicting.limits_for(len(content)), predicting.pages
@@ -117,7 +118,7 @@ def _preview_png(content: bytes, number: int) -> bytes:
 )
 def evidence(path: InspectionPath) -> Response:
     content, _suffix = read_inspected_image(path.id)
-    predicting: Predicting = current_app.extensions["predicting"]
+    predicting = services().predicting
     champion = predicting.served.current()
     inspection = inspect_within_limits(predicting, champion, content, predicting.limits_for(len(content)))
     shown = EvidenceNow.of(path.id, inspection, champion.reference)

@@ -3,20 +3,19 @@
 from http import HTTPStatus
 from typing import Any, Literal
 
-from flask import Response, current_app, request
+from flask import Response, request
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 from pydantic import BaseModel, Field
 
 from defect_detection.errors import DefectDetectionError
-from defect_detection.serving.access import caller
 from defect_detection.serving.answer import as_json
+from defect_detection.serving.callers import caller
 from defect_detection.serving.job_process import Outcome
 from defect_detection.serving.problems import described, for_caller, problem
-from defect_detection.serving.prometheus import MEDIA_TYPE, Metrics
-from defect_detection.serving.readiness import Readiness
+from defect_detection.serving.prometheus import MEDIA_TYPE
+from defect_detection.serving.services import services
 from defect_detection.serving.views.jobs import JobShown, accept, wants_async
-from defect_detection.serving.worker import Worker
 
 HEALTH = Tag(name="health", description="For load balancers and supervisors")
 RETRAINING = Tag(name="retraining", description="Train again; promote what is better")
@@ -84,7 +83,7 @@ def live() -> Response:
     responses={200: Ready, 503: described(503)},
 )
 def ready() -> Response:
-    readiness: Readiness = current_app.extensions["readiness"]
+    readiness = services().readiness
     try:
         champion, why_not_another = readiness.check()
     except DefectDetectionError as error:
@@ -106,7 +105,7 @@ def ready() -> Response:
     },
 )
 def metrics() -> Response:
-    figures: Metrics = current_app.extensions["metrics"]
+    figures = services().metrics
     return Response(figures.text(), content_type=MEDIA_TYPE)
 
 
@@ -124,7 +123,7 @@ def metrics() -> Response:
 def retrain() -> Response:
     if wants_async(request):
         return accept(caller())
-    worker: Worker = current_app.extensions["worker"]
+    worker = services().worker
     return _answer(*worker.run_now(caller().name))
 
 

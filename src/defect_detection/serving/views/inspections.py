@@ -7,17 +7,16 @@ from contextlib import ExitStack
 from datetime import datetime
 from typing import Any, Literal
 
-from flask import Response, current_app
+from flask import Response
 from flask_openapi3.blueprint import APIBlueprint
 from pydantic import BaseModel, Field
 from werkzeug.exceptions import BadRequest
 
 from defect_detection.records.database import Database
 from defect_detection.records.inspections import Filter, Page, Recorded, find_page
-from defect_detection.records.store import Records
 from defect_detection.serving.answer import as_json
 from defect_detection.serving.problems import described
-from defect_detection.serving.reads import reads
+from defect_detection.serving.services import services
 from defect_detection.serving.strict import Moment, Words
 from defect_detection.serving.views.records import INSPECTIONS, InspectionShown
 from defect_detection.text import cell
@@ -77,7 +76,7 @@ class InspectionsPage(BaseModel):
     responses={200: InspectionsPage, **{status: described(status) for status in (400, 401, 403, 503)}},
 )
 def inspections(query: InspectionsQuery) -> Response:
-    with reads().page():
+    with services().reads.page():
         page = _page(_database(), query.wanted(), query.cursor, query.limit)
     shown = InspectionsPage(inspections=[InspectionShown.of(one) for one in page.inspections], next=page.next)
     return as_json(shown)
@@ -96,7 +95,7 @@ def inspections(query: InspectionsQuery) -> Response:
 def inspections_csv(query: InspectionsFilter) -> Response:
     wanted, database = query.wanted(), _database()
     with ExitStack() as place:
-        place.enter_context(reads().table())
+        place.enter_context(services().reads.table())
         first = _page(database, wanted, None, _ROWS)  # a database that is lost is told by the status
         held = place.pop_all()  # until the last line is sent
     headers = {"Content-Disposition": "attachment; filename=inspections.csv"}
@@ -143,5 +142,4 @@ def _page(database: Database, wanted: Filter, cursor: str | None, limit: int) ->
 
 
 def _database() -> Database:
-    records: Records = current_app.extensions["records"]
-    return records.database
+    return services().records.database

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Literal
 
-from flask import Request, Response, current_app, request
+from flask import Request, Response, request
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 from flask_openapi3.openapi import OpenAPI
@@ -32,18 +32,16 @@ from defect_detection.records.jobs import (
     request_cancel,
 )
 from defect_detection.records.keys import NEW_LABELS
-from defect_detection.records.store import Records
-from defect_detection.serving.access import Caller, caller
+from defect_detection.serving.access import Caller
 from defect_detection.serving.addresses import absolute
 from defect_detection.serving.answer import as_json
+from defect_detection.serving.callers import caller
 from defect_detection.serving.connections import NOTICE_LOSS
 from defect_detection.serving.problems import described
-from defect_detection.serving.readiness import Readiness
+from defect_detection.serving.services import MAX_STREAMS, services, services_of
 from defect_detection.serving.strict import RecordId
-from defect_detection.serving.worker import Worker
 
 JOBS = Tag(name="jobs", description="Retrainings that run while nobody waits")
-MAX_STREAMS = 3  # that follow a log at the same time: each takes one of the server's threads
 STREAM_S = 120.0  # after which a stream ends and its reader comes again, with the place that it had reached
 LOOK_EVERY_S = 0.3  # for new lines
 PLACE = re.compile(r"[0-9]{1,18}")  # in a log
@@ -56,22 +54,18 @@ log = logging.getLogger(__name__)
 
 
 def register_jobs(app: OpenAPI, config: Config) -> None:
-    """Give the application its jobs; they run once ``app.extensions["worker"]`` is started."""
+    """Give the application its views of jobs, which run once the services' `worker` is started."""
     if config.jobs.retrain_after_labels and config.data.feedback_dir is None:
         raise ConfigError(
             f"config.yaml: jobs.retrain_after_labels: {config.jobs.retrain_after_labels} labels are to start a retraining, but "
             "data.feedback_dir is null, so that none are used; name a folder there, such as data/feedback"
         )
-    app.extensions["worker"] = Worker(config, app.extensions["records"], app.extensions["retraining"])
-    app.extensions["streams"] = threading.BoundedSemaphore(MAX_STREAMS)
-    app.extensions["root"] = config.root
-    app.extensions["retrain_after_labels"] = config.jobs.retrain_after_labels
-    database = app.extensions["records"].database
-    app.extensions["metrics"].follow_each(
+    database = services_of(app).records.database
+    services_of(app).metrics.follow_each(
         "defect_jobs",
         "Retrainings kept, by state; queued: that wait",
         "state",
-        lambda: dict(count_jobs(database)),
+        lambda: {state: float(number) for state, number in count_jobs(database).items()},
     )
     app.register_api(jobs_api)
 
@@ -126,7 +120,7 @@ def accept(by: Caller) -> Response:
 
 def retrain_if_due() -> None:
     """Queue a retraining when enough images were labelled since the last; feedback never fails because of it."""
-    labels = current_app.extensions["retrain_after_labels"]
+    labels = services().config.jobs.retrain_after_labels
     if labels is None:
         return
     try:
@@ -184,14 +178,14 @@ def job_log(path: JobPath) -> Response:
     sent = request.headers.get("Last-Event-ID", "")
     place = int(sent) if PLACE.fullmatch(sent) else 0
     has_left = request.environ.get("waitress.client_disconnected", lambda: False)
-    readiness: Readiness = current_app.extensions["readiness"]
+    readiness = services().readiness
 
     def has_gone() -> bool:
         return readiness.is_stopping or has_left()
 
     request.environ.get(NOTICE_LOSS, lambda: None)()
-    file = log_file_of(current_app.extensions["root"], found.id)
-    streams: threading.BoundedSemaphore = current_app.extensions["streams"]
+    file = log_file_of(services().config.root, found.id)
+    streams = services().streams
     if not streams.acquire(blocking=False):
         raise ServiceUnavailable(
             f"{MAX_STREAMS} logs are being followed already; try again later", retry_after=10
@@ -259,5 +253,4 @@ def _lines(file: Path, place: int, is_complete: bool) -> Iterator[tuple[int, str
 
 
 def _database() -> Database:
-    records: Records = current_app.extensions["records"]
-    return records.database
+    return services().records.database

@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from flask import Response, current_app
+from flask import Response
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 from pydantic import BaseModel, Field
 
-from defect_detection.config import Config
 from defect_detection.serving.addresses import absolute
 from defect_detection.serving.answer import as_json
-from defect_detection.serving.champion import Champion, Served
+from defect_detection.serving.champion import Champion
 from defect_detection.serving.problems import described, for_caller
+from defect_detection.serving.services import services
 from defect_detection.tracking.ledger import Kind
 from defect_detection.tracking.ledger_listing import ListedEntry, list_entries
 from defect_detection.tracking.reading import Listed, ModelRef, versions_of
@@ -92,8 +92,7 @@ class Models(BaseModel):
     responses={200: Models, 503: described(503)},
 )
 def models() -> Response:
-    served: Served = current_app.extensions["served"]
-    config: Config = current_app.extensions["config"]
+    served, config = services().served, services().config
     names = dict.fromkeys(
         (config.inference_model_name, config.mlflow.production_model_name, config.mlflow.testing_model_name)
     )

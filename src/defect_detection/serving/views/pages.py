@@ -2,9 +2,9 @@
 
 from functools import partial
 
-from flask import Blueprint, current_app, render_template
+from flask import Blueprint, render_template
 
-from defect_detection.serving.champion import Served
+from defect_detection.serving.services import services
 
 # address → (template, title), in the order of the navigation
 PAGES = {
@@ -28,7 +28,7 @@ def _show(path: str) -> str:
 
 def _known_types() -> tuple[str, ...]:
     """Return the types of defects that the model in production was trained on; none while it isn't loaded."""
-    served: Served = current_app.extensions["served"]
+    served = services().served
     return tuple(served.loaded.inspector.card.defect_types) if served.loaded else ()
 
 

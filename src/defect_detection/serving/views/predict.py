@@ -6,33 +6,29 @@ import os
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeVar
 
 import numpy as np
-from flask import Response, abort, current_app, jsonify, request
+from flask import Response, abort, jsonify, request
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 from pydantic import ValidationError
 from werkzeug.exceptions import ClientDisconnected, HTTPException, NotAcceptable, UnprocessableEntity
 
-from defect_detection.config import Config
 from defect_detection.data.bounded import look_at
-from defect_detection.data.bounds import Allowance, Limits
-from defect_detection.data.images import Pages
+from defect_detection.data.bounds import Limits
 from defect_detection.errors import ImageError
 from defect_detection.inference.inspect import Inspection
 from defect_detection.inference.overlay import overlay_png
 from defect_detection.records.inspections import Inspected
-from defect_detection.serving.access import caller, shows
-from defect_detection.serving.champion import Champion, Served
-from defect_detection.serving.limits import Turns
+from defect_detection.serving.callers import caller, shows
+from defect_detection.serving.champion import Champion
+from defect_detection.serving.predicting import Predicting
 from defect_detection.serving.problems import described, problem_of, problem_of_values
-from defect_detection.serving.prometheus import Metrics
-from defect_detection.serving.recording import Recorder
+from defect_detection.serving.services import services
 from defect_detection.serving.uploads import check_image, take_images
 from defect_detection.serving.views.prediction import (
     NOTHING,
@@ -56,42 +52,6 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
-class Predicting:
-    """What the view needs: models, limits, and where results go. `pool` works on the images of one request."""
-
-    served: Served
-    recorder: Recorder
-    metrics: Metrics
-    turns: Turns
-    pool: ThreadPoolExecutor
-    limits: Limits
-    pages: Pages
-    max_images: int
-
-    @classmethod
-    def of(
-        cls, config: Config, served: Served, recorder: Recorder, metrics: Metrics, pool_size: int
-    ) -> "Predicting":
-        pool = ThreadPoolExecutor(pool_size, thread_name_prefix="images")
-        turns = Turns(max(1, config.serving.threads - 2))
-        limits = Limits.of(config.data), config.data.pages, config.serving.max_images
-        return cls(served, recorder, metrics, turns, pool, *limits)
-
-    def limits_for(self, n_bytes: int) -> Limits:
-        """Return the limits of decoding for the current request, whose images have so many bytes together.
-
-        What is decoded for it stops when its sender has gone.
-        """
-        has_gone = request.environ.get("waitress.client_disconnected", lambda: False)
-
-        def check() -> None:
-            if has_gone():
-                raise ClientDisconnected
-
-        return replace(self.limits, allowance=Allowance(n_bytes, self.limits, check))
-
-
-@dataclass(frozen=True, slots=True)
 class _Seen:
     """An inspection, with its overlay as PNG where it is to be shown."""
 
@@ -110,7 +70,7 @@ class _Seen:
     openapi_extensions={"requestBody": REQUEST_BODY},
 )
 def predict(query: PredictQuery) -> Response:
-    predicting: Predicting = current_app.extensions["predicting"]
+    predicting = services().predicting
     champion = predicting.served.current()
     uploads = take_images(request, predicting.max_images)
     asked = _with_form(query)

@@ -4,20 +4,19 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated
 
-from flask import Response, current_app, request
+from flask import Response, request
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.openapi import OpenAPI
 from pydantic import BaseModel, Field, StringConstraints
 from werkzeug.exceptions import NotFound
 
-from defect_detection.config import Config
 from defect_detection.records.keys import Role
-from defect_detection.serving.access import Access, caller
 from defect_detection.serving.addresses import absolute
 from defect_detection.serving.answer import as_json
-from defect_detection.serving.champion import Served
-from defect_detection.serving.changes import Changes, RefusedError
+from defect_detection.serving.callers import caller
+from defect_detection.serving.changes import RefusedError
 from defect_detection.serving.problems import described, problem
+from defect_detection.serving.services import services
 from defect_detection.serving.views.models import MODELS
 from defect_detection.text import CONTROLS
 from defect_detection.tracking.ledger import previous
@@ -40,9 +39,8 @@ Reason = Annotated[
 production_api = APIBlueprint("production", __name__)
 
 
-def register_production(app: OpenAPI, config: Config) -> None:
+def register_production(app: OpenAPI) -> None:
     """Give the application its views of production."""
-    app.extensions["changes"] = Changes(config)
     app.register_error_handler(RefusedError, lambda error: problem(HTTPStatus.CONFLICT, str(error)))
     app.register_api(production_api)
 
@@ -154,8 +152,7 @@ def access() -> Response:
     responses={200: PageKey, 401: described(401)},
 )
 def page_key() -> Response:
-    access: Access = current_app.extensions["access"]
-    return as_json(PageKey(key=access.exchange(request)))
+    return as_json(PageKey(key=services().access.exchange(request)))
 
 
 @production_api.get(
@@ -165,7 +162,7 @@ def page_key() -> Response:
     responses={200: HistoryShown, **{status: described(status) for status in (401, 403, 503)}},
 )
 def history(query: HistoryQuery) -> Response:
-    config: Config = current_app.extensions["config"]
+    config = services().config
     name = config.mlflow.production_model_name
     listed = list_entries(config.tracking_uri)
     entries = tuple(one.entry for one in listed)
@@ -215,7 +212,7 @@ def rollback(body: Rollback) -> Response:
     },
 )
 def report(path: ReportPath) -> Response:
-    config: Config = current_app.extensions["config"]
+    config = services().config
     file = report_of(config.tracking_uri, path.run_id)
     if file is None:
         raise NotFound(
@@ -226,13 +223,11 @@ def report(path: ReportPath) -> Response:
 
 
 def _change(arguments: list[str], caller: str) -> Response:
-    config: Config = current_app.extensions["config"]
+    config = services().config
     registry, name = Registry(config.tracking_uri), config.mlflow.production_model_name
     registry.glance(name, PRODUCTION_ALIAS)  # a store that doesn't answer is told at once, as that
-    changes: Changes = current_app.extensions["changes"]
-    message = changes.run(arguments, caller)
-    served: Served = current_app.extensions["served"]
-    served.look_now()
+    message = services().changes.run(arguments, caller)
+    services().served.look_now()
     found = registry.glance(name, PRODUCTION_ALIAS)
     return as_json(Changed(message=message, in_production=found.version if found else 0))
 

@@ -6,26 +6,24 @@ from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Literal, TypeVar
 
-from flask import Response, current_app
+from flask import Response
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 from flask_openapi3.openapi import OpenAPI
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 from werkzeug.exceptions import Gone, UnprocessableEntity
 
-from defect_detection.config import Config
 from defect_detection.data.class_names import shown, why_no_type
 from defect_detection.data.formats import FORMATS
 from defect_detection.errors import RecordsError, UnknownRecordError
 from defect_detection.records.feedback import Said, add_feedback, are_conflicting
 from defect_detection.records.inspections import Recorded, find_inspection
 from defect_detection.records.store import Records
-from defect_detection.records.upkeep import Upkeep
-from defect_detection.serving.access import Access, caller
 from defect_detection.serving.addresses import absolute
 from defect_detection.serving.answer import as_json
+from defect_detection.serving.callers import caller
 from defect_detection.serving.problems import described, for_caller, problem
-from defect_detection.serving.reads import Reads
+from defect_detection.serving.services import services
 from defect_detection.serving.strict import RecordId
 from defect_detection.serving.views.jobs import retrain_if_due
 from defect_detection.text import CONTROLS
@@ -39,17 +37,8 @@ MEDIA_TYPES = {one.suffixes[0]: one.media_type for one in FORMATS}
 records_api = APIBlueprint("records", __name__)
 
 
-def register_records(app: OpenAPI, config: Config) -> None:
-    """Give the application its records, its views of them, and the check of who may call.
-
-    Records are pruned once ``app.extensions["upkeep"]`` is started.
-    """
-    records = Records.of(config)
-    app.extensions["records"] = records
-    app.extensions["upkeep"] = Upkeep(config, records)
-    app.extensions["reads"] = Reads(config.serving.threads)
-    app.extensions["ok_classes"] = config.data.ok_classes
-    app.extensions["access"] = Access(config, records.database)
+def register_records(app: OpenAPI) -> None:
+    """Give the application its views of records."""
     app.register_error_handler(RecordsError, _of_records)
     app.register_api(records_api)
 
@@ -204,7 +193,7 @@ def feedback(body: FeedbackGiven) -> Response:
 
 
 def _check_type(defect_type: str) -> None:
-    if defect_type and (why := why_no_type(defect_type, current_app.extensions["ok_classes"])):
+    if defect_type and (why := why_no_type(defect_type, services().config.data.ok_classes)):
         raise UnprocessableEntity(
             f"defect_type: expected the name of a defect, received {defect_type!r}, {why}"
         )
@@ -256,7 +245,7 @@ def _once_written(ask: Callable[[], T]) -> T:
 
 
 def _records() -> Records:
-    records: Records = current_app.extensions["records"]
+    records = services().records
     return records
 
 

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from flask import Response, current_app
+from flask import Response
 from flask_openapi3.blueprint import APIBlueprint
 from pydantic import BaseModel, Field
 from werkzeug.exceptions import BadRequest
@@ -11,7 +11,7 @@ from defect_detection.evaluation.control import Limits, p_chart
 from defect_detection.records.counts import MOST_ROWS, Period, Statistics, count_inspections
 from defect_detection.serving.answer import as_json
 from defect_detection.serving.problems import described
-from defect_detection.serving.reads import reads
+from defect_detection.serving.services import services
 from defect_detection.serving.strict import Moment
 from defect_detection.serving.views.records import INSPECTIONS
 
@@ -102,8 +102,8 @@ class StatisticsShown(BaseModel):
 )
 def statistics(query: StatisticsQuery) -> Response:
     since, until = _time(query)
-    with reads().page():
-        counted = count_inspections(current_app.extensions["records"].database, since, until, query.periods)
+    with services().reads.page():
+        counted = count_inspections(services().records.database, since, until, query.periods)
     return as_json(_shown(counted))
 
 

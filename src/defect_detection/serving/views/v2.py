@@ -8,7 +8,7 @@ unlike the training images; else empty) and ``evidence``.
 from http import HTTPStatus
 from typing import Any
 
-from flask import Response, current_app, request
+from flask import Response, request
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 from pydantic import BaseModel, Field
@@ -19,6 +19,7 @@ from defect_detection.errors import DefectDetectionError
 from defect_detection.serving.answer import as_json
 from defect_detection.serving.champion import Champion
 from defect_detection.serving.problems import described, for_caller, problem
+from defect_detection.serving.services import services
 from defect_detection.serving.tensors import (
     LENGTH_HEADER,
     Output,
@@ -28,7 +29,7 @@ from defect_detection.serving.tensors import (
     outputs_of,
     read_request,
 )
-from defect_detection.serving.views.predict import Predicting, inspect_several
+from defect_detection.serving.views.predict import inspect_several
 
 PROTOCOL = Tag(
     name="open inference protocol",
@@ -124,7 +125,7 @@ def server_live() -> Response:
 )
 def server_ready() -> Response:
     try:
-        current_app.extensions["readiness"].check()
+        services().readiness.check()
     except DefectDetectionError as error:
         return problem(HTTPStatus.SERVICE_UNAVAILABLE, for_caller(str(error)))
     return as_json(ServerReady(ready=True))
@@ -185,7 +186,7 @@ def version_infer(path: VersionPath) -> Response:
 
 
 def _asked_for(name: str, version: str | None = None) -> Champion:
-    champion: Champion = current_app.extensions["served"].current()
+    champion = services().served.current()
     served = champion.reference
     if name != served.name or version not in (None, str(served.version)):
         asked = name if version is None else f"{name} version {version}"
@@ -212,7 +213,7 @@ def _metadata(champion: Champion) -> Response:
 
 
 def _infer(champion: Champion) -> Response:
-    predicting: Predicting = current_app.extensions["predicting"]
+    predicting = services().predicting
     asked: Request = read_request(request)
     images = images_of(asked, champion.inspector.card.image_size, predicting.max_images)
     inspections = inspect_several(predicting, champion, images)

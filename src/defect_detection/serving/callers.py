@@ -1,0 +1,33 @@
+"""Who sends the current request: asked of `access`, before the body is read and whenever a view wants to know."""
+
+from flask import Flask, g, request
+
+from defect_detection.serving.access import Caller
+from defect_detection.serving.services import services
+
+
+def register_access(app: Flask) -> None:
+    """Have every request checked before its body is read: `routes` says what its route needs."""
+    app.before_request(_check)
+
+
+def caller() -> Caller:
+    """Return who sent the current request."""
+    if "caller" not in g:
+        g.caller = services().access.identify(request)
+    found: Caller = g.caller
+    return found
+
+
+def shows(group: str) -> bool:
+    """Say whether what belongs to a group of ``serving.public`` may be shown to who sent the current request."""
+    return services().access.shows(group, caller())
+
+
+def _check() -> None:
+    if request.url_rule is None:
+        return
+    access = services().access
+    role = access.need(request.method, request.url_rule.rule)
+    if role is not None:
+        g.caller = access.require(request, role)

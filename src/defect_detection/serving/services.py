@@ -1,0 +1,84 @@
+"""What the parts of one server share: made once, when the application is, and found by type."""
+
+from dataclasses import dataclass, field
+from threading import BoundedSemaphore
+
+from flask import Flask, current_app
+
+from defect_detection.config import Config
+from defect_detection.records.store import Records
+from defect_detection.records.trail import Refusals
+from defect_detection.records.upkeep import Upkeep
+from defect_detection.serving.access import Access
+from defect_detection.serving.champion import FindChampion, LoadChampion, Served
+from defect_detection.serving.changes import Changes
+from defect_detection.serving.job_process import Retraining
+from defect_detection.serving.predicting import Predicting
+from defect_detection.serving.prometheus import Metrics
+from defect_detection.serving.readiness import Readiness
+from defect_detection.serving.reads import Reads
+from defect_detection.serving.recording import Recorder
+from defect_detection.serving.worker import Worker
+
+KEY = "defect_detection"  # in Flask's `extensions`
+MAX_STREAMS = 3  # that follow a log at the same time: each takes one of the server's threads
+
+
+@dataclass(slots=True, kw_only=True)
+class Services:
+    """The parts that views and checks use. `streams`: places for readers that follow a log."""
+
+    config: Config
+    records: Records
+    upkeep: Upkeep
+    access: Access
+    reads: Reads
+    refusals: Refusals
+    served: Served
+    metrics: Metrics
+    readiness: Readiness
+    predicting: Predicting
+    retraining: Retraining
+    worker: Worker
+    changes: Changes
+    streams: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(MAX_STREAMS))
+
+    @classmethod
+    def of(
+        cls,
+        config: Config,
+        find_champion: FindChampion | None = None,
+        load_champion: LoadChampion | None = None,
+        recorder: Recorder | None = None,
+    ) -> "Services":
+        """Make the parts of a server; arguments as for `create_app`. Nothing is started."""
+        records, metrics = Records.of(config), Metrics()
+        served = Served.of(config, find_champion, load_champion)
+        recorder = recorder or records.recorder
+        retraining = Retraining.of(config)
+        return cls(
+            config=config,
+            records=records,
+            upkeep=Upkeep(config, records),
+            access=Access(config, records.database),
+            reads=Reads(config.serving.threads),
+            refusals=Refusals(config.root),
+            served=served,
+            metrics=metrics,
+            readiness=Readiness(served, recorder),
+            predicting=Predicting.of(config, served, recorder, metrics),
+            retraining=retraining,
+            worker=Worker(config, records, retraining),
+            changes=Changes(config),
+        )
+
+
+def services_of(app: Flask) -> Services:
+    """Return the services of an application."""
+    found: Services = app.extensions[KEY]
+    return found
+
+
+def services() -> Services:
+    """Return the services of the application that answers the current request."""
+    return services_of(current_app)
