@@ -9,17 +9,6 @@ from contextlib import suppress
 import typer
 
 from defect_detection import __version__
-from defect_detection.cli import (  # noqa: F401  they register their verbs
-    audit,
-    data,
-    evaluation,
-    export,
-    inspection,
-    production,
-    records,
-    selfcheck,
-    training,
-)
 from defect_detection.cli.app import DEFAULT_CONFIG, app
 from defect_detection.errors import (
     EXIT_BUG,
@@ -34,8 +23,20 @@ from defect_detection.errors import (
 from defect_detection.files.unfinished import own_temporary_folder
 from defect_detection.text import printable_lines, set_up_streams
 
+from defect_detection.cli import (  # noqa: F401  # isort: skip  they register their verbs, in the order of `defect --help`
+    project,
+    data,
+    training,
+    evaluation,
+    deployment,
+    inspection,
+    production,
+    server,
+    records,
+)
 
-@app.command()
+
+@app.command(rich_help_panel="Start")
 def version() -> None:
     """Print the version."""
     typer.echo(__version__)

@@ -4,12 +4,27 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
 from defect_detection import __version__
 from defect_detection.text import from_root, printable
 
+PANELS = ("Start", "Data", "Model", "Inspection", "Production", "Server", "Records")  # of `defect --help`
+
+
+class _ByPanel(TyperGroup):
+    """Lists the verbs panel by panel; within one, as their modules are imported."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        return sorted(super().list_commands(ctx), key=lambda name: PANELS.index(self._panel_of(name)))
+
+    def _panel_of(self, name: str) -> str:
+        return str(getattr(self.commands[name], "rich_help_panel", None))
+
+
 app = typer.Typer(
     name="defect",
+    cls=_ByPanel,
     help="Visual inspection: train, evaluate, promote and serve defect classifiers.",
     no_args_is_help=True,
     add_completion=False,

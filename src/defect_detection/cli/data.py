@@ -1,56 +1,49 @@
-"""Verbs about data: sample data and the cache."""
+"""Verbs about the images of a project: what is wrong with them, and what is cached of them."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, app, short
 
-
-@app.command()
-def init(folder: Annotated[Path, typer.Argument(help="The project's folder.")] = Path()) -> None:
-    """Write a config.yaml that explains each setting, and make the folders that it names."""
-    from defect_detection.use_cases.project import start_project
-
-    for path in start_project(folder):
-        typer.echo(f"Wrote {short(path.absolute())}")
-    typer.echo(
-        f"Put your images into {short((folder / 'data/train').absolute())} and {short((folder / 'data/test').absolute())}, "
-        "one folder per class (ok, and one for each type of defect), or draw some with: defect sample-data. Next: defect train"
-    )
+data_app = typer.Typer(help="Look at the data before training does.", no_args_is_help=True)
+app.add_typer(data_app, name="data", rich_help_panel="Data")
+_MARKS = {"blocks": "!!", "allowed": "!!", "warning": " !", "note": "  "}
 
 
-@app.command("sample-data")
-def sample_data(
-    folder: Annotated[Path, typer.Option(help="Where to; must not hold other data.")] = Path("data"),
-    seed: Annotated[int, typer.Option(help="Another seed, other parts.")] = 42,
-) -> None:
-    """Draw the sample data: OK and defective parts with masks."""
-    from defect_detection.synthetic.sample_data import write_sample_data
+@data_app.callback()
+def data() -> None:
+    """Look at the data before training does."""
+
+
+@data_app.command()
+def check(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
+    """Find leakage, shortcuts, duplicates, doubtful labels and poor images. Exits with 1 when training would refuse the data."""
+    from defect_detection.config import load_config
+    from defect_detection.use_cases.audit import audit
     from defect_detection.use_cases.progress import bars
 
+    settings = load_config(config, overrides or ())
     with bars() as watch:
-        summary = write_sample_data(
-            folder, seed=seed, on_progress=lambda done, total: watch("sample data", "drawing", done, total)
+        audited = audit(settings, watch)
+    for line in audited.said:
+        typer.echo(line)
+    for finding in audited.findings:
+        typer.echo(f"{_MARKS[finding.severity]} {finding.kind.title}: {finding.summary}")
+    if not audited.has_scores:
+        typer.echo("   Labels weren't compared with scores: that comes after the first training")
+    typer.echo(f"{audited}. Report: {short(audited.files['html'])}")
+    if audited.is_blocked:
+        typer.echo(
+            "Training refuses this data until what is marked with !! is mended (data.allow_leakage: true lets leakage through, "
+            "data.allow_shortcuts: true what tells the label)"
         )
-    counts = ", ".join(
-        f"{sum(split.values())} in {name}"
-        for name, split in (("train", summary.train), ("test", summary.test))
-    )
-    typer.echo(f"Sample data in {summary.folder}: {counts}. Next: defect train")
-
-
-@app.command()
-def demo(folder: Annotated[Path, typer.Option(help="Everything goes in here.")] = Path("demo")) -> None:
-    """Sample data, train, evaluate, promote, inspect: the whole way in a folder of its own."""
-    from defect_detection.use_cases.demo import run_demo
-
-    run_demo(folder)
+        raise typer.Exit(1)
+    typer.echo("Next: defect train")
 
 
 cache_app = typer.Typer(help="Show or clear the cache of decoded images and features.")
-app.add_typer(cache_app, name="cache")
+app.add_typer(cache_app, name="cache", rich_help_panel="Data")
 
 
 @cache_app.callback(invoke_without_command=True)

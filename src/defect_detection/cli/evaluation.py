@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from defect_detection.use_cases.evaluate import Evaluated
 
 
-@app.command()
+@app.command(rich_help_panel="Model")
 def evaluate(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
     """Evaluate the best model on the test split; register it; promote it if the gate says so.
 

@@ -1,4 +1,4 @@
-"""Verbs that inspect images, here or by HTTP."""
+"""The verb that inspects images."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +9,7 @@ from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, app
 from defect_detection.errors import EXIT_ERROR
 
 
-@app.command()
+@app.command(rich_help_panel="Inspection")
 def inspect(
     images: Annotated[
         list[str] | None,
@@ -31,12 +31,3 @@ def inspect(
     all_read = inspect_images(images or [], model, json_lines, output, config, overrides or [])
     if not all_read:
         raise typer.Exit(EXIT_ERROR)
-
-
-@app.command()
-def serve(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
-    """Serve the HTTP API."""
-    from defect_detection.config import load_config
-    from defect_detection.serving.app import serve as run
-
-    run(load_config(config, overrides or ()))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _LONGEST_REASON = 120  # characters of a row
 
 
-@app.command()
+@app.command(rich_help_panel="Production")
 def history(
     everything: Annotated[
         bool, typer.Option("--all", help="Show too what left production as it was.")
@@ -41,7 +41,7 @@ def history(
     _print_table(entries)
 
 
-@app.command()
+@app.command(rich_help_panel="Production")
 def promote(
     version: Annotated[
         int, typer.Argument(help="Version of the production model, as `defect history` shows it.")
@@ -68,7 +68,7 @@ def promote(
     _say(moved)
 
 
-@app.command()
+@app.command(rich_help_panel="Production")
 def rollback(
     to: Annotated[
         int | None, typer.Option(help="The version; the one before the present one when not given.")

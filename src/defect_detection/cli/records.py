@@ -8,18 +8,18 @@ import typer
 from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, app, short
 
 keys_app = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True)
-app.add_typer(keys_app, name="keys")
+app.add_typer(keys_app, name="keys", rich_help_panel="Records")
 
 records_app = typer.Typer(no_args_is_help=True)
-app.add_typer(records_app, name="records")
+app.add_typer(records_app, name="records", rich_help_panel="Records")
 
 feedback_app = typer.Typer(no_args_is_help=True)
-app.add_typer(feedback_app, name="feedback")
+app.add_typer(feedback_app, name="feedback", rich_help_panel="Records")
 
 KeyName = Annotated[str, typer.Argument(help="Who or what uses it: feedback shows it.", metavar="NAME")]
 
 
-@app.command()
+@app.command(rich_help_panel="Records")
 def prune(
     at_once: Annotated[
         bool,
@@ -119,17 +119,6 @@ def rebuild(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) ->
     typer.echo(f"Counted the inspections of {days} days again")
 
 
-@app.command()
-def page(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
-    """Print a link that opens the page on this machine with all rights. It works once, within five minutes."""
-    from defect_detection.config import load_config
-    from defect_detection.serving.local_key import make_link_code
-
-    settings = load_config(config, overrides or ())
-    serving = settings.serving
-    typer.echo(f"http://localhost:{serving.port}{serving.root_path}/#link={make_link_code(settings.root)}")
-
-
 @feedback_app.callback()
 def feedback() -> None:
     """What people said about inspected images."""
@@ -165,20 +154,3 @@ def export_(
         typer.echo(f"  corrected: {what}")
     if folder != settings.data.feedback_dir:
         typer.echo(f"To train on them: data.feedback_dir: {short(folder)} in config.yaml")
-
-
-@app.command()
-def worker(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
-    """Run queued retrainings, in a process apart from the server (jobs.run_in_server: false); Ctrl-C ends it."""
-    import logging
-    import signal
-    import threading
-
-    from defect_detection.config import load_config
-    from defect_detection.serving.worker import run_worker
-
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _signal, _frame: ended.set())
-    run_worker(load_config(config, overrides or ()), ended.wait)

@@ -9,7 +9,7 @@ import typer
 from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, app, short
 
 
-@app.command()
+@app.command(rich_help_panel="Model")
 def train(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
     """Train one model per hyperparameter set; keep the best by validation."""
     from defect_detection.config import load_config
@@ -47,7 +47,7 @@ def train(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> N
     )
 
 
-@app.command()
+@app.command(rich_help_panel="Model")
 def retrain(
     settings: Annotated[Path, typer.Option(help="The retraining's own settings.")] = Path(
         "re_train/re_train.yaml"
@@ -66,7 +66,7 @@ def retrain(
     raise typer.Exit(retrained.outcome.exit_code)
 
 
-@app.command()
+@app.command(rich_help_panel="Model")
 def pretrain(
     steps: Annotated[
         int | None, typer.Option(help="Steps to train; the recipe's own when not given.")

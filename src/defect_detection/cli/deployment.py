@@ -1,5 +1,6 @@
-"""Verbs that take a model elsewhere, and that prove that it says the same there."""
+"""Verbs that check a model where it works, take it elsewhere, and prove that it says the same there."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -8,10 +9,12 @@ import typer
 from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, app, short
 from defect_detection.errors import EXIT_ERROR
 
+_MARKS = {True: "ok", False: "FAILED", None: "none"}
+_COLOURS = {True: "green", False: "red", None: "yellow"}
 Model = Annotated[Path | None, typer.Option(help="The model folder; bundle_dir when not given.")]
 
 
-@app.command()
+@app.command(rich_help_panel="Model")
 def export(
     form: Annotated[str, typer.Option("--format", help="onnx, litert or openvino.")],
     output: Annotated[Path, typer.Option(help="The folder to write.")],
@@ -33,7 +36,7 @@ def export(
     typer.echo(f"Wrote {short(output.absolute())}. How to use it: docs/export.md")
 
 
-@app.command()
+@app.command(rich_help_panel="Model")
 def parity(
     model: Model = None,
     forms: Annotated[
@@ -57,3 +60,26 @@ def parity(
         typer.echo(line)
     if not agreed:
         raise typer.Exit(EXIT_ERROR)
+
+
+@app.command(rich_help_panel="Model")
+def selfcheck(
+    model: Annotated[
+        Path | None, typer.Option(help="Check this model folder instead of what is in production.")
+    ] = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+    overrides: Overrides = None,
+) -> None:
+    """Check a model's files, its golden images and the known defects. Exit code: 0 when all is well, else 1."""
+    from defect_detection.config import load_config
+    from defect_detection.use_cases.selfcheck import selfcheck as run
+
+    checked = run(load_config(config, overrides or ()), model)
+    for check in checked.checks:
+        mark = typer.style(
+            f"{_MARKS[check.passed]:<7}", fg=_COLOURS[check.passed] if sys.stdout.isatty() else None
+        )
+        typer.echo(f"{mark} {check.name:<10} {check.text}")
+    failed = [check.name for check in checked.checks if check.passed is False]
+    typer.echo(f"{checked.model}: {'failed: ' + ', '.join(failed) if failed else 'all is well'}")
+    raise typer.Exit(1 if failed else 0)
