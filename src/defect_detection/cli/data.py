@@ -19,9 +19,9 @@ def data() -> None:
 @data_app.command()
 def check(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
     """Find leakage, shortcuts, duplicates, doubtful labels and poor images. Exits with 1 when training would refuse the data."""
+    from defect_detection.cli.progress import bars
     from defect_detection.config import load_config
     from defect_detection.use_cases.audit import audit
-    from defect_detection.use_cases.progress import bars
 
     settings = load_config(config, overrides or ())
     with bars() as watch:

@@ -17,9 +17,9 @@ def evaluate(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -
 
     Exit code: 0 PROMOTE, 1 HOLD, 2 INSUFFICIENT EVIDENCE, 3 an error.
     """
+    from defect_detection.cli.progress import bars
     from defect_detection.config import load_config
     from defect_detection.use_cases.evaluate import evaluate as run
-    from defect_detection.use_cases.progress import bars
 
     settings = load_config(config, overrides or ())
     with bars() as watch:

@@ -26,8 +26,13 @@ def inspect(
     overrides: Overrides = None,
 ) -> None:
     """Inspect images with the model in production, or with a model folder."""
-    from defect_detection.use_cases.show import inspect_images
+    from defect_detection.cli.verdicts import show_verdicts
+    from defect_detection.use_cases.inspection import inspect_images
 
-    all_read = inspect_images(images or [], model, json_lines, output, config, overrides or [])
-    if not all_read:
+    settings = None
+    if not (model and images) or overrides or config.exists():
+        from defect_detection.config import load_config
+
+        settings = load_config(config, overrides or ())
+    if not show_verdicts(inspect_images(images or (), model, output, settings), json_lines, output):
         raise typer.Exit(EXIT_ERROR)

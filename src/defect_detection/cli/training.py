@@ -18,7 +18,7 @@ def train(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> N
     settings = load_config(config, overrides or ())
     require_images(settings)
 
-    from defect_detection.use_cases.progress import bars
+    from defect_detection.cli.progress import bars
     from defect_detection.use_cases.train import diverged_in_words
     from defect_detection.use_cases.train import train as run
 
@@ -58,8 +58,8 @@ def retrain(
 
     Exit code: 0 PROMOTE, 1 HOLD, 2 INSUFFICIENT EVIDENCE, 3 an error.
     """
+    from defect_detection.cli.progress import bars
     from defect_detection.retraining.cycle import retrain as run
-    from defect_detection.use_cases.progress import bars
 
     with bars() as watch:
         retrained = run(settings, overrides or (), watch, typer.echo)
@@ -89,9 +89,9 @@ def pretrain(
     cache: Annotated[Path, typer.Option(help="Drawn images and the state to resume from.")] = Path("cache"),
 ) -> None:
     """Make the compact trunk's weights again from drawn images (resumable)."""
+    from defect_detection.cli.progress import bars
     from defect_detection.training.pretraining import run_pretraining
     from defect_detection.training.recipe import DISTILLED, PROCEDURAL
-    from defect_detection.use_cases.progress import bars
 
     recipe = DISTILLED if teacher else PROCEDURAL
     recipe = replace(recipe, steps=steps or recipe.steps, precision=precision)
