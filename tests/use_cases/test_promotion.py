@@ -25,7 +25,7 @@ from defect_detection.use_cases.evaluate import evaluate
 from defect_detection.use_cases.history import history
 from defect_detection.use_cases.promotion import promote, rollback
 
-SCRIPT = Path(__file__).with_name("promoting.py")
+SCRIPT = Path(__file__).parents[1] / "promoting.py"
 
 
 def versions(plant: Plant, count: int) -> list[ModelRef]:
