@@ -9,7 +9,7 @@ COMPILE := --quiet --universal --no-header --no-annotate --no-emit-index-url --n
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint types docs format pretrain requirements clean
+.PHONY: help demo test bench lint types docs format config pretrain requirements clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ docs: $(VENV)/.installed-dev ## build the docs site in build/site; broken links,
 format: $(VENV)/.installed-dev ## repair what can be repaired of style and formatting
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+config: $(VENV)/.installed ## write config.yaml and re_train.yaml again, after a change of the table of settings
+	$(BIN)/python scripts/settings_files.py
 
 pretrain: $(VENV)/.installed ## make the weights of the compact trunk again (an hour and a half; resumable)
 	$(BIN)/defect pretrain $(ARGS)

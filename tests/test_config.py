@@ -1,17 +1,19 @@
+import importlib.util
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 from sqlalchemy import make_url
 
 import defect_detection
 from defect_detection.config import Config, RetrainConfig, load_config, load_retrain_config
-from defect_detection.config.sections import HyperparameterSet
-from defect_detection.config.yaml_file import read_document
+from defect_detection.config.training import HyperparameterSet
+from defect_detection.config.yaml_file import read_document, section_in
 from defect_detection.environment import RESOLVED
 from defect_detection.errors import ConfigError
 from defect_detection.tracking.store import sqlite_file
@@ -33,25 +35,26 @@ def message_of(folder: Path, text: str, *overrides: str) -> str:
     return str(caught.value)
 
 
-def keys_of(model: type[BaseModel]) -> Iterator[str]:
+def keys_of(
+    model: type[BaseModel], above: str = "", known: Collection[str] = ()
+) -> Iterator[tuple[str, FieldInfo]]:
+    """Yield each key that holds a value, also those of sets and of a search, but a set's own schedule."""
     for name, field in model.model_fields.items():
-        yield name
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from keys_of(field.annotation)
+        inner = section_in(field.annotation)
+        if name in known:
+            continue
+        if inner is not field.annotation:
+            yield f"{above}{name}", field
+        if inner:
+            yield from keys_of(inner, f"{above}{name}.", known=model.model_fields)
 
 
-def explained_keys(text: str) -> set[str]:
-    """Keys with a comment behind them, above them, or in the table of a comment (`#  key, key: text`)."""
-    keys: set[str] = set()
-    previous = ""
-    for line in text.splitlines():
-        key = re.match(r" *([a-z_]+):", line)
-        if key and (" # " in line or previous.strip().startswith("# ")):
-            keys.add(key[1])
-        table = re.match(r" *#   ((?:[a-z_]+(?:, )?)+)(?::|  )", line)
-        keys |= set(table[1].split(", ")) if table else set()
-        previous = line
-    return keys
+@pytest.fixture(scope="module")
+def settings_files():
+    spec = importlib.util.spec_from_file_location("settings_files", ROOT / "scripts/settings_files.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def test_the_shipped_file_holds_the_defaults(tmp_path):
@@ -60,14 +63,34 @@ def test_the_shipped_file_holds_the_defaults(tmp_path):
     assert here.replace(str(ROOT), "<root>") == there.replace(str(tmp_path), "<root>")
 
 
-@pytest.mark.parametrize(
-    ("path", "model"), [("config.yaml", Config), ("re_train/re_train.yaml", RetrainConfig)], ids=str
-)
-def test_every_key_is_explained_in_the_shipped_file(path, model):
-    explained = explained_keys((ROOT / path).read_text())
-    sections = {"mlflow", "data", "training", "evaluation", "inference", "serving"}  # their keys explain them
-    expected = {*keys_of(model), *(HyperparameterSet.model_fields if model is Config else ())} - sections
-    assert expected <= explained
+def test_the_shipped_files_are_what_make_config_writes(settings_files):
+    for name, text in settings_files.files().items():
+        assert (ROOT / name).read_text(encoding="utf-8") == text, f"{name}: run `make config`"
+
+
+@pytest.mark.parametrize("model", [Config, RetrainConfig])
+def test_every_key_is_explained(model):
+    assert [key for key, field in keys_of(model) if not field.description] == []
+
+
+def test_most_people_need_not_read_more_than_sixty_settings(settings_files):
+    keys = [key for key, field in keys_of(Config) if not settings_files.is_advanced(field)]
+    assert len(keys) <= 60
+
+
+def test_the_sets_that_the_shipped_file_shows_are_valid(tmp_path):
+    text = (ROOT / "config.yaml").read_text()
+    shown = re.search(r"    # To try one.*\n((?:    # .*\n)+)", text)
+    assert shown
+    sets = load_text(
+        tmp_path, text.replace(shown[1], shown[1].replace("    # ", "    "))
+    ).training.hyperparameter_sets
+    assert [one.name for one in sets[3:]] == [
+        "smaller_head",
+        "finetuned_compact",
+        "frozen_efficientnet_lite0",
+        "frozen_mobilenetv2",
+    ]
 
 
 def test_shipped_sets_are_heads_on_one_frozen_trunk():

@@ -24,6 +24,7 @@ class Expected(str):
     __slots__ = ()
 
 
+YesNo = Annotated[bool, Field(strict=True), Expected("true or false")]
 Text = Annotated[str, Field(min_length=1), Expected("a text")]
 ROOT_PATH = r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*"
 RootPath = Annotated[

@@ -161,7 +161,7 @@ def _place(node: Any, name: str, key: str) -> str | int:
 def fill_empty_sections(document: dict[str, Any], model: type[BaseModel]) -> None:
     """Let a section that is missing, or whose keys are all commented out, be the section of defaults."""
     for name, field in model.model_fields.items():
-        if _model_in(field.annotation) is field.annotation and document.get(name) is None:
+        if section_in(field.annotation) is field.annotation and document.get(name) is None:
             document[name] = {}
 
 
@@ -229,7 +229,7 @@ def _unknown(section: type[BaseModel], key: str) -> str:
 def _section(model: type[BaseModel], parts: Sequence[str | int]) -> type[BaseModel]:
     for part in parts:
         if isinstance(part, str):
-            inner = _model_in(model.model_fields[part].annotation)
+            inner = section_in(model.model_fields[part].annotation)
             assert inner is not None  # only a section has keys to forbid
             model = inner
     return model
@@ -243,7 +243,7 @@ def _expected(model: type[BaseModel], problem: Any) -> str:
         return str(reason)
     if words:
         return words[0]
-    is_section = field is not None and _model_in(field.annotation) is not None
+    is_section = field is not None and section_in(field.annotation) is not None
     return "keys with values" if is_section else str(problem["msg"])
 
 
@@ -254,15 +254,15 @@ def _field(model: type[BaseModel], parts: Sequence[str | int]) -> FieldInfo | No
     for part in parts:
         if isinstance(part, str) and current is not None and part in current.model_fields:
             field = current.model_fields[part]
-            current = _model_in(field.annotation)
+            current = section_in(field.annotation)
     return field
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
+def section_in(annotation: Any) -> type[BaseModel] | None:
     """Return the section that an annotation is, or is a list of."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    inner = (_model_in(argument) for argument in typing.get_args(annotation))
+    inner = (section_in(argument) for argument in typing.get_args(annotation))
     return next((found for found in inner if found), None)
 
 

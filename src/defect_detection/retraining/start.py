@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from defect_detection.config import Config, RetrainConfig
-from defect_detection.config.sections import HyperparameterSet, Schedule
+from defect_detection.config.training import HyperparameterSet, Schedule
 from defect_detection.config.yaml_file import validate
 from defect_detection.errors import BundleError, ConfigError
 from defect_detection.model.bundle import CARD_FILE, KERAS_FILE, read_card, verify

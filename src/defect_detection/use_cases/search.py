@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from defect_detection import __version__
 from defect_detection.config import Config
-from defect_detection.config.sections import HyperparameterSet
+from defect_detection.config.training import HyperparameterSet
 from defect_detection.data.cache_folder import bound
 from defect_detection.data.split import Splits
 from defect_detection.environment import quoted

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from defect_detection.config import Config
-from defect_detection.config.sections import HyperparameterSet
+from defect_detection.config.training import HyperparameterSet
 from defect_detection.data.cache_folder import bound
 from defect_detection.data.samples import labels_of
 from defect_detection.data.split import Say, load_splits, silent
