@@ -183,7 +183,7 @@ def test_the_rule_is_that_of_the_key_that_is_given(tmp_path, settings, rule):
         ("{base: a, space: {dropout: {low: 0.5, high: 0.1}}}", "a list of two or more values"),
         ("{base: a, space: {dropout: {low: 0.1, hi: 0.5}}}", "a list of two or more values"),
         ("{base: a, space: {dropout: {low: x, high: 0.5}}}", "a list of two or more values"),
-        ("{base: a, space: {dropout: {low: 0.5, high: 1.0}}}", "dropout to be a number from 0 up to but"),
+        ("{base: a, space: {dropout: {low: 0.5, high: 1.0}}}", "dropout to be a number, 0 <= x < 1"),
         (
             "{base: a, space: {hidden_units: {low: 2.5, high: 8}}}",
             "hidden_units to be a whole number above 0",
@@ -263,7 +263,7 @@ def test_a_folder_without_settings_has_the_defaults(tmp_path, monkeypatch):
 
 
 def test_another_file_that_is_missing_says_what_to_do(tmp_path):
-    with pytest.raises(ConfigError, match=r"other\.yaml: cannot be read .* run the command in the folder"):
+    with pytest.raises(ConfigError, match=r"other\.yaml: cannot be read .* run the command in its folder"):
         load_config(tmp_path / "other.yaml")
 
 
@@ -467,7 +467,7 @@ def test_wrong_retrain_settings_are_named(tmp_path):
         ("[1, 2]: x", "line 1, column 1: expected a name as the key, received a list"),
         ("data: {{a: b}: x}", "line 1, column 8: expected a name as the key, received a mapping"),
         ("training:\n  1: x", "line 2, column 3: expected a name as the key, received '1'"),
-        ("on: x", "expected a name as the key, received 'on', which YAML reads as another kind of value"),
+        ("on: x", "expected a name as the key, received 'on', which YAML reads as another type"),
         ("null: x", "expected a name as the key, received 'null'"),
         ("seed: 2024-13-41", "not valid YAML: month must be in 1..12"),
         ("data:\n\timage_size: 64", "line 2, column 1: found character"),

@@ -71,7 +71,7 @@ def test_an_overlay_that_cannot_be_written_hides_no_verdict(inspect, tmp_path):
     assert [Path(one["path"]).stem for one in verdicts] == ["a", "b", "c"]
     assert all(one["verdict"] for one in verdicts)
     assert not all_well
-    assert "1 overlays could not be written; the verdicts stand" in said
+    assert "1 overlays could not be written; the verdicts are valid" in said
     assert "b.png: " in said
     assert len(list((tmp_path / "overlays").glob("[ac].*.png"))) == 2
 

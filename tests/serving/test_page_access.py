@@ -147,7 +147,7 @@ def test_another_machine_gives_its_key_once(open_page, app, send, inspect):
     page = open_page(f"http://line.example:{send.port}/page/review")
     page.get_by_label("Key", exact=True).fill("not a key")
     page.get_by_role("button", name="Use this key").click()
-    expect(page.locator("#problem")).to_contain_text("does not carry a key of this server")
+    expect(page.locator("#problem")).to_contain_text("has no valid key")
     page.get_by_role("button", name="Access key").click()
     page.get_by_label("Key", exact=True).fill(key)
     page.get_by_role("button", name="Use this key").click()

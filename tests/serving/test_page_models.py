@@ -32,7 +32,9 @@ print("On test: better than version 2, 199/200 correct against 198/200 by chance
 print("Outcome: HOLD. Production_Reg version 2 stays in production")
 raise SystemExit(1)
 """
-REMARK = "The strongest evidence lies at the edge of the picture in 8/8 of the images called defective."
+REMARK = (
+    "The strongest evidence lies at the edge of the picture in 8/8 of the images with the verdict defective."
+)
 WHY = "better than version 1: 199/200 correct against 198/200; " + "no type of defect gets surely worse; " * 6
 
 

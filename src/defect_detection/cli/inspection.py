@@ -13,14 +13,12 @@ from defect_detection.errors import EXIT_ERROR
 def inspect(
     images: Annotated[
         list[str] | None,
-        typer.Argument(help="Files, folders or patterns; else inference_images of the settings."),
+        typer.Argument(help="Files, folders or patterns (default: the setting inference_images)."),
     ] = None,
-    model: Annotated[
-        Path | None, typer.Option(help="Inspect with this model folder instead of the registry.")
-    ] = None,
-    json_lines: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    model: Annotated[Path | None, typer.Option(help="Use this model folder instead of the registry.")] = None,
+    json_lines: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
     output: Annotated[
-        Path | None, typer.Option(help="Write each image with its evidence map to this folder.")
+        Path | None, typer.Option(help="Write each image with its evidence map into this folder.")
     ] = None,
     config: ConfigFile = DEFAULT_CONFIG,
     overrides: Overrides = None,

@@ -13,24 +13,27 @@ if TYPE_CHECKING:
 
 
 @app.command(rich_help_panel="Start")
-def init(folder: Annotated[Path, typer.Argument(help="The project's folder.")] = Path()) -> None:
-    """Write a config.yaml that explains each setting, and make the folders that it names."""
+def init(folder: Annotated[Path, typer.Argument(help="Project folder.")] = Path()) -> None:
+    """Create a project: a config.yaml that explains each setting, and its folders."""
     from defect_detection.use_cases.project import start_project
 
     for path in start_project(folder):
         typer.echo(f"Wrote {short(path.absolute())}")
     typer.echo(
         f"Put your images into {short((folder / 'data/train').absolute())} and {short((folder / 'data/test').absolute())}, "
-        "one folder per class (ok, and one for each type of defect), or draw some with: defect sample-data. Next: defect train"
+        "one folder per class (ok, and one for each defect type), or draw sample images with: defect sample-data. Next: "
+        "defect train"
     )
 
 
 @app.command("sample-data", rich_help_panel="Start")
 def sample_data(
-    folder: Annotated[Path, typer.Option(help="Where to; must not hold other data.")] = Path("data"),
-    seed: Annotated[int, typer.Option(help="Another seed, other parts.")] = 42,
+    folder: Annotated[
+        Path, typer.Option(help="Output folder (must be empty or hold earlier sample data).")
+    ] = Path("data"),
+    seed: Annotated[int, typer.Option(help="Random seed of the images.")] = 42,
 ) -> None:
-    """Draw the sample data: OK and defective parts with masks."""
+    """Draw sample data: OK and defective parts, with masks."""
     from defect_detection.cli.progress import bars
     from defect_detection.synthetic.sample_data import write_sample_data
 
@@ -46,8 +49,8 @@ def sample_data(
 
 
 @app.command(rich_help_panel="Start")
-def demo(folder: Annotated[Path, typer.Option(help="Everything goes in here.")] = Path("demo")) -> None:
-    """Sample data, train, evaluate, promote, inspect: the whole way in a folder of its own."""
+def demo(folder: Annotated[Path, typer.Option(help="Folder of the demo project.")] = Path("demo")) -> None:
+    """Run all steps in a new folder: draw sample data, train, evaluate, promote, inspect."""
     from rich.console import Console
     from rich.panel import Panel
 

@@ -33,7 +33,7 @@ def show_verdicts(inspecting: Inspecting, json_lines: bool, output: Path | None)
     for line in inspecting.found.said():
         print(line, file=stream)
     if failed := inspecting.failed:
-        title = f"{len(failed)} overlays could not be written; the verdicts stand"
+        title = f"{len(failed)} overlays could not be written; the verdicts are valid"
         print("\n  ".join([title, *map(printable, shortened(failed))]), file=sys.stderr)
     return all_read and not failed
 

@@ -30,7 +30,7 @@ ROOT_PATH = r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*"
 RootPath = Annotated[
     str,
     Field(pattern=f"^{ROOT_PATH}$"),
-    Expected("a path such as /defect, without '/' at its end, or an empty text"),
+    Expected("a path such as /defect, without '/' at the end, or an empty text"),
 ]
 Slug = Annotated[
     str,
@@ -39,14 +39,14 @@ Slug = Annotated[
 ]
 Count = Annotated[int, Field(gt=0, strict=True), Expected("a whole number above 0")]
 OptionalCount = Annotated[int | None, Field(gt=0, strict=True), Expected("a whole number above 0, or null")]
-WholeNumber = Annotated[int, Field(ge=0, strict=True), Expected("a whole number of 0 or more")]
+WholeNumber = Annotated[int, Field(ge=0, strict=True), Expected("a whole number, at least 0")]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), Expected("a number above 0")]
 OptionalPositive = Annotated[
     float | None, Field(gt=0, allow_inf_nan=False), Expected("a number above 0, or null")
 ]
 Share = Annotated[float, Field(ge=0, le=1), Expected("a number from 0 to 1")]
 OptionalShare = Annotated[float | None, Field(ge=0, le=1), Expected("a number from 0 to 1, or null")]
-BelowOne = Annotated[float, Field(ge=0, lt=1), Expected("a number from 0 up to but without 1")]
+BelowOne = Annotated[float, Field(ge=0, lt=1), Expected("a number, 0 <= x < 1")]
 InsideUnit = Annotated[float, Field(gt=0, lt=1), Expected("a number between 0 and 1")]
 
 
@@ -56,7 +56,7 @@ def _resolve(value: Any, info: ValidationInfo) -> Any:
     try:
         return type(value)(os.path.normpath(root / Path(value).expanduser()))
     except RuntimeError as error:
-        raise ValueError("a path without ~, because this user has no home folder") from error
+        raise ValueError("a path without ~ (this user has no home folder)") from error
 
 
 def _resolve_weights(value: str | None, info: ValidationInfo) -> str | None:

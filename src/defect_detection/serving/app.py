@@ -67,7 +67,7 @@ def create_app(
     parts.metrics.follow_model(parts.served)
     parts.metrics.follow(
         "defect_pruning_held_back",
-        "1: the last pruning left inspections that are too old",
+        "1: the last pruning kept inspections beyond the retention limit",
         lambda: float(bool(parts.upkeep.held_back)),
     )
     _register_checks(app, parts)
@@ -176,6 +176,6 @@ def _announce(config: Config, access: Access) -> None:
     try:
         make_local_key(config.root)
     except (ConfigError, OSError) as error:
-        log.warning("the key of this machine cannot be used: %s", error)
+        log.warning("the local key cannot be used: %s", error)
     log.info(access.describe())
     note_start(config)

@@ -56,7 +56,7 @@ def too_long(path: str, limit: int, received: int | None = None) -> RequestEntit
     """Return the error that says how long a body may be, and which setting decides."""
     setting = " (serving.max_upload_bytes)" if takes_images(path) else ""
     of = f"has {received} bytes" if received is not None else "is too long"
-    return RequestEntityTooLarge(f"The body {of}; at most {limit}{setting} are taken here.")
+    return RequestEntityTooLarge(f"The body {of}; at most {limit}{setting} are accepted here.")
 
 
 def secure(response: Response) -> Response:
@@ -93,9 +93,7 @@ class Turns:
                 yield
             return
         if not self._long.acquire(blocking=False):
-            raise ServiceUnavailable(
-                "Other images that take long to decode are before this one: try again.", retry_after=1
-            )
+            raise ServiceUnavailable("Too many slow images are being decoded: try again.", retry_after=1)
         try:
             yield
         finally:
@@ -138,7 +136,7 @@ class RateLimit:
             return
         if (wait_s := self.take(peer, time.monotonic())) > 0:
             raise TooManyRequests(
-                f"More than {self._rate:g} requests per second came from {peer} (serving.rate_limit): wait and try again.",
+                f"{peer} sent more than {self._rate:g} requests per second (serving.rate_limit): wait and try again.",
                 retry_after=math.ceil(wait_s),
             )
 

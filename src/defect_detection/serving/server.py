@@ -47,9 +47,7 @@ def make_server(app: Flask, config: Config, host: str | None = None, port: int |
     server = Server(app, config, _listen(host or settings.host, settings.port if port is None else port))
     if KEY in app.extensions:
         waiting = server.task_dispatcher.queue
-        services_of(app).metrics.follow(
-            "defect_queue", "Requests received that wait for a thread", lambda: len(waiting)
-        )
+        services_of(app).metrics.follow("defect_queue", "Requests waiting for a thread", lambda: len(waiting))
     return server
 
 
@@ -110,7 +108,7 @@ class Server(TcpWSGIServer):
             channel.will_close = channel.will_close or channel.is_idle(QUIET_S)
         is_late = time.monotonic() - self._stopped_at > STOP_S
         if is_late and open_ones:
-            log.warning("%d connections were cut off: not answered within %g s", len(open_ones), STOP_S)
+            log.warning("%d connections were closed without a response after %g s", len(open_ones), STOP_S)
         return is_late or not open_ones
 
     def _stop_listening(self) -> None:
@@ -126,12 +124,12 @@ class Server(TcpWSGIServer):
         """Say why no further connection of a peer is taken, or return None when it is. A refused one is not counted."""
         peers = [channel.peer for channel in self.active_channels.values() if not channel.lingers]
         if len(peers) > MOST_CONNECTIONS:
-            return f"{MOST_CONNECTIONS} connections are open already: close those that are not used, or try again later."
+            return f"{MOST_CONNECTIONS} connections are already open: close unused ones, or try again later."
         counts = self._counts_this_machine or not is_loopback(peer)
         if counts and peers.count(peer) > MOST_OF_PEER:
             return (
-                f"{MOST_OF_PEER} connections of {peer} are open already: use them again, or close them. Behind a reverse proxy on "
-                "this machine set serving.behind_proxy."
+                f"{MOST_OF_PEER} connections from {peer} are already open: reuse or close them. Behind a reverse proxy on "
+                "this machine, set serving.behind_proxy."
             )
         return None
 
@@ -153,6 +151,6 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=1024)
     except OSError as error:
         raise ConfigError(
-            f"config.yaml: serving.host, serving.port: can't listen on {host}:{port} "
-            f"({error.strerror or error}): stop the program that does, or choose another port"
+            f"config.yaml: serving.host, serving.port: cannot listen on {host}:{port} ({error.strerror or error}): stop the "
+            "program that uses this port, or choose another port"
         ) from error

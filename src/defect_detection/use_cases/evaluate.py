@@ -77,7 +77,7 @@ def evaluate(
         with FileLock(config.root / ".promotion.lock", timeout=0):
             return _evaluate(config, watch, register, improvement)
     except Timeout as error:
-        raise BusyError(f"{config.root}: another evaluation is running; wait for it to end") from error
+        raise BusyError(f"{config.root}: another evaluation is running; wait until it ends") from error
 
 
 def _evaluate(
@@ -202,4 +202,8 @@ def _champion_note(champion: Scored | None, samples: Sequence[Sample]) -> list[s
     if champion is None:
         return []
     seen = seen_in_training(champion.bundle, (sample.sha256 for sample in samples))
-    return [f"The champion was trained on {len(seen)} of these test images, which favours it"] if seen else []
+    return (
+        [f"The champion was trained on {len(seen)} of these test images, so its figures are too good"]
+        if seen
+        else []
+    )

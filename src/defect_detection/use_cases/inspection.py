@@ -69,7 +69,7 @@ def inspect_images(
 
 def _refuse_skipped(found: Walked) -> None:
     if found.skipped:
-        title = "data.on_unreadable: refuse stops at files that cannot be inspected; convert or remove them"
+        title = "some files cannot be inspected, and data.on_unreadable is refuse; convert or remove them"
         raise DataError("\n  ".join([title, *reasons(found.skipped)]))
 
 
@@ -108,8 +108,8 @@ def load_inspector(config: "Config") -> Inspector:
     reference = registry.version_of(name, alias)
     if reference is None:
         raise NoModelError(
-            f"{name}@{alias}: no such model in {config.tracking_uri}; make one with `defect train` and "
-            "`defect evaluate`, or inspect with a model folder: `defect inspect --model DIR`"
+            f"{name}@{alias}: no such model in {config.tracking_uri}; create one with `defect train` and `defect evaluate`, "
+            "or use a model folder: `defect inspect --model DIR`"
         )
     settings = config.inference
     return Inspector.load(

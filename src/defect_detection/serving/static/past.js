@@ -11,7 +11,7 @@ export function historyTable({ history, models, may }, movesOnly) {
   const rows = entries.map((one) => ({ cells: cells(one, candidateOf(one, history, models)) }));
   const left = history.total - history.entries.length;
   return [
-    rows.length ? table("What was in production when, by whom and why", COLUMNS, rows) : el("p", { class: "quiet" }, "Nothing has been decided yet."),
+    rows.length ? table("List each change of production: when, who and why", COLUMNS, rows) : el("p", { class: "quiet" }, "Nothing has been decided yet."),
     left > 0 ? el("p", { class: "quiet" }, `The latest ${history.entries.length} of ${history.total}; defect history --all shows all.`) : null,
   ];
 }
