@@ -90,7 +90,7 @@ def test_a_lost_file_is_an_error_that_names_it_until_it_is_back(tmp_path):
     file.rename(tmp_path / "away.db")
     file.mkdir()
     for _ in range(2):
-        with pytest.raises(RecordsError, match=rf"{file}: unable to open database file\. Look whether"):
+        with pytest.raises(RecordsError, match=rf"{file}: unable to open database file\. Check that"):
             names_of_keys(database)
     file.rmdir()
     shutil.move(tmp_path / "away.db", file)

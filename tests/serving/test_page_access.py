@@ -94,16 +94,16 @@ def test_a_verdict_is_announced_and_has_a_shape_and_single_keys_answer_it_unless
 
     page.locator("#type").press_sequentially("void")
     expect(page.locator("#type")).to_have_value("void")
-    expect(page.locator("#said")).to_contain_text("What you say is kept")
+    expect(page.locator("#said")).to_contain_text("Your label is stored")
 
-    hint, off = page.locator("#say-ok kbd"), page.get_by_label("Single keys press the buttons")
+    hint, off = page.locator("#say-ok kbd"), page.get_by_label("Use single keys as shortcuts")
     expect(hint).to_be_visible()
     off.uncheck()
     page.keyboard.press("o")
     page.keyboard.press("ArrowRight")
     expect(hint).to_be_hidden()
     expect(page.locator(".hints")).to_be_hidden()
-    expect(page.locator("#said")).to_contain_text("What you say is kept")
+    expect(page.locator("#said")).to_contain_text("Your label is stored")
     expect(page.locator("#word")).to_have_text("Defective")
     check(page)
 
@@ -112,7 +112,7 @@ def test_a_verdict_is_announced_and_has_a_shape_and_single_keys_answer_it_unless
     expect(page.locator("#facts")).to_contain_text("2 to review")
     page.keyboard.press("s")
     expect(page.locator("#undo")).to_be_disabled()
-    page.get_by_label("Single keys press the buttons").check()
+    page.get_by_label("Use single keys as shortcuts").check()
     page.keyboard.press("s")
     expect(page.locator("#undo")).to_be_enabled()
     expect(page.locator("#undo kbd")).to_be_visible()
