@@ -12,7 +12,7 @@ export function historyTable({ history, models, may }, movesOnly) {
   const left = history.total - history.entries.length;
   return [
     rows.length ? table("Changes of production: when, who and why", COLUMNS, rows) : el("p", { class: "quiet" }, "No decisions yet."),
-    left > 0 ? el("p", { class: "quiet" }, `The latest ${history.entries.length} of ${history.total}; `defect history --all` shows all.`) : null,
+    left > 0 ? el("p", { class: "quiet" }, `The latest ${history.entries.length} of ${history.total}; defect history --all shows all.`) : null,
   ];
 }
 
