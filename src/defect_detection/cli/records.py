@@ -16,10 +16,7 @@ app.add_typer(records_app, name="records", rich_help_panel="Records")
 feedback_app = typer.Typer(no_args_is_help=True)
 app.add_typer(feedback_app, name="feedback", rich_help_panel="Records")
 
-KeyName = Annotated[
-    str,
-    typer.Argument(help="Name of the person or device that uses the key. Feedback shows it.", metavar="NAME"),
-]
+KeyName = Annotated[str, typer.Argument(help="Who or what uses it: feedback shows it.", metavar="NAME")]
 
 
 @app.command(rich_help_panel="Records")
@@ -28,14 +25,13 @@ def prune(
         bool,
         typer.Option(
             "--at-once",
-            help="Delete everything beyond the retention limit immediately, even if the clock may be wrong or a large part "
-            "is affected.",
+            help="Remove all that is too old, also where the clock is in doubt or that is a large part.",
         ),
     ] = False,
     config: ConfigFile = DEFAULT_CONFIG,
     overrides: Overrides = None,
 ) -> None:
-    """Delete inspections and images beyond records.keep_days and records.keep_gb. Labelled images are kept."""
+    """Remove inspections and images beyond records.keep_days and records.keep_gb; labelled ones stay."""
     from defect_detection.config import load_config
     from defect_detection.records.retention import prune_records
     from defect_detection.records.store import Records
@@ -52,14 +48,12 @@ def create(
     name: KeyName,
     role: Annotated[
         Literal["operator", "admin"],
-        typer.Option(
-            help="operator: reads inspections and gives feedback; admin: also retrains and promotes."
-        ),
+        typer.Option(help="operator: sees inspections, gives feedback. admin: also retrains and promotes."),
     ] = "operator",
     config: ConfigFile = DEFAULT_CONFIG,
     overrides: Overrides = None,
 ) -> None:
-    """Create a key and print it once. Only its hash is stored."""
+    """Make a key and print it, once: it is kept as a hash only."""
     from defect_detection.config import load_config
     from defect_detection.records.keys import create_key
     from defect_detection.records.store import Records
@@ -71,17 +65,17 @@ def create(
     key = create_key(Records.of(settings).database, name, role)
     leave(settings.root, who(), "key made", name, role)
     typer.echo(key)
-    typer.echo(f"Key '{name}' ({role}). Store it now: it cannot be shown again.", err=True)
+    typer.echo(f"Key '{name}' ({role}). Keep it now: it cannot be shown again.", err=True)
     make_local_key(settings.root)
     typer.echo(
-        f"Local callers now need a key too: `defect page` opens the page, `curl -H @{FILE}` sends the local key",
+        f"Callers on this machine need a key too: `defect page` opens the page, `curl -H @{FILE}` sends this machine's",
         err=True,
     )
 
 
 @keys_app.command("list")
 def list_(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
-    """List the names and roles of all keys."""
+    """Show names and roles of all keys."""
     from defect_detection.config import load_config
     from defect_detection.records.keys import list_keys
     from defect_detection.records.store import Records
@@ -91,12 +85,12 @@ def list_(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> N
         state = f"revoked {key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else "in force"
         typer.echo(f"{key.name:<24} {key.role:<9} created {key.created_at:%Y-%m-%d %H:%M}  {state}")
     if not keys:
-        typer.echo("No keys. Create one with: defect keys create NAME")
+        typer.echo("No keys. Make one with: defect keys create NAME")
 
 
 @keys_app.command()
 def revoke(name: KeyName, config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
-    """Revoke a key. Feedback that was given with it stays."""
+    """Refuse a key from now on. Feedback that was given with it stays."""
     from defect_detection.config import load_config
     from defect_detection.records.keys import revoke_key
     from defect_detection.records.store import Records
@@ -106,7 +100,7 @@ def revoke(name: KeyName, config: ConfigFile = DEFAULT_CONFIG, overrides: Overri
     settings = load_config(config, overrides or ())
     key = revoke_key(Records.of(settings).database, name)
     leave(settings.root, who(), "key revoked", key.name, key.role)
-    typer.echo(f"Key '{key.name}' is revoked")
+    typer.echo(f"Key '{key.name}' is refused from now on")
 
 
 @records_app.callback()
@@ -116,27 +110,29 @@ def records() -> None:
 
 @records_app.command()
 def rebuild(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
-    """Recompute the sums that Monitor shows. Servers may keep running."""
+    """Count all inspections again: makes the sums anew that Monitor shows. Servers may go on meanwhile."""
     from defect_detection.config import load_config
     from defect_detection.records.store import Records
     from defect_detection.records.tallies import count_again
 
     days = count_again(Records.of(load_config(config, overrides or ())).database)
-    typer.echo(f"Recomputed the sums of {days} days")
+    typer.echo(f"Counted the inspections of {days} days again")
 
 
 @feedback_app.callback()
 def feedback() -> None:
-    """Labels that people gave to inspected images."""
+    """What people said about inspected images."""
 
 
 @feedback_app.command("export")
 def export_(
-    output: Annotated[Path | None, typer.Option(help="Output folder (default: data.feedback_dir).")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="The folder to write; data.feedback_dir when not given.")
+    ] = None,
     config: ConfigFile = DEFAULT_CONFIG,
     overrides: Overrides = None,
 ) -> None:
-    """Write the labelled images into one folder per class, with their groups in index.csv."""
+    """Write labelled images into a data folder, one folder per class, with their groups in index.csv."""
     from defect_detection.config import load_config
     from defect_detection.errors import ConfigError
     from defect_detection.retraining.new_labels import export as run
@@ -145,12 +141,12 @@ def export_(
     folder = output.absolute() if output else settings.data.feedback_dir
     if folder is None:
         raise ConfigError(
-            "config.yaml: data.feedback_dir: expected a folder, received null; set it, or use --output"
+            "config.yaml: data.feedback_dir: expected a folder, received null; name one there or with --output"
         )
     exported = run(settings, folder)
     typer.echo(
         f"{len(exported.usable)} labelled images in {short(folder)}: {exported.written} new, {exported.relabelled} moved to "
-        f"another class, {exported.conflicting} with conflicting labels (the latest label counts)"
+        f"another class, {exported.conflicting} with conflicting labels, of which the latest counts"
     )
     for reason in exported.skipped:
         typer.echo(f"  left out: {reason}")

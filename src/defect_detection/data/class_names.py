@@ -59,18 +59,15 @@ def why_no_type(name: str, ok_classes: Collection[str]) -> str | None:
     """Say why a text can't name a type of defect, which becomes the name of a folder on any system; None when it can."""
     compared = comparable(name)
     if shown(name) != name or len(name) > MOST_TYPE_CHARACTERS or not _is_plain(name):
-        return (
-            f"not a valid name: at most {MOST_TYPE_CHARACTERS} letters, digits, blanks and _.-, starting with a letter or "
-            "digit"
-        )
+        return f"no plain name: up to {MOST_TYPE_CHARACTERS} letters, digits, blanks and _.-, with a letter or digit first"
     if compared in map(comparable, ok_classes):
         return "an OK class"
     if compared.startswith("index."):
-        return "the name of the index file"
+        return "the name of the index of such folders"
     if _DEVICE.fullmatch(compared.partition(".")[0].rstrip()):
-        return "the name of a Windows device"
+        return "the name of a device in Windows"
     if is_system_folder(compared) or is_system_file(compared):
-        return "the name of a system folder, which is left out"
+        return "a name that systems use: such folders are left out"
     return None
 
 
