@@ -154,7 +154,7 @@ def _both_limits(limits: dict[str, float]) -> str:
     if len(limits) < 2:
         return ""
     together = 1 / sum(1 / limit for limit in limits.values())
-    return f" Decoding and the model on the same cores leave {together:.0f} images/s at most."
+    return f" Time for decoding and the model on the same cores leave {together:.0f} images/s at most."
 
 
 def _throughput(row: dict[str, Any]) -> float:

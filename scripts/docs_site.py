@@ -71,14 +71,14 @@ def block(path: Path) -> str:
     return f"```yaml\n{path.read_text(encoding='utf-8').rstrip()}\n```\n"
 
 
-def table(rows: Iterator[tuple[str, str, str]]) -> str:
-    lines = ["| key | value | default |", "| --- | --- | --- |"]
+def table(rows: Iterator[tuple[str, ...]]) -> str:
+    lines = ["| key | value | default | meaning |", "| --- | --- | --- | --- |"]
     lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
     return "\n".join(lines) + "\n"
 
 
-def rows_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str]]:
-    """Yield key, accepted values and default of each setting, section by section."""
+def rows_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, ...]]:
+    """Yield key, accepted values, default and meaning of each setting, section by section."""
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from rows_of(field.annotation, f"{prefix}{name}.")
@@ -88,6 +88,7 @@ def rows_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str
                 f"`{prefix}{name}`",
                 expected or "see config.yaml",
                 shown(field.get_default(call_default_factory=True)),
+                line(field.description or ""),
             )
 
 

@@ -163,7 +163,7 @@ def examples() -> list[tuple[str, Decision]]:
     missed = Check(
         name="challenge",
         passed=False,
-        text="1 of 12 known defects pass: data/challenge/dent/7.png (score 0.212)",
+        text="1 of 12 known defects are missed: data/challenge/dent/7.png (score 0.212)",
     )
     return [
         ("the first model", decide(first, None, POLICY)),

@@ -18,7 +18,7 @@ from defect_detection.errors import explain, explain_sqlite
         (errno.EACCES, "permission"),
         (errno.EISDIR, "this is a folder where a file is expected"),
         (errno.ENOTDIR, "is a file where a folder is expected"),
-        (errno.EEXIST, "a file lies where a folder is expected"),
+        (errno.EEXIST, "a file is where a folder is expected"),
         (errno.EMFILE, "ulimit"),
         (errno.ENAMETOOLONG, "255 bytes"),
     ],

@@ -99,6 +99,8 @@ def test_imports_point_down_only():
         ("flask", {"serving"}),
         ("keras", {"model", "training", "tracking"}),
         ("optuna", {"use_cases"}),
+        ("typer", {"cli"}),
+        ("rich", {"cli"}),  # what people see at a terminal
         ("sqlalchemy", {"records", "tracking"}),  # MLflow raises its errors
         ("alembic", {"records"}),
     ],
@@ -106,6 +108,17 @@ def test_imports_point_down_only():
 def test_a_library_is_imported_where_it_belongs(library, allowed):
     importers = {unit_of(module) for module in MODULES if library in map(root_of, imports_of(module))}
     assert importers <= allowed
+
+
+def test_only_the_command_line_prints():
+    printing = {
+        module
+        for module, tree in MODULES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+    }
+    apart = f"{NAME}.tracking.fetch"  # a process of its own, which answers on its standard output
+    assert {module for module in printing if unit_of(module) != "cli"} <= {apart}
 
 
 def root_of(module: str) -> str:

@@ -50,12 +50,11 @@ def _read_file(path: Path) -> dict[str, str]:
         ) from error
     except UnicodeDecodeError as error:
         raise ConfigError(
-            f"{path}: expected text in UTF-8, received a byte that is not (at byte {error.start}); "
-            "save the file again with the encoding UTF-8"
+            f"{path}: expected text in UTF-8, received an invalid byte (at byte {error.start}); save the file again as UTF-8"
         ) from error
     if "\0" in text:
         raise ConfigError(
-            f"{path}: expected text in UTF-8, received zero bytes, as UTF-16 has them; save it as UTF-8"
+            f"{path}: expected text in UTF-8, received zero bytes, as in UTF-16; save the file as UTF-8"
         )
     return {name: value for name, value in dotenv_values(stream=StringIO(text)).items() if value is not None}
 

@@ -17,7 +17,7 @@ DefectDetectionError
 └── BusyError         the same work is already running
     └── StaleDecisionError  another promotion came first
 
-What the system refuses and nobody caught (an OSError) is put into words by `explain`, at the edge of the command line.
+What the system refuses and nobody caught (an OSError) is explained by `explain`, at the edge of the command line.
 """
 
 import errno
@@ -27,23 +27,23 @@ EXIT_ERROR = 3  # 0, 1 and 2 are the gate's: promote, hold, insufficient evidenc
 EXIT_BUG = 70  # as sysexits.h has it: an internal software error
 EXIT_PIPE = 141  # as shells have it: nobody reads the output any more
 
-_READ_ONLY = "use a folder that this user may write; config.yaml names cache_dir, report_dir and bundle_dir"
+_READ_ONLY = "use a folder that this user can write to; config.yaml sets cache_dir, report_dir and bundle_dir"
 _ADVICE = {  # what helps, by what the system says
-    errno.ENOSPC: "make room on this disk, or use a folder on another one",
-    errno.EDQUOT: "the user's disk quota is used up: remove files, or use a folder on another disk",
+    errno.ENOSPC: "free space on this disk, or use a folder on another disk",
+    errno.EDQUOT: "the user's disk quota is exceeded: delete files, or use a folder on another disk",
     errno.EROFS: f"this file system is read-only: {_READ_ONLY}",
-    errno.EACCES: f"this user lacks the permission: {_READ_ONLY}, or change the permissions",
-    errno.EPERM: f"this user lacks the permission: {_READ_ONLY}, or change the permissions",
-    errno.ENOENT: "there is no such file or folder; correct the path, or make its folder",
+    errno.EACCES: f"this user lacks the permission: {_READ_ONLY}; or change the permissions",
+    errno.EPERM: f"this user lacks the permission: {_READ_ONLY}; or change the permissions",
+    errno.ENOENT: "no such file or folder; correct the path, or create its folder",
     errno.ENOTDIR: "a part of this path is a file where a folder is expected; rename that file or correct the path",
     errno.EISDIR: "this is a folder where a file is expected; rename it or correct the path",
-    errno.EEXIST: "a file lies where a folder is expected; rename it or correct the path",
-    errno.ENAMETOOLONG: "shorten the name; most systems take 255 bytes",
-    errno.ELOOP: "links lead in a circle; remove one of them",
+    errno.EEXIST: "a file is where a folder is expected; rename it or correct the path",
+    errno.ENAMETOOLONG: "shorten the name; most systems allow 255 bytes",
+    errno.ELOOP: "the links form a loop; remove one of them",
     errno.EMFILE: "too many files are open: raise the limit (`ulimit -n 4096`)",
     errno.ENFILE: "too many files are open on this machine: end other programs",
-    errno.ENOMEM: "the memory is used up: end other programs, or lower training.batch_size",
-    errno.EIO: "the disk or the network drive reports a defect: check it",
+    errno.ENOMEM: "out of memory: end other programs, or lower training.batch_size",
+    errno.EIO: "the disk or the network drive reports an error: check it",
     errno.ESTALE: "the network drive was lost: mount it again",
     errno.ETXTBSY: "another program uses the file: end it",
     errno.EBUSY: "another program uses the file: end it",
@@ -52,15 +52,15 @@ _ADVICE = {  # what helps, by what the system says
 
 
 _SQLITE_ADVICE = {  # what helps, by what SQLite says
-    "locked": "Another program has the file open: a training, a server, a backup or a database browser. Wait for it or end it, "
-    "and try again. The file itself is intact: leave it where it is",
-    "readonly": "This user may not write the file or its folder: change their permissions, or run as the user who owns them",
-    "unable to open": "Look whether its folder exists and whether this user may write there, and whether it is a file",
-    "disk is full": "Make room on this disk, and try again. What was recorded before is intact",
+    "locked": "Another program has the file open (a training, a server, a backup or a database browser). Wait for it or "
+    "end it, and try again. The file is not damaged: do not move or delete it",
+    "readonly": "This user cannot write the file or its folder: change the permissions, or run as the owner",
+    "unable to open": "Check that its folder exists, that this user can write there, and that it is a file",
+    "disk is full": "Free space on this disk and try again. Earlier records are not damaged",
     "disk I/O error": "Check the disk or the network drive; SQLite needs a local disk",
     "malformed": "The file is damaged: stop all programs that use it, keep a copy, and restore it from a backup",
-    "not a database": "Another file lies in its place: move that one elsewhere and restore the database from a backup",
-    "no such table": "The file is another program's or was cut off: keep a copy, and restore it from a backup",
+    "not a database": "The file is not a database: move it away and restore the database from a backup",
+    "no such table": "The file belongs to another program or is truncated: keep a copy, and restore it from a backup",
 }
 
 
@@ -80,7 +80,7 @@ def explain(error: OSError) -> str | None:
         source, _, reason = error.args[0][0]
         return f"{source}: cannot be copied ({reason})"
     if lock_file := getattr(error, "lock_file", None):  # filelock's own kind of TimeoutError
-        return f"{lock_file}: another process has held this lock for too long; wait for it or end it, and try again"
+        return f"{lock_file}: another process still holds this lock; wait for it or end it, and try again"
     advice = _ADVICE.get(error.errno or 0)
     if advice is None and error.filename is None:
         return None
@@ -110,7 +110,7 @@ class LeakageError(DataError):
 
 
 class ShortcutError(DataError):
-    """Something beside the picture tells the label."""
+    """File properties predict the label."""
 
 
 class DivergedError(DefectDetectionError):

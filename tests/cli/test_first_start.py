@@ -41,7 +41,7 @@ def test_init_replaces_nothing(here, capsys):
     assert main(["init"]) == 0
     assert (here / "config.yaml").read_text() == "seed: 1\n"
     assert main(["init"]) == 3
-    assert "is a project already" in capsys.readouterr().err
+    assert "already a project" in capsys.readouterr().err
 
 
 def test_a_wheel_holds_what_init_writes():

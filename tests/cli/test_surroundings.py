@@ -27,7 +27,7 @@ def as_file(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "make", "verb", "message"),
     [
-        ("reports", as_file, ["data", "check"], "a file lies where a folder is expected"),
+        ("reports", as_file, ["data", "check"], "a file is where a folder is expected"),
         ("cache", as_file, ["data", "check"], "is a file where a folder is expected"),
         ("config.yaml", Path.mkdir, ["history"], "cannot be read (Is a directory)"),
         (".env", Path.mkdir, ["history"], "cannot be read (Is a directory)"),

@@ -180,7 +180,7 @@ def test_reading_a_store_batch_by_batch_does_not_fill_the_memory(tmp_path):
 def test_folder_that_can_not_be_written_says_what_to_do(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(
-        DataError, match=r"cannot be written .*; make room or set cache_dir to another folder"
+        DataError, match=r"cannot be written .*; free space, or set cache_dir to another folder"
     ):
         store_in(tmp_path / "file").append(["a"], rows_of(1))
 

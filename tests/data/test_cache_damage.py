@@ -59,7 +59,7 @@ def test_only_the_damaged_row_is_made_again_and_one_line_says_so(tmp_path, caplo
     flip(next(tmp_path.glob("*.rows")), 3 * ROWS[0].nbytes + 1)
     assert opened(tmp_path).missing(KEYS) == [KEYS[3]]
     (said,) = caplog.messages
-    assert "1 of 8 rows are damaged; they are made again" in said
+    assert "1 of 8 rows are damaged; they are computed again" in said
 
 
 def test_rows_of_an_earlier_version_are_made_again_without_a_word(tmp_path, caplog):

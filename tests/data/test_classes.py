@@ -51,16 +51,16 @@ def test_an_ok_class_is_found_in_another_unicode_form(scanned):
 @pytest.mark.parametrize(
     ("folders", "named"),
     [
-        (["ok", "ok_2024"], r"'ok_2024' looks like a folder of OK images .* add 'ok_2024' to data.ok_classes .*\(2 images\)"),
-        (["ok", "Good parts"], "'Good parts' looks like a folder of OK images"),
-        (["ok", "product_B/Good parts"], "'product_B/Good parts' looks like a folder of OK images"),
-        (["ok", "ok/defective"], "'ok' is a class of OK images and holds 'defective'"),
-        (["ok", "scratchy", "ok/line/Scratchy"], "'ok' is a class of OK images and holds 'Scratchy'"),
-        (["defective/ok", "defective/scratch"], "'defective' looks like a class of defects, and a folder named as an OK class"),
-        (["scratch", "scratch/ok"], "'scratch' holds images of its own, and a folder named as an OK class below it"),
-        (["dent/ok", "dent/hole", "line/ok", "line/dent"], "'dent' holds a folder named as an OK class, and is a class of"),
-        (["train/ok", "test/ok"], "'test' is named as a split"),
-        (["ok", "val"], "'val' is named as a split"),
+        (["ok", "ok_2024"], r"'ok_2024' resembles an OK class .* add 'ok_2024' to data.ok_classes .*\(2 images\)"),
+        (["ok", "Good parts"], "'Good parts' resembles an OK class"),
+        (["ok", "product_B/Good parts"], "'product_B/Good parts' resembles an OK class"),
+        (["ok", "ok/defective"], "'ok' is an OK class but contains 'defective'"),
+        (["ok", "scratchy", "ok/line/Scratchy"], "'ok' is an OK class but contains 'Scratchy'"),
+        (["defective/ok", "defective/scratch"], "'defective' resembles a defect class and contains a folder named like an OK class"),
+        (["scratch", "scratch/ok"], "'scratch' contains images and contains a folder named like an OK class"),
+        (["dent/ok", "dent/hole", "line/ok", "line/dent"], "'dent' contains a folder named like an OK class, but is a defect class"),
+        (["train/ok", "test/ok"], "'test' is named like a split"),
+        (["ok", "val"], "'val' is named like a split"),
     ],
 )  # fmt: skip
 def test_a_folder_whose_meaning_is_open_is_refused_by_name(scanned, folders, named):

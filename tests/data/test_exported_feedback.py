@@ -47,7 +47,7 @@ def test_images_of_the_test_split_are_left_out_with_a_note(folders, project, wri
     splits = load_splits(project("data.feedback_dir=data/feedback", "data.on_unreadable=refuse"))
     assert len(splits.samples) == 24
     assert [(one.path.name, one.reason) for one in splits.skipped] == [
-        ("a.bmp", "it, or its group, is in the test split")
+        ("a.bmp", "the image or its group is in the test split")
     ]
 
 
@@ -60,7 +60,7 @@ def test_the_label_of_feedback_counts_for_an_image_that_is_there_already(folders
     assert [one.label for one in splits.samples if one.path.name == "corrected.png"] == [0]
     (skipped,) = splits.skipped
     assert skipped.path == folders / "train" / "scratch" / "000.png"
-    assert skipped.reason.startswith("feedback labels it otherwise: ")
+    assert skipped.reason.startswith("feedback gives it another label: ")
 
 
 def test_copies_of_a_test_image_are_all_left_out(folders, project):
@@ -93,7 +93,7 @@ def test_copies_that_feedback_labels_in_two_ways_are_left_out(folders, project, 
     splits = load_splits(project("data.feedback_dir=data/feedback"))
     assert len(splits.samples) == 24
     assert {one.reason for one in splits.skipped} == {
-        "feedback holds copies of it with two labels; remove the wrong one"
+        "feedback contains copies with two labels; remove the wrong copy"
     }
 
 

@@ -206,7 +206,7 @@ REFUSED_TIFFS = {
 def test_a_tiff_that_would_come_out_wrong_is_refused_with_its_kind(name):
     values, options = REFUSED_TIFFS[name]
     with pytest.raises(
-        ImageError, match=r"a TIFF .*is not supported \(.* bits.*\); save it as gray or RGB of 8 or 16 bits"
+        ImageError, match=r"a TIFF .*is not supported \(.* bits.*\); save it as 8 or 16-bit gray or RGB"
     ):
         read_image(written(values, **options))
 

@@ -68,18 +68,18 @@ def test_an_absolute_path_may_reach_the_folder_by_a_link(data, tmp_path):
         ("file,group,Group\ntrain/ok/000.png,P1,P1\n", "duplicate column 'group'"),
         (
             "file,group\nok/000.png,P1\nok/001.png,P1\n",
-            r"2 of 2 rows name no image; paths count from .*data$",
+            r"2 of 2 rows match no image; paths are relative to .*data$",
         ),
-        ("file,group\nC:\\data\\train\\ok\\000.png,P1\n", "1 of 1 rows name no image"),
-        ("file,group\n/elsewhere/train/ok/000.png,P1\n", "1 of 1 rows name no image"),
+        ("file,group\nC:\\data\\train\\ok\\000.png,P1\n", "1 of 1 rows match no image"),
+        ("file,group\n/elsewhere/train/ok/000.png,P1\n", "1 of 1 rows match no image"),
         (
             "file,group\ntrain/ok/000.png,P1\ntrian/ok/001.png,P1\n",
             "line 3: no such file: 'trian/ok/001.png'",
         ),
         ("file,group\ntrain/ok/a,b.png,P1\n", "line 2: expected 2 cells, received 3"),
-        ("file,group\n,P1\n", "line 2: names no file"),
+        ("file,group\n,P1\n", "line 2: the column file is empty"),
         ('file,group\ntrain/ok/000.png,"P1\ntrain/ok/001.png,P2\n', "unexpected end of data"),
-        ('file,group\ntrain/ok/000.png,"P1\ntrain/ok/001.png,"\n', "line 3: a cell goes over several lines"),
+        ('file,group\ntrain/ok/000.png,"P1\ntrain/ok/001.png,"\n', "line 3: a cell spans several lines"),
     ],
 )
 def test_what_is_not_understood_is_refused_by_name(data, text, expected):
@@ -115,7 +115,7 @@ def test_an_index_that_is_no_file_is_refused(data):
 @pytest.mark.parametrize("name", ["index.csv.txt", "index.tsv", "Index.xlsx"])
 def test_an_index_under_another_name_is_refused(data, name):
     (data / name).write_text("file,group\ntrain/ok/000.png,P1\n")
-    with pytest.raises(DataError, match=r"an index is read from index\.csv only"):
+    with pytest.raises(DataError, match=r"the index must be named index\.csv"):
         scan(data / "train", OK_CLASSES)
 
 
@@ -138,13 +138,15 @@ def test_a_type_of_defect_of_an_ok_image_is_said_not_to_be_used(data):
     rows = "file,label,defect_type\ntrain/ok/000.png,ok,poly\ntrain/ok/001.png,0,none\n"
     (data / "index.csv").write_text(rows)
     assert scan_folder(data / "train", OK_CLASSES).said()[1:] == [
-        f"  {data}/index.csv: type of defect not used in 1 rows whose label is OK"
+        f"  {data}/index.csv: defect type ignored in 1 rows with the label OK"
     ]
 
 
 def test_an_index_without_rows_is_noticed(data):
     (data / "index.csv").write_text("file,group\n")
-    assert scan_folder(data / "train", OK_CLASSES).said()[1:] == [f"  {data}/index.csv: names no image"]
+    assert scan_folder(data / "train", OK_CLASSES).said()[1:] == [
+        f"  {data}/index.csv: no row matches an image"
+    ]
 
 
 def test_masks_that_the_index_names_are_no_samples(data):

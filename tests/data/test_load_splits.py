@@ -57,7 +57,7 @@ def test_one_corrupt_file_among_many_is_skipped_and_named(data, project: Project
     splits = load_splits(project())
     assert len(splits.samples) == 219
     assert [(item.path, item.reason.split(",")[0]) for item in splits.skipped] == [
-        (broken, "can't be decoded"),
+        (broken, "cannot be decoded"),
         (data / "test" / "dent" / "empty.jpg", "empty file (0 bytes)"),
     ]
 
@@ -150,7 +150,7 @@ def test_three_images_in_all_say_why_they_can_not_be_split(tmp_path, data, proje
     write_images(data / "train" / "good", 2)
     write_images(data / "train" / "dent", 1)
     with pytest.raises(
-        DataError, match=r"data.train_dir: .*can't be split.*2 OK and 1 defective; add .* defective"
+        DataError, match=r"data.train_dir: .*cannot be split.*2 OK and 1 defective; add .* defective"
     ):
         load_splits(project())
 

@@ -46,7 +46,7 @@ def test_empty_unreadable_and_unlabelled_files_are_named(tmp_path, write_images)
     samples, skipped = scan(tmp_path, OK_CLASSES)
     assert len(samples) == 1
     assert {item.path.name: item.reason for item in skipped} == {
-        "001.bmp": "in no class folder, and index.csv doesn't label it",
+        "001.bmp": "not in a class folder, and without a label in index.csv",
         "empty.png": "empty file (0 bytes)",
         "gone.png": "a broken link",
     }
@@ -62,7 +62,8 @@ def test_linked_folders_are_followed_once(tmp_path, write_images):
 
 def test_missing_folder_is_an_error_and_an_empty_one_holds_nothing(tmp_path):
     with pytest.raises(
-        DataError, match="nowhere: no such folder; expected one with a folder of images per class"
+        DataError,
+        match="nowhere: no such folder; expected a folder that contains one folder of images per class",
     ):
         scan(tmp_path / "nowhere", OK_CLASSES)
     (tmp_path / "ok").mkdir()
@@ -123,7 +124,8 @@ def test_two_indexes_for_the_same_images_are_refused(tmp_path, write_images):
     write_index(tmp_path / "index.csv", "train/ok/000.png,,ok,,outer,")
     write_index(tmp_path / "train" / "index.csv", "ok/000.png,,ok,,inner,")
     with pytest.raises(
-        DataError, match=r"train/index.csv: .*/index.csv also says something about 1 files .*keep one"
+        DataError,
+        match=r"train/index.csv: .*/index.csv also has rows for 1 files .*merge both into one index",
     ):
         scan(tmp_path / "train", OK_CLASSES)
     write_index(tmp_path / "index.csv", "test/ok/000.png,,ok,,another folder,")
@@ -153,7 +155,7 @@ def test_wrong_rows_of_an_index_are_named_with_their_lines(tmp_path, write_image
         "line 3: unknown label 'perhaps', expected one of: 0, 1, class_0, defective, good, ok",
         "line 4: no such mask: 'no.png'",
         "line 5: file 'ok/../ok/001.png' is also in line 4",
-        f"1 of 4 rows name no image; paths count from {tmp_path}",
+        f"1 of 4 rows match no image; paths are relative to {tmp_path}",
     ]
 
 

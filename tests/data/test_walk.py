@@ -52,11 +52,11 @@ def test_other_files_are_named_by_ending_with_what_to_do(parts):
     assert names(walked, parts) == ["000.png", "001.png"]
     said = "\n".join(walked.said())
     assert (
-        "7 files not looked at (2 .gif, 1 .heic, 1 .jp2, 1 .nef, 1 .pgm, 1 without an ending): not a JPEG"
+        "7 files not looked at (2 .gif, 1 .heic, 1 .jp2, 1 .nef, 1 .pgm, 1 without an extension): not a JPEG"
         in said
     )
     assert "convert it to PNG or JPEG" in said
-    assert "1 file not looked at (1 .zip): an archive, which is not looked into; unpack it" in said
+    assert "1 file not looked at (1 .zip): an archive; unpack it" in said
     assert "1 file not looked at (1 .part): an unfinished copy" in said
 
 
@@ -143,7 +143,7 @@ def test_what_cannot_be_read_is_named(parts, monkeypatch):
         "gone": "a broken link",
         "round.png": "a broken link",
         "pipe.png": "neither a file nor a folder",
-        "closed": "a folder that cannot be read (Permission denied)",
+        "closed": "an unreadable folder (Permission denied)",
     }
 
 
@@ -165,7 +165,7 @@ def test_a_folder_that_may_not_be_entered_ends_nothing(parts, write_images, monk
         monkeypatch.setattr(os, name, refused(name))
     for walked in (walk(parts), find_images([str(parts)]), find_images([f"{parts}/*"])):
         assert names(walked, parts) == ["000.png", "001.png", "line/000.png"]
-        assert [item.reason.partition(" (")[0] for item in walked.skipped] == ["a folder that cannot be read"]
+        assert [item.reason.partition(" (")[0] for item in walked.skipped] == ["an unreadable folder"]
     assert find_images([f"{parts}/closed/a.png"]).images == [parts / "closed" / "a.png"]
 
 
@@ -176,7 +176,7 @@ def test_a_folder_too_deep_for_the_system_ends_nothing(parts, monkeypatch):
         os.chdir("n" * 250)
     walked = walk(parts)
     assert names(walked, parts) == ["000.png", "001.png"]
-    assert [item.reason for item in walked.skipped] == ["a folder that cannot be read (File name too long)"]
+    assert [item.reason for item in walked.skipped] == ["an unreadable folder (File name too long)"]
 
 
 def test_patterns_files_and_folders_name_each_image_once_in_their_order(parts, tmp_path, write_images):

@@ -152,13 +152,13 @@ def test_fewer_escapes_make_up_for_few_images():
 def test_surely_more_escapes_hold_a_model_of_higher_accuracy():
     made = case(100, misses=8, champion_misses=0)
     assert made.outcome is Outcome.HOLD
-    assert "more escapes, and not by chance (McNemar, p = 0.0039)" in reason(made, "escapes")  # .5 ** 8
+    assert "significantly more escapes (McNemar, p = 0.0039)" in reason(made, "escapes")  # .5 ** 8
 
 
 def test_with_escapes_as_far_apart_as_the_margin_more_images_would_not_help():
     made = case(20, misses=2, champion_misses=0)
     assert made.outcome is Outcome.INSUFFICIENT
-    assert reason(made, "escapes").endswith("more images with such results would not either")
+    assert reason(made, "escapes").endswith("more images with such results would not help either")
 
 
 def test_the_escape_guard_can_be_switched_off_by_name_and_that_is_said():
@@ -180,7 +180,7 @@ def sliced(weak, champion_weak, **settings):
 def test_a_type_of_defect_that_gets_surely_worse_holds_a_model_that_is_better_on_the_whole():
     made = sliced(7, 0)
     assert made.outcome is Outcome.HOLD
-    assert reason(made, "slices").startswith("Surely worse on defects of type dent (misses 7 of 20")
+    assert reason(made, "slices").startswith("Significantly worse on defects of type dent (misses 7 of 20")
     assert "scratch" not in reason(made, "slices")
     assert sliced(7, 0, policy=GatePolicy(guards=("escapes",))).outcome is Outcome.PROMOTE
 
@@ -192,7 +192,7 @@ def test_a_type_of_defect_that_may_be_worse_by_chance_does_not_hold():
 
 def test_defects_of_one_type_have_no_slices():
     """Else the guard on slices would allow no margin at all."""
-    assert reason(case(100, misses=8, champion_misses=0), "slices") == "All defects are of one type"
+    assert reason(case(100, misses=8, champion_misses=0), "slices") == "All defects have the same type"
 
 
 def test_several_images_of_a_part_are_one_part():
@@ -230,7 +230,8 @@ def test_another_verdict_from_an_exported_form_holds_the_model():
     made = case(100, 0, 0, parity_flips=2)
     assert made.outcome is Outcome.HOLD
     assert (
-        "2 golden image(s) get another verdict, or a score too far off, from a deployed form" in made.reasons
+        "2 golden image(s) get a different verdict, or a score that differs too much, in a deployed form"
+        in made.reasons
     )
     off = case(100, 0, 0, parity_flips=2, policy=GatePolicy(guards=("escapes",)))
     assert off.outcome is Outcome.PROMOTE

@@ -92,7 +92,7 @@ def test_299_defectives_without_an_escape_show_1_percent_and_298_do_not():
 def test_a_rate_of_0_can_not_be_shown():
     point = choose_threshold([0.1, 0.9], [0, 1], "max_escape_rate", max_escape_rate=0.0)
     assert point.claims[0].needed is None
-    assert "no number of images shows a rate of 0" in point.claims[0].text
+    assert "no number of images can show a rate of 0" in point.claims[0].text
 
 
 @pytest.mark.parametrize("confidence", [0.8, 0.99])

@@ -101,7 +101,7 @@ def test_overlays_are_not_inspected_however_often_it_runs(run, paths, tmp_path):
     assert "Left out: 1 folder of overlays (marked)" in output
     code, _, errors = run("--output", ".", ".")
     assert code == 3
-    assert "--output .: images to inspect lie there" in errors
+    assert "--output .: this folder contains images to inspect" in errors
 
 
 def test_overlays_among_other_photos_are_no_parts(run, paths, tmp_path):

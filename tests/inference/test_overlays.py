@@ -9,10 +9,12 @@ import pytest
 from PIL import Image
 from plant import SIDE
 
+from defect_detection.cli.verdicts import show_verdicts
+from defect_detection.config import load_config
 from defect_detection.data.bounds import Limits
 from defect_detection.errors import ImageError
 from defect_detection.inference.overlay import overlay_png
-from defect_detection.use_cases.show import inspect_images
+from defect_detection.use_cases.inspection import inspect_images
 
 
 @pytest.fixture
@@ -22,8 +24,8 @@ def inspect(trained_once, tmp_path, capsys):
     def run(*overrides: str):
         output = tmp_path / "overlays"
         model = trained_once.config().bundle_dir
-        config = trained_once.root / "config.yaml"
-        done = inspect_images([str(tmp_path / "parts")], model, True, output, config, overrides)
+        settings = load_config(trained_once.root / "config.yaml", overrides)
+        done = show_verdicts(inspect_images([str(tmp_path / "parts")], model, output, settings), True, output)
         said = capsys.readouterr()
         return done, [json.loads(line) for line in said.out.splitlines()], said.err
 
@@ -69,7 +71,7 @@ def test_an_overlay_that_cannot_be_written_hides_no_verdict(inspect, tmp_path):
     assert [Path(one["path"]).stem for one in verdicts] == ["a", "b", "c"]
     assert all(one["verdict"] for one in verdicts)
     assert not all_well
-    assert "1 overlays could not be written; the verdicts stand" in said
+    assert "1 overlays could not be written; the verdicts are valid" in said
     assert "b.png: " in said
     assert len(list((tmp_path / "overlays").glob("[ac].*.png"))) == 2
 

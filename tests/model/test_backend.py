@@ -56,7 +56,7 @@ def test_tensorflow_says_nothing_about_itself(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "variables", "message"),
     [
-        ({"floatx": "int4"}, {}, "keras.json: Keras cannot use it: Invalid `floatx`"),
+        ({"floatx": "int4"}, {}, "keras.json: Keras cannot use this file: Invalid `floatx`"),
         ({}, {"KERAS_BACKEND": "nonsense"}, "received nonsense"),
     ],
 )

@@ -77,5 +77,5 @@ def test_a_file_that_keras_cannot_load_is_an_error_of_ours(plant):
     (folder / KERAS_FILE).write_bytes(b"not a model")
     (folder / CARD_FILE).unlink()
     write_card(folder, card)
-    with pytest.raises(BundleError, match="can't load it; train again"):
+    with pytest.raises(BundleError, match="cannot load it; train again"):
         read_trunk(folder, "")

@@ -73,7 +73,7 @@ def test_a_tensor_beyond_its_storage_is_refused(place):
 
 
 def test_a_file_that_names_anything_but_tensors_runs_nothing(capsys):
-    with pytest.raises(pickle.UnpicklingError, match="print, which is no tensor"):
+    with pytest.raises(pickle.UnpicklingError, match="print, which is not a tensor"):
         read_tensors(written({"a": _Call()}))
     assert capsys.readouterr().out == ""
 

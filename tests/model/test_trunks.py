@@ -99,7 +99,7 @@ def test_what_does_not_exist_is_refused(arguments, words):
 
 def test_weights_of_another_trunk_are_refused(tmp_path):
     save_npz(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]), tmp_path / "other.npz")
-    with pytest.raises(ConfigError, match=r"other\.npz doesn't hold the weights of compact"):
+    with pytest.raises(ConfigError, match=r"other\.npz does not contain the weights of compact"):
         build_trunk("compact", tmp_path / "other.npz", 32)
 
 

@@ -38,7 +38,7 @@ def test_a_clock_far_ahead_deletes_nothing_also_while_it_records(records, write)
     ahead = NOW + 400 * DAY
     assert "the clock was set forward" in prune_at(records, ahead)
     write(20, at=ahead - timedelta(seconds=6))
-    assert "Nothing is removed by age" in prune_at(records, ahead)
+    assert "Nothing is deleted by age" in prune_at(records, ahead)
     assert count(records) == 21
     assert prune_at(records, NOW) == ""
 
@@ -57,7 +57,7 @@ def test_a_part_goes_at_a_time(records, write, monkeypatch):
     for number in range(30):
         write(number, at=NOW - 8 * DAY)
     for left in (27, 25, 23):
-        assert "removed at a time; others that are too old follow" in prune_at(records, NOW, 7)
+        assert "deleted at a time; the other old inspections follow" in prune_at(records, NOW, 7)
         assert count(records) == left
     assert prune(records.database, records.images, 7, None, NOW, share=None).held_back == ""
     assert count(records) == 0
@@ -93,7 +93,7 @@ def test_labels_start_a_retraining_also_after_the_clock_was_set_back(records, wr
     ("now", "said"),
     [
         (START + DAY, ""),
-        (START - DAY, "It was ahead when they were recorded, or it is behind now"),
+        (START - DAY, "The clock was ahead when they were recorded, or it is behind now"),
         (START + 29 * DAY, ""),
         (START + 31 * DAY, "The line stood still, or the clock was set forward"),
     ],

@@ -90,7 +90,7 @@ def test_a_lost_file_is_an_error_that_names_it_until_it_is_back(tmp_path):
     file.rename(tmp_path / "away.db")
     file.mkdir()
     for _ in range(2):
-        with pytest.raises(RecordsError, match=rf"{file}: unable to open database file\. Look whether"):
+        with pytest.raises(RecordsError, match=rf"{file}: unable to open database file\. Check that"):
             names_of_keys(database)
     file.rmdir()
     shutil.move(tmp_path / "away.db", file)
@@ -114,7 +114,7 @@ def test_another_address_is_refused_without_its_password(url):
 
 def test_a_server_that_isnt_there_is_an_error_without_the_password():
     database = Database("postgresql://user:secret@127.0.0.1:1/name")
-    with pytest.raises(RecordsError, match="Look whether the server runs") as caught:
+    with pytest.raises(RecordsError, match="Check that the server is running") as caught:
         names_of_keys(database)
     assert "secret" not in str(caught.value)
 

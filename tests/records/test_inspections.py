@@ -100,7 +100,7 @@ def test_pages_show_each_inspection_once_though_new_ones_come_meanwhile(records,
 
 @pytest.mark.parametrize("cursor", ["", "nonsense", "WzFd", "eyJhIjogMX0=", "bnVsbA=="])
 def test_a_cursor_that_none_has_given_is_refused(records, cursor):
-    with pytest.raises(ValueError, match="cursor: expected what 'next'"):
+    with pytest.raises(ValueError, match="cursor: expected 'next'"):
         find_page(records.database, Filter(), cursor, 3)
 
 

@@ -51,7 +51,7 @@ def test_a_name_is_given_once_also_after_it_was_revoked(records):
     "name", ["", "a\nb", "x" * 65, "-", "this machine", "the key of the settings", "192.0.2.7"]
 )
 def test_a_name_that_would_mislead_is_refused(records, name):
-    with pytest.raises(ConfigError, match="keys: expected a name of letters"):
+    with pytest.raises(ConfigError, match="keys: expected an unused name"):
         create_key(records.database, name, "operator")
 
 

@@ -135,7 +135,9 @@ def test_an_image_that_is_gone_or_damaged_is_named(records, tmp_path, write, say
     records.images.path_of(damaged.sha256, ".png").write_bytes(b"something else")
     for number in (1, 2):
         say(number, "ok")
-    assert [reason.partition(": ")[2] for reason in export().skipped] == ["its image is gone or damaged"] * 2
+    assert [reason.partition(": ")[2] for reason in export().skipped] == [
+        "its image is missing or damaged"
+    ] * 2
     assert found(tmp_path / "feedback") == {}
 
 

@@ -55,7 +55,7 @@ def test_prune_removes_what_the_settings_say(on_disk, tmp_path, capsys):
     assert on_disk.images.read(inspected(1).sha256, ".png") == image_of(1)
     assert on_disk.images.read(inspected(2).sha256, ".png") is None
     assert main(["prune", *options, "--set", "records.keep_gb=0.00000001"]) == 0
-    assert "they are labelled, so they stay" in capsys.readouterr().out
+    assert "all of them are labelled, so they are kept" in capsys.readouterr().out
 
 
 def test_feedback_is_exported_without_images_of_the_test_split(on_disk, tmp_path, capsys, write_images):
@@ -88,5 +88,5 @@ def test_the_sums_are_made_anew_by_a_command(on_disk, tmp_path, capsys):
     with on_disk.database.writing() as session:
         session.execute(delete(TallyRow))
     assert main(["records", "rebuild", "--config", str(tmp_path / "config.yaml")]) == 0
-    assert "Counted the inspections of 1 days again" in capsys.readouterr().out
+    assert "Recomputed the sums of 1 days" in capsys.readouterr().out
     assert count_inspections(on_disk.database, START, START + timedelta(days=1), 1).judged.labelled == 1

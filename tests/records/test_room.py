@@ -106,7 +106,7 @@ def test_images_beyond_the_quota_of_a_caller_without_a_key_are_counted_and_not_k
             0,
             3,
         )
-    assert "192.0.2.66 has sent more than records.anonymous_gb_per_h without a key" in caplog.text
+    assert "192.0.2.66 exceeded records.anonymous_gb_per_h without a key" in caplog.text
 
 
 def test_a_quota_comes_back_with_time_and_is_one_for_a_network_of_version_6():

@@ -164,7 +164,7 @@ def test_a_lost_database_is_said_in_a_line_and_pruning_goes_on_once_it_is_back(t
     file.mkdir()
     records = Records(Database(f"sqlite:///{file}"), ImageFolder(tmp_path / "inspections"))
     start(records)
-    assert "inspections.db: " in log.wait_for(2, "pruning failed; it is tried again")
+    assert "inspections.db: " in log.wait_for(2, "pruning failed; next attempt")
     file.rmdir()
     log.wait_for(1, "pruned")
     records.close()
@@ -178,7 +178,7 @@ def test_a_folder_that_cannot_be_written_is_said_in_a_line_and_pruning_goes_on_o
     lock.unlink()
     lock.mkdir()
     start(records)
-    assert str(lock) in log.wait_for(2, "pruning failed; it is tried again")
+    assert str(lock) in log.wait_for(2, "pruning failed; next attempt")
     lock.rmdir()
     assert "1 images" in log.wait_for(1, "pruned")
     assert not list(records.images.folder.glob("??/*"))
@@ -227,5 +227,5 @@ def test_a_pruning_that_a_clock_ahead_began_does_not_keep_others_from_pruning(re
 def test_what_is_held_back_is_said_and_shown(records, write, start, log):
     write(1)  # long ago, and nothing since
     upkeep = start(records)
-    assert "the clock was set forward" in log.wait_for(1, "Nothing is removed by age")
+    assert "the clock was set forward" in log.wait_for(1, "Nothing is deleted by age")
     assert (numbers(records), upkeep.held_back != "") == ([1], True)

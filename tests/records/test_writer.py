@@ -85,12 +85,12 @@ def test_what_finds_no_room_is_counted_and_logged(tmp_path, caplog):
         recorder.record(inspected(number), image_of(number))
     assert recorder.state().waiting == 2
     assert recorder.state().lost == 3
-    assert "1 inspections were lost so far" in caplog.text
+    assert "inspections lost so far: 1" in caplog.text
     recorder.close()
     assert (recorder.state().waiting, recorder.state().lost) == (0, 5)
     recorder.record(inspected(9), image_of(9))
     assert recorder.state().lost == 6
-    assert "5 inspections were lost so far" in caplog.text
+    assert "inspections lost so far: 5" in caplog.text
 
 
 @pytest.fixture
@@ -164,11 +164,11 @@ print(state.written + state.lost, state.written, state.error)
         check=True,
     )
     first, second = done.stdout.splitlines()
-    assert first == f"1 {tmp_path}/inspections: images can't be written: File too large"
+    assert first == f"1 {tmp_path}/inspections: images cannot be written: File too large"
     total, written, error = second.split(" ", 2)
     assert (int(total), error.startswith(f"{tmp_path}/inspections.db: ")) == (3000, True), second
     assert 0 < int(written) < 3000
-    assert "inspections were lost so far" in done.stderr
+    assert "inspections lost so far" in done.stderr
     records = Records(Database(f"sqlite:///{tmp_path}/inspections.db"), ImageFolder(tmp_path / "inspections"))
     with records.database.reading() as session:
         assert session.connection().exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"

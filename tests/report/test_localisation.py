@@ -106,7 +106,10 @@ def test_evidence_at_the_edge_more_often_than_by_chance_is_remarked():
     at_edge = border(maps_with_peaks(*[(0, column) for column in range(8)]), [None] * 8)
     remark = evidence_remark(None, at_edge)
     assert remark.startswith("The strongest evidence lies at the edge of the picture in 8/8 ")
-    assert "of the images called defective (by chance in 43.8 %): the model may read something else" in remark
+    assert (
+        "of the images with the verdict defective (by chance in 43.8 %): the model may react to something other"
+        in remark
+    )
 
 
 def test_evidence_inside_is_no_remark():

@@ -178,11 +178,11 @@ def test_page_is_well_formed_and_fetches_nothing(written):
 @pytest.mark.parametrize(
     "statement",
     [
-        "3 of 20 defective test images missed, 2 of 30 OK ones rejected",
+        "3 of 20 defective test images missed, 2 of 30 OK images rejected",
         "45 of 50 right",
         "10 defective test parts, 3 of them missed, show an escape rate of no more than 60.7 %",
         "15 of 100 defective parts pass",
-        "660 of 9 900 good parts are rejected",
+        "660 of 9 900 OK parts are rejected",
         "Promoted registered for production",
         "Accuracy 45/50 (90.0 %) meets the required 80.0 %.",
         "Defect_CNN 6, in production until now",
@@ -191,11 +191,11 @@ def test_page_is_well_formed_and_fetches_nothing(written):
         "One image could not be read: <broken>.png",
         "go to a person",
         "The 50 images come from 25 groups (parts, lots, copies of one image); all of them have several images.",
-        "5 of the 25 groups with several images hold a mistake",
+        "5 of the 25 groups with several images contain a mistake",
         "With 40 for an escape and 0.5 for a rejected OK part, the threshold in use costs about 930",
         "The strongest evidence lies on the defect in 18/20 (90.0 %, 95 % CI 51.8 to 99.9 %)",
-        "Strongest evidence at the edge of the picture, all called defective 2/19 10.5 %",
-        "Caught, but the strongest evidence isn’t on the defect",
+        "Strongest evidence at the edge of the picture, all with the verdict defective 2/19 10.5 %",
+        "Caught, but the strongest evidence is not on the defect",
         "Used before This test set has served 3 decisions.",
         "expected calibration error (ECE)",
     ],
@@ -216,8 +216,8 @@ def test_evidence_at_the_edge_is_held_up_on_page_one_where_there_are_no_masks(tm
     maps[:, 0, 0] = 1
     report = build(evidence=Evidence(maps, {}))
     text = Page(write_report(report, SCORES, LABELS, {}, tmp_path)["html"].read_text(encoding="utf-8")).text
-    assert "The strongest lies at the edge of the picture in 19/19" in text
-    assert text.index("That is more than chance") < text.index("On the line")
+    assert "The strongest evidence lies at the edge of the picture in 19/19" in text
+    assert text.index("This is more than by chance") < text.index("On the line")
     assert report.pointing is None and report.border.share == 1
 
 
@@ -234,8 +234,8 @@ def test_names_from_outside_are_shown_not_run(perfect):
 
 def test_perfect_result_is_reported_without_pretending_certainty(perfect):
     text = Page(perfect["html"].read_text(encoding="utf-8")).text
-    assert "All 20 defective test images caught, no OK one rejected" in text
-    assert "too few images to show a width" in text
+    assert "All 20 defective test images caught, no OK image rejected" in text
+    assert "too few images for an interval" in text
     assert "2 % 149 129" in text
     assert "No defective test image was passed." in text
     assert "worst_escapes" not in perfect

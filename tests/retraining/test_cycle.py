@@ -118,8 +118,8 @@ def test_a_test_that_shows_too_little_ends_without_promotion(beatable):
     plant, retraining = beatable, Retraining(beatable)
     retrained = retraining("evaluation.gate.margin=0.02")
     assert (retrained.outcome, retrained.promoted) == (Outcome.INSUFFICIENT, None)
-    assert "doesn't rule out" in retraining.said("On validation", "defective")
-    assert "doesn't rule out" in retraining.said("On test", "defective images it misses")
+    assert "not enough evidence" in retraining.said("On validation", "defective")
+    assert "not enough evidence" in retraining.said("On test", "defective images it misses")
     assert retraining.lines[-1].startswith("Outcome: INSUFFICIENT EVIDENCE. Production_Reg version 1 stays")
     assert plant.in_production().version == 1
 

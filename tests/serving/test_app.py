@@ -183,7 +183,7 @@ def test_a_taken_port_is_an_error_that_names_the_setting(project):
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        with pytest.raises(ConfigError, match=r"serving\.port: can't listen on 127\.0\.0\.1"):
+        with pytest.raises(ConfigError, match=r"serving\.port: cannot listen on 127\.0\.0\.1"):
             make_server(
                 create_app(project.config()), project.config(), "127.0.0.1", listener.getsockname()[1]
             )

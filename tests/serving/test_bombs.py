@@ -25,7 +25,7 @@ def test_the_files_of_a_form_cost_no_more_than_one(predicting):
     assert {one["error"]["status"] for one in results} == {422}
     details = [one["error"]["detail"] for one in results]
     assert "processor time" in details[0]
-    assert all("not decoded: the images before it took" in detail for detail in details[1:])
+    assert all("not decoded: the earlier images used" in detail for detail in details[1:])
 
 
 def test_what_may_take_long_leaves_threads_for_ordinary_images(predicting):

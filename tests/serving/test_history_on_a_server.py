@@ -68,7 +68,7 @@ def test_two_promotions_on_a_server_are_shown_and_the_second_is_rolled_back(app,
     assert [(one["before"], one["after"]) for one in (first, second)] == [(None, 1), (1, 2)]
     assert (second["kind"], second["state"], second["who"]) == ("manual promotion", "done", "anna")
     assert (second["accuracy"], second["escapes"]) == ("198/200 (99.0 %)", "1/100 (1.0 %)")
-    assert second["why"].startswith("lamp 2 (no gate was run")
+    assert second["why"].startswith("lamp 2 (promoted without the gate")
     assert second["report"] is None
 
     back = rollback(services_of(app).config, to=shown["rollback_to"], reason="too bright")

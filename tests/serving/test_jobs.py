@@ -327,7 +327,7 @@ def test_after_the_server_was_killed_its_job_has_failed_its_child_is_gone_and_th
     wait_until(lambda: server.send("GET", f"/jobs/{job['id']}")[1]["state"] == "failed")
     _, job = server.send("GET", f"/jobs/{job['id']}")
     assert job["reason"] == (
-        "the process that ran it died (killed, or a crash); its retraining went on alone and was ended"
+        "the process that ran it died (killed or crashed); its retraining was still running and was ended"
     )
     wait_until(lambda: not any(is_running(pid) for pid in pids))
     status, following = server.send("POST", "/retrain", **ASYNC)
@@ -378,7 +378,7 @@ def test_a_worker_apart_runs_what_the_server_queues_and_ends_its_job_when_it_is_
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(LIMIT_S) == 0
     job = client.get(location).json
-    assert (job["state"], job["reason"]) == ("failed", "the server was stopped and ended the retraining")
+    assert (job["state"], job["reason"]) == ("failed", "the server was stopped, which ended the retraining")
     services_of(app).records.close()
 
 
@@ -393,7 +393,7 @@ def test_how_a_job_ended_is_written_once_the_database_is_back(client, app, proje
         file.mkdir()
     (project.root / "go").touch()
     assert client.get(location).status_code == 503
-    wait_until(lambda: "how a job ended cannot be written yet" in caplog.text)
+    wait_until(lambda: "the end of a job cannot be recorded yet" in caplog.text)
     file.rmdir()
     (project.root / "away.db").rename(file)
     assert ended(client, location)["state"] == "succeeded"
@@ -429,7 +429,7 @@ def test_a_process_that_got_the_id_of_a_dead_owner_isnt_taken_for_it(database):
     with database.writing() as session:
         session.connection().exec_driver_sql("UPDATE jobs SET owner_started = 'another start'")
     assert fail_orphans(database) == [job.id]
-    assert find_job(database, job.id).reason.endswith("nothing of its retraining was left")
+    assert find_job(database, job.id).reason.endswith("its retraining had no running processes")
 
 
 # -- owners that died elsewhere ---------------------------------------------------------------------------------------
@@ -459,9 +459,7 @@ def test_a_job_whose_container_is_gone_fails_when_its_heartbeat_stands_still_and
     beat(database, job.id)
     assert look_until(leases, database, LEASE_S - 10) == [], "it lives: its heartbeat has grown"
     assert look_until(leases, database, 15) == [job.id]
-    assert find_job(database, job.id).reason.startswith(
-        "nothing was heard of the process that ran it for 60 s"
-    )
+    assert find_job(database, job.id).reason.startswith("no heartbeat from the process that ran it for 60 s")
     following = create_job(database, "ben")
     assert claim_job(database) == following.id
 
@@ -492,9 +490,9 @@ def test_what_another_took_for_dead_is_ended_and_stays_failed(client, app, proje
     location = client.post("/retrain", headers=ASYNC).headers["Location"]
     wait_until((project.root / "started").exists)
     database = services_of(app).records.database
-    end_job(database, location.rpartition("/")[2], "failed", reason="nothing was heard")
+    end_job(database, location.rpartition("/")[2], "failed", reason="no heartbeat")
     wait_until(lambda: not services_of(app).retraining.is_running())
-    assert ended(client, location)["reason"] == "nothing was heard"
+    assert ended(client, location)["reason"] == "no heartbeat"
 
 
 def test_who_waits_for_a_retraining_has_a_job_that_others_see_and_cancel(app, project, serving):

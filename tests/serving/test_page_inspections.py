@@ -78,7 +78,7 @@ def test_an_image_is_shown_with_what_was_said_about_it_and_what_was_found_is_sav
 
 def test_an_empty_list_says_what_to_do(open_page, send):
     page = open_page(f"http://127.0.0.1:{send.port}/page/inspections")
-    expect(page.locator("#list")).to_contain_text("Nothing was inspected yet")
+    expect(page.locator("#list")).to_contain_text("No inspections yet")
     expect(page.get_by_role("button", name="Save as CSV")).to_be_disabled()
     page.get_by_role("link", name="Inspect images").click()
     expect(page.locator("#drop")).to_be_visible()

@@ -68,7 +68,7 @@ def test_a_defect_that_escapes_is_taught_and_caught_by_the_next_model(plant, ope
         expect(page.locator("#word")).to_have_text("OK")
         expect(page.locator("#count")).to_contain_text(f"{N_TAUGHT} of {N_TAUGHT} inspected")
         page.get_by_role("button", name="Disagree").click()
-        expect(page.locator("#said")).to_contain_text("Kept: Defective")
+        expect(page.locator("#said")).to_contain_text("Stored: Defective")
 
         wait_for_records(app)
         go_to(page, "Review")
@@ -76,7 +76,7 @@ def test_a_defect_that_escapes_is_taught_and_caught_by_the_next_model(plant, ope
             expect(page.locator("#facts")).to_contain_text(f"{left} to review")
             page.fill("#type", "worn")
             page.click("#say-defective")
-        expect(page.locator("#nothing-title")).to_have_text("That was all for now")
+        expect(page.locator("#nothing-title")).to_have_text("All done for now")
 
         go_to(page, "Retraining")
         page.get_by_role("button", name="Start a retraining").click()

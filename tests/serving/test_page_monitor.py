@@ -122,5 +122,5 @@ def test_it_waits_for_its_last_answer_and_does_not_ask_while_hidden(monitor):
 def test_inspections_of_the_future_are_said(monitor):
     page = monitor([{"at": hours_ago(1)}, {"at": hours_ago(-24 * 400)}])
     expect(page.locator("#clock")).to_contain_text(
-        "It was ahead when they were recorded, or it is behind now."
+        "The clock was ahead when they were recorded, or it is behind now."
     )

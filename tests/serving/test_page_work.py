@@ -54,7 +54,7 @@ def test_the_loop_from_inspection_to_monitor(open_page, url, app, send):
     page.set_input_files("#files", THREE)
     verdict(page, "Defective")
     page.keyboard.press("o")
-    expect(page.locator("#said")).to_contain_text("Kept: OK")
+    expect(page.locator("#said")).to_contain_text("Stored: OK")
     page.keyboard.press("ArrowRight")
     verdict(page, "OK")
     expect(page.locator("#count")).to_have_text("3 of 3 inspected · 2 OK · 1 defective")
@@ -67,12 +67,14 @@ def test_the_loop_from_inspection_to_monitor(open_page, url, app, send):
     page.click("#say-defective")
     expect(page.locator("#facts")).to_contain_text("bright.png")
     page.keyboard.press("o")
-    expect(page.locator("#nothing-title")).to_have_text("That was all for now")
+    expect(page.locator("#nothing-title")).to_have_text("All done for now")
 
     page.get_by_role("link", name="Monitor").click()
     tiles = page.locator("#tiles")
     expect(tiles).to_contain_text("1 of 3 defective")
-    expect(tiles).to_contain_text("1 escaped (defect passed as OK), 1 overkill (good part rejected)")
+    expect(tiles).to_contain_text(
+        "1 escapes (model OK, person defective), 1 overkill (model defective, person OK)"
+    )
     said = [("bright.png", "ok", ""), ("gray.png", "defective", "stain"), ("dark.png", "ok", "")]
     assert feedback(send, 3) == said
 
@@ -85,7 +87,7 @@ def test_what_is_undone_in_time_was_never_said_and_what_was_kept_is_corrected_by
     expect(page.locator("#facts")).to_contain_text(".png")
     page.keyboard.press("d")
     page.keyboard.press("z")
-    expect(page.locator("#said")).to_have_text("Taken back: nothing was kept.")
+    expect(page.locator("#said")).to_have_text("Discarded: no label was stored.")
     page.goto(url)
     expect(page.locator("#word")).to_have_text("No image yet")
     assert feedback(send, 0) == []
@@ -98,7 +100,7 @@ def test_what_is_undone_in_time_was_never_said_and_what_was_kept_is_corrected_by
         page.keyboard.press("d")
     page.keyboard.press("z")
     page.keyboard.press("z")
-    expect(page.locator("#said")).to_contain_text("You said Defective, and that is kept")
+    expect(page.locator("#said")).to_contain_text("Your label Defective is already stored")
     page.keyboard.press("o")
     page.goto(url)
     assert feedback(send, 2) == [(first, "ok", ""), (first, "defective", "")]
@@ -175,6 +177,6 @@ def test_without_a_model_the_page_says_what_to_do_and_review_goes_on_without_hea
     page.goto(f"{url}/page/review")
     expect(page.locator("#now")).to_contain_text("No heat: No model is promoted")
     page.keyboard.press("d")
-    expect(page.locator("#nothing-title")).to_have_text("That was all for now")
+    expect(page.locator("#nothing-title")).to_have_text("All done for now")
     services_of(app).served.stop()
     services_of(app).records.close()

@@ -75,16 +75,16 @@ def test_where_nothing_can_be_added_the_alias_moves_and_the_entry_follows_later(
     moved = rollback(config)
     assert (moved.before.version, moved.after.version, served(plant)) == (3, 2, 2)
     assert [note.partition(".")[0].partition(" (")[0] for note in moved.notes] == [
-        "The lease on what is in production was not taken",
-        "The ledger has no entry of this",
+        "The lease on production could not be taken",
+        "The ledger has no entry for this change",
     ]
     assert rollback(config).after.version == 1, "not to 3 again, from which nobody knows that it was left"
     sql(plant, "DROP TRIGGER no_ticket", "DROP TRIGGER no_entry")
-    assert "by the ledger it is version 3" in history(config).notes[0]
+    assert "the ledger says version 3" in history(config).notes[0]
     assert rollback(config, to=1, reason="entered later").notes == ()
     assert history(config).notes == ()
     assert withdrawn(history(config).entries).keys() == {3}
-    with pytest.raises(NoModelError, match="in production already"):
+    with pytest.raises(NoModelError, match="already in production"):
         rollback(config, to=1)
 
 
@@ -157,7 +157,7 @@ def test_what_cannot_be_served_is_refused_and_the_next_one_is_named(plant):
         rollback(config)
     away.rename(source)
     (source / "bundle/model.bin").write_bytes(b"damaged")
-    with pytest.raises(BundleError, match=r"can't go into production.*rollback --to 1`"):
+    with pytest.raises(BundleError, match=r"was not promoted.*rollback --to 1`"):
         rollback(config)
     assert served(plant) == 3
     assert rollback(config, to=1).after.version == served(plant) == 1
@@ -171,7 +171,7 @@ def test_the_way_back_over_http_says_what_was_left_out(plant, monkeypatch):
     services_of(app).served.stop()
     services_of(app).records.close()
     assert (answer.status_code, answer.json["in_production"]) == (200, 2), answer.json
-    assert "Attention: The ledger has no entry of this" in answer.json["message"]
+    assert "Attention: The ledger has no entry for this change" in answer.json["message"]
     assert "Production_Reg version 2 is in production, instead of version 3" in answer.json["message"]
 
 
@@ -198,5 +198,5 @@ def test_a_full_disk_does_not_keep_the_old_version_away(made, tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "version 2\nThe lease on what is in production was not taken" in done.stdout
-    assert "by the ledger it is version 3" in done.stdout
+    assert "version 2\nThe lease on production could not be taken" in done.stdout
+    assert "the ledger says version 3" in done.stdout

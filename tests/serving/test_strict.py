@@ -40,11 +40,11 @@ def is_problem(answer, status: int) -> str:
         ("/jobs?limits=3", "did you mean 'limit'?"),
         ("/history?limt=3", "did you mean 'limit'?"),
         ("/statistics?period=3", "did you mean 'periods'?"),
-        ("/models?name=a", "'name': none is taken here"),
-        ("/health/ready?verbose=1", "none is taken here"),
-        ("/jobs/7?log=1", "none is taken here"),
-        ("/inspections/7/image?size=9", "none is taken here"),
-        ("/metrics?name=up", "none is taken here"),
+        ("/models?name=a", "'name': none is accepted here"),
+        ("/health/ready?verbose=1", "none is accepted here"),
+        ("/jobs/7?log=1", "none is accepted here"),
+        ("/inspections/7/image?size=9", "none is accepted here"),
+        ("/metrics?name=up", "none is accepted here"),
     ],
 )
 def test_an_unknown_parameter_is_refused_and_the_one_that_was_meant_is_named(client, path, said):
@@ -162,12 +162,12 @@ def test_clients_of_the_open_protocol_may_send_parameters_of_their_own(client):
 @pytest.mark.parametrize(
     ("method", "path", "status", "said"),
     [
-        ("POST", "/predict/", 404, "There is no address '/predict/', did you mean /predict?"),
+        ("POST", "/predict/", 404, "No such address: '/predict/', did you mean /predict?"),
         ("POST", "//predict", 404, "did you mean /predict?"),
         ("POST", "/Predict", 404, "did you mean /predict?"),
         ("POST", "/predct", 404, "did you mean /predict?"),
-        ("POST", "/nope", 404, "/docs shows those of the API"),
-        ("POST", "/api/v1/predict", 404, "There is no address"),
+        ("POST", "/nope", 404, "/docs lists the addresses of the API"),
+        ("POST", "/api/v1/predict", 404, "No such address"),
         ("GET", "/inspections/7/evidence/", 404, "did you mean /inspections/7/evidence?"),
         ("PUT", "/predict", 405, "/predict takes POST, received PUT"),
         ("POST", "/models", 405, "/models takes GET, received POST"),

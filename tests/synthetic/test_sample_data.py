@@ -145,7 +145,7 @@ def test_a_folder_with_files_of_others_is_left_alone(tmp_path, own):
     folder = tmp_path / "data"
     (folder / own).parent.mkdir(parents=True)
     (folder / own).write_bytes(b"mine")
-    with pytest.raises(DataError, match="aren't sample data"):
+    with pytest.raises(DataError, match="are not sample data"):
         write_sample_data(folder, n_train=6, n_test=3, size=32)
     assert contents(folder).keys() == {own}
 

@@ -189,7 +189,7 @@ def test_files_that_were_not_copied_are_still_found_and_new_ones_stay_apart(line
     assert_at_home(alone, bundle)
     assert digests(line1) == before
     (said,) = [record.message for record in caplog.records if str(line1) in record.message]
-    assert said.endswith("of them lie only there and are read from there")
+    assert said.endswith("of them exist only there and are read from there")
 
 
 def test_the_paths_are_corrected_as_a_whole_or_not_at_all(line1, tmp_path):

@@ -116,7 +116,7 @@ def test_looking_up_an_alias_creates_no_store(tmp_path: Path):
 
 def test_an_unreachable_registry_is_reported(closed_port: int):
     registry = Registry(f"http://127.0.0.1:{closed_port}")
-    with pytest.raises(TrackingError, match="no MLflow server answers"):
+    with pytest.raises(TrackingError, match="no MLflow server responded"):
         registry.version_of("a", "prod")
 
 

@@ -77,7 +77,7 @@ def test_a_deleted_experiment_is_reported_with_its_cure(uri: str, name: str):
 
 
 def test_an_unreachable_server_is_reported_without_its_password(closed_port: int):
-    with pytest.raises(TrackingError, match="no MLflow server answers") as raised:
+    with pytest.raises(TrackingError, match="no MLflow server responded") as raised:
         connect(f"http://me:secret@127.0.0.1:{closed_port}", "x")
     assert "secret" not in str(raised.value)
 
@@ -86,7 +86,7 @@ def test_a_server_that_accepts_but_never_answers_is_reported(monkeypatch):
     monkeypatch.setattr(store, "PROBE_TIMEOUT_S", 0.3)
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,
-        pytest.raises(TrackingError, match="no MLflow server answers"),
+        pytest.raises(TrackingError, match="no MLflow server responded"),
     ):
         connect(f"http://127.0.0.1:{silent.getsockname()[1]}")
 
@@ -99,7 +99,7 @@ def test_a_refused_host_name_is_reported_with_its_cure(server_uri: str):
 
 def test_a_file_that_is_no_database_is_reported_at_once(tmp_path: Path):
     (tmp_path / "mlflow.db").write_bytes(b"no database" * 1000)
-    with pytest.raises(TrackingError, match=r"mlflow\.db: expected a SQLite database"):
+    with pytest.raises(TrackingError, match=r"mlflow\.db: expected a writable SQLite database"):
         connect(f"sqlite:///{tmp_path}/mlflow.db")
 
 

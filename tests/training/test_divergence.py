@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from defect_detection.config.sections import HyperparameterSet
+from defect_detection.config.training import HyperparameterSet
 from defect_detection.errors import DivergedError
 from defect_detection.training.features import Rows, _narrowed
 from defect_detection.training.folds import Folds

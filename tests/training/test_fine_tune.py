@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from defect_detection.config.sections import HyperparameterSet
+from defect_detection.config.training import HyperparameterSet
 from defect_detection.data.cache import RowStore
 from defect_detection.errors import ConfigError
 from defect_detection.model.trunks import build_trunk

@@ -130,6 +130,6 @@ def test_nothing_is_gone_on_with_that_has_another_width(monkeypatch):
 def test_the_command_makes_what_is_shipped():
     defaults = inspect.signature(pretrain_command).parameters
     assert [defaults[name].default for name in ("steps", "start", "teacher")] == [None] * 3, (
-        "the recipe's own"
+        "those of the recipe"
     )
     assert defaults["precision"].default == Recipe().precision

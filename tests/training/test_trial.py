@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from defect_detection.config.sections import HyperparameterSet
+from defect_detection.config.training import HyperparameterSet
 from defect_detection.data.split import load_splits
 from defect_detection.training import trial
 from defect_detection.training.local_branch import rotated_cells

@@ -96,7 +96,7 @@ def test_images_that_the_model_has_learned_show_no_claim():
         kind="escape", limit=0.05, confidence=0.95, count=0, total=100, unit="part", bound=0.03, needed=59, met=True
     )  # fmt: skip
     assert "NOT shown" in claim.unsound.text
-    assert claim.unsound.text.endswith("but the model has learned from these images")
+    assert claim.unsound.text.endswith("but the model was trained on these images")
 
 
 def test_what_a_trunk_has_learned_survives_several_retrainings(plant, tmp_path):

@@ -31,7 +31,7 @@ def leak(plant: Plant) -> Path:
 
 def test_training_looks_at_the_data_and_says_where_the_report_is(trained_once):
     report = trained_once.config().report_dir / "audit.html"
-    assert "This data can be trained on" in report.read_text(encoding="utf-8")
+    assert "This data can be used for training" in report.read_text(encoding="utf-8")
     found = json.loads(report.with_suffix(".json").read_text(encoding="utf-8"))
     assert [(side["images"], side["defective"]) for side in found["folders"]] == [(60, 30), (20, 10)]
     assert not found["blocks_training"]
@@ -82,7 +82,7 @@ def as_jpeg(folder: Path) -> None:
 def test_check_blocks_where_the_file_format_tells_the_label_unless_that_is_allowed(plant, capsys):
     as_jpeg(plant.root / "data/train/hole")
     assert check(plant.config()) == 1
-    assert "!! Something beside the picture tells the label: the file format" in capsys.readouterr().out
+    assert "!! File properties predict the label: the file format" in capsys.readouterr().out
     audited = audit(plant.config("data.allow_shortcuts=true"))
     assert not audited.is_blocked
     assert "1 allowed shortcut" in str(audited)
@@ -101,7 +101,7 @@ def test_check_of_missing_data_ends_with_3(project, capsys):
 def test_without_scores_check_says_when_labels_are_compared(plant, capsys):
     (plant.config().bundle_dir / HELD_OUT_FILE).unlink()
     assert check(plant.config()) == 0
-    assert "after the first training" in capsys.readouterr().out
+    assert "needs the scores of a first training" in capsys.readouterr().out
 
 
 def test_a_label_that_was_changed_after_training_is_suspect(plant):

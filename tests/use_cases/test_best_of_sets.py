@@ -73,7 +73,7 @@ def test_without_both_labels_in_common_their_own_figures_decide(names):
     assert best_of([first, candidate(1, 1, auroc=0.95)], SAMPLES).value == 0.95
 
 
-@pytest.mark.parametrize("reason", ["b is higher by 0.0001 AUROC, which chance explains", ""])
+@pytest.mark.parametrize("reason", ["b is higher by 0.0001 AUROC, which is not significant", ""])
 def test_the_command_says_why_a_higher_set_is_not_kept(reason, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for folder in ("data/train/ok", "data/test/ok"):

@@ -34,7 +34,7 @@ def test_a_known_defect_that_cannot_be_inspected_is_not_caught(inspector, traine
     (challenge / "notes.txt").write_text("where they came from")
     checked = check_challenge(inspector, trained_once.config(f"data.challenge_dir={challenge}"))
     assert checked.passed is False
-    assert "2 of 12 known defects pass: " in checked.text
+    assert "2 of 12 known defects are missed: " in checked.text
     assert "film.heic (not a JPEG" in checked.text
     assert "gone.png (a broken link)" in checked.text
 

@@ -50,7 +50,7 @@ def test_without_known_defects_there_is_nothing_to_check(plant):
     checked = check_challenge(Inspector.load(plant.config().bundle_dir), plant.config())
     assert (checked.passed, checked.text) == (
         None,
-        "No known defects to catch: data/challenge holds no image",
+        "No known defects to check: data/challenge contains no image",
     )
 
 
@@ -63,7 +63,7 @@ def test_known_defects_that_are_caught_pass_and_a_missed_one_is_named(plant):
     (plant.root / "data/challenge/hole/broken.png").write_bytes(b"no image")
     checked = check_challenge(inspector, plant.config())
     assert checked.passed is False
-    assert "2 of 4 known defects pass: data/challenge/hole/broken.png (can't be read)" in checked.text
+    assert "2 of 4 known defects are missed: data/challenge/hole/broken.png (cannot be read)" in checked.text
     assert re.search(r"data/challenge/hole/missed\.png \(score 0\.\d+\)", checked.text)
 
 
@@ -98,7 +98,7 @@ def test_a_damaged_bundle_does_not(plant):
     (bundle / OPENVINO_FILE).write_text("<net/>")
     checked = check_servable(bundle)
     assert checked.passed is False
-    assert "model.xml: differs from its checksum" in checked.text
+    assert "model.xml: does not match its checksum" in checked.text
 
 
 # -- exit codes, wear -------------------------------------------------------------------------------------------------
@@ -158,7 +158,7 @@ def test_the_model_in_production_is_checked(plant, capsys):
         ["ok", "reference"],
         ["none", "challenge"],
     ]
-    assert lines[-1] == "Production_Reg version 1 @prod: all is well"
+    assert lines[-1] == "Production_Reg version 1 @prod: all checks passed"
     add_challenge(plant, 0, "missed.png")
     assert main(["selfcheck", *config]) == 1
     assert capsys.readouterr().out.splitlines()[-1] == "Production_Reg version 1 @prod: failed: challenge"
@@ -195,10 +195,10 @@ def test_a_damaged_file_and_another_verdict_are_found(plant):
     assert selfcheck(plant.config(), whole).passed
     files, _, golden, *_ = selfcheck(plant.config(), flipped).checks
     assert (files.passed, golden.passed) == (True, False)
-    assert golden.text.startswith(f"{len(scores)} of {len(scores)} golden images get another verdict")
+    assert golden.text.startswith(f"{len(scores)} of {len(scores)} golden images get a different verdict")
     damaged = with_card(plant, "damaged")
     (damaged / "golden.npz").write_bytes(b"")
     checked = selfcheck(plant.config(), damaged)
     assert [check.name for check in checked.checks] == ["files", "registered"]
     assert not checked.passed
-    assert "golden.npz: differs from its checksum" in checked.checks[0].text
+    assert "golden.npz: does not match its checksum" in checked.checks[0].text

@@ -33,7 +33,7 @@ def test_evaluation_says_what_to_do_next_and_when_the_test_set_is_too_small(plan
     plant.make()
     said = evaluated(plant)
     assert said.rstrip().endswith("Next: defect inspect")
-    assert "a candidate with the same escapes needs" not in said
+    assert "A candidate with the same escapes as the model in production needs" not in said
     plant.make(plant.threshold_missing(2))
     said = evaluated(plant, USUAL)
     assert said.rstrip().endswith("Next: defect inspect"), "the champion is still there"

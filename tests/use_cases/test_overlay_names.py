@@ -65,7 +65,7 @@ def test_only_a_folder_of_overlays_gets_the_mark(parts, tmp_path, write_images):
 def test_a_folder_that_holds_images_to_inspect_is_refused(parts, output):
     images = find_images([str(parts / "a")]).images
     with pytest.raises(
-        DataError, match=r"--output .*: images to inspect lie there .*name a folder of its own"
+        DataError, match=r"--output .*: this folder contains images to inspect .*use a separate folder"
     ):
         open_overlay_folder(parts / output, images)
     assert not (parts / output / OUTPUT_MARK).exists()

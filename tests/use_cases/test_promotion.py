@@ -25,7 +25,7 @@ from defect_detection.use_cases.evaluate import evaluate
 from defect_detection.use_cases.history import history
 from defect_detection.use_cases.promotion import promote, rollback
 
-SCRIPT = Path(__file__).with_name("promoting.py")
+SCRIPT = Path(__file__).parents[1] / "promoting.py"
 
 
 def versions(plant: Plant, count: int) -> list[ModelRef]:
@@ -109,7 +109,7 @@ def test_of_two_promotions_at_once_one_wins_and_the_other_says_so(trained_once, 
 
 def test_the_report_of_a_promotion_that_another_process_kept_from_coming_says_so(plant, monkeypatch):
     def busy(*_arguments):
-        raise BusyError("eve is changing what is in production.")
+        raise BusyError("eve is changing production.")
 
     plant.make()
     with monkeypatch.context() as patch, pytest.raises(BusyError):
@@ -117,7 +117,7 @@ def test_the_report_of_a_promotion_that_another_process_kept_from_coming_says_so
         evaluate(plant.config())
     decision = decision_in(plant.config().report_dir)
     assert decision["reasons"][0] == (
-        "The promotion was not completed, see `defect history`: eve is changing what is in production"
+        "The promotion was not completed, see `defect history`: eve is changing production"
     )
     assert evaluate(plant.config()).registered.version == 1
     assert decision_in(plant.config().report_dir)["outcome"] == "promote"
@@ -138,7 +138,7 @@ def test_what_a_kill_left_is_reported_and_then_repaired(plant, capsys, moment, s
     assert not published & {"report.html", "report.json", "summary.md"}, "what a report says has happened"
     before = history(plant.config())
     assert before.in_production == found
-    assert "not completed: it is under way, or was interrupted" in before.notes[0]
+    assert "not completed: it is in progress or was interrupted" in before.notes[0]
 
     evaluated = evaluate(plant.config())
     after = history(plant.config())
@@ -239,7 +239,7 @@ def test_promoting_and_rolling_back_move_the_alias_and_are_in_the_ledger(plant, 
     ]
     newest = entries(plant)[0]
     assert (newest.who, newest.accuracy, newest.gated) == ("anna", "20/20 (100 %)", False)
-    assert "no gate was run" in entries(plant)[-1].why
+    assert "promoted without the gate" in entries(plant)[-1].why
 
 
 @pytest.fixture(scope="module")
@@ -271,7 +271,7 @@ def test_a_version_with_a_damaged_file_does_not_go_into_production(two):
         path = stored(two, 2) / file
         whole = path.read_bytes()
         path.write_bytes(b"\xff" + whole[1:])
-        with pytest.raises(BundleError, match=f"version 2 can't go into production.*{named}"):
+        with pytest.raises(BundleError, match=f"version 2 was not promoted.*{named}"):
             promote(two.config(), 2, "by mistake")
         path.write_bytes(whole)
     assert two.in_production().version == 1
@@ -350,7 +350,7 @@ def test_a_damaged_copy_on_this_machine_is_fetched_again(two):
 def test_a_version_that_does_not_exist_or_is_there_already_is_an_error_that_changes_nothing(two):
     with pytest.raises(NoModelError, match="no version 9"):
         promote(two.config(), 9, "typing error")
-    with pytest.raises(NoModelError, match="in production already"):
+    with pytest.raises(NoModelError, match="already in production"):
         promote(two.config(), 1, "again")
     assert [one.after for one in entries(two)] == [1]
 
@@ -365,7 +365,7 @@ def test_a_decision_about_what_is_no_longer_in_production_moves_nothing(two, mon
 
     monkeypatch.setattr(promotion, "take_turn", late)
     with pytest.raises(
-        StaleDecisionError, match="production is version 2 now, this decision was about version 1"
+        StaleDecisionError, match="production is version 2 now, but this decision was about version 1"
     ):
         promote(two.config(), 1, "late")
     assert two.in_production().version == 2
@@ -375,7 +375,7 @@ def test_an_alias_that_something_else_moved_is_noticed(two):
     two.registry.set_alias("Production_Reg", "prod", 2)
     found = history(two.config())
     assert found.in_production == 2
-    assert "by the ledger it is version 1" in found.notes[0]
+    assert "the ledger says version 1" in found.notes[0]
     assert rollback(two.config()).after.version == 1
     assert history(two.config()).notes == ()
 
@@ -387,7 +387,7 @@ def test_the_verbs_promote_roll_back_and_tell(two, capsys, monkeypatch):
     monkeypatch.chdir(two.root)
     assert main(["promote", "2", "--reason", "new lamp on line 3"]) == 0
     shown = capsys.readouterr()
-    assert "No gate was run" in shown.err
+    assert "Promoted without the gate" in shown.err
     assert "Production_Reg version 2 is in production, instead of version 1" in shown.out
     assert main(["rollback", "--reason", "the lamp is gone"]) == 0
     assert "Production_Reg version 1 is in production" in capsys.readouterr().out

@@ -32,7 +32,7 @@ from defect_detection.use_cases.search import search, search_name, storage_url
 from defect_detection.use_cases.train import train
 from defect_detection.use_cases.trial_runs import Bench
 
-SCRIPT = Path(__file__).parents[1] / "src" / "train.py"
+SCRIPT = Path(__file__).parents[2] / "src" / "train.py"
 ONE_SET = "training.hyperparameter_sets=[{name: both, hidden_units: 16, pooled_regularization: 0.1}]"
 PARENT = "mlflow.parentRunId"
 SPACE = {

@@ -201,7 +201,7 @@ def test_an_unreachable_server_is_an_error_that_changes_nothing(promoted, closed
     before = versions(plant), plant.config().best_model_info.read_text()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{closed_port}")
     for work in (train, evaluate):
-        with pytest.raises(TrackingError, match="no MLflow server answers"):
+        with pytest.raises(TrackingError, match="no MLflow server responded"):
             work(plant.config())
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     assert before == (versions(plant), plant.config().best_model_info.read_text())

@@ -43,7 +43,7 @@ def version() -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a verb.
+    """Run a command.
 
     Returns:
         The exit code: 0; of the gate also 1 and 2 (see `errors`); 3 for an error that the user can mend, such as a wrong
@@ -68,7 +68,7 @@ def _code_of(error: BaseException) -> int:
         case DefectDetectionError():
             return _refused(str(error), _hint(error))
         case KeyboardInterrupt() | typer.Abort():
-            typer.echo("Stopped. Nothing half-done was kept.", err=True)
+            typer.echo("Stopped. No unfinished result was kept.", err=True)
             return 130
         case BrokenPipeError():  # nobody reads the output any more, as after `| head`
             _drop_output()
@@ -103,7 +103,7 @@ def _hint(error: DefectDetectionError) -> str:
         return ""
     if any(one in ("-c", "--config") for one in sys.argv):
         return ""
-    return "\n(There is no config.yaml in this folder, so the defaults hold: `defect init` writes one.)"
+    return "\n(This folder has no config.yaml, so the defaults apply; `defect init` writes one.)"
 
 
 def _refused(message: str, hint: str = "") -> int:

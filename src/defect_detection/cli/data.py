@@ -6,22 +6,22 @@ import typer
 
 from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, app, short
 
-data_app = typer.Typer(help="Look at the data before training does.", no_args_is_help=True)
+data_app = typer.Typer(help="Check the data before training.", no_args_is_help=True)
 app.add_typer(data_app, name="data", rich_help_panel="Data")
 _MARKS = {"blocks": "!!", "allowed": "!!", "warning": " !", "note": "  "}
 
 
 @data_app.callback()
 def data() -> None:
-    """Look at the data before training does."""
+    """Check the data before training."""
 
 
 @data_app.command()
 def check(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
-    """Find leakage, shortcuts, duplicates, doubtful labels and poor images. Exits with 1 when training would refuse the data."""
+    """Find leakage, shortcuts, duplicates, doubtful labels and poor images. Exit code 1 means that training would refuse the data."""
+    from defect_detection.cli.progress import bars
     from defect_detection.config import load_config
     from defect_detection.use_cases.audit import audit
-    from defect_detection.use_cases.progress import bars
 
     settings = load_config(config, overrides or ())
     with bars() as watch:
@@ -31,12 +31,12 @@ def check(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> N
     for finding in audited.findings:
         typer.echo(f"{_MARKS[finding.severity]} {finding.kind.title}: {finding.summary}")
     if not audited.has_scores:
-        typer.echo("   Labels weren't compared with scores: that comes after the first training")
+        typer.echo("   The check for doubtful labels needs the scores of a first training")
     typer.echo(f"{audited}. Report: {short(audited.files['html'])}")
     if audited.is_blocked:
         typer.echo(
-            "Training refuses this data until what is marked with !! is mended (data.allow_leakage: true lets leakage through, "
-            "data.allow_shortcuts: true what tells the label)"
+            "Training refuses this data until the findings marked with !! are fixed (data.allow_leakage: true allows "
+            "leakage, data.allow_shortcuts: true allows shortcuts)"
         )
         raise typer.Exit(1)
     typer.echo("Next: defect train")
@@ -48,7 +48,7 @@ app.add_typer(cache_app, name="cache", rich_help_panel="Data")
 
 @cache_app.callback(invoke_without_command=True)
 def cache(context: typer.Context, config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
-    """Show what the cache holds, how large it is and when it was last used."""
+    """Show the contents of the cache, their size and their last use."""
     from defect_detection.config import load_config
     from defect_detection.data.cache_folder import table
 
@@ -61,12 +61,12 @@ def cache(context: typer.Context, config: ConfigFile = DEFAULT_CONFIG, overrides
 def clear(
     kinds: Annotated[
         list[str] | None,
-        typer.Argument(help="What to clear, as `defect cache` names it; else pixels and activations."),
+        typer.Argument(help="Kinds to clear, as listed by `defect cache` (default: pixels and activations)."),
     ] = None,
     config: ConfigFile = DEFAULT_CONFIG,
     overrides: Overrides = None,
 ) -> None:
-    """Remove from the cache what no process has open. It is made again where it is needed."""
+    """Delete cached files that no process is using. They are computed again when needed."""
     from defect_detection.config import load_config
     from defect_detection.data.cache_folder import LIMITED, in_words
     from defect_detection.data.cache_folder import clear as run
@@ -75,4 +75,4 @@ def clear(
     freed, in_use = run(folder, kinds or LIMITED)
     typer.echo(f"Freed {in_words(freed)} in {short(folder)}")
     for path in in_use:
-        typer.echo(f"  in use, so it stayed: {short(path)}")
+        typer.echo(f"  kept, because it is in use: {short(path)}")

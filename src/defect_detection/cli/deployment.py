@@ -11,21 +11,24 @@ from defect_detection.errors import EXIT_ERROR
 
 _MARKS = {True: "ok", False: "FAILED", None: "none"}
 _COLOURS = {True: "green", False: "red", None: "yellow"}
-Model = Annotated[Path | None, typer.Option(help="The model folder; bundle_dir when not given.")]
+Model = Annotated[Path | None, typer.Option(help="Model folder (default: bundle_dir).")]
 
 
 @app.command(rich_help_panel="Model")
 def export(
-    form: Annotated[str, typer.Option("--format", help="onnx, litert or openvino.")],
-    output: Annotated[Path, typer.Option(help="The folder to write.")],
+    form: Annotated[str, typer.Option("--format", help="Format: onnx, litert or openvino.")],
+    output: Annotated[Path, typer.Option(help="Output folder.")],
     int8: Annotated[
-        bool, typer.Option("--int8", help="Convolutions in 8 bits: faster, scores move (openvino, onnx).")
+        bool,
+        typer.Option(
+            "--int8", help="8-bit convolutions: faster, but scores change slightly (openvino, onnx)."
+        ),
     ] = False,
     model: Model = None,
     config: ConfigFile = DEFAULT_CONFIG,
     overrides: Overrides = None,
 ) -> None:
-    """Export a model, if it gives the same verdicts there, and say how far its scores move."""
+    """Export a model for another runtime, after checking that it gives the same verdicts there."""
     from defect_detection.config import load_config
     from defect_detection.use_cases.export import export as run
 
@@ -40,11 +43,11 @@ def export(
 def parity(
     model: Model = None,
     forms: Annotated[
-        list[str] | None, typer.Option("--form", help="Only this one; may be given several times.")
+        list[str] | None, typer.Option("--form", help="Check only this form (repeatable).")
     ] = None,
     url: Annotated[
         str | None,
-        typer.Option(help="Also by HTTP: where images are posted, as http://localhost:5001/predict."),
+        typer.Option(help="Also check the server at this address, such as http://localhost:5001/predict."),
     ] = None,
     config: ConfigFile = DEFAULT_CONFIG,
     overrides: Overrides = None,
@@ -65,12 +68,12 @@ def parity(
 @app.command(rich_help_panel="Model")
 def selfcheck(
     model: Annotated[
-        Path | None, typer.Option(help="Check this model folder instead of what is in production.")
+        Path | None, typer.Option(help="Check this model folder instead of the model in production.")
     ] = None,
     config: ConfigFile = DEFAULT_CONFIG,
     overrides: Overrides = None,
 ) -> None:
-    """Check a model's files, its golden images and the known defects. Exit code: 0 when all is well, else 1."""
+    """Check a model's files, its golden images and the known defects. Exit code: 0 if all checks pass, otherwise 1."""
     from defect_detection.config import load_config
     from defect_detection.use_cases.selfcheck import selfcheck as run
 
@@ -81,5 +84,5 @@ def selfcheck(
         )
         typer.echo(f"{mark} {check.name:<10} {check.text}")
     failed = [check.name for check in checked.checks if check.passed is False]
-    typer.echo(f"{checked.model}: {'failed: ' + ', '.join(failed) if failed else 'all is well'}")
+    typer.echo(f"{checked.model}: {'failed: ' + ', '.join(failed) if failed else 'all checks passed'}")
     raise typer.Exit(1 if failed else 0)

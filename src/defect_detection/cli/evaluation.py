@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 @app.command(rich_help_panel="Model")
 def evaluate(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
-    """Evaluate the best model on the test split; register it; promote it if the gate says so.
+    """Test the best model, register it, and promote it if it passes the gate.
 
-    Exit code: 0 PROMOTE, 1 HOLD, 2 INSUFFICIENT EVIDENCE, 3 an error.
+    Exit codes: 0 PROMOTE, 1 HOLD, 2 INSUFFICIENT EVIDENCE, 3 error.
     """
+    from defect_detection.cli.progress import bars
     from defect_detection.config import load_config
     from defect_detection.use_cases.evaluate import evaluate as run
-    from defect_detection.use_cases.progress import bars
 
     settings = load_config(config, overrides or ())
     with bars() as watch:
@@ -38,8 +38,8 @@ def evaluate(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -
         typer.echo(f"  - {reason}")
     if evaluated.repeated:
         typer.echo(
-            f"The same model was evaluated on these images before, against the same champion: entry {evaluated.repeated} of "
-            "`defect history`. Nothing was added to the ledger, and the test set was not used up further."
+            f"This repeats entry {evaluated.repeated} of `defect history` (same model, same test images, same champion). "
+            "Nothing was added to the ledger, and it does not count as test-set reuse."
         )
     typer.echo(
         f"{decision.outcome.upper()}: registered as {evaluated.registered}. Report: {short(evaluated.files['html'])}. "
@@ -55,7 +55,8 @@ def _next(evaluated: "Evaluated", settings: "Config") -> str:
     if evaluated.champion or evaluated.decision.outcome is Outcome.PROMOTE:
         return "Next: defect inspect"
     return (
-        "Nothing is in production. Next: look at the worst images in the report; train again with more or better labelled images; "
-        f"try the model with `defect inspect --model {short(settings.bundle_dir)} IMAGE`; or, if its figures are good enough for you, "
-        f"lower evaluation_threshold ({settings.evaluation_threshold:g}) in config.yaml and evaluate again"
+        "No model is in production. Next: look at the worst images in the report; train again with more images or better "
+        f"labels; try the model with `defect inspect --model {short(settings.bundle_dir)} IMAGE`; or, if its accuracy is "
+        f"sufficient for you, lower evaluation_threshold ({settings.evaluation_threshold:g}) in config.yaml and evaluate "
+        "again"
     )

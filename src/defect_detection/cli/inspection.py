@@ -13,21 +13,24 @@ from defect_detection.errors import EXIT_ERROR
 def inspect(
     images: Annotated[
         list[str] | None,
-        typer.Argument(help="Files, folders or patterns; else inference_images of the settings."),
+        typer.Argument(help="Files, folders or patterns (default: the setting inference_images)."),
     ] = None,
-    model: Annotated[
-        Path | None, typer.Option(help="Inspect with this model folder instead of the registry.")
-    ] = None,
-    json_lines: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    model: Annotated[Path | None, typer.Option(help="Use this model folder instead of the registry.")] = None,
+    json_lines: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
     output: Annotated[
-        Path | None, typer.Option(help="Write each image with its evidence map to this folder.")
+        Path | None, typer.Option(help="Write each image with its evidence map into this folder.")
     ] = None,
     config: ConfigFile = DEFAULT_CONFIG,
     overrides: Overrides = None,
 ) -> None:
     """Inspect images with the model in production, or with a model folder."""
-    from defect_detection.use_cases.show import inspect_images
+    from defect_detection.cli.verdicts import show_verdicts
+    from defect_detection.use_cases.inspection import inspect_images
 
-    all_read = inspect_images(images or [], model, json_lines, output, config, overrides or [])
-    if not all_read:
+    settings = None
+    if not (model and images) or overrides or config.exists():
+        from defect_detection.config import load_config
+
+        settings = load_config(config, overrides or ())
+    if not show_verdicts(inspect_images(images or (), model, output, settings), json_lines, output):
         raise typer.Exit(EXIT_ERROR)

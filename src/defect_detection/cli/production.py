@@ -20,13 +20,15 @@ _LONGEST_REASON = 120  # characters of a row
 @app.command(rich_help_panel="Production")
 def history(
     everything: Annotated[
-        bool, typer.Option("--all", help="Show too what left production as it was.")
+        bool, typer.Option("--all", help="Also show decisions that did not change production.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, reasons in full.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object with complete reasons.")
+    ] = False,
     config: ConfigFile = DEFAULT_CONFIG,
     overrides: Overrides = None,
 ) -> None:
-    """Show what was in production when, by whom and why."""
+    """List each change of production: when, who and why."""
     from defect_detection.config import load_config
     from defect_detection.use_cases.history import history as read
 
@@ -43,26 +45,25 @@ def history(
 
 @app.command(rich_help_panel="Production")
 def promote(
-    version: Annotated[
-        int, typer.Argument(help="Version of the production model, as `defect history` shows it.")
-    ],
-    reason: Annotated[str, typer.Option(help="Why; kept in the ledger.")],
+    version: Annotated[int, typer.Argument(help="Version number, as shown by `defect history`.")],
+    reason: Annotated[str, typer.Option(help="Reason, recorded in the ledger.")],
     model: Annotated[
         str | None,
         typer.Option(
-            help="Registered model of the version, if another one: a candidate that the gate held is copied to production first."
+            help="Registered model of the version (default: the production model). A candidate that the gate held is first "
+            "copied to the production model."
         ),
     ] = None,
     config: ConfigFile = DEFAULT_CONFIG,
     overrides: Overrides = None,
 ) -> None:
-    """Put a version into production by hand, without a gate."""
+    """Promote a version by hand, without the gate."""
     from defect_detection.config import load_config
     from defect_detection.use_cases.promotion import NO_GATE
     from defect_detection.use_cases.promotion import promote as run
 
     if not reason.strip():
-        raise typer.BadParameter("expected some words, received none", param_hint="--reason")
+        raise typer.BadParameter("expected a reason, received an empty text", param_hint="--reason")
     moved = run(load_config(config, overrides or ()), version, reason.strip(), model)
     typer.secho(f"Warning: {NO_GATE}.", err=True, fg="yellow" if sys.stderr.isatty() else None)
     _say(moved)
@@ -71,13 +72,13 @@ def promote(
 @app.command(rich_help_panel="Production")
 def rollback(
     to: Annotated[
-        int | None, typer.Option(help="The version; the one before the present one when not given.")
+        int | None, typer.Option(help="Version to return to (default: the previous version in production).")
     ] = None,
-    reason: Annotated[str | None, typer.Option(help="Why; kept in the ledger.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Reason, recorded in the ledger.")] = None,
     config: ConfigFile = DEFAULT_CONFIG,
     overrides: Overrides = None,
 ) -> None:
-    """Put the version that was in production before into production again."""
+    """Return to the previous version in production, or to another one."""
     from defect_detection.config import load_config
     from defect_detection.use_cases.promotion import rollback as run
 
@@ -87,12 +88,12 @@ def rollback(
 def _say(moved: "Moved") -> None:
     same = moved.before and moved.before.version == moved.after.version
     instead = f", instead of version {moved.before.version}" if moved.before and not same else ""
-    instead = ", as before, and the ledger says so now" if same else instead
+    instead = ", as before, and the ledger now has the entry" if same else instead
     for note in moved.notes:
         typer.echo(f"Attention: {note}.")
     typer.echo(
-        f"{moved.after} is in production{instead}: its files match their checksums, it was loaded, and its golden images get the "
-        "verdicts of training. Next: defect history"
+        f"{moved.after} is in production{instead}: its files match their checksums, it loads, and its golden images get the "
+        "same verdicts as at training. Next: defect history"
     )
 
 

@@ -16,7 +16,10 @@ app.add_typer(records_app, name="records", rich_help_panel="Records")
 feedback_app = typer.Typer(no_args_is_help=True)
 app.add_typer(feedback_app, name="feedback", rich_help_panel="Records")
 
-KeyName = Annotated[str, typer.Argument(help="Who or what uses it: feedback shows it.", metavar="NAME")]
+KeyName = Annotated[
+    str,
+    typer.Argument(help="Name of the person or device that uses the key. Feedback shows it.", metavar="NAME"),
+]
 
 
 @app.command(rich_help_panel="Records")
@@ -25,13 +28,14 @@ def prune(
         bool,
         typer.Option(
             "--at-once",
-            help="Remove all that is too old, also where the clock is in doubt or that is a large part.",
+            help="Delete everything beyond the retention limit immediately, even if the clock may be wrong or a large part "
+            "is affected.",
         ),
     ] = False,
     config: ConfigFile = DEFAULT_CONFIG,
     overrides: Overrides = None,
 ) -> None:
-    """Remove inspections and images beyond records.keep_days and records.keep_gb; labelled ones stay."""
+    """Delete inspections and images beyond records.keep_days and records.keep_gb. Labelled images are kept."""
     from defect_detection.config import load_config
     from defect_detection.records.retention import prune_records
     from defect_detection.records.store import Records
@@ -48,12 +52,14 @@ def create(
     name: KeyName,
     role: Annotated[
         Literal["operator", "admin"],
-        typer.Option(help="operator: sees inspections, gives feedback. admin: also retrains and promotes."),
+        typer.Option(
+            help="operator: reads inspections and gives feedback; admin: also retrains and promotes."
+        ),
     ] = "operator",
     config: ConfigFile = DEFAULT_CONFIG,
     overrides: Overrides = None,
 ) -> None:
-    """Make a key and print it, once: it is kept as a hash only."""
+    """Create a key and print it once. Only its hash is stored."""
     from defect_detection.config import load_config
     from defect_detection.records.keys import create_key
     from defect_detection.records.store import Records
@@ -65,17 +71,17 @@ def create(
     key = create_key(Records.of(settings).database, name, role)
     leave(settings.root, who(), "key made", name, role)
     typer.echo(key)
-    typer.echo(f"Key '{name}' ({role}). Keep it now: it cannot be shown again.", err=True)
+    typer.echo(f"Key '{name}' ({role}). Store it now: it cannot be shown again.", err=True)
     make_local_key(settings.root)
     typer.echo(
-        f"Callers on this machine need a key too: `defect page` opens the page, `curl -H @{FILE}` sends this machine's",
+        f"Local callers now need a key too: `defect page` opens the page, `curl -H @{FILE}` sends the local key",
         err=True,
     )
 
 
 @keys_app.command("list")
 def list_(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
-    """Show names and roles of all keys."""
+    """List the names and roles of all keys."""
     from defect_detection.config import load_config
     from defect_detection.records.keys import list_keys
     from defect_detection.records.store import Records
@@ -85,12 +91,12 @@ def list_(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> N
         state = f"revoked {key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else "in force"
         typer.echo(f"{key.name:<24} {key.role:<9} created {key.created_at:%Y-%m-%d %H:%M}  {state}")
     if not keys:
-        typer.echo("No keys. Make one with: defect keys create NAME")
+        typer.echo("No keys. Create one with: defect keys create NAME")
 
 
 @keys_app.command()
 def revoke(name: KeyName, config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
-    """Refuse a key from now on. Feedback that was given with it stays."""
+    """Revoke a key. Feedback that was given with it stays."""
     from defect_detection.config import load_config
     from defect_detection.records.keys import revoke_key
     from defect_detection.records.store import Records
@@ -100,7 +106,7 @@ def revoke(name: KeyName, config: ConfigFile = DEFAULT_CONFIG, overrides: Overri
     settings = load_config(config, overrides or ())
     key = revoke_key(Records.of(settings).database, name)
     leave(settings.root, who(), "key revoked", key.name, key.role)
-    typer.echo(f"Key '{key.name}' is refused from now on")
+    typer.echo(f"Key '{key.name}' is revoked")
 
 
 @records_app.callback()
@@ -110,29 +116,27 @@ def records() -> None:
 
 @records_app.command()
 def rebuild(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
-    """Count all inspections again: makes the sums anew that Monitor shows. Servers may go on meanwhile."""
+    """Recompute the sums that Monitor shows. Servers may keep running."""
     from defect_detection.config import load_config
     from defect_detection.records.store import Records
     from defect_detection.records.tallies import count_again
 
     days = count_again(Records.of(load_config(config, overrides or ())).database)
-    typer.echo(f"Counted the inspections of {days} days again")
+    typer.echo(f"Recomputed the sums of {days} days")
 
 
 @feedback_app.callback()
 def feedback() -> None:
-    """What people said about inspected images."""
+    """Labels that people gave to inspected images."""
 
 
 @feedback_app.command("export")
 def export_(
-    output: Annotated[
-        Path | None, typer.Option(help="The folder to write; data.feedback_dir when not given.")
-    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Output folder (default: data.feedback_dir).")] = None,
     config: ConfigFile = DEFAULT_CONFIG,
     overrides: Overrides = None,
 ) -> None:
-    """Write labelled images into a data folder, one folder per class, with their groups in index.csv."""
+    """Write the labelled images into one folder per class, with their groups in index.csv."""
     from defect_detection.config import load_config
     from defect_detection.errors import ConfigError
     from defect_detection.retraining.new_labels import export as run
@@ -141,12 +145,12 @@ def export_(
     folder = output.absolute() if output else settings.data.feedback_dir
     if folder is None:
         raise ConfigError(
-            "config.yaml: data.feedback_dir: expected a folder, received null; name one there or with --output"
+            "config.yaml: data.feedback_dir: expected a folder, received null; set it, or use --output"
         )
     exported = run(settings, folder)
     typer.echo(
         f"{len(exported.usable)} labelled images in {short(folder)}: {exported.written} new, {exported.relabelled} moved to "
-        f"another class, {exported.conflicting} with conflicting labels, of which the latest counts"
+        f"another class, {exported.conflicting} with conflicting labels (the latest label counts)"
     )
     for reason in exported.skipped:
         typer.echo(f"  left out: {reason}")

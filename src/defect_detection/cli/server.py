@@ -7,7 +7,7 @@ from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, app
 
 @app.command(rich_help_panel="Server")
 def serve(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
-    """Serve the HTTP API."""
+    """Serve the web page and the HTTP API."""
     from defect_detection.config import load_config
     from defect_detection.serving.app import serve as run
 
@@ -16,7 +16,7 @@ def serve(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> N
 
 @app.command(rich_help_panel="Server")
 def worker(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
-    """Run queued retrainings, in a process apart from the server (jobs.run_in_server: false); Ctrl-C ends it."""
+    """Run queued retrainings in a separate process (jobs.run_in_server: false). Ctrl-C ends it."""
     import logging
     import signal
     import threading

@@ -11,14 +11,14 @@ from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, app,
 
 @app.command(rich_help_panel="Model")
 def train(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
-    """Train one model per hyperparameter set; keep the best by validation."""
+    """Train one model per hyperparameter set and keep the best on validation."""
     from defect_detection.config import load_config
     from defect_detection.data.presence import require_images
 
     settings = load_config(config, overrides or ())
     require_images(settings)
 
-    from defect_detection.use_cases.progress import bars
+    from defect_detection.cli.progress import bars
     from defect_detection.use_cases.train import diverged_in_words
     from defect_detection.use_cases.train import train as run
 
@@ -40,7 +40,7 @@ def train(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> N
     for note in trained.notes:
         typer.echo(f"  {note}")
     if trained.skipped:
-        typer.echo(f"  {trained.skipped} files were skipped; skipped.txt in each run names them")
+        typer.echo(f"  {trained.skipped} files were skipped; skipped.txt in each run lists them")
     typer.echo(
         f"Best: {trained.best} (validation AUROC {trained.value:.3f}), registered as {trained.reference}, saved in "
         f"{short(trained.bundle)}. Next: defect evaluate"
@@ -49,17 +49,17 @@ def train(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> N
 
 @app.command(rich_help_panel="Model")
 def retrain(
-    settings: Annotated[Path, typer.Option(help="The retraining's own settings.")] = Path(
+    settings: Annotated[Path, typer.Option(help="Settings of the retraining.")] = Path(
         "re_train/re_train.yaml"
     ),
     overrides: Overrides = None,
 ) -> None:
-    """Retrain, compare with the model in production, promote if better.
+    """Retrain, compare with the model in production, and promote if better.
 
-    Exit code: 0 PROMOTE, 1 HOLD, 2 INSUFFICIENT EVIDENCE, 3 an error.
+    Exit codes: 0 PROMOTE, 1 HOLD, 2 INSUFFICIENT EVIDENCE, 3 error.
     """
+    from defect_detection.cli.progress import bars
     from defect_detection.retraining.cycle import retrain as run
-    from defect_detection.use_cases.progress import bars
 
     with bars() as watch:
         retrained = run(settings, overrides or (), watch, typer.echo)
@@ -68,30 +68,30 @@ def retrain(
 
 @app.command(rich_help_panel="Model")
 def pretrain(
-    steps: Annotated[
-        int | None, typer.Option(help="Steps to train; the recipe's own when not given.")
-    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Training steps (default: those of the recipe).")] = None,
     teacher: Annotated[
         Literal["EfficientNetLite0"] | None,
-        typer.Option(help="Learn the maps of this trunk (extra 'pretrained') instead of the defects."),
+        typer.Option(help="Learn to predict the feature maps of this trunk (extra 'pretrained')."),
     ] = None,
     start: Annotated[
         Literal["procedural", "random"] | None,
-        typer.Option(help="Weights to start from; with a teacher procedural, else random, when not given."),
+        typer.Option(help="Initial weights (default: procedural with a teacher, otherwise random)."),
     ] = None,
     precision: Annotated[
         Literal["float32", "mixed_bfloat16"],
-        typer.Option(help="Keras' dtype policy; mixed_bfloat16 is faster where the processor has it."),
+        typer.Option(help="Keras dtype policy; mixed_bfloat16 is faster on processors that support it."),
     ] = "float32",
     output: Annotated[
-        Path | None, typer.Option(help="The weights file; the package's own when not given.")
+        Path | None, typer.Option(help="Output file (default: the weights file of the package).")
     ] = None,
-    cache: Annotated[Path, typer.Option(help="Drawn images and the state to resume from.")] = Path("cache"),
+    cache: Annotated[
+        Path, typer.Option(help="Work folder with the drawn images and the training state.")
+    ] = Path("cache"),
 ) -> None:
-    """Make the compact trunk's weights again from drawn images (resumable)."""
+    """Pre-train the compact trunk on drawn images; an interrupted run continues."""
+    from defect_detection.cli.progress import bars
     from defect_detection.training.pretraining import run_pretraining
     from defect_detection.training.recipe import DISTILLED, PROCEDURAL
-    from defect_detection.use_cases.progress import bars
 
     recipe = DISTILLED if teacher else PROCEDURAL
     recipe = replace(recipe, steps=steps or recipe.steps, precision=precision)
@@ -104,5 +104,5 @@ def pretrain(
             output,
             lambda *progress: watch("pretraining", *progress),
         )
-    done = f"Loss {figures['loss']:.4f}" if figures else "Was done already"
+    done = f"Loss {figures['loss']:.4f}" if figures else "Already complete"
     typer.echo(f"{done}; wrote {path}. Next: defect train")

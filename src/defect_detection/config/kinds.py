@@ -4,11 +4,10 @@ import difflib
 import math
 import os
 import re
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, Field, PlainValidator, ValidationError, ValidationInfo
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, ValidationInfo
 
 # Names of weights that never saw a user's images, and the trunk that they belong to.
 NAMED_WEIGHTS = {
@@ -25,41 +24,29 @@ class Expected(str):
     __slots__ = ()
 
 
-def _check_proxies(value: Any) -> bool | tuple[str, ...]:
-    if isinstance(value, bool):
-        return value
-    try:
-        return tuple(str(ip_network(str(one))) for one in value)
-    except (TypeError, ValueError) as error:
-        why = f" ({error})" if isinstance(value, list | tuple) else ""
-        raise ValueError(
-            f"true, false, or a list of addresses and networks such as 10.2.0.0/16{why}"
-        ) from error
-
-
+YesNo = Annotated[bool, Field(strict=True), Expected("true or false")]
 Text = Annotated[str, Field(min_length=1), Expected("a text")]
 ROOT_PATH = r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*"
 RootPath = Annotated[
     str,
     Field(pattern=f"^{ROOT_PATH}$"),
-    Expected("a path such as /defect, without '/' at its end, or an empty text"),
+    Expected("a path such as /defect, without '/' at the end, or an empty text"),
 ]
 Slug = Annotated[
     str,
     Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$"),
     Expected("a name of lower-case letters, digits, '-' and '_'"),
 ]
-DeclaredProxies = Annotated[bool | tuple[str, ...], PlainValidator(_check_proxies)]
 Count = Annotated[int, Field(gt=0, strict=True), Expected("a whole number above 0")]
 OptionalCount = Annotated[int | None, Field(gt=0, strict=True), Expected("a whole number above 0, or null")]
-WholeNumber = Annotated[int, Field(ge=0, strict=True), Expected("a whole number of 0 or more")]
+WholeNumber = Annotated[int, Field(ge=0, strict=True), Expected("a whole number, at least 0")]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), Expected("a number above 0")]
 OptionalPositive = Annotated[
     float | None, Field(gt=0, allow_inf_nan=False), Expected("a number above 0, or null")
 ]
 Share = Annotated[float, Field(ge=0, le=1), Expected("a number from 0 to 1")]
 OptionalShare = Annotated[float | None, Field(ge=0, le=1), Expected("a number from 0 to 1, or null")]
-BelowOne = Annotated[float, Field(ge=0, lt=1), Expected("a number from 0 up to but without 1")]
+BelowOne = Annotated[float, Field(ge=0, lt=1), Expected("a number, 0 <= x < 1")]
 InsideUnit = Annotated[float, Field(gt=0, lt=1), Expected("a number between 0 and 1")]
 
 
@@ -69,7 +56,7 @@ def _resolve(value: Any, info: ValidationInfo) -> Any:
     try:
         return type(value)(os.path.normpath(root / Path(value).expanduser()))
     except RuntimeError as error:
-        raise ValueError("a path without ~, because this user has no home folder") from error
+        raise ValueError("a path without ~ (this user has no home folder)") from error
 
 
 def _resolve_weights(value: str | None, info: ValidationInfo) -> str | None:

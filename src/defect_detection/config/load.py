@@ -16,6 +16,8 @@ from pydantic import (
     field_validator,
 )
 
+from defect_detection.config.base import Section, setting
+from defect_detection.config.evaluation import EvaluationConfig
 from defect_detection.config.kinds import (
     Expected,
     FilePath,
@@ -28,17 +30,13 @@ from defect_detection.config.kinds import (
 )
 from defect_detection.config.sections import (
     DataConfig,
-    EvaluationConfig,
-    HyperparameterSet,
     InferenceConfig,
     JobsConfig,
     MlflowConfig,
     RecordsConfig,
-    Section,
     ServingConfig,
-    TrainingConfig,
-    with_unique_names,
 )
+from defect_detection.config.training import HyperparameterSet, TrainingConfig, with_unique_names
 from defect_detection.config.yaml_file import apply_overrides, fill_empty_sections, read_document, validate
 from defect_detection.environment import address_of, read_environment
 from defect_detection.files.switch import finish
@@ -52,26 +50,48 @@ SERVER_SETTINGS = "DEFECT_SERVER_SETTINGS"  # in the environment of what a serve
 class Config(Section):
     """All settings. `root` is the folder of the file: relative paths start there."""
 
-    seed: WholeNumber = 42
-    cache_dir: FilePath = Path("cache")
-    cache_max_gb: OptionalPositive = 20
-    report_dir: FilePath = Path("reports")
-    bundle_dir: FilePath = Path("temp_best_model")
-    best_model_info: FilePath = Path("best_model_info.txt")
-    mlflow: MlflowConfig = MlflowConfig()
-    data: DataConfig = DataConfig()
-    training: TrainingConfig = TrainingConfig()
-    evaluation_threshold: Share = 0.80
-    evaluation: EvaluationConfig = EvaluationConfig()
-    inference_model_name: Text = "Production_Reg"
-    inference_model_alias: Text = "prod"
-    inference_images: Annotated[tuple[FileText, ...], Expected("a list of files, folders or patterns")] = (
-        "data/test",
+    seed: WholeNumber = setting(42, "of the split, the augmentation and the weights of the head.")
+    cache_dir: FilePath = setting(
+        Path("cache"), "decoded images and features, computed once. It can be deleted at any time."
     )
-    inference: InferenceConfig = InferenceConfig()
-    serving: ServingConfig = ServingConfig()
-    records: RecordsConfig = RecordsConfig()
-    jobs: JobsConfig = JobsConfig()
+    cache_max_gb: OptionalPositive = setting(
+        20,
+        "gigabytes that cache_dir may take; null: no limit. What was used least recently goes first, never what a process has open. "
+        "`defect cache` shows what is there, `defect cache clear` removes it.",
+    )
+    report_dir: FilePath = setting(Path("reports"), "evaluation reports (HTML, JSON, figures).")
+    evaluation_threshold: Share = setting(
+        0.80,
+        "accuracy on the test images. A model that reaches it goes to mlflow.production_model_name, else to "
+        "mlflow.testing_model_name.",
+    )
+    inference_model_name: Text = setting("Production_Reg", "registered model that inference loads.")
+    inference_model_alias: Text = setting("prod", "alias of its version.")
+    inference_images: Annotated[tuple[FileText, ...], Expected("a list of files, folders or patterns")] = (
+        setting(("data/test",), "images on the command line replace it.")
+    )
+    bundle_dir: FilePath = setting(
+        Path("temp_best_model"), "the best model of the last training, with all that it needs.", advanced=True
+    )
+    best_model_info: FilePath = setting(
+        Path("best_model_info.txt"), "which run and which model that is. Evaluation reads it.", advanced=True
+    )
+    mlflow: MlflowConfig = setting(
+        MlflowConfig(), "MLFLOW_TRACKING_URI (environment or .env) says where MLflow keeps runs and models."
+    )
+    data: DataConfig = setting(DataConfig())
+    training: TrainingConfig = setting(TrainingConfig())
+    evaluation: EvaluationConfig = setting(EvaluationConfig())
+    inference: InferenceConfig = setting(InferenceConfig())
+    serving: ServingConfig = setting(ServingConfig())
+    records: RecordsConfig = setting(
+        RecordsConfig(),
+        "Inspections, feedback, keys and jobs are kept in inspections.db beside this file, or in the PostgreSQL database that "
+        "DATABASE_URL names (environment or .env). What feedback labels is always kept: it is training data.",
+    )
+    jobs: JobsConfig = setting(
+        JobsConfig(), "Retrainings that nobody waits for: POST /retrain with 'Prefer: respond-async'."
+    )
 
     _root: Path = PrivateAttr(default=Path())
     _file: Path = PrivateAttr(default=Path())
@@ -107,23 +127,37 @@ class Config(Section):
 class RetrainConfig(Section):
     """Settings of one retraining, from ``re_train/re_train.yaml``."""
 
-    config: FilePath = Path("../config.yaml")
-    start_from: Annotated[Literal["registry", "scratch"], Expected("registry or scratch")] = "registry"
+    config: FilePath = setting(Path("../config.yaml"), "settings of data, training and evaluation.")
+    start_from: Annotated[Literal["registry", "scratch"], Expected("registry or scratch")] = setting(
+        "registry",
+        "registry: go on from a registered model (base_models). scratch: train as `defect train` does.",
+    )
     base_models: Annotated[
         tuple[ModelReference, ...], Field(min_length=1), Expected("a list of name@alias")
-    ] = ("Testing_Reg@re-train", "Production_Reg@prod")
+    ] = setting(("Testing_Reg@re-train", "Production_Reg@prod"), "the first that exists is the base model.")
     hyperparameter_sets: Annotated[
         tuple[HyperparameterSet, ...] | None,
         Field(min_length=1),
         Expected("null or a list of at least one set"),
-    ] = None
+    ] = setting(
+        None,
+        "with the keys that config.yaml explains, in the order of trust. null: with registry the settings of the base model, with "
+        "scratch those of config.yaml.",
+    )
     metric: Annotated[
         Literal["accuracy", "balanced_accuracy", "auroc"], Expected("accuracy, balanced_accuracy or auroc")
-    ] = "accuracy"
-    min_improvement: Share = 0.0
-    min_new_labels: WholeNumber = 0
-    set: Annotated[dict[str, Any], Expected("a mapping of dotted keys to values")] = Field(
-        default_factory=dict
+    ] = setting(
+        "accuracy",
+        "the new model must be better on the test images by this metric. On validation only a significantly worse model is held.",
+    )
+    min_improvement: Share = setting(0.0, "the new model must be better by more than this.")
+    min_new_labels: WholeNumber = setting(
+        0,
+        "retrain only when people gave so many labels since the model in production was made; 0: always. It needs data.feedback_dir "
+        "in config.yaml, where each retraining first exports what was said.",
+    )
+    set: Annotated[dict[str, Any], Expected("a mapping of dotted keys to values")] = setting(
+        {}, "other values of config.yaml, for this retraining only. Example: {training.epochs: 5}."
     )
 
     @field_validator("hyperparameter_sets")

@@ -30,13 +30,12 @@ def read_document(path: Path) -> dict[str, Any]:
         document = _parse(regular(path).read_bytes())  # YAML is UTF-8, or UTF-16 with its mark at the start
     except OSError as error:
         raise ConfigError(
-            f"{path}: cannot be read ({error.strerror}); run the command in the folder that holds it, "
-            "or name another file"
+            f"{path}: cannot be read ({error.strerror}); run the command in its folder, or name another file"
         ) from error
     except yaml.reader.ReaderError as error:
         raise ConfigError(
-            f"{path}: expected text in UTF-8, received a character that is not ({error.reason}, at byte {error.position}); "
-            "save the file again with the encoding UTF-8"
+            f"{path}: expected text in UTF-8, received an invalid character ({error.reason}, at byte {error.position}); "
+            "save the file again as UTF-8"
         ) from error
     except _PROBLEMS as error:
         raise ConfigError(f"{path}: not valid YAML: {_where_and_why(error)}") from error
@@ -72,7 +71,7 @@ def _measure(node: yaml.Node, known: dict[int, int]) -> int:
     parts = [one for item in inside for one in (item if isinstance(item, tuple) else (item,))]
     known[id(node)] = size = 1 + sum(_measure(part, known) for part in parts)
     if size > _MOST_VALUES:
-        problem = f"expected at most {_MOST_VALUES} values, received aliases (*name) that stand for more"
+        problem = f"expected at most {_MOST_VALUES} values, received aliases (*name) that expand to more"
         raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
     return size
 
@@ -82,7 +81,7 @@ class _StrictLoader(yaml.SafeLoader):
 
     def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
         if isinstance(node, yaml.ScalarNode) and "\0" in node.value:
-            problem = "expected a text without zero bytes (\\0), which no path or name can hold"
+            problem = "expected a text without zero bytes (\\0)"
             raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
         return super().construct_scalar(node)
 
@@ -103,7 +102,7 @@ class _StrictLoader(yaml.SafeLoader):
 
 def _kind(key: yaml.Node) -> str:
     if isinstance(key, yaml.ScalarNode):
-        return f"'{key.value}', which YAML reads as another kind of value; put it into quotes"
+        return f"'{key.value}', which YAML reads as another type; put it into quotes"
     return "a list" if isinstance(key, yaml.SequenceNode) else "a mapping"
 
 
@@ -161,7 +160,7 @@ def _place(node: Any, name: str, key: str) -> str | int:
 def fill_empty_sections(document: dict[str, Any], model: type[BaseModel]) -> None:
     """Let a section that is missing, or whose keys are all commented out, be the section of defaults."""
     for name, field in model.model_fields.items():
-        if _model_in(field.annotation) is field.annotation and document.get(name) is None:
+        if section_in(field.annotation) is field.annotation and document.get(name) is None:
             document[name] = {}
 
 
@@ -229,7 +228,7 @@ def _unknown(section: type[BaseModel], key: str) -> str:
 def _section(model: type[BaseModel], parts: Sequence[str | int]) -> type[BaseModel]:
     for part in parts:
         if isinstance(part, str):
-            inner = _model_in(model.model_fields[part].annotation)
+            inner = section_in(model.model_fields[part].annotation)
             assert inner is not None  # only a section has keys to forbid
             model = inner
     return model
@@ -243,7 +242,7 @@ def _expected(model: type[BaseModel], problem: Any) -> str:
         return str(reason)
     if words:
         return words[0]
-    is_section = field is not None and _model_in(field.annotation) is not None
+    is_section = field is not None and section_in(field.annotation) is not None
     return "keys with values" if is_section else str(problem["msg"])
 
 
@@ -254,15 +253,15 @@ def _field(model: type[BaseModel], parts: Sequence[str | int]) -> FieldInfo | No
     for part in parts:
         if isinstance(part, str) and current is not None and part in current.model_fields:
             field = current.model_fields[part]
-            current = _model_in(field.annotation)
+            current = section_in(field.annotation)
     return field
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
+def section_in(annotation: Any) -> type[BaseModel] | None:
     """Return the section that an annotation is, or is a list of."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    inner = (_model_in(argument) for argument in typing.get_args(annotation))
+    inner = (section_in(argument) for argument in typing.get_args(annotation))
     return next((found for found in inner if found), None)
 
 

@@ -46,8 +46,8 @@ class Allowance:
         """
         if (left := self.seconds - self._spent) <= 0:
             raise ImageError(
-                f"not decoded: the images before it took the {self.seconds:.1f} s of processor time that a request of this size "
-                "has; send fewer images at once"
+                f"not decoded: the earlier images used the {self.seconds:.1f} s of processor time allowed for a request of "
+                "this size; send fewer images per request"
             )
         return left
 
@@ -94,7 +94,7 @@ class Limits:
             left: pixels, where pages before it took some.
         """
         if max(width, height) > self.side:
-            return f"expected at most {self.side} px a side (data.max_side), received {width} x {height}"
+            return f"expected at most {self.side} px per side (data.max_side), received {width} x {height}"
         if width * height > (self.pixels if left is None else left):
             return f"expected at most {self.pixels} pixels (data.max_pixels), received {width} x {height}"
         return None

@@ -97,8 +97,8 @@ class RowStore:
                 self._append_locked(keys, rows)
         except OSError as error:
             raise DataError(
-                f"{self._rows_path}: cannot be written ({error.strerror or error}); "
-                "make room or set cache_dir to another folder"
+                f"{self._rows_path}: cannot be written ({error.strerror or error}); free space, or set cache_dir to another "
+                "folder"
             ) from error
 
     def rows(self, keys: Sequence[str]) -> np.ndarray:
@@ -153,7 +153,10 @@ class RowStore:
             del self._positions[key]
         if damaged:
             log.warning(
-                "%s: %d of %d rows are damaged; they are made again", self._rows_path, len(damaged), len(keys)
+                "%s: %d of %d rows are damaged; they are computed again",
+                self._rows_path,
+                len(damaged),
+                len(keys),
             )
 
     def _set_aside_others(self) -> None:
@@ -280,7 +283,7 @@ def scratch(shape: tuple[int, ...], dtype: npt.DTypeLike, folder: Path) -> np.nd
             return _Mapped(file, dtype, mode="w+", shape=shape)
     except OSError as error:
         raise DataError(
-            f"{folder}: cannot be written ({error.strerror}); make room or set cache_dir to another folder"
+            f"{folder}: cannot be written ({error.strerror}); free space, or set cache_dir to another folder"
         ) from error
 
 

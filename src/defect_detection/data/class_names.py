@@ -59,15 +59,18 @@ def why_no_type(name: str, ok_classes: Collection[str]) -> str | None:
     """Say why a text can't name a type of defect, which becomes the name of a folder on any system; None when it can."""
     compared = comparable(name)
     if shown(name) != name or len(name) > MOST_TYPE_CHARACTERS or not _is_plain(name):
-        return f"no plain name: up to {MOST_TYPE_CHARACTERS} letters, digits, blanks and _.-, with a letter or digit first"
+        return (
+            f"not a valid name: at most {MOST_TYPE_CHARACTERS} letters, digits, blanks and _.-, starting with a letter or "
+            "digit"
+        )
     if compared in map(comparable, ok_classes):
         return "an OK class"
     if compared.startswith("index."):
-        return "the name of the index of such folders"
+        return "the name of the index file"
     if _DEVICE.fullmatch(compared.partition(".")[0].rstrip()):
-        return "the name of a device in Windows"
+        return "the name of a Windows device"
     if is_system_folder(compared) or is_system_file(compared):
-        return "a name that systems use: such folders are left out"
+        return "the name of a system folder, which is left out"
     return None
 
 

@@ -95,8 +95,8 @@ def _doubt_below_ok(where: str, inner: Place, classes: Classes) -> str:
 
 def _inside_ok(where: str, name: str) -> str:
     return (
-        f"'{where}' is a class of OK images and holds '{shown(name)}', named as a class of defects: move '{shown(name)}' out of "
-        f"'{where}', or label its images in index.csv"
+        f"'{where}' is an OK class but contains '{shown(name)}', which is named like a defect class: move '{shown(name)}' "
+        f"out of '{where}', or label its images in index.csv"
     )
 
 
@@ -104,29 +104,27 @@ def _doubt_about_defects(here: Place, inner: Place, classes: Classes) -> str:
     where, name = "/".join(map(shown, here)), here[-1]
     if comparable(name) in SPLITS:
         return (
-            f"'{where}' is named as a split and would count as a type of defect: let the setting name the folder of one split, "
-            f"or add '{shown(name)}' to data.defect_classes"
+            f"'{where}' is named like a split and would count as a defect type: set the folder of a single split, or add "
+            f"'{shown(name)}' to data.defect_classes"
         )
     for depth, one in enumerate((name, *inner)):
         if suggests_ok(one, classes.ok):
             place = "/".join((where, *map(shown, inner[:depth])))
             return (
-                f"'{place}' looks like a folder of OK images and would count as defective: add '{shown(one)}' to data.ok_classes "
-                f"if its images are OK, to data.defect_classes if they are defective"
+                f"'{place}' resembles an OK class but would count as defective: add '{shown(one)}' to data.ok_classes if "
+                "its images are OK, or to data.defect_classes if they are defective"
             )
     return ""
 
 
 def _doubt_about_level(where: str, name: str, holds_images: bool) -> str:
     if comparable(name) in SPLITS:
-        return (
-            f"'{where}' is named as a split and holds classes: let the setting name the folder of one split"
-        )
+        return f"'{where}' is named like a split and contains classes: set the folder of a single split"
     if holds_images or suggests_defects(name, ()):
-        what = "holds images of its own" if holds_images else "looks like a class of defects"
+        what = "contains images" if holds_images else "resembles a defect class"
         return (
-            f"'{where}' {what}, and a folder named as an OK class below it: move that folder out of '{where}', or add "
-            f"'{shown(name)}' to data.defect_classes if all below it is defective"
+            f"'{where}' {what} and contains a folder named like an OK class: move that folder out of '{where}', or add "
+            f"'{shown(name)}' to data.defect_classes if everything in it is defective"
         )
     return ""
 
@@ -145,8 +143,8 @@ def _asked_again(
             return Meaning(one.label, "", one.place, _inside_ok(one.place, name))
         if place[:depth] in levels and where != one.place:
             doubt = (
-                f"'{where}' holds a folder named as an OK class, and is a class of defects elsewhere: move that folder out of "
-                f"'{where}', or add '{shown(name)}' to data.defect_classes if all below it is defective"
+                f"'{where}' contains a folder named like an OK class, but is a defect class elsewhere: move that folder out "
+                f"of '{where}', or add '{shown(name)}' to data.defect_classes if everything in it is defective"
             )
             return Meaning(one.label, one.defect_type, one.place, doubt)
     return one
@@ -169,5 +167,5 @@ def refuse_questions(folder: object, counts: Mapping[Meaning, int]) -> None:
         lines = [
             f"{question} ({count} image{'' if count == 1 else 's'})" for question, count in asked.items()
         ]
-        title = f"{folder}: are these images OK or defective? Nothing is read before that is settled"
+        title = f"{folder}: are these images OK or defective? Nothing is read until this is clear"
         raise DataError("\n  ".join([title, *lines]))

@@ -118,7 +118,6 @@ def check_can_split(units: Sequence[Unit]) -> None:
     lacking = [LABEL_NAMES[label] for label, count in counts.items() if count < 2]
     if lacking:
         raise DataError(
-            "can't be split into train and validation: expected at least 2 different images or groups "
-            f"of each label, one for each side, received {counts[OK]} OK and {counts[DEFECTIVE]} defective; "
-            f"add images that are {' and '.join(lacking)}"
+            "cannot be split into train and validation: expected at least 2 different images or groups of each class, "
+            f"received {counts[OK]} OK and {counts[DEFECTIVE]} defective; add images that are {' and '.join(lacking)}"
         )

@@ -156,10 +156,13 @@ class _Decoder:
         self.end(kill=False)
         if self._process.returncode == -signal.SIGPROF:
             return (
-                f"takes more than {seconds:.1f} s of processor time, the limit for a file of its size; save it as a baseline JPEG, "
-                "or as a PNG or TIFF with few parts"
+                f"takes more than {seconds:.1f} s of processor time, the limit for a file of this size; save it as a "
+                "baseline JPEG, or as a PNG or TIFF with few strips"
             )
-        return f"ended the process that decodes it (exit code {self._process.returncode}): it needs too much memory, or is damaged"
+        return (
+            f"ended the decoding process (exit code {self._process.returncode}): the file needs too much memory or is "
+            "damaged"
+        )
 
     def end(self, kill: bool = True) -> None:
         """End the process, and wait for it."""

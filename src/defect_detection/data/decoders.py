@@ -87,7 +87,7 @@ def pages_of(image: ImageFile) -> list[int]:
     if len(frames) > MOST_PAGES:
         raise ImageError(f"expected at most {MOST_PAGES} pages, received more")
     if not frames:
-        raise ImageError("expected a picture, received only smaller copies and masks of one")
+        raise ImageError("expected a picture, received only reduced-size copies or masks")
     return list(frames)
 
 

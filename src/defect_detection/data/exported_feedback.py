@@ -34,7 +34,7 @@ def with_feedback(
             kept.append(sample)
             known.add(sample.sha256)
         else:
-            skipped.append(Skipped(sample.path, f"feedback labels it otherwise: {said.path}"))
+            skipped.append(Skipped(sample.path, f"feedback gives it another label: {said.path}"))
     added = [sample for sample in usable.values() if sample.sha256 not in known]
     return kept + added, [*scanned.skipped, *skipped], [scanned]
 
@@ -50,10 +50,10 @@ def _usable(found: Iterable[Sample], test: Sequence[Sample]) -> tuple[dict[str, 
     skipped = []
     for sample in found:
         if sample.sha256 in contents or sample.group in groups:
-            skipped.append(Skipped(sample.path, "it, or its group, is in the test split"))
+            skipped.append(Skipped(sample.path, "the image or its group is in the test split"))
         elif len(labels[sample.sha256]) > 1:
             skipped.append(
-                Skipped(sample.path, "feedback holds copies of it with two labels; remove the wrong one")
+                Skipped(sample.path, "feedback contains copies with two labels; remove the wrong copy")
             )
         else:
             usable.setdefault(sample.sha256, sample)

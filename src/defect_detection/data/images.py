@@ -197,21 +197,23 @@ def _one(frames: list[int], pages: Pages) -> list[int]:
         return frames[:1]
     if pages == "all":
         raise ImageError(
-            f"{len(frames)} pages; a label belongs to one picture, so data.pages: all serves inspection only. Save each page as "
-            "a file, with one group for those of a part"
+            f"{len(frames)} pages; a label belongs to one picture, so data.pages: all applies to inspection only. Save each "
+            "page as a file, with one group per part"
         )
     raise ImageError(
-        f"{len(frames)} pages; data.pages says refuse. Save each page as a file, or set data.pages to all (each is judged, the "
-        "worst decides) or first"
+        f"{len(frames)} pages; data.pages says refuse. Save each page as a file, or set data.pages to all (each page is "
+        "inspected, the highest score decides) or first"
     )
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, MemoryError):
-        return "needs more memory than a file of its size may take to decode; save it as a baseline JPEG or a PNG of 8 bits"
+        return "needs more memory than allowed for a file of this size; save it as a baseline JPEG or an 8-bit PNG"
     if isinstance(error, OSError) and error.strerror:
         return f"cannot be read ({error.strerror})"
-    return f"can't be decoded, the file is damaged or of a rare kind ({error or type(error).__name__})"
+    return (
+        f"cannot be decoded; the file is damaged or of an unsupported kind ({error or type(error).__name__})"
+    )
 
 
 def _to_rgb_array(

@@ -61,8 +61,8 @@ def read_index(folder: Path, classes: Classes, images: Sequence[Path]) -> Index:
     used = [index for index in read if index.rows]
     if len(used) > 1:
         raise DataError(
-            f"{used[0].path}: {used[1].path} also says something about {len(used[1].rows)} files in {folder}; "
-            "keep one index: move its rows into the other"
+            f"{used[0].path}: {used[1].path} also has rows for {len(used[1].rows)} files in {folder}; merge both into one "
+            "index"
         )
     return (used or read or [Index()])[0]
 
@@ -109,8 +109,8 @@ class _Reading:
                 rows[file], wrong = self._row(row.line, row.cells)
                 problems += [f"line {row.line}: {text}" for text in wrong]
         if missing:
-            count = f"{missing} of {len(self._file.rows)} rows name no image"
-            problems = [*shortened(problems), f"{count}; paths count from {self._root}"]
+            count = f"{missing} of {len(self._file.rows)} rows match no image"
+            problems = [*shortened(problems), f"{count}; paths are relative to {self._root}"]
         if problems:
             raise DataError("\n".join(f"{self._file.path}: {text}" for text in shortened(problems)))
         return Index(rows, self._file.path, tuple(self._notes(rows.values())))
@@ -118,11 +118,11 @@ class _Reading:
     def _notes(self, rows: Iterable[IndexRow]) -> Iterator[str]:
         unused = sum(row.label == 0 and self._names_a_defect(row.defect_type) for row in rows)
         if unused:
-            yield f"{self._file.path}: type of defect not used in {unused} rows whose label is OK"
+            yield f"{self._file.path}: defect type ignored in {unused} rows with the label OK"
         if self._file.unused:
             yield f"{self._file.path}: columns not used: {printable(', '.join(self._file.unused))}"
         if not self._file.rows:
-            yield f"{self._file.path}: names no image"
+            yield f"{self._file.path}: no row matches an image"
 
     def _found(self, named: str) -> Path | str | None:
         """Return the file below the folder that a cell names; None for one of another folder; else what is wrong."""
@@ -137,9 +137,7 @@ class _Reading:
         if len(alike) == 1:
             return alike[0]
         if alike:
-            return (
-                f"'{printable(named)}' fits {len(alike)} files, such as {alike[0].name} and {alike[1].name}"
-            )
+            return f"'{printable(named)}' matches {len(alike)} files, such as {alike[0].name} and {alike[1].name}"
         if self._may_be_below(place) or not self._is_elsewhere(place):
             return f"no such file: '{printable(named)}'"
         return None

@@ -65,12 +65,12 @@ def index_in(folder: Path) -> Path | None:
         )
     if found and not os.path.isfile(found[0]):  # noqa: PTH113  of a closed folder a Path raises
         raise DataError(
-            f"{found[0]}: expected a CSV file, received a folder, a broken link or the like; remove it"
+            f"{found[0]}: expected a CSV file, received a folder, a broken link or similar; remove it"
         )
     for path in names if not found else []:
         if path.name.casefold() in _MISNAMED or path.name.casefold().startswith(f"{NAME}."):
             raise DataError(
-                f"{path}: an index is read from {NAME} only; save it under that name, as CSV in UTF-8"
+                f"{path}: the index must be named {NAME}; save it under that name, as CSV in UTF-8"
             )
     return found[0] if found else None
 
@@ -96,13 +96,15 @@ def read_rows(path: Path) -> IndexFile:
     for line, cells in lines[1:]:
         row = Row(line, {name: _said(name, cells, place) for name, place in places.items()})
         if any("\n" in cell for cell in row.cells.values()):
-            problems.append(f"line {line}: a cell goes over several lines; a quote before it is not closed")
+            problems.append(f"line {line}: a cell spans several lines; a quote before it is not closed")
         elif any(cells[len(header) :]):
-            problems.append(f"line {line}: expected {len(header)} cells, received {len(cells)}; quote commas")
+            problems.append(
+                f"line {line}: expected {len(header)} cells, received {len(cells)}; put cells with commas into quotes"
+            )
         elif row.cells["file"]:
             rows.append(row)
         elif any(row.cells.values()):
-            problems.append(f"line {line}: names no file")
+            problems.append(f"line {line}: the column file is empty")
     if problems:
         raise DataError("\n".join(f"{path}: {text}" for text in shortened(problems)))
     return IndexFile(path, tuple(rows), tuple(unused))

@@ -42,7 +42,7 @@ def check_leakage(train: Iterable[Sample], test: Iterable[Sample]) -> None:
         parts.append("\n  ".join([f"{len(same)} test images are also in train:", *shortened(same)]))
     if parts:
         advice = (
-            "remove them from one of the two: a test on images that were trained on says nothing. `defect data check` lists all; "
-            "data.allow_leakage: true trains all the same, and every report then says so"
+            "remove them from one of the two folders, because a test on training images is worthless. `defect data check` "
+            "lists all; with data.allow_leakage: true, training continues and every report says so"
         )
         raise LeakageError("\n".join([*parts, advice]))

@@ -145,7 +145,7 @@ def without_alpha(image: Image.Image, levels: Levels) -> tuple[Image.Image, Leve
         ImageError: alpha was multiplied into its colours when Pillow read them.
     """
     if getattr(image, "has_lost_colours", False):
-        raise ImageError("alpha is 0 in the whole image, so it has no colours; save it without alpha")
+        raise ImageError("alpha is 0 in the whole image, so no colours are stored; save it without alpha")
     if image.mode in ("La", "RGBa"):
         bands = [image.getchannel(band) for band in range(len(image.getbands()) - 1)]
         return Image.merge("L" if len(bands) == 1 else "RGB", bands), levels

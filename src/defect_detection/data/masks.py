@@ -41,7 +41,7 @@ def read_mask(path: Path, size: int, limits: Limits = DEFAULT_LIMITS) -> np.ndar
     """
     values = read_image(path, limits=limits).max(axis=2)
     if not values.any():
-        raise ImageError(f"{path}: expected a mask with the defect in white, received one that is all black")
+        raise ImageError(f"{path}: expected a mask with the defect in white, received an all-black image")
     marked = values > values.max() / 2
     return _any_below(_any_below(marked, size).T, size).T
 

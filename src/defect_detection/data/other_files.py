@@ -23,7 +23,7 @@ CONVERT = "not a JPEG, PNG, BMP, TIFF or WebP image; convert it to PNG or JPEG"
 OVERLAY_ENDINGS = (".ok.png", ".defective.png", ".review.png")  # of those that an inspection writes
 OVERLAY_NOTE = ("Comment", "Overlay of defect inspect")  # in their header
 
-UNPACK = "an archive, which is not looked into; unpack it"
+UNPACK = "an archive; unpack it"
 FINISH = "an unfinished copy; complete or remove it"
 
 
@@ -48,7 +48,7 @@ def is_overlay(path: Path) -> bool:
 
 
 def is_side_file(path: Path) -> bool:
-    """Say whether a file that is no image may lie among images: notes, labels, scripts; without an ending any text."""
+    """Say whether a file that is no image may lie among images: notes, labels, scripts; without an extension any text."""
     suffix = path.suffix.lower()
     return suffix in _SIDE or (not suffix and not any(byte < 9 for byte in _head(path)))
 

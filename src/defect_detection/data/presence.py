@@ -19,8 +19,8 @@ def require_images(config: Config) -> None:
             received = "an empty folder" if folder.is_dir() else "no such folder"
             raise DataError(
                 f"data.{key}: expected a folder with one folder of images per class, such as ok and scratch, received "
-                f"{received} ({printable(folder)}). Put your images there, or draw some with `defect sample-data`. "
-                "`defect init` writes a config.yaml that explains each setting"
+                f"{received} ({printable(folder)}). Put your images there, or draw some with `defect sample-data`. `defect "
+                "init` creates a new project"
             )
 
 

@@ -108,7 +108,9 @@ def scan_folder(
             `group_pattern` doesn't match.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; expected one with a folder of images per class in it")
+        raise DataError(
+            f"{folder}: no such folder; expected a folder that contains one folder of images per class"
+        )
     classes, walked = Classes.of(ok_classes, defect_classes), walk(folder)
     _refuse_inner_indexes(walked, folder)
     index = read_index(folder, classes, walked.images)
@@ -155,8 +157,8 @@ def _refuse_inner_indexes(walked: Walked, folder: Path) -> None:
     if inner:
         names = "\n  ".join(shortened([str(path) for path in inner]))
         raise DataError(
-            f"{folder}: {INDEX_NAME} is read in this folder and in its parent only, and lies also in:\n  {names}\n"
-            f"Move what they say into {folder / INDEX_NAME}, and remove them"
+            f"{folder}: {INDEX_NAME} is read in this folder and in its parent only, but also found in:\n  {names}\nMove the "
+            f"rows into {folder / INDEX_NAME}, and remove these files"
         )
 
 
@@ -189,7 +191,7 @@ def _content_hash(path: Path) -> str | Skipped:
 def _sample(path: Path, sha256: str, meaning: Meaning | None, row: IndexRow) -> Sample | Skipped:
     """Join what index and folder say about an image; the index wins."""
     if row.label is None and meaning is None:
-        return Skipped(path, "in no class folder, and index.csv doesn't label it")
+        return Skipped(path, "not in a class folder, and without a label in index.csv")
     label = row.label if row.label is not None or meaning is None else meaning.label
     folder_type = meaning.defect_type if meaning else ""
     defect_type = (row.defect_type or folder_type or "defective") if label == DEFECTIVE else ""

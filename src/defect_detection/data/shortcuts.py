@@ -48,7 +48,7 @@ class Shortcut:
         return self.name not in DAYS + NAMES
 
     def __str__(self) -> str:
-        return f"the {self.name} tells the label of {self.accuracy:.0%} of the parts"
+        return f"the {self.name} predicts the label of {self.accuracy:.0%} of the parts"
 
 
 def find_shortcuts(samples: Sequence[Sample], cache_dir: Path) -> list[Shortcut]:
@@ -80,12 +80,12 @@ def check_shortcuts(found: Sequence[Shortcut]) -> None:
         raise ShortcutError(
             "\n  ".join(
                 [
-                    "something beside the picture tells the label, so the figures would say nothing about defects:",
+                    "file properties predict the label, so the figures would not measure the detection of defects:",
                     *lines,
                 ]
             )
-            + "\nsave OK and defective images in the same way, with the same camera and program; `defect data check` lists all; "
-            "data.allow_shortcuts: true trains all the same, and every report then says so"
+            + "\nsave OK and defective images in the same way, with the same camera and program. `defect data check` lists "
+            "all; with data.allow_shortcuts: true, training continues and every report says so"
         )
 
 

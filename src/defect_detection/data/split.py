@@ -198,7 +198,7 @@ def readable(
 
 def _list_skipped(skipped: Sequence[Skipped]) -> str:
     lines = [str(item) for item in skipped]
-    title = f"{len(skipped)} unreadable image files; repair, convert or remove them, or set data.on_unreadable to skip"
+    title = f"{len(skipped)} unreadable image files; repair, convert or remove them, or set data.on_unreadable: skip"
     return "\n  ".join([title, *shortened(lines)])
 
 
@@ -211,9 +211,9 @@ def _check_labels(
     first = [str(item) for item in skipped[:1]]
     unused = f" ({len(skipped)} files were skipped, such as {first[0]})" if first else ""
     raise DataError(
-        f"{where}: expected OK and defective images, received {counts[OK]} OK and {counts[DEFECTIVE]} "
-        f"defective{unused}; put OK images in a folder named as one of data.ok_classes "
-        f"({', '.join(ok_classes)}), and defective ones in a folder of any other name"
+        f"{where}: expected OK and defective images, received {counts[OK]} OK and {counts[DEFECTIVE]} defective{unused}; "
+        f"put OK images into a folder with a name in data.ok_classes ({', '.join(ok_classes)}), and defective images into "
+        "folders with other names"
     )
 
 

@@ -104,16 +104,16 @@ class TiffImage(TiffImageFile):
         )
         signed = _first(tags.get(FORMAT), 1) == 2
         wrong = {
-            "with signed values of 8 bits": signed and self.bits == 8,
-            "with signed values of which 0 is white": signed and self.inverted,
+            "with signed 8-bit values": signed and self.bits == 8,
+            "with signed values where 0 is white": signed and self.inverted,
             "with planes of 16 bits": separate and raw and self.bits > 8,
-            "with planes that are not those of RGB or CMYK": separate and photometric not in (2, 5),
-            "with inks that are not CMYK": photometric == 5 and _first(tags.get(INKS), 1) != 1,
+            "with separate planes other than RGB or CMYK": separate and photometric not in (2, 5),
+            "with inks other than CMYK": photometric == 5 and _first(tags.get(INKS), 1) != 1,
         }
         if photometric == 6 and samples == 3:
             wrong |= {
                 "with uncompressed subsampled YCbCr": raw and tuple(tags.get(SUBSAMPLING, (2, 2))) != (1, 1),
-                "with YCbCr of a narrow range": tuple(tags.get(RANGE, _FULL_RANGE)) != _FULL_RANGE,
+                "with limited-range YCbCr": tuple(tags.get(RANGE, _FULL_RANGE)) != _FULL_RANGE,
             }
         return next((self._refusal(text) for text, is_so in wrong.items() if is_so), None)
 
@@ -128,7 +128,7 @@ class TiffImage(TiffImageFile):
                 f"compression {_first(tags.get(COMPRESSION), 1)}",
             )
         )
-        return f"a TIFF {what} is not supported ({received}); save it as gray or RGB of 8 or 16 bits"
+        return f"a TIFF {what} is not supported ({received}); save it as 8 or 16-bit gray or RGB"
 
 
 def _first(value: Any, default: int) -> int:

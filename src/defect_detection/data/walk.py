@@ -80,7 +80,7 @@ def reasons(skipped: Iterable[Skipped]) -> list[str]:
 
 def endings(paths: Iterable[Path]) -> str:
     """Return how many files have which ending: ``2 .gif, 1 .zip``."""
-    counts = Counter(printable(path.suffix.lower()) or "without an ending" for path in paths)
+    counts = Counter(printable(path.suffix.lower()) or "without an extension" for path in paths)
     return ", ".join(f"{count} {ending}" for ending, count in sorted(counts.items()))
 
 
@@ -140,9 +140,9 @@ def walk(folder: Path, leave_out: Path | None = None) -> Walked:
 def _why_not_entered(real: str, root: Path) -> str | None:
     """Say where a link leads whose images were not meant; only one that leads out of the folder can."""
     if Path(os.path.realpath(root)).is_relative_to(real):
-        return f"a link to {printable(real)}, a folder around this one, was not followed"
+        return f"a link to {printable(real)}, a parent of this folder, was not followed"
     if real in _OF_THE_SYSTEM or (real + "/").startswith(_NO_FILES):
-        return f"a link to {printable(real)}, a folder of the system, was not followed"
+        return f"a link to {printable(real)}, a system folder, was not followed"
     return None
 
 
@@ -158,7 +158,7 @@ def _look_into(place: Path, walked: Walked, pending: deque[Path], links: deque[P
     except OSError as error:
         if [place] == walked.roots:
             raise DataError(f"{place}: the folder cannot be read ({error.strerror})") from error
-        walked.skipped.append(Skipped(place, f"a folder that cannot be read ({error.strerror})"))
+        walked.skipped.append(Skipped(place, f"an unreadable folder ({error.strerror})"))
         return
     for entry in entries:
         path = Path(entry.path)
@@ -265,7 +265,7 @@ def _matching(pattern: Path, leave_out: Path | None) -> Walked:
             try:
                 walked.add(walk(match, leave_out))
             except DataError:
-                walked.skipped.append(Skipped(match, "a folder that cannot be read"))
+                walked.skipped.append(Skipped(match, "an unreadable folder"))
     return walked
 
 

@@ -55,7 +55,7 @@ class RateClaim(Frozen):
         if self.met:
             return f"Shown: {goal}. {self._found}, which leaves {bound}"
         if self.bound <= self.limit:
-            return f"NOT shown: {goal}. {self._found}, but the model has learned from these images"
+            return f"NOT shown: {goal}. {self._found}, but the model was trained on these images"
         return f"NOT shown: {goal}. {self._found}, which only shows {bound}; {self._remedy}"
 
     @property
@@ -66,9 +66,9 @@ class RateClaim(Frozen):
     @property
     def _remedy(self) -> str:
         if self.needed is None:
-            return "no number of images shows a rate of 0: set a limit above 0"
+            return "no number of images can show a rate of 0: set a limit above 0"
         without = {"escape": "no escape", "overkill": "none rejected"}[self.kind]
-        return f"about {self.needed} with {without} would"
+        return f"about {self.needed} with {without} would show it"
 
     @property
     def _label(self) -> str:

@@ -126,8 +126,8 @@ def _better(candidate: Metrics, champion: Metrics, improvement: Improvement) -> 
     elif gain < 0:
         text = f"{name} is lower than the champion's: {ours} against {theirs}"
     elif too_little:
-        asked = f"more than {percent(improvement.more_than)} % is asked for"
-        text = f"{name} is higher than the champion's by too little: {ours} against {theirs}; {asked}"
+        asked = f"more than {percent(improvement.more_than)} % is required"
+        text = f"{name} exceeds the champion's by too little: {ours} against {theirs}; {asked}"
     else:
         text = f"{name} is higher than the champion's: {ours} against {theirs}"
     return _rule(Check(name="better", passed=gain > 0 and not too_little, text=text))
@@ -151,9 +151,9 @@ def _named(candidate: Metrics, champion: Metrics, improvement: Improvement) -> t
 def _require_same_data(candidate: Metrics, champion: Metrics) -> None:
     if not candidate.fingerprint or candidate.fingerprint != champion.fingerprint:
         raise ValueError(
-            "candidate and champion must be scored on the same data: fingerprint "
-            f"{candidate.fingerprint or 'unknown'!r} against {champion.fingerprint or 'unknown'!r}. "
-            "Score the champion again on the candidate's split."
+            "candidate and champion must be scored on the same data, received the fingerprints "
+            f"{candidate.fingerprint or 'unknown'!r} against {champion.fingerprint or 'unknown'!r}. Score the champion "
+            "again on the candidate's split."
         )
 
 
@@ -176,7 +176,7 @@ def _meets_threshold(accuracy: Rate, threshold: float) -> Rule:
 
 
 def _parity(flips: int) -> list[Check]:
-    text = f"{flips} golden image(s) get another verdict, or a score too far off, from a deployed form"
+    text = f"{flips} golden image(s) get a different verdict, or a score that differs too much, in a deployed form"
     return [Check(name="parity", passed=False, text=text)] if flips else []
 
 
@@ -193,7 +193,7 @@ def _remarks(
         remarks.append(guards.in_words(pairs))
     if champion and candidate.escape.value > champion.escape.value:
         ours, theirs = _brief(candidate.escape), _brief(champion.escape)
-        remarks.append(f"It lets more defective parts pass than the champion: {ours} against {theirs}")
+        remarks.append(f"It misses more defective parts than the champion: {ours} against {theirs}")
     if off := [name for name in GUARDS if name not in policy.guards]:
         remarks.append(f"Switched off by evaluation.gate.guards: {', '.join(off)}")
     return remarks

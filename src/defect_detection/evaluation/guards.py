@@ -14,12 +14,12 @@ def escapes(pairs: Pairs, policy: GatePolicy) -> Rule:
     )
     beyond, worse = chance_beyond(found, policy.margin), chance_of_worse(found)
     if beyond <= policy.level:
-        ruled_out = f"an escape rate higher by {margin} is ruled out ({_p(beyond)})"
+        ruled_out = f"enough evidence that escapes rise by less than {margin} ({_p(beyond)})"
         return Rule(name="escapes", outcome=Outcome.PROMOTE, reason=f"{seen}: {ruled_out}")
     if worse <= policy.level:
-        more = f"more escapes, and not by chance (McNemar, {_p(worse)})"
+        more = f"significantly more escapes (McNemar, {_p(worse)})"
         return Rule(name="escapes", outcome=Outcome.HOLD, reason=f"{seen}: {more}")
-    too_few = f"that doesn't rule out an escape rate higher by {margin} ({_p(beyond)}, at most {policy.level:g} is asked for)"
+    too_few = f"not enough evidence that escapes rise by less than {margin} ({_p(beyond)}, needs <= {policy.level:g})"
     reason = f"{seen}: {too_few}; {_what_would(found, policy, pairs.noun)}"
     return Rule(name="escapes", outcome=Outcome.INSUFFICIENT, reason=reason)
 
@@ -27,8 +27,8 @@ def escapes(pairs: Pairs, policy: GatePolicy) -> Rule:
 def _what_would(found: Differences, policy: GatePolicy, noun: str) -> str:
     needed = parts_needed(found, policy.margin, policy.level)
     if needed is None:
-        return f"more {noun} with such results would not either"
-    return f"about {needed - found.total} more defective test {noun} with such results would"
+        return f"more {noun} with such results would not help either"
+    return f"about {needed - found.total} more defective test {noun} with such results would be enough"
 
 
 def slices(pairs: Pairs, policy: GatePolicy) -> Rule:
@@ -38,7 +38,7 @@ def slices(pairs: Pairs, policy: GatePolicy) -> Rule:
     (Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6, 1979).
     """
     if len(pairs.types) < 2:
-        return Rule(name="slices", outcome=Outcome.PROMOTE, reason="All defects are of one type")
+        return Rule(name="slices", outcome=Outcome.PROMOTE, reason="All defects have the same type")
     found = {name: pairs.escapes_of(name) for name in pairs.types}
     tested = {
         name: chance_of_worse(one) for name, one in found.items() if _may_be_significant(one, policy.level)
@@ -53,9 +53,11 @@ def slices(pairs: Pairs, policy: GatePolicy) -> Rule:
         )
     if worse:
         return Rule(
-            name="slices", outcome=Outcome.HOLD, reason=f"Surely worse on defects of type {', '.join(worse)}"
+            name="slices",
+            outcome=Outcome.HOLD,
+            reason=f"Significantly worse on defects of type {', '.join(worse)}",
         )
-    return Rule(name="slices", outcome=Outcome.PROMOTE, reason="On no type of defect it is surely worse")
+    return Rule(name="slices", outcome=Outcome.PROMOTE, reason="Not significantly worse on any defect type")
 
 
 def _may_be_significant(found: Differences, level: float) -> bool:

@@ -116,7 +116,9 @@ def checked(scores: object, labels: object) -> tuple[np.ndarray, np.ndarray]:
     if values.ndim != 1 or values.shape != truth.shape:
         raise ValueError(f"expected one score per label, received shapes {values.shape} and {truth.shape}")
     if not ((values >= 0) & (values <= 1)).all():
-        raise ValueError("scores: expected P(defective) in [0, 1], received a value outside or not a number")
+        raise ValueError(
+            "scores: expected P(defective) in [0, 1], received a value outside this range or NaN"
+        )
     if not np.isin(truth, (0, 1)).all():
         raise ValueError("labels: expected 1 (defective) or 0 (OK), received another value")
     for label, name in ((0, "OK"), (1, "defective")):

@@ -13,11 +13,11 @@ from .rates import Frozen, Rate
 
 Rule = Literal["balanced", "max_escape_rate", "costs", "fixed"]
 _REASONS = {
-    "balanced": "fewest escapes and false rejects together",
-    "max_escape_rate": "least overkill with the escape rate shown to be within its limit",
-    "fixed": "as it was set",
+    "balanced": "lowest sum of escape rate and overkill rate",
+    "max_escape_rate": "least overkill for which the escape rate is shown to be within its limit",
+    "fixed": "fixed by the settings",
 }
-_STRICTEST = "no defective image passes on these images; they are too few to show the limit"
+_STRICTEST = "no defective image of this split passes; there are too few images to show the limit"
 
 
 class OperatingPoint(Frozen):
@@ -144,7 +144,7 @@ def _cheapest(
     cost = (1 - caught) * passing_all + rejected * rejecting_all
     best = widest(cuts, np.flatnonzero(cost <= cost.min() + 1e-12 * (passing_all + rejecting_all)))
     reason = (
-        f"an expected cost of {cost[best]:.3g} a part, the least with {100 * defect_rate:g} % defective parts, "
+        f"an expected cost of {cost[best]:.3g} per part, the lowest with {100 * defect_rate:g} % defective parts, "
         f"{costs.escape:g} for an escape and {costs.overkill:g} for a false reject; passing every part would cost "
         f"{passing_all:.3g}, rejecting every part {rejecting_all:.3g}"
     )
@@ -160,7 +160,7 @@ def _caught_and_rejected(
 
 def _fraction(name: str, value: float | None) -> float:
     if value is None or not 0 <= value < 1:
-        raise ValueError(f"{name}: expected a fraction from 0 to below 1, received {value}")
+        raise ValueError(f"{name}: expected a fraction, 0 <= x < 1, received {value}")
     return value
 
 

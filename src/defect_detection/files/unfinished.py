@@ -95,9 +95,7 @@ def remove_leftovers(folders: Iterable[Path]) -> int:
     ]
     if found:
         places = ", ".join(str(place) for place in dict.fromkeys(path.parent for path in found))
-        log.warning(
-            "Removed %d unfinished files and folders of processes that were killed, in %s", len(found), places
-        )
+        log.warning("Removed %d unfinished files and folders of killed processes, in %s", len(found), places)
     return len(found)
 
 

@@ -106,7 +106,7 @@ class Inspector:
         inspector = cls(runtime, card, name or f"{card.name} ({folder})", threads)
         if precision != "f32" and not (found := inspector.parity(folder, precision)).allowed:
             raise ConfigError(
-                f"inference.precision: {precision} doesn't suit the model in {folder}, set it to f32: {found} "
+                f"inference.precision: {precision} is not accurate enough for the model in {folder}; set it to f32: {found} "
                 f"({allowed_difference(precision)})"
             )
         return inspector

@@ -45,7 +45,7 @@ class Runtime:
             self._alone = self._compile("LATENCY")
         except RuntimeError as error:
             raise BundleError(
-                f"{path}: OpenVINO can't load it; copy or train it again ({str(error).splitlines()[-1]})"
+                f"{path}: OpenVINO cannot load it; copy the folder again or train again ({str(error).splitlines()[-1]})"
             ) from error
 
     @property

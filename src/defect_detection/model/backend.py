@@ -25,10 +25,10 @@ def _refusal(error: Exception) -> ConfigError:
     file = Path(os.environ.get("KERAS_HOME") or "~/.keras", "keras.json")
     if isinstance(error, ImportError) or "import backend" in str(error):
         return ConfigError(
-            f"KERAS_BACKEND: expected a backend that is installed, received {backend} ({error}); unset it to use tensorflow"
+            f"KERAS_BACKEND: expected an installed backend, received {backend} ({error}); unset it to use tensorflow"
         )
     return ConfigError(
-        f"{file}: Keras cannot use it: {error}. Correct the file or remove it; KERAS_HOME names its folder"
+        f"{file}: Keras cannot use this file: {error}. Correct it or remove it; KERAS_HOME sets its folder"
     )
 
 

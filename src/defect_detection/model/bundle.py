@@ -77,22 +77,22 @@ def read_card(folder: Path) -> Card:
         card = Card.model_validate_json(text)
     except OSError as error:
         raise BundleError(
-            f"{folder}: expected a model folder with {CARD_FILE} in it; train one with `defect train`"
+            f"{folder}: expected a model folder that contains {CARD_FILE}; train a model with `defect train`"
         ) from error
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "operating point"
         received = repr(first["input"])[:40] if first["loc"] else ""
         raise BundleError(
-            f"{path}: {key}: {first['msg']}{received and f', received {received}'}; the file is damaged or of another version, "
-            "copy the whole folder again, or train again"
+            f"{path}: {key}: {first['msg']}{received and f', received {received}'}; the file is damaged or of another "
+            "version: copy the whole folder again, or train again"
         ) from error
     except ValueError as error:
         raise BundleError(
-            f"{path}: the card cannot be read ({error}); it is damaged, copy the whole folder again, or train again"
+            f"{path}: the card cannot be read ({error}); the file is damaged: copy the whole folder again, or train again"
         ) from error
     if missing := [name for name in _CHECKED if not (folder / name).is_file()]:
-        raise BundleError(f"{folder}: {', '.join(missing)} is missing; copy the whole folder again")
+        raise BundleError(f"{folder}: {', '.join(missing)} missing; copy the whole folder again")
     return card
 
 
@@ -103,8 +103,8 @@ def _require_unedited(path: Path, values: Any) -> None:
         return
     if checksums.pop(CARD_FILE) != card_checksum(values):
         raise BundleError(
-            f"{path}: the card was changed after it was written (it differs from its own checksum); copy the whole folder again, or "
-            "train again: a threshold is chosen by training, never edited"
+            f"{path}: the card was edited (it does not match its own checksum). Copy the whole folder again, or train "
+            "again; to change the threshold, train again"
         )
 
 
@@ -117,7 +117,7 @@ def verify(folder: Path, card: Card, names: Iterable[str] = _CHECKED) -> None:
     for name in names:
         if checksum(folder / name) != card.checksums.get(name):
             raise BundleError(
-                f"{folder / name}: differs from its checksum in {CARD_FILE}; copy the whole folder again"
+                f"{folder / name}: does not match its checksum in {CARD_FILE}; copy the whole folder again"
             )
 
 

@@ -86,7 +86,7 @@ class Card(BaseModel):
         for name in _CUTS & flat.keys():
             if flat[name] != getattr(card, name):
                 raise ValueError(
-                    f"{name}: expected {getattr(card, name)}, that of the rest of the card, received {flat[name]}"
+                    f"{name}: expected {getattr(card, name)} as in the rest of the card, received {flat[name]}"
                 )
         return card
 
@@ -95,7 +95,7 @@ class Card(BaseModel):
         cuts = [self.threshold, *([self.review.low, self.review.high] if self.review else [])]
         if not all(0 <= cut <= HIGHEST_CUT for cut in cuts) or cuts[1:] != sorted(cuts[1:]):
             raise ValueError(
-                f"threshold, review low and high: expected scores, and low <= high, received {cuts}"
+                f"threshold, review low and high: expected scores with low <= high, received {cuts}"
             )
         return self
 
@@ -104,8 +104,8 @@ class Card(BaseModel):
         if wanted in (None, self.bit_depth):
             return None
         return (
-            f"data.bit_depth: the settings say {wanted}, the model was trained with {self.bit_depth or 'all 16 bits'} and reads "
-            "images so; train again to change it"
+            f"data.bit_depth: the settings say {wanted}, but the model was trained with {self.bit_depth or 'all 16 bits'} "
+            "and uses that; train again to change it"
         )
 
     @property

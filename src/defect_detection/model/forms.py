@@ -63,8 +63,8 @@ def _in_tensorflow(model: "keras.Model", path: Path) -> None:
     if finished.returncode:
         reason = (finished.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise BundleError(
-            f"{path}: can't be written. Whatever KERAS_BACKEND is, TensorFlow must be installed: it converts the model for "
-            f"inspection. It says: {reason}"
+            f"{path}: cannot be written. TensorFlow must be installed for the conversion, with any KERAS_BACKEND. It "
+            f"reports: {reason}"
         )
 
 

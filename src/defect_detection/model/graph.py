@@ -111,7 +111,7 @@ def read_trunk(folder: Path, origin: str) -> Trunk:
         outputs = [inspector.get_layer(level).output for level in card.levels]
     except (ValueError, TypeError, OSError) as error:
         raise BundleError(
-            f"{folder / KERAS_FILE}: Keras {keras.__version__} can't load it; train again ({error})"
+            f"{folder / KERAS_FILE}: Keras {keras.__version__} cannot load it; train again ({error})"
         ) from error
     model = keras.Model(inspector.inputs, outputs, name=f"{card.trunk}_trunk")
     mark = fingerprint(model)

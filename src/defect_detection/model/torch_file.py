@@ -52,7 +52,7 @@ class _Restricted(pickle.Unpickler):
             return _rebuild
         if module == "torch" and name in _STORAGES:
             return _STORAGES[name]
-        raise pickle.UnpicklingError(f"it names {module}.{name}, which is no tensor")
+        raise pickle.UnpicklingError(f"it contains {module}.{name}, which is not a tensor")
 
     def persistent_load(self, pid: Any) -> tuple[str, np.dtype, int]:
         _, kind, key, _, size, _ = pid

@@ -174,7 +174,8 @@ def _preprocessed(image: keras.KerasTensor, name: str) -> keras.KerasTensor:
     if name.startswith(_OWN_PREPROCESSING):
         return keras.layers.Rescaling(1.0, name="rescale")(image)
     raise ConfigError(
-        f"trunk: how {name!r} wants its input is not known here; expected one of MobileNetV2, ResNet50V2, EfficientNetB0, …"
+        f"trunk: the input scaling of {name!r} is unknown; expected a model such as MobileNetV2, ResNet50V2 or "
+        "EfficientNetB0"
     )
 
 
@@ -205,7 +206,7 @@ def _load_weights(base: keras.Model, name: str, weights: str | Path | None) -> N
         base.load_weights(weights)
     except (ValueError, OSError, KeyError) as error:
         raise ConfigError(
-            f"weights: {weights} doesn't fit trunk {name}: {str(error).splitlines()[0]}"
+            f"weights: {weights} does not fit trunk {name}: {str(error).splitlines()[0]}"
         ) from error
 
 
@@ -241,8 +242,8 @@ def load_npz(model: keras.Model, path: Path) -> None:
     if received != expected:
         key = next(key for key in [*expected, *received] if received.get(key) != expected.get(key))
         raise ConfigError(
-            f"weights: {path} doesn't hold the weights of {model.name}: expected {_array(expected, key)}, received "
-            f"{_array(received, key)}; make them again with this version (defect pretrain --output FILE)"
+            f"weights: {path} does not contain the weights of {model.name}: expected {_array(expected, key)}, received "
+            f"{_array(received, key)}; create them again with this version (defect pretrain --output FILE)"
         )
     for variable in model.weights:
         variable.assign(stored[variable.path])

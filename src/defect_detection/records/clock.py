@@ -26,8 +26,8 @@ def _future(session: Session, now: datetime) -> str:
     if newest is None or newest <= now + SKEW:
         return ""
     return (
-        f"Inspections have dates up to {_said(newest)}, but the clock of this server says {_said(now)}. "
-        "It was ahead when they were recorded, or it is behind now."
+        f"Inspections have dates up to {_said(newest)}, but the clock of this server says {_said(now)}. The clock was ahead "
+        "when they were recorded, or it is behind now."
     )
 
 

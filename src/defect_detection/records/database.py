@@ -89,8 +89,8 @@ class Database:
                 if not any(words in str(error.orig) for words in _ENDED):
                     raise
                 raise SlowReadError(
-                    f"looking through the inspections took longer than {deadline_s:g} s, and was ended: "
-                    "name a shorter time (since, until), or other conditions"
+                    f"the search of inspections was stopped after {deadline_s:g} s: use a shorter period (since, until) or "
+                    "other filters"
                 ) from error
 
     @contextmanager
@@ -190,9 +190,9 @@ class Database:
         if self._file is not None:
             return (
                 explain_sqlite(said)
-                or "Look whether the disk is full and whether the file can be written by this user"
+                or "Check whether the disk is full and whether this user can write the file"
             )
-        return "Look whether the server runs and whether DATABASE_URL (environment or .env) is right"
+        return "Check that the server is running and that DATABASE_URL (environment or .env) is correct"
 
 
 @contextmanager
@@ -260,7 +260,7 @@ def _driver_of(url: str) -> Any:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError) as error:  # ValueError: a port that is no number
-        raise RecordsError(_refusal("an address that can't be read")) from error
+        raise RecordsError(_refusal("an invalid address")) from error
     kind = parsed.drivername.partition("+")[0]
     if kind == "sqlite" and parsed.database not in (None, "", ":memory:"):
         return parsed.set(drivername="sqlite", database=os.path.abspath(parsed.database or ""))  # noqa: PTH100

@@ -1,4 +1,4 @@
-"""What people said about inspected images. Nothing is overwritten: the latest label of an image counts.
+"""Labels that people gave to inspected images. Nothing is overwritten: the latest label of an image counts.
 
 The latest is the one with the highest id: a clock may be set back between two labels.
 """
@@ -85,7 +85,8 @@ def are_conflicting(said: Sequence[Said]) -> bool:
 def unknown_inspection(inspection_id: str) -> UnknownRecordError:
     """Return the error that says so."""
     return UnknownRecordError(
-        f"no inspection has the id {inspection_id!r}: there was none, or it was pruned; GET /inspections lists what there is"
+        f"no inspection has the id {inspection_id!r} (wrong id, or deleted by pruning); GET /inspections lists the "
+        "inspections"
     )
 
 

@@ -29,7 +29,7 @@ Order = Literal["newest", "uncertain"]
 class Inspected:
     """One verdict on one image, as it is recorded.
 
-    name: of the file, as its sender calls it. group: images of one group stay on one side of a split; where it is "", those of
+    name: of the file name given by the sender. group: images of one group stay on one side of a split; where it is "", those of
     one `part` do. reason: how the image is unlike the training images; None where it is not, or where it was not recorded.
     sent_by: name of the key, or the address of a caller without one; "" of what earlier versions recorded.
     """
@@ -73,7 +73,7 @@ class Recorded:
 class Filter:
     """Which inspections; None where everything is wanted. `since` counts, `until` doesn't.
 
-    search: a part of the name, group, line or part, in upper or lower case. label: the one that counts.
+    search: a substring of the name, group, line or part; case is ignored. label: the one that counts.
     """
 
     verdict: str | None = None
@@ -223,7 +223,7 @@ def _read_cursor(cursor: str, order: Order) -> tuple[Any, str]:
         of_order, value, last_id = None, None, None
     if of_order != order or not isinstance(last_id, str) or has_control(last_id):
         raise ValueError(
-            f"cursor: expected what 'next' of a page in the same order ({order}) was, received {cursor[:80]!r}"
+            f"cursor: expected 'next' of a page with the same order ({order}), received {cursor[:80]!r}"
         )
     return value, last_id
 

@@ -65,7 +65,7 @@ def create_job(database: Database, by: str, *, runs_here: bool = False) -> Job:
     """
     with database.writing() as session:
         if waiting := session.scalar(select(JobRow.id).where(JobRow.state == "queued").limit(1)):
-            raise BusyError(f"a retraining waits already: follow it at /jobs/{waiting}, or cancel it")
+            raise BusyError(f"a retraining is already queued: follow it at /jobs/{waiting}, or cancel it")
         last_label = session.scalar(select(func.max(FeedbackRow.id))) or 0
         facts = {"state": "queued", "by": by, "created_at": datetime.now(UTC), "last_label": last_label}
         row = JobRow(id=uuid.uuid4().hex, **facts)
@@ -231,14 +231,20 @@ def _end_rest_of(job_id: str) -> str:
     if left:
         ids = ", ".join(map(str, left))
         return f"processes of its retraining could not be ended: end them by hand (process ids {ids})"
-    return "its retraining went on alone and was ended" if found else "nothing of its retraining was left"
+    return (
+        "its retraining was still running and was ended"
+        if found
+        else "its retraining had no running processes"
+    )
 
 
 def _why_dead(row: JobRow, silent: Collection[str]) -> str | None:
     if row.owner_host == place() and started_at(row.owner_pid or 0) != row.owner_started:
-        return "the process that ran it died (killed, or a crash)"
+        return "the process that ran it died (killed or crashed)"
     if row.id in silent:
-        return f"nothing was heard of the process that ran it for {LEASE_S:g} s (its machine or container is gone)"
+        return (
+            f"no heartbeat from the process that ran it for {LEASE_S:g} s (its machine or container is gone)"
+        )
     return None
 
 

@@ -47,7 +47,7 @@ def create_key(database: Database, name: str, role: Role) -> str:
     """
     if not re.fullmatch(r"[^\W_][\w .@-]{0,63}", name) or name in RESERVED or _is_address(name):
         raise ConfigError(
-            f"keys: expected a name of letters, digits, spaces and .@-_, at most 64 long, that isn't taken, received {name!r}"
+            f"keys: expected an unused name with at most 64 letters, digits, spaces and .@-_, received {name!r}"
         )
     key = _PREFIX + secrets.token_urlsafe(32)
     row = KeyRow(name=name, sha256=_hash_of(key), role=role, created_at=datetime.now(UTC))
@@ -56,8 +56,8 @@ def create_key(database: Database, name: str, role: Role) -> str:
             session.add(row)
     except IntegrityError as error:
         raise ConfigError(
-            f"keys: expected a new name, received '{name}', which a key has (or had, before it was revoked); "
-            "`defect keys list` shows them"
+            f"keys: expected a new name, received '{name}', which is the name of a key or of a revoked key; `defect keys "
+            "list` shows them"
         ) from error
     return key
 

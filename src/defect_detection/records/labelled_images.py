@@ -31,7 +31,7 @@ _LOCK_TIMEOUT_S = 60
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """One image with the label that counts. `at`: when it was given. group: as the first inspection of the image says; where
+    """One image with the current label. `at`: when it was given. group: as the first inspection of the image says; where
     it says none, the first later one that does and that was sent with a key or from this machine.
 
     suffix: of its format. stored: the suffix that its file is kept under; None when the image isn't kept.
@@ -163,9 +163,9 @@ def _why_not(one: Labelled, contents: Iterable[str], groups: Iterable[str]) -> s
     if one.group in groups:
         return f"its group '{one.group}' is in the test split"
     if one.suffix is None:
-        return "its image wasn't kept"
+        return "its image was not stored"
     if one.suffix not in IMAGE_SUFFIXES:
-        return "its file is of no known kind of image"
+        return "its file is not a supported image"
     return None
 
 
@@ -183,7 +183,7 @@ def _place(one: Labelled, images: ImageFolder, folder: Path, ok_class: str, coun
         return None
     content = images.read(one.sha256, one.stored or "")
     if content is None:
-        return "its image is gone or damaged"
+        return "its image is missing or damaged"
     write_whole(target, content)
     counts[0] += 1
     return None

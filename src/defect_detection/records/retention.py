@@ -20,7 +20,7 @@ from defect_detection.records.tallies import count_all, count_out
 
 MOST_SHARE = 0.1  # of all inspections, that one pruning removes: no wrong clock or setting takes them all
 LEAST_AT_ONCE = 1_000  # inspections that may go whatever their share
-_AT_ONCE = "`defect prune --at-once` removes what is too old now."
+_AT_ONCE = "`defect prune --at-once` deletes everything beyond the retention limit immediately."
 LEFTOVER_S = 3600.0  # a file without a row that is older was left by an interrupted write
 
 
@@ -48,7 +48,10 @@ class Pruned:
     @property
     def warning(self) -> str:
         """Say what was held back, and that what must be kept takes too much room; or nothing."""
-        too_much = f"Images take {self.over_bytes / 1e9:.3g} GB more than records.keep_gb: they are labelled, so they stay"
+        too_much = (
+            f"Images take {self.over_bytes / 1e9:.3g} GB more than records.keep_gb: all of them are labelled, so they are "
+            "kept"
+        )
         return " ".join(filter(None, [self.held_back, too_much if self.over_bytes else ""]))
 
 
@@ -112,7 +115,7 @@ def _prune_old(
     """Remove inspections of an age, and return how many, and why others of that age stay."""
     with database.reading() as session:
         if share is not None and (doubt := gap_before(session, now)):
-            return 0, f"{doubt} Nothing is removed by age until the clock is certain. {_AT_ONCE}"
+            return 0, f"{doubt} Nothing is deleted by age until the clock can be trusted. {_AT_ONCE}"
         most = inf if share is None else max(LEAST_AT_ONCE, int(share * count_all(session)))
     old = (
         select(InspectionRow.id)
@@ -132,7 +135,7 @@ def _prune_old(
             return removed, ""
     with database.reading() as session:
         more = session.scalar(old.limit(1)) is not None
-    left = f"At most {most} inspections are removed at a time; others that are too old follow. {_AT_ONCE}"
+    left = f"At most {most} inspections are deleted at a time; the other old inspections follow. {_AT_ONCE}"
     return removed, left if more else ""
 
 

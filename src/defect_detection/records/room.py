@@ -72,13 +72,13 @@ class Room:
             _, freed, over = make_room(self._database, self._images, wanted, lambda _s: None)
         except OSError as error:
             raise RecordsError(
-                f"{self._images.folder}: images can't be removed: {error.strerror or error}"
+                f"{self._images.folder}: images cannot be deleted: {error.strerror or error}"
             ) from error
         self._taken -= freed
         if over > SPARE * self._max and now - self._warned_at > LOG_EVERY_S:
             self._warned_at = now
             log.warning(
-                "labelled images fill records.keep_gb: no further image is kept; raise it, or free room"
+                "labelled images fill records.keep_gb: no further image is stored; raise the limit, or delete images"
             )
 
 

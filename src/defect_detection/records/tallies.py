@@ -159,7 +159,7 @@ def label_that_counts() -> ScalarSelect[str]:
 
 
 def labels_of(session: Session, contents: Iterable[str]) -> dict[str, str]:
-    """Return the label that counts of each image that has one, by its sha256."""
+    """Return the current label of each image that has one, by its sha256."""
     rows = session.connection().execute(_LABELS, {"contents": list(contents)})
     return {row.sha256: row.label for row in rows}
 

@@ -48,7 +48,7 @@ class _File(RotatingFileHandler):
         return open(self.baseFilename, "a", encoding="utf-8", opener=_open_private)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  named by the library
-        log.warning("%s cannot be written, its line: %s", self.baseFilename, record.msg, exc_info=False)
+        log.warning("%s cannot be written; the line is: %s", self.baseFilename, record.msg, exc_info=False)
 
 
 def _open_private(path: str, flags: int) -> int:

@@ -61,9 +61,9 @@ class Upkeep:
         except _StoppedError:
             return 0.0
         except (RecordsError, OSError) as error:
-            log.warning("pruning failed; it is tried again in %.0f minutes. %s", RETRY_S / 60, error)
+            log.warning("pruning failed; next attempt in %.0f minutes. %s", RETRY_S / 60, error)
         except Exception:  # a bug in pruning must not end it for good
-            log.exception("pruning failed; it is tried again in %.0f minutes", RETRY_S / 60)
+            log.exception("pruning failed; next attempt in %.0f minutes", RETRY_S / 60)
         return RETRY_S
 
     def _prune_if_due(self) -> float:
@@ -107,7 +107,7 @@ def take_on(database: Database, work: str, every: timedelta, now: datetime | Non
             return 0.0
         if session.scalar(of_future.returning(row.work)):
             log.warning(
-                "%s was begun after now: the clock was ahead then, or is behind. It is due again in %s",
+                "%s has a start time in the future: the clock was ahead then, or is behind now. It is due again in %s",
                 work,
                 every,
             )

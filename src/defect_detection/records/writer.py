@@ -109,7 +109,7 @@ class Recorder:
         if not is_kept:
             self._images_refused += 1
             self._log_at_times(
-                "%d images were not kept so far: %s has sent more than records.anonymous_gb_per_h without a key",
+                "%d images not stored so far: %s exceeded records.anonymous_gb_per_h without a key",
                 self._images_refused,
                 recorded.sent_by,
             )
@@ -122,7 +122,7 @@ class Recorder:
             RecordsError: they can't be recorded; predictions go on.
         """
         if (error := self.state().error) is not None:
-            raise RecordsError(f"inspections can't be recorded: {error}")
+            raise RecordsError(f"inspections cannot be recorded: {error}")
         with self._database.reading() as session:
             session.scalar(select(InspectionRow.id).limit(1))
 
@@ -198,7 +198,7 @@ class Recorder:
         except Exception as error:  # no bug in one inspection may end the recording of all others
             if len(batch) > 1:
                 return sum(self._write([one]) for one in batch)
-            log.exception("inspection %s can't be recorded", batch[0][0].id)
+            log.exception("inspection %s cannot be recorded", batch[0][0].id)
             self._done(batch, lost=1, error=f"{type(error).__name__}: {error}")
             return 0
 
@@ -233,7 +233,7 @@ class Recorder:
         return rows, new_bytes, error
 
     def _no_image(self, problem: OSError) -> str:
-        return f"{self._images.folder}: images can't be written: {problem.strerror or problem}"
+        return f"{self._images.folder}: images cannot be written: {problem.strerror or problem}"
 
     def _insert(self, batch: list[Waiting], images: dict[str, Any]) -> None:
         with self._database.writing() as session:
@@ -265,11 +265,11 @@ class Recorder:
         """Log when recording begins to fail and when it works again."""
         if error is not None and self._error is None:
             self._failing_since = datetime.now(UTC)
-            log.error("inspections can't be recorded; predictions go on. %s", error)
+            log.error("inspections cannot be recorded; predictions continue. %s", error)
         if error is None and self._error is not None:
             self._failing_since = None
             log.warning(
-                "inspections are recorded again; %d were lost so far, %d images",
+                "inspections are recorded again; lost so far: %d inspections, %d images",
                 self._lost,
                 self._images_lost,
             )
@@ -278,10 +278,10 @@ class Recorder:
     def _count_lost(self, count: int) -> None:
         self._lost += count
         self._log_at_times(
-            "%d inspections were lost so far: %d wait to be written. %s",
+            "inspections lost so far: %d; waiting to be written: %d. %s",
             self._lost,
             len(self._waiting),
-            self._error or "They come faster than they can be written",
+            self._error or "They arrive faster than they can be written",
         )
 
     def _log_at_times(self, message: str, *facts: object) -> None:

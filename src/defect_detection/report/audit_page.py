@@ -126,10 +126,10 @@ def _headline(findings: Sequence[Finding]) -> str:
     if Severity.BLOCKS in severities:
         return "Training refuses this data"
     if Severity.ALLOWED in severities:
-        return "Train and test share images, and that is allowed"
+        return "Train and test share images, which the settings allow"
     if Severity.WARNING in severities:
-        return "This data can be trained on; look at the warnings first"
-    return "This data can be trained on"
+        return "This data can be used for training; check the warnings first"
+    return "This data can be used for training"
 
 
 def _lede(findings: Sequence[Finding]) -> str:

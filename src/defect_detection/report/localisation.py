@@ -141,7 +141,7 @@ def evidence_remark(aim: Pointing | None, outermost: Border | None) -> str | Non
     said = []
     edge = outermost and (outermost.peaks_off_defect or (None if aim else outermost.peaks))
     if outermost and edge and edge.low > outermost.cells:
-        which = "the images called defective" + (" whose defect lies elsewhere" if aim else "")
+        which = "the images with the verdict defective" + (" whose defect is elsewhere" if aim else "")
         said.append(
             f"at the edge of the picture in {edge} of {which} (by chance in {percent(outermost.cells)} %)"
         )
@@ -150,8 +150,8 @@ def evidence_remark(aim: Pointing | None, outermost: Border | None) -> str | Non
     if not said:
         return None
     return (
-        f"The strongest evidence lies {' and '.join(said)}: the model may read something else than the defect; "
-        "see where the evidence lies"
+        f"The strongest evidence lies {' and '.join(said)}: the model may react to something other than the defect; see the "
+        "section on the evidence"
     )
 
 

@@ -92,7 +92,7 @@ def evidence_text(escape: Rate, noun: str = "image") -> str:
     """
     shown = escape_limit(escape.count, escape.total, escape.confidence)
     sure = f"{escape.confidence:.0%}".replace("%", " %")
-    missed = f"{escape.count} of them missed" if escape.count else "none of them missed"
+    missed = f"with {escape.count} missed" if escape.count else "with none missed"
     text = (
         f"{escape.total} defective test {noun}s, {missed}, show an escape rate of no more than "
         f"{percent(shown)} % (one-sided, {sure} confidence)."

@@ -75,7 +75,7 @@ def retrain(
         with FileLock(config.root / LOCK_NAME, timeout=0):
             return _retrain(settings, config, watch, say)
     except Timeout as error:
-        raise BusyError(f"{config.root}: a retraining is running already; wait for it to end") from error
+        raise BusyError(f"{config.root}: a retraining is already running; wait until it ends") from error
 
 
 def _retrain(settings: RetrainConfig, config: Config, watch: Watch, say: Say) -> Retrained:
@@ -112,7 +112,7 @@ def _train(start: Start, splits: Splits, folder: Path, watch: Watch, say: Say) -
     config = start.config
     recorder = ExperimentRecorder(config.tracking_uri, config.mlflow.experiment_name, config.root)
     if killed := recorder.end_abandoned():
-        say(f"Runs of killed trainings that MLflow showed as running, and that are KILLED now: {killed}")
+        say(f"Marked MLflow runs of killed trainings as KILLED: {killed}")
     tags = {"retraining": "true", "base": str(start.reference or "scratch")}
     bench = Bench(splits, start.config, recorder, watch, start.trunk, tags)
     best, figures = train_sets(start.sets, bench, folder)
@@ -134,8 +134,8 @@ def _say_judges(data: Mapping[str, str | int], start: Start, say: Say) -> None:
         say(f"Validation: without {left_out} images that the trunk of {start.reference} was trained on")
     if data.get("validation_learned"):
         say(
-            f"Validation: too few images are left that the trunk of {start.reference} was not trained on, so learned ones judge too: "
-            "these figures are too good"
+            f"Validation: too few images are left that the trunk of {start.reference} was not trained on, so images from "
+            "its training are used too: these figures are too good"
         )
 
 
@@ -150,7 +150,7 @@ def compare_on_validation(
     if champion is None:
         return True, ("there is no model in production to compare with",)
     if candidate.card.data.get("validation_learned"):
-        return True, ("the trunk has learned the images that would compare the models; the test decides",)
+        return True, ("the trunk was trained on the images that would compare the models; the test decides",)
     bundle = registry.bundle_of(champion, config.cache_dir)
     hashes = [sample.sha256 for sample in splits.validation]
     seen = of_whole_parts(np.isin(hashes, seen_in_training(bundle, hashes)), splits.validation)
@@ -209,7 +209,7 @@ def _say_data(splits: Splits, say: Say) -> None:
         defective = sum(sample.label for sample in samples)
         say(f"Data: {len(samples)} {name} images, {defective} defective, fingerprint {fingerprint[:16]}")
     if splits.skipped:
-        say(f"Data: {len(splits.skipped)} files were skipped; skipped.txt in each run names them")
+        say(f"Data: {len(splits.skipped)} files were skipped; skipped.txt in each run lists them")
 
 
 def _in_words(values: dict[str, float]) -> str:

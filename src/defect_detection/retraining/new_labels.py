@@ -27,8 +27,8 @@ def too_few_labels(
     if folder is None:
         if settings.min_new_labels:
             raise ConfigError(
-                f"re_train.yaml: min_new_labels: {settings.min_new_labels} labels are asked for, but config.yaml: "
-                "data.feedback_dir is null, so that none are used; name a folder there, such as data/feedback"
+                f"re_train.yaml: min_new_labels: {settings.min_new_labels} new labels are required, but config.yaml: "
+                "data.feedback_dir is null; set a folder, such as data/feedback"
             )
         return None
     exported = export(config, folder)
@@ -39,7 +39,8 @@ def too_few_labels(
         say(f"Feedback: {len(exported.skipped)} labelled images are left out, such as {exported.skipped[0]}")
     if exported.repaired:
         say(
-            f"Feedback: {len(exported.repaired)} names of earlier records are corrected, such as {exported.repaired[0]}"
+            f"Feedback: {len(exported.repaired)} invalid names of earlier records were corrected, such as "
+            f"{exported.repaired[0]}"
         )
     if new >= settings.min_new_labels:
         return None
@@ -60,7 +61,7 @@ def export(config: Config, folder: Path) -> Exported:
     try:
         return export_feedback(records.database, records.images, folder, data.ok_classes, test)
     except OSError as error:
-        raise RecordsError(f"{folder}: feedback can't be exported: {error.strerror or error}") from error
+        raise RecordsError(f"{folder}: feedback cannot be exported: {error.strerror or error}") from error
     finally:
         records.close()
 
@@ -72,7 +73,7 @@ def _check_place(config: Config, folder: Path) -> None:
         if folder.resolve().is_relative_to(other.resolve()):
             raise ConfigError(
                 f"config.yaml: data.feedback_dir: expected a folder outside data.{key} ({other}), received {folder}; "
-                "labelled images would be read as one more class there"
+                "otherwise the labelled images would be read as another class there"
             )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from defect_detection.config import Config, RetrainConfig
-from defect_detection.config.sections import HyperparameterSet, Schedule
+from defect_detection.config.training import HyperparameterSet, Schedule
 from defect_detection.config.yaml_file import validate
 from defect_detection.errors import BundleError, ConfigError
 from defect_detection.model.bundle import CARD_FILE, KERAS_FILE, read_card, verify
@@ -57,8 +57,8 @@ def find_start(
             if reference := registry.version_of(*name_and_alias.split("@")):
                 return _from_base(name_and_alias, reference, settings, config, registry, overrides, say)
         say(
-            f"Start: none of {', '.join(settings.base_models)} exists in {redacted(config.tracking_uri)}, "
-            "so training starts from scratch"
+            f"Start: none of {', '.join(settings.base_models)} exists in {redacted(config.tracking_uri)}; training starts "
+            "from scratch"
         )
     else:
         say("Start: from scratch (start_from: scratch)")
@@ -136,7 +136,7 @@ def _own_set(card: Card, bundle: Path, reference: ModelRef, overridden: Sequence
         return validate(HyperparameterSet, document, bundle / CARD_FILE, root=bundle)
     except ConfigError as error:
         raise BundleError(
-            f"{reference}: its hyperparameters aren't those of this version; set hyperparameter_sets in re_train.yaml:\n{error}"
+            f"{reference}: its hyperparameters do not fit this version; set hyperparameter_sets in re_train.yaml:\n{error}"
         ) from error
 
 

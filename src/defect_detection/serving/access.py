@@ -24,7 +24,7 @@ from defect_detection.errors import ConfigError, RecordsError
 from defect_detection.records.database import Database
 from defect_detection.records.keys import SETTINGS_KEY, THIS_MACHINE, Key, Role, find_key, has_keys
 from defect_detection.serving.local_key import FILE, LocalKey, is_of_this_machine
-from defect_detection.serving.peers import Proxies, address_of, why_not_local
+from defect_detection.serving.peers import address_of, why_not_local
 from defect_detection.serving.routes import GROUPS, need_of
 
 KEY_VARIABLE = "DEFECT_API_KEY"
@@ -57,7 +57,7 @@ class Access:
 
     def __init__(self, config: Config, database: Database) -> None:
         self._key = configured_key(config)
-        self._proxies = Proxies(config.serving.behind_proxy)
+        self._behind_proxy = config.serving.behind_proxy
         self.opened = {route for group in config.serving.public for route in GROUPS[group]}
         self._shown = config.serving.public
         self._local = LocalKey(config.root)
@@ -88,8 +88,8 @@ class Access:
             return Caller(THIS_MACHINE, "admin")
         if role == "admin" and caller.role != "admin":
             raise Forbidden(
-                f"The key '{caller.name}' has the role operator, and this needs the role admin: make such a key with "
-                "'defect keys create NAME --role admin'."
+                f"The key '{caller.name}' has the role operator, but this request needs the role admin. Create such a key "
+                "with 'defect keys create NAME --role admin'."
             )
         return caller
 
@@ -101,19 +101,21 @@ class Access:
         is_closed = self._key is not None or self._has_keys.recent("", True)
         if not is_closed and self._why_not_local(request) is None:
             return Caller(THIS_MACHINE, "admin")
-        return Caller(address_of(request, self._proxies), None)
+        return Caller(address_of(request, self._behind_proxy), None)
 
     def describe(self) -> str:
         """Say in one sentence what coming from this machine allows."""
         try:
             is_closed = self._key is not None or self._has_keys.now("")
         except RecordsError as error:
-            return f"whether there are keys is not known, so every caller needs one: {error}"
-        if is_closed or self._proxies:
-            return f"callers on this machine need a key too: 'defect page' opens the page, 'curl -H @{FILE}' sends the key"
+            return f"the keys cannot be read, so every caller needs one: {error}"
+        if is_closed or self._behind_proxy:
+            return (
+                f"local callers need a key too: 'defect page' opens the page, 'curl -H @{FILE}' sends the key"
+            )
         return (
-            "no key exists yet: every user of this machine, and whoever comes through a proxy or tunnel that ends on it, may change "
-            "everything; 'defect keys create NAME' closes that"
+            "no key exists yet: every user of this machine, and everyone who connects through a proxy or tunnel that ends "
+            "on it, may change everything; 'defect keys create NAME' prevents this"
         )
 
     def exchange(self, request: Request) -> str:
@@ -129,13 +131,14 @@ class Access:
             raise _of_the_file() from error
         if key is None:
             raise _unauthorized(
-                "This link to the page was used before, is too old, or is not of this machine: make another one with 'defect page'."
+                "This link was already used, has expired, or is from another machine: create another one with 'defect "
+                "page'."
             )
         return key
 
     def _why_not_local(self, request: Request) -> str | None:
-        if self._proxies:
-            return "may have come through a proxy that serving.behind_proxy declares"
+        if self._behind_proxy:
+            return "may come through a proxy (serving.behind_proxy is true)"
         return why_not_local(request)
 
     def _known(self, request: Request, find: Callable[[str], Key | None]) -> Caller | None:
@@ -163,20 +166,18 @@ class Access:
 def _refusal(reason: str | None, is_closed: bool) -> Forbidden | Unauthorized:
     if not is_closed:
         return Forbidden(
-            f"This request {reason}, and there is no key with which it could be allowed. Make one with "
-            f"'defect keys create NAME', or set {KEY_VARIABLE} in the environment of the server (or serving.api_key "
-            "in config.yaml) to a long random text and restart it; send it as 'Authorization: Bearer KEY' or "
-            "'X-API-Key: KEY'."
+            f"This request {reason}, so it needs a key, and none exists yet. Create one with 'defect keys create NAME', or "
+            f"set {KEY_VARIABLE} in the environment of the server (or serving.api_key in config.yaml) to a long random text "
+            "and restart the server. Send the key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'."
         )
     if reason is None:
         return _unauthorized(
-            "There are keys for this server, so it is not enough that this request comes from this machine. The user who runs the "
-            f"server sends the header in the file {FILE} beside config.yaml (curl -H @{FILE}), and opens the page with "
-            "'defect page'. Everybody else sends a key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'."
+            "Keys exist, so requests from this machine need one too. The user who runs the server can send the header in "
+            f"the file {FILE} beside config.yaml (curl -H @{FILE}), and open the page with 'defect page'. Other users send "
+            "a key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'."
         )
     return _unauthorized(
-        f"This request {reason}, and does not carry a key of this server. Send it as 'Authorization: Bearer KEY' "
-        "or 'X-API-Key: KEY'."
+        f"This request {reason}, and has no valid key. Send a key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'."
     )
 
 
@@ -231,9 +232,7 @@ def _sent_key(request: Request) -> str:
 
 
 def _of_the_file() -> Unauthorized:
-    return _unauthorized(
-        f"The key of this machine is refused: see what 'defect page' says about the file {FILE}."
-    )
+    return _unauthorized(f"The local key is refused: 'defect page' says what is wrong with the file {FILE}.")
 
 
 def _unauthorized(detail: str) -> Unauthorized:

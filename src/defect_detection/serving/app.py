@@ -23,7 +23,6 @@ from defect_detection.serving.limits import RateLimit, limit_body, secure
 from defect_detection.serving.local_key import make_local_key
 from defect_detection.serving.noting import note_start, register_trail
 from defect_detection.serving.origins import check_origin
-from defect_detection.serving.peers import Proxies
 from defect_detection.serving.problems import problem_of_values, register_problems
 from defect_detection.serving.recording import Recorder
 from defect_detection.serving.server import make_server, return_memory, take_turns
@@ -63,6 +62,20 @@ def create_app(
         load_champion: loads it; the default fetches its bundle from the registry.
         recorder: gets every inspection; the default writes to the database.
     """
+    app = _bare_app(config)
+    parts = app.extensions[KEY] = Services.of(config, find_champion, load_champion, recorder)
+    parts.metrics.follow_model(parts.served)
+    parts.metrics.follow(
+        "defect_pruning_held_back",
+        "1: the last pruning kept inspections beyond the retention limit",
+        lambda: float(bool(parts.upkeep.held_back)),
+    )
+    _register_checks(app, parts)
+    _register_views(app, config)
+    return app
+
+
+def _bare_app(config: Config) -> OpenAPI:
     app = OpenAPI(
         __name__,
         info=Info(title="Defect Detection", version=__version__),
@@ -79,37 +92,33 @@ def create_app(
     app.jinja_env.globals["address"] = relative
     app.jinja_env.autoescape = True  # Flask's own choice goes by the ending, and ours is .j2
     app.teardown_request(lambda _error: request.close_files())  # type: ignore[attr-defined]
-    parts = app.extensions[KEY] = Services.of(config, find_champion, load_champion, recorder)
-    parts.metrics.follow_model(parts.served)
-    parts.metrics.follow(
-        "defect_pruning_held_back",
-        "1: the last pruning left inspections that are too old",
-        lambda: float(bool(parts.upkeep.held_back)),
-    )
+    return app
+
+
+def _register_checks(app: OpenAPI, parts: Services) -> None:
+    """Have every request checked, in this order, before its view sees it."""
+    settings = parts.config.serving
     register_problems(app)
     register_unknown(app)
     parts.metrics.watch(app)
-    app.before_request(RateLimit(config.serving.rate_limit, Proxies(config.serving.behind_proxy)).check)
+    app.before_request(RateLimit(settings.rate_limit, settings.behind_proxy).check)
     app.before_request(check_origin)
-    app.before_request(lambda: limit_body(request, config))
+    app.before_request(lambda: limit_body(request, parts.config))
     register_access(app)
     register_strictness(app)
     app.after_request(secure)
     register_trail(app, parts)
+
+
+def _register_views(app: OpenAPI, config: Config) -> None:
     register_records(app)
     register_jobs(app, config)
-    app.register_api(api)
-    app.register_api(predict_api)
-    app.register_api(models_api)
     register_production(app)
-    app.register_api(v2_api)
-    app.register_api(statistics_api)
-    app.register_api(evidence_api)
-    app.register_api(inspections_api)
+    for view in (api, predict_api, models_api, v2_api, statistics_api, evidence_api, inspections_api):
+        app.register_api(view)
     app.register_blueprint(pages)
     app.register_blueprint(reference)
     app.add_url_rule("/openapi.json", "openapi", lambda: jsonify(openapi_document(app)))
-    return app
 
 
 def serve(config: Config) -> None:
@@ -167,6 +176,6 @@ def _announce(config: Config, access: Access) -> None:
     try:
         make_local_key(config.root)
     except (ConfigError, OSError) as error:
-        log.warning("the key of this machine cannot be used: %s", error)
+        log.warning("the local key cannot be used: %s", error)
     log.info(access.describe())
     note_start(config)

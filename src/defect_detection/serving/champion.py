@@ -77,7 +77,7 @@ class Served:
             self.start()
             self._asked_once.wait(FIRST_LOAD_S)
         if (champion := self._champion) is None:
-            raise NoModelError(self.problem or "the model is still being loaded: try again in some seconds")
+            raise NoModelError(self.problem or "the model is still loading: try again in some seconds")
         return champion
 
     @property
@@ -116,16 +116,13 @@ class Served:
         except DefectDetectionError as error:
             self._report(str(error))
         except Exception:
-            log.exception("unexpected error while looking for another model")
-            self._report("unexpected error while looking for another model: the log has the details")
+            log.exception("unexpected error while checking for a new model")
+            self._report("unexpected error while checking for a new model: see the log")
 
     def _follow(self, found: ModelRef | None) -> None:
         champion = self._champion
         if found is None:
-            self._report(
-                f"No model is promoted as {self._wanted}: train and evaluate one with 'defect train' and "
-                "'defect evaluate'."
-            )
+            self._report(f"No model is promoted as {self._wanted}: run 'defect train' and 'defect evaluate'.")
             return
         if champion is None or _identity(champion.reference) != _identity(found):
             self._champion = Champion(found, self._load(found))
@@ -156,15 +153,15 @@ def load_champion(reference: ModelRef, config: Config) -> Inspector:
         log.warning("%s: %s", reference, note)
     if reference.seal is None:
         log.warning(
-            "%s was registered by an earlier version, without the sha256 of its files: a change of them is not noticed",
+            "%s was registered by an earlier version, without the SHA-256 of its files: changed files are not detected",
             reference,
         )
     inspector.prepare()
     found = inspector.parity(folder, settings.precision)
     if found.flips:
         raise BundleError(
-            f"{reference}: not served, {found.flips} of {found.images} golden images get another verdict here than when it was "
-            "trained; look at inference.precision, or train and promote again"
+            f"{reference}: not served, {found.flips} of {found.images} golden images get a different verdict here than at "
+            "training; check inference.precision, or train and promote again"
         )
     return inspector
 

@@ -46,7 +46,9 @@ class Changes:
             TrackingError: it took too long, or failed for a reason that its log tells.
         """
         if not self._one_at_a_time.acquire(blocking=False):
-            raise BusyError("production is being changed already: wait until that has ended, then look again")
+            raise BusyError(
+                "another change of production is in progress: wait until it ends, then check again"
+            )
         try:
             return self._run(arguments, caller)
         finally:
@@ -68,7 +70,8 @@ class Changes:
             end_group(process, GRACE_S)
             process.communicate()
             raise TrackingError(
-                f"defect {arguments[0]} took longer than {self._timeout_s:g} s and was ended: `defect history` says how far it came"
+                f"defect {arguments[0]} took longer than {self._timeout_s:g} s and was stopped: `defect history` shows the "
+                "state"
             ) from None
         return self._said(
             arguments[0], process.returncode, stdout.decode(errors="replace"), stderr.decode(errors="replace")
@@ -83,9 +86,7 @@ class Changes:
             log.warning("defect %s was refused: %s", verb, reason)
             raise RefusedError(reason)
         log.error("defect %s ended with exit code %d: %s", verb, code, stderr)
-        raise TrackingError(
-            f"defect {verb} ended with exit code {code}: the log of the server has the details"
-        )
+        raise TrackingError(f"defect {verb} ended with exit code {code}: see the log of the server")
 
     def _environment(self, caller: str) -> dict[str, str]:
         """Say who does it, for the ledger: a key by its name; who calls from this machine is who runs the server."""

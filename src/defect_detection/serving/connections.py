@@ -51,7 +51,7 @@ class _Parser(HTTPRequestParser):
         try:
             super().parse_header(header_plus)
         except ValueError as error:  # a length of thousands of digits, or an address that is none
-            raise ParsingError(f"The header cannot be read: {str(error)[:100]}") from error
+            raise ParsingError(f"The header is invalid: {str(error)[:100]}") from error
         self.path_of_ours = without_root(self.path, self.adj.root_path)
         if self.path.startswith("//"):  # the server would take slashes off before the application sees them
             self.error = _UnknownAddressError(self.path)
@@ -123,7 +123,7 @@ class _ProblemTask(ErrorTask):
         if error.code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
             return str(too_long(self._path, limit, self.request.content_length or None).description)
         if error.code == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:
-            return f"The header is too long; at most {MAX_HEADER_BYTES} bytes are taken."
+            return f"The header is too long; at most {MAX_HEADER_BYTES} bytes are accepted."
         return str(error.body)
 
 
@@ -147,7 +147,7 @@ class Channel(HTTPChannel):
         self._silent_until: float | None = time.monotonic() + FIRST_BYTE_S  # None: its first bytes came
         super().__init__(*args, **options)
         self.peer = _peer(self.addr[0])
-        if reason := self.server.why_too_many(self.peer, self.addr[0]):
+        if reason := self.server.why_too_many(self.peer):
             self._refuse_at_once(HTTPStatus.SERVICE_UNAVAILABLE, reason)
 
     def is_idle(self, quiet_s: float) -> bool:
@@ -187,7 +187,7 @@ class Channel(HTTPChannel):
         ):
             self._refuse(
                 _TooSlowError(
-                    f"The request didn't arrive whole within {timeout_s:g} s (serving.receive_timeout_s)."
+                    f"The request did not arrive completely within {timeout_s:g} s (serving.receive_timeout_s)."
                 )
             )
         if (

@@ -35,7 +35,7 @@ MAX_OUTPUT_BYTES = 64 * 1024  # of each stream that go into an answer: its end
 LOOK_EVERY_S = 0.5  # whether the retraining is to be ended
 DECISION_CODES = (1, 2)  # hold, insufficient evidence; 0: promote
 CANCELLED = "it was cancelled"
-LOST = "another process took it for dead and marked it as failed"
+LOST = "another process considered it dead and marked it as failed"
 NICENESS = 10  # added to the server's own, so that inspections keep the processor
 
 log = logging.getLogger(__name__)
@@ -233,13 +233,13 @@ class Retraining:
                 if reason := why_end():
                     return reason
                 if time.monotonic() >= end:
-                    return f"{SCRIPT} took longer than {self._timeout_s:g} s (serving.retrain_timeout_s) and was ended"
+                    return f"{SCRIPT} took longer than {self._timeout_s:g} s (serving.retrain_timeout_s) and was stopped"
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(min(LOOK_EVERY_S, max(0.0, end - time.monotonic())))
         finally:
             end_group(process, self._grace_s)
             self._process = None
-        return "the server was stopped and ended the retraining" if self._stopping.is_set() else None
+        return "the server was stopped, which ended the retraining" if self._stopping.is_set() else None
 
 
 def _lower_priority(session: int) -> None:
@@ -251,7 +251,7 @@ def _lower_priority(session: int) -> None:
 
 
 def _busy() -> BusyError:
-    return BusyError("a retraining is running already: wait until it ends, then try again")
+    return BusyError("a retraining is already running: wait until it ends, then try again")
 
 
 def _refuse_while_held(lock_file: Path) -> None:

@@ -11,7 +11,7 @@ from werkzeug.exceptions import RequestEntityTooLarge, ServiceUnavailable, TooMa
 
 from defect_detection.config import Config
 from defect_detection.data.outline import PLAIN_PIXELS, Effort, Outline
-from defect_detection.serving.peers import Proxies, address_of, is_loopback
+from defect_detection.serving.peers import address_of, is_loopback
 
 PLAIN_BODY_BYTES = 16 * 1024  # of requests that carry no images
 PIXELS_AT_A_TIME = 12_000_000  # of plain images, decoded by all requests together
@@ -56,7 +56,7 @@ def too_long(path: str, limit: int, received: int | None = None) -> RequestEntit
     """Return the error that says how long a body may be, and which setting decides."""
     setting = " (serving.max_upload_bytes)" if takes_images(path) else ""
     of = f"has {received} bytes" if received is not None else "is too long"
-    return RequestEntityTooLarge(f"The body {of}; at most {limit}{setting} are taken here.")
+    return RequestEntityTooLarge(f"The body {of}; at most {limit}{setting} are accepted here.")
 
 
 def secure(response: Response) -> Response:
@@ -93,9 +93,7 @@ class Turns:
                 yield
             return
         if not self._long.acquire(blocking=False):
-            raise ServiceUnavailable(
-                "Other images that take long to decode are before this one: try again.", retry_after=1
-            )
+            raise ServiceUnavailable("Too many slow images are being decoded: try again.", retry_after=1)
         try:
             yield
         finally:
@@ -118,12 +116,12 @@ class Turns:
 class RateLimit:
     """Lets each other machine send so many requests per second, and twice as many at once after a pause.
 
-    What comes from this machine is not limited, unless it came through a proxy that ``serving.behind_proxy`` declares.
+    What comes from this machine is not limited, unless it came through the proxy that ``serving.behind_proxy`` declares.
     """
 
-    def __init__(self, per_second: float | None, proxies: Proxies) -> None:
+    def __init__(self, per_second: float | None, behind_proxy: bool = False) -> None:
         self._rate = per_second
-        self._proxies = proxies
+        self._behind_proxy = behind_proxy
         self._lock = threading.Lock()
         self._tokens: dict[str, tuple[float, float]] = {}  # by peer: tokens left, and when that was
 
@@ -133,12 +131,12 @@ class RateLimit:
         Raises:
             TooManyRequests: says after how many seconds to try again.
         """
-        peer = address_of(request, self._proxies)
+        peer = address_of(request, self._behind_proxy)
         if self._rate is None or not peer or is_loopback(peer) or request.path.startswith(FREE_OF_RATE):
             return
         if (wait_s := self.take(peer, time.monotonic())) > 0:
             raise TooManyRequests(
-                f"More than {self._rate:g} requests per second came from {peer} (serving.rate_limit): wait and try again.",
+                f"{peer} sent more than {self._rate:g} requests per second (serving.rate_limit): wait and try again.",
                 retry_after=math.ceil(wait_s),
             )
 

@@ -54,7 +54,7 @@ def read_local_key(root: Path) -> str:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     except OSError as error:
         raise ConfigError(
-            f"{path}: the key of this machine cannot be read ({error.strerror}); the server makes it when it starts, and only the "
+            f"{path}: the local key cannot be read ({error.strerror}); the server creates it at its start, and only the "
             "user who runs the server can read it"
         ) from error
     with os.fdopen(descriptor, encoding="utf-8", errors="replace") as file:
@@ -62,22 +62,22 @@ def read_local_key(root: Path) -> str:
             _check(path, os.fstat(descriptor))
         found = file.read(200).removeprefix(_HEADER).strip()
     if not found.startswith(_KEY) or len(found) < len(_KEY) + 32:
-        raise ConfigError(f"{path}: expected the key of this machine, received something else; {_CURE}")
+        raise ConfigError(f"{path}: expected the local key, received something else; {_CURE}")
     return found
 
 
-_CURE = "delete the file and start the server again, which makes a new one"
+_CURE = "delete the file and restart the server, which creates a new one"
 
 
 def _check(path: Path, status: os.stat_result) -> None:
     if status.st_uid != os.geteuid():
         raise ConfigError(
-            f"{path}: expected a file of the user {os.geteuid()}, who runs this, received one of the user {status.st_uid}; run "
-            f"this as that user, or {_CURE}"
+            f"{path}: expected a file of the user {os.geteuid()}, who runs this command, received a file of the user "
+            f"{status.st_uid}; run the command as that user, or {_CURE}"
         )
     if (mode := status.st_mode & 0o7777) & 0o077:
         raise ConfigError(
-            f"{path}: expected the mode 0600, received {mode:04o}, so that others may have read it; {_CURE}"
+            f"{path}: expected the mode 0600, received {mode:04o}, so others may have read it; {_CURE}"
         )
 
 

@@ -25,6 +25,6 @@ def check_origin() -> None:
     hosts = {request.headers.get(name, "").lower() for name in _OWN} - {""}
     if origin.lower() not in {f"{scheme}://{host}" for scheme in ("http", "https") for host in hosts}:
         raise Forbidden(
-            f"This request was sent by a page of another origin ({origin[:200]}). Send images from the page of this server, or "
-            "from a program, which sends no Origin."
+            f"This request was sent by a web page of another origin ({origin[:200]}). Send images from the page of this "
+            "server, or from a program (which sends no Origin)."
         )

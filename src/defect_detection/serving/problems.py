@@ -17,10 +17,10 @@ MEDIA_TYPE = "application/problem+json"
 class Problem(BaseModel):
     """What went wrong, and what to do about it."""
 
-    type: str = Field(description="URI of the kind of problem; about:blank: the status says it all")
+    type: str = Field(description="URI of the problem type; about:blank: see the status")
     title: str = Field(description="the status in words")
     status: int = Field(description="the HTTP status")
-    detail: str = Field(description="what happened in this case, and what to do")
+    detail: str = Field(description="what happened and what to do")
 
 
 def new_problem(status: int, detail: str) -> Problem:
@@ -79,7 +79,7 @@ def for_caller(reason: str) -> str:
     return (
         reason
         if caller().role is not None
-        else "The log of the server says why; with a key, so does this answer."
+        else "See the log of the server for the reason; with a key, the response contains it too."
     )
 
 
@@ -93,6 +93,4 @@ def _of_unavailable(error: TrackingError) -> Response:
 
 def _of_bug(error: Exception) -> Response:
     current_app.logger.error("unexpected error", exc_info=error)
-    return problem(
-        HTTPStatus.INTERNAL_SERVER_ERROR, "unexpected error: the log of the server has the details"
-    )
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "unexpected error: see the log of the server")

@@ -28,7 +28,7 @@ class Metrics:
         )
         self._seconds = Histogram(
             "defect_request_seconds",
-            "From the start of the view's work to its answer",
+            "Time from the start of the view to its response",
             ["route"],
             buckets=LATENCIES_S,
             registry=self.registry,
@@ -38,12 +38,15 @@ class Metrics:
         )
         self._unlike = Counter(
             "defect_unlike_training",
-            "Images unlike the training images, which are never OK",
+            "Images unlike the training images (never OK)",
             ["model_version"],
             registry=self.registry,
         )
         self._inspection_seconds = Histogram(
-            "defect_inspection_seconds", "Decoding and the model", buckets=LATENCIES_S, registry=self.registry
+            "defect_inspection_seconds",
+            "Time for decoding and the model",
+            buckets=LATENCIES_S,
+            registry=self.registry,
         )
         self._scores = Histogram(
             "defect_score", "Score of an image, P(defective)", buckets=SCORES, registry=self.registry
@@ -98,7 +101,9 @@ class _ServedCollector(Collector):
         yield model
         yield GaugeMetricFamily("defect_model_swaps", "Models replaced since the start", served.swaps)
         failing = float(served.problem is not None)
-        yield GaugeMetricFamily("defect_model_refresh_failing", "1: what is promoted isn't served", failing)
+        yield GaugeMetricFamily(
+            "defect_model_refresh_failing", "1: the promoted version is not served", failing
+        )
 
 
 class _EachCollector(Collector):

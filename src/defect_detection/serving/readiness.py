@@ -34,7 +34,7 @@ class Readiness:
             DefectDetectionError: the store of inspections doesn't answer, or the server is being stopped.
         """
         if self.is_stopping:
-            raise DefectDetectionError("the server is being stopped: send requests to another one")
+            raise DefectDetectionError("the server is stopping: send requests to another one")
         champion = self._served.current()
         with self._lock:
             if time.monotonic() >= self._expires:

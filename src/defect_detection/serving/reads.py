@@ -38,7 +38,7 @@ class Reads:
 def _held(places: BoundedSemaphore) -> Iterator[None]:
     if not places.acquire(blocking=False):
         raise ServiceUnavailable(
-            "Other reads of records take all places for them, so that inspection goes on: try again in a moment.",
+            "Too many reads of records at the same time: try again in a moment.",
             retry_after=RETRY_S,
         )
     try:

@@ -138,7 +138,7 @@ def _check(takes: Takes) -> None:
     elif (
         not takes.has_body and request.method not in ("GET", "HEAD") and not _says_nothing(request.get_data())
     ):
-        raise UnprocessableEntity("body: this address takes none: send the request without a body")
+        raise UnprocessableEntity("body: not accepted at this address; send the request without a body")
 
 
 def _says_nothing(body: bytes) -> bool:
@@ -158,7 +158,7 @@ def _check_json(keys: tuple[str, ...]) -> None:
 
 
 def _meant(name: str, known: Collection[str]) -> str:
-    return did_you_mean(name, list(known)) if known else ": none is taken here"
+    return did_you_mean(name, list(known)) if known else ": none is accepted here"
 
 
 def _method() -> str:

@@ -30,21 +30,21 @@ class InferInput(BaseModel):
     shape: list[Dimension] = Field(min_length=1, max_length=4)
     data: list[Any] | None = Field(None, description="BYTES: encoded images in base64; UINT8: flat or nested")
     parameters: dict[str, Any] | None = Field(
-        None, description="binary_data_size: bytes that follow the JSON"
+        None, description="binary_data_size: number of bytes after the JSON"
     )
 
 
 class WantedOutput(BaseModel):
     name: Literal["score", "verdict", "reason", "evidence"]
     parameters: dict[str, Any] | None = Field(
-        default=None, description="binary_data: true to get it behind the JSON"
+        default=None, description="binary_data: true returns it after the JSON"
     )
 
 
 class InferRequest(BaseModel):
     """Images for the model."""
 
-    id: str | None = Field(None, max_length=200, description="comes back in the answer")
+    id: str | None = Field(None, max_length=200, description="repeated in the response")
     inputs: list[InferInput] = Field(min_length=1, max_length=1)
     outputs: list[WantedOutput] | None = Field(None, max_length=4, description="score and verdict by default")
     parameters: dict[str, Any] | None = Field(None, description="binary_data_output: true for all outputs")
@@ -83,8 +83,8 @@ def read_request(request: flask.Request) -> Request:
     length = _json_length(request.headers.get(LENGTH_HEADER), len(body))
     if length > MAX_JSON_BYTES:
         raise RequestEntityTooLarge(
-            f"The JSON has {length} bytes; at most {MAX_JSON_BYTES} are taken. Send images encoded (datatype BYTES), "
-            "or as binary data."
+            f"The JSON has {length} bytes; at most {MAX_JSON_BYTES} are accepted. Send encoded images (datatype BYTES) or "
+            "binary data."
         )
     try:
         asked = InferRequest.model_validate(json.loads(body[:length]))

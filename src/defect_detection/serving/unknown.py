@@ -18,10 +18,10 @@ def refusal_of(app: Flask, method: str, path: str) -> HTTPException | None:
         known = "/\0" if path.startswith("//") else path  # the map of routes would take two slashes for one
         app.url_map.bind("localhost").match(known, method)
     except NotFound:
-        return NotFound(f"There is no address {path[:200]!r}{_instead(app, path)}")
+        return NotFound(f"No such address: {path[:200]!r}{_instead(app, path)}")
     except MethodNotAllowed as error:
         allowed = sorted(set(error.valid_methods or ()) - {"HEAD", "OPTIONS"})
-        return MethodNotAllowed(allowed, f"{path} takes {' and '.join(allowed)}, received {method[:20]}")
+        return MethodNotAllowed(allowed, f"{path} accepts {' and '.join(allowed)}, received {method[:20]}")
     return None
 
 
@@ -72,4 +72,4 @@ def meant(app: Flask, path: str) -> str | None:
 
 def _instead(app: Flask, path: str) -> str:
     found = meant(app, path)
-    return f", did you mean {found}?" if found else "; /docs shows those of the API, / is the page."
+    return f", did you mean {found}?" if found else "; /docs lists the addresses of the API, / is the page."

@@ -103,13 +103,13 @@ def _check_names(request: Request) -> None:
     refuse_names("form field", (*names_in(request.files), *names_in(request.form)), (FIELD, *SAID), (FIELD,))
     if request.files and FIELD in request.form:
         raise UnprocessableEntity(
-            f"form field '{FIELD}': expected files, received a text without a file name as well"
+            f"form field '{FIELD}': expected files only, received also a text without a file name"
         )
     if lost := [name for name in SAID if name in request.files]:
         raise UnprocessableEntity(f"form field '{lost[0]}': expected a text, received a file")
     if "name" in request.args:
         raise UnprocessableEntity(
-            "name: expected with an image that is the body; a file in a form has its own name"
+            "name: expected only if the image is the body; a file in a form has its own name"
         )
     if both := [name for name in SAID if name in request.form and name in request.args]:
         raise UnprocessableEntity(
@@ -132,9 +132,7 @@ def _received(request: Request) -> str:
     names = sorted({str(name) for name in (*request.files, *request.form)})[:MOST_OTHER_FIELDS]
     if FIELD in request.form:
         return f"'{FIELD}' as a text without a file name"
-    return (
-        f"the fields {', '.join(map(repr, names))[:200]}" if names else "no field, or a form that is cut off"
-    )
+    return f"the fields {', '.join(map(repr, names))[:200]}" if names else "no field, or a truncated form"
 
 
 def safe_name(name: str) -> str:

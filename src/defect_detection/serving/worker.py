@@ -64,7 +64,7 @@ class Worker:
             BusyError: a retraining runs or waits. RecordsError: the job can't be written down.
         """
         if self._retraining.is_running():
-            raise BusyError("a retraining is running already: wait until it ends, then try again")
+            raise BusyError("a retraining is already running: wait until it ends, then try again")
         job_id = create_job(self._database, by, runs_here=True).id
         try:
             outcome = self._retraining.run(job_id, self._log_file(job_id), self._watch(job_id))
@@ -74,7 +74,7 @@ class Worker:
         try:
             self._end(job_id, outcome)
         except RecordsError as error:  # its heartbeat stands still now, so that another look fails it
-            log.warning("how job %s ended cannot be written: %s", job_id, error)
+            log.warning("the end of job %s cannot be recorded: %s", job_id, error)
         return job_id, outcome
 
     def _loop(self, takes_jobs: bool) -> None:
@@ -85,7 +85,7 @@ class Worker:
             except RecordsError:
                 continue  # the recorder and the views tell of it
             except Exception:  # whatever it is: other jobs must be run
-                log.exception("looking for jobs failed")
+                log.exception("checking for jobs failed")
                 continue
             if job_id is not None:
                 self._run(job_id)
@@ -150,7 +150,7 @@ class Worker:
             try:
                 return write()
             except RecordsError as error:
-                log.warning("how a job ended cannot be written yet: %s", error)
+                log.warning("the end of a job cannot be recorded yet: %s", error)
                 if self._stopping.wait(RETRY_S):
                     return None
 

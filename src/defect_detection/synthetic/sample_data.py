@@ -113,15 +113,15 @@ def _made_with(folder: Path) -> dict[str, int]:
     about, index = folder / _ABOUT, folder / _INDEX
     if not (about.is_file() and index.is_file()):
         raise DataError(
-            f"{folder}: holds files that aren't sample data; choose another folder or move them away"
+            f"{folder}: contains files that are not sample data; choose another folder or move the files away"
         )
     files = {path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")}
     named = {folder / cell for row in _rows(folder) for cell in (row["file"], row["mask"]) if cell}
     changed = sorted(files ^ (named | {about, index}))
     if changed:
         raise DataError(
-            f"{folder}: files have been added to the sample data or removed from it ({len(changed)}, "
-            f"such as {changed[0]}); move the folder away, or take your own files out of it"
+            f"{folder}: the sample data was changed ({len(changed)} files added or removed, such as {changed[0]}); move the "
+            "folder away, or move your own files out of it"
         )
     return dict(json.loads(about.read_text(encoding="utf-8")))
 

@@ -49,7 +49,7 @@ class BestModelInfo:
             text = regular(path).read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError as error:
             raise NoModelError(
-                f"{path}: not found, so no model has been trained yet. Run `defect train`."
+                f"{path}: not found. No model has been trained yet: run `defect train`."
             ) from error
         return cls._parsed(text, path)
 

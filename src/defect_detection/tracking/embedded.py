@@ -114,8 +114,8 @@ def alone(database: Path) -> Iterator[None]:
             yield
     except Timeout as error:
         raise TrackingError(
-            f"{database}.lock: another process has held it for {LOCK_TIMEOUT_S:.0f} s. "
-            "Wait for it, or end it, and try again."
+            f"{database}.lock: another process has held this lock for {LOCK_TIMEOUT_S:.0f} s. Wait for it or end it, and "
+            "try again."
         ) from error
 
 
@@ -152,7 +152,9 @@ def correct(database: Path) -> None:
         changed = _rewrite(connection, move)
         connection.execute("COMMIT")
     left = (
-        f"; the files of {len(move.left)} of them lie only there and are read from there" if move.left else ""
+        f"; the files of {len(move.left)} of them exist only there and are read from there"
+        if move.left
+        else ""
     )
     log.warning(
         "The project was moved from %s: paths of %d experiments, runs and models were corrected%s",

@@ -35,9 +35,9 @@ def fetch_apart(reference: ModelRef, tracking_uri: str, cache_dir: Path) -> Path
             command, input=json.dumps(wanted), capture_output=True, text=True, check=False, timeout=TIMEOUT_S
         )
     except subprocess.TimeoutExpired as error:
-        raise TrackingError(f"{reference}: not fetched within {TIMEOUT_S} s") from error
+        raise TrackingError(f"{reference}: not downloaded within {TIMEOUT_S} s") from error
     if done.returncode != 0:
-        raise TrackingError(done.stderr.strip().rpartition("\n")[2] or f"{reference}: fetching it failed")
+        raise TrackingError(done.stderr.strip().rpartition("\n")[2] or f"{reference}: the download failed")
     return Path(done.stdout.strip().rpartition("\n")[2])
 
 

@@ -53,8 +53,8 @@ class Ticket:
         late = time.monotonic() - self.taken > LIFETIME_S - MARGIN_S
         if late or self.token not in _tickets(self.store):
             raise BusyError(
-                f"{redacted(self.store.uri)}: the lease on what is in production was lost after "
-                f"{time.monotonic() - self.taken:.0f} s; nothing was moved. Try again."
+                f"{redacted(self.store.uri)}: the lease on production was lost after {time.monotonic() - self.taken:.0f} s; "
+                "nothing was changed. Try again."
             )
 
 
@@ -127,9 +127,8 @@ def _wait(ticket: Ticket, wait_s: float, take_over: bool) -> tuple[str, ...]:
 
 def _busy(store: Store, ahead: dict[str, str]) -> BusyError:
     return BusyError(
-        f"{redacted(store.uri)}: {ahead['holder']} (process {ahead['process']}) is changing what is in production; "
-        f"wait for it to end. Should it have died on another machine, its lease ends by itself within "
-        f"{(LIFETIME_S + MARGIN_S + WAIT_S) / 60:.0f} minutes."
+        f"{redacted(store.uri)}: {ahead['holder']} (process {ahead['process']}) is changing production; wait until it ends. "
+        f"If it died on another machine, its lease expires within {(LIFETIME_S + MARGIN_S + WAIT_S) / 60:.0f} minutes."
     )
 
 

@@ -216,7 +216,7 @@ def other_seal(entries: Iterable[Entry], version: int, sealed: str) -> str | Non
     if known is None or known.sealed in ("", sealed):
         return None
     return (
-        f"the registry's list of its files (sha256 {sealed[:16] or 'none'}) is not the one of entry {known.number} of the ledger "
+        f"the registry's list of its files (sha256 {sealed[:16] or 'none'}) differs from entry {known.number} of the ledger "
         f"({known.sealed[:16]}), so the registry was changed. {CURE}"
     )
 
@@ -280,7 +280,8 @@ def entry_of(run_id: str, start_ms: int | None, run_tags: Mapping[str, str]) -> 
 def unreadable(entries: Iterable[Entry]) -> tuple[str, ...]:
     """Name the entries that can't be read, each in one sentence without its full stop."""
     return tuple(
-        f"Entry {entry.number or 'without a number'} of the ledger cannot be read and was left out (run {entry.run_id}: {entry.why})"
+        f"Entry {entry.number or 'without a number'} of the ledger cannot be read and was skipped (run {entry.run_id}: "
+        f"{entry.why})"
         for entry in entries
         if entry.kind is Kind.UNREADABLE
     )

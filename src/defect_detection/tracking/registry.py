@@ -149,7 +149,7 @@ class Registry:
         if found is None or found.version != version:
             raise TrackingError(
                 f"{redacted(self.tracking_uri)}: {name}@{alias} was set to version {version} but points to "
-                f"{found or 'nothing'}: something else has moved it. Look, and try again."
+                f"{found or 'nothing'}: something else moved it. Check with `defect history`, and try again."
             )
 
     def bundle_of(self, reference: ModelRef, cache_dir: Path) -> Path:
@@ -174,7 +174,7 @@ class Registry:
             lying = self.lying(reference)
             if lying is None or not without_room(error):
                 raise
-            log.warning("%s: no room for a copy of %s, which is read where it lies", folder.parent, lying)
+            log.warning("%s: no space for a copy of %s, which is read from the store", folder.parent, lying)
             return lying
 
     def _kept(self, reference: ModelRef, folder: Path) -> Path:
@@ -209,8 +209,8 @@ class Registry:
         if local is None or (local / BUNDLE).is_dir():
             return local and local / BUNDLE
         raise TrackingError(
-            f"{local / BUNDLE}: not found, but {reference} is registered with it. Was the folder moved or deleted? "
-            "Put it back, or train, evaluate and promote another version."
+            f"{local / BUNDLE}: not found, but {reference} needs this folder. Restore it if it was moved or deleted, or "
+            "train, evaluate and promote another version."
         )
 
     def _location(self, reference: ModelRef) -> str:

@@ -21,7 +21,7 @@ def ask(
 
     Raises:
         OSError, HTTPException: it can't be reached, or refuses.
-        ValueError: not a server's address, or not the answer of an MLflow server.
+        ValueError: not a server's address, or not the response of an MLflow server.
     """
     if not tracking_uri.startswith(("http://", "https://")):
         raise ValueError("not the address of a server")
@@ -40,7 +40,7 @@ def ask(
                 return None
             raise
     if not isinstance(found, dict):
-        raise ValueError("not the answer of an MLflow server")  # noqa: TRY004  whatever it is, it is the value that is wrong
+        raise ValueError("not the response of an MLflow server")  # noqa: TRY004  whatever it is, it is the value that is wrong
     return found
 
 

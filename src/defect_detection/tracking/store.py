@@ -47,7 +47,7 @@ _ABOUT = {
 }
 
 _CURES = {  # what MLflow says, and what helps
-    "Invalid Host header": " Name it in MLFLOW_SERVER_ALLOWED_HOSTS where the MLflow server is started.",
+    "Invalid Host header": " Add it to MLFLOW_SERVER_ALLOWED_HOSTS of the MLflow server.",
 }
 
 _ASIDE = "(raised as a result of Query-invoked autoflush"  # SQLAlchemy says so before what is wrong
@@ -152,8 +152,8 @@ def _embedded(uri: str, database: Path) -> Any:
 
     if printable(database) != str(database):  # MLflow would try for a minute to open it
         raise TrackingError(
-            f"{database}: MLflow cannot open a file whose path holds bytes that are not UTF-8, or control characters. Rename the "
-            "folder, or set MLFLOW_TRACKING_URI to a store elsewhere."
+            f"{database}: MLflow cannot open a path with control characters or bytes that are not UTF-8. Rename the folder, "
+            "or set MLFLOW_TRACKING_URI to another store."
         )
     database.parent.mkdir(parents=True, exist_ok=True)
     with alone(database):
@@ -185,7 +185,7 @@ def _check_database(database: Path) -> None:
             connection.execute("PRAGMA schema_version")
     except sqlite3.Error as error:
         raise TrackingError(
-            f"{database}: expected a SQLite database that can be written, received: {error}. {explain_sqlite(str(error))}."
+            f"{database}: expected a writable SQLite database, received: {error}. {explain_sqlite(str(error))}."
         ) from error
 
 
@@ -233,8 +233,8 @@ def _check_server(uri: str) -> None:
         http_request(get_default_host_creds(uri), "/health", "GET", timeout=PROBE_TIMEOUT_S, max_retries=0)
     except (MlflowException, OSError) as error:
         raise TrackingError(
-            f"{redacted(uri)}: no MLflow server answers there within {PROBE_TIMEOUT_S:.0f} s. Start it, or "
-            "correct MLFLOW_TRACKING_URI (environment or .env); unset it to use the embedded SQLite store."
+            f"{redacted(uri)}: no MLflow server responded within {PROBE_TIMEOUT_S:.0f} s. Start it, or correct "
+            "MLFLOW_TRACKING_URI (environment or .env); unset it to use the embedded SQLite store."
         ) from error
 
 
@@ -252,7 +252,7 @@ def _experiment_id(client: Any, uri: str, name: str, location: str | None) -> st
             found = client.get_experiment_by_name(name)  # another process has just made it
     if found.lifecycle_stage != "active":
         raise TrackingError(
-            f"{redacted(uri)}: the experiment '{name}' has been deleted. Restore it with `mlflow experiments "
-            f"restore --experiment-id {found.experiment_id}` or choose another mlflow.experiment_name."
+            f"{redacted(uri)}: the experiment '{name}' was deleted. Restore it with `mlflow experiments restore "
+            f"--experiment-id {found.experiment_id}`, or set another mlflow.experiment_name."
         )
     return str(found.experiment_id)

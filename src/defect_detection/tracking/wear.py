@@ -27,6 +27,6 @@ def in_words(number: int, warn_from: int) -> str:
     if number < warn_from:
         return f"Decision {number} on these test images"
     return (
-        f"Warning: decision {number} on these test images (evaluation.max_decisions_per_test_set: {warn_from}). Each one fits what is "
-        "promoted a little more to them; collect new test images"
+        f"Warning: decision {number} on these test images (evaluation.max_decisions_per_test_set: {warn_from}). Each "
+        "decision adapts the promoted model a little to these images (test-set reuse); collect new test images"
     )

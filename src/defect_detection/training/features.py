@@ -119,7 +119,7 @@ def _compiled(model: keras.Model, path: Path) -> Runtime:
         is_whole = False
     if not is_whole:
         if path.exists() and kept.exists():
-            log.warning("%s: is damaged; it is made again", path)
+            log.warning("%s: damaged; computed again", path)
         to_openvino(model, path)
         kept.write_bytes(_checksum(path))
     return Runtime(path)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from defect_detection.config.sections import HyperparameterSet
+from defect_detection.config.training import HyperparameterSet
 from defect_detection.data.cache import RowStore
 from defect_detection.errors import ConfigError
 from defect_detection.model.backend import keras
@@ -85,8 +85,8 @@ def cut_below(trunk: Trunk, layer_name: str | None) -> int:
     below = {id(x) for layer in layers[first:] for x in _inputs(layer) if id(x) not in above}
     if len(below) != 1:
         raise ConfigError(
-            f"trainable_from: {layer_name!r} of {trunk.name} isn't the start of a stage: {len(below)} connections lead past it; "
-            "name a layer where everything flows through one"
+            f"trainable_from: {layer_name!r} of {trunk.name} is not the start of a stage: {len(below)} connections bypass "
+            "it; use a layer that all connections pass through"
         )
     return first
 

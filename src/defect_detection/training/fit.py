@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from defect_detection.config.sections import HyperparameterSet
+from defect_detection.config.training import HyperparameterSet
 from defect_detection.model.backend import keras, ops
 from defect_detection.training.divergence import require_numbers
 from defect_detection.training.features import Rows

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import logsumexp
 
-from defect_detection.config.sections import HyperparameterSet
+from defect_detection.config.training import HyperparameterSet
 from defect_detection.data.cache import scratch
 from defect_detection.model.backend import keras, ops
 from defect_detection.model.heads import Local, Standardise, pool_evidence

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from defect_detection.config.sections import EvaluationConfig
+from defect_detection.config.evaluation import EvaluationConfig
 from defect_detection.data.samples import Sample, labels_of
 from defect_detection.data.units import parts_of
 from defect_detection.evaluation.claims import RateClaim

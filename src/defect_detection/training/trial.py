@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from defect_detection.config import Config
-from defect_detection.config.sections import HyperparameterSet
+from defect_detection.config.training import HyperparameterSet
 from defect_detection.data.samples import Sample, fingerprint, labels_of
 from defect_detection.data.split import Splits
 from defect_detection.data.units import parts_of

@@ -65,9 +65,9 @@ def best_of(candidates: Sequence[Candidate], samples: Mapping[str, Sample]) -> C
         if one is highest or gain <= 0:
             return one
         if gain <= ERRORS * error:
-            by = f"by {gain:.4f} AUROC, which chance explains (standard error {error:.4f})"
+            by = f"by {gain:.4f} AUROC, which is not significant (standard error {error:.4f})"
             return replace(
                 one,
-                reason=f"{highest.card.name} is higher {by}: {one.card.name} comes first in the configuration",
+                reason=f"{highest.card.name} is higher {by}: {one.card.name} is listed first in the configuration",
             )
     return highest

@@ -21,14 +21,14 @@ def check_challenge(inspector: Inspector, config: Config) -> Check:
         return Check(name="challenge", passed=False, text=text)
     walked = walk(folder) if folder.is_dir() else Walked()
     if not walked.images and not walked.skipped:
-        text = f"No known defects to catch: {printable(from_root(folder, config.root))} holds no image{_left_out(walked)}"
+        text = f"No known defects to check: {printable(from_root(folder, config.root))} contains no image{_left_out(walked)}"
         return Check(name="challenge", passed=None, text=text)
     found = list(inspector.inspect(walked.images, limits=Limits.of(config.data), pages=config.data.pages))
     missed = [one for one in found if one.verdict not in ("defective", "review")]
     if missed or walked.skipped:
         names = _named(missed, walked.skipped, config.root)
         count = f"{len(missed) + len(walked.skipped)} of {len(found) + len(walked.skipped)}"
-        return Check(name="challenge", passed=False, text=f"{count} known defects pass: {names}")
+        return Check(name="challenge", passed=False, text=f"{count} known defects are missed: {names}")
     return Check(
         name="challenge",
         passed=True,
@@ -53,4 +53,4 @@ def _named(missed: Sequence[Inspection], skipped: Sequence[Skipped], root: Path)
 
 
 def _why(inspection: Inspection) -> str:
-    return "can't be read" if inspection.score is None else f"score {inspection.score:.3f}"
+    return "cannot be read" if inspection.score is None else f"score {inspection.score:.3f}"

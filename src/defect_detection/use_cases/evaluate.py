@@ -77,74 +77,120 @@ def evaluate(
         with FileLock(config.root / ".promotion.lock", timeout=0):
             return _evaluate(config, watch, register, improvement)
     except Timeout as error:
-        raise BusyError(f"{config.root}: another evaluation is running; wait for it to end") from error
+        raise BusyError(f"{config.root}: another evaluation is running; wait until it ends") from error
 
 
 def _evaluate(
     config: Config, watch: Watch, register: Literal["always", "promoted"], improvement: Improvement
 ) -> Evaluated:
-    info = BestModelInfo.read(config.best_model_info)
     registry = Registry(config.tracking_uri)
-    source = registry.version_of_run(config.mlflow.registered_model_name, info.run_id)
-    if source is None:
-        raise NoModelError(
-            f"{config.best_model_info}: run {info.run_id} has no version of {config.mlflow.registered_model_name} in this registry; "
-            "run `defect train` with the same MLFLOW_TRACKING_URI"
-        )
+    source = _trained(config, registry)
     samples, skipped = load_test(config)
     watch("evaluating", "candidate", 0, len(samples))
     candidate = score(source, registry, samples, config)
     leaks = leakage_notes(candidate, samples, config.data.allow_leakage)
     watch("evaluating", "candidate", len(samples), len(samples))
-    production = registry.version_of(config.mlflow.production_model_name, PRODUCTION_ALIAS)
     parity = check_parity(candidate.bundle, deployed_forms(config))
-    ledger = Ledger(config.tracking_uri).entries()
-
-    def judged(earlier: Entry | None) -> tuple[Scored | None, Decision]:
-        reference = _champion(earlier, production, registry)
-        champion = score(reference, registry, samples, config) if reference else None
-        decided = decisions_before(ledger, earlier) if earlier else _decisions(candidate, config)
-        flips = most_flips(parity)
-        return champion, judge(candidate, champion, samples, config, improvement, flips, decided)
-
-    earlier = _earlier(ledger, candidate, production, registry)
-    champion, decision = judged(earlier)
-    same = earlier is not None and decision.outcome == earlier.outcome
-    if earlier and not same:  # with other settings, or it was not carried out
-        champion, decision = judged(None)
+    judging = _Judging(candidate, registry, samples, config, improvement, most_flips(parity))
+    champion, decision, same = judging.decide()
     notes = [f"{len(skipped)} test files could not be read and were left out"] if skipped else []
     notes += [*leaks, *_champion_note(champion, samples), *small_test_note(samples, config)]
     worn = in_words(decision.test_set_decisions, config.evaluation.max_decisions_per_test_set)
+    facts = [
+        *unlike_facts(candidate, samples, config),
+        parity_fact(parity),
+        ("Decided before", worn),
+        ("Trunk", _trunk_in_words(candidate.inspector.card)),
+    ]
     watch("evaluating", "report", 0, 1)
-    prepared = make_report(
-        candidate,
-        champion,
-        decision,
-        samples,
-        config,
-        facts=[
-            *unlike_facts(candidate, samples, config),
-            parity_fact(parity),
-            ("Decided before", worn),
-            ("Trunk", _trunk_in_words(candidate.inspector.card)),
-        ],
-        notes=notes,
-    )
+    prepared = make_report(candidate, champion, decision, samples, config, facts=facts, notes=notes)
     watch("evaluating", "report", 1, 1)
     decision = prepared.report.decision or decision
-    if earlier and same and earlier.after is not None:
+    if same and same.after is not None:
         prepared.publish()
-        registered = production
+        registered = judging.production
     else:
-        registered = record(prepared, candidate, champion, decision, registry, config, register, earlier)
+        registered = record(
+            prepared, candidate, champion, decision, registry, config, register, judging.earlier
+        )
     return Evaluated(
         prepared.report,
         decision,
         registered,
         prepared.files,
         champion.reference if champion else None,
-        earlier.number if earlier and same else None,
+        same.number if same else None,
     )
+
+
+def _trained(config: Config, registry: Registry) -> ModelRef:
+    """Return the version that training has chosen."""
+    info = BestModelInfo.read(config.best_model_info)
+    source = registry.version_of_run(config.mlflow.registered_model_name, info.run_id)
+    if source is None:
+        raise NoModelError(
+            f"{config.best_model_info}: run {info.run_id} has no version of {config.mlflow.registered_model_name} in this registry; "
+            "run `defect train` with the same MLFLOW_TRACKING_URI"
+        )
+    return source
+
+
+class _Judging:
+    """Decides about a candidate; where the same was decided before, against the same champion and as worn as the test images were."""
+
+    def __init__(
+        self,
+        candidate: Scored,
+        registry: Registry,
+        samples: Sequence[Sample],
+        config: Config,
+        improvement: Improvement,
+        parity_flips: int,
+    ) -> None:
+        self._candidate, self._registry = candidate, registry
+        self._samples, self._config = samples, config
+        self._improvement, self._parity_flips = improvement, parity_flips
+        self._ledger = Ledger(config.tracking_uri).entries()
+        self.production = registry.version_of(config.mlflow.production_model_name, PRODUCTION_ALIAS)
+        self.earlier = self._find_earlier()
+
+    def decide(self) -> tuple[Scored | None, Decision, Entry | None]:
+        """Return the champion, the decision, and the entry of the ledger that decided the same, if there is one."""
+        champion, decision = self._judged(self.earlier)
+        if self.earlier is None or decision.outcome == self.earlier.outcome:
+            return champion, decision, self.earlier
+        return *self._judged(None), None  # decided with other settings, or it was not carried out
+
+    def _judged(self, earlier: Entry | None) -> tuple[Scored | None, Decision]:
+        candidate, samples, config = self._candidate, self._samples, self._config
+        reference = self._champion(earlier)
+        champion = score(reference, self._registry, samples, config) if reference else None
+        if earlier:
+            decided = decisions_before(self._ledger, earlier)
+        else:
+            decided = count_decisions(config.tracking_uri, PROMOTIONS, candidate.metrics.fingerprint)
+        return champion, judge(
+            candidate, champion, samples, config, self._improvement, self._parity_flips, decided
+        )
+
+    def _find_earlier(self) -> Entry | None:
+        """Return the entry where the same was decided before, if there is one that can be decided again."""
+        candidate, production = self._candidate, self.production
+        model, fingerprint = identity(candidate.inspector.card), candidate.metrics.fingerprint
+        found = repeated(self._ledger, model, fingerprint, number_of(production))
+        if found is None or found.after is None or production is None:
+            return found
+        if production.run_id != candidate.reference.run_id:
+            return None  # the same weights from another training: what is in production judges them
+        gone = found.before is not None and self._registry.version(production.name, found.before) is None
+        return None if gone else found
+
+    def _champion(self, earlier: Entry | None) -> ModelRef | None:
+        """Return what the candidate is compared with: where it is in production itself, what it replaced there."""
+        production = self.production
+        if earlier is None or earlier.after is None or production is None:
+            return production
+        return self._registry.version(production.name, earlier.before) if earlier.before is not None else None
 
 
 def _trunk_in_words(card: Card) -> str:
@@ -152,33 +198,12 @@ def _trunk_in_words(card: Card) -> str:
     return f"{card.trunk}, weights: {card.weights or 'from this training'}{licence}"
 
 
-def _earlier(
-    ledger: tuple[Entry, ...], candidate: Scored, production: ModelRef | None, registry: Registry
-) -> Entry | None:
-    """Return the entry where the same was decided before, if there is one that can be decided again."""
-    model, fingerprint = identity(candidate.inspector.card), candidate.metrics.fingerprint
-    found = repeated(ledger, model, fingerprint, number_of(production))
-    if found is None or found.after is None or production is None:
-        return found
-    if production.run_id != candidate.reference.run_id:
-        return None  # the same weights from another training: what is in production judges them
-    gone = found.before is not None and registry.version(production.name, found.before) is None
-    return None if gone else found
-
-
-def _champion(earlier: Entry | None, production: ModelRef | None, registry: Registry) -> ModelRef | None:
-    """Return what the candidate is compared with: where it is in production itself, what it replaced there."""
-    if earlier is None or earlier.after is None or production is None:
-        return production
-    return registry.version(production.name, earlier.before) if earlier.before is not None else None
-
-
-def _decisions(candidate: Scored, config: Config) -> int:
-    return count_decisions(config.tracking_uri, PROMOTIONS, candidate.metrics.fingerprint)
-
-
 def _champion_note(champion: Scored | None, samples: Sequence[Sample]) -> list[str]:
     if champion is None:
         return []
     seen = seen_in_training(champion.bundle, (sample.sha256 for sample in samples))
-    return [f"The champion was trained on {len(seen)} of these test images, which favours it"] if seen else []
+    return (
+        [f"The champion was trained on {len(seen)} of these test images, so its figures are too good"]
+        if seen
+        else []
+    )

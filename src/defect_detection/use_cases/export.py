@@ -93,14 +93,14 @@ def _check_wanted(form: str, int8: bool, bundle: Path, output: Path, config: Con
     if form not in FORMATS:
         raise ConfigError(f"--format: expected {', '.join(FORMATS)}, received {form}")
     if form == "litert" and int8:
-        raise ConfigError("--int8: 8 bits are offered for openvino and onnx, not for litert; leave it out")
+        raise ConfigError("--int8: expected the format openvino or onnx, received litert; leave --int8 out")
     for own in (bundle, config.bundle_dir):
         if own.resolve().is_relative_to(output.resolve()):
-            raise ConfigError(f"{output}: the model {own} lies there; export into another folder")
+            raise ConfigError(f"{output}: this is the folder of the model {own}; export into another folder")
     if kept := _not_of_an_export(output):
         raise ConfigError(
-            f"{output}: expected a new folder, an empty one or an earlier export, received {kept}. "
-            "Name another folder, or move that away"
+            f"{output}: expected a new or empty folder or an earlier export, received {kept}. Use another folder, or move "
+            "the files away"
         )
 
 
@@ -119,10 +119,10 @@ def _not_of_an_export(output: Path) -> str:
             name for name in sorted(there - {MANIFEST}) if checksum(output / name) != written.get(name)
         ]
     except FileNotFoundError:
-        return f"a folder without {MANIFEST}, which every export writes"
+        return f"a folder without {MANIFEST}"
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         return f"a folder whose {MANIFEST} or another file cannot be read ({error})"
-    return f"one with {changed[0]}, which the export did not write so" if changed else ""
+    return f"a folder with {changed[0]}, which is not an unchanged file of that export" if changed else ""
 
 
 def _write_manifest(folder: Path, form: str, int8: bool) -> None:
@@ -248,7 +248,8 @@ def _require_no_loss(loss: Loss) -> None:
     """
     if loss.flips or not loss.auroc >= loss.auroc_before - MOST_AUROC_LOST:  # NaN is refused as well
         raise BundleError(
-            f"Not exported: in 8 bits, {loss} (allowed: no other verdict, {MOST_AUROC_LOST:g} less AUROC); leave --int8 out"
+            f"Not exported: in 8 bits, {loss} (allowed: the same verdicts, AUROC lower by at most {MOST_AUROC_LOST:g}); "
+            "leave --int8 out"
         )
 
 

@@ -1,4 +1,4 @@
-"""What was in production when, by whom and why, and whether the ledger fits production."""
+"""Tell what was in production when, by whom and why, and whether the ledger agrees with production."""
 
 from dataclasses import dataclass
 
@@ -37,8 +37,8 @@ def attention(entries: tuple[Entry, ...], current: int | None) -> tuple[str, ...
 
 def _of_open(entry: Entry) -> str:
     return (
-        f"Entry {entry.number} ({entry.kind} of {entry.candidate}, from {named(entry.before)} to {named(entry.after)}) is not "
-        "completed: it is under way, or was interrupted. The next evaluate, promote or rollback closes it"
+        f"Entry {entry.number} ({entry.kind} of {entry.candidate}, from {named(entry.before)} to {named(entry.after)}) is "
+        "not completed: it is in progress or was interrupted. The next evaluate, promote or rollback closes it"
     )
 
 
@@ -47,6 +47,6 @@ def _of_drift(entries: tuple[Entry, ...], current: int | None) -> tuple[str, ...
     if expected == current:
         return ()
     return (
-        f"Production is {named(current)}, but by the ledger it is {named(expected)}: something else moved the alias "
-        f"{PRODUCTION_ALIAS}. `defect promote VERSION --reason …` or `defect rollback --to VERSION` settles it",
+        f"Production is {named(current)}, but the ledger says {named(expected)}: something else moved the alias "
+        f"{PRODUCTION_ALIAS}. To correct this: `defect promote VERSION --reason …` or `defect rollback --to VERSION`",
     )

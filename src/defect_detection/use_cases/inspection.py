@@ -1,31 +1,115 @@
-"""Inspect images with what is in production, or with a bundle."""
+"""Inspect images with what is in production, or with a model folder, and write overlays of them.
 
+What only some calls need is imported where it is needed: the first verdict of a model folder comes in well under a second.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from defect_detection.config import Config
 from defect_detection.data.bounds import DEFAULT_LIMITS, Limits
 from defect_detection.data.images import Pages
 from defect_detection.data.other_files import OVERLAY_NOTE
-from defect_detection.errors import NoModelError
+from defect_detection.data.walk import Walked, find_images, reasons
+from defect_detection.errors import DataError, ImageError, NoModelError
 from defect_detection.inference.inspect import Inspection, Inspector
-from defect_detection.tracking.registry import Registry
-from defect_detection.use_cases.overlays import replace_overlay
+from defect_detection.use_cases.overlays import open_overlay_folder, overlay_names, replace_overlay
+
+if TYPE_CHECKING:
+    from defect_detection.config import Config
 
 
-def load_inspector(config: Config) -> Inspector:
+@dataclass
+class Inspecting:
+    """An inspection of a folder, of files or of patterns, whose verdicts come as they are asked for.
+
+    inspections: one of each image. failed: why overlays could not be written, so far; the verdicts stand.
+    """
+
+    inspector: Inspector
+    found: Walked
+    inspections: Iterator[Inspection]
+    notes: tuple[str, ...] = ()
+    failed: list[str] = field(default_factory=list)
+
+
+def inspect_images(
+    patterns: Sequence[str],
+    model: Path | None = None,
+    output: Path | None = None,
+    config: "Config | None" = None,
+) -> Inspecting:
+    """Begin to inspect. With a model folder and images given, no configuration is needed.
+
+    Args:
+        patterns: files, folders or patterns; without any, ``inference_images`` of the configuration.
+        model: a model folder; the model in production when not given.
+        output: a folder for the overlays of the images; without it none are written.
+
+    Raises:
+        DataError: there are no images; one cannot be read, and ``data.on_unreadable`` is ``refuse``; or `output` cannot be used.
+    """
+    found = find_images(patterns or (config.inference_images if config else ()), leave_out=output)
+    if config and config.data.on_unreadable == "refuse":
+        _refuse_skipped(found)
+    inspector = _inspector(config, model)
+    note = inspector.card.other_bit_depth(config.data.bit_depth) if config else None
+    limits = Limits.of(config.data) if config else DEFAULT_LIMITS
+    pages: Pages = config.data.pages if config else "refuse"
+    inspections = inspector.inspect(found.images, limits=limits, pages=pages)
+    done = Inspecting(inspector, found, iter(inspections), (note,) if note else ())
+    if output:
+        open_overlay_folder(output, found.images)
+        names = {path: output / name for path, name in overlay_names(found).items()}
+        how = {"bit_depth": inspector.card.bit_depth, "limits": limits, "pages": pages}
+        done.inspections = _with_overlays(inspections, names, how, done.failed)
+    return done
+
+
+def _refuse_skipped(found: Walked) -> None:
+    if found.skipped:
+        title = "some files cannot be inspected, and data.on_unreadable is refuse; convert or remove them"
+        raise DataError("\n  ".join([title, *reasons(found.skipped)]))
+
+
+def _inspector(config: "Config | None", model: Path | None) -> Inspector:
+    if model is None:
+        assert config is not None
+        return load_inspector(config)
+    if config is None:
+        return Inspector.load(model)
+    return Inspector.load(model, threads=config.inference.threads, precision=config.inference.precision)
+
+
+def _with_overlays(
+    inspections: Iterable[Inspection], names: Mapping[Path, Path], how: Mapping[str, Any], failed: list[str]
+) -> Iterator[Inspection]:
+    """Write an overlay of each image, and add those that can't be written to `failed`."""
+    for inspection in inspections:
+        try:
+            write_overlay(inspection, names[Path(inspection.path)], **how)
+        except (OSError, ImageError) as error:
+            failed.append(f"{inspection.path}: {error}")
+        yield inspection
+
+
+def load_inspector(config: "Config") -> Inspector:
     """Load ``inference_model_name``@``inference_model_alias`` from the registry; its files are fetched once.
 
     Raises:
         NoModelError: nothing was promoted yet.
         TrackingError: MLflow can't be reached.
     """
+    from defect_detection.tracking.registry import Registry
+
     name, alias = config.inference_model_name, config.inference_model_alias
     registry = Registry(config.tracking_uri)
     reference = registry.version_of(name, alias)
     if reference is None:
         raise NoModelError(
-            f"{name}@{alias}: no such model in {config.tracking_uri}; make one with `defect train` and "
-            "`defect evaluate`, or inspect with a model folder: `defect inspect --model DIR`"
+            f"{name}@{alias}: no such model in {config.tracking_uri}; create one with `defect train` and `defect evaluate`, "
+            "or use a model folder: `defect inspect --model DIR`"
         )
     settings = config.inference
     return Inspector.load(

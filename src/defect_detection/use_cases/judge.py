@@ -53,9 +53,9 @@ def small_test_note(samples: Sequence[Sample], config: Config) -> list[str]:
     if parts >= needed:
         return []
     return [
-        f"The test split has {parts} defective parts. To replace a model in production, a candidate with the same escapes needs "
-        f"about {needed} (evaluation.gate.margin: {gate.margin:g}, level: {gate.level:g}). Add {needed - parts} defective test images "
-        "of other parts, allow a larger margin, or remove escapes from evaluation.gate.guards"
+        f"The test split has {parts} defective parts. A candidate with the same escapes as the model in production needs "
+        f"about {needed} (evaluation.gate.margin: {gate.margin:g}, level: {gate.level:g}). Add {needed - parts} defective "
+        "test images of other parts, set a larger margin, or remove escapes from evaluation.gate.guards"
     ]
 
 

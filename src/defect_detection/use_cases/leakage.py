@@ -22,9 +22,9 @@ def leakage_notes(candidate: Scored, samples: Sequence[Sample], allowed: bool) -
     if seen and not allowed:
         paths = [printable(sample.path) for sample in samples if sample.sha256 in seen]
         raise LeakageError(
-            f"{len(paths)} test images were among the training images of {candidate.reference}; a test on them says nothing. Remove "
-            "them from the test folder, or train again without them (data.allow_leakage: true lets them through, and every report "
-            "says so):\n  " + "\n  ".join(paths[:10])
+            f"{len(paths)} test images were among the training images of {candidate.reference}; a test on training images "
+            "is worthless. Remove them from the test folder, or train again without them (data.allow_leakage: true allows "
+            "them, and every report says so):\n  " + "\n  ".join(paths[:10])
         )
     return [*_leaks(candidate, samples, seen), *_shortcuts(candidate)]
 
@@ -34,7 +34,8 @@ def _shortcuts(candidate: Scored) -> list[str]:
     if not told:
         return []
     return [
-        f"Shortcuts: in the training images {told} (data.allow_shortcuts): the figures of this report may say nothing about defects"
+        f"Shortcuts: in the training images {told} (data.allow_shortcuts): the figures of this report may not measure the "
+        "detection of defects"
     ]
 
 

@@ -15,7 +15,7 @@ _VERDICTS = ("ok", "defective", "review")
 MOST_BYTES = 255 - max(
     map(len, OVERLAY_ENDINGS)
 )  # of a name, without the ending: 255 is what file systems take
-_MARK_TEXT = "Overlays of `defect inspect`. Inspections and trainings leave this folder out.\n"
+_MARK_TEXT = "Overlays of `defect inspect`. Inspection and training ignore this folder.\n"
 
 
 def open_overlay_folder(folder: Path, images: Sequence[Path]) -> None:
@@ -31,7 +31,8 @@ def open_overlay_folder(folder: Path, images: Sequence[Path]) -> None:
     inside = next((one for one in parents if Path(os.path.realpath(one)).is_relative_to(real)), None)
     if inside is not None:
         raise DataError(
-            f"--output {folder}: images to inspect lie there (in {inside}); name a folder of its own, such as {folder / 'overlays'}"
+            f"--output {folder}: this folder contains images to inspect (in {inside}); use a separate folder, such as "
+            f"{folder / 'overlays'}"
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,7 @@ def start_project(folder: Path) -> list[Path]:
     """
     missing = [folder / name for name in FILES if not (folder / name).exists()]
     if not missing:
-        raise ConfigError(f"{printable(folder)}: is a project already; nothing was written")
+        raise ConfigError(f"{printable(folder)}: already a project; nothing was written")
     for name in FOLDERS:
         (folder / name).mkdir(parents=True, exist_ok=True)
     for path in missing:

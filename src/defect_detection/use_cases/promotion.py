@@ -47,12 +47,14 @@ from defect_detection.use_cases.turn import PRODUCTION_ALIAS, Turn, noting_refus
 from defect_detection.use_cases.vetting import check, vet
 
 _ABOUT = {
-    "production": f"Models that reached evaluation_threshold on the test images. The alias {PRODUCTION_ALIAS} names the one that "
-    "inspects; `defect history` says how it came there.",
-    "testing": "Models below evaluation_threshold on the test images. Retraining may start from the newest.",
+    "production": f"Models that reached evaluation_threshold on the test images. The alias {PRODUCTION_ALIAS} points to the "
+    "version in production; `defect history` lists its changes.",
+    "testing": "Models below evaluation_threshold on the test images. A retraining may start from the newest.",
 }
 RETRAIN_ALIAS = "re-train"
-NO_GATE = "No gate was run: nothing says that this version is better than the one it replaces"
+NO_GATE = (
+    "Promoted without the gate: there is no evidence that this version is better than the one it replaces"
+)
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ def _followed(
 
 
 def promote(config: Config, version: int, reason: str, name: str | None = None) -> Moved:
-    """Put a version into production by hand, without a gate, after checking its files.
+    """Promote a version by hand, without the gate, after checking its files.
 
     Args:
         name: of the registered model that the version belongs to; ``mlflow.production_model_name`` when not given. A version of
@@ -173,7 +175,7 @@ def rollback(config: Config, to: int | None = None, reason: str | None = None) -
     """
     chosen = (lambda turn: to) if to is not None else _previous
     with noting_refusal(config, "rollback"):
-        return _change(config, Kind.ROLLBACK, chosen, reason or "Rolled back, no reason was given")
+        return _change(config, Kind.ROLLBACK, chosen, reason or "Rolled back without a reason")
 
 
 def _change(
@@ -207,8 +209,8 @@ def _previous(turn: Turn) -> int:
     if earlier is None:
         unknown = "".join(f". {note}" for note in turn.notes)
         raise NoModelError(
-            f"By the ledger nothing was in production before {turn.before}{unknown}. Name a version: `defect rollback --to VERSION`"
-            f"{_others(turn.registry, turn.before)}"
+            f"According to the ledger, nothing was in production before {turn.before}{unknown}. Name a version: `defect "
+            f"rollback --to VERSION`{_others(turn.registry, turn.before)}"
         )
     return earlier
 
@@ -231,7 +233,7 @@ def _telling_the_next(turn: Turn, chosen: ModelRef) -> Iterator[None]:
         if not turn.urgent or not left:
             raise
         raise type(error)(
-            f"{error} Production is still {turn.before}. The next one back: `defect rollback --to {left[0]}`"
+            f"{error} Production is still {turn.before}. The next earlier version: `defect rollback --to {left[0]}`"
         ) from error
 
 
@@ -245,7 +247,7 @@ def _as_recorded(turn: Turn, target: ModelRef) -> Turn:
         return turn
     known = next(reversed(productive(turn.entries)), None)
     if known in (None, target.version):
-        raise NoModelError(f"{target} is in production already; `defect history` shows since when")
+        raise NoModelError(f"{target} is already in production; `defect history` shows since when")
     return replace(turn, before=replace(turn.before, version=known))
 
 
@@ -253,7 +255,7 @@ def _existing(registry: Registry, name: str, version: int) -> ModelRef:
     found = registry.version(name, version)
     if found is None:
         raise NoModelError(
-            f"{name} has no version {version}; production is unchanged. `defect history` shows what there is"
+            f"{name} has no version {version}; production is unchanged. `defect history` lists the versions"
         )
     return found
 
@@ -296,8 +298,8 @@ def _refusal(
     if known is None or entry is None:
         return None
     return WithdrawnError(
-        f"{known} was withdrawn from production by {entry.who} ({entry.why}), so it does not return by itself. "
-        f"`defect promote {known.version} --reason …` puts it back; or train another one"
+        f"{known} was withdrawn from production by {entry.who} ({entry.why}), so an evaluation does not promote it again. "
+        f"Use `defect promote {known.version} --reason …` to put it back, or train another model"
     )
 
 

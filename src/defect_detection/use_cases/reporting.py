@@ -144,7 +144,7 @@ def _masks(samples: Sequence[Sample], size: int, config: Config) -> tuple[dict[i
     if not unusable:
         return masks, []
     count = "1 mask was" if len(unusable) == 1 else f"{len(unusable)} masks were"
-    return masks, [f"{count} left out of where the evidence lies, such as {unusable[0]}"]
+    return masks, [f"{count} left out of the section on the evidence, such as {unusable[0]}"]
 
 
 def _shown(samples: Sequence[Sample], config: Config) -> list[str]:

@@ -64,8 +64,9 @@ def readable(
     if unreadable:
         path, reason = next(iter(unreadable.items()))
         raise DataError(
-            f"{len(unreadable)} of {len(samples)} images cannot be read with the model's bit depth ({bit_depth or 16}), where "
-            f"data.bit_depth is {data.bit_depth or 16}, such as {path}: {reason}; train again with the bit depth of the camera"
+            f"{len(unreadable)} of {len(samples)} images cannot be read with the model's bit depth ({bit_depth or 16}; "
+            f"data.bit_depth is {data.bit_depth or 16}), such as {path}: {reason}; train again with the bit depth of the "
+            "camera"
         )
     return store
 

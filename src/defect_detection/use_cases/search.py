@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from defect_detection import __version__
 from defect_detection.config import Config
-from defect_detection.config.sections import HyperparameterSet
+from defect_detection.config.training import HyperparameterSet
 from defect_detection.data.cache_folder import bound
 from defect_detection.data.split import Splits
 from defect_detection.environment import quoted
@@ -53,8 +53,8 @@ def check_search(config: Config) -> None:
         import optuna
     except ImportError as error:
         raise ConfigError(
-            "training.search: Optuna isn't installed. Run `pip install 'defect-detection[search]'` (or "
-            "`pip install optuna`), or set training.search to null"
+            "training.search: Optuna is not installed. Run `pip install 'defect-detection[search]'` (or `pip install "
+            "optuna`), or set training.search to null"
         ) from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -80,10 +80,10 @@ def search(bench: Bench) -> HyperparameterSet | None:
         with FileLock(bench.config.root / LOCK_NAME, timeout=0):
             return _Search(bench, base, plan.space).run(plan.trials, plan.timeout_s)
     except Timeout as error:
-        raise BusyError(f"{bench.config.root}: a search is running already; wait for it to end") from error
+        raise BusyError(f"{bench.config.root}: a search is already running; wait until it ends") from error
     except OptunaError as error:
         raise TrackingError(
-            f"training.search: what has been tried can't be kept: {redacted(str(error))}"
+            f"training.search: the trials cannot be stored: {redacted(str(error))}"
         ) from error
 
 

@@ -53,8 +53,8 @@ def _in_production(config: Config) -> ModelRef:
     name, alias = config.inference_model_name, config.inference_model_alias
     if (reference := Registry(config.tracking_uri).version_of(name, alias)) is None:
         raise NoModelError(
-            f"{name}@{alias}: no such model; run `defect train` and `defect evaluate`, or name a model folder "
-            "with --model DIR"
+            f"{name}@{alias}: no such model; run `defect train` and `defect evaluate`, or use a model folder with --model "
+            "DIR"
         )
     return reference
 
@@ -66,7 +66,7 @@ def _bundle_of(reference: ModelRef | None, config: Config) -> Path:
 def _registered(reference: ModelRef | None, config: Config) -> Check:
     """Say whether the files are those of the registry, which `Registry.bundle_of` has compared, and of the ledger."""
     if reference is None:
-        text = "A folder outside of the registry: nothing but its own checksums vouches for it"
+        text = "A folder outside the registry: only its own checksums protect it"
         return Check(name="registered", passed=None, text=text)
     if reference.name == config.mlflow.production_model_name:
         entries = [one.entry for one in list_entries(config.tracking_uri)]
@@ -74,11 +74,11 @@ def _registered(reference: ModelRef | None, config: Config) -> Check:
             return Check(name="registered", passed=False, text=f"{reference}: {other}")
     if reference.seal is None:
         text = (
-            "An earlier version registered the model without the sha256 of its files, so a changed card is not noticed; "
+            "An earlier version registered the model without the SHA-256 of its files, so a changed card is not detected; "
             "train and register again"
         )
         return Check(name="registered", passed=None, text=text)
-    return Check(name="registered", passed=True, text="All files are those that were registered (sha256)")
+    return Check(name="registered", passed=True, text="All files are unchanged since registration (SHA-256)")
 
 
 def _checked_files(bundle: Path) -> Check:
@@ -88,7 +88,7 @@ def _checked_files(bundle: Path) -> Check:
     except BundleError as error:
         return Check(name="files", passed=False, text=str(error))
     return Check(
-        name="files", passed=True, text=f"{len(card.checksums)} files are as they were trained (sha256)"
+        name="files", passed=True, text=f"{len(card.checksums)} files are unchanged since training (SHA-256)"
     )
 
 
@@ -98,10 +98,8 @@ def _golden(inspector: Inspector, bundle: Path) -> Check:
         found = inspector.parity(bundle)
     except BundleError as error:
         return Check(name="golden", passed=False, text=str(error))
-    moved = f"scores move by up to {found.difference:.2g}"
-    text = (
-        f"{found.flips} of {found.images} golden images get another verdict than when it was trained; {moved}"
-    )
+    moved = f"scores differ by up to {found.difference:.2g}"
+    text = f"{found.flips} of {found.images} golden images get a different verdict than at training; {moved}"
     return Check(name="golden", passed=not found.flips, text=text)
 
 
@@ -109,7 +107,8 @@ def _reference(card: Card) -> Check:
     """Say whether an image that is unlike the training images, such as a black one, can be told."""
     if card.reference is None:
         text = (
-            "The model is of an earlier version: a black frame or another product may pass as ok; train again"
+            "The model is from an earlier version and does not check for unlike images: a black frame or another product "
+            "may pass as ok. Train again"
         )
         return Check(name="reference", passed=None, text=text)
     low, high = card.reference.ranges["brightness"]

@@ -23,7 +23,7 @@ def check_servable(bundle: Path) -> Check:
     try:
         answers = _answers(bundle, images)
     except (OSError, subprocess.SubprocessError, ValueError, KeyError) as error:
-        return Check(name="servable", passed=False, text=f"It can't be served: {_reason(error)}")
+        return Check(name="servable", passed=False, text=f"It cannot be served: {_reason(error)}")
     verdicts = card.golden_verdicts or card.verdicts(scores)
     expected = [
         "review" if verdict == "ok" and card.unlike(image, image.shape[:2]) else verdict  # as square files
@@ -31,7 +31,7 @@ def check_servable(bundle: Path) -> Check:
     ]
     differing = sum(a != b for a, b in zip(answers, expected, strict=True))
     if differing:
-        text = f"A fresh process gives {differing} of {len(expected)} golden images another verdict"
+        text = f"A fresh process gives {differing} of {len(expected)} golden images a different verdict"
         return Check(name="servable", passed=False, text=text)
     text = f"A fresh process loads it and gives {len(expected)} golden images the same verdicts"
     return Check(name="servable", passed=True, text=text)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from defect_detection.config import Config
-from defect_detection.config.sections import HyperparameterSet
+from defect_detection.config.training import HyperparameterSet
 from defect_detection.data.cache_folder import bound
 from defect_detection.data.samples import labels_of
 from defect_detection.data.split import Say, load_splits, silent
@@ -89,7 +89,7 @@ def train(config: Config, watch: Watch = unwatched, say: Say = silent) -> Traine
         say(line)
     recorder = ExperimentRecorder(config.tracking_uri, config.mlflow.experiment_name, config.root)
     if killed := recorder.end_abandoned():
-        say(f"Runs of killed trainings that MLflow showed as running, and that are KILLED now: {killed}")
+        say(f"Marked MLflow runs of killed trainings as KILLED: {killed}")
     sets = [config.training.resolved(one) for one in config.training.hyperparameter_sets]
     bench = Bench(splits, config, recorder, watch, fits=_no_fits())
     if found := search(bench):
@@ -153,7 +153,7 @@ def train_sets(
         bound(bench.config.cache_dir, bench.config.cache_max_gb)
     if not candidates:
         why = "".join(f"\n  {line}" for line in diverged_in_words(bench.diverged))
-        raise DivergedError(f"All hyperparameter sets diverged, so nothing is kept:{why}")
+        raise DivergedError(f"All hyperparameter sets diverged, so no model was saved:{why}")
     best = best_of(candidates, samples)
     if parent:
         _show_best(parent, best, len(sets), comparison(compared))

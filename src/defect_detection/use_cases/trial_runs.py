@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from defect_detection.config import Config
-from defect_detection.config.sections import HyperparameterSet
+from defect_detection.config.training import HyperparameterSet
 from defect_detection.data.samples import labels_of
 from defect_detection.data.split import Splits
 from defect_detection.processes.watch import Follow, Watch

@@ -46,13 +46,16 @@ class Turn:
     @contextmanager
     def entry(self, plan: Plan) -> Iterator[TrialRecord | None]:
         """Keep an entry of the ledger open during the block; None where it can't be written and the turn is urgent."""
-        unwritten = f"The ledger has no entry of this. `defect rollback --to {plan.after}` enters it once the store can be written"
+        unwritten = (
+            f"The ledger has no entry for this change. Run `defect rollback --to {plan.after}` to add it when the store is "
+            "writable"
+        )
         with ExitStack() as stack:
             entry = None
             with sparing(self.urgent, self.notes, unwritten):
                 entry = stack.enter_context(self.ledger.entry(plan))
             yield entry
-            with sparing(self.urgent, self.notes, "The entry of this in the ledger was not completed"):
+            with sparing(self.urgent, self.notes, "The ledger's entry for this change was not completed"):
                 stack.close()
 
 
@@ -69,10 +72,10 @@ def take_turn(registry: Registry, config: Config, *, urgent: bool = False) -> It
     notes: list[str] = []
     with ExitStack() as stack:
         ticket = None
-        with sparing(urgent, notes, "The lease on what is in production was not taken"):
+        with sparing(urgent, notes, "The lease on production could not be taken"):
             ticket = stack.enter_context(lease(config.tracking_uri, take_over=urgent))
             notes += [
-                f"The lease was taken from {one}, who held it for too long" for one in ticket.taken_from
+                f"The lease was taken over from {one}, who held it for too long" for one in ticket.taken_from
             ]
         yield _turn(registry, config, ticket, urgent, notes)
 
@@ -82,7 +85,7 @@ def _turn(registry: Registry, config: Config, ticket: Ticket | None, urgent: boo
     before = registry.version_of(config.mlflow.production_model_name, PRODUCTION_ALIAS)
     ledger = Ledger(config.tracking_uri)
     entries: tuple[Entry, ...] = ()
-    with sparing(urgent, notes, "The ledger was not read"):
+    with sparing(urgent, notes, "The ledger could not be read"):
         entries = ledger.entries()
     number = 1 + max((entry.number for entry in entries), default=0)
     turn = Turn(ticket, number, ledger, entries, registry, before, urgent, notes, config.root)
@@ -90,7 +93,7 @@ def _turn(registry: Registry, config: Config, ticket: Ticket | None, urgent: boo
         with sparing(urgent, notes, f"Entry {entry.number} of the ledger was interrupted and stays open"):
             _repair(turn, entry)
     if open_entries(entries):
-        with sparing(urgent, notes, "The ledger was not read again"):
+        with sparing(urgent, notes, "The ledger could not be read again"):
             turn = replace(turn, entries=ledger.entries())
     notes += unreadable(entries)
     return turn
@@ -123,8 +126,8 @@ def stale(decided_about: ModelRef | None, now: ModelRef | None) -> str | None:
     if before == current:
         return None
     return (
-        f"Another promotion came first: production is {named(current)} now, this decision was about {named(before)}. "
-        "It was left as it is; evaluate, promote or roll back again"
+        f"Another promotion came first: production is {named(current)} now, but this decision was about {named(before)}. "
+        "Nothing was changed; evaluate, promote or roll back again"
     )
 
 
@@ -140,7 +143,7 @@ def _repair(turn: Turn, entry: Entry) -> None:
     """Close what an interrupted process left open, by where the alias is now. The alias stays: the user decides again."""
     current = number_of(turn.before)
     happened = entry.after is not None and entry.after == current
-    found = "had taken place" if happened else "had not taken place and was given up"
+    found = "had taken place" if happened else "had not taken place and was abandoned"
     why = f"Entry {entry.number} by {entry.who} was interrupted: the {entry.kind} {found}; production is {named(current)}"
     plan = Plan(turn.number, Kind.REPAIR, "hold", current, None, entry.candidate, why)
     with turn.ledger.entry(plan):

@@ -22,7 +22,9 @@ def unlike_facts(candidate: Scored, samples: Sequence[Sample], config: Config) -
     count = len(unlike) - unlike.count(None)
     text = f"{count} of {len(unlike)} test images are unlike the training images"
     if count:
-        text += f"; {sent} of them would be ok and go to review instead. The figures of this report count them by their score"
+        text += (
+            f"; {sent} of them would be ok and go to review instead. This report counts them by their score"
+        )
     return [("Unlike the training images", text)]
 
 

@@ -32,7 +32,7 @@ def vet(reference: ModelRef, registry: Registry, config: Config) -> str | None:
             raise
         check(kept, config)
         require_sealed(kept, reference.seal, str(reference))
-        note = f"The files in the store were not checked, only this machine's copy of them ({error})"
+        note = f"Only the copy on this machine was checked, not the files in the store ({error})"
     if kept.is_dir():
         try:
             check(kept, config)
@@ -56,7 +56,7 @@ def _check_stored(reference: ModelRef, registry: Registry, config: Config) -> No
         except BundleError as error:
             reason = str(error).replace(f"{stored}/", "").replace(str(stored), "its folder")
             raise BundleError(
-                f"{reference} can't go into production, which was left as it is. Of its files in the store: {reason}"
+                f"{reference} was not promoted; production is unchanged. Its files in the store: {reason}"
             ) from error
 
 
@@ -70,4 +70,4 @@ def check(bundle: Path, config: Config) -> None:
     inspector = Inspector.load(bundle, threads=config.inference.threads)
     found = inspector.parity(bundle)
     if found.flips:
-        raise BundleError(f"{bundle}: {found.flips} golden image(s) get another verdict than in training")
+        raise BundleError(f"{bundle}: {found.flips} golden images get a different verdict than at training")

@@ -88,7 +88,7 @@ def test_reads_take_a_part_of_the_threads_and_others_are_told_to_come_again(app,
         for path in ("/inspections", "/statistics"):
             answer = client.get(path)
             assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
-            assert "Other reads of records take all places" in answer.json["detail"]
+            assert "Too many reads of records at the same time" in answer.json["detail"]
         for path in ("/inspections.csv", f"/inspections/{1:08}", "/health/live"):
             assert client.get(path).status_code == 200
     assert client.get("/inspections").status_code == 200

@@ -85,7 +85,7 @@ def test_a_version_is_promoted_and_rolled_back_over_http_and_served_at_once(app,
     shown = client.get("/history", headers=mine).json
     assert (shown["in_production"], shown["rollback_to"], shown["notes"]) == (2, 1, [])
     assert (shown["entries"][0]["who"], shown["entries"][0]["kind"]) == ("anna (API key)", "manual promotion")
-    assert shown["entries"][0]["why"].startswith("--to see; $(it) 'work' (no gate was run")
+    assert shown["entries"][0]["why"].startswith("--to see; $(it) 'work' (promoted without the gate")
 
     back = client.post(
         "/models/rollback", json={"to": shown["rollback_to"], "reason": "rejects all"}, headers=mine
@@ -166,7 +166,10 @@ def test_a_change_ends_in_time_and_two_at_once_are_refused(project, monkeypatch)
     changes = Changes(project.config(), timeout_s=0.05)
     with pytest.raises(Exception, match=r"took longer than 0\.05 s and was ended"):
         changes.run(["version"], "this machine")
-    with changes._one_at_a_time, pytest.raises(Exception, match="being changed already"):
+    with (
+        changes._one_at_a_time,
+        pytest.raises(Exception, match="another change of production is in progress"),
+    ):
         changes.run(["version"], "this machine")
 
 

@@ -162,7 +162,7 @@ def _near(material: Material) -> Iterator[Finding]:
         if (result.partner >= 0).any():
             entries = [_pair(samples, i, j, result.similarity[i]) for i, j in result.pairs()]
             yield _finding(
-                kind, f"{_count(int((result.partner >= 0).sum()), 'image')} with a near twin", entries
+                kind, f"{_count(int((result.partner >= 0).sum()), 'image')} with a near duplicate", entries
             )
 
 
@@ -246,7 +246,7 @@ def _odd_sizes(material: Material) -> Iterator[Finding]:
     )
     texts = [f"{w:.0f} × {h:.0f} px" for w, h in zip(width, height, strict=True)]
     usual = f"{np.median(width):.0f} × {np.median(height):.0f} px"
-    yield from _listed("odd_size", material, odd, texts, f", where {usual} is usual")
+    yield from _listed("odd_size", material, odd, texts, f" (usual: {usual})")
 
 
 def _bit_depth(material: Material) -> Iterator[Finding]:

@@ -29,30 +29,31 @@ _ALL = (
         "copies_across_splits",
         Severity.BLOCKS,
         "The same image in train and test",
-        "The model would be tested on images that it has learned from, and the test would say nothing.",
-        "Remove each from one of the two folders.",
+        "The model would be tested on images from its training, so the test would be worthless.",
+        "Remove each image from one of the two folders.",
     ),
     Kind(
         "groups_across_splits",
         Severity.BLOCKS,
         "The same part in train and test",
-        "Images of one group (one part, one lot) lie on both sides, so the test measures memory.",
-        "Move all images of a group to one side, or correct data.group_pattern or the column group of index.csv.",
+        "Images of one group (one part, one lot) are in both splits, so the test measures memorisation.",
+        "Move all images of a group to one split, or correct data.group_pattern or the column group of index.csv.",
     ),
     Kind(
         "shortcuts",
         Severity.BLOCKS,
-        "Something beside the picture tells the label",
-        "OK and defective images differ in their format, size, quality or camera. A model learns that difference instead of the "
-        "defects, and every figure is too good.",
-        "Save both in the same way, with the same camera and program. Old images can be saved anew, all of them alike.",
+        "File properties predict the label",
+        "OK and defective images differ in format, size, quality or camera. A model learns this difference instead of the "
+        "defects, and all figures are too good.",
+        "Save both classes in the same way, with the same camera and program. You can convert all old images in the same "
+        "way.",
     ),
     Kind(
         "masks",
         Severity.BLOCKS,
         "Masks among the images",
-        "Their names say that they mark where the defect is in the images beside them, and they have few gray levels. The model "
-        "would learn from them as if they showed parts.",
+        "By name they are masks of other images, and they have few gray levels. The model would treat them as images of "
+        "parts.",
         "Name them in the column mask of index.csv, or move them out of the folder. If they do show parts, list them in the column "
         "file of index.csv.",
     ),
@@ -61,15 +62,16 @@ _ALL = (
         Severity.WARNING,
         "The same image with two labels",
         "One of the two labels is wrong.",
-        "Look at the image, and remove the copy that is in the wrong folder.",
+        "Look at the image, and remove the copy in the wrong folder.",
     ),
     Kind(
         "near_across_splits",
         Severity.WARNING,
         "Nearly identical images in train and test",
-        "They may show the same part, photographed twice: then the test measures memory, and its figures are too good. Different "
-        "parts that merely look alike can be among them, so training isn't refused.",
-        "Look at the pairs. Where they show one part, move both to one side; name parts with data.group_pattern or in index.csv.",
+        "They may show one part, photographed twice. The test then measures memorisation, and its figures are too good. "
+        "They may also be different parts that look alike, so training is not refused.",
+        "Look at the pairs. If a pair shows one part, move both images to one split, and name the part with "
+        "data.group_pattern or in index.csv.",
     ),
     Kind(
         "near_across_labels",
@@ -81,86 +83,87 @@ _ALL = (
     Kind(
         "near_within",
         Severity.WARNING,
-        "Nearly identical images on one side, in no common group",
-        "If they show the same part, validation may judge an image by a fit that has learned from its twin, and look too good.",
+        "Nearly identical images in one split, without a common group",
+        "If they show one part, validation may score an image with a model that was trained on its near duplicate. Its "
+        "figures are then too good.",
         "Give the images of a part the same group, with data.group_pattern or in index.csv.",
     ),
     Kind(
         "label_suspects",
         Severity.WARNING,
-        "Labels to look at again",
-        "A model that never learned from the image is sure of the opposite of its label. Either the label is wrong, or the image is "
-        "unlike all others of its kind.",
-        "Look at each, and move those with a wrong label to the right folder.",
+        "Doubtful labels",
+        "In cross-validation, the model is confident of the opposite label. Either the label is wrong, or the image is "
+        "unlike all others of its class.",
+        "Look at each image. If its label is wrong, move it to the right folder.",
     ),
     Kind(
         "shortcut_days",
         Severity.WARNING,
-        "The day tells the label",
-        "OK and defective images were taken on different days. Light, lens and setting may differ with the day, and a model learns "
-        "that difference too.",
-        "Take images of both kinds on the same days.",
+        "The day predicts the label",
+        "OK and defective images were taken on different days. Light, lens and settings may differ too, and a model learns "
+        "that difference.",
+        "Take images of both classes on the same days.",
     ),
     Kind(
         "unreadable",
         Severity.WARNING,
         "Unreadable files",
-        "They are left out of training and test: they are damaged, or no JPEG, PNG, BMP, TIFF or WebP image.",
-        "Repair, convert or remove them. data.on_unreadable: refuse stops at them instead.",
+        "They are damaged or not a JPEG, PNG, BMP, TIFF or WebP image, so training and test leave them out.",
+        "Repair, convert or remove them. With data.on_unreadable: refuse, they stop the training.",
     ),
     Kind(
         "bit_depth",
         Severity.WARNING,
         "16-bit files of a camera that uses fewer bits",
-        "No value in any of them reaches the upper bits, so white is nearly black to the model. The light is not the reason.",
-        "Set data.bit_depth to the camera's bits and train again, or let the camera shift its values to the upper bits.",
+        "No value uses the upper bits, so the images are nearly black to the model. The lighting is not the cause.",
+        "Set data.bit_depth to the bit depth of the camera and train again, or configure the camera to use the upper bits.",
     ),
     Kind(
         "imbalance",
         Severity.NOTE,
         "One class is rare",
-        "A class with few images is learned less well, and its figures have wide intervals.",
-        "Collect more images of it. Compare escapes and overkill rather than accuracy.",
+        "The model learns a class with few images less well, and its figures have wide intervals.",
+        "Collect more images of this class. Compare escapes and overkill instead of accuracy.",
     ),
     Kind(
         "shortcut_names",
         Severity.NOTE,
-        "The name or date of the file tells the label",
-        "Files are often named, copied and sorted after they were labelled: then it means nothing. Otherwise the two kinds come from "
-        "different places.",
-        "Make sure that both kinds come from the same line, camera and time.",
+        "The file name or file date predicts the label",
+        "This is harmless if the files were named, copied or sorted after labelling. Otherwise the two classes come from "
+        "different sources.",
+        "Check that both classes come from the same line, camera and time.",
     ),
     Kind(
         "copies",
         Severity.NOTE,
         "Copies of the same image",
-        "Each copy counts again in training and in the figures.",
+        "Each copy counts once more in training and in the figures.",
         "Keep one of each.",
     ),
     Kind(
         "odd_size",
         Severity.NOTE,
         "Sizes or shapes unlike the others",
-        "All images are stretched to one square, so a part comes out in other proportions than on the rest.",
-        "Check the camera, the crop and the export; cut them as the others are cut.",
+        "All images are stretched to a square, so the parts in these images get other proportions.",
+        "Check the camera, the crop and the export; crop them like the other images.",
     ),
     Kind(
         "blurry",
         Severity.NOTE,
         "Blurry images",
-        "They have far less fine structure than the others: out of focus, moving, or something else than the part.",
-        "Remove them unless the line takes such images too.",
+        "They are much less sharp than the others: out of focus, in motion, or not showing the part.",
+        "Remove them, unless the line takes such images too.",
     ),
-    Kind("dark", Severity.NOTE, "Dark images", "Hardly a pixel is bright.", "Check light and exposure."),
+    Kind("dark", Severity.NOTE, "Dark images", "Almost all pixels are dark.", "Check light and exposure."),
     Kind(
-        "bright", Severity.NOTE, "Bright images", "Hardly a pixel isn't white.", "Check light and exposure."
+        "bright", Severity.NOTE, "Bright images", "Almost all pixels are white.", "Check light and exposure."
     ),
     Kind(
         "low_information",
         Severity.NOTE,
-        "Images with little in them",
-        "A few gray levels make up the whole image.",
-        "Check whether a part is in the image at all.",
+        "Images with little content",
+        "The image has only a few gray levels.",
+        "Check that the image shows a part.",
     ),
 )
 KINDS = {kind.name: kind for kind in _ALL}

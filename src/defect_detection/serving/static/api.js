@@ -106,7 +106,7 @@ async function attempt(path, options) {
     return await fetch(address(path), { ...options, headers: { Accept: "application/json", ...options.headers, ...keyHeaders() } });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Problem(0, "The server doesn't answer. Look whether it runs and whether this device is on the network; then try again.");
+    throw new Problem(0, "The server does not respond. Check that it is running and that this device is on the network, then try again.");
   }
 }
 

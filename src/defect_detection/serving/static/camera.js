@@ -24,8 +24,8 @@ async function begin() {
   } catch (error) {
     const refused = error.name === "NotAllowedError";
     throw new Error(refused
-      ? "The browser was told not to give the camera to this page: allow it beside the address, then try again."
-      : `No camera could be started (${error.message || error.name}). Look whether one is connected and whether another program has it.`);
+      ? "The browser blocks the camera for this page: allow it beside the address, then try again."
+      : `No camera could be started (${error.message || error.name}). Check that a camera is connected and that no other program uses it.`);
   }
   for (const id of ["drop", "camera"]) $(id).hidden = true;
   for (const id of ["video", "shutter"]) $(id).hidden = false;

@@ -5,7 +5,7 @@ import { el, facts, moment, notice } from "./dom.js";
 
 /** What the panel holds below its title; `rollBack(version)` is called by its button. */
 export function championOf({ models, history, may }, rollBack) {
-  if (!models) return [el("p", { class: "quiet" }, "The server has not said what is in production.")];
+  if (!models) return [el("p", { class: "quiet" }, "The server has not reported the model in production.")];
   if (!models.champion) return nothing(models);
   const decides = models.champion;
   const version = models.versions.find((one) => one.name === decides.name && one.version === decides.version);
@@ -22,8 +22,8 @@ export function championOf({ models, history, may }, rollBack) {
 function nothing({ problem, versions }) {
   const isPromoted = versions.some(({ aliases }) => aliases.includes("prod")); // and is just being loaded, or can't be
   const [newest] = versions;
-  const registered = newest && `${newest.name} ${newest.version} is registered, not in production. Promote it below, or start a retraining.`;
-  const retrain = [el("a", { href: address("/page/retraining") }, "Start a retraining"), " once there are images to learn from."];
+  const registered = newest && `${newest.name} ${newest.version} is registered, but not in production. Promote it below, or start a retraining.`;
+  const retrain = [el("a", { href: address("/page/retraining") }, "Start a retraining"), " when there are training images."];
   return [
     el("p", { class: "big" }, "No model yet"),
     el("p", {}, problem || "The model is being loaded."),
@@ -36,8 +36,8 @@ function figures(decides, version) {
   const auroc = decides.validation.auroc ?? decides.validation.val_auroc;
   const named = [
     ["Accuracy on test images", test.accuracy],
-    ["Escapes: defective parts passed as OK", test.escapes],
-    ["Overkill: good parts rejected", test.overkill],
+    ["Escapes: defective parts passed", test.escapes],
+    ["Overkill: OK parts rejected", test.overkill],
     ["AUROC on validation", auroc === undefined ? null : auroc.toFixed(4)],
   ];
   return named
@@ -51,9 +51,9 @@ function factsOf(decides, since) {
     ["Decides since", since ? [moment(since.when), `, by ${since.who}`] : null],
     ["Trained", moment(decides.created)],
     ["Threshold", `${decides.threshold.toFixed(3)} (${decides.threshold_rule})`],
-    ["For a person", band && `scores from ${band}`],
+    ["Review band", band && `scores from ${band}`],
     ["Sees", `${decides.image_size} × ${decides.image_size} px`],
-    ["Types of defects", decides.defect_types.join(", ")],
+    ["Defect types", decides.defect_types.join(", ")],
   ]);
 }
 
@@ -69,6 +69,6 @@ function wayBack(history, may, rollBack) {
 function whyNoWayBack({ entries, in_production: now }) {
   const last = entries.find((one) => one.state === "done" && one.after !== null);
   if (last?.kind === "rollback" && last.after === now)
-    return `Production was rolled back to version ${now}, the earliest in the history. Version ${last.before} does not return by a rollback: promote a version below to change what decides.`;
+    return `Production was rolled back to version ${now}, the earliest in the history. Version ${last.before} was withdrawn and does not return by a rollback. To change the model, promote a version below.`;
   return `Version ${now} is the first in the history, so there is nothing to roll back to.`;
 }

@@ -58,7 +58,7 @@ function answer(run, doing) {
 
 function isReasonGiven() {
   if (reason.disabled || reason.value.trim()) return true;
-  reason.setCustomValidity("Write some words: whoever reads the history will want to know.");
+  reason.setCustomValidity("Enter a reason. The history records it.");
   reason.reportValidity();
   return false;
 }

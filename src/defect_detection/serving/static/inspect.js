@@ -46,7 +46,7 @@ function count() {
   const parts = [`${done} of ${items.length} inspected`, `${n("ok")} OK`, `${n("defective")} defective`];
   if (n("review")) parts.push(`${n("review")} for review`);
   if (failed) parts.push(`${failed} without a verdict`);
-  if (state.unkept) parts.push(`gone when you leave this page: this browser keeps no images (${state.unkept})`);
+  if (state.unkept) parts.push(`lost when you leave this page: this browser stores no images (${state.unkept})`);
   $("count").textContent = parts.join(" · ");
   $("queue").hidden = items.length === 0;
 }
@@ -84,7 +84,7 @@ async function draw(item) {
 /** Say what went wrong, and offer to try again what may go well then. */
 function renderProblem(item) {
   const failed = item?.error && `${item.file.name}: ${item.error}`;
-  const waiting = state.waiting && `${state.waiting} It is tried again by itself.`;
+  const waiting = state.waiting && `${state.waiting} The page tries again automatically.`;
   $("problem-text").textContent = complaint || failed || waiting;
   $("problem").hidden = !$("problem-text").textContent;
   $("again").hidden = Boolean(complaint) || !(waiting || (failed && !item.isFinal));
@@ -105,7 +105,7 @@ function renderResult({ result, file }) {
 
 /** `reason`: how the image is unlike those of the training. The score decides nothing then. */
 function meansOf(verdict, reason) {
-  return reason && verdict === "review" ? "not like the parts that it knows: a person decides" : MEANS[verdict];
+  return reason && verdict === "review" ? "unlike the training images: a person decides" : MEANS[verdict];
 }
 
 function line(text) {
@@ -121,8 +121,8 @@ function renderLabel({ result, label, type }) {
     $(`say-${said}`).ariaPressed = String(label === said);
   }
   $("ask").textContent = verdict === "review" ? "What is it?" : "Is that right?";
-  const kept = label && `Kept: ${WORDS[label]}${type ? `, ${type}` : ""}. The other button changes it.`;
-  $("said").textContent = kept ?? "What you say is kept with the image and teaches the next model.";
+  const kept = label && `Stored: ${WORDS[label]}${type ? `, ${type}` : ""}. Use the other button to change it.`;
+  $("said").textContent = kept ?? "Your label is stored with the image. The next training uses it.";
 }
 
 /** Keep what the person says; the latest counts. */
@@ -135,7 +135,7 @@ async function say(label) {
     setLabel(item, label, type);
     complaint = "";
   } catch (error) {
-    complaint = `${item.file.name}: “${WORDS[label]}” was not kept. ${error.message}`;
+    complaint = `${item.file.name}: “${WORDS[label]}” was not stored. ${error.message}`;
   }
   if (item !== items[shown]) return;
   renderProblem(item);

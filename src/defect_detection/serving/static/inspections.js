@@ -48,7 +48,7 @@ function show() {
     ? `${found.length}${next ? " or more" : ""} ${found.length === 1 ? "inspection" : "inspections"}`
     : isFiltered ? "No inspection matches. Change the search, or show all." : "";
   const rows = found.map((one) => ({ cells: cells(one) }));
-  fill($("list"), some ? table("Inspections, the newest first", COLUMNS, rows) : isFiltered ? null : nothing());
+  fill($("list"), some ? table("Inspections, newest first", COLUMNS, rows) : isFiltered ? null : nothing());
   $("more-row").hidden = !next;
   $("all").hidden = !isFiltered;
   $("save").disabled = !some;
@@ -56,7 +56,7 @@ function show() {
 
 function nothing() {
   const start = el("a", { class: "button", href: address("/") }, "Inspect images");
-  return el("div", {}, el("h2", {}, "Nothing was inspected yet"), el("p", { class: "lede" }, "Inspections appear here, from this page or from the line."), el("p", { class: "buttons" }, start));
+  return el("div", {}, el("h2", {}, "No inspections yet"), el("p", { class: "lede" }, "Inspections from this page and from the line appear here."), el("p", { class: "buttons" }, start));
 }
 
 function cells(one) {
@@ -104,7 +104,7 @@ async function look(one) {
     $("look-state").textContent = "";
     $("look").addEventListener("close", () => URL.revokeObjectURL(url), { once: true });
   } catch (error) {
-    $("look-state").textContent = error.name === "EncodingError" ? "This browser cannot show it as an image." : error.message;
+    $("look-state").textContent = error.name === "EncodingError" ? "This browser cannot display the image." : error.message;
   }
 }
 

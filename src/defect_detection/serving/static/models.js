@@ -10,7 +10,7 @@ import { rights, showReason } from "./rights.js";
 import { versionsTable } from "./versions.js";
 
 const LOOK_EVERY_MS = 10_000;
-const CHANGING = "The files are checked, then production moves and is checked again. That takes some seconds …";
+const CHANGING = "Checking the files, changing production, and checking again. This takes some seconds …";
 const at = (id) => document.getElementById(id);
 
 let known = { models: null, history: null, may: { role: null, reason: "" } };
@@ -45,8 +45,8 @@ function showNotices(first) {
   const served = models?.champion;
   const drift = history?.in_production && served?.name === history.name && served.version !== history.in_production;
   const lines = [
-    models?.problem && served ? notice(`What is promoted isn't served: ${models.problem}`, "bad") : null,
-    drift && !models.problem ? notice(`Version ${history.in_production} is being loaded; version ${served.version} decides until then.`) : null,
+    models?.problem && served ? notice(`The promoted version is not served: ${models.problem}`, "bad") : null,
+    drift && !models.problem ? notice(`Version ${history.in_production} is loading; version ${served.version} is used until then.`) : null,
     ...(history?.notes ?? []).map((note) => notice(note)),
   ];
   const wanted = [...first, ...lines.filter(Boolean)];
@@ -61,10 +61,10 @@ async function promote(one) {
   await change({
     heading: `Promote ${one.name} ${one.version}?`,
     happens: [
-      now === null ? "It decides about every part from now on." : `It decides about every part from now on, instead of version ${now}.`,
+      now === null ? "It will inspect all parts from now on." : `It will inspect all parts from now on, instead of version ${now}.`,
       one.name === name ? null : `It is copied to ${name} first, as its newest version.`,
       ...whatSpeaksForIt(one),
-      "Its files are checked first. Nothing stops inspecting meanwhile, and it can be rolled back.",
+      "Its files are checked first. Inspection continues meanwhile. You can roll back later.",
     ],
     button: `Promote version ${one.version}`,
     run: (reason) => post(`/models/${one.version}/promote`, one.name === name ? { reason } : { reason, name: one.name }),
@@ -78,9 +78,9 @@ function whatSpeaksForIt(one) {
   const tested = figures.length ? `On test images: ${figures.join(", ")}.` : null;
   const remark = one.tags.evidence_remark;
   const decision = decisionOn(one, known.history);
-  if (!decision) return [tested, remark, "No gate is run: nothing says that it is better than what it replaces."];
+  if (!decision) return [tested, remark, "The gate is not run: there is no evidence that it is better than the current model."];
   const { outcome, when, why } = decision;
-  const then = outcome === "promote" ? "That compared it with what was in production then. No gate is run now." : "No gate is run now: you decide against it.";
+  const then = outcome === "promote" ? "That decision compared it with the model in production at that time. The gate is not run now." : "The gate is not run now: you overrule its decision.";
   return [tested, remark, [`The gate said “${outcomeWord(outcome)}” on `, moment(when), ": ", brief(why, 200)], then];
 }
 
@@ -88,9 +88,9 @@ async function rollBack(to) {
   await change({
     heading: `Roll back to version ${to}?`,
     happens: [
-      `Version ${to} decides about every part from now on, instead of version ${known.history.in_production}.`,
-      "What was rolled back from doesn't return by itself: a later evaluation of the same model won't promote it.",
-      "Its files are checked first. Nothing stops inspecting meanwhile.",
+      `Version ${to} will inspect all parts from now on, instead of version ${known.history.in_production}.`,
+      "The current version is then withdrawn: a later evaluation of the same model will not promote it.",
+      "Its files are checked first. Inspection continues meanwhile.",
     ],
     button: `Roll back to version ${to}`,
     run: (reason) => post("/models/rollback", { to, reason }),
@@ -100,6 +100,6 @@ async function rollBack(to) {
 async function change(asked) {
   const done = await confirm({ ...asked, doing: CHANGING, asksReason: true });
   if (!done) return;
-  await look([notice(`Version ${done.in_production} is in production. It decides here as soon as it is loaded.`, "good")]);
+  await look([notice(`Version ${done.in_production} is in production. It is used here as soon as it is loaded.`, "good")]);
   at("champion-title").focus();
 }

@@ -68,9 +68,9 @@ function draw() {
   const scores = [...bins, null].map((_, i) => (i % 5 ? "" : percent(i / n, 0)));
   const heaps = bars($("s-chart"), bins, [["inspections", "score"]], { labels: scores, times: ranges, edges: true }, `Inspections by score: ${drawn.scores.slice(0, n / 4).reduce((a, b) => a + b)} below 25 %, ${drawn.scores.slice((3 * n) / 4).reduce((a, b) => a + b)} from 75 %.`);
   const decides = drawn.periods.findLast(({ models }) => models.length).models.at(-1);
-  mark(heaps, decides.threshold * n, `threshold ${percent(decides.threshold)}`, `${decides.name} ${decides.version} calls parts defective from this score on`);
-  $("s-threshold").textContent = `The dashed line is the decision threshold of ${decides.name} ${decides.version}: parts with ${percent(decides.threshold)} or more are defective.`;
-  lines($("l-chart"), [[drawn.periods.map((one) => one.p95_ms), "p95"], [drawn.periods.map((one) => one.p50_ms), "p50"]], labels, `Latency: half at most ${ms(drawn.p50_ms)}, 95 % at most ${ms(drawn.p95_ms)}.`);
+  mark(heaps, decides.threshold * n, `threshold ${percent(decides.threshold)}`, `${decides.name} ${decides.version}: parts with at least this score are defective`);
+  $("s-threshold").textContent = `The dashed line is the decision threshold of ${decides.name} ${decides.version}: parts with a score of at least ${percent(decides.threshold)} are defective.`;
+  lines($("l-chart"), [[drawn.periods.map((one) => one.p95_ms), "p95"], [drawn.periods.map((one) => one.p50_ms), "p50"]], labels, `Latency: median ${ms(drawn.p50_ms)}, 95th percentile ${ms(drawn.p95_ms)}.`);
 }
 
 /** Where another model decided than before: [period, models]. */
@@ -121,15 +121,15 @@ function renderAlarm(times) {
 function tooFew() {
   const { inspected, periods } = drawn;
   if (inspected < MIN_PARTS)
-    return `Too few to tell: ${inspected} ${inspected === 1 ? "part was" : "parts were"} inspected in this time. The reject rate is judged from ${MIN_PARTS} parts on.`;
+    return `Too few to tell: ${inspected} ${inspected === 1 ? "part was" : "parts were"} inspected in this period. The reject rate is assessed from ${MIN_PARTS} parts on.`;
   if (periods.filter((one) => one.inspected).length < 2)
-    return "Too early to tell: all parts were inspected in one period, so there is nothing to compare it with.";
+    return "Too early to tell: all parts were inspected in a single period, so there is nothing to compare.";
   return "";
 }
 
 function said(outside) {
   if (!outside.length) return ["good", "The reject rate stayed within its control limits."];
-  return ["bad", `The reject rate left its control limits at ${outside.join(", ")}. Check what changed then: parts, light, camera or model.`];
+  return ["bad", `The reject rate left its control limits at ${outside.join(", ")}. Check what changed: parts, light, camera or model.`];
 }
 
 function renderTiles() {
@@ -138,7 +138,7 @@ function renderTiles() {
     tile("Inspected", inspected.toLocaleString(), review ? `${review} of them for review` : "none left for review"),
     tile("Reject rate", percent(reject_rate), `${defective} of ${inspected} defective`),
     tile("Latency", ms(p50_ms), `95 % within ${ms(p95_ms)}`),
-    tile("Looked at by people", labelled.toLocaleString(), labelled ? `${escapes} escaped (defect passed as OK), ${overkill} overkill (good part rejected)` : "Review shows which to look at"),
+    tile("Labelled by people", labelled.toLocaleString(), labelled ? `${escapes} escapes (model OK, person defective), ${overkill} overkill (model defective, person OK)` : "Label images in Review"),
   );
 }
 
@@ -163,7 +163,7 @@ function renderTable(times) {
   ]);
   const table = $("table");
   table.replaceChildren();
-  table.createCaption().textContent = used.length < drawn.periods.length ? "Times in which nothing was inspected are left out." : "";
+  table.createCaption().textContent = used.length < drawn.periods.length ? "Periods without inspections are left out." : "";
   const head = table.createTHead().insertRow();
   head.append(...names.map((name, i) => Object.assign(document.createElement("th"), { textContent: name, scope: "col", className: i ? "number" : "" })));
   const body = table.createTBody();

@@ -6,12 +6,12 @@ const COLUMNS = ["When", "Production", "How", "Who", "Accuracy", "Escapes", "Ove
 
 /** Make the table, and a line where there is more; `movesOnly` leaves out what left production as it was. */
 export function historyTable({ history, models, may }, movesOnly) {
-  if (!history) return [el("p", { class: "quiet" }, may.reason || "The server has not said what it was.")];
+  if (!history) return [el("p", { class: "quiet" }, may.reason || "The server has not reported the history.")];
   const entries = history.entries.filter((one) => !movesOnly || one.after !== null);
   const rows = entries.map((one) => ({ cells: cells(one, candidateOf(one, history, models)) }));
   const left = history.total - history.entries.length;
   return [
-    rows.length ? table("What was in production when, by whom and why", COLUMNS, rows) : el("p", { class: "quiet" }, "Nothing has been decided yet."),
+    rows.length ? table("Changes of production: when, who and why", COLUMNS, rows) : el("p", { class: "quiet" }, "No decisions yet."),
     left > 0 ? el("p", { class: "quiet" }, `The latest ${history.entries.length} of ${history.total}; defect history --all shows all.`) : null,
   ];
 }

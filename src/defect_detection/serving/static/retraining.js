@@ -41,10 +41,10 @@ async function look() {
   may = await rights().catch(() => may);
   showReason(at("why-not"), may.reason, look);
   if (may.role) await lookForJobs();
-  else at("jobs").replaceChildren(el("p", { class: "quiet" }, "Who may see them has a key."));
+  else at("jobs").replaceChildren(el("p", { class: "quiet" }, "A key is needed to see them."));
   const waiting = jobs.some((one) => one.state === "queued");
   at("start").disabled = may.role !== "admin" || waiting;
-  at("start").title = waiting ? "One waits already: it does the same" : "";
+  at("start").title = waiting ? "A retraining is already waiting" : "";
 }
 
 async function lookForJobs() {
@@ -97,7 +97,7 @@ function show(job, isChosen = false) {
 
 function received({ event, data }) {
   if (event === "end") {
-    at("log-state").textContent = shown.lines.length ? "" : "It wrote nothing, or its log has been removed.";
+    at("log-state").textContent = shown.lines.length ? "" : "The log is empty or was deleted.";
     if (!hasEnded(shown.job)) look();
     return;
   }
@@ -113,7 +113,7 @@ function received({ event, data }) {
 }
 
 function showStream(state) {
-  const said = { follows: "", lost: "The server doesn't answer; trying again …", waits: "Too many follow logs at the moment; trying again …" };
+  const said = { follows: "", lost: "The server does not respond; trying again …", waits: "Too many browsers follow logs at the moment; trying again …" };
   at("log-state").textContent = said[state];
 }
 
@@ -121,7 +121,7 @@ function showJob() {
   const { job } = shown;
   at("job-title").replaceChildren(hasEnded(job) ? "Latest retraining" : "This retraining ", " ", badge(job));
   if (shown.isChosen) at("job-title").firstChild.textContent = "Retraining";
-  at("log-title").textContent = hasEnded(job) ? "What it wrote" : "What it writes";
+  at("log-title").textContent = hasEnded(job) ? "Log" : "Live log";
   at("cancel").hidden = hasEnded(job) || isCancelling(job);
   at("cancel").disabled = may.role !== "admin";
   showFacts();
@@ -144,7 +144,7 @@ function showFacts() {
   const from = new Date(job.started_at ?? job.created_at);
   const soFar = duration((new Date(job.ended_at ?? Date.now()) - from) / 1000);
   const took = { queued: `waits for ${soFar}`, running: `for ${soFar}` }[job.state] ?? `took ${soFar}`;
-  const asked = `Asked for by ${job.by}, `;
+  const asked = `Requested by ${job.by}, `;
   if (at("job-facts").dataset.shown === job.id + took) return;
   at("job-facts").dataset.shown = job.id + took;
   at("job-facts").replaceChildren(asked, moment(job.created_at), `; ${took}`);
@@ -183,9 +183,9 @@ function showOutcome() {
 }
 
 function outcomeOf(job, lines) {
-  if (job.state === "failed") return [notice(`It failed: ${job.reason ?? "the log says why"}`, "bad"), unchanged()];
+  if (job.state === "failed") return [notice(`It failed: ${job.reason ?? "see the log"}`, "bad"), unchanged()];
   if (job.state === "cancelled") return [notice(job.reason ?? "It was cancelled."), unchanged()];
-  const [kind, words] = OUTCOMES[job.outcome] ?? ["", "It ended without a decision: the log says more."];
+  const [kind, words] = OUTCOMES[job.outcome] ?? ["", "It ended without a decision: see the log."];
   const last = lines.findLast((line) => line.startsWith("Outcome:"))?.replace(/^Outcome: [A-Z ]+\. /, "");
   const reasons = lines.filter((line) => /^On (validation|test): /.test(line));
   return [
@@ -197,7 +197,7 @@ function outcomeOf(job, lines) {
 }
 
 function unchanged() {
-  return el("p", { class: "quiet" }, "What is in production is what it was.");
+  return el("p", { class: "quiet" }, "Production is unchanged.");
 }
 
 // -- all jobs ---------------------------------------------------------------------------------------------------------
@@ -206,10 +206,10 @@ function showJobs() {
   const state = JSON.stringify([jobs, shown?.job.id]);
   if (state === listed) return;
   listed = state;
-  const columns = ["Asked for", "By", "Took", "What came of it", "Log"];
+  const columns = ["Requested", "By", "Duration", "Result", "Log"];
   const rows = jobs.map((job) => ({ cells: jobCells(job), class: job.id === shown?.job.id ? "now" : null }));
-  const empty = el("p", { class: "quiet" }, "None yet. The first one shows here, whoever starts it; those that a command line starts don't.");
-  at("jobs").replaceChildren(rows.length ? table("Retrainings, the latest first", columns, rows) : empty);
+  const empty = el("p", { class: "quiet" }, "None yet. Retrainings of this server appear here; those started on the command line do not.");
+  at("jobs").replaceChildren(rows.length ? table("Retrainings, latest first", columns, rows) : empty);
 }
 
 function jobCells(job) {
@@ -238,9 +238,9 @@ async function start() {
   const job = await confirm({
     heading: "Start a retraining?",
     happens: [
-      waits ? "It waits until the one that runs has ended." : "It trains on all images and on what people have said about inspected ones.",
-      "It takes minutes to hours, at lower priority: inspecting goes on.",
-      "If the gate finds the new model better, it goes into production by itself. It can be rolled back.",
+      waits ? "It waits until the running one has ended." : "It trains on all training images and on the labelled inspections.",
+      "It takes minutes to hours, at lower priority. Inspection continues.",
+      "If the new model passes the gate, it is promoted automatically. You can roll back later.",
     ],
     button: "Start it",
     doing: "Asking the server …",
@@ -258,7 +258,7 @@ async function cancel() {
   const { job } = shown;
   const cancelled = await confirm({
     heading: "Cancel this retraining?",
-    happens: ["It is ended with all that it started.", "What it has trained so far is lost; what is in production stays."],
+    happens: ["Its processes are ended.", "Its results so far are lost. Production does not change."],
     button: "Cancel the retraining",
     doing: "Asking the server …",
     asksReason: false,

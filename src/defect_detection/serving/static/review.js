@@ -94,7 +94,7 @@ async function showHeat(one) {
     const now = await evidence(one);
     if (one !== queue[at]) return;
     drawHeat(now.evidence.values, now.verdict);
-    const unlike = now.reason && now.reason !== one.reason ? `It is unlike the training images: ${now.reason}.` : "";
+    const unlike = now.reason && now.reason !== one.reason ? `Unlike the training images: ${now.reason}.` : "";
     $("now").textContent = [isSame(now.model, one) ? "" : otherModel(now, one), unlike].filter(Boolean).join(" ");
   } catch (error) {
     if (one === queue[at]) $("now").textContent = `No heat: ${error.message}`;
@@ -107,7 +107,7 @@ function isSame(model, one) {
 
 function otherModel({ model, verdict, score }, one) {
   const [now, then] = [`${model.name} ${model.version}`, `${one.model_name} ${one.model_version}`];
-  return `The heat is of ${now}, which is served now; ${then} decided. Now it would be: ${WORDS[verdict]}, score ${percent(score)}.`;
+  return `The heat map is from ${now}, which is served now; the verdict is from ${then}. ${now} would say: ${WORDS[verdict]}, score ${percent(score)}.`;
 }
 
 function renderFacts(one) {
@@ -130,10 +130,10 @@ function cell(tag, text) {
 
 function renderNothing() {
   const some = kept + (waiting ? 1 : 0) + at > 0;
-  $("nothing-title").textContent = some ? "That was all for now" : "Nothing to review";
+  $("nothing-title").textContent = some ? "All done for now" : "Nothing to review";
   $("nothing-why").textContent = some
-    ? `${kept + (waiting ? 1 : 0)} images got a label from you. What you left out comes again when you look again.`
-    : "Every inspected image that is kept has a label already, or none was inspected yet. Inspected images come here, the least certain first.";
+    ? `${kept + (waiting ? 1 : 0)} images labelled. Look again to see the images that you skipped.`
+    : "All stored images have a label, or there are no inspections yet. New images appear here, most uncertain first.";
   $("live").textContent = $("nothing-title").textContent;
 }
 
@@ -144,7 +144,7 @@ async function say(label) {
   const type = label === "defective" ? $("type").value.trim() : "";
   const before = sendWaiting();
   waiting = { one, label, type, timer: setTimeout(sendWaiting, TAKE_BACK_MS) };
-  $("said").textContent = `${WORDS[label]}${type ? `, ${type}` : ""}: ${one.name || "the image before"}. Undo takes it back.`;
+  $("said").textContent = `${WORDS[label]}${type ? `, ${type}` : ""}: ${one.name || "the image before"}. Use Undo to discard it.`;
   at += 1;
   await show();
   await before;
@@ -159,7 +159,7 @@ async function sendWaiting() {
     said.one.kept = said.label;
     kept += 1;
   } catch (error) {
-    complain(new Error(`“${WORDS[said.label]}” for ${said.one.name || "an image"} couldn't be kept: ${error.message}`));
+    complain(new Error(`“${WORDS[said.label]}” for ${said.one.name || "an image"} could not be stored: ${error.message}`));
     queue.splice(at + 1, 0, said.one); // asked again
     if (queue.length === 1 || at >= queue.length - 1) show();
   }
@@ -183,10 +183,10 @@ async function undo() {
   const back = queue[at - 1];
   if (waiting?.one === back) {
     forgetWaiting();
-    $("said").textContent = "Taken back: nothing was kept.";
+    $("said").textContent = "Discarded: no label was stored.";
   } else {
     $("said").textContent = back.kept
-      ? `You said ${WORDS[back.kept]}, and that is kept. What you say now counts instead; both stay on record.`
+      ? `Your label ${WORDS[back.kept]} is already stored. Your next label counts instead; both stay on record.`
       : "Here it is again.";
   }
   at -= 1;
@@ -195,7 +195,7 @@ async function undo() {
 
 async function skip() {
   if ($("bench").hidden) return;
-  $("said").textContent = "Left out: it comes again another time.";
+  $("said").textContent = "Skipped: it will come again later.";
   at += 1;
   await show();
 }
@@ -226,7 +226,7 @@ prepareStage({
     $("frame").hidden = false;
     $("unshown").hidden = true;
   },
-  unshown: () => ($("unshown").textContent = "This browser cannot show it as an image."),
+  unshown: () => ($("unshown").textContent = "This browser cannot display the image."),
 });
 $("say-ok").addEventListener("click", () => say("ok"));
 $("say-defective").addEventListener("click", () => say("defective"));

@@ -8,13 +8,13 @@ export async function rights() {
   const said = await response.json();
   if (!response.ok) return { role: null, reason: said.detail };
   if (said.role === "admin") return { role: said.role, reason: "" };
-  return { role: said.role, reason: `The key '${said.name}' may look, and not change anything: that needs a key with the role admin.` };
+  return { role: said.role, reason: `The key '${said.name}' may only read. Changes need a key with the role admin.` };
 }
 
 /** Show why something is disabled, and let a key be given; `again` is called when one was. What is shown already stays as it is. */
 export function showReason(place, reason, again) {
   place.hidden = !reason;
   if (place.firstElementChild?.textContent === reason) return;
-  const other = el("button", { type: "button", click: async () => (await askForKey(true)) && again() }, "Give a key");
+  const other = el("button", { type: "button", click: async () => (await askForKey(true)) && again() }, "Enter a key");
   place.replaceChildren(...(reason ? [el("span", {}, reason), other] : []));
 }

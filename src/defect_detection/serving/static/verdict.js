@@ -1,7 +1,7 @@
 // A verdict in colour, word and shape: nobody has to tell red from green.
 
 export const WORDS = { ok: "OK", defective: "Defective", review: "Review" };
-export const MEANS = { ok: "no defect found", defective: "a defect was found", review: "too close to call: a person decides" };
+export const MEANS = { ok: "no defect found", defective: "a defect was found", review: "close to the threshold: a person decides" };
 
 const OUTLINES = {
   ok: ["M24 3a21 21 0 1 0 0 42 21 21 0 0 0 0-42Z", "m14 25 7 7 13-15"],

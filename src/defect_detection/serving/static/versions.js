@@ -2,13 +2,13 @@
 import { decisionOn, figuresOf, outcomeWord, reportLink } from "./decision.js";
 import { el, moment, table } from "./dom.js";
 
-const COLUMNS = ["Version", "Registered", "Accuracy", "Escapes", "Overkill", "The gate said", "Change"];
+const COLUMNS = ["Version", "Registered", "Accuracy", "Escapes", "Overkill", "Gate", "Change"];
 
 /** Make the table; `promote(version)` is called by its buttons. */
 export function versionsTable(known, promote) {
   const rows = known.models.versions.map((one) => ({ cells: cells(one, known, promote), class: isInProduction(one, known) ? "now" : null }));
-  if (!rows.length) return el("p", { class: "quiet" }, "No version is registered yet: training and evaluation make the first.");
-  return table("Versions of the registered models, the newest first", COLUMNS, rows);
+  if (!rows.length) return el("p", { class: "quiet" }, "No version is registered yet: run a training and an evaluation.");
+  return table("Versions of the registered models, newest first", COLUMNS, rows);
 }
 
 export function isInProduction(one, { history }) {

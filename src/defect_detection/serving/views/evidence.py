@@ -32,7 +32,7 @@ class EvidenceMap(BaseModel):
 
     shape: list[int] = Field(description="rows and columns of the evidence map", examples=[[14, 14]])
     values: list[list[float]] = Field(
-        description="log-odds of a defect in each cell, higher = more defective"
+        description="log-odds of a defect in each cell; higher means more defective"
     )
 
 
@@ -44,13 +44,13 @@ class EvidenceNow(BaseModel):
     verdict: Literal["ok", "defective", "review"] = Field(description="of the model that is served now")
     score: float = Field(description="P(defective)", ge=0, le=1)
     threshold: float = Field(description="an image is defective when score >= threshold")
-    page: int = Field(description="the page that decided, from 1")
+    page: int = Field(description="the page that decided, counted from 1")
     reason: str | None = Field(
-        None, description="how the image is unlike the training images; absent where it is not"
+        None, description="how the image differs from the training images; absent if it does not"
     )
     model: ServedModel = Field(
-        description="the model that is served now, which may differ from the one that decided: "
-        "`model_name` and `model_version` of the inspection"
+        description="the model that is served now; the recorded verdict may come from another model (`model_name` and "
+        "`model_version` of the inspection)"
     )
 
     @classmethod
@@ -71,13 +71,15 @@ class EvidenceNow(BaseModel):
 class PreviewQuery(BaseModel):
     """Which page."""
 
-    page: int = Field(1, ge=1, le=MOST_PAGES, description="of a file of several (data.pages: all)")
+    page: int = Field(
+        1, ge=1, le=MOST_PAGES, description="page of a file with several pages (data.pages: all)"
+    )
 
 
 @evidence_api.get(
     "/inspections/<id>/preview",
-    summary="Send an inspected image as PNG, such as a TIFF, which browsers cannot show",
-    description=f"Upright, as the model's reader reads it, with at most {MOST_PREVIEW} px on the longer side.",
+    summary="Return a recorded image as PNG, for formats that browsers cannot show, such as TIFF",
+    description=f"Upright, as the model sees it, at most {MOST_PREVIEW} px on the longer side.",
     tags=[INSPECTIONS],
     responses={
         200: {"description": "the picture", "content": {"image/png": {}}},
@@ -101,15 +103,15 @@ def _preview_png(content: bytes, number: int) -> bytes:
         except ImageError as error:
             raise UnprocessableEntity(str(error)) from None
     if shown is None:
-        raise NotFound(f"page: {number} is not there, or data.pages: {pages} leaves it out")
+        raise NotFound(f"page: {number} does not exist, or data.pages: {pages} leaves it out")
     return shown
 
 
 @evidence_api.get(
     "/inspections/<id>/evidence",
-    summary="Say where the model that is served now sees the defect on an inspected image",
-    description="The image is inspected anew, within the limits of POST /predict. That is neither recorded nor counted as an "
-    "inspection, and what was decided stays.",
+    summary="Return the evidence map of a recorded image, by the model that is served now",
+    description="The image is inspected again, within the limits of POST /predict. This is neither recorded nor counted as "
+    "an inspection, and the recorded verdict stays.",
     tags=[INSPECTIONS],
     responses={
         200: EvidenceNow,

@@ -18,7 +18,7 @@ from defect_detection.serving.services import services
 from defect_detection.serving.views.jobs import JobShown, accept, wants_async
 
 HEALTH = Tag(name="health", description="For load balancers and supervisors")
-RETRAINING = Tag(name="retraining", description="Train again; promote what is better")
+RETRAINING = Tag(name="retraining", description="Train again and promote a better model")
 
 api = APIBlueprint("api", __name__)
 
@@ -35,18 +35,19 @@ class Ready(BaseModel):
     status: Literal["ready"] = "ready"
     name: str = Field(description="registered model", examples=["Production_Reg"])
     version: int = Field(description="the version that is served", examples=[3])
-    problem: str | None = Field(description="why another version that was promoted isn't served, if so")
+    problem: str | None = Field(description="why the promoted version is not served; absent if it is")
 
 
 class RetrainingEnded(BaseModel):
     """What came of a retraining."""
 
     outcome: str | None = Field(
-        description="PROMOTE, HOLD or INSUFFICIENT EVIDENCE; null: none was reached", examples=["PROMOTE"]
+        description="PROMOTE, HOLD or INSUFFICIENT EVIDENCE; null: no decision was reached",
+        examples=["PROMOTE"],
     )
-    reason: str | None = Field(description="why it was decided so")
+    reason: str | None = Field(description="reason of the decision")
     model: str | None = Field(
-        description="the registered version that came out of it; null: nothing was kept",
+        description="the new registered version; null: no model was saved",
         examples=["Production_Reg version 4"],
     )
     job: str = Field(description="its id: GET /jobs/{id}")
@@ -57,8 +58,8 @@ class RetrainingSucceeded(RetrainingEnded):
 
     status: Literal["success"] = "success"
     message: Literal["Model retraining initiated successfully."] = "Model retraining initiated successfully."
-    stdout: str = Field(description="what it printed; of a long text the end")
-    stderr: str = Field(description="its log; of a long text the end")
+    stdout: str = Field(description="its output; only the end of a long text")
+    stderr: str = Field(description="its log; only the end of a long text")
 
 
 class RetrainingFailed(RetrainingEnded):
@@ -66,19 +67,19 @@ class RetrainingFailed(RetrainingEnded):
 
     status: Literal["error"] = "error"
     message: Literal["Error during model retraining."] = "Error during model retraining."
-    error_details: str = Field(description="why, in one line")
-    stdout: str = Field(description="what it printed; of a long text the end")
-    stderr: str = Field(description="its log; of a long text the end")
+    error_details: str = Field(description="the reason, in one line")
+    stdout: str = Field(description="its output; only the end of a long text")
+    stderr: str = Field(description="its log; only the end of a long text")
 
 
-@api.get("/health/live", summary="Is the process alive?", tags=[HEALTH], responses={200: Live})
+@api.get("/health/live", summary="Report that the process is running", tags=[HEALTH], responses={200: Live})
 def live() -> Response:
     return as_json(Live())
 
 
 @api.get(
     "/health/ready",
-    summary="Is a promoted model loaded, and does the store of inspections answer?",
+    summary="Report whether a model is loaded and inspections can be recorded",
     tags=[HEALTH],
     responses={200: Ready, 503: described(503)},
 )
@@ -111,7 +112,7 @@ def metrics() -> Response:
 
 @api.post(
     "/retrain",
-    summary="Run re_train/re_train.py and wait until it ends; with 'Prefer: respond-async' queue it and don't wait",
+    summary="Run re_train/re_train.py and wait until it ends. With 'Prefer: respond-async', queue it and do not wait",
     tags=[RETRAINING],
     responses={
         200: RetrainingSucceeded,

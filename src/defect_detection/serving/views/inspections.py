@@ -33,22 +33,20 @@ class InspectionsFilter(BaseModel):
     """Which inspections."""
 
     search: Words | None = Field(
-        None, description="part of the name, group, line or part, in upper or lower case"
+        None, description="substring of the name, group, line or part; case is ignored"
     )
     verdict: Literal["ok", "defective", "review"] | None = None
     line: Words | None = None
     group: Words | None = None
     part: Words | None = None
-    label: Literal["ok", "defective"] | None = Field(None, description="the label that counts")
-    labelled: bool | None = Field(None, description="whether someone has given its image a label")
-    since: Moment | None = Field(
-        None, description="from this moment on (ISO 8601; UTC where no zone is given)"
-    )
-    until: Moment | None = Field(None, description="before this moment")
+    label: Literal["ok", "defective"] | None = Field(None, description="the current label")
+    labelled: bool | None = Field(None, description="whether its image has a label")
+    since: Moment | None = Field(None, description="start (ISO 8601, by default UTC), included")
+    until: Moment | None = Field(None, description="end, excluded")
     model_version: int | None = Field(None, ge=1, le=2**31 - 1)
     order: Literal["newest", "uncertain"] = Field(
         "newest",
-        description="uncertain: first what is unlike the training images, then the score nearest to its threshold",
+        description="uncertain: images unlike the training images first, then scores closest to their threshold",
     )
 
     def wanted(self) -> Filter:
@@ -60,7 +58,7 @@ class InspectionsFilter(BaseModel):
 class InspectionsQuery(InspectionsFilter):
     """Which inspections, and how many of them."""
 
-    cursor: str | None = Field(None, max_length=500, description="'next' of the page before")
+    cursor: str | None = Field(None, max_length=500, description="`next` of the previous page")
     limit: int = Field(50, ge=1, le=500)
 
 
@@ -71,7 +69,7 @@ class InspectionsPage(BaseModel):
 
 @inspections_api.get(
     "/inspections",
-    summary="List inspections, newest or least certain first",
+    summary="List inspections, newest or most uncertain first",
     tags=[INSPECTIONS],
     responses={200: InspectionsPage, **{status: described(status) for status in (400, 401, 403, 503)}},
 )
@@ -85,7 +83,7 @@ def inspections(query: InspectionsQuery) -> Response:
 @inspections_api.get(
     "/inspections.csv",
     summary="Save inspections as a table",
-    description="All that fit the filter. A text that a spreadsheet would take for a formula begins with an apostrophe.",
+    description="All matching inspections. A text that a spreadsheet would run as a formula gets an apostrophe in front.",
     tags=[INSPECTIONS],
     responses={
         200: {"description": "the table", "content": {"text/csv": {"schema": {"type": "string"}}}},

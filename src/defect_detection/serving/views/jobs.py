@@ -41,7 +41,7 @@ from defect_detection.serving.problems import described
 from defect_detection.serving.services import MAX_STREAMS, services, services_of
 from defect_detection.serving.strict import RecordId
 
-JOBS = Tag(name="jobs", description="Retrainings that run while nobody waits")
+JOBS = Tag(name="jobs", description="Retrainings in the background")
 STREAM_S = 120.0  # after which a stream ends and its reader comes again, with the place that it had reached
 LOOK_EVERY_S = 0.3  # for new lines
 PLACE = re.compile(r"[0-9]{1,18}")  # in a log
@@ -57,13 +57,13 @@ def register_jobs(app: OpenAPI, config: Config) -> None:
     """Give the application its views of jobs, which run once the services' `worker` is started."""
     if config.jobs.retrain_after_labels and config.data.feedback_dir is None:
         raise ConfigError(
-            f"config.yaml: jobs.retrain_after_labels: {config.jobs.retrain_after_labels} labels are to start a retraining, but "
-            "data.feedback_dir is null, so that none are used; name a folder there, such as data/feedback"
+            f"config.yaml: jobs.retrain_after_labels: {config.jobs.retrain_after_labels} labels start a retraining, but "
+            "data.feedback_dir is null; set a folder, such as data/feedback"
         )
     database = services_of(app).records.database
     services_of(app).metrics.follow_each(
         "defect_jobs",
-        "Retrainings kept, by state; queued: that wait",
+        "Retrainings by state",
         "state",
         lambda: {state: float(number) for state, number in count_jobs(database).items()},
     )
@@ -83,7 +83,7 @@ class JobShown(BaseModel):
 
     id: str
     state: Literal["queued", "running", "succeeded", "failed", "cancelled"]
-    by: str = Field(description="who asked for it: name of the key, or: this machine")
+    by: str = Field(description="who requested it: name of the key, or: this machine")
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
@@ -91,7 +91,7 @@ class JobShown(BaseModel):
     exit_code: int | None
     outcome: str | None = Field(description="promote, hold or insufficient evidence, where it succeeded")
     reason: str | None = Field(description="why it failed or was cancelled")
-    log: str = Field(description="address of what it writes, as server-sent events")
+    log: str = Field(description="address of its log, as server-sent events")
 
     @classmethod
     def of(cls, job: Job) -> "JobShown":
@@ -126,10 +126,14 @@ def retrain_if_due() -> None:
     try:
         job = create_job_if_due(_database(), labels, NEW_LABELS)
     except RecordsError as error:
-        log.warning("no retraining could be queued: %s", error)
+        log.warning("the retraining could not be queued: %s", error)
     else:
         if job is not None:
-            log.info("job %s: a retraining, because %d images were labelled since the last", job.id, labels)
+            log.info(
+                "job %s: retraining queued, because %d images were labelled since the last one",
+                job.id,
+                labels,
+            )
 
 
 @jobs_api.get(
@@ -154,7 +158,7 @@ def job(path: JobPath) -> Response:
 
 @jobs_api.post(
     "/jobs/<id>/cancel",
-    summary="Cancel a job: end it with all its processes",
+    summary="Cancel a job and end all its processes",
     tags=[JOBS],
     responses={200: JobShown, **{status: described(status) for status in (401, 403, 404, 503)}},
 )
@@ -164,9 +168,9 @@ def cancel(path: JobPath) -> Response:
 
 @jobs_api.get(
     "/jobs/<id>/log",
-    summary="Follow what a job writes",
-    description="Server-sent events: a line each, its `id` the place in the log to go on from (Last-Event-ID). "
-    "The last event is `end`, with the state of the job.",
+    summary="Follow the log of a job",
+    description="Server-sent events, one per line of the log. The `id` is the position in the log; send it as "
+    "Last-Event-ID to continue. The last event is `end`, with the state of the job.",
     tags=[JOBS],
     responses={
         200: {"description": "events", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
@@ -188,7 +192,7 @@ def job_log(path: JobPath) -> Response:
     streams = services().streams
     if not streams.acquire(blocking=False):
         raise ServiceUnavailable(
-            f"{MAX_STREAMS} logs are being followed already; try again later", retry_after=10
+            f"{MAX_STREAMS} logs are already being followed; try again later", retry_after=10
         )
     events = _Stream(_events(_database(), found.id, file, place, has_gone), streams)
     return Response(events, content_type="text/event-stream")

@@ -17,7 +17,7 @@ from defect_detection.tracking.ledger import Kind
 from defect_detection.tracking.ledger_listing import ListedEntry, list_entries
 from defect_detection.tracking.reading import Listed, ModelRef, versions_of
 
-MODELS = Tag(name="models", description="Which models there are, and which one decides")
+MODELS = Tag(name="models", description="The models, and the one in production")
 
 models_api = APIBlueprint("models", __name__)
 
@@ -26,7 +26,7 @@ class Tested(BaseModel):
     """Figures on the test images, with their fractions; null where they aren't known."""
 
     accuracy: str | None = Field(examples=["198/200 (99.0 %)"])
-    escapes: str | None = Field(description="defects passed as OK", examples=["1/100 (1.0 %)"])
+    escapes: str | None = Field(description="defective parts passed", examples=["1/100 (1.0 %)"])
     overkill: str | None = Field(description="OK parts rejected", examples=["1/100 (1.0 %)"])
 
 
@@ -38,7 +38,7 @@ class Evaluated(BaseModel):
     when: datetime
     why: str
     gated: bool = Field(description="whether the gate decided")
-    report: str | None = Field(description="address of the report behind it, where this machine has it")
+    report: str | None = Field(description="address of its report, if it is on this machine")
 
 
 class Deciding(Tested):
@@ -47,15 +47,15 @@ class Deciding(Tested):
     name: str = Field(examples=["Production_Reg"])
     version: int = Field(examples=[3])
     uri: str = Field(examples=["models:/Production_Reg/3"])
-    run_id: str = Field(description="of its training; empty where unknown")
+    run_id: str = Field(description="of its training; empty if unknown")
     created: str = Field(description="when it was trained, ISO 8601")
-    image_size: int = Field(description="px, height and width that it sees", examples=[224])
+    image_size: int = Field(description="height and width of its input, in pixels", examples=[224])
     threshold: float = Field(examples=[0.41])
     threshold_rule: str = Field(examples=["balanced"])
-    review_low: float | None = Field(description="scores from here to review_high are for a person")
+    review_low: float | None = Field(description="scores from here to review_high get the verdict review")
     review_high: float | None
-    defect_types: list[str] = Field(description="that it was trained on", examples=[["scratch"]])
-    validation: dict[str, float] = Field(description="its figures on the validation images")
+    defect_types: list[str] = Field(description="used for training", examples=[["scratch"]])
+    validation: dict[str, float] = Field(description="its figures on validation images")
 
 
 class Version(Tested):
@@ -68,13 +68,11 @@ class Version(Tested):
     created: datetime
     aliases: list[str] = Field(examples=[["prod"]])
     tags: dict[str, str] = Field(
-        description="evidence_remark: where the evidence lies elsewhere than on the defects",
+        description="evidence_remark: present if the evidence lies elsewhere than on the defects",
         examples=[{"test_accuracy": "0.9930"}],
     )
-    metrics: dict[str, float] = Field(
-        description="of the run that trained it", examples=[{"val_auroc": 0.998}]
-    )
-    decision: Evaluated | None = Field(description="null: it was not evaluated")
+    metrics: dict[str, float] = Field(description="of the training run", examples=[{"val_auroc": 0.998}])
+    decision: Evaluated | None = Field(description="null: not evaluated")
 
 
 class Models(BaseModel):
@@ -82,12 +80,14 @@ class Models(BaseModel):
 
     champion: Deciding | None
     problem: str | None
-    versions: list[Version] = Field(description="the newest 20 of each registered model, the newest first")
+    versions: list[Version] = Field(
+        description="the newest 20 versions of each registered model, newest first"
+    )
 
 
 @models_api.get(
     "/models",
-    summary="What is served, and which versions there are",
+    summary="List the served model and the registered versions",
     tags=[MODELS],
     responses={200: Models, 503: described(503)},
 )

@@ -41,7 +41,7 @@ from defect_detection.serving.views.prediction import (
     ServedModel,
 )
 
-INSPECTION = Tag(name="inspection", description="Is this part defective, and where?")
+INSPECTION = Tag(name="inspection", description="Inspect images")
 
 NO_ADDRESS = "0.0.0.0"  # noqa: S104  of a caller whom the server in front of the application did not tell
 AHEAD = 2 * (os.cpu_count() or 1)  # images of one request that are worked on or wait for it
@@ -105,7 +105,7 @@ def _wants_picture(n_images: int) -> bool:
     best = request.accept_mimetypes.best_match(["application/json", "image/png"], "application/json")
     if best == "image/png" and n_images > 1:
         raise NotAcceptable(
-            "A picture is the answer to one image only: send 'Accept: application/json' for several."
+            "An overlay is only available for a single image: send 'Accept: application/json' for several images."
         )
     return best == "image/png"
 

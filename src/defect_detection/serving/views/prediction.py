@@ -26,12 +26,12 @@ class Evidence(BaseModel):
 
     shape: list[int] = Field(description="rows and columns of the evidence map", examples=[[14, 14]])
     values: list[list[float]] | None = Field(
-        None, description="explain=array: log-odds of a defect in each cell, higher = more defective"
+        None, description="explain=array: log-odds of a defect in each cell; higher means more defective"
     )
     overlay_png: str | None = Field(
         None,
-        description="explain=overlay: the image, upright and in its own size, with the evidence over it, in base64. Of one "
-        "image it stands at the top only, and is null in results: the answer holds each picture once",
+        description="explain=overlay: the upright image in its own size with the evidence map, in base64. For one image it "
+        "appears at the top level only, and is null in results",
     )
 
 
@@ -42,28 +42,32 @@ class Prediction(BaseModel):
         default=None, description="of this inspection", examples=["6f9e1f0c2b4d4f8a9a3f1f0c2b4d4f8a"]
     )
     name: str | None = Field(
-        default=None, description="the file as its sender calls it; empty where nothing was sent"
+        default=None, description="the file name given by the sender; empty if none was sent"
     )
     verdict: Literal["ok", "defective", "review"] | None = None
     score: float | None = Field(default=None, description="P(defective)", ge=0, le=1, examples=[0.97])
     threshold: float | None = Field(
         default=None,
-        description="an image is defective when score >= threshold; null where only its owner may know it",
+        description="an image is defective when score >= threshold; null for callers without a key",
         examples=[0.41],
     )
     reason: str | None = Field(
         default=None,
-        description="how the image is unlike the training images, so that its verdict is never ok; null where it is not",
+        description="how the image differs from the training images, so its verdict is never ok; null if it does not differ",
         examples=["brightness 3 is outside 92 to 140, the range of the training images"],
     )
     model: ServedModel | None = None
     latency_ms: float | None = Field(default=None, description="decoding and the model", examples=[6.1])
-    page: int | None = Field(default=None, description="the page that decided, from 1 (data.pages: all)")
-    pages: int | None = Field(default=None, description="how many pages were judged")
-    defect_type: str | None = Field(default=None, description="null: this model does not tell types apart")
+    page: int | None = Field(
+        default=None, description="the page that decided, counted from 1 (data.pages: all)"
+    )
+    pages: int | None = Field(default=None, description="number of inspected pages")
+    defect_type: str | None = Field(
+        default=None, description="null: this model does not distinguish defect types"
+    )
     evidence: Evidence | None = Field(default=None, description="with explain")
     error: Problem | None = Field(
-        default=None, description="why it got no verdict: of one image among several only"
+        default=None, description="why it has no verdict; only for one image among several"
     )
 
 
@@ -74,10 +78,10 @@ class PredictQuery(BaseModel):
     """How to answer, and what is recorded with the inspection. In a form they may be fields instead, except `name`."""
 
     explain: Explain = Field(
-        "0", description="1, true, overlay: with the evidence as a picture; array: as numbers"
+        "0", description="1, true, overlay: add an overlay; array: add the evidence map as numbers"
     )
-    name: Words = Field("", description="of an image that is the body")
-    group: PlainName = Field("", description="images of one part or lot have the same")
+    name: Words = Field("", description="file name, if the image is the body")
+    group: PlainName = Field("", description="the same for all images of one part or lot")
     line: PlainName = ""
     part: PlainName = ""
 
@@ -115,7 +119,7 @@ FAILED_EXAMPLE = dict.fromkeys(EXAMPLE) | {
 }
 WORDS = {"type": "string", "maxLength": 200, "pattern": PLAIN_PATTERN}
 REQUEST_BODY = {
-    "description": "an image, or a form with one or more. What the parameters say may be fields of the form: each once",
+    "description": "an image, or a form with one or more images. The parameters may be form fields instead, each once",
     "required": True,
     "content": {
         "multipart/form-data": {
@@ -143,13 +147,11 @@ REQUEST_BODY = {
 class Answer(Prediction):
     """The verdicts on all images, in order. Where one image was sent, its verdict stands at the top as well; else there is null."""
 
-    results: list[Prediction] = Field(
-        description="one entry for each image, in the order in which they were sent"
-    )
+    results: list[Prediction] = Field(description="one entry per image, in the order sent")
 
     model_config = ConfigDict(
         openapi_extra={  # type: ignore[typeddict-unknown-key]
-            "description": "verdicts; with 'Accept: image/png' the picture of one",
+            "description": "the verdicts; with 'Accept: image/png' an overlay of a single image",
             "examples": {
                 "one image": {"value": EXAMPLE | {"results": [EXAMPLE]}},
                 "several images": {"value": dict.fromkeys(EXAMPLE) | {"results": [EXAMPLE, FAILED_EXAMPLE]}},

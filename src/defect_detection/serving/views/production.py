@@ -47,7 +47,7 @@ def register_production(app: OpenAPI) -> None:
 
 class VersionPath(BaseModel):
     version: int = Field(
-        ge=1, le=2**31 - 1, description="of the production model, or of the model that the body names"
+        ge=1, le=2**31 - 1, description="version of the production model, or of the model in `name`"
     )
 
 
@@ -58,11 +58,14 @@ class ReportPath(BaseModel):
 class Promotion(BaseModel, extra="forbid"):
     """Why a version is to decide from now on."""
 
-    reason: Reason = Field(description="kept in the ledger", examples=["Version 4 rejects reflections"])
+    reason: Reason = Field(
+        description="reason, recorded in the ledger", examples=["Version 4 rejects reflections"]
+    )
     name: str | None = Field(
         None,
         pattern=rf"^[^{CONTROLS}]{{1,256}}$",
-        description="registered model of the version, if not the production model: it is copied there first",
+        description="registered model of the version, if not the production model; the version is first copied to the production "
+        "model",
         examples=["Testing_Reg"],
     )
 
@@ -71,7 +74,7 @@ class Rollback(BaseModel, extra="forbid"):
     """Where to go back to; without `to`, to what was there before."""
 
     to: int | None = Field(None, ge=1, le=2**31 - 1, strict=True, examples=[3])
-    reason: Reason | None = Field(None, description="kept in the ledger")
+    reason: Reason | None = Field(None, description="reason, recorded in the ledger")
 
 
 class Changed(BaseModel):
@@ -86,23 +89,23 @@ class Decision(BaseModel):
 
     number: int
     kind: str = Field(
-        description="evaluation, manual promotion, rollback or repair; unreadable: damaged, left out"
+        description="evaluation, manual promotion, rollback or repair; unreadable: damaged and skipped"
     )
-    state: str = Field(description="done; intended: under way or interrupted; abandoned: never took place")
+    state: str = Field(
+        description="done; intended: in progress or interrupted; abandoned: did not take place"
+    )
     outcome: str = Field(description="promote, hold or insufficient evidence")
     before: int | None
-    after: int | None = Field(description="the version that production moved to; null: it stayed")
+    after: int | None = Field(description="the new version in production; null: unchanged")
     candidate: str
-    candidate_run_id: str = Field(
-        description="of the training of an evaluated candidate; empty where unknown"
-    )
+    candidate_run_id: str = Field(description="training run of the evaluated candidate; empty if unknown")
     who: str
     when: datetime
     why: str
     accuracy: str = Field(examples=["198/200 (99.0 %)"])
     escapes: str = Field(examples=["1/100 (1.0 %)"])
     gated: bool = Field(description="whether the gate decided")
-    report: str | None = Field(description="address of the report behind it, where this machine has it")
+    report: str | None = Field(description="address of its report, if it is on this machine")
 
 
 class HistoryQuery(BaseModel):
@@ -110,20 +113,20 @@ class HistoryQuery(BaseModel):
 
 
 class HistoryShown(BaseModel):
-    """What was in production when, by whom and why."""
+    """List each change of production: when, who and why."""
 
     name: str = Field(description="the production model")
     in_production: int | None
-    rollback_to: int | None = Field(description="where a rollback without `to` goes")
+    rollback_to: int | None = Field(description="the target of a rollback without `to`")
     notes: list[str] = Field(description="what needs attention")
-    total: int = Field(description="entries that there are")
-    entries: list[Decision] = Field(description="the newest first")
+    total: int = Field(description="number of entries")
+    entries: list[Decision] = Field(description="newest first")
 
 
 class CallerShown(BaseModel):
-    """Who calls, and what that allows."""
+    """Show the caller and its rights."""
 
-    name: str = Field(description="of the key, or: this machine")
+    name: str = Field(description="name of the key, or: this machine")
     role: Role
 
 
@@ -135,7 +138,7 @@ class PageKey(BaseModel):
 
 @production_api.get(
     "/access",
-    summary="Who calls, and what that allows",
+    summary="Show the caller and its rights",
     tags=[MODELS],
     responses={200: CallerShown, **{status: described(status) for status in (401, 403, 503)}},
 )
@@ -147,7 +150,7 @@ def access() -> Response:
 @production_api.post(
     "/access/page",
     summary="Exchange the link of 'defect page' for a key of the page",
-    description="The code of the link is sent as the key, once, from this machine. The key of the page is valid there for 12 hours.",
+    description="Send the code of the link as the key, once, from this machine. The key of the page is valid for 12 hours.",
     tags=[MODELS],
     responses={200: PageKey, 401: described(401)},
 )
@@ -157,7 +160,7 @@ def page_key() -> Response:
 
 @production_api.get(
     "/history",
-    summary="What was in production when, by whom and why",
+    summary="List each change of production: when, who and why",
     tags=[MODELS],
     responses={200: HistoryShown, **{status: described(status) for status in (401, 403, 503)}},
 )
@@ -181,7 +184,7 @@ def history(query: HistoryQuery) -> Response:
 
 @production_api.post(
     "/models/<int:version>/promote",
-    summary="Put a version into production by hand, without a gate",
+    summary="Promote a version by hand, without the gate",
     tags=[MODELS],
     responses={200: Changed, **{status: described(status) for status in (401, 403, 409, 413, 503)}},
 )
@@ -192,7 +195,7 @@ def promote(path: VersionPath, body: Promotion) -> Response:
 
 @production_api.post(
     "/models/rollback",
-    summary="Put the version that was in production before into production again",
+    summary="Return to the previous version in production",
     tags=[MODELS],
     responses={200: Changed, **{status: described(status) for status in (401, 403, 409, 413, 503)}},
 )
@@ -204,7 +207,7 @@ def rollback(body: Rollback) -> Response:
 
 @production_api.get(
     "/reports/<run_id>",
-    summary="The report that a decision rests on, as a page",
+    summary="Return the report of a decision, as a page",
     tags=[MODELS],
     responses={
         200: {"description": "the page", "content": {"text/html": {"schema": {"type": "string"}}}},
@@ -216,7 +219,7 @@ def report(path: ReportPath) -> Response:
     file = report_of(config.tracking_uri, path.run_id)
     if file is None:
         raise NotFound(
-            f"No report of a decision {path.run_id} lies on this machine: open the run in MLflow, experiment 'promotions'."
+            f"No report of a decision {path.run_id} is on this machine: open the run in MLflow, experiment 'promotions'."
         )
     headers = {"Content-Security-Policy": REPORT_POLICY}
     return Response(file.read_bytes(), headers=headers, content_type="text/html; charset=utf-8")

@@ -30,7 +30,7 @@ from defect_detection.text import CONTROLS
 
 T = TypeVar("T")
 
-INSPECTIONS = Tag(name="inspections", description="What was inspected, and what people said about it")
+INSPECTIONS = Tag(name="inspections", description="Inspections and their labels")
 FLUSH_S = 2.0  # who names an inspection may come before it is written; so long it is waited for
 MEDIA_TYPES = {one.suffixes[0]: one.media_type for one in FORMATS}
 
@@ -61,7 +61,7 @@ class FeedbackGiven(BaseModel, extra="forbid"):
     inspection_id: RecordId
     label: Literal["ok", "defective"]
     defect_type: TypeName | None = Field(
-        None, description="as the folder of such images is called; kept with the label defective only"
+        None, description="used as a folder name; stored only with the label defective"
     )
     comment: str = Field(
         "", max_length=2000, pattern=rf"^(?:[^{CONTROLS}]|[\t\r\n])*$", description="may have several lines"
@@ -97,23 +97,23 @@ class InspectionShown(BaseModel):
     score: float = Field(description="P(defective)")
     threshold: float
     reason: str | None = Field(
-        description="how the image is unlike the training images, so that it is never ok; null where it is not"
+        description="how the image differs from the training images, so it is never ok; null if it does not differ"
     )
     model_name: str
     model_version: int
     latency_ms: float
-    name: str = Field(description="the file, as its sender calls it")
+    name: str = Field(description="the file name given by the sender")
     group: str
     line: str
     part: str
     sent_by: str = Field(
-        description="name of the key, or address of a caller without one; empty where an earlier version recorded it"
+        description="name of the key, or address of a caller without a key; empty if recorded by an earlier version"
     )
     sha256: str = Field(description="of the image's bytes")
-    image: str | None = Field(description="address of the image; null when it isn't kept (any more)")
-    label: Literal["ok", "defective"] | None = Field(description="the label that counts")
-    conflicting: bool = Field(description="whether its image was called both ok and defective")
-    feedback: list[FeedbackKept] = Field(description="all that was said about its image, the latest first")
+    image: str | None = Field(description="address of the image; null if it is not stored")
+    label: Literal["ok", "defective"] | None = Field(description="the current label")
+    conflicting: bool = Field(description="whether its image has received both labels")
+    feedback: list[FeedbackKept] = Field(description="all labels of its image, latest first")
 
     @classmethod
     def of(cls, recorded: Recorded) -> "InspectionShown":
@@ -135,9 +135,9 @@ class Recording(BaseModel):
     written: int = Field(description="inspections")
     waiting: int
     lost: int = Field(description="inspections that were answered but not recorded")
-    images_lost: int = Field(description="recorded inspections whose image couldn't be written")
+    images_lost: int = Field(description="recorded inspections whose image could not be written")
     images_refused: int = Field(
-        description="recorded inspections whose image is not kept, because their sender has no key and has sent more than "
+        description="recorded inspections without an image, because a sender without a key exceeded "
         "records.anonymous_gb_per_h"
     )
     error: str | None
@@ -156,7 +156,7 @@ def inspection(path: InspectionPath) -> Response:
 
 @records_api.get(
     "/inspections/<id>/image",
-    summary="Send the inspected image as it came",
+    summary="Return the image file as it was sent",
     tags=[INSPECTIONS],
     responses={
         200: {"description": "the image", "content": {"image/*": {}}},
@@ -172,7 +172,7 @@ def image(path: InspectionPath) -> Response:
 
 @records_api.post(
     "/feedback",
-    summary="Say what an inspected image really shows",
+    summary="Label an inspected image",
     tags=[INSPECTIONS],
     responses={201: FeedbackKept, **{status: described(status) for status in (401, 403, 404, 413, 503)}},
 )
@@ -201,7 +201,7 @@ def _check_type(defect_type: str) -> None:
 
 @records_api.get(
     "/health/records",
-    summary="Are inspections recorded?",
+    summary="Show whether inspections are being recorded",
     tags=[Tag(name="health")],
     responses={200: Recording},
 )
@@ -224,7 +224,7 @@ def read_inspected_image(inspection_id: str) -> tuple[bytes, str]:
     content = suffix and _records().images.read(found.inspected.sha256, suffix)
     if not suffix or not content:
         raise Gone(
-            "The image of this inspection isn't kept (any more): it was pruned, or couldn't be written."
+            "The image of this inspection is not stored: it was deleted by pruning or could not be written."
         )
     return content, suffix
 

@@ -24,9 +24,9 @@ class StatisticsQuery(BaseModel):
     """Which time, and in how many equal periods: see `rounded`."""
 
     since: Moment | None = Field(
-        None, description="ISO 8601; UTC where no zone is given. A day before `until`"
+        None, description="start, ISO 8601, by default UTC; default: a day before `until`"
     )
-    until: Moment | None = Field(None, description="before this moment; now")
+    until: Moment | None = Field(None, description="end, excluded; default: now")
     periods: int = Field(24, ge=1, le=200)
 
 
@@ -49,9 +49,9 @@ class PeriodShown(BaseModel):
     reject_rate: float | None = Field(description="defective / inspected")
     low: float | None = Field(description="lower control limit of the reject rate, three sigma")
     high: float | None = Field(description="upper control limit")
-    p50_ms: float | None = Field(description="latency that half of the inspections do not exceed, within 5 %")
+    p50_ms: float | None = Field(description="median latency, within 5 %")
     p95_ms: float | None
-    models: list[ModelShown] = Field(description="that decided, in the order of their first inspection")
+    models: list[ModelShown] = Field(description="models of the period, ordered by their first inspection")
 
     @classmethod
     def of(cls, period: Period, limits: Limits | None) -> "PeriodShown":
@@ -74,22 +74,22 @@ class StatisticsShown(BaseModel):
     since: datetime
     until: datetime
     rounded: bool = Field(
-        description=f"whether periods begin and end at whole quarter hours: more than {MOST_ROWS} inspections would have to be "
-        "read one by one otherwise. Periods that would be empty then are left out"
+        description=f"whether the bounds of periods were moved to whole quarter hours, because more than {MOST_ROWS} "
+        "inspections would have to be read one by one. Empty periods are then left out"
     )
     inspected: int
     ok: int
     defective: int
     review: int
     reject_rate: float | None = Field(description="defective / inspected: the centre line of the p-chart")
-    p50_ms: float | None = Field(description="latency that half of the inspections do not exceed, within 5 %")
+    p50_ms: float | None = Field(description="median latency, within 5 %")
     p95_ms: float | None
-    scores: list[int] = Field(description="inspections by P(defective), in bins of equal width over 0 to 1")
+    scores: list[int] = Field(description="histogram of the scores, in bins of equal width from 0 to 1")
     labelled: int = Field(description="inspections whose image has a label")
-    escapes: int = Field(description="called ok, and labelled defective")
-    overkill: int = Field(description="called defective, and labelled ok")
+    escapes: int = Field(description="verdict ok, label defective")
+    overkill: int = Field(description="verdict defective, label ok")
     clock: str | None = Field(
-        description="what in the dates of inspections speaks against the clock; null: nothing"
+        description="why the clock may be wrong, according to the dates of inspections; null: no sign"
     )
     periods: list[PeriodShown]
 
@@ -112,7 +112,7 @@ def _time(query: StatisticsQuery) -> tuple[datetime, datetime]:
     since = query.since or until - timedelta(days=1)
     if not timedelta(minutes=1) <= until - since <= LONGEST:
         raise BadRequest(
-            f"since, until: expected a time of 1 minute to {LONGEST.days} days, received {query.since} to {query.until}"
+            f"since, until: expected a period from 1 minute to {LONGEST.days} days, received {query.since} to {query.until}"
         )
     return since, until
 

@@ -33,7 +33,7 @@ from defect_detection.serving.views.predict import inspect_several
 
 PROTOCOL = Tag(
     name="open inference protocol",
-    description="Version 2, as Triton, KServe and OpenVINO Model Server speak it",
+    description="Version 2, as in Triton, KServe and OpenVINO Model Server",
 )
 EXAMPLE: dict[str, Any] = {
     "inputs": [{"name": "image", "datatype": "BYTES", "shape": [1], "data": ["iVBORw0KGgo…"]}],
@@ -86,7 +86,9 @@ class ModelReady(BaseModel):
 
 
 class InferOutput(Tensor):
-    data: list[Any] | None = Field(None, description="row by row; absent where it follows as binary data")
+    data: list[Any] | None = Field(
+        None, description="in row-major order; absent if it follows as binary data"
+    )
     parameters: dict[str, Any] | None = None
 
 
@@ -105,21 +107,23 @@ class VersionPath(ModelPath):
     version: str = Field(description="the version that is served", max_length=20)
 
 
-@v2_api.get("", summary="What this server is", tags=[PROTOCOL], responses={200: ServerMetadata})
+@v2_api.get("", summary="Describe the server", tags=[PROTOCOL], responses={200: ServerMetadata})
 def server_metadata() -> Response:
     return as_json(
         ServerMetadata(name="defect-detection", version=__version__, extensions=["binary_tensor_data"])
     )
 
 
-@v2_api.get("/health/live", summary="Is the process alive?", tags=[PROTOCOL], responses={200: ServerLive})
+@v2_api.get(
+    "/health/live", summary="Report that the process is running", tags=[PROTOCOL], responses={200: ServerLive}
+)
 def server_live() -> Response:
     return as_json(ServerLive(live=True))
 
 
 @v2_api.get(
     "/health/ready",
-    summary="Can predictions be made and kept?",
+    summary="Report whether predictions can be made and recorded",
     tags=[PROTOCOL],
     responses={200: ServerReady, 503: described(503)},
 )
@@ -135,7 +139,10 @@ _MODEL: dict[str | int, Any] = {404: described(404), 503: described(503)}
 
 
 @v2_api.get(
-    "/models/<name>", summary="Inputs and outputs", tags=[PROTOCOL], responses={200: ModelMetadata, **_MODEL}
+    "/models/<name>",
+    summary="Describe inputs and outputs",
+    tags=[PROTOCOL],
+    responses={200: ModelMetadata, **_MODEL},
 )
 def model_metadata(path: ModelPath) -> Response:
     return _metadata(_asked_for(path.name))
@@ -143,7 +150,7 @@ def model_metadata(path: ModelPath) -> Response:
 
 @v2_api.get(
     "/models/<name>/versions/<version>",
-    summary="Inputs and outputs of the version",
+    summary="Describe inputs and outputs of the version",
     tags=[PROTOCOL],
     responses={200: ModelMetadata, **_MODEL},
 )
@@ -152,7 +159,10 @@ def version_metadata(path: VersionPath) -> Response:
 
 
 @v2_api.get(
-    "/models/<name>/ready", summary="Is it loaded?", tags=[PROTOCOL], responses={200: ModelReady, **_MODEL}
+    "/models/<name>/ready",
+    summary="Report whether the model is loaded",
+    tags=[PROTOCOL],
+    responses={200: ModelReady, **_MODEL},
 )
 def model_ready(path: ModelPath) -> Response:
     return as_json(ModelReady(name=_asked_for(path.name).reference.name, ready=True))
@@ -160,7 +170,7 @@ def model_ready(path: ModelPath) -> Response:
 
 @v2_api.get(
     "/models/<name>/versions/<version>/ready",
-    summary="Is the version loaded?",
+    summary="Report whether the version is loaded",
     tags=[PROTOCOL],
     responses={200: ModelReady, **_MODEL},
 )
@@ -190,7 +200,7 @@ def _asked_for(name: str, version: str | None = None) -> Champion:
     served = champion.reference
     if name != served.name or version not in (None, str(served.version)):
         asked = name if version is None else f"{name} version {version}"
-        raise NotFound(f"{asked} isn't served here; {served} is.")
+        raise NotFound(f"{asked} is not served here; {served} is.")
     return champion
 
 

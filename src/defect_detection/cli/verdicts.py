@@ -1,4 +1,4 @@
-"""Inspect images and show the verdicts: a table, or a JSON object a line, and overlays in a folder.
+"""Show verdicts: a table, or a JSON object a line.
 
 What only some calls need is imported where it is needed: the first verdict of a model folder comes in well under a second.
 """
@@ -7,95 +7,35 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from defect_detection.data.bounds import DEFAULT_LIMITS, Limits
 from defect_detection.data.index_file import shortened
-from defect_detection.data.walk import Walked, find_images, reasons
-from defect_detection.errors import DataError, ImageError
 from defect_detection.inference.inspect import Inspection, Inspector
 from defect_detection.text import printable
-from defect_detection.use_cases.overlays import open_overlay_folder, overlay_names
-
-if TYPE_CHECKING:
-    from defect_detection.config import Config
+from defect_detection.use_cases.inspection import Inspecting
 
 _COLOURS = {"ok": "green", "defective": "bold red", "review": "yellow"}
 _MOST_ROWS = 40
 
 
-def inspect_images(
-    patterns: Sequence[str],
-    model: Path | None,
-    json_lines: bool,
-    output: Path | None,
-    config_path: Path,
-    overrides: Sequence[str],
-) -> bool:
-    """Inspect and show. With a model folder and images given, no configuration is needed. Returns whether all could be read."""
-    config = None
-    if not (model and patterns) or overrides or config_path.exists():
-        from defect_detection.config import load_config
-
-        config = load_config(config_path, overrides)
-    found = find_images(patterns or (config.inference_images if config else ()), leave_out=output)
-    if config and config.data.on_unreadable == "refuse":
-        _refuse_skipped(found)
-    inspector = _inspector(config, model)
-    if config and (note := inspector.card.other_bit_depth(config.data.bit_depth)):
+def show_verdicts(inspecting: Inspecting, json_lines: bool, output: Path | None) -> bool:
+    """Show the verdicts as they come, and then what was left out. Return whether all could be read and written."""
+    for note in inspecting.notes:
         print(note, file=sys.stderr)
-    limits = Limits.of(config.data) if config else DEFAULT_LIMITS
-    pages = config.data.pages if config else "refuse"
-    failed: list[str] = []
-    inspections: Iterable[Inspection] = inspector.inspect(found.images, limits=limits, pages=pages)
-    if output:
-        open_overlay_folder(output, found.images)
-        names = {path: output / name for path, name in overlay_names(found).items()}
-        how = {"bit_depth": inspector.card.bit_depth, "limits": limits, "pages": pages}
-        inspections = _with_overlays(inspections, names, how, failed)
     if json_lines:
-        all_read, stream = _print_json(inspections), sys.stderr  # standard output has one line an image
+        all_read, stream = (
+            _print_json(inspecting.inspections),
+            sys.stderr,
+        )  # standard output has one line an image
     else:
-        all_read, stream = _print_table(inspections, len(found.images), inspector, output), sys.stdout
-    for line in found.said():
+        all_read, stream = _print_table(inspecting, output), sys.stdout
+    for line in inspecting.found.said():
         print(line, file=stream)
-    if failed:
-        title = f"{len(failed)} overlays could not be written; the verdicts stand"
+    if failed := inspecting.failed:
+        title = f"{len(failed)} overlays could not be written; the verdicts are valid"
         print("\n  ".join([title, *map(printable, shortened(failed))]), file=sys.stderr)
     return all_read and not failed
-
-
-def _refuse_skipped(found: Walked) -> None:
-    if found.skipped:
-        title = "data.on_unreadable: refuse stops at files that cannot be inspected; convert or remove them"
-        raise DataError("\n  ".join([title, *reasons(found.skipped)]))
-
-
-def _inspector(config: "Config | None", model: Path | None) -> Inspector:
-    if model is None:
-        from defect_detection.use_cases.inspection import load_inspector
-
-        assert config is not None
-        return load_inspector(config)
-    if config is None:
-        return Inspector.load(model)
-    return Inspector.load(model, threads=config.inference.threads, precision=config.inference.precision)
-
-
-def _with_overlays(
-    inspections: Iterable[Inspection], names: Mapping[Path, Path], how: Mapping[str, Any], failed: list[str]
-) -> Iterator[Inspection]:
-    """Write an overlay of each image, and add those that can't be written to `failed`."""
-    from defect_detection.use_cases.inspection import write_overlay
-
-    for inspection in inspections:
-        try:
-            write_overlay(inspection, names[Path(inspection.path)], **how)
-        except (OSError, ImageError) as error:
-            failed.append(f"{inspection.path}: {error}")
-        yield inspection
 
 
 def _print_json(inspections: Iterable[Inspection]) -> bool:
@@ -106,20 +46,19 @@ def _print_json(inspections: Iterable[Inspection]) -> bool:
     return all_read
 
 
-def _print_table(
-    inspections: Iterable[Inspection], total: int, inspector: Inspector, output: Path | None
-) -> bool:
+def _print_table(inspecting: Inspecting, output: Path | None) -> bool:
     """Show the first inspections and count the rest, so that a folder of any size fits into memory."""
+    total = len(inspecting.found.images)
     shown: list[Inspection] = []
     counts: Counter[str] = Counter()
     started = time.perf_counter()
-    for inspection in _watched(inspections, total):
+    for inspection in _watched(inspecting.inspections, total):
         counts[inspection.verdict or "unreadable"] += 1
         if len(shown) < _MOST_ROWS:
             shown.append(inspection)
     seconds = time.perf_counter() - started
     _print_rows(shown, total - len(shown))
-    _print_summary(counts, total / seconds, inspector, output)
+    _print_summary(counts, total / seconds, inspecting.inspector, output)
     return not counts["unreadable"]
 
 
@@ -127,7 +66,7 @@ def _watched(inspections: Iterable[Inspection], total: int) -> Iterator[Inspecti
     if total == 1:
         yield from inspections
         return
-    from defect_detection.use_cases.progress import bars
+    from defect_detection.cli.progress import bars
 
     with bars() as watch:
         for done, inspection in enumerate(inspections, 1):

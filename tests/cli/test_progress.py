@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import pytest
 
-from defect_detection.use_cases import progress
+from defect_detection.cli import progress
 
 
 def test_without_a_terminal_a_line_when_a_phase_is_done_and_one_a_minute(capsys, monkeypatch):

@@ -1,0 +1,34 @@
+"""What a section of settings is: keys with a kind, a default and a text that explains each."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+def setting(default: Any, says: str = "", *, advanced: bool = False) -> Any:
+    """Return what a key of a section holds.
+
+    Args:
+        default: its value when the file leaves it out; ``...``: it must be there.
+        says: what it means, for config.yaml and the reference. The kind says which values it takes.
+        advanced: it stands under the heading "Advanced": hardly anybody changes it.
+    """
+    return Field(default=default, description=says, json_schema_extra={"advanced": advanced})
+
+
+class Section(BaseModel):
+    """Refuse unknown keys and later changes.
+
+    removed: keys of earlier versions, each with what holds now. A value that turned them off (null or 0) is still accepted.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    removed: ClassVar[Mapping[str, str]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_removed(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        return {key: value for key, value in values.items() if value or key not in cls.removed}

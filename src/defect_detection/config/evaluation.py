@@ -1,0 +1,130 @@
+"""Settings of evaluation: threshold, review band, gate."""
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from defect_detection.config.base import Section, setting
+from defect_detection.config.kinds import (
+    BelowOne,
+    Count,
+    Expected,
+    InsideUnit,
+    OptionalShare,
+    Positive,
+    WholeNumber,
+)
+
+_ONE_CONFIDENCE = "evaluation.confidence is that of all claims and intervals; set that one"
+
+
+class CostsConfig(Section):
+    escape: Positive = setting(..., "cost of one escape.")
+    overkill: Positive = setting(..., "cost of one rejected OK part, in the same unit.")
+
+
+class OperatingPointConfig(Section):
+    removed: ClassVar[Mapping[str, str]] = {
+        "rule": "it follows from which of max_escape_rate, costs and threshold is set; delete the key",
+        "confidence": _ONE_CONFIDENCE,
+    }
+
+    max_escape_rate: Annotated[
+        float | None, Field(ge=0, lt=1), Expected("null or a number from 0 below 1")
+    ] = setting(
+        None,
+        "bound on missed defectives / all defectives. The threshold is the one with the least overkill for which the validation "
+        "images show this bound. With too few images to show it, the strictest threshold is taken, and training and report say so.",
+    )
+    costs: Annotated[CostsConfig | None, Expected("null or {escape: number, overkill: number}")] = setting(
+        None,
+        "what one escape and one rejected OK part cost, such as {escape: 10, overkill: 1}. The threshold has the least expected "
+        "cost per part at evaluation.defect_rate.",
+    )
+    threshold: OptionalShare = setting(None, "the decision threshold itself.")
+
+    @property
+    def chosen_rule(self) -> Literal["balanced", "max_escape_rate", "costs", "fixed"]:
+        """The rule of the key that has a value."""
+        return next(
+            (rule for rule, key in _KEY_OF_RULE.items() if getattr(self, key) is not None), "balanced"
+        )
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> "OperatingPointConfig":
+        given = [key for key in _KEY_OF_RULE.values() if getattr(self, key) is not None]
+        if len(given) > 1:
+            raise ValueError(f"one of {', '.join(given)}: each asks for another threshold")
+        return self
+
+
+_KEY_OF_RULE: dict[Literal["balanced", "max_escape_rate", "costs", "fixed"], str] = {
+    "max_escape_rate": "max_escape_rate",
+    "costs": "costs",
+    "fixed": "threshold",
+}
+
+
+class ReviewConfig(Section):
+    removed: ClassVar[Mapping[str, str]] = {"confidence": _ONE_CONFIDENCE}
+
+    max_escape_rate: BelowOne = setting(..., "of what is passed without a person.")
+    max_overkill_rate: BelowOne = setting(..., "of what is rejected without a person.")
+
+
+class GateConfig(Section):
+    guards: Annotated[
+        tuple[Literal["escapes", "slices", "parity", "servable", "challenge", "gain"], ...],
+        Expected("a list of escapes, slices, parity, servable, challenge and gain, or []"),
+    ] = setting(
+        ("escapes", "slices", "parity", "servable", "challenge"),
+        "escapes: the test rules out an escape rate higher than the champion's by margin. slices: no type of defect gets "
+        "significantly worse. parity: deployed forms give the same verdicts. servable: a fresh process can load the model. "
+        "challenge: all images of data.challenge_dir are caught. gain: the higher accuracy is significant.",
+    )
+    margin: InsideUnit = setting(
+        0.05,
+        "of the escape rate. Where verdicts do not differ, 0.05 needs 59 defective test images, and 0.02 needs 149.",
+    )
+    level: InsideUnit = setting(
+        0.05,
+        "significance level: the chance that a model worse by margin is promoted all the same.",
+        advanced=True,
+    )
+
+
+class EvaluationConfig(Section):
+    removed: ClassVar[Mapping[str, str]] = {
+        "review_fraction": "set review instead, such as {max_escape_rate: 0.01, max_overkill_rate: 0.02}"
+    }
+
+    operating_point: OperatingPointConfig = setting(
+        OperatingPointConfig(),
+        "how the decision threshold is chosen on validation images: docs/operating-point.md. Set at most one of these keys. Without "
+        "any the threshold is balanced: it has the fewest escapes and false rejects together.",
+    )
+    review: Annotated[
+        ReviewConfig | None, Expected("null or {max_escape_rate: number, max_overkill_rate: number}")
+    ] = setting(
+        None,
+        "bounds on what is decided without a person, such as {max_escape_rate: 0.01, max_overkill_rate: 0.02}. A person reviews "
+        "the rest.",
+    )
+    defect_rate: InsideUnit = setting(
+        0.01, "share of defective parts on the line. Figures per 10,000 parts use it."
+    )
+    confidence: InsideUnit = setting(
+        0.95,
+        "confidence level of all intervals, and of what max_escape_rate and review ask the images to show.",
+    )
+    gate: GateConfig = setting(
+        GateConfig(),
+        "what a model must show to go to production, besides evaluation_threshold and a higher accuracy: docs/gate.md.",
+    )
+    bootstrap_repetitions: WholeNumber = setting(
+        1000, "resamples for the interval of AUROC; 0: no interval.", advanced=True
+    )
+    max_decisions_per_test_set: Count = setting(
+        20, "from this decision on, the report warns of test-set reuse.", advanced=True
+    )
