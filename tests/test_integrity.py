@@ -26,8 +26,8 @@ from defect_detection.model.seal import SEAL_TAG, seal
 from defect_detection.serving.champion import load_champion
 from defect_detection.tracking.registry import kept_at
 from defect_detection.tracking.store import connect
+from defect_detection.use_cases.by_hand import promote, rollback
 from defect_detection.use_cases.inspection import load_inspector
-from defect_detection.use_cases.promotion import promote, rollback
 from defect_detection.use_cases.selfcheck import selfcheck
 
 

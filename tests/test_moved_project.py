@@ -8,9 +8,9 @@ import pytest
 from plant import Plant
 
 from defect_detection.data.walk import find_images
+from defect_detection.use_cases.by_hand import rollback
 from defect_detection.use_cases.evaluate import evaluate
 from defect_detection.use_cases.inspection import load_inspector
-from defect_detection.use_cases.promotion import rollback
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from pathlib import Path
 from defect_detection.config import load_config
 from defect_detection.tracking.fetch import fetch_apart
 from defect_detection.tracking.registry import Registry, kept_at
+from defect_detection.use_cases.by_hand import rollback
 from defect_detection.use_cases.history import history
-from defect_detection.use_cases.promotion import rollback
 
 
 def fill(folder: Path) -> None:

@@ -14,7 +14,7 @@ from defect_detection.tracking.ledger import Ledger
 from defect_detection.tracking.ledger_listing import list_entries
 from defect_detection.tracking.registry import Registry
 from defect_detection.tracking.runs import ExperimentRecorder
-from defect_detection.use_cases.promotion import promote, rollback
+from defect_detection.use_cases.by_hand import promote, rollback
 
 
 def register(config: Config, threshold: float) -> None:

@@ -15,7 +15,8 @@ from defect_detection.config import load_config
 from defect_detection.records.keys import create_key
 from defect_detection.serving.app import create_app
 from defect_detection.serving.services import services_of
-from defect_detection.tracking.ledger import Kind, Ledger, Plan
+from defect_detection.tracking.ledger import Ledger
+from defect_detection.tracking.ledger_entry import Kind, Plan
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
 

@@ -19,8 +19,8 @@ from defect_detection.tracking.lease import PROMOTIONS, lease
 from defect_detection.tracking.ledger import Ledger, withdrawn
 from defect_detection.tracking.ledger_listing import list_entries
 from defect_detection.tracking.store import connect
+from defect_detection.use_cases.by_hand import promote, rollback
 from defect_detection.use_cases.history import history
-from defect_detection.use_cases.promotion import promote, rollback
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
 

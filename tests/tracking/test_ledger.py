@@ -13,16 +13,8 @@ import pytest
 from defect_detection.errors import BusyError
 from defect_detection.tracking import lease as leases
 from defect_detection.tracking.lease import FORMER, PROMOTIONS, lease, who
-from defect_detection.tracking.ledger import (
-    Entry,
-    Kind,
-    Ledger,
-    Plan,
-    State,
-    open_entries,
-    productive,
-    withdrawn,
-)
+from defect_detection.tracking.ledger import Ledger, open_entries, productive, withdrawn
+from defect_detection.tracking.ledger_entry import Entry, Kind, Plan, State
 from defect_detection.tracking.store import connect
 
 # MLflow 3.17 on SQLAlchemy 2.1

@@ -16,14 +16,14 @@ from defect_detection.cli import main
 from defect_detection.errors import BundleError, BusyError, NoModelError, StaleDecisionError, WithdrawnError
 from defect_detection.model.bundle import GOLDEN_FILE, read_card, read_golden, write_card, write_golden
 from defect_detection.tracking.lease import PROMOTIONS, _tickets
-from defect_detection.tracking.ledger import Entry
+from defect_detection.tracking.ledger_entry import Entry
 from defect_detection.tracking.reading import ModelRef
 from defect_detection.tracking.store import connect
 from defect_detection.tracking.wear import count_decisions
-from defect_detection.use_cases import promotion
+from defect_detection.use_cases import by_hand, promotion
+from defect_detection.use_cases.by_hand import promote, rollback
 from defect_detection.use_cases.evaluate import evaluate
 from defect_detection.use_cases.history import history
-from defect_detection.use_cases.promotion import promote, rollback
 
 SCRIPT = Path(__file__).parents[1] / "promoting.py"
 
@@ -296,7 +296,7 @@ def test_production_moves_back_when_what_the_alias_points_to_does_not_load(two, 
         raise BundleError("damaged on the way")
 
     with monkeypatch.context() as patch, pytest.raises(BundleError, match="on the way"):
-        patch.setattr(promotion, "_load_production", damaged)
+        patch.setattr(by_hand, "_load_production", damaged)
         promote(two.config(), 2, "by mistake")
     assert two.in_production().version == 1
     promote(two.config(), 2, "again")
@@ -357,13 +357,13 @@ def test_a_version_that_does_not_exist_or_is_there_already_is_an_error_that_chan
 
 def test_a_decision_about_what_is_no_longer_in_production_moves_nothing(two, monkeypatch):
     """Someone else's promotion falls between the look at production and the lease."""
-    take_turn = promotion.take_turn
+    take_turn = by_hand.take_turn
 
     def late(registry, config, **how):
         registry.set_alias("Production_Reg", "prod", 2)
         return take_turn(registry, config, **how)
 
-    monkeypatch.setattr(promotion, "take_turn", late)
+    monkeypatch.setattr(by_hand, "take_turn", late)
     with pytest.raises(
         StaleDecisionError, match="production is version 2 now, but this decision was about version 1"
     ):

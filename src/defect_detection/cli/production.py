@@ -10,9 +10,9 @@ import typer
 from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, app
 
 if TYPE_CHECKING:
-    from defect_detection.tracking.ledger import Entry
+    from defect_detection.tracking.ledger_entry import Entry
+    from defect_detection.use_cases.by_hand import Moved
     from defect_detection.use_cases.history import History
-    from defect_detection.use_cases.promotion import Moved
 
 _LONGEST_REASON = 120  # characters of a row
 
@@ -59,8 +59,8 @@ def promote(
 ) -> None:
     """Promote a version by hand, without the gate."""
     from defect_detection.config import load_config
-    from defect_detection.use_cases.promotion import NO_GATE
-    from defect_detection.use_cases.promotion import promote as run
+    from defect_detection.use_cases.by_hand import NO_GATE
+    from defect_detection.use_cases.by_hand import promote as run
 
     if not reason.strip():
         raise typer.BadParameter("expected a reason, received an empty text", param_hint="--reason")
@@ -80,7 +80,7 @@ def rollback(
 ) -> None:
     """Return to the previous version in production, or to another one."""
     from defect_detection.config import load_config
-    from defect_detection.use_cases.promotion import rollback as run
+    from defect_detection.use_cases.by_hand import rollback as run
 
     _say(run(load_config(config, overrides or ()), to, reason))
 

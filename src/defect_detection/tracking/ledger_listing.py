@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from defect_detection.tracking.embedded import opened
 from defect_detection.tracking.lease import PROMOTIONS
-from defect_detection.tracking.ledger import Entry, entry_of, is_entry
+from defect_detection.tracking.ledger_entry import Entry, entry_of, is_entry
 from defect_detection.tracking.reading import telling
 from defect_detection.tracking.rest import ask
 from defect_detection.tracking.store import sqlite_file

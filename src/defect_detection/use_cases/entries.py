@@ -7,7 +7,7 @@ from defect_detection.evaluation.rates import Rate, percent
 from defect_detection.files.unfinished import working_folder
 from defect_detection.model.bundle import identity
 from defect_detection.model.seal import digest
-from defect_detection.tracking.ledger import Kind, Plan
+from defect_detection.tracking.ledger_entry import Kind, Plan
 from defect_detection.tracking.reading import ModelRef
 from defect_detection.tracking.runs import TrialRecord
 from defect_detection.use_cases.reporting import PreparedReport, report_numbers

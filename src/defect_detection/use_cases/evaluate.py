@@ -18,7 +18,8 @@ from defect_detection.processes.watch import Watch, unwatched
 from defect_detection.report.report import Report
 from defect_detection.tracking.best_model import BestModelInfo
 from defect_detection.tracking.lease import PROMOTIONS
-from defect_detection.tracking.ledger import Entry, Ledger, decisions_before, repeated
+from defect_detection.tracking.ledger import Ledger, decisions_before, repeated
+from defect_detection.tracking.ledger_entry import Entry
 from defect_detection.tracking.reading import ModelRef
 from defect_detection.tracking.registry import Registry
 from defect_detection.tracking.wear import count_decisions, in_words

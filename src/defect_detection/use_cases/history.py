@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from defect_detection.config import Config
-from defect_detection.tracking.ledger import Entry, Ledger, open_entries, productive, unreadable
+from defect_detection.tracking.ledger import Ledger, open_entries, productive, unreadable
+from defect_detection.tracking.ledger_entry import Entry
 from defect_detection.tracking.registry import Registry
 from defect_detection.use_cases.turn import PRODUCTION_ALIAS, named, number_of
 

@@ -9,7 +9,8 @@ from defect_detection.config import Config
 from defect_detection.errors import DefectDetectionError, TrackingError
 from defect_detection.records.trail import leave
 from defect_detection.tracking.lease import Ticket, lease, who
-from defect_detection.tracking.ledger import Entry, Kind, Ledger, Plan, State, open_entries, unreadable
+from defect_detection.tracking.ledger import Ledger, open_entries, unreadable
+from defect_detection.tracking.ledger_entry import Entry, Kind, Plan, State
 from defect_detection.tracking.reading import ModelRef
 from defect_detection.tracking.registry import Registry
 from defect_detection.tracking.runs import TrialRecord

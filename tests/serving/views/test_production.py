@@ -18,7 +18,8 @@ from defect_detection.serving.app import create_app
 from defect_detection.serving.changes import Changes
 from defect_detection.serving.local_key import make_local_key, read_local_key
 from defect_detection.serving.services import services_of
-from defect_detection.tracking.ledger import Kind, Ledger, Plan
+from defect_detection.tracking.ledger import Ledger
+from defect_detection.tracking.ledger_entry import Kind, Plan
 from defect_detection.tracking.ledger_listing import list_entries
 from defect_detection.tracking.store import connect
 

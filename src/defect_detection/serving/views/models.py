@@ -13,7 +13,7 @@ from defect_detection.serving.answer import as_json
 from defect_detection.serving.champion import Champion
 from defect_detection.serving.problems import described, for_caller
 from defect_detection.serving.services import services
-from defect_detection.tracking.ledger import Kind
+from defect_detection.tracking.ledger_entry import Kind
 from defect_detection.tracking.ledger_listing import ListedEntry, list_entries
 from defect_detection.tracking.reading import Listed, ModelRef, versions_of
 
