@@ -32,7 +32,7 @@ from defect_detection.serving.unknown import register_unknown
 from defect_detection.serving.uploads import UploadRequest
 from defect_detection.serving.views.api_docs import reference
 from defect_detection.serving.views.evidence import evidence_api
-from defect_detection.serving.views.health import api
+from defect_detection.serving.views.health import health_api
 from defect_detection.serving.views.inspections import inspections_api
 from defect_detection.serving.views.jobs import register_jobs
 from defect_detection.serving.views.models import models_api
@@ -40,6 +40,7 @@ from defect_detection.serving.views.pages import pages
 from defect_detection.serving.views.predict import predict_api
 from defect_detection.serving.views.production import register_production
 from defect_detection.serving.views.records import register_records
+from defect_detection.serving.views.retrain import retrain_api
 from defect_detection.serving.views.statistics import statistics_api
 from defect_detection.serving.views.v2 import v2_api
 
@@ -114,7 +115,16 @@ def _register_views(app: OpenAPI, config: Config) -> None:
     register_records(app)
     register_jobs(app, config)
     register_production(app)
-    for view in (api, predict_api, models_api, v2_api, statistics_api, evidence_api, inspections_api):
+    for view in (
+        health_api,
+        retrain_api,
+        predict_api,
+        models_api,
+        v2_api,
+        statistics_api,
+        evidence_api,
+        inspections_api,
+    ):
         app.register_api(view)
     app.register_blueprint(pages)
     app.register_blueprint(reference)

@@ -1,0 +1,82 @@
+"""``POST /retrain``: retrain while the caller waits, or as a job that waits for nobody."""
+
+from http import HTTPStatus
+from typing import Any, Literal
+
+from flask import Response, request
+from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.models.tag import Tag
+from pydantic import BaseModel, Field
+
+from defect_detection.serving.answer import as_json
+from defect_detection.serving.callers import caller
+from defect_detection.serving.job_process import Outcome
+from defect_detection.serving.problems import described
+from defect_detection.serving.services import services
+from defect_detection.serving.views.jobs import JobShown, accept, wants_async
+
+RETRAINING = Tag(name="retraining", description="Train again and promote a better model")
+
+retrain_api = APIBlueprint("retrain", __name__)
+
+
+class RetrainingEnded(BaseModel):
+    """What came of a retraining."""
+
+    outcome: str | None = Field(
+        description="PROMOTE, HOLD or INSUFFICIENT EVIDENCE; null: no decision was reached",
+        examples=["PROMOTE"],
+    )
+    reason: str | None = Field(description="reason of the decision")
+    model: str | None = Field(
+        description="the new registered version; null: no model was saved",
+        examples=["Production_Reg version 4"],
+    )
+    job: str = Field(description="its id: GET /jobs/{id}")
+
+
+class RetrainingSucceeded(RetrainingEnded):
+    """The retraining ended well, whether or not its model was promoted: `outcome` says which."""
+
+    status: Literal["success"] = "success"
+    message: Literal["Model retraining initiated successfully."] = "Model retraining initiated successfully."
+    stdout: str = Field(description="its output; only the end of a long text")
+    stderr: str = Field(description="its log; only the end of a long text")
+
+
+class RetrainingFailed(RetrainingEnded):
+    """The retraining ended with an error, or was cancelled; the promoted model is what it was."""
+
+    status: Literal["error"] = "error"
+    message: Literal["Error during model retraining."] = "Error during model retraining."
+    error_details: str = Field(description="the reason, in one line")
+    stdout: str = Field(description="its output; only the end of a long text")
+    stderr: str = Field(description="its log; only the end of a long text")
+
+
+@retrain_api.post(
+    "/retrain",
+    summary="Run re_train/re_train.py and wait until it ends. With 'Prefer: respond-async', queue it and do not wait",
+    tags=[RETRAINING],
+    responses={
+        200: RetrainingSucceeded,
+        202: JobShown,
+        500: RetrainingFailed,
+        **{status: described(status) for status in (401, 403, 409, 413, 503)},
+    },
+)
+def retrain() -> Response:
+    if wants_async(request):
+        return accept(caller())
+    return _answer(*services().worker.run_now(caller().name))
+
+
+def _answer(job_id: str, outcome: Outcome) -> Response:
+    facts: dict[str, Any] = {
+        "job": job_id,
+        "outcome": outcome.decision and outcome.decision.upper(),
+        **{name: getattr(outcome, name) for name in ("reason", "model", "stdout", "stderr")},
+    }
+    if outcome.failure is None:
+        return as_json(RetrainingSucceeded(**facts))
+    return as_json(RetrainingFailed(error_details=outcome.failure, **facts), HTTPStatus.INTERNAL_SERVER_ERROR)
