@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+from defect_detection.data.audit.catalogue import KINDS, Severity
 from defect_detection.data.audit.findings import find
-from defect_detection.data.audit.kinds import KINDS, Severity
 from defect_detection.data.audit.material import Finding, Material
 from defect_detection.data.audit.measure import MEASURED, measured
 from defect_detection.data.pixels import decoded

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from defect_detection.config import Config
-from defect_detection.data.audit.kinds import Severity
+from defect_detection.data.audit.catalogue import Severity
 from defect_detection.data.audit.material import Entry, Finding, Material
 from defect_detection.data.cache import RowStore
 from defect_detection.data.samples import Sample

@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from defect_detection.config import Config
+from defect_detection.data.audit.catalogue import Severity
 from defect_detection.data.audit.findings import find
-from defect_detection.data.audit.kinds import Severity
 from defect_detection.data.audit.material import Finding, Material
 from defect_detection.data.audit.measure import measured
 from defect_detection.data.bounds import Limits

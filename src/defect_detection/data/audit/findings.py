@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from defect_detection.data.audit.alike import copies, copies_across_splits, groups_across_splits, near_copies
-from defect_detection.data.audit.kinds import Severity
+from defect_detection.data.audit.catalogue import Severity
 from defect_detection.data.audit.material import Entry, Finding, Material, counted, finding, labels_in_words
 from defect_detection.data.samples import DEFECTIVE, OK, labels_of
 from defect_detection.data.shortcuts import DAYS, described

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from defect_detection.data.audit.kinds import KINDS, Kind, Severity
+from defect_detection.data.audit.catalogue import KINDS, Kind, Severity
 from defect_detection.data.samples import DEFECTIVE, Sample, Skipped
 from defect_detection.data.shortcuts import Shortcut
 
