@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from defect_detection.text import encodable, markdown, printable, printable_lines, write_text
+from defect_detection.files.unfinished import write_text
+from defect_detection.text import encodable, markdown, printable, printable_lines
 
 
 @pytest.mark.parametrize(

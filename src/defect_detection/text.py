@@ -12,8 +12,6 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from defect_detection.files.unfinished import whole_file
-
 _SURROGATES = re.compile("[\ud800-\udfff]")
 # Control characters, line separators, and what turns the direction of writing.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -82,14 +80,6 @@ def _escaped(found: re.Match[str]) -> str:
     if 0xDC80 <= code <= 0xDCFF:  # a byte that wasn't UTF-8
         code -= 0xDC00
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file in UTF-8: whole, or it stays as it was."""
-    with whole_file(path) as partial, partial.open("x", encoding="utf-8") as file:
-        file.write(encodable(text))
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def set_up_streams() -> None:

@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
-from defect_detection.files.unfinished import working_folder
-from defect_detection.text import write_text
+from defect_detection.files.unfinished import working_folder, write_text
 
 LOCK_NAME = ".switch.lock"
 _FOLDER, _TEXT = "bundle", "text"

@@ -7,6 +7,7 @@ What is under way has the name ``.unfinished-PLACE-PID-START-RANDOM``, which tel
 """
 
 import logging
+import os
 import re
 import shutil
 import tempfile
@@ -17,6 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from defect_detection.processes.identity import has_ended, name_of_owner
+from defect_detection.text import encodable
 
 OLD_S = 7 * 24 * 3600.0
 _NAME = re.compile(r"\.unfinished-(?P<owner>[0-9a-f]{8}-[0-9]+-[0-9a-f]{8})-[0-9a-f]{6}(\.[a-z]{1,5})?")
@@ -41,6 +43,14 @@ def whole_file(path: Path) -> Iterator[Path]:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
         raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file in UTF-8: whole, or it stays as it was."""
+    with whole_file(path) as partial, partial.open("x", encoding="utf-8") as file:
+        file.write(encodable(text))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 @contextmanager

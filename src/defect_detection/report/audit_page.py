@@ -15,7 +15,8 @@ from defect_detection.data.audit.catalogue import Severity
 from defect_detection.data.audit.material import Entry, Finding, Material
 from defect_detection.data.cache import RowStore
 from defect_detection.data.samples import Sample
-from defect_detection.text import from_root, printable, utc_now, write_text
+from defect_detection.files.unfinished import write_text
+from defect_detection.text import from_root, printable, utc_now
 
 if TYPE_CHECKING:
     from jinja2 import Template

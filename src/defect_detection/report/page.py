@@ -12,7 +12,7 @@ from PIL import Image
 
 from defect_detection.evaluation.metrics import checked
 from defect_detection.evaluation.rates import percent
-from defect_detection.text import write_text
+from defect_detection.files.unfinished import write_text
 
 from . import figures
 from .charts import Picture, cost_chart, views

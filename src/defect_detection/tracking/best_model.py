@@ -5,7 +5,8 @@ from pathlib import Path
 
 from defect_detection.errors import NoModelError, TrackingError
 from defect_detection.files.permissions import regular
-from defect_detection.text import from_root, write_text
+from defect_detection.files.unfinished import write_text
+from defect_detection.text import from_root
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from pathlib import Path
 from defect_detection.config import Config, load_config
 from defect_detection.errors import DataError
 from defect_detection.evaluation.gate import Outcome
+from defect_detection.files.unfinished import write_text
 from defect_detection.processes.watch import Watch, unwatched
 from defect_detection.synthetic.sample_data import write_sample_data
-from defect_detection.text import write_text
 from defect_detection.use_cases.evaluate import Evaluated, evaluate
 from defect_detection.use_cases.inspection import inspect_images
 from defect_detection.use_cases.project import shipped

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from defect_detection.errors import ConfigError
-from defect_detection.text import printable, write_text
+from defect_detection.files.unfinished import write_text
+from defect_detection.text import printable
 
 FILES = ("config.yaml", "re_train/re_train.yaml", "re_train/re_train.py")
 FOLDERS = ("data/train", "data/test", "data/challenge")

@@ -15,12 +15,12 @@ from defect_detection.data.units import join
 from defect_detection.errors import ImageError
 from defect_detection.evaluation.gate import Decision
 from defect_detection.evaluation.operating_point import Costs
-from defect_detection.files.unfinished import working_folder
+from defect_detection.files.unfinished import working_folder, write_text
 from defect_detection.model.card import Card
 from defect_detection.report.charts import Picture
 from defect_detection.report.page import GALLERIES, write_report
 from defect_detection.report.report import Champion, Evidence, ModelInfo, Report, build_report
-from defect_detection.text import from_root, markdown, printable, write_text
+from defect_detection.text import from_root, markdown, printable
 from defect_detection.tracking.reading import ModelRef
 from defect_detection.use_cases.scoring import Scored, readable
 
