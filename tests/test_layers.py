@@ -4,7 +4,8 @@ import ast
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from graphlib import TopologicalSorter
 from importlib.util import resolve_name
 from pathlib import Path
 
@@ -54,9 +55,9 @@ def unit_of(module: str) -> str:
     return module.split(".")[1]
 
 
-def imports_of(module: str) -> Iterator[str]:
-    """Yield the full name of everything that a module imports, also inside its functions."""
-    for node in ast.walk(MODULES[module]):
+def imports_of(module: str, nodes: Iterable[ast.AST] | None = None) -> Iterator[str]:
+    """Yield the full name of everything that a module imports, also inside its functions; or what some of its nodes import."""
+    for node in ast.walk(MODULES[module]) if nodes is None else nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -88,6 +89,15 @@ def test_imports_point_down_only():
         if RANK[imported] >= RANK[unit_of(module)]
     ]
     assert upward == []
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    graph = {}
+    for module, tree in MODULES.items():
+        names = set(imports_of(module, tree.body))
+        graph[module] = (names | {name.rpartition(".")[0] for name in names}) & MODULES.keys() - {module}
+        graph[module] -= {folder_of(module)}  # a folder's own file is not asked for what lies in it
+    TopologicalSorter(graph).prepare()
 
 
 @pytest.mark.parametrize(
