@@ -28,9 +28,13 @@ test: $(VENV)/.installed-dev ## run the tests (some of them: make test ARGS="tes
 bench: $(VENV)/.installed-dev ## measure, into benchmarks/README.md (other data: make bench ARGS="--data DIR --weights FILE")
 	$(BIN)/python -m benchmarks all $(ARGS)
 
-lint: $(VENV)/.installed-dev ## check style and formatting
+lint: $(VENV)/.installed-dev ## check style and formatting, also of workflows, containers and Kubernetes
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/actionlint -shellcheck $(BIN)/shellcheck .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
+	$(BIN)/kubernetes-validate --strict --quiet $(filter-out %/kustomization.yaml %/config.yaml,$(wildcard deploy/kubernetes/*.yaml))
+	$(BIN)/hadolint deploy/Dockerfile
 
 types: $(VENV)/.installed-dev ## check types
 	$(BIN)/mypy
@@ -54,6 +58,10 @@ pretrain: $(VENV)/.installed ## make the weights of the compact trunk again (an 
 requirements: ## pin the versions again, after a change of pyproject.toml
 	printf 'hatchling\neditables\n' | $(UV) pip compile $(COMPILE) pyproject.toml - --output-file requirements.txt
 	$(UV) pip compile $(COMPILE) --group dev --constraint requirements.txt --output-file requirements-dev.txt
+	cp requirements.txt deploy/requirements.txt  # the same versions, but where object storage needs others
+	printf 'hatchling\nboto3\n' | $(UV) pip compile $(COMPILE) pyproject.toml - --extra postgres --output-file deploy/requirements.txt
+	cp deploy/requirements.txt deploy/requirements-slim.txt
+	printf 'hatchling\n' | $(UV) pip compile $(COMPILE) - --group slim --output-file deploy/requirements-slim.txt
 
 clean: ## remove what the tools cache; data, models and the registry stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache

@@ -131,6 +131,12 @@ def test_unknown_key_of_a_hyperparameter_set_is_named_with_its_place(tmp_path):
         ("data.on_unreadable=ignore", "data.on_unreadable: expected skip or refuse, received 'ignore'"),
         ("data.group_pattern=part", "expected exactly one group in parentheses, found 0, received 'part'"),
         ("data.group_pattern='(a'", "data.group_pattern: expected a regular expression (missing )"),
+        (
+            "serving.behind_proxy=proxy",
+            "serving.behind_proxy: expected true, false, or a list of addresses and networks such as 10.2.0.0/16, received 'proxy'",
+        ),
+        ("serving.behind_proxy=[10.1.0.300]", "('10.1.0.300' does not appear to be"),
+        ("serving.behind_proxy=[10.2.0.1/16]", "(10.2.0.1/16 has host bits set)"),
         ("data.train_dir=null", "data.train_dir: expected a path, received null"),
         (
             "records.prune_every_h=null",

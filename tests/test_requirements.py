@@ -9,7 +9,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize(
+    "name",
+    ["requirements.txt", "requirements-dev.txt", "deploy/requirements.txt", "deploy/requirements-slim.txt"],
+)
 def test_each_requirement_is_pinned_with_hashes_and_without_an_address(name):
     text = (ROOT / name).read_text()
     assert not re.search(r"://|^-|\s@\s", text, re.MULTILINE)

@@ -16,6 +16,7 @@ from tiny import DARK, encoded
 from waiting import LIMIT_S
 
 from defect_detection.serving.limits import RateLimit
+from defect_detection.serving.peers import Proxies
 from defect_detection.serving.uploads import MOST_NAME_CHARACTERS, safe_name
 
 PROBLEM = "application/problem+json"
@@ -318,7 +319,7 @@ def test_a_malformed_request_gets_a_problem(raw, line):
 
 
 def test_a_peer_gets_its_burst_and_then_its_rate():
-    limit = RateLimit(10)
+    limit = RateLimit(10, Proxies(False))
     assert [limit.take("a", 0.0) for _ in range(20)] == [0.0] * 20
     assert limit.take("a", 0.0) == pytest.approx(0.1)
     assert limit.take("b", 0.0) == 0.0
@@ -327,7 +328,7 @@ def test_a_peer_gets_its_burst_and_then_its_rate():
 
 
 def test_a_million_peers_are_not_all_remembered():
-    limit = RateLimit(10)
+    limit = RateLimit(10, Proxies(False))
     for number in range(20_000):
         limit.take(str(number), 0.0)
     assert len(limit._tokens) == 10_000

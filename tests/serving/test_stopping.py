@@ -23,17 +23,17 @@ from defect_detection.config import load_config
 from defect_detection.inference.inspect import Inspector
 from defect_detection.serving.app import create_app, run
 from defect_detection.tracking.reading import ModelRef
-config = load_config(Path("config.yaml"), ["serving.host=127.0.0.1", f"serving.port={sys.argv[1]}"])
+config = load_config(Path("config.yaml"), ["serving.host=127.0.0.1", f"serving.port={sys.argv[1]}", *sys.argv[3:]])
 app = create_app(config, lambda: ModelRef("Production_Reg", 3, "run", {}), lambda _: Inspector.load(Path(sys.argv[2])))
 run(app, config)
 """
 
 
 @pytest.fixture
-def server(project, bundle):
-    """The process and its port."""
+def server(project, bundle, request):
+    """The process and its port; a parameter of the test is a setting."""
     port = free_port()
-    command = [sys.executable, "-c", SERVE, str(port), str(bundle)]
+    command = [sys.executable, "-c", SERVE, str(port), str(bundle), *getattr(request, "param", [])]
     with subprocess.Popen(command, cwd=project.root, stderr=subprocess.DEVNULL) as process:
         wait_until(lambda: process.poll() is not None or can_connect(port))
         yield process, port
@@ -98,13 +98,25 @@ def test_what_has_begun_is_answered_and_the_connection_is_then_closed(server, pr
     asks.sendall(ready[-2:])
     for client, status, text in (
         (inspects, b"200", b'"verdict":"defective"'),
-        (asks, b"503", b"being stopped"),
+        (asks, b"503", b"is stopping"),
         (waits, b"500", b"the server was stopped"),
     ):
         answer = all_of(client)
         assert answer.startswith(b"HTTP/1.1 " + status), answer
         assert text in answer and b"Connection: close" in answer
     assert process.wait(LIMIT_S) == 0
+
+
+@pytest.mark.parametrize("server", [["serving.drain_s=0.5"]], indirect=True)
+def test_what_is_not_answered_in_time_is_cut_off(server):
+    process, port = server
+    client = socket.create_connection(("127.0.0.1", port), LIMIT_S)
+    client.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert client.recv(65536).startswith(b"HTTP/1.1 200")
+    client.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nbegun")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(LIMIT_S) == 0
+    assert all_of(client) == b""
 
 
 def all_of(client: socket.socket) -> bytes:

@@ -4,10 +4,11 @@ import difflib
 import math
 import os
 import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError, ValidationInfo
+from pydantic import AfterValidator, BaseModel, Field, PlainValidator, ValidationError, ValidationInfo
 
 # Names of weights that never saw a user's images, and the trunk that they belong to.
 NAMED_WEIGHTS = {
@@ -24,6 +25,18 @@ class Expected(str):
     __slots__ = ()
 
 
+def _check_proxies(value: Any) -> bool | tuple[str, ...]:
+    if isinstance(value, bool):
+        return value
+    try:
+        return tuple(str(ip_network(str(one))) for one in value)
+    except (TypeError, ValueError) as error:
+        why = f" ({error})" if isinstance(value, list | tuple) else ""
+        raise ValueError(f"{_PROXIES}{why}") from error
+
+
+_PROXIES = "true, false, or a list of addresses and networks such as 10.2.0.0/16"
+DeclaredProxies = Annotated[bool | tuple[str, ...], PlainValidator(_check_proxies), Expected(_PROXIES)]
 YesNo = Annotated[bool, Field(strict=True), Expected("true or false")]
 Text = Annotated[str, Field(min_length=1), Expected("a text")]
 ROOT_PATH = r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*"

@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr
 from defect_detection.config.base import Section, setting
 from defect_detection.config.kinds import (
     Count,
+    DeclaredProxies,
     Expected,
     FilePath,
     ImageSize,
@@ -127,11 +128,11 @@ class ServingConfig(Section):
     port: Annotated[int, Field(ge=1, le=65535, strict=True), Expected("a whole number from 1 to 65535")] = (
         setting(5001, "port to listen on.")
     )
-    behind_proxy: YesNo = setting(
+    behind_proxy: DeclaredProxies = setting(
         False,
-        "true where a reverse proxy on this machine passes requests on. Then every caller needs a key, also on this machine. The "
-        "server trusts two headers of the proxy: X-Forwarded-Prefix, the path below which the server is published, and the last "
-        "address of X-Forwarded-For, from which the request came.",
+        "true where a reverse proxy on this machine passes requests on, a list where proxies on other machines do. Then every caller "
+        "needs a key, also on this machine. The server trusts two headers of the proxy: X-Forwarded-Prefix, the path below which the "
+        "server is published, and the last address of X-Forwarded-For, from which the request came.",
     )
     root_path: RootPath = setting(
         "",
@@ -161,6 +162,11 @@ class ServingConfig(Section):
     refresh_s: Positive = setting(
         10,
         "seconds between two looks at the registry. A model that was promoted is then served.",
+        advanced=True,
+    )
+    drain_s: Positive = setting(
+        20,
+        "seconds that open requests get to be answered when the server is stopped. It takes no others then.",
         advanced=True,
     )
     threads: Count = setting(

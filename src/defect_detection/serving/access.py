@@ -24,7 +24,7 @@ from defect_detection.errors import ConfigError, RecordsError
 from defect_detection.records.database import Database
 from defect_detection.records.keys import SETTINGS_KEY, THIS_MACHINE, Key, Role, find_key, has_keys
 from defect_detection.serving.local_key import FILE, LocalKey, is_of_this_machine
-from defect_detection.serving.peers import address_of, why_not_local
+from defect_detection.serving.peers import Proxies, address_of, why_not_local
 from defect_detection.serving.routes import GROUPS, need_of
 
 KEY_VARIABLE = "DEFECT_API_KEY"
@@ -57,7 +57,7 @@ class Access:
 
     def __init__(self, config: Config, database: Database) -> None:
         self._key = configured_key(config)
-        self._behind_proxy = config.serving.behind_proxy
+        self._proxies = Proxies(config.serving.behind_proxy)
         self.opened = {route for group in config.serving.public for route in GROUPS[group]}
         self._shown = config.serving.public
         self._local = LocalKey(config.root)
@@ -101,7 +101,7 @@ class Access:
         is_closed = self._key is not None or self._has_keys.recent("", True)
         if not is_closed and self._why_not_local(request) is None:
             return Caller(THIS_MACHINE, "admin")
-        return Caller(address_of(request, self._behind_proxy), None)
+        return Caller(address_of(request, self._proxies), None)
 
     def describe(self) -> str:
         """Say in one sentence what coming from this machine allows."""
@@ -109,7 +109,7 @@ class Access:
             is_closed = self._key is not None or self._has_keys.now("")
         except RecordsError as error:
             return f"the keys cannot be read, so every caller needs one: {error}"
-        if is_closed or self._behind_proxy:
+        if is_closed or self._proxies:
             return (
                 f"local callers need a key too: 'defect page' opens the page, 'curl -H @{FILE}' sends the key"
             )
@@ -137,8 +137,8 @@ class Access:
         return key
 
     def _why_not_local(self, request: Request) -> str | None:
-        if self._behind_proxy:
-            return "may come through a proxy (serving.behind_proxy is true)"
+        if self._proxies:
+            return "may come through a proxy (serving.behind_proxy)"
         return why_not_local(request)
 
     def _known(self, request: Request, find: Callable[[str], Key | None]) -> Caller | None:

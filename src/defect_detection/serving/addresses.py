@@ -15,6 +15,7 @@ from werkzeug.wrappers import Response
 
 from defect_detection.config import Config
 from defect_detection.config.kinds import ROOT_PATH
+from defect_detection.serving.peers import Proxies
 
 PREFIX_HEADER = "HTTP_X_FORWARDED_PREFIX"
 
@@ -32,7 +33,7 @@ class BelowRoot:
     def __init__(self, application: Callable[..., Iterable[bytes]], config: Config) -> None:
         self._application = application
         self._root = config.serving.root_path
-        self._trusts_proxy = config.serving.behind_proxy
+        self._proxies = Proxies(config.serving.behind_proxy)
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         if self._root and environ.get("PATH_INFO") == self._root:
@@ -44,7 +45,8 @@ class BelowRoot:
 
     def _announced(self, environ: dict[str, Any]) -> str:
         """Return the root path that a declared proxy announces. A header that is none, or of somebody else, counts for nothing."""
-        prefix = environ.get(PREFIX_HEADER, "").rstrip("/") if self._trusts_proxy else ""
+        is_trusted = self._proxies.include(environ.get("REMOTE_ADDR", ""))
+        prefix = environ.get(PREFIX_HEADER, "").rstrip("/") if is_trusted else ""
         return prefix if re.fullmatch(ROOT_PATH, prefix) else ""
 
 

@@ -23,6 +23,7 @@ from defect_detection.serving.limits import RateLimit, limit_body, secure
 from defect_detection.serving.local_key import make_local_key
 from defect_detection.serving.noting import note_start, register_trail
 from defect_detection.serving.origins import check_origin
+from defect_detection.serving.peers import Proxies
 from defect_detection.serving.problems import problem_of_values, register_problems
 from defect_detection.serving.recording import Recorder
 from defect_detection.serving.server import make_server, return_memory, take_turns
@@ -102,7 +103,7 @@ def _register_checks(app: OpenAPI, parts: Services) -> None:
     register_problems(app)
     register_unknown(app)
     parts.metrics.watch(app)
-    app.before_request(RateLimit(settings.rate_limit, settings.behind_proxy).check)
+    app.before_request(RateLimit(settings.rate_limit, Proxies(settings.behind_proxy)).check)
     app.before_request(check_origin)
     app.before_request(lambda: limit_body(request, parts.config))
     register_access(app)

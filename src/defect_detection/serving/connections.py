@@ -147,7 +147,7 @@ class Channel(HTTPChannel):
         self._silent_until: float | None = time.monotonic() + FIRST_BYTE_S  # None: its first bytes came
         super().__init__(*args, **options)
         self.peer = _peer(self.addr[0])
-        if reason := self.server.why_too_many(self.peer):
+        if reason := self.server.why_too_many(self.peer, self.addr[0]):
             self._refuse_at_once(HTTPStatus.SERVICE_UNAVAILABLE, reason)
 
     def is_idle(self, quiet_s: float) -> bool:

@@ -11,7 +11,7 @@ from werkzeug.exceptions import RequestEntityTooLarge, ServiceUnavailable, TooMa
 
 from defect_detection.config import Config
 from defect_detection.data.outline import PLAIN_PIXELS, Effort, Outline
-from defect_detection.serving.peers import address_of, is_loopback
+from defect_detection.serving.peers import Proxies, address_of, is_loopback
 
 PLAIN_BODY_BYTES = 16 * 1024  # of requests that carry no images
 PIXELS_AT_A_TIME = 12_000_000  # of plain images, decoded by all requests together
@@ -116,12 +116,12 @@ class Turns:
 class RateLimit:
     """Lets each other machine send so many requests per second, and twice as many at once after a pause.
 
-    What comes from this machine is not limited, unless it came through the proxy that ``serving.behind_proxy`` declares.
+    What comes from this machine is not limited, unless it came through a proxy that ``serving.behind_proxy`` declares.
     """
 
-    def __init__(self, per_second: float | None, behind_proxy: bool = False) -> None:
+    def __init__(self, per_second: float | None, proxies: Proxies) -> None:
         self._rate = per_second
-        self._behind_proxy = behind_proxy
+        self._proxies = proxies
         self._lock = threading.Lock()
         self._tokens: dict[str, tuple[float, float]] = {}  # by peer: tokens left, and when that was
 
@@ -131,7 +131,7 @@ class RateLimit:
         Raises:
             TooManyRequests: says after how many seconds to try again.
         """
-        peer = address_of(request, self._behind_proxy)
+        peer = address_of(request, self._proxies)
         if self._rate is None or not peer or is_loopback(peer) or request.path.startswith(FREE_OF_RATE):
             return
         if (wait_s := self.take(peer, time.monotonic())) > 0:

@@ -7,10 +7,12 @@ tunnel that changes the Host and adds no header cannot be told apart: `access` t
 """
 
 import re
-from ipaddress import IPv6Address, ip_address
+from collections.abc import Sequence
+from ipaddress import IPv6Address, ip_address, ip_network
 
 from flask import Request
 
+_THIS_MACHINE = ("127.0.0.0/8", "::1/128")
 _LOCAL_HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?", re.IGNORECASE)
 
 # Headers of proxies, load balancers, tunnels and content delivery networks, in lower case: whole names, and how names begin
@@ -43,13 +45,29 @@ def why_not_local(request: Request) -> str | None:
     return None
 
 
-def address_of(request: Request, behind_proxy: bool) -> str:
+class Proxies:
+    """The reverse proxies that ``serving.behind_proxy`` declares: true means any on this machine."""
+
+    def __init__(self, declared: bool | Sequence[str]) -> None:
+        named = _THIS_MACHINE if declared is True else declared or ()
+        self._networks = [ip_network(one) for one in named]
+
+    def __bool__(self) -> bool:
+        return bool(self._networks)
+
+    def include(self, peer: str) -> bool:
+        """Say whether what comes from an address comes through a declared proxy."""
+        plain = _plain(peer)
+        return bool(plain) and any(ip_address(plain) in network for network in self._networks)
+
+
+def address_of(request: Request, proxies: Proxies) -> str:
     """Return the address that a request comes from; behind a declared proxy, the one that the proxy saw.
 
     Of several addresses in ``X-Forwarded-For`` the last one counts: the proxy added it, the caller may have written the others.
     """
     peer = request.remote_addr or ""
-    if behind_proxy and is_loopback(peer):
+    if proxies.include(peer):
         seen = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
         return _plain(seen) or _plain(peer)
     return _plain(peer)

@@ -16,7 +16,7 @@ from waitress.wasyncore import close_all, dispatcher, loop
 from defect_detection.config import Config
 from defect_detection.errors import ConfigError
 from defect_detection.serving.connections import MAX_HEADER_BYTES, Channel
-from defect_detection.serving.peers import is_loopback
+from defect_detection.serving.peers import Proxies
 from defect_detection.serving.services import KEY, services_of
 
 IN_MEMORY_BYTES = 256 * 1024  # of a body that is being received; the rest goes to a temporary file
@@ -25,7 +25,6 @@ MOST_CONNECTIONS = 400
 MOST_OF_PEER = 100  # connections of one machine
 CLEAN_UP_EVERY_S = 5  # connections that stay silent between two requests
 LOOK_EVERY_S = 1.0  # after connections that are too slow
-STOP_S = 20.0  # that requests in progress get when the server is stopped
 QUIET_S = 1.0  # without a request, after which a connection is closed then
 LARGE_BLOCK_BYTES = 1024 * 1024
 _M_MMAP_THRESHOLD = -3  # of malloc.h
@@ -59,7 +58,8 @@ class Server(TcpWSGIServer):
     def __init__(self, app: Flask, config: Config, listening: socket.socket) -> None:
         settings = config.serving
         self.receive_timeout_s = settings.receive_timeout_s
-        self._counts_this_machine = not settings.behind_proxy
+        self._drain_s = settings.drain_s
+        self._proxies = Proxies(settings.behind_proxy)
         self._stopped_at: float | None = None
         adjustments = Adjustments(
             sockets=[listening],
@@ -106,9 +106,13 @@ class Server(TcpWSGIServer):
         open_ones = list(self.active_channels.values())
         for channel in open_ones:
             channel.will_close = channel.will_close or channel.is_idle(QUIET_S)
-        is_late = time.monotonic() - self._stopped_at > STOP_S
+        is_late = time.monotonic() - self._stopped_at > self._drain_s
         if is_late and open_ones:
-            log.warning("%d connections were closed without a response after %g s", len(open_ones), STOP_S)
+            log.warning(
+                "%d connections were closed without a response after %g s (serving.drain_s)",
+                len(open_ones),
+                self._drain_s,
+            )
         return is_late or not open_ones
 
     def _stop_listening(self) -> None:
@@ -120,16 +124,15 @@ class Server(TcpWSGIServer):
         dispatcher.close(self)  # leaves what wakes the loop open
         self.accepting = False
 
-    def why_too_many(self, peer: str) -> str | None:
+    def why_too_many(self, peer: str, address: str) -> str | None:
         """Say why no further connection of a peer is taken, or return None when it is. A refused one is not counted."""
         peers = [channel.peer for channel in self.active_channels.values() if not channel.lingers]
         if len(peers) > MOST_CONNECTIONS:
             return f"{MOST_CONNECTIONS} connections are already open: close unused ones, or try again later."
-        counts = self._counts_this_machine or not is_loopback(peer)
-        if counts and peers.count(peer) > MOST_OF_PEER:
+        if not self._proxies.include(address) and peers.count(peer) > MOST_OF_PEER:
             return (
-                f"{MOST_OF_PEER} connections from {peer} are already open: reuse or close them. Behind a reverse proxy on "
-                "this machine, set serving.behind_proxy."
+                f"{MOST_OF_PEER} connections from {peer} are already open: reuse or close them. If this "
+                "is a reverse proxy, declare it in serving.behind_proxy."
             )
         return None
 
