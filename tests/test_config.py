@@ -96,7 +96,7 @@ def test_the_sets_that_the_shipped_file_shows_are_valid(tmp_path):
 def test_shipped_sets_are_heads_on_one_frozen_trunk():
     sets = {one.name: one for one in load_config(ROOT / "config.yaml").training.hyperparameter_sets}
     assert {(one.trunk, one.weights, one.trainable_from) for one in sets.values()} == {
-        ("compact", "procedural", None)
+        ("compact", "distilled", None)
     }
     assert [sets[name].branches for name in ("local_only", "pooled_only")] == [("local",), ("pooled",)]
 
@@ -283,11 +283,11 @@ def test_relative_paths_start_at_the_folder_of_the_file(tmp_path):
 
 
 def test_weights_are_a_keyword_or_a_path_from_the_folder_of_the_file(tmp_path):
-    names = ["procedural", "imagenet", "null", "mine.h5"]
+    names = ["distilled", "procedural", "imagenet", "null", "mine.h5"]
     sets = ", ".join(f"{{name: n{place}, weights: {name}}}" for place, name in enumerate(names))
     config = load_text(tmp_path, f"training: {{hyperparameter_sets: [{sets}]}}")
     weights = [one.weights for one in config.training.hyperparameter_sets]
-    assert weights == ["procedural", "imagenet", None, str(tmp_path / "mine.h5")]
+    assert weights == ["distilled", "procedural", "imagenet", None, str(tmp_path / "mine.h5")]
 
 
 def test_empty_section_is_the_section_of_defaults(tmp_path):

@@ -142,6 +142,7 @@ def test_the_fingerprint_survives_saving(tmp_path):
     [
         {"seed": 1},
         {"weights": "procedural"},
+        {"weights": "distilled"},
         {"image_size": 48},
         {"levels": ("level1_add", "level2", "level3")},  # of the same shape as the default ones
         {"levels": ("level3", "level2", "level1")},

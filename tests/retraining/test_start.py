@@ -103,7 +103,7 @@ def test_an_override_wins_over_the_base_models_own_setting(in_production, how):
             "a: trunk: expected 'compact'",
         ),
         ([], {"hyperparameter_sets": [{"name": "a", "levels": ["level1"]}]}, "a: levels: expected"),
-        ([], {"hyperparameter_sets": [{"name": "a", "weights": None}]}, "a: weights: expected 'procedural'"),
+        ([], {"hyperparameter_sets": [{"name": "a", "weights": None}]}, "a: weights: expected 'distilled'"),
     ],
 )
 def test_what_contradicts_the_base_model_is_refused(in_production, overrides, settings, words):

@@ -12,7 +12,6 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optuna
 import pytest
 from plant import Plant
@@ -23,7 +22,7 @@ from defect_detection.data.split import load_splits
 from defect_detection.errors import BusyError, ConfigError
 from defect_detection.model.bundle import read_card
 from defect_detection.model.named_weights import COMPACT_WEIGHTS
-from defect_detection.model.trunks import build_trunk
+from defect_detection.model.trunks import build_trunk, save_npz
 from defect_detection.processes.watch import unwatched
 from defect_detection.tracking.best_model import BestModelInfo
 from defect_detection.tracking.runs import ExperimentRecorder
@@ -131,7 +130,7 @@ def test_a_trial_that_falls_behind_is_pruned_and_says_so(plant):
     config = plant.config(searching(6, space), "training.epochs=8")
     splits = load_splits(config)
     (base,) = [one for one in config.training.hyperparameter_sets if one.name == "both"]
-    trunk = build_trunk("compact", "procedural", config.data.image_size).fingerprint
+    trunk = build_trunk("compact", "distilled", config.data.image_size).fingerprint
     name = search_name(config.training.resolved(base), space, trunk, splits, config)
     storage = optuna.storages.RDBStorage(storage_url(config.root))
     study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
@@ -165,8 +164,7 @@ def test_other_weights_under_the_same_name_are_another_search(plant):
     base = {"name": "both", "weights": str(weights), "branches": ["pooled"]}
     overrides = searching(1), f"training.hyperparameter_sets={json.dumps([base])}"
     search_of(plant, *overrides)
-    with np.load(weights) as stored:
-        np.savez(weights, **{name: values * np.float16(0.5) for name, values in stored.items()})
+    save_npz(build_trunk("compact", None, 32).model, weights)
     search_of(plant, *overrides)
     storage = optuna.storages.RDBStorage(storage_url(plant.root))
     assert [one.n_trials for one in optuna.get_all_study_summaries(storage)] == [1, 1]

