@@ -74,16 +74,16 @@ def test_preprocessing_is_that_of_keras_applications(name, reference):
     [
         (("Compact", None), "trunk: expected 'compact', 'EfficientNetLite0' or a model of keras"),
         (("layers", None), "trunk: expected 'compact', 'EfficientNetLite0' or a model of keras"),
-        (("MobileNetV2", "procedural"), "'procedural' belongs to trunk 'compact'"),
+        (("MobileNetV2", "procedural"), "'procedural' works with trunk 'compact' only"),
         (
             ("EfficientNetLite0", "imagenet"),
-            "'imagenet' belongs to .*; for EfficientNetLite0 use 'package', a",
+            "'imagenet' works with .*; for EfficientNetLite0 use 'package', a",
         ),
         (
             ("MobileNetV2", "package"),
-            "'package' belongs to trunk 'EfficientNetLite0'; for MobileNetV2 use 'imagenet', a",
+            "'package' works with trunk 'EfficientNetLite0' only; for MobileNetV2 use 'imagenet', a",
         ),
-        (("compact", "imagenet"), "'imagenet' belongs to trunks of keras.applications"),
+        (("compact", "imagenet"), "'imagenet' works with trunks of keras.applications"),
         (("compact", "missing.npz"), "existing weights file, received 'missing.npz'"),
         (
             ("compact", None, ("level4",)),

@@ -116,5 +116,5 @@ def test_a_damaged_base_model_is_an_error(promoted):
     bundle = plant.registry.bundle_of(plant.in_production(), plant.config().cache_dir)
     with (bundle / KERAS_FILE).open("r+b") as file:
         file.write(b"damaged")
-    with pytest.raises(BundleError, match="was registered with"):
+    with pytest.raises(BundleError, match="was registered: expected"):
         start_of(plant)

