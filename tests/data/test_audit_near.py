@@ -6,6 +6,8 @@ import pytest
 from PIL import Image, ImageEnhance
 from scipy.ndimage import gaussian_filter
 
+from defect_detection.data import cache
+from defect_detection.data.audit import near
 from defect_detection.data.audit.measure import HASH_SIDE, THUMBNAIL
 from defect_detection.data.audit.near import Nearest, nearest
 
@@ -95,3 +97,27 @@ def test_a_pair_is_found_wherever_it_lies(place):
 def test_very_few_images_are_compared_too(count):
     (within,) = find(PARTS[:count])
     assert within.pairs() == []
+
+
+def test_of_many_parts_that_look_alike_few_are_compared_in_full():
+    images = [*[draw_part(seed) for seed in range(300)], BRIGHTER]
+    hashes = np.array([np.packbits(imagehash.phash(image, hash_size=HASH_SIDE).hash) for image in images])
+    thumbnails = np.array(
+        [np.asarray(one.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)) for one in images]
+    )
+    words = np.zeros_like(np.ascontiguousarray(hashes).view(np.uint64))  # as if all hashes were close
+    compared = [
+        columns for _, columns, _ in near._candidates(words, near._sketches(near._grain(thumbnails, None)))
+    ]
+    assert sum(map(len, compared)) < 0.1 * len(images)
+    assert 300 in compared[0]
+
+
+def test_a_file_for_very_many_images_changes_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "_SMALL_BYTES", 0)
+    thumbnails = np.array(
+        [np.asarray(one.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)) for one in PARTS]
+    )
+    np.testing.assert_array_equal(
+        near._grain(thumbnails, tmp_path)[np.arange(30)], near._grain(thumbnails, None)
+    )

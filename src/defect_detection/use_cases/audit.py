@@ -123,6 +123,7 @@ def _audit(
         tuple(masks),
         config.data.bit_depth,
         tuple(find_shortcuts(train, config.cache_dir)),
+        config.cache_dir,
     )
     findings = find(
         material,

@@ -37,6 +37,7 @@ class Material:
     scores: P(defective) by the ``sha256`` of images that the fit which gave it didn't learn from.
     masks: images that look like masks of others.
     bit_depth: `data.bit_depth`. shortcuts: what beside the picture tells the label of the training images.
+    folder: for temporary files; None: all is in memory.
     """
 
     train: tuple[Sample, ...]
@@ -47,6 +48,7 @@ class Material:
     masks: tuple[Path, ...] = ()
     bit_depth: int | None = None
     shortcuts: tuple[Shortcut, ...] = ()
+    folder: Path | None = None
 
     @cached_property
     def samples(self) -> tuple[Sample, ...]:

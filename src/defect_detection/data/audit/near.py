@@ -7,9 +7,12 @@ real data: docs/decisions/0008-near-duplicates.md.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
+
+from defect_detection.data.cache import scratch
 
 MOST_BITS = 64  # of 256 in which the perceptual hashes of a pair may differ
 LEAST_SIMILARITY = 0.8  # correlation of grain, from -1 to 1
@@ -23,6 +26,9 @@ _USUAL = 100  # one in so many of them is as similar as what counts as usual,
 _LEAST_RANK = 8  # but at least so many: the same spot is often photographed several times
 _GRAIN_PX = 2.0  # of the thumbnail: coarser structure is taken away
 _NOISE_LEVELS = 1.0  # gray levels of contrast that count as none
+_SKETCH = 128  # random directions that the sketch of an image's grain is taken in (Johnson and Lindenstrauss)
+# Of normalised sketches of a pair with LEAST_SIMILARITY: 6 standard deviations of (1 - similarity²) / sqrt(_SKETCH) below it.
+_LEAST_SKETCH = 0.6
 _SHRINKAGE = 10  # images: fewer than a few say little about what all share
 
 
@@ -44,7 +50,12 @@ class Nearest:
 
 
 def nearest(
-    hashes: np.ndarray, thumbnails: np.ndarray, contents: np.ndarray, units: np.ndarray, relations: np.ndarray
+    hashes: np.ndarray,
+    thumbnails: np.ndarray,
+    contents: np.ndarray,
+    units: np.ndarray,
+    relations: np.ndarray,
+    folder: Path | None = None,
 ) -> list[Nearest]:
     """Find near duplicates. Memory grows with the number of images, not with its square.
 
@@ -54,15 +65,16 @@ def nearest(
         contents: int array of shape (n_images,): two images with the same number are identical and no pair.
         units: int array of shape (n_images,): images of one group have the same number and are no pair either.
         relations: int array of shape (n_relations, n_images): a pair counts in a row when its numbers there differ.
+        folder: for a temporary file where there are very many images; None: all is in memory.
 
     Returns:
         the nearest in each relation, and last among pairs that no row separates.
     """
     words = np.ascontiguousarray(hashes).view(np.uint64)
-    grain = _grain(thumbnails)
+    grain = _grain(thumbnails, folder)
     needed = np.tanh(np.arctanh(_usual(grain).clip(0, 0.999)) + STANDS_OUT).clip(LEAST_SIMILARITY, CERTAIN)
     found = [Nearest(np.full(len(grain), -1), np.full(len(grain), -1.0)) for _ in range(len(relations) + 1)]
-    for rows, columns, bits in _candidates(words):
+    for rows, columns, bits in _candidates(words, _sketches(grain)):
         similarity = grain[rows] @ grain[columns].T
         is_pair = similarity >= np.maximum(needed[rows][:, None], needed[columns])
         if not is_pair.any():
@@ -75,38 +87,60 @@ def nearest(
     return found
 
 
-def _candidates(words: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def _candidates(
+    words: np.ndarray, sketches: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Yield blocks of images, of later images that one of them may resemble, and the bits in which their hashes differ."""
     for start in range(0, len(words), _BLOCK):
         rows = np.arange(start, min(start + _BLOCK, len(words)))
         for first in range(start, len(words), _COLUMNS):
             bits = _bits(words[rows], words[first : first + _COLUMNS])
-            near = np.flatnonzero((bits <= MOST_BITS).any(axis=0))
+            alike = sketches[rows] @ sketches[first : first + _COLUMNS].T >= _LEAST_SKETCH
+            is_later = np.arange(first, first + bits.shape[1]) > rows[:, None]
+            near = np.flatnonzero((alike & is_later & (bits <= MOST_BITS)).any(axis=0))
             yield rows, first + near, bits[:, near]
 
 
-def _grain(thumbnails: np.ndarray) -> np.ndarray:
+def _grain(thumbnails: np.ndarray, folder: Path | None) -> np.ndarray:
     """Return float32 vectors of length 1 whose products are correlations, (n_images, height * width)."""
-    grain = np.empty((len(thumbnails), thumbnails[0].size), np.float32)
-    for start in range(0, len(grain), _BLOCK):
-        values = thumbnails[start : start + _BLOCK].astype(np.float32)
+    shape = len(thumbnails), thumbnails[0].size
+    grain = scratch(shape, np.float32, folder) if folder else np.empty(shape, np.float32)
+    total = np.zeros(shape[1], np.float64)
+    for rows in _blocks(len(grain)):
+        values = thumbnails[rows].astype(np.float32)
         fine = values - gaussian_filter(values, (0, _GRAIN_PX, _GRAIN_PX))
         contrast = np.sqrt(gaussian_filter(fine**2, (0, _GRAIN_PX, _GRAIN_PX))) + _NOISE_LEVELS
-        grain[start : start + _BLOCK] = (fine / contrast).reshape(len(values), -1)
-    grain -= grain.sum(axis=0) / (len(grain) + _SHRINKAGE)
-    grain -= grain.mean(axis=1, keepdims=True)
-    grain /= np.linalg.norm(grain, axis=1, keepdims=True) + 1e-6
+        block = (fine / contrast).reshape(len(values), -1)
+        total += block.sum(axis=0)
+        grain[rows] = block
+    shared = (total / (len(grain) + _SHRINKAGE)).astype(np.float32)
+    for rows in _blocks(len(grain)):
+        block = grain[rows] - shared
+        block -= block.mean(axis=1, keepdims=True)
+        grain[rows] = block / (np.linalg.norm(block, axis=1, keepdims=True) + 1e-6)
     return grain
+
+
+def _sketches(grain: np.ndarray) -> np.ndarray:
+    """Return short vectors of length 1 whose products are near the correlations, (n_images, _SKETCH)."""
+    directions = np.random.default_rng(0).standard_normal((grain.shape[1], _SKETCH), np.float32)
+    sketches = np.concatenate([grain[rows] @ directions for rows in _blocks(len(grain))])
+    return np.asarray(sketches / (np.linalg.norm(sketches, axis=1, keepdims=True) + 1e-6))
 
 
 def _usual(grain: np.ndarray) -> np.ndarray:
     """Return which similarity to others isn't rare for each image, (n_images,)."""
     chosen = np.random.default_rng(0).permutation(len(grain))[:_REFERENCES]
-    rank = min(max(_LEAST_RANK, len(chosen) // _USUAL), len(chosen) - 1)
-    blocks = np.array_split(grain, max(1, len(grain) // _BLOCK))
-    return np.concatenate(
-        [-np.partition(-(block @ grain[chosen].T), rank, axis=1)[:, rank] for block in blocks]
-    )
+    rank, references = min(max(_LEAST_RANK, len(chosen) // _USUAL), len(chosen) - 1), grain[chosen].T
+    found = [
+        -np.partition(-(grain[rows] @ references), rank, axis=1)[:, rank] for rows in _blocks(len(grain))
+    ]
+    return np.concatenate(found)
+
+
+def _blocks(n_images: int) -> Iterator[np.ndarray]:
+    """Yield some indices at a time: of a file, rows that are read so don't stay in memory."""
+    return (np.arange(start, min(start + _BLOCK, n_images)) for start in range(0, n_images, _BLOCK))
 
 
 def _bits(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
