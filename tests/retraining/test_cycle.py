@@ -29,7 +29,9 @@ class Retraining:
         folder = self.plant.root / "re_train"
         folder.mkdir(exist_ok=True)
         (folder / "re_train.yaml").write_text(json.dumps({"hyperparameter_sets": POOLED_ONLY, **settings}))
-        return retrain(folder / "re_train.yaml", overrides, say=self.lines.append)
+        return retrain(
+            folder / "re_train.yaml", overrides, say=lambda message: self.lines.append(message.text)
+        )
 
     def said(self, *words: str) -> str:
         """Return the one line with these words."""

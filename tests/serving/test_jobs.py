@@ -67,10 +67,13 @@ def events(text: str) -> list[tuple[str, str]]:
     return re.findall(r"id: (\d+)\ndata: (.*)\n\n", text)
 
 
+def says(outcome: str) -> str:
+    """Return what a script runs to tell its decision."""
+    return f"print({json.dumps({'text': 'It is decided', 'outcome': outcome})!r})"
+
+
 def test_an_asynchronous_retraining_is_accepted_and_followed_to_its_end(client, project):
-    project.script(
-        "print('training'); print('Outcome: PROMOTE. Production_Reg version 2 is in production now')"
-    )
+    project.script(f"print('training'); {says('promote')}")
     answer = client.post("/retrain", headers={"Prefer": "wait=10, respond-async"})
     assert answer.status_code == 202
     location = answer.headers["Location"]
@@ -95,14 +98,11 @@ def test_an_asynchronous_retraining_is_accepted_and_followed_to_its_end(client, 
 @pytest.mark.parametrize(
     ("script", "state", "outcome"),
     [
-        ("print('Outcome: HOLD. It stays'); raise SystemExit(1)", "succeeded", "hold"),
-        (
-            "print('Outcome: INSUFFICIENT EVIDENCE. Few'); raise SystemExit(2)",
-            "succeeded",
-            "insufficient evidence",
-        ),
+        (f"{says('hold')}; raise SystemExit(1)", "succeeded", "hold"),
+        (f"{says('insufficient evidence')}; raise SystemExit(2)", "succeeded", "insufficient evidence"),
         ("raise SystemExit(1)", "failed", None),
-        ("print('Outcome: HOLD. It stays'); raise SystemExit(3)", "failed", "hold"),
+        ("print('Outcome: HOLD. It stays'); raise SystemExit(1)", "failed", None),
+        (f"{says('hold')}; raise SystemExit(3)", "failed", "hold"),
         ("raise ZeroDivisionError('why')", "failed", None),
     ],
 )
@@ -322,7 +322,7 @@ def test_after_the_server_was_killed_its_job_has_failed_its_child_is_gone_and_th
     pids = [int(pid) for pid in (project.root / "pids").read_text().split()]
     server.end(signal.SIGKILL)
     assert all(is_running(pid) for pid in pids), "a killed server can't end its children"
-    project.script("print('Outcome: HOLD. It stays')")
+    project.script(says("hold"))
     server = Server(project.root)
     wait_until(lambda: server.send("GET", f"/jobs/{job['id']}")[1]["state"] == "failed")
     _, job = server.send("GET", f"/jobs/{job['id']}")

@@ -22,15 +22,18 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:D
 
 SCRIPT = """
 import pathlib, signal, time
+from defect_detection.processes.messages import Message, decision, reason, write
 pathlib.Path("stubborn").exists() and signal.signal(signal.SIGINT, signal.SIG_IGN)
-print("Data: 200 training images, 90 defective, fingerprint 12ab", flush=True)
-print("frozen_compact: fitting 3/3 auroc 0.991", flush=True)
+write(Message("Data: 200 training images, 90 defective, fingerprint 12ab", "data"))
+write(Message("Training: frozen_compact, on 200 images", "training"))
+write(Message("frozen_compact: fitting 3/3 auroc 0.991", done=3, total=3))
 pathlib.Path("started").touch()
 while not pathlib.Path("go").exists():
     time.sleep(0.01)
-print("On validation: better by 3 of 200 <b>images</b>")
-print("On test: better than version 2, 199/200 correct against 198/200 by chance")
-print("Outcome: HOLD. Production_Reg version 2 stays in production")
+write(reason("validation", "better by 3 of 200 <b>images</b>"))
+print("On test: what a library says")
+write(reason("test", "better than version 2, 199/200 correct against 198/200 by chance"))
+write(decision("hold", "Production_Reg version 2 stays in production"))
 raise SystemExit(1)
 """
 REMARK = (
@@ -214,7 +217,7 @@ def test_a_retraining_is_started_followed_and_explained(visit, world):
     page.get_by_role("button", name="Start a retraining").click()
     page.get_by_role("button", name="Start it").click()
     page.wait_for_selector("#log:has-text('fitting 3/3')")
-    page.wait_for_selector("#steps [aria-current=step]:has-text('Training')")
+    page.wait_for_selector("#steps [aria-current=step]:has-text('Trainingfrozen_compact: fitting 3/3')")
     page.wait_for_selector("#job-title:has-text('runs')")
     check_access(page)
     phone = visit("/page/retraining", 390, "dark")
@@ -223,6 +226,7 @@ def test_a_retraining_is_started_followed_and_explained(visit, world):
     for one in (page, phone):
         one.wait_for_selector("#outcome:has-text('Held: the model in production stays')")
         assert "On validation: better by 3 of 200 <b>images</b>" in one.locator("#outcome").text_content()
+        assert "what a library says" not in one.locator("#outcome").text_content()
         assert one.locator("#steps .done").count() == 5
         check_access(one)
 

@@ -99,7 +99,8 @@ def test_a_retraining_leaves_the_processor_to_the_server(project):
 @pytest.mark.parametrize(("code", "outcome"), [(1, "HOLD"), (2, "INSUFFICIENT EVIDENCE")])
 def test_a_model_that_is_not_promoted_is_no_failure(project, serving, code, outcome):
     project.script(f"""
-        print("Outcome: {outcome}. Production_Reg version 1 stays in production")
+        from defect_detection.processes.messages import decision, write
+        write(decision("{outcome.lower()}", "Production_Reg version 1 stays in production"))
         raise SystemExit({code})
     """)
     answer = serving(project.config())("POST", "/retrain")
@@ -107,18 +108,38 @@ def test_a_model_that_is_not_promoted_is_no_failure(project, serving, code, outc
     assert (answer.status, body["status"]) == (200, "success")
     assert (body["outcome"], body["model"]) == (outcome, None)
     assert body["reason"] == "Production_Reg version 1 stays in production"
+    assert body["stdout"] == f"Outcome: {outcome}. Production_Reg version 1 stays in production\n"
 
 
 def test_what_came_out_of_a_retraining_stands_in_its_answer(project, serving):
     project.script("""
-        print("On validation: better")
-        print("Kept as Defect_CNN version 7 and in temp_best_model")
-        print("On test: the higher accuracy"); print("On test: no more escapes")
-        print("Outcome: PROMOTE. Production_Reg version 4 is in production now")
+        from defect_detection.processes.messages import Message, decision, reason, write
+        write(reason("validation", "better"))
+        write(Message("Kept as Defect_CNN version 7", "test", model="Defect_CNN version 7"))
+        write(reason("test", "the higher accuracy")); write(reason("test", "no more escapes"))
+        write(decision("promote", "Production_Reg version 4 is in production now", "Production_Reg version 4"))
+        print("On test: what a library says. Outcome: HOLD.")
+        print('Outcome: HOLD. Another text')
     """)
     body = json.loads(serving(project.config())("POST", "/retrain").body)
     assert (body["outcome"], body["model"]) == ("PROMOTE", "Production_Reg version 4")
     assert body["reason"] == "the higher accuracy; no more escapes"
+    assert body["stdout"].splitlines()[-3:-1] == [
+        "Outcome: PROMOTE. Production_Reg version 4 is in production now",
+        "On test: what a library says. Outcome: HOLD.",
+    ]
+
+
+def test_an_error_of_several_lines_reaches_the_caller_whole(project, serving):
+    project.script("""
+        from defect_detection.cli import main
+        raise SystemExit(main(["retrain", "-s", "seed=-1", "-s", "training.epochs=0"]))
+    """)
+    body = json.loads(serving(project.config())("POST", "/retrain").body)
+    assert body["error_details"].startswith("re_train/re_train.py ended with exit code 3: override: seed: ")
+    assert "; override: training.epochs: " in body["error_details"]
+    assert "\n" not in body["error_details"]
+    assert body["stderr"].startswith("Error: override: seed:")
 
 
 SHOW_SETTINGS = """

@@ -21,6 +21,7 @@ from defect_detection.errors import (
     explain,
 )
 from defect_detection.files.unfinished import own_temporary_folder
+from defect_detection.processes.messages import failure, written
 from defect_detection.text import printable_lines, set_up_streams
 
 from defect_detection.cli import (  # noqa: F401  # isort: skip  they register their verbs, in the order of `defect --help`
@@ -107,8 +108,8 @@ def _hint(error: DefectDetectionError) -> str:
 
 
 def _refused(message: str, hint: str = "") -> int:
-    text = f"Error: {printable_lines(message)}{hint}"
-    typer.secho(text, err=True, fg="red" if sys.stderr.isatty() else None)
+    said = written(failure(f"{printable_lines(message)}{hint}"))
+    typer.secho(said, err=True, fg="red" if sys.stderr.isatty() else None)
     return EXIT_ERROR
 
 

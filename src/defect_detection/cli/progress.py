@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from defect_detection.processes.messages import Message, written
 from defect_detection.processes.watch import Watch
 
 _SILENCE_S = 60  # at most, where there is no terminal
@@ -96,7 +97,8 @@ def _lines() -> Watch:
         nonlocal told
         if done == total or time.monotonic() - told >= _SILENCE_S:
             told = time.monotonic()
-            print(f"{task}: {phase} {done}/{total} {_brief(metrics)}".rstrip(), file=sys.stderr, flush=True)
+            text = f"{task}: {phase} {done}/{total} {_brief(metrics)}".rstrip()
+            print(written(Message(text, done=done, total=total)), file=sys.stderr, flush=True)
 
     return watch
 

@@ -62,7 +62,7 @@ def retrain(
     from defect_detection.retraining.cycle import retrain as run
 
     with bars() as watch:
-        retrained = run(settings, overrides or (), watch, typer.echo)
+        retrained = run(settings, overrides or (), watch)
     raise typer.Exit(retrained.outcome.exit_code)
 
 

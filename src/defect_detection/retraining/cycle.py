@@ -1,6 +1,6 @@
 """One retraining: start point → training → not worse on validation? → better on test? → promoted."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from defect_detection.evaluation.gate import Improvement, Outcome, screen
 from defect_detection.evaluation.rates import percent
 from defect_detection.files.unfinished import working_folder
 from defect_detection.model.bundle import seen_in_training
+from defect_detection.processes.messages import Message, Say, decision, reason, write
 from defect_detection.processes.watch import Watch, unwatched
 from defect_detection.retraining.new_labels import too_few_labels
 from defect_detection.retraining.start import Start, find_start
@@ -30,8 +31,6 @@ from defect_detection.use_cases.scoring import measure, score
 from defect_detection.use_cases.train import diverged_in_words, keep, train_sets
 from defect_detection.use_cases.trial_runs import Bench
 from defect_detection.use_cases.turn import PRODUCTION_ALIAS
-
-Say = Callable[[str], None]
 
 LOCK_NAME = ".retrain.lock"  # in the root; the HTTP API looks at it too
 
@@ -53,7 +52,7 @@ class Retrained:
 
 
 def retrain(
-    settings_path: Path, overrides: Sequence[str] = (), watch: Watch = unwatched, say: Say = print
+    settings_path: Path, overrides: Sequence[str] = (), watch: Watch = unwatched, say: Say = write
 ) -> Retrained:
     """Train from a registered model or from scratch, and promote what is better than the model in production.
 
@@ -63,7 +62,7 @@ def retrain(
     Args:
         settings_path: ``re_train.yaml``.
         overrides: ``dotted.key=value`` each, for config.yaml.
-        say: is told each decision, one line each; the last is the outcome.
+        say: is told what is done and decided, one message each; the last is the decision.
 
     Raises:
         BusyError: a retraining is running here.
@@ -82,28 +81,28 @@ def _retrain(settings: RetrainConfig, config: Config, watch: Watch, say: Say) ->
     registry = Registry(config.tracking_uri)
     improvement = Improvement(metric=settings.metric, more_than=settings.min_improvement)
     if waiting := too_few_labels(settings, config, registry, say):
-        say(f"Outcome: HOLD. {waiting}")
+        say(decision(Outcome.HOLD, waiting))
         return Retrained(Outcome.HOLD, (waiting,))
     start = find_start(settings, config, registry, config.overrides, say)
     splits = load_splits(
         start.config,
         partial(watch, "reading images", "decoding"),
-        lambda line: say(f"Data: {line}"),
+        lambda line: say(Message(f"Data: {line}", "data")),
     )
     _say_data(splits, say)
     audited = audit_splits(splits, start.config, watch)
     for line in (f"Data: {audited}; see {audited.files['html']}", *audited.warnings):
-        say(line)
+        say(Message(line, "data"))
     with working_folder() as folder:
         best = _train(start, splits, folder, watch, say)
         goes_on, reasons = compare_on_validation(best, splits, registry, start.config)
-        for reason in reasons:
-            say(f"On validation: {reason}")
+        for why in reasons:
+            say(reason("validation", why))
         if not goes_on:
-            say(f"Outcome: HOLD. {_in_production(registry, config)}; nothing was kept")
+            say(decision(Outcome.HOLD, f"{_in_production(registry, config)}; nothing was kept"))
             return Retrained(Outcome.HOLD, reasons, start.reference)
         candidate = keep(best, start.config)
-    say(f"Kept as {candidate} and in {config.bundle_dir}")
+    say(Message(f"Kept as {candidate} and in {config.bundle_dir}", "test", model=str(candidate)))
     evaluated = evaluate(start.config, watch, register="promoted", improvement=improvement)
     return _conclude(evaluated, start, candidate, registry, say)
 
@@ -112,31 +111,37 @@ def _train(start: Start, splits: Splits, folder: Path, watch: Watch, say: Say) -
     config = start.config
     recorder = ExperimentRecorder(config.tracking_uri, config.mlflow.experiment_name, config.root)
     if killed := recorder.end_abandoned():
-        say(f"Marked MLflow runs of killed trainings as KILLED: {killed}")
+        text = f"Marked MLflow runs of killed trainings as KILLED: {killed}"
+        say(Message(text, "training"))
+    names = ", ".join(one.name for one in start.sets)
+    say(Message(f"Training: {names}, on {len(splits.train)} images", "training"))
     tags = {"retraining": "true", "base": str(start.reference or "scratch")}
     bench = Bench(splits, start.config, recorder, watch, start.trunk, tags)
     best, figures = train_sets(start.sets, bench, folder)
     for line in diverged_in_words(bench.diverged):
-        say(f"Failed: {line}")
+        say(Message(f"Failed: {line}", "training"))
     for name, values in figures.items():
-        say(f"Trained {name}: validation {_in_words(values)}")
+        say(Message(f"Trained {name}: validation {_in_words(values)}", "training"))
     if len(figures) > 1:
-        say(f"Best on validation: {best.card.name}{best.reason and f'; {best.reason}'}")
+        text = f"Best on validation: {best.card.name}{best.reason and f'; {best.reason}'}"
+        say(Message(text, "validation"))
     _say_judges(best.card.data, start, say)
     for claim in best.card.operating_point.claims:
-        say(f"On validation: {claim.text}")
+        say(Message(f"On validation: {claim.text}", "validation"))
     return best
 
 
 def _say_judges(data: Mapping[str, str | int], start: Start, say: Say) -> None:
     """Say which images did not judge, or judged too well, because the base model's trunk has learned them."""
     if left_out := data.get("validation_left_out"):
-        say(f"Validation: without {left_out} images that the trunk of {start.reference} was trained on")
+        text = f"Validation: without {left_out} images that the trunk of {start.reference} was trained on"
+        say(Message(text, "validation"))
     if data.get("validation_learned"):
-        say(
+        text = (
             f"Validation: too few images are left that the trunk of {start.reference} was not trained on, so images from "
             "its training are used too: these figures are too good"
         )
+        say(Message(text, "validation"))
 
 
 def compare_on_validation(
@@ -180,19 +185,15 @@ def compare_on_validation(
 def _conclude(
     evaluated: Evaluated, start: Start, candidate: ModelRef, registry: Registry, say: Say
 ) -> Retrained:
-    decision = evaluated.decision
+    decided = evaluated.decision
     facts = [fact.text for fact in evaluated.report.facts]
-    for reason in (*decision.reasons, *facts, *evaluated.report.notes):
-        say(f"On test: {reason}")
-    say(f"Report: {evaluated.files['html']}")
-    promoted = evaluated.registered if decision.outcome is Outcome.PROMOTE else None
-    if promoted:
-        say(f"Outcome: PROMOTE. {promoted} is in production now")
-    else:
-        say(f"Outcome: {decision.outcome.upper()}. {_in_production(registry, start.config)}")
-    return Retrained(
-        decision.outcome, decision.reasons, start.reference, candidate, promoted, evaluated.files
-    )
+    for why in (*decided.reasons, *facts, *evaluated.report.notes):
+        say(reason("test", why))
+    say(Message(f"Report: {evaluated.files['html']}", "test"))
+    promoted = evaluated.registered if decided.outcome is Outcome.PROMOTE else None
+    now = f"{promoted} is in production now" if promoted else _in_production(registry, start.config)
+    say(decision(decided.outcome, now, str(promoted) if promoted else None))
+    return Retrained(decided.outcome, decided.reasons, start.reference, candidate, promoted, evaluated.files)
 
 
 def _in_production(registry: Registry, config: Config) -> str:
@@ -207,9 +208,11 @@ def _say_data(splits: Splits, say: Say) -> None:
         ("test", splits.test, splits.test_fingerprint),
     ):
         defective = sum(sample.label for sample in samples)
-        say(f"Data: {len(samples)} {name} images, {defective} defective, fingerprint {fingerprint[:16]}")
+        text = f"Data: {len(samples)} {name} images, {defective} defective, fingerprint {fingerprint[:16]}"
+        say(Message(text, "data"))
     if splits.skipped:
-        say(f"Data: {len(splits.skipped)} files were skipped; skipped.txt in each run lists them")
+        text = f"Data: {len(splits.skipped)} files were skipped; skipped.txt in each run lists them"
+        say(Message(text, "data"))
 
 
 def _in_words(values: dict[str, float]) -> str:

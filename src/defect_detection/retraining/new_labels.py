@@ -1,6 +1,6 @@
 """Bring feedback into the training data, and decide whether there is enough of it to retrain."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -8,15 +8,14 @@ from defect_detection.config import Config, RetrainConfig
 from defect_detection.data.samples import scan_folder
 from defect_detection.errors import ConfigError, RecordsError
 from defect_detection.model.bundle import read_card, seen_in_training
+from defect_detection.processes.messages import Message, Say
 from defect_detection.records.labelled_images import Exported, Labelled, export_feedback
 from defect_detection.records.store import Records
 from defect_detection.tracking.registry import Registry
 from defect_detection.use_cases.turn import PRODUCTION_ALIAS
 
 
-def too_few_labels(
-    settings: RetrainConfig, config: Config, registry: Registry, say: Callable[[str], None]
-) -> str | None:
+def too_few_labels(settings: RetrainConfig, config: Config, registry: Registry, say: Say) -> str | None:
     """Export feedback to ``data.feedback_dir``, and return why there isn't enough to retrain; None: go on.
 
     Raises:
@@ -34,17 +33,19 @@ def too_few_labels(
     exported = export(config, folder)
     new = count_new(exported.usable, config, registry)
     taken = len(exported.usable)
-    say(f"Feedback: {taken} labels taken ({new} new), in {folder}" if taken else "Feedback: no labels yet")
-    if exported.skipped:
-        say(f"Feedback: {len(exported.skipped)} labelled images are left out, such as {exported.skipped[0]}")
-    if exported.repaired:
-        say(
-            f"Feedback: {len(exported.repaired)} invalid names of earlier records were corrected, such as "
-            f"{exported.repaired[0]}"
-        )
+    for text in (
+        f"{taken} labels taken ({new} new), in {folder}" if taken else "no labels yet",
+        *_such_as(exported.skipped, "labelled images are left out"),
+        *_such_as(exported.repaired, "invalid names of earlier records were corrected"),
+    ):
+        say(Message(f"Feedback: {text}", "data"))
     if new >= settings.min_new_labels:
         return None
     return f"not enough new labels: {new} of {settings.min_new_labels} (re_train.yaml: min_new_labels)"
+
+
+def _such_as(found: Sequence[str], what: str) -> list[str]:
+    return [f"{len(found)} {what}, such as {found[0]}"] if found else []
 
 
 def export(config: Config, folder: Path) -> Exported:

@@ -13,6 +13,7 @@ from defect_detection.errors import BundleError, ConfigError
 from defect_detection.model.bundle import CARD_FILE, KERAS_FILE, read_card, verify
 from defect_detection.model.card import Card
 from defect_detection.model.named_weights import check_weights
+from defect_detection.processes.messages import Message, Say
 from defect_detection.tracking.reading import ModelRef
 from defect_detection.tracking.registry import Registry
 from defect_detection.tracking.store import redacted
@@ -41,7 +42,7 @@ def find_start(
     config: Config,
     registry: Registry,
     overrides: Sequence[str],
-    say: Callable[[str], None],
+    say: Say,
 ) -> Start:
     """Find the start point and say which it is.
 
@@ -56,17 +57,18 @@ def find_start(
         for name_and_alias in settings.base_models:
             if reference := registry.version_of(*name_and_alias.split("@")):
                 return _from_base(name_and_alias, reference, settings, config, registry, overrides, say)
-        say(
+        text = (
             f"Start: none of {', '.join(settings.base_models)} exists in {redacted(config.tracking_uri)}; training starts "
             "from scratch"
         )
     else:
-        say("Start: from scratch (start_from: scratch)")
+        text = "Start: from scratch (start_from: scratch)"
+    say(Message(text, "data"))
     sets = settings.hyperparameter_sets or config.training.hyperparameter_sets
     for one in sets:
         check_weights(one.trunk, one.weights)
     where = "re_train.yaml" if settings.hyperparameter_sets else "config.yaml"
-    say(f"Hyperparameter sets of {where}: {', '.join(one.name for one in sets)}")
+    say(Message(f"Hyperparameter sets of {where}: {', '.join(one.name for one in sets)}", "data"))
     return Start(tuple(config.training.resolved(one) for one in sets), config)
 
 
@@ -77,7 +79,7 @@ def _from_base(
     config: Config,
     registry: Registry,
     overrides: Sequence[str],
-    say: Callable[[str], None],
+    say: Say,
 ) -> Start:
     bundle = registry.bundle_of(reference, config.cache_dir)
     card = read_card(bundle)
@@ -88,15 +90,15 @@ def _from_base(
     given = settings.hyperparameter_sets
     sets = [_on_base(one, own, card, reference) for one in given] if given else [own]
     trained_on = f"{card.data.get('train_images', 'unknown')} images"
-    say(
-        f"Start: {reference} ({name_and_alias}), {card.trunk} at {card.image_size} px, trained on {trained_on}"
-    )
+    text = f"Start: {reference} ({name_and_alias}), {card.trunk} at {card.image_size} px, trained on {trained_on}"
+    say(Message(text, "data"))
     for words, unit, key in (("Image size", " px", "image_size"), ("Bit depth", "", "bit_depth")):
         its, ours = getattr(card, key), getattr(config.data, key)
         if its != ours:
-            say(f"{words}: {its or 'null'}{unit}, the base model's, instead of {ours or 'null'}{unit}")
+            text = f"{words}: {its or 'null'}{unit}, the base model's, instead of {ours or 'null'}{unit}"
+            say(Message(text, "data"))
     source = "re_train.yaml" if given else "the base model"
-    say(f"Hyperparameter sets of {source}: {', '.join(one.name for one in sets)}")
+    say(Message(f"Hyperparameter sets of {source}: {', '.join(one.name for one in sets)}", "data"))
     data = config.data.model_copy(update={"image_size": card.image_size, "bit_depth": card.bit_depth})
     return Start(
         tuple(config.training.resolved(one) for one in sets),

@@ -5,7 +5,6 @@ What it needs of mlflow goes with that process, and the server stays small.
 
 import logging
 import os
-import re
 import subprocess
 import sys
 import threading
@@ -13,6 +12,7 @@ from collections.abc import Sequence
 
 from defect_detection.config import Config
 from defect_detection.errors import EXIT_ERROR, BusyError, DefectDetectionError, TrackingError
+from defect_detection.processes.messages import READ_BY_A_PROGRAM, read_all, texts_of
 from defect_detection.records.keys import THIS_MACHINE
 from defect_detection.serving.job_process import end_group
 
@@ -79,16 +79,18 @@ class Changes:
 
     def _said(self, verb: str, code: int, stdout: str, stderr: str) -> str:
         if code == 0:
-            log.info("defect %s: %s", verb, stdout.strip())
-            return stdout.strip()
-        reason = re.split(r"^Error: ", stderr, flags=re.MULTILINE)[-1].strip()
-        if code == EXIT_ERROR and reason != stderr.strip():
+            said = texts_of(read_all(stdout)).strip()
+            log.info("defect %s: %s", verb, said)
+            return said
+        reason = next((message.error for message in reversed(read_all(stderr)) if message.error), None)
+        if code == EXIT_ERROR and reason:
             log.warning("defect %s was refused: %s", verb, reason)
             raise RefusedError(reason)
-        log.error("defect %s ended with exit code %d: %s", verb, code, stderr)
+        log.error("defect %s ended with exit code %d: %s", verb, code, texts_of(read_all(stderr)))
         raise TrackingError(f"defect {verb} ended with exit code {code}: see the log of the server")
 
     def _environment(self, caller: str) -> dict[str, str]:
         """Say who does it, for the ledger: a key by its name; who calls from this machine is who runs the server."""
         who = {} if caller == THIS_MACHINE else {"DEFECT_USER": f"{caller} (API key)"}
-        return who | {"MLFLOW_TRACKING_URI": self._config.tracking_uri} | self._config.for_children
+        uri = {"MLFLOW_TRACKING_URI": self._config.tracking_uri}
+        return who | uri | self._config.for_children | READ_BY_A_PROGRAM

@@ -5,7 +5,6 @@ The caller waits for it, or a job does: see `defect_detection.serving.worker`.
 
 import logging
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryFile
 from types import MappingProxyType
@@ -24,6 +23,7 @@ from filelock import FileLock, Timeout
 from defect_detection.config import Config
 from defect_detection.errors import BusyError
 from defect_detection.processes.identity import JOB_VARIABLE
+from defect_detection.processes.messages import READ_BY_A_PROGRAM, Message, error_of, read_all, texts_of
 
 SCRIPT = Path("re_train") / "re_train.py"
 SETTINGS = SCRIPT.with_suffix(
@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 class Outcome:
     """How a retraining ended. `failure` says why when it did not succeed.
 
-    decision: promote, hold or insufficient evidence, as the script said last; None when it said none.
+    stdout, stderr: what a person reads of it. said: all that the script told on standard output.
     """
 
     failure: str | None
@@ -53,21 +53,24 @@ class Outcome:
     stdout: str
     stderr: str
     exit_code: int | None = None
-    decision: str | None = None
+    said: tuple[Message, ...] = ()
+
+    @property
+    def decision(self) -> str | None:
+        """Promote, hold or insufficient evidence, as the script told last; None when it told none."""
+        return next((message.outcome for message in reversed(self.said) if message.outcome), None)
 
     @property
     def reason(self) -> str | None:
-        """Why it was decided so, as the script said of the last comparison that it made."""
-        said = re.findall(r"^On (validation|test): (.+)$", self.stdout, re.MULTILINE)
-        reasons = [text for stage, text in said if stage == said[-1][0]]
-        last = re.findall(r"^Outcome: [A-Z][A-Z ]*[A-Z]\. (.+)$", self.stdout, re.MULTILINE)
-        return "; ".join(reasons or last[-1:]) or None
+        """Why it was decided so: the reasons of the last comparison that the script made, else what it told of the decision."""
+        given = [message for message in self.said if message.reason]
+        given = [message for message in given if not message.outcome] or given
+        return "; ".join(str(one.reason) for one in given if one.step == given[-1].step) or None
 
     @property
     def model(self) -> str | None:
         """Which registered version came out of it; None when nothing was kept."""
-        found = re.findall(r"^(?:Kept as|Outcome: PROMOTE\.) (.+? version \d+)\b", self.stdout, re.MULTILINE)
-        return found[-1] if found else None
+        return next((message.model for message in reversed(self.said) if message.model), None)
 
 
 class _Copy:
@@ -193,12 +196,16 @@ class Retraining:
         started = time.monotonic()
         process = self._start(stdout, stderr, job_id)
         ended_early = self._wait_for(process, why_end)
-        written = _end_of(stdout)
-        decision = _decision_in(written)
-        failure = ended_early or _failure(process.returncode, decision, stderr)
         duration_s = time.monotonic() - started
-        log.info("retraining ended after %.1f s: %s", duration_s, failure or decision or "success")
-        return Outcome(failure, duration_s, written, _end_of(stderr), process.returncode, decision)
+        said, errors = read_all(_end_of(stdout)), _end_of(stderr)
+        texts = texts_of(said), texts_of(read_all(errors))
+        outcome = Outcome(ended_early, duration_s, *texts, process.returncode, said)
+        if ended_early is None:
+            outcome = replace(outcome, failure=_failure(process.returncode, outcome.decision, errors))
+        log.info(
+            "retraining ended after %.1f s: %s", duration_s, outcome.failure or outcome.decision or "success"
+        )
+        return outcome
 
     def _start(self, stdout: IO[bytes], stderr: IO[bytes], job_id: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, str(self._root / SCRIPT)]
@@ -211,7 +218,12 @@ class Retraining:
                 "--settings",
                 str(self._root / SETTINGS),
             ]
-        environment = {**self._environment, JOB_VARIABLE: job_id, "PYTHONUNBUFFERED": "1"}
+        environment = {
+            **self._environment,
+            **READ_BY_A_PROGRAM,
+            JOB_VARIABLE: job_id,
+            "PYTHONUNBUFFERED": "1",
+        }
         self._process = process = subprocess.Popen(  # noqa: S603  our own script
             command,
             cwd=self._root,
@@ -262,24 +274,13 @@ def _refuse_while_held(lock_file: Path) -> None:
         raise _busy() from None
 
 
-def _decision_in(written: str) -> str | None:
-    """Return the decision of the last line that says one: ``Outcome: HOLD. …``."""
-    found = re.findall(r"^Outcome: ([A-Z][A-Z ]*[A-Z])\b", written, re.MULTILINE)
-    return found[-1].lower() if found else None
-
-
-def _failure(exit_code: int, decision: str | None, stderr: IO[bytes]) -> str | None:
+def _failure(exit_code: int, decision: str | None, errors: str) -> str | None:
     """Return why the script failed, or None: 1 and 2 are also what Python and its libraries end with, without a decision."""
     if exit_code == 0 or (exit_code in DECISION_CODES and decision):
         return None
     if exit_code < 0:
         return f"{SCRIPT} was ended by {signal.Signals(-exit_code).name}"
-    message = _last_line(stderr) or "it wrote no error message"
-    return f"{SCRIPT} ended with exit code {exit_code}: {message}"
-
-
-def _last_line(stream: IO[bytes]) -> str:
-    return _end_of(stream).rstrip().rpartition("\n")[2].strip()
+    return f"{SCRIPT} ended with exit code {exit_code}: {error_of(errors) or 'it wrote no error message'}"
 
 
 def _end_of(stream: IO[bytes]) -> str:

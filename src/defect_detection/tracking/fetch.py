@@ -1,7 +1,7 @@
 """Fetch a version's bundle; what needs mlflow for it is done by a process of its own, which takes its memory with it.
 
 ``python -m defect_detection.tracking.fetch`` is that process: it reads what to fetch as JSON from its standard input and
-prints the folder.
+writes the folder as JSON.
 """
 
 import json
@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from defect_detection.errors import EXIT_ERROR, DefectDetectionError, TrackingError
+from defect_detection.processes.messages import READ_BY_A_PROGRAM, error_of, failure, written
 from defect_detection.tracking.reading import ModelRef
 from defect_detection.tracking.registry import Registry
 
@@ -32,13 +33,19 @@ def fetch_apart(reference: ModelRef, tracking_uri: str, cache_dir: Path) -> Path
     command = [sys.executable, "-m", "defect_detection.tracking.fetch"]
     try:
         done = subprocess.run(  # noqa: S603  our own module
-            command, input=json.dumps(wanted), capture_output=True, text=True, check=False, timeout=TIMEOUT_S
+            command,
+            env=os.environ | READ_BY_A_PROGRAM,
+            input=json.dumps(wanted),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=TIMEOUT_S,
         )
     except subprocess.TimeoutExpired as error:
         raise TrackingError(f"{reference}: not downloaded within {TIMEOUT_S} s") from error
     if done.returncode != 0:
-        raise TrackingError(done.stderr.strip().rpartition("\n")[2] or f"{reference}: the download failed")
-    return Path(done.stdout.strip().rpartition("\n")[2])
+        raise TrackingError(error_of(done.stderr) or f"{reference}: the download failed")
+    return Path(json.loads(done.stdout.splitlines()[-1])["folder"])
 
 
 def main() -> None:
@@ -51,9 +58,9 @@ def main() -> None:
             ModelRef(**wanted["reference"]), Path(wanted["cache_dir"])
         )
     except DefectDetectionError as error:
-        print(error, file=sys.stderr)
+        print(written(failure(str(error))), file=sys.stderr)
         raise SystemExit(EXIT_ERROR) from error
-    print(folder)
+    print(json.dumps({"folder": str(folder)}))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from PIL import Image
 from defect_detection.evaluation.gate import Check
 from defect_detection.files.unfinished import working_folder
 from defect_detection.model.bundle import read_card, read_golden
+from defect_detection.processes.messages import READ_BY_A_PROGRAM, error_of
 
 _TIMEOUT_S = 120.0  # a start takes a second, on a busy machine several
 
@@ -55,7 +56,7 @@ def _answers(bundle: Path, images: np.ndarray) -> list[str]:
         done = subprocess.run(  # noqa: S603  our own command
             [*command, *paths],
             cwd=folder,  # a folder without config.yaml: nothing but the bundle may be needed
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env=os.environ | READ_BY_A_PROGRAM | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             capture_output=True,
             text=True,
             timeout=_TIMEOUT_S,
@@ -66,5 +67,5 @@ def _answers(bundle: Path, images: np.ndarray) -> list[str]:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, subprocess.CalledProcessError):
-        return (error.stderr.strip() or f"exit code {error.returncode}").splitlines()[-1]
+        return error_of(error.stderr) or f"exit code {error.returncode}"
     return str(error) or type(error).__name__

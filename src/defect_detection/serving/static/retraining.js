@@ -9,15 +9,14 @@ import { follow } from "./stream.js";
 const LOOK_EVERY_MS = 5_000;
 const MOST_LINES = 2_000; // kept in the page: the end of a long log
 const STATES = { queued: "waits", running: "runs", succeeded: "ended", failed: "failed", cancelled: "cancelled" };
-// What its lines begin with, step by step; "set: phase 3/3" is the progress of a training
+// The steps that its messages name, in order
 const STEPS = [
-  ["Data", /^(Data|Feedback|Audit|Start|From)\b/],
-  ["Training", /^(Trained |.+: \S.* \d+\/\d+( |$))/],
-  ["Validation", /^(Best on validation|On validation):/],
-  ["Test and gate", /^(On test|Kept as|Report)/],
-  ["Decision", /^Outcome:/],
+  ["data", "Data"],
+  ["training", "Training"],
+  ["validation", "Validation"],
+  ["test", "Test and gate"],
+  ["decision", "Decision"],
 ];
-const TRAINING = 1;
 const NOTES = { done: "done", skipped: "not needed", now: "under way", stopped: "ended here", later: "" };
 const OUTCOMES = {
   promote: ["good", "Promoted: the new model is in production."],
@@ -29,7 +28,7 @@ const at = (id) => document.getElementById(id);
 let may = { role: null, reason: "" };
 let jobs = [];
 let listed = "";
-let shown = null; // the job whose log is followed, with its lines
+let shown = null; // the job whose log is followed, with its messages
 let following = new AbortController();
 
 at("start").addEventListener("click", start);
@@ -82,7 +81,7 @@ function hasEnded(job) {
 function show(job, isChosen = false) {
   following.abort();
   following = new AbortController();
-  shown = { job, lines: [], isChosen };
+  shown = { job, messages: [], isChosen };
   at("log").replaceChildren();
   at("log-state").textContent = "";
   at("job").hidden = false;
@@ -97,19 +96,31 @@ function show(job, isChosen = false) {
 
 function received({ event, data }) {
   if (event === "end") {
-    at("log-state").textContent = shown.lines.length ? "" : "The log is empty or was deleted.";
+    at("log-state").textContent = shown.messages.length ? "" : "The log is empty or was deleted.";
     if (!hasEnded(shown.job)) look();
     return;
   }
-  shown.lines.push(data);
-  if (shown.job.state === "queued" && shown.lines.length === 1) look();
+  const message = messageOf(data);
+  shown.messages.push(message);
+  if (shown.job.state === "queued" && shown.messages.length === 1) look();
   const log = at("log");
   const isAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
-  log.append(`${data}\n`);
+  log.append(`${message.text}\n`);
   if (log.childNodes.length > MOST_LINES) log.firstChild.remove();
   if (isAtEnd) log.scrollTop = log.scrollHeight;
   showSteps();
   showOutcome();
+}
+
+/** A line of the log: what the retraining tells as JSON, or a text that something else in its process wrote. */
+function messageOf(line) {
+  try {
+    const message = JSON.parse(line);
+    if (typeof message?.text === "string") return message;
+  } catch {
+    // a text
+  }
+  return { text: line };
 }
 
 function showStream(state) {
@@ -151,13 +162,14 @@ function showFacts() {
 }
 
 function showSteps() {
-  const { job, lines } = shown;
-  const reached = Math.max(...lines.map(stepOf), job.state === "queued" ? -1 : 0);
-  const detail = lines.findLast((line) => stepOf(line) === TRAINING);
-  const seen = new Set([0, ...lines.map(stepOf)]);
-  const items = STEPS.map(([name], i) => {
+  const { job, messages } = shown;
+  const reached = Math.max(...messages.map(stepOf), job.state === "queued" ? -1 : 0);
+  const latest = messages.findLast((message) => message.step || "done" in message); // progress belongs to the step before it
+  const detail = latest && ("done" in latest || latest.step === "training") ? latest.text : "";
+  const seen = new Set([0, ...messages.map(stepOf)]);
+  const items = STEPS.map(([, name], i) => {
     const state = i > reached ? "later" : i < reached ? (seen.has(i) ? "done" : "skipped") : { succeeded: "done", running: "now", queued: "now" }[job.state] ?? "stopped";
-    const note = i === TRAINING && state === "now" && detail ? detail : NOTES[state];
+    const note = state === "now" && detail ? detail : NOTES[state];
     return el("li", { class: state, "aria-current": state === "now" ? "step" : null }, el("span", { class: "step" }, name), el("span", { class: "quiet" }, note));
   });
   const text = items.map((item) => item.className + item.textContent).join();
@@ -166,32 +178,31 @@ function showSteps() {
   at("steps").replaceChildren(...items);
 }
 
-/** Which step a line belongs to. That of the training comes last: fractions stand in other lines too. */
-function stepOf(line) {
-  const other = STEPS.findIndex(([, begins], i) => i !== TRAINING && begins.test(line));
-  return other < 0 && STEPS[TRAINING][1].test(line) ? TRAINING : other;
+/** The place of a message's step in `STEPS`; -1: it names none. */
+function stepOf(message) {
+  return STEPS.findIndex(([step]) => step === message.step);
 }
 
 /** What came of it: the gate's word, and what it gave as reasons. */
 function showOutcome() {
-  const { job, lines } = shown;
+  const { job, messages } = shown;
   const place = at("outcome");
-  const key = `${job.state} ${job.outcome} ${job.reason} ${hasEnded(job) ? lines.length : 0}`;
+  const key = `${job.state} ${job.outcome} ${job.reason} ${hasEnded(job) ? messages.length : 0}`;
   if (place.dataset.shown === key) return;
   place.dataset.shown = key;
-  place.replaceChildren(...(hasEnded(job) ? outcomeOf(job, lines) : []));
+  place.replaceChildren(...(hasEnded(job) ? outcomeOf(job, messages) : []));
 }
 
-function outcomeOf(job, lines) {
+function outcomeOf(job, messages) {
   if (job.state === "failed") return [notice(`It failed: ${job.reason ?? "see the log"}`, "bad"), unchanged()];
   if (job.state === "cancelled") return [notice(job.reason ?? "It was cancelled."), unchanged()];
   const [kind, words] = OUTCOMES[job.outcome] ?? ["", "It ended without a decision: see the log."];
-  const last = lines.findLast((line) => line.startsWith("Outcome:"))?.replace(/^Outcome: [A-Z ]+\. /, "");
-  const reasons = lines.filter((line) => /^On (validation|test): /.test(line));
+  const last = messages.findLast((message) => message.outcome)?.reason;
+  const reasons = messages.filter((message) => message.reason && !message.outcome);
   return [
     notice(last ? `${words} ${last}.` : words, kind),
     reasons.length ? el("h3", {}, "Why") : null,
-    reasons.length ? el("ul", { class: "reasons" }, reasons.map((line) => el("li", {}, line))) : null,
+    reasons.length ? el("ul", { class: "reasons" }, reasons.map((message) => el("li", {}, message.text))) : null,
     el("p", {}, el("a", { href: address("/page/models") }, "See models and history")),
   ].filter(Boolean);
 }
