@@ -16,7 +16,7 @@ from recorded import image_of, inspected
 from test_retrain import WAIT_FOR_FILE, is_running
 from waiting import LIMIT_S, wait_until
 
-from defect_detection.errors import ConfigError
+from defect_detection.errors import BusyError, ConfigError
 from defect_detection.records.database import Database
 from defect_detection.records.jobs import (
     LEASE_S,
@@ -414,6 +414,9 @@ def test_the_table_of_jobs_is_the_queue_on_both_databases(database):
     assert claim_job(database) == first.id
     assert claim_job(database) is None
     second = create_job(database, "ben")
+    assert claim_job(database) is None, "one runs, wherever that is"
+    with pytest.raises(BusyError, match=f"/jobs/{first.id}"):
+        create_job(database, "carl", runs_here=True)
     assert request_cancel(database, first.id, "ben").cancel_requested
     assert request_cancel(database, second.id, "ben").state == "cancelled"
     assert fail_orphans(database) == [], "its owner, this process, lives"
@@ -459,7 +462,7 @@ def test_a_job_whose_container_is_gone_fails_when_its_heartbeat_stands_still_and
     beat(database, job.id)
     assert look_until(leases, database, LEASE_S - 10) == [], "it lives: its heartbeat has grown"
     assert look_until(leases, database, 15) == [job.id]
-    assert find_job(database, job.id).reason.startswith("no heartbeat from the process that ran it for 60 s")
+    assert find_job(database, job.id).reason.startswith("no heartbeat from the process that ran it for 45 s")
     following = create_job(database, "ben")
     assert claim_job(database) == following.id
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from defect_detection.errors import BusyError
+from defect_detection.processes.identity import place
 from defect_detection.tracking import lease as leases
 from defect_detection.tracking.lease import FORMER, PROMOTIONS, lease, who
 from defect_detection.tracking.ledger import Ledger, open_entries, productive, withdrawn
@@ -81,13 +82,20 @@ def test_who_comes_later_gets_a_higher_number_and_waits(embedded_uri):
 def test_the_lease_of_a_dead_process_of_this_machine_is_taken_over_at_once(embedded_uri):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    leave_a_ticket(embedded_uri, machine=leases._machine(), process=str(ended.pid))
+    leave_a_ticket(embedded_uri, machine=place(), process=str(ended.pid))
+    with lease(embedded_uri, wait_s=0) as ticket:
+        assert tickets(embedded_uri) == [ticket.token]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are told apart by their start on Linux only")
+def test_the_lease_of_a_dead_process_whose_id_another_one_has_is_taken_over(embedded_uri):
+    leave_a_ticket(embedded_uri, machine=place(), process=str(os.getpid()), started="before")
     with lease(embedded_uri, wait_s=0) as ticket:
         assert tickets(embedded_uri) == [ticket.token]
 
 
 def test_the_lease_of_a_live_process_of_this_machine_is_not_taken_over(embedded_uri):
-    left = leave_a_ticket(embedded_uri, machine=leases._machine(), process=str(os.getpid()))
+    left = leave_a_ticket(embedded_uri, machine=place(), process=str(os.getpid()))
     with pytest.raises(BusyError), lease(embedded_uri, wait_s=0):
         pytest.fail("two hold the lease")
     leases._remove(connect(embedded_uri, PROMOTIONS), left)

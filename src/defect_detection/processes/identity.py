@@ -1,5 +1,6 @@
 """Processes: tell one from others that had its id, and end what a job left behind."""
 
+import getpass
 import os
 import signal
 import socket
@@ -85,6 +86,8 @@ def started_at(pid: int) -> str | None:
 
 
 def _exists(pid: int) -> bool:
+    if os.name != "posix":  # Windows would end the process that is asked for
+        return True
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -100,11 +103,24 @@ def owner() -> dict[str, str]:
 
 
 def is_dead(owned_by: Mapping[str, str]) -> bool:
-    """Say whether a process of this machine has ended; of another machine's, nobody here can say."""
+    """Say whether a process of this machine has ended; of another machine's, nobody here can say.
+
+    Args:
+        owned_by: an `owner`. Where it lacks its start, the id alone counts.
+    """
     pid = owned_by.get("process", "")
     if owned_by.get("place") != place() or not pid.isdecimal():
         return False
-    return started_at(int(pid)) != owned_by.get("started")
+    now = started_at(int(pid))
+    return now is None or now != owned_by.get("started", now)
+
+
+def user() -> str:
+    """Return the name of who runs this process."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user id without a name
+        return "unknown"
 
 
 def name_of_owner() -> str:

@@ -38,6 +38,7 @@ LOCK_TIMEOUT_S = 60
 PAUSE_S = 2.0  # after a server failed: no request waits for it then, so that predictions keep their threads
 _MIGRATION_LOCK = 3_141_001  # any numbers, the same in every process: PostgreSQL's advisory locks
 _LABELS_LOCK = 3_141_002
+_JOBS_LOCK = 3_141_003
 _MIGRATING = threading.Lock()  # Alembic keeps what it works on in one place for the whole process
 READ_S = 10.0  # that a view may look through inspections: it holds one of few places meanwhile
 _STEPS = 10_000  # of SQLite between two looks at the clock: about a millisecond
@@ -212,14 +213,23 @@ def _ended_after(session: Session, deadline_s: float) -> Iterator[None]:
         connection.set_progress_handler(None, 0)
 
 
+def alone_with_jobs(session: Session) -> None:
+    """Begin a transaction that starts a job: of all such, one at a time goes on, so that two never start at once."""
+    _alone(session, _JOBS_LOCK)
+
+
 def alone_with_labels(session: Session) -> None:
     """Begin a transaction that adds labels, or removes what has none: of all such, one at a time goes on.
 
     SQLite's writing transactions do so anyway. In PostgreSQL each statement sees what was committed before it began, so that
     those after this one know all labels. Otherwise a label and the removal of what it is about could cross each other.
     """
+    _alone(session, _LABELS_LOCK)
+
+
+def _alone(session: Session, lock: int) -> None:
     if session.get_bind().dialect.name == "postgresql":
-        session.execute(text(f"SELECT pg_advisory_xact_lock({_LABELS_LOCK})"))
+        session.execute(text(f"SELECT pg_advisory_xact_lock({lock})"))
 
 
 def insert_missing(session: Session, table: type[Table], rows: Sequence[Any]) -> None:

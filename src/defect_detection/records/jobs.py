@@ -3,7 +3,6 @@
 The table is the queue: a job that waits is a row in the state queued, so that nothing has to be put in again after a crash.
 """
 
-import os
 import time
 import uuid
 from collections.abc import Collection, Mapping
@@ -17,13 +16,13 @@ from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
 from defect_detection.errors import BusyError, UnknownRecordError
-from defect_detection.processes.identity import end_processes_of, place, started_at
-from defect_detection.records.database import Database
+from defect_detection.processes.identity import end_processes_of, is_dead, owner
+from defect_detection.records.database import Database, alone_with_jobs
 from defect_detection.records.tables import FeedbackRow, JobRow
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 HEARTBEAT_S = 10.0  # between two signs of life of a running job
-LEASE_S = 60.0  # without a sign of life, after which its process counts as dead
+LEASE_S = 45.0  # without a sign of life, after which its process counts as dead: known within a minute
 LOOK_COUNTS_S = 5.0  # of the time between two looks at the heartbeats, at most
 LOG_FOLDER = "jobs"  # in the root
 
@@ -60,11 +59,16 @@ def create_job(database: Database, by: str, *, runs_here: bool = False) -> Job:
         runs_here: it does not wait for a worker: this process runs it now.
 
     Raises:
-        BusyError: another one waits already; both would do the same.
+        BusyError: another one waits already, both would do the same; or one runs, and this one is to run now.
         RecordsError: the database can't be written.
     """
     with database.writing() as session:
-        if waiting := session.scalar(select(JobRow.id).where(JobRow.state == "queued").limit(1)):
+        alone_with_jobs(session)
+        if runs_here and (running := _of_state(session, "running")):
+            raise BusyError(
+                f"a retraining is already running (/jobs/{running}): wait until it ends, then try again"
+            )
+        if waiting := _of_state(session, "queued"):
             raise BusyError(f"a retraining is already queued: follow it at /jobs/{waiting}, or cancel it")
         last_label = session.scalar(select(func.max(FeedbackRow.id))) or 0
         facts = {"state": "queued", "by": by, "created_at": datetime.now(UTC), "last_label": last_label}
@@ -118,17 +122,20 @@ def count_jobs(database: Database) -> dict[State, int]:
 def has_waiting(database: Database) -> bool:
     """Say whether a job waits."""
     with database.reading() as session:
-        return session.scalar(select(JobRow.id).where(JobRow.state == "queued").limit(1)) is not None
+        return _of_state(session, "queued") is not None
+
+
+def _of_state(session: Session, state: State) -> str | None:
+    return session.scalar(select(JobRow.id).where(JobRow.state == state).limit(1))
 
 
 def claim_job(database: Database) -> str | None:
-    """Make the job that has waited longest this process's own, and return its id; None: none waits."""
+    """Make the job that has waited longest this process's own, and return its id; None: none waits, or one runs somewhere."""
+    waiting = select(JobRow).where(JobRow.state == "queued").order_by(JobRow.created_at, JobRow.id).limit(1)
     with database.writing() as session:
-        waiting = (
-            select(JobRow).where(JobRow.state == "queued").order_by(JobRow.created_at, JobRow.id).limit(1)
-        )
+        alone_with_jobs(session)
         row = session.scalar(waiting.with_for_update(skip_locked=True))
-        if row is None:
+        if row is None or _of_state(session, "running"):
             return None
         _own(row)
         return row.id
@@ -136,8 +143,8 @@ def claim_job(database: Database) -> str | None:
 
 def _own(row: JobRow) -> None:
     row.state, row.started_at, row.heartbeat = "running", datetime.now(UTC), 0
-    row.owner_host, row.owner_pid = place(), os.getpid()
-    row.owner_started = started_at(os.getpid()) or ""
+    this = owner()
+    row.owner_host, row.owner_pid, row.owner_started = this["place"], int(this["process"]), this["started"]
 
 
 def beat(database: Database, job_id: str) -> None:
@@ -239,7 +246,12 @@ def _end_rest_of(job_id: str) -> str:
 
 
 def _why_dead(row: JobRow, silent: Collection[str]) -> str | None:
-    if row.owner_host == place() and started_at(row.owner_pid or 0) != row.owner_started:
+    owned_by = {
+        "place": row.owner_host or "",
+        "process": str(row.owner_pid),
+        "started": row.owner_started or "",
+    }
+    if is_dead(owned_by):
         return "the process that ran it died (killed or crashed)"
     if row.id in silent:
         return (

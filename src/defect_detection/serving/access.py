@@ -34,12 +34,6 @@ MOST_REMEMBERED = 1000
 T = TypeVar("T")
 
 
-def configured_key(config: Config) -> str | None:
-    """Return the key that callers must send; `load_config` has taken it from the environment or the file."""
-    key = config.serving.api_key
-    return key.get_secret_value() if key else None
-
-
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who sent a request.
@@ -56,7 +50,8 @@ class Access:
     """What is asked of callers."""
 
     def __init__(self, config: Config, database: Database) -> None:
-        self._key = configured_key(config)
+        key = config.serving.api_key
+        self._key = key.get_secret_value() if key else None
         self._proxies = Proxies(config.serving.behind_proxy)
         self.opened = {route for group in config.serving.public for route in GROUPS[group]}
         self._shown = config.serving.public

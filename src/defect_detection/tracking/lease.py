@@ -6,19 +6,17 @@ The lowest ticket holds the lease, once nobody is choosing a number. A dead hold
 mistake the ticket of who came next. See docs/decisions/0010-ledger-and-lease.md.
 """
 
-import getpass
 import json
 import os
-import platform
 import socket
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from defect_detection.errors import BusyError, TrackingError
+from defect_detection.processes.identity import is_dead, owner, user
 from defect_detection.tracking.store import Store, connect, redacted, reporting
 
 PROMOTIONS = "promotions"  # the experiment of the ledger
@@ -84,20 +82,14 @@ def lease(tracking_uri: str, wait_s: float = WAIT_S, *, take_over: bool = False)
 
 def who() -> str:
     """Return who is at work, as the ledger shows it: ``DEFECT_USER``, else user@host."""
-    return os.environ.get("DEFECT_USER") or f"{_user()}@{socket.gethostname()}"
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container's user id without a name
-        return "unknown"
+    return os.environ.get("DEFECT_USER") or f"{user()}@{socket.gethostname()}"
 
 
 def _take(store: Store, token: str, wait_s: float) -> Ticket:
     taken = time.monotonic()
     expires = time.time() + wait_s + LIFETIME_S
-    mine = {"holder": who(), "machine": _machine(), "process": str(os.getpid()), "expires": f"{expires:.0f}"}
+    this = owner()
+    mine = {"holder": who(), "machine": this.pop("place"), **this, "expires": f"{expires:.0f}"}
     _write(store, token, {"number": str(_CHOOSING)} | mine)
     number = 1 + max(int(other["number"]) for other in _tickets(store).values())
     _write(store, token, {"number": str(number)} | mine)
@@ -192,29 +184,7 @@ def _end_former(store: Store) -> None:
 def _is_over(tags: dict[str, str]) -> bool:
     """Say whether a ticket's holder is dead (known for this machine's processes only) or has had it for too long."""
     expired = time.time() > float(tags["expires"]) + MARGIN_S
-    return expired or (tags["machine"] == _machine() and not _is_alive(int(tags["process"])))
-
-
-def _is_alive(process: int) -> bool:
-    """Say whether a process of this machine exists; where that can't be asked, it is taken to."""
-    if os.name != "posix":
-        return True
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # another user's
-        return True
-    return True
-
-
-def _machine() -> str:
-    """Name what process ids are unique on: on Linux, the namespace of one boot, so that containers differ."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
-    except OSError:
-        return f"{platform.node()} {uuid.getnode():x}"
+    return expired or is_dead({"place": tags["machine"], **tags})
 
 
 def _remove(store: Store, token: str) -> None:

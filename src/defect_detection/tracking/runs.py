@@ -1,6 +1,5 @@
 """Record trials as MLflow runs: parameters, metrics, figures, texts, data fingerprints and the model."""
 
-import getpass
 import shutil
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from typing import Any
 
 from defect_detection.errors import TrackingError
 from defect_detection.files.unfinished import working_folder
-from defect_detection.processes.identity import is_dead, owner, place
+from defect_detection.processes.identity import is_dead, owner, place, user
 from defect_detection.text import encodable
 from defect_detection.tracking.flavor import log_bundle
 from defect_detection.tracking.registry import local_path
@@ -241,12 +240,8 @@ class TrialRecord:
 
 def _origin() -> dict[str, str]:
     """Who and what made the run: the columns User and Source of MLflow's page."""
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):  # a container's user id without a name
-        user = "unknown"
     return {
-        "mlflow.user": user,
+        "mlflow.user": user(),
         "mlflow.source.name": Path(sys.argv[0]).name,
         "mlflow.source.type": "LOCAL",
     }
