@@ -426,6 +426,18 @@ def test_the_table_of_jobs_is_the_queue_on_both_databases(database):
     assert [job.id for job in list_jobs(database, 10)] == [second.id, first.id]
 
 
+def test_of_servers_that_start_a_retraining_at_once_one_does(database):
+    def start(_number: int) -> bool:
+        try:
+            return bool(create_job(database, "anna", runs_here=True))
+        except BusyError:
+            return False
+
+    assert list_jobs(database, 1) == []  # its tables are there
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(start, range(8))) == 1
+
+
 def test_a_process_that_got_the_id_of_a_dead_owner_isnt_taken_for_it(database):
     job = create_job(database, "anna")
     claim_job(database)
