@@ -25,12 +25,12 @@ from defect_detection.config.kinds import (
 
 
 class MlflowConfig(Section):
-    experiment_name: Text = setting("defect-detection", "the experiment of training runs.")
+    experiment_name: Text = setting("defect-detection", "the experiment of training runs.", advanced=True)
     registered_model_name: Text = setting(
         "Defect_CNN", "registered model that gets the best model of each training.", advanced=True
     )
     production_model_name: Text = setting(
-        "Production_Reg", "registered model of those that met evaluation_threshold."
+        "Production_Reg", "registered model of those that met evaluation_threshold.", advanced=True
     )
     testing_model_name: Text = setting(
         "Testing_Reg", "registered model of those that did not meet it.", advanced=True
@@ -78,6 +78,7 @@ class DataConfig(Section):
     ] = setting(
         None,
         "bits that the camera uses in 16-bit files: with 12, white is 4095 instead of 65535. The model keeps the value.",
+        advanced=True,
     )
     on_unreadable: Annotated[Literal["skip", "refuse"], Expected("skip or refuse")] = setting(
         "skip",
@@ -206,7 +207,9 @@ class RecordsConfig(Section):
 
 class JobsConfig(Section):
     run_in_server: YesNo = setting(
-        True, "false: the server only queues retrainings, and `defect worker` runs them in its own process."
+        True,
+        "false: the server only queues retrainings, and `defect worker` runs them in its own process.",
+        advanced=True,
     )
     retrain_after_labels: OptionalCount = setting(
         None,

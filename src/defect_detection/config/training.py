@@ -66,8 +66,8 @@ class HyperparameterSet(Schedule):
     )
     fine_tune_epochs: Count = setting(4, "passes that train the trunk (with trainable_from).", advanced=True)
     fine_tune_learning_rate: Positive = setting(0.0003, "learning rate of the trunk.", advanced=True)
-    hidden_units: Count = setting(64, "width of the local branch of the head.")
-    dropout: BelowOne = setting(0.3, "share of hidden units that a training step leaves out.")
+    hidden_units: Count = setting(64, "width of the local branch of the head.", advanced=True)
+    dropout: BelowOne = setting(0.3, "share of hidden units that a training step leaves out.", advanced=True)
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False), Expected("a number of 0 or more")] = (
         setting(0.05, "of the local branch.", advanced=True)
     )
