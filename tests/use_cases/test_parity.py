@@ -6,6 +6,7 @@ from threading import Thread
 
 import numpy as np
 import pytest
+from plant import with_threshold
 
 from defect_detection.cli import main
 from defect_detection.errors import BundleError, ConfigError
@@ -80,7 +81,7 @@ def test_an_unknown_form_is_an_error(both_branches):
 
 
 def test_differences_are_counted_by_verdict_and_by_score(both_branches):
-    card = read_card(both_branches)
+    card = with_threshold(read_card(both_branches), 0.5)
     found = compare(card, np.array([0.1, 0.49, 0.9]), np.array([0.1, 0.52, 0.89]), "ONNX")
     assert (found.images, found.flips) == (3, 1)
     assert found.difference == pytest.approx(0.03)
@@ -155,7 +156,7 @@ def test_bf16_is_refused_where_it_flips_a_golden_verdict(plant):
     write_golden(bundle, images, 1 - scores)
     write_card(bundle, read_card(bundle))
     with pytest.raises(
-        ConfigError, match=r"inference\.precision: bf16 doesn't suit .*set it to f32: .*8 of 8"
+        ConfigError, match=r"inference\.precision: bf16 is not accurate enough for .*set it to f32: .*8 of 8"
     ):
         Inspector.load(bundle, precision="bf16")
     Inspector.load(bundle)  # f32 was checked when the model was made
