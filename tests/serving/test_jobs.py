@@ -16,8 +16,10 @@ from recorded import image_of, inspected
 from test_retrain import WAIT_FOR_FILE, is_running
 from waiting import LIMIT_S, wait_until
 
+from defect_detection.config import load_config
 from defect_detection.errors import BusyError, ConfigError
 from defect_detection.records.database import Database
+from defect_detection.records.job_logs import end_of_log, log_file_of
 from defect_detection.records.jobs import (
     LEASE_S,
     LOOK_COUNTS_S,
@@ -29,10 +31,10 @@ from defect_detection.records.jobs import (
     fail_orphans,
     find_job,
     list_jobs,
-    log_file_of,
     request_cancel,
 )
 from defect_detection.records.retention import prune_jobs
+from defect_detection.serving import worker
 from defect_detection.serving.app import create_app
 from defect_detection.serving.services import services_of
 
@@ -357,12 +359,12 @@ def test_jobs_are_pruned_with_their_logs(client, app, project):
     project.script("print('done')")
     location = client.post("/retrain", headers=ASYNC).headers["Location"]
     job = ended(client, location)
-    log = log_file_of(project.root, job["id"])
-    assert log.read_text() == "done\n"
     database = services_of(app).records.database
+    assert end_of_log(database, job["id"], 100) == "done\n"
+    assert not log_file_of(project.root, job["id"]).exists()
     assert prune_jobs(database, project.root, 1) == 0
     assert prune_jobs(database, project.root, 1, datetime.now(UTC) + timedelta(days=2)) == 1
-    assert not log.exists()
+    assert end_of_log(database, job["id"], 100) == ""
     assert client.get(location).status_code == 404
 
 
@@ -380,6 +382,45 @@ def test_a_worker_apart_runs_what_the_server_queues_and_ends_its_job_when_it_is_
     job = client.get(location).json
     assert (job["state"], job["reason"]) == ("failed", "the server was stopped, which ended the retraining")
     services_of(app).records.close()
+
+
+@pytest.fixture
+def other(project, tmp_path_factory, monkeypatch):
+    """A server with a folder of its own, which only queues retrainings in the database of the project."""
+    folder = tmp_path_factory.mktemp("other")
+    (folder / "config.yaml").write_text("jobs: {run_in_server: false}\n")
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{project.root}/inspections.db")
+    app = create_app(load_config(folder / "config.yaml"))
+    yield app.test_client()
+    services_of(app).records.close()
+    assert [path.name for path in folder.iterdir()] == ["config.yaml"]
+
+
+def test_a_server_that_shares_the_database_alone_waits_for_the_worker_and_shows_its_log(
+    client, other, project
+):
+    project.script("""
+        from defect_detection.processes.messages import decision, write
+        print("training")
+        write(decision("hold", "not better"))
+        raise SystemExit(1)
+    """)
+    answer = other.post("/retrain").json
+    assert (answer["status"], answer["outcome"], answer["stdout"].splitlines()[0]) == (
+        "success",
+        "HOLD",
+        "training",
+    )
+    followed = [client.get(f"/jobs/{answer['job']}/log").text for client in (client, other)]
+    assert followed[0] == followed[1]
+    assert events(followed[1])[0][1] == "training"
+
+
+def test_a_retraining_that_no_worker_takes_is_cancelled(other, monkeypatch):
+    monkeypatch.setattr(worker, "TAKEN_S", 0.0)
+    answer = other.post("/retrain")
+    assert answer.status_code == 500
+    assert "start 'defect worker'" in answer.json["error_details"]
 
 
 def test_how_a_job_ended_is_written_once_the_database_is_back(client, app, project, caplog):

@@ -9,7 +9,6 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 from sqlalchemy import ColumnElement, func, select, update
@@ -24,7 +23,6 @@ State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 HEARTBEAT_S = 10.0  # between two signs of life of a running job
 LEASE_S = 45.0  # without a sign of life, after which its process counts as dead: known within a minute
 LOOK_COUNTS_S = 5.0  # of the time between two looks at the heartbeats, at most
-LOG_FOLDER = "jobs"  # in the root
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +43,6 @@ class Job:
     @property
     def has_ended(self) -> bool:
         return self.state not in ("queued", "running")
-
-
-def log_file_of(root: Path, job_id: str) -> Path:
-    """Return where what a job writes is kept."""
-    return root / LOG_FOLDER / f"{job_id}.log"
 
 
 def create_job(database: Database, by: str, *, runs_here: bool = False) -> Job:

@@ -12,10 +12,10 @@ from defect_detection.config import Config
 from defect_detection.records.clock import gap_before
 from defect_detection.records.database import Database, alone_with_labels
 from defect_detection.records.image_store import ImageFolder, remove_if_older
-from defect_detection.records.jobs import log_file_of
+from defect_detection.records.job_logs import log_file_of
 from defect_detection.records.room import BATCH, Rest, batch, make_room, remove_images
 from defect_detection.records.store import Records
-from defect_detection.records.tables import FeedbackRow, ImageRow, InspectionRow, JobRow
+from defect_detection.records.tables import FeedbackRow, ImageRow, InspectionRow, JobLogRow, JobRow
 from defect_detection.records.tallies import count_all, count_out
 
 MOST_SHARE = 0.1  # of all inspections, that one pruning removes: no wrong clock or setting takes them all
@@ -144,6 +144,7 @@ def prune_jobs(database: Database, root: Path, keep_days: float, now: datetime |
     before = (now or datetime.now(UTC)) - timedelta(days=keep_days)
     with database.writing() as session:
         old = list(session.scalars(select(JobRow.id).where(JobRow.ended_at < before)))
+        session.execute(delete(JobLogRow).where(JobLogRow.job_id.in_(old)))
         session.execute(delete(JobRow).where(JobRow.id.in_(old)))
     for job_id in old:
         log_file_of(root, job_id).unlink(missing_ok=True)

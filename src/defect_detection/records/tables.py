@@ -164,6 +164,16 @@ class JobRow(Table):
     last_label: Mapped[int] = mapped_column(Integer, default=0)  # id of the last label when it was asked for
 
 
+class JobLogRow(Table):
+    """A piece of what a job wrote, by the place of its first byte in the whole."""
+
+    __tablename__ = "job_logs"
+
+    job_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    place: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    content: Mapped[bytes] = mapped_column(LargeBinary)
+
+
 class UpkeepRow(Table):
     """Regular work that one of the servers does for all, and when one last began to do it."""
 

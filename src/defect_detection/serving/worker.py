@@ -4,31 +4,38 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from defect_detection.config import Config
 from defect_detection.errors import BusyError, DefectDetectionError, RecordsError
 from defect_detection.files.permissions import make_private
+from defect_detection.processes.messages import read_all, texts_of
+from defect_detection.records.job_logs import copy_log, end_of_log, log_file_of
 from defect_detection.records.jobs import (
     HEARTBEAT_S,
     Leases,
     State,
     beat,
     claim_job,
+    count_jobs,
     create_job,
     end_job,
     fail_orphans,
     find_job,
     has_waiting,
-    log_file_of,
     put_back,
+    request_cancel,
 )
 from defect_detection.records.store import Records
-from defect_detection.serving.job_process import CANCELLED, LOST, Outcome, Retraining
+from defect_detection.serving.job_process import CANCELLED, LOST, MAX_OUTPUT_BYTES, Outcome, Retraining
 
 LOOK_EVERY_S = 0.5  # for a queued job, and for jobs of the dead
 RETRY_S = 2.0  # until the database can be written again
+TAKEN_S = 60.0  # after which a job that nobody takes is cancelled, if its caller waits
+NO_WORKER = f"the server: no worker took it within {TAKEN_S:g} s; start 'defect worker'"
+LEFT = "the server was stopped; the retraining goes on in the worker: GET /jobs shows how it ends"
 STOP_S = 30.0  # that a job gets to end when its server is stopped
 
 log = logging.getLogger(__name__)
@@ -76,6 +83,26 @@ class Worker:
         except RecordsError as error:  # its heartbeat stands still now, so that another look fails it
             log.warning("the end of job %s cannot be recorded: %s", job_id, error)
         return job_id, outcome
+
+    def run_apart(self, by: str) -> tuple[str, Outcome]:
+        """Queue a retraining for ``defect worker``, and wait until it has ended; return its id and how it ended.
+
+        Raises:
+            BusyError: a retraining runs or waits. RecordsError: the database cannot be reached.
+        """
+        if count_jobs(self._database)["running"]:
+            raise BusyError("a retraining is already running: wait until it ends, then try again")
+        started, job = time.monotonic(), create_job(self._database, by)
+        while not job.has_ended:
+            if self._stopping.wait(LOOK_EVERY_S):
+                return job.id, Outcome(LEFT, time.monotonic() - started, "", "")
+            with suppress(RecordsError):  # it is asked again
+                if job.state == "queued" and time.monotonic() - started > TAKEN_S:
+                    request_cancel(self._database, job.id, NO_WORKER)
+                job = find_job(self._database, job.id)
+        failure = None if job.state == "succeeded" else job.reason or job.state
+        said = read_all(end_of_log(self._database, job.id, MAX_OUTPUT_BYTES))
+        return job.id, Outcome(failure, time.monotonic() - started, texts_of(said), "", job.exit_code, said)
 
     def _loop(self, takes_jobs: bool) -> None:
         while not self._stopping.wait(LOOK_EVERY_S):
@@ -128,6 +155,7 @@ class Worker:
                 if time.monotonic() - beaten_at >= HEARTBEAT_S:
                     beaten_at = time.monotonic()
                     beat(self._database, job_id)
+                copy_log(self._database, job_id, log_file_of(self._root, job_id))
                 found = find_job(self._database, job_id)
             except RecordsError:
                 return None  # it goes on; a lost database is no reason to end it
@@ -142,7 +170,11 @@ class Worker:
         reason = outcome.failure
         if outcome.failure == CANCELLED:
             state, reason = "cancelled", find_job(self._database, job_id).reason
+        file = log_file_of(self._root, job_id)
+        copy_log(self._database, job_id, file)
         end_job(self._database, job_id, state, outcome.exit_code, outcome.decision, reason)
+        with suppress(OSError):  # another program looks at it: pruning removes it
+            file.unlink()
 
     def _insist(self, write: Callable[[], None]) -> None:
         """Write how a job ended, again and again while the database is lost; if it stays so, `fail_orphans` does later."""

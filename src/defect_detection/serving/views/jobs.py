@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Literal
@@ -21,6 +22,7 @@ from werkzeug.exceptions import ServiceUnavailable
 from defect_detection.config import Config
 from defect_detection.errors import ConfigError, RecordsError
 from defect_detection.records.database import Database
+from defect_detection.records.job_logs import log_file_of, read_log
 from defect_detection.records.jobs import (
     Job,
     count_jobs,
@@ -28,7 +30,6 @@ from defect_detection.records.jobs import (
     create_job_if_due,
     find_job,
     list_jobs,
-    log_file_of,
     request_cancel,
 )
 from defect_detection.records.keys import NEW_LABELS
@@ -224,7 +225,8 @@ def _events(
     yield ": follows\n\n"
     while time.monotonic() < end and not has_gone():
         job = _ended_job(database, job_id)
-        for place, line in _lines(file, reached, is_complete=job is not None):
+        read = partial(read_log, database, job_id, file)
+        for place, line in _lines(read, reached, is_complete=job is not None):
             reached, heard = place, time.monotonic()
             yield f"id: {place}\ndata: {line}\n\n"
         if job is not None:
@@ -245,17 +247,20 @@ def _ended_job(database: Database, job_id: str) -> Job | None:
     return found if found.has_ended else None
 
 
-def _lines(file: Path, place: int, is_complete: bool) -> Iterator[tuple[int, str]]:
+def _lines(read: Callable[[int], bytes], place: int, is_complete: bool) -> Iterator[tuple[int, str]]:
     """Yield the lines from a place on, each with the place after it; the last without its end only if no more comes."""
-    if not file.is_file():
-        return
-    with file.open("rb") as stream:
-        stream.seek(place)
-        for line in stream:
-            if not line.endswith(b"\n") and not is_complete:
-                return
-            place += len(line)
-            yield place, line.decode(errors="replace").rstrip("\r\n").rpartition("\r")[2]
+    rest = b""
+    while content := read(place + len(rest)):
+        *whole, rest = (rest + content).split(b"\n")
+        for line in whole:
+            place += len(line) + 1
+            yield place, _shown(line)
+    if rest and is_complete:
+        yield place + len(rest), _shown(rest)
+
+
+def _shown(line: bytes) -> str:
+    return line.decode(errors="replace").rstrip("\r").rpartition("\r")[2]
 
 
 def _database() -> Database:

@@ -68,7 +68,9 @@ class RetrainingFailed(RetrainingEnded):
 def retrain() -> Response:
     if wants_async(request):
         return accept(caller())
-    return _answer(*services().worker.run_now(caller().name))
+    parts = services()
+    run = parts.worker.run_now if parts.config.jobs.run_in_server else parts.worker.run_apart
+    return _answer(*run(caller().name))
 
 
 def _answer(job_id: str, outcome: Outcome) -> Response:
