@@ -9,7 +9,7 @@ COMPILE := --quiet --universal --no-header --no-annotate --no-emit-index-url --n
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint types docs format config pretrain requirements clean
+.PHONY: help demo test bench lint types docs format config tritonclient pretrain requirements clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,8 @@ format: $(VENV)/.installed-dev ## repair what can be repaired of style and forma
 config: $(VENV)/.installed ## write config.yaml and re_train.yaml again, after a change of the table of settings
 	$(BIN)/python scripts/settings_files.py
 
+tritonclient: build/tritonclient/.installed ## install the client that the test of the Open Inference Protocol uses
+
 pretrain: $(VENV)/.installed ## make the weights of the compact trunk again (an hour and a half; resumable)
 	$(BIN)/defect pretrain $(ARGS)
 
@@ -62,10 +64,17 @@ requirements: ## pin the versions again, after a change of pyproject.toml
 	printf 'hatchling\nboto3\n' | $(UV) pip compile $(COMPILE) pyproject.toml - --extra postgres --output-file deploy/requirements.txt
 	cp deploy/requirements.txt deploy/requirements-slim.txt
 	printf 'hatchling\n' | $(UV) pip compile $(COMPILE) - --group slim --output-file deploy/requirements-slim.txt
+	printf 'tritonclient[http]\n' | $(UV) pip compile $(COMPILE) - --output-file tests/serving/tritonclient.txt
 
 clean: ## remove what the tools cache; data, models and the registry stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache
 	find . -path './$(VENV)' -prune -o -name __pycache__ -type d -exec rm -rf {} +
+
+# An environment of its own: the client refuses versions that this package uses.
+build/tritonclient/.installed: tests/serving/tritonclient.txt
+	$(PYTHON) -m venv build/tritonclient
+	build/tritonclient/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	@touch $@
 
 # The stamps say what is installed: a second make installs nothing, a changed list of requirements does.
 $(VENV)/.installed: requirements.txt pyproject.toml

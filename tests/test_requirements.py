@@ -11,7 +11,13 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.mark.parametrize(
     "name",
-    ["requirements.txt", "requirements-dev.txt", "deploy/requirements.txt", "deploy/requirements-slim.txt"],
+    [
+        "requirements.txt",
+        "requirements-dev.txt",
+        "deploy/requirements.txt",
+        "deploy/requirements-slim.txt",
+        "tests/serving/tritonclient.txt",
+    ],
 )
 def test_each_requirement_is_pinned_with_hashes_and_without_an_address(name):
     text = (ROOT / name).read_text()
