@@ -116,8 +116,7 @@ def test_masks_among_the_images_stop_the_training(data, project: Project):
         load_splits(project())
 
 
-@pytest.mark.parametrize("folder", ["train", "test"])
-@pytest.mark.parametrize("class_name", ["good", "dent"])
+@pytest.mark.parametrize(("folder", "class_name"), [("train", "good"), ("train", "dent"), ("test", "good")])
 @pytest.mark.parametrize("is_left_empty", [True, False])
 def test_class_folder_that_is_empty_or_missing_is_an_error(data, project, folder, class_name, is_left_empty):
     shutil.rmtree(data / folder / class_name)
@@ -125,9 +124,16 @@ def test_class_folder_that_is_empty_or_missing_is_an_error(data, project, folder
         (data / folder / class_name).mkdir()
     counts = r"0 OK and \d+ defective" if class_name == "good" else r"\d+ OK and 0 defective"
     with pytest.raises(
-        DataError, match=rf"data.{folder}_dir: .*/{folder}: expected OK and.*{counts}; put OK images"
+        DataError, match=rf"data.{folder}_dir: .*/{folder}: expected OK .*{counts}; put OK images"
     ):
-        load_splits(project())
+        load_splits(project("training.mode=supervised"))
+
+
+@pytest.mark.parametrize("folder", ["train", "test"])
+def test_images_without_defects_are_enough_to_begin_with(data, project, folder):
+    shutil.rmtree(data / folder / "dent")
+    splits = load_splits(project())
+    assert splits.mode == ("one_class" if folder == "train" else "supervised")
 
 
 def test_only_broken_images_of_a_class_are_reported_with_the_first_reason(data, project: Project):
@@ -147,10 +153,10 @@ def test_missing_folder_is_named_with_its_key(data, project: Project, key):
 
 def test_three_images_in_all_say_why_they_can_not_be_split(tmp_path, data, project: Project, write_images):
     shutil.rmtree(data / "train")
-    write_images(data / "train" / "good", 2)
-    write_images(data / "train" / "dent", 1)
+    write_images(data / "train" / "good", 1)
+    write_images(data / "train" / "dent", 2)
     with pytest.raises(
-        DataError, match=r"data.train_dir: .*cannot be split.*2 OK and 1 defective; add .* defective"
+        DataError, match=r"data.train_dir: .*cannot be split.*1 OK and 2 defective; add .* OK"
     ):
         load_splits(project())
 

@@ -328,3 +328,40 @@ def test_the_guards_only_ever_take_away(rows, policy):
     if judged(rows, policy).outcome is Outcome.PROMOTE:
         assert judged(rows, basic).outcome is Outcome.PROMOTE
     assert judged(rows, basic).outcome is not Outcome.INSUFFICIENT
+
+
+# -- without a defective test image ------------------------------------------------------------------------------------
+
+
+def of_ok_alone(rejected, n=100):
+    return evaluate([0.9] * rejected + [0.1] * (n - rejected), [0] * n, 0.5, fingerprint="test-a")
+
+
+@pytest.mark.parametrize(
+    ("rejected", "outcome"), [(0, Outcome.PROMOTE), (3, Outcome.PROMOTE), (9, Outcome.HOLD)]
+)
+def test_without_defects_overkill_decides_about_the_first_model(rejected, outcome):
+    made = decision(of_ok_alone(rejected))
+    assert made.outcome is outcome
+    assert made.reasons[0].startswith("No defective test image, so overkill decides instead of accuracy")
+
+
+def test_without_defects_nothing_replaces_the_model_in_production():
+    labels, candidate, champion = [0] * 100, [0] * 100, [1] * 20 + [0] * 80
+    made = gate(labels, candidate, champion)
+    assert made.outcome is Outcome.INSUFFICIENT
+    assert reason(made, "escapes").startswith(
+        "No defective test image, so escapes are unknown; about 59 defective"
+    )
+
+
+def test_a_figure_that_is_unknown_without_defects_shows_no_improvement():
+    candidate, champion = of_ok_alone(0), of_ok_alone(5)
+    rules = compare(candidate, champion, GatePolicy(improvement=Improvement(metric="auroc"), guards=()))
+    assert [rule.outcome for rule in rules] == [Outcome.INSUFFICIENT]
+
+
+def test_models_of_both_kinds_are_compared_by_their_verdicts():
+    """One learned from OK images alone and catches 30 of 60 defects, the other catches all."""
+    made = case(60, 0, 30, overkill=0, champion_overkill=0)
+    assert made.outcome is Outcome.PROMOTE

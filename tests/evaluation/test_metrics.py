@@ -136,7 +136,6 @@ def test_metrics_survive_json(noisy):
 @pytest.mark.parametrize(
     ("scores", "labels", "message"),
     [
-        ([0.1, 0.2], [0, 0], "no defective image"),
         ([0.1, 0.2], [1, 1], "no OK image"),
         ([], [], "no OK image"),
         ([0.1, 1.2], [0, 1], "scores"),
@@ -148,6 +147,15 @@ def test_metrics_survive_json(noisy):
 def test_input_without_a_defined_answer_is_refused(scores, labels, message):
     with pytest.raises(ValueError, match=message):
         evaluate(scores, labels, 0.5)
+
+
+def test_without_a_defective_image_escapes_and_ranking_are_unknown():
+    m = evaluate([0.1, 0.7, 0.2, 0.3], [0, 0, 0, 0], 0.5)
+    assert (m.auroc, m.average_precision, m.balanced_accuracy) == (None, None, None)
+    assert (m.escape.total, m.escape.low, m.escape.high) == (0, 0.0, 1.0)
+    assert str(m.escape) == m.escape.brief == "unknown (no such image)"
+    assert m.overkill.brief == "1/4 (25.0 %)"
+    assert '"value":null' in m.escape.model_dump_json()
 
 
 def test_the_gain_in_auroc_is_the_difference_and_its_error_that_of_paired_draws():

@@ -3,7 +3,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 
 from defect_detection.evaluation.operating_point import Costs, choose_threshold
-from defect_detection.evaluation.plateaus import expit, logit
+from defect_detection.evaluation.plateaus import HIGHEST_CUT, expit, logit
 from defect_detection.evaluation.rates import escape_limit
 
 
@@ -228,3 +228,62 @@ def test_rule_without_its_setting_is_refused(overlapping, rule, settings):
 def test_logit_and_expit_are_inverse_and_finite():
     assert expit(float(logit(0.2))) == pytest.approx(0.2)
     assert np.isfinite(logit(np.array([0.0, 1.0]))).all()
+
+
+# -- from OK images alone ----------------------------------------------------------------------------------------------
+
+
+def by_overkill(scores, labels=None, **settings):
+    labels = [0] * len(scores) if labels is None else labels
+    return choose_threshold(scores, labels, "max_overkill_rate", max_overkill_rate=0.01, **settings)
+
+
+def novelties(n, seed=0):
+    return 1 / (1 + np.exp(4 - np.random.default_rng(seed).normal(0, 1, n)))
+
+
+def test_enough_ok_images_show_that_overkill_is_within_its_limit():
+    point = by_overkill(novelties(1000))
+    assert point.claims[0].met
+    assert 1 <= point.overkill.count <= 10
+    assert point.escape is None
+
+
+@pytest.mark.parametrize("n", [2, 3, 30, 100, 298])
+def test_the_threshold_of_a_few_ok_images_lies_above_all_of_them_and_not_at_the_end(n):
+    scores = novelties(n)
+    point = by_overkill(scores)
+    assert not point.claims[0].met
+    assert scores.max() < point.threshold < 0.999
+    assert point.overkill.count == 0
+
+
+def test_few_ok_images_are_trusted_less_than_many():
+    above = {
+        n: np.mean([by_overkill(novelties(n, seed)).threshold for seed in range(20)]) for n in (3, 30, 250)
+    }
+    assert above[3] > above[30] - 0.1
+    fresh = novelties(100_000, 99)
+    assert all((fresh >= threshold).mean() < 0.01 for threshold in above.values())
+
+
+@pytest.mark.parametrize("scores", [[0.02] * 50, [0.0] * 50, [1.0] * 50, [0.0, 1.0]])
+def test_identical_ok_images_give_a_threshold_above_them(scores):
+    point = by_overkill(np.array(scores))
+    assert point.overkill.count == 0
+    assert 0 < point.threshold <= HIGHEST_CUT
+
+
+def test_a_thousand_copies_of_one_image_count_once():
+    scores = np.append(np.full(1000, 0.02), novelties(20))
+    parts = ["copy"] * 1000 + [f"part {i}" for i in range(20)]
+    assert by_overkill(scores, parts=parts).claims[0].total == 21
+
+
+@pytest.mark.parametrize("defective", [1, 5])
+def test_defective_images_have_no_part_in_it(defective):
+    scores = novelties(50)
+    alone = by_overkill(scores)
+    both = by_overkill(np.append(scores, [0.001] * defective), [0] * 50 + [1] * defective)
+    assert both.threshold == alone.threshold
+    assert both.escape.count == defective

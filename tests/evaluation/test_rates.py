@@ -13,10 +13,18 @@ def test_interval_agrees_with_scipy(count, total, confidence):
     assert clopper_pearson(count, total, confidence) == pytest.approx((exact.low, exact.high), abs=1e-12)
 
 
-@pytest.mark.parametrize(("count", "total"), [(0, 0), (-1, 5), (6, 5)])
-def test_rate_of_nothing_is_refused(count, total):
+@pytest.mark.parametrize(("count", "total"), [(-1, 5), (6, 5)])
+def test_a_rate_outside_0_to_1_is_refused(count, total):
     with pytest.raises(ValueError, match=f"received {count}/{total}"):
         Rate.of(count, total)
+
+
+def test_a_rate_of_nothing_is_unknown():
+    rate = Rate.of(0, 0)
+    assert (rate.low, rate.high, str(rate)) == (0.0, 1.0, "unknown (no such image)")
+    assert escape_limit(0, 0) == 1.0
+    with pytest.raises(ValueError, match="received 0/0"):
+        clopper_pearson(0, 0)
 
 
 def test_rate_reads_as_fraction_percentage_and_interval():

@@ -22,7 +22,7 @@ def values(*shape: int) -> np.ndarray:
 
 def test_a_loss_that_is_no_number_names_the_epoch_and_the_setting():
     settings = HyperparameterSet(name="x", epochs=3, batch_size=8, learning_rate=1e30, patience=None)
-    cells = rotated_cells(Rows(values(2, 2, 4), np.arange(16)), FOLDS, Path())
+    cells = rotated_cells(Rows(values(2, 2, 4), np.arange(16)), FOLDS.kept, Path())
     with pytest.raises(
         DivergedError, match=r"(loss|score) after epoch \d is not a number; lower learning_rate$"
     ):
@@ -34,7 +34,7 @@ def test_features_that_are_no_numbers_are_noticed(wrong):
     broken = values(2, 2, 4)
     broken[3, 1, 1, 2] = wrong
     with pytest.raises(DivergedError, match="a feature of the trunk is not a number"):
-        rotated_cells(Rows(broken, np.arange(16)), FOLDS, Path())
+        rotated_cells(Rows(broken, np.arange(16)), FOLDS.kept, Path())
     with pytest.raises(DivergedError, match="a feature of the trunk is not a number"):
         fit_pooled([broken[:, 1, 1]], LABELS, FOLDS, regularization=1.0, components=None)
 

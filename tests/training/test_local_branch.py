@@ -33,7 +33,7 @@ def fitted(
     values: np.ndarray, folds: Folds, labels: np.ndarray = LABELS, **changes
 ) -> tuple[Local, np.ndarray, list]:
     epochs: list[dict[str, float]] = []
-    cells = rotated_cells(Rows(values, np.arange(len(values))), folds, Path())
+    cells = rotated_cells(Rows(values, np.arange(len(values))), folds.kept, Path())
     settings = SETTINGS.model_copy(update=changes)
     local, held_out = fit_local(
         cells, labels, folds, settings, 0, lambda epoch, metrics: epochs.append(dict(metrics))

@@ -30,9 +30,11 @@ def evaluate(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -
         ("accuracy", metrics.accuracy),
         ("escapes", metrics.escape),
         ("overkill", metrics.overkill),
-        ("AUROC", metrics.auroc),
+        ("AUROC", metrics.auroc or "unknown (no defective image)"),
     ):
         typer.echo(f"  {name:<9} {value}")
+    if not metrics.escape.total:
+        typer.echo(f"  {evaluated.report.more_defectives_needed}")
     facts = [fact.text for fact in evaluated.report.facts]
     for reason in (*facts, *evaluated.report.notes, *decision.reasons):
         typer.echo(f"  - {reason}")

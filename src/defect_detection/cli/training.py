@@ -1,5 +1,6 @@
 """Verbs that train."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -26,10 +27,7 @@ def train(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> N
         trained = run(settings, watch, typer.echo)
     for name, figures in trained.validation.items():
         mark = "*" if name == trained.best else " "
-        typer.echo(
-            f"{mark} {name:<24} validation: AUROC {figures['auroc']:.3f}, accuracy {figures['accuracy']:.3f}, "
-            f"escapes {figures['escape_rate']:.1%}, overkill {figures['overkill_rate']:.1%}"
-        )
+        typer.echo(f"{mark} {name:<24} validation: {in_words(figures)}")
     for line in diverged_in_words(trained.diverged):
         typer.echo(f"! {line}")
     if trained.reason:
@@ -42,9 +40,22 @@ def train(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> N
     if trained.skipped:
         typer.echo(f"  {trained.skipped} files were skipped; skipped.txt in each run lists them")
     typer.echo(
-        f"Best: {trained.best} (validation AUROC {trained.value:.3f}), registered as {trained.reference}, saved in "
+        f"Best: {trained.best} ({trained.metric} {trained.value:.3f}), registered as {trained.reference}, saved in "
         f"{short(trained.bundle)}. Next: defect evaluate"
     )
+
+
+def in_words(figures: Mapping[str, float]) -> str:
+    """Return what is known of a set: without defective images neither AUROC nor escapes are."""
+    parts = [f"AUROC {figures['auroc']:.3f}"] if "auroc" in figures else []
+    parts.append(f"accuracy {figures['accuracy']:.3f}")
+    parts.append(f"escapes {figures['escape_rate']:.1%}" if "escape_rate" in figures else "escapes unknown")
+    parts.append(f"overkill {figures['overkill_rate']:.1%}")
+    if "drawn" in figures:
+        parts.append(
+            f"{figures['drawn_caught']:.0f} of {figures['drawn']:.0f} drawn defects caught (drawn, not real)"
+        )
+    return ", ".join(parts)
 
 
 @app.command(rich_help_panel="Model")

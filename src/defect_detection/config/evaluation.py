@@ -43,6 +43,11 @@ class OperatingPointConfig(Section):
         "cost per part at evaluation.defect_rate.",
     )
     threshold: OptionalShare = setting(None, "the decision threshold itself.")
+    max_overkill_rate: InsideUnit = setting(
+        0.01,
+        "bound on rejected OK / all OK parts. It sets the threshold where OK images alone teach, and decides about the first model "
+        "where no test image is defective.",
+    )
 
     @property
     def chosen_rule(self) -> Literal["balanced", "max_escape_rate", "costs", "fixed"]:

@@ -115,6 +115,14 @@ class SearchConfig(Section):
 
 
 class TrainingConfig(Schedule):
+    mode: Annotated[Literal["auto", "one_class", "supervised"], Expected("auto, one_class or supervised")] = (
+        setting(
+            "auto",
+            "auto: from 2 defective parts on a classifier is trained, else OK images alone teach what is usual. one_class: OK images "
+            "alone teach. supervised: training stops without defective images. See docs/good-parts-only.md.",
+            advanced=True,
+        )
+    )
     cv_below: WholeNumber = setting(
         5000,
         "with fewer images in train_dir, five-fold cross-validation judges each image by a fold that held it out. With more, "

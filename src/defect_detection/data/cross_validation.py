@@ -13,19 +13,24 @@ Kind = tuple[int] | tuple[int, str]  # a label, or a label and a defect type
 LABEL_NAMES = {OK: "OK", DEFECTIVE: "defective"}
 
 
-def assign_folds(samples: Sequence[Sample], seed: int, most: int = MOST_FOLDS) -> tuple[int, ...]:
+def assign_folds(
+    samples: Sequence[Sample], seed: int, most: int = MOST_FOLDS, needed: Sequence[int] = (OK, DEFECTIVE)
+) -> tuple[int, ...]:
     """Return for each sample the fold that it is held out in: at most `most`, fewer where a label has fewer units.
 
     Images of one group, and identical images, share a fold. The hash of a unit's name says which folds it prefers, so that most
     images stay in their fold when others are added. A fold takes no more than its share of a label or defect type, as nearly as
     groups allow, so that all are spread evenly.
 
+    Args:
+        needed: labels that each fold must hold.
+
     Raises:
-        DataError: a label has fewer than 2 groups of images.
+        DataError: a label that is needed has fewer than 2 groups of images.
     """
     units = sorted(join(samples), key=lambda unit: unit.rank(seed))
-    check_can_split(units)
-    count = min(most, *(sum(label in unit.labels for unit in units) for label in LABEL_NAMES))
+    check_can_split(units, needed)
+    count = min(most, *(sum(label in unit.labels for unit in units) for label in needed))
     fold_of = _preferred(units, count, seed)
     _balance(_by_kind(units), fold_of, count)
     folds = {sample.path: fold_of[unit.name] for unit in units for sample in unit.samples}
@@ -92,7 +97,7 @@ def _spare_unit(
     fold_of: dict[str, int],
 ) -> Unit | None:
     """Return the simplest unit of the kind from the fold with most of it, where that fold keeps a unit of each label."""
-    held = {label: Counter(fold_of[unit.name] for unit in holding[(label,)]) for label in LABEL_NAMES}
+    held = {label: Counter(fold_of[unit.name] for unit in holding.get((label,), ())) for label in LABEL_NAMES}
     for giver, number in Counter(fold_of[unit.name] for unit in holding[kind]).most_common():
         spare = [
             unit
@@ -108,16 +113,17 @@ def _kinds(sample: Sample) -> tuple[Kind, Kind]:
     return (sample.label,), (sample.label, sample.defect_type)
 
 
-def check_can_split(units: Sequence[Unit]) -> None:
-    """Refuse units that lack a label, or have it once: then one side of a split would lack it.
+def check_can_split(units: Sequence[Unit], needed: Sequence[int] = (OK, DEFECTIVE)) -> None:
+    """Refuse units that lack a label that is needed, or have it once: then one side of a split would lack it.
 
     Raises:
-        DataError: a label has fewer than 2 units.
+        DataError: a label that is needed has fewer than 2 units.
     """
     counts = {label: sum(label in unit.labels for unit in units) for label in LABEL_NAMES}
-    lacking = [LABEL_NAMES[label] for label, count in counts.items() if count < 2]
+    lacking = [LABEL_NAMES[label] for label in needed if counts[label] < 2]
     if lacking:
         raise DataError(
-            "cannot be split into train and validation: expected at least 2 different images or groups of each class, "
+            "cannot be split into train and validation: expected at least 2 different images or groups of "
+            f"{'each class' if len(needed) > 1 else 'OK parts'}, "
             f"received {counts[OK]} OK and {counts[DEFECTIVE]} defective; add images that are {' and '.join(lacking)}"
         )

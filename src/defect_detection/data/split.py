@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from defect_detection.config import Config
 from defect_detection.data.bounds import Limits
 from defect_detection.data.cache import RowStore
-from defect_detection.data.cross_validation import LABEL_NAMES, assign_folds, check_can_split
+from defect_detection.data.class_names import comparable
+from defect_detection.data.cross_validation import assign_folds, check_can_split
 from defect_detection.data.exported_feedback import with_feedback
 from defect_detection.data.index_file import shortened
 from defect_detection.data.leakage import check_leakage, leaking
@@ -24,6 +26,9 @@ from defect_detection.errors import DataError
 from defect_detection.processes.watch import OnProgress
 from defect_detection.text import printable
 
+Mode = Literal["one_class", "supervised"]
+LABELS_NEEDED: dict[Mode, tuple[int, ...]] = {"one_class": (OK,), "supervised": (OK, DEFECTIVE)}
+ENOUGH_DEFECTIVE = 2  # parts: one for each side of a split
 Say = Callable[[str], None]
 """Is told something for a person to read, a line at a time."""
 
@@ -39,6 +44,7 @@ class Splits:
     With cross-validation `train` and `validation` are the same images: each is judged by a fit that held it out.
 
     folds: then the fold that each of them is held out in, from 0; else empty. said: how the folders were understood, in lines.
+    mode: whether defective images teach (supervised), or OK images alone (one_class).
     shortcuts: what beside the picture tells the label: none unless that is allowed.
     """
 
@@ -50,6 +56,7 @@ class Splits:
     folds: tuple[int, ...] = ()
     said: tuple[str, ...] = ()
     shortcuts: tuple[str, ...] = ()
+    mode: Mode = "supervised"
 
     @property
     def is_cross_validated(self) -> bool:
@@ -115,16 +122,26 @@ def load_splits(config: Config, on_progress: OnProgress | None = None, say: Say 
     told = tuple(map(str, shortcuts))
     skipped, skipped_test = list(scanned.skipped), list(scanned_test.skipped)
     samples, pixels = readable(config, "train_dir", found, skipped, on_progress)
+    mode = mode_of(samples, config.training.mode)
+    needed = LABELS_NEEDED[mode]
     test, _ = readable(config, "test_dir", scanned_test.samples, skipped_test, None)
     rest = tuple(test), (*skipped, *skipped_test, *left_out), pixels
     try:
         if len(samples) < config.training.cv_below:
-            folds = assign_folds(samples, config.seed)
-            return Splits(tuple(samples), tuple(samples), *rest, folds, tuple(lines), told)
-        train, validation = split_train_validation(samples, data.validation_fraction, config.seed)
+            folds = assign_folds(samples, config.seed, needed=needed)
+            return Splits(tuple(samples), tuple(samples), *rest, folds, tuple(lines), told, mode)
+        train, validation = split_train_validation(samples, data.validation_fraction, config.seed, needed)
     except DataError as error:
         raise DataError(f"data.train_dir: {data.train_dir}: {error}") from error
-    return Splits(tuple(train), tuple(validation), *rest, said=tuple(lines), shortcuts=told)
+    return Splits(tuple(train), tuple(validation), *rest, said=tuple(lines), shortcuts=told, mode=mode)
+
+
+def mode_of(samples: Sequence[Sample], wanted: Literal["auto", "one_class", "supervised"]) -> Mode:
+    """Return what the images allow where the settings leave it open: a classifier needs 2 defective parts."""
+    if wanted != "auto":
+        return wanted
+    defective = {sample.group or sample.sha256 for sample in samples if sample.label == DEFECTIVE}
+    return "supervised" if len(defective) >= ENOUGH_DEFECTIVE else "one_class"
 
 
 def load_test(config: Config, on_progress: OnProgress | None = None) -> tuple[list[Sample], list[Skipped]]:
@@ -192,7 +209,8 @@ def readable(
     if skipped and data.on_unreadable == "refuse":
         raise DataError(f"data.{key}: {_list_skipped(skipped)}")
     samples = [sample for sample in found if str(sample.path) not in unreadable]
-    _check_labels(samples, skipped, f"data.{key}: {getattr(data, key)}", data.ok_classes)
+    wanted = config.training.mode if key == "train_dir" else "one_class"
+    _check_labels(samples, skipped, f"data.{key}: {getattr(data, key)}", data.ok_classes, wanted)
     return samples, pixels
 
 
@@ -203,22 +221,25 @@ def _list_skipped(skipped: Sequence[Skipped]) -> str:
 
 
 def _check_labels(
-    samples: Sequence[Sample], skipped: Sequence[Skipped], where: str, ok_classes: Sequence[str]
+    samples: Sequence[Sample], skipped: Sequence[Skipped], where: str, ok_classes: Sequence[str], wanted: str
 ) -> None:
+    """Refuse images without OK ones; without defective ones where they are wanted, or where they are there but unreadable."""
     counts = Counter(sample.label for sample in samples)
-    if counts[OK] and counts[DEFECTIVE]:
+    lost = any(comparable(item.path.parent.name) not in set(map(comparable, ok_classes)) for item in skipped)
+    if counts[OK] and (counts[DEFECTIVE] or (wanted != "supervised" and not lost)):
         return
     first = [str(item) for item in skipped[:1]]
     unused = f" ({len(skipped)} files were skipped, such as {first[0]})" if first else ""
     raise DataError(
-        f"{where}: expected OK and defective images, received {counts[OK]} OK and {counts[DEFECTIVE]} defective{unused}; "
+        f"{where}: expected {'OK and defective images' if counts[OK] else 'OK images'}, "
+        f"received {counts[OK]} OK and {counts[DEFECTIVE]} defective{unused}; "
         f"put OK images into a folder with a name in data.ok_classes ({', '.join(ok_classes)}), and defective images into "
         "folders with other names"
     )
 
 
 def split_train_validation(
-    samples: Sequence[Sample], fraction: float, seed: int
+    samples: Sequence[Sample], fraction: float, seed: int, needed: Sequence[int] = (OK, DEFECTIVE)
 ) -> tuple[list[Sample], list[Sample]]:
     """Return (train, validation), each in the order of `samples`.
 
@@ -226,17 +247,18 @@ def split_train_validation(
     side a group falls on depends on the seed and its name, so most stay where they are when data is added.
 
     Args:
-        samples: with both labels.
+        samples: with all labels that are needed.
         fraction: of the samples for validation, between 0 and 1; kept as nearly as groups allow.
         seed: another seed, another split.
+        needed: labels that both sides must have.
 
     Raises:
-        DataError: a label has fewer than 2 groups of images, so that one side would lack it.
+        DataError: a label that is needed has fewer than 2 groups of images, so that one side would lack it.
     """
     units = sorted(join(samples), key=lambda unit: unit.rank(seed))
-    check_can_split(units)
+    check_can_split(units, needed)
     chosen = _choose(units, fraction)
-    _complete(units, chosen)
+    _complete(units, chosen, needed)
     held_out = {sample.path for unit in units if unit.name in chosen for sample in unit.samples}
     return (
         [sample for sample in samples if sample.path not in held_out],
@@ -275,12 +297,12 @@ def _fill(
     return filled
 
 
-def _complete(units: Sequence[Unit], chosen: set[str]) -> None:
-    """Move single units until validation (`chosen`) and train have both labels each.
+def _complete(units: Sequence[Unit], chosen: set[str], needed: Sequence[int]) -> None:
+    """Move single units until validation (`chosen`) and train have all labels that are needed.
 
     With 2 units of each label, whichever side lacks one, the other has a unit that it can spare.
     """
-    for label in LABEL_NAMES:
+    for label in needed:
         for in_validation in (True, False):
             side = [unit for unit in units if (unit.name in chosen) == in_validation]
             if not any(label in unit.labels for unit in side):

@@ -55,7 +55,8 @@ def decide(
 ) -> Decision:
     """Decide from the two models' results on the same frozen split.
 
-    The basic rule: accuracy meets the threshold, and is higher than the champion's (an equal one changes nothing). On top
+    The basic rule: accuracy meets the threshold, and is higher than the champion's (an equal one changes nothing). Without a
+    defective test image, overkill within its limit takes the place of the accuracy that is required. On top
     come the guards that `policy` names. One rule that says HOLD holds; else one that lacks evidence makes the
     outcome INSUFFICIENT; else the candidate is promoted. The threshold alone decides where it is registered.
 
@@ -68,7 +69,7 @@ def decide(
     Raises:
         ValueError: the two results are of different data, or it is not known that they are of the same.
     """
-    threshold = _meets_threshold(candidate.accuracy, policy.accuracy_threshold)
+    threshold = _meets_threshold(candidate, policy)
     checks = [*_parity(parity_flips), *checks]
     asked = [check for check in checks if check.name in policy.guards]
     rules = [
@@ -118,8 +119,15 @@ def screen(pairs: Pairs, policy: GatePolicy) -> list[Rule]:
 
 
 def _better(candidate: Metrics, champion: Metrics, improvement: Improvement) -> Rule:
+    values = _value(candidate, improvement), _value(champion, improvement)
+    if values[0] is None or values[1] is None:
+        name = improvement.metric.replace("_", " ")
+        reason = (
+            f"Without defective test images {name} is unknown, so nothing shows that the candidate is better"
+        )
+        return Rule(name="better", outcome=Outcome.INSUFFICIENT, reason=reason)
     name, ours, theirs = _named(candidate, champion, improvement)
-    gain = _value(candidate, improvement) - _value(champion, improvement)
+    gain = values[0] - values[1]
     too_little = improvement.more_than and gain <= improvement.more_than + _ROUNDING
     if gain == 0:
         text = f"{name} equals the champion's, {ours} against {theirs}: the champion stays"
@@ -133,18 +141,21 @@ def _better(candidate: Metrics, champion: Metrics, improvement: Improvement) -> 
     return _rule(Check(name="better", passed=gain > 0 and not too_little, text=text))
 
 
-def _value(metrics: Metrics, improvement: Improvement) -> float:
-    value = getattr(metrics, improvement.metric)
-    return float(value if improvement.metric == "balanced_accuracy" else value.value)
+def _value(metrics: Metrics, improvement: Improvement) -> float | None:
+    """Return the figure that must be higher; None where it is unknown."""
+    if improvement.metric == "balanced_accuracy":
+        return metrics.balanced_accuracy
+    value = metrics.accuracy if improvement.metric == "accuracy" else metrics.auroc
+    return None if value is None else value.value
 
 
 def _named(candidate: Metrics, champion: Metrics, improvement: Improvement) -> tuple[str, str, str]:
     """Return the metric's name and both values in words: accuracy as a fraction."""
     if improvement.metric == "accuracy":
-        return "Accuracy", _brief(candidate.accuracy), _brief(champion.accuracy)
+        return "Accuracy", candidate.accuracy.brief, champion.accuracy.brief
+    ours, theirs = (_value(metrics, improvement) or 0.0 for metrics in (candidate, champion))
     if improvement.metric == "auroc":
-        return "AUROC", f"{candidate.auroc.value:.4f}", f"{champion.auroc.value:.4f}"
-    ours, theirs = candidate.balanced_accuracy, champion.balanced_accuracy
+        return "AUROC", f"{ours:.4f}", f"{theirs:.4f}"
     return "Balanced accuracy", f"{percent(ours)} %", f"{percent(theirs)} %"
 
 
@@ -168,10 +179,24 @@ def _require_same_verdicts(candidate: Metrics, champion: Metrics, pairs: Pairs |
             )
 
 
-def _meets_threshold(accuracy: Rate, threshold: float) -> Rule:
+def _meets_threshold(candidate: Metrics, policy: GatePolicy) -> Rule:
+    if not candidate.escape.total:
+        return _overkill_within(candidate.overkill, policy.max_overkill_rate)
+    accuracy, threshold = candidate.accuracy, policy.accuracy_threshold
     met = accuracy.value >= threshold
     verb = "meets" if met else "is below"
-    text = f"Accuracy {_brief(accuracy)} {verb} the required {percent(threshold)} %"
+    text = f"Accuracy {accuracy.brief} {verb} the required {percent(threshold)} %"
+    return _rule(Check(name="threshold", passed=met, text=text))
+
+
+def _overkill_within(overkill: Rate, limit: float) -> Rule:
+    """Hold when all of the interval of overkill lies above the limit: without defective images accuracy is only overkill."""
+    met = overkill.low <= limit
+    verb = "is within what" if met else "is surely above what"
+    text = (
+        f"No defective test image, so overkill decides instead of accuracy: {overkill.brief} {verb} "
+        f"evaluation.operating_point.max_overkill_rate ({percent(limit)} %) explains; escapes are unknown"
+    )
     return _rule(Check(name="threshold", passed=met, text=text))
 
 
@@ -192,12 +217,8 @@ def _remarks(
     if champion and pairs and "gain" not in policy.guards:
         remarks.append(guards.in_words(pairs))
     if champion and candidate.escape.value > champion.escape.value:
-        ours, theirs = _brief(candidate.escape), _brief(champion.escape)
+        ours, theirs = candidate.escape.brief, champion.escape.brief
         remarks.append(f"It misses more defective parts than the champion: {ours} against {theirs}")
     if off := [name for name in GUARDS if name not in policy.guards]:
         remarks.append(f"Switched off by evaluation.gate.guards: {', '.join(off)}")
     return remarks
-
-
-def _brief(rate: Rate) -> str:
-    return f"{rate.count}/{rate.total} ({percent(rate.value)} %)"

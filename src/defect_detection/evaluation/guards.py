@@ -1,6 +1,6 @@
 """Guards of the gate: what two models' verdicts on the same parts must show on top of a better figure."""
 
-from .paired import Differences, Pairs, chance_beyond, chance_of_worse, parts_needed
+from .paired import Differences, Pairs, chance_beyond, chance_of_worse, fewest_parts, parts_needed
 from .policy import GatePolicy, Outcome, Rule
 from .rates import percent
 
@@ -8,6 +8,9 @@ from .rates import percent
 def escapes(pairs: Pairs, policy: GatePolicy) -> Rule:
     """Ask whether an escape rate that is higher by the margin is ruled out; HOLD when there are surely more escapes."""
     found, margin = pairs.escapes, f"{percent(policy.margin)} percentage points"
+    if not found.total:
+        reason = f"No defective test image, so escapes are unknown; {_from_none(policy, pairs.noun)}"
+        return Rule(name="escapes", outcome=Outcome.INSUFFICIENT, reason=reason)
     seen = (
         f"Of {found.total} defective {pairs.noun} it misses {found.worse} that the champion catches, and catches {found.better} "
         "that the champion misses"
@@ -24,6 +27,13 @@ def escapes(pairs: Pairs, policy: GatePolicy) -> Rule:
     return Rule(name="escapes", outcome=Outcome.INSUFFICIENT, reason=reason)
 
 
+def _from_none(policy: GatePolicy, noun: str) -> str:
+    needed = fewest_parts(policy.margin, policy.level)
+    return (
+        f"about {needed or 'too many'} defective test {noun} with the same verdicts of both models would tell"
+    )
+
+
 def _what_would(found: Differences, policy: GatePolicy, noun: str) -> str:
     needed = parts_needed(found, policy.margin, policy.level)
     if needed is None:
@@ -38,7 +48,8 @@ def slices(pairs: Pairs, policy: GatePolicy) -> Rule:
     (Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6, 1979).
     """
     if len(pairs.types) < 2:
-        return Rule(name="slices", outcome=Outcome.PROMOTE, reason="All defects have the same type")
+        reason = "All defects have the same type" if pairs.types else "There is no defect to compare by type"
+        return Rule(name="slices", outcome=Outcome.PROMOTE, reason=reason)
     found = {name: pairs.escapes_of(name) for name in pairs.types}
     tested = {
         name: chance_of_worse(one) for name, one in found.items() if _may_be_significant(one, policy.level)

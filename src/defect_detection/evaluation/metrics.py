@@ -21,6 +21,7 @@ __all__ = [
     "roc_curve",
 ]
 
+OK, DEFECTIVE = 0, 1
 BOOTSTRAP_CELLS = 4_000_000  # resampling weights held at once: 32 MB
 
 
@@ -32,7 +33,10 @@ class Bin(Frozen):
 
 
 class Metrics(Frozen):
-    """One model's figures on one split at one threshold."""
+    """One model's figures on one split at one threshold.
+
+    Without defective images escapes are unknown (`Rate`), and what ranks both labels is None.
+    """
 
     fingerprint: str = ""
     threshold: float
@@ -44,9 +48,9 @@ class Metrics(Frozen):
     accuracy: Rate
     escape: Rate
     overkill: Rate
-    balanced_accuracy: float
-    auroc: Estimate
-    average_precision: Estimate
+    balanced_accuracy: float | None
+    auroc: Estimate | None
+    average_precision: Estimate | None
     brier: float
     log_loss: float
     calibration_error: float
@@ -77,14 +81,16 @@ def evaluate(
         repetitions: bootstrap resamplings behind the intervals of AUROC and average precision.
 
     Raises:
-        ValueError: lengths differ, a score is not in [0, 1], or a label is missing altogether.
+        ValueError: lengths differ, a score is not in [0, 1], or there is no OK image.
     """
-    scores, labels = checked(scores, labels)
+    scores, labels = checked(scores, labels, needed=(OK,))
     called, part = scores >= threshold, numbered(groups, len(labels))
     wrong = called != labels
     tn, fp, fn, tp = np.bincount(2 * labels + called, minlength=4).tolist()
-    bootstrap = {"repetitions": repetitions, "seed": seed}
-    auroc, precision = ranking(scores, labels, groups, confidence=confidence, **bootstrap)
+    auroc, precision = None, None
+    if tp + fn:
+        bootstrap = {"repetitions": repetitions, "seed": seed}
+        auroc, precision = ranking(scores, labels, groups, confidence=confidence, **bootstrap)
     return Metrics(
         fingerprint=fingerprint,
         threshold=float(threshold),
@@ -96,7 +102,7 @@ def evaluate(
         accuracy=rate_of(~wrong, part, confidence),
         escape=rate_of(wrong[labels == 1], part[labels == 1], confidence),
         overkill=rate_of(wrong[labels == 0], part[labels == 0], confidence),
-        balanced_accuracy=(tp / (tp + fn) + tn / (tn + fp)) / 2,
+        balanced_accuracy=(tp / (tp + fn) + tn / (tn + fp)) / 2 if tp + fn else None,
         auroc=auroc,
         average_precision=precision,
         brier=float(np.mean((scores - labels) ** 2)),
@@ -106,11 +112,13 @@ def evaluate(
     )
 
 
-def checked(scores: object, labels: object) -> tuple[np.ndarray, np.ndarray]:
+def checked(
+    scores: object, labels: object, needed: Sequence[int] = (OK, DEFECTIVE)
+) -> tuple[np.ndarray, np.ndarray]:
     """Return scores as float64 and labels as int64, both of shape (n_images,).
 
     Raises:
-        ValueError: as :func:`evaluate`.
+        ValueError: lengths differ, a score is not in [0, 1], or a label of `needed` is missing altogether.
     """
     values, truth = np.asarray(scores, np.float64), np.asarray(labels, np.int64)
     if values.ndim != 1 or values.shape != truth.shape:
@@ -121,8 +129,8 @@ def checked(scores: object, labels: object) -> tuple[np.ndarray, np.ndarray]:
         )
     if not np.isin(truth, (0, 1)).all():
         raise ValueError("labels: expected 1 (defective) or 0 (OK), received another value")
-    for label, name in ((0, "OK"), (1, "defective")):
-        if label not in truth:
+    for label, name in ((OK, "OK"), (DEFECTIVE, "defective")):
+        if label in needed and label not in truth:
             raise ValueError(f"labels hold no {name} image, so its error rate is not defined")
     return values, truth
 

@@ -5,26 +5,31 @@ from typing import Literal
 
 import numpy as np
 
-from .claims import RateClaim, Units
+from .claims import RateClaim, Units, allowed_errors
 from .metrics import checked
 from .parts import numbered, rate_of
-from .plateaus import cuts_of, middle_of_plateau, share_from, widest
+from .plateaus import HIGHEST_CUT, HIGHEST_LOGIT, cuts_of, expit, logit, middle_of_plateau, share_from, widest
 from .rates import Frozen, Rate
 
-Rule = Literal["balanced", "max_escape_rate", "costs", "fixed"]
+Rule = Literal["balanced", "max_escape_rate", "costs", "fixed", "max_overkill_rate"]
 _REASONS = {
     "balanced": "lowest sum of escape rate and overkill rate",
     "max_escape_rate": "least overkill for which the escape rate is shown to be within its limit",
     "fixed": "fixed by the settings",
 }
+_ABOVE_ALL = "above all OK images, by what a tail of scores of so few images leaves unsure"
+_TAIL = 0.5  # standard deviations of the logits in which the tail of the OK images falls by e; a normal one falls faster
+_UNSURE = 8.0  # images: of so many, the standard deviation itself counts twice, since it is a guess
+_NORMAL_QUARTILES = 1.349  # standard deviations between the quartiles of a normal distribution
+_LEAST_SPREAD = 0.5  # in logits: OK images that are all alike say little of the next one
 _STRICTEST = "no defective image of this split passes; there are too few images to show the limit"
 
 
 class OperatingPoint(Frozen):
     """A threshold, the rule behind it, and its two error rates on the split that it was chosen on.
 
-    escape, overkill: None for models of the earliest versions. reason: what speaks for this threshold. claims: what was asked of
-    it (of a review band too, on a model's card), and whether the split shows it.
+    escape, overkill: None for models of the earliest versions, and where there was no such image. reason: what speaks for this
+    threshold. claims: what was asked of it (of a review band too, on a model's card), and whether the split shows it.
     """
 
     threshold: float
@@ -64,6 +69,7 @@ def choose_threshold(
     rule: Rule = "balanced",
     *,
     max_escape_rate: float | None = None,
+    max_overkill_rate: float | None = None,
     threshold: float | None = None,
     costs: Costs | None = None,
     defect_rate: float = 0.01,
@@ -86,7 +92,10 @@ def choose_threshold(
             split has too few defective units for that, the highest threshold that none of them passes.
             ``costs``: least expected cost of a part of the line; of equal ones the widest plateau.
             ``fixed``: `threshold` as it is.
+            ``max_overkill_rate``: the lowest threshold at which overkill is shown to be within `max_overkill_rate`; with too few OK
+            units for that, above all of them. Defective images have no part in it, and there may be none.
         max_escape_rate: accepted escapes / all defectives, in [0, 1).
+        max_overkill_rate: rejected OK / all OK, in (0, 1).
         threshold: in [0, 1].
         defect_rate: defective parts / all parts on the line, for ``costs``; the split's own share says nothing of it.
         confidence: of the intervals of both rates, and of the claim.
@@ -95,9 +104,12 @@ def choose_threshold(
         within: bounds of a ``balanced`` threshold.
 
     Raises:
-        ValueError: `labels` lacks OK or defective images, or the rule's own setting is missing or wrong.
+        ValueError: `labels` lacks OK images, or defective ones which the rule needs (``fixed`` and ``max_overkill_rate`` do not), or
+            the rule's own setting is missing or wrong.
     """
-    scores, labels = checked(scores, labels)
+    scores, labels = checked(
+        scores, labels, needed=(0,) if rule in ("max_overkill_rate", "fixed") else (0, 1)
+    )
     claims: tuple[RateClaim, ...] = ()
     reason = _REASONS.get(rule, "")
     if rule == "balanced":
@@ -108,6 +120,12 @@ def choose_threshold(
         chosen = units.edge(scores, limit, confidence)
         claims = (units.claim(chosen, limit, confidence, split),)
         reason = reason if claims[0].met else _STRICTEST
+    elif rule == "max_overkill_rate":
+        units = Units.of("overkill", scores, labels, parts)
+        limit = _fraction("max_overkill_rate", max_overkill_rate or None)
+        chosen = _above_ok(units.scores, limit, confidence)
+        claims = (units.claim(chosen, limit, confidence, split),)
+        reason = "the lowest with overkill shown to be within its limit" if claims[0].met else _ABOVE_ALL
     elif rule == "costs":
         chosen, reason = _cheapest(scores, labels, costs, defect_rate)
     else:
@@ -116,12 +134,33 @@ def choose_threshold(
     return OperatingPoint(
         threshold=chosen,
         rule=rule,
-        escape=rate_of(wrong[labels == 1], part[labels == 1], confidence),
+        escape=rate_of(wrong[labels == 1], part[labels == 1], confidence) if labels.any() else None,
         overkill=rate_of(wrong[labels == 0], part[labels == 0], confidence),
         split=split,
         reason=reason,
         claims=claims,
     )
+
+
+def _above_ok(scores: np.ndarray, limit: float, confidence: float) -> float:
+    """Return the threshold of the OK units alone: the order statistic of Wilks (`claims`), half-way to the next higher unit.
+
+    Nothing lies above the highest unit, so the threshold keeps a distance from it. The distance grows where the units are too few to
+    show the limit: at a tail that falls exponentially, the share `limit` of OK units lies above the threshold.
+    """
+    logits, n = np.sort(logit(scores)), len(scores)
+    last = logits[-1 - (allowed_errors(limit, n, confidence) or 0)]
+    higher = logits[logits > last]
+    if len(higher):
+        return float(np.float32(expit((last + higher[0]) / 2)))
+    quartiles = np.quantile(
+        logits, [0.25, 0.75]
+    )  # a stray image does not move them, unlike the standard deviation
+    spread = float(quartiles[1] - quartiles[0]) / _NORMAL_QUARTILES
+    scale = _TAIL * max(spread, _LEAST_SPREAD) * (1 + _UNSURE / n)
+    beyond = max(0.0, float(-np.log(limit * (n + 1))))
+    above = float(np.float32(expit(min(logits[-1] + scale * (_TAIL + beyond), HIGHEST_LOGIT))))
+    return above if above > scores.max() else HIGHEST_CUT
 
 
 def _balanced(scores: np.ndarray, labels: np.ndarray) -> float:

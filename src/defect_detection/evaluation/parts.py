@@ -23,10 +23,10 @@ def rate_of(hits: np.ndarray, part: np.ndarray, confidence: float = 0.95) -> Rat
     """Return the share of images that are hit, with an interval that counts parts.
 
     Args:
-        hits: bool array of shape (n_images,), at least one image.
+        hits: bool array of shape (n_images,).
         part: number of each image's part, int array of shape (n_images,); see `numbered`.
     """
-    if len(np.unique(part)) == len(part):
+    if len(np.unique(part)) == len(part):  # also where there is none
         return Rate.of(hits.sum(), len(hits), confidence)
     return Rate.of(hits.sum(), len(hits), confidence, effective(hits, part, confidence))
 

@@ -4,6 +4,7 @@ import numpy as np
 
 HIGHEST_CUT = float(np.nextafter(np.float32(1), np.float32(2)))  # above every score; see `cuts_of`
 LOGIT_LIMIT = 1e-7  # scores nearer to 0 or 1 than this count as that far
+HIGHEST_LOGIT = 16.0  # of a score below 1 in single precision
 
 
 def logit(score: np.ndarray | float) -> np.ndarray:

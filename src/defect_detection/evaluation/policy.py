@@ -35,12 +35,14 @@ class GatePolicy(Frozen):
     """What a candidate must show.
 
     accuracy_threshold: least accuracy for production, in [0, 1].
+    max_overkill_rate: what overkill must not surely be above where no test image is defective, in (0, 1).
     guards: names of what is asked on top of threshold and improvement; `GUARDS`, and "gain" (that the higher accuracy isn't chance).
     margin: how much higher the candidate's escape rate must surely not be, in (0, 1).
     level: the chance, in (0, 1), with which a candidate that is worse by `margin` may be promoted all the same.
     """
 
     accuracy_threshold: float = 0.0
+    max_overkill_rate: float = 0.01
     improvement: Improvement = Improvement()
     guards: tuple[str, ...] = GUARDS
     margin: float = 0.05

@@ -13,6 +13,7 @@ class Rate(Frozen):
     """A fraction of images with its exact (Clopper–Pearson) interval.
 
     effective: of how many independent images the interval is, where some images are of one part; None: of all.
+    A rate of no images is unknown: its value is not a number (null in JSON), and its interval all that is possible.
     """
 
     count: int
@@ -25,6 +26,8 @@ class Rate(Frozen):
     @classmethod
     def of(cls, count: int, total: int, confidence: float = 0.95, effective: float | None = None) -> "Rate":
         """Return `count` / `total` with its interval."""
+        if total == 0:
+            return cls(count=0, total=0, low=0.0, high=1.0, confidence=confidence)
         n = total if effective is None else effective
         low, high = clopper_pearson(count if effective is None else min(count / total * n, n), n, confidence)
         return cls(
@@ -39,9 +42,20 @@ class Rate(Frozen):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def value(self) -> float:
-        return self.count / self.total
+        return self.count / self.total if self.total else float("nan")
+
+    @property
+    def brief(self) -> str:
+        """The rate without its interval."""
+        return (
+            f"{self.count}/{self.total} ({percent(self.value)} %)"
+            if self.total
+            else "unknown (no such image)"
+        )
 
     def __str__(self) -> str:
+        if not self.total:
+            return self.brief
         interval = f"{self.confidence:.0%} CI".replace("%", " %")
         return (
             f"{self.count}/{self.total} ({percent(self.value)} %, "
@@ -89,7 +103,9 @@ def clopper_pearson(count: float, total: float, confidence: float = 0.95) -> tup
 
 
 def escape_limit(escapes: int, defectives: int, confidence: float = 0.95) -> float:
-    """Return the highest escape rate that this result leaves possible, at one-sided confidence."""
+    """Return the highest escape rate that this result leaves possible, at one-sided confidence; any where nothing was seen."""
+    if defectives == 0:
+        return 1.0
     return clopper_pearson(escapes, defectives, 2 * confidence - 1)[1]
 
 

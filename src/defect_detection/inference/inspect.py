@@ -19,7 +19,7 @@ from defect_detection.data.images import Pages, read_pages
 from defect_detection.errors import BundleError, ConfigError, ImageError
 from defect_detection.inference.runtime import Answer, Runtime
 from defect_detection.model.bundle import CARD_FILE, OPENVINO_FILE, read_card, verify
-from defect_detection.model.card import Card
+from defect_detection.model.card import Card, ScoreIs
 from defect_detection.model.parity import FormParity, allowed_difference, golden_parity
 from defect_detection.text import printable
 
@@ -32,7 +32,7 @@ MOST_DECODING = 16  # threads; each may hold one image at its full size
 class Inspection:
     """One verdict on one image, or why there is none.
 
-    score: P(defective). page: which decided, from 1, of `pages` in the file.
+    score: P(defective), or an anomaly score: see `score_is`. page: which decided, from 1, of `pages` in the file.
     reason: how the image, or a page of it, is unlike the training images, so that it is never OK.
     latency_ms: decoding plus the model, with the model's waiting for other images.
     evidence: float32 array of shape (h, w), log-odds per cell: where the defect is.
@@ -49,15 +49,20 @@ class Inspection:
     page: int = 1
     pages: int = 1
     reason: str | None = None
+    score_is: ScoreIs = "probability"
 
     def to_json(self) -> dict[str, Any]:
-        """Return what a line of ``--json`` holds: no evidence map; `reason`, `error` and pages only where there are some."""
+        """Return what a line of ``--json`` holds: no evidence map; `reason`, `error` and pages only where there are some.
+
+        `score_is` only where the score is not P(defective).
+        """
         fields = {
             "path": printable(self.path),
             "score": self.score,
             "verdict": self.verdict,
             "threshold": self.threshold,
         }
+        fields |= {"score_is": self.score_is} if self.score_is != "probability" else {}
         fields |= {"model": printable(self.model), "latency_ms": round(self.latency_ms, 2)}
         fields |= {"page": self.page, "pages": self.pages} if self.pages > 1 else {}
         fields |= {"reason": self.reason} if self.reason else {}
@@ -196,6 +201,7 @@ class Inspector:
             page=page,
             pages=pages,
             reason=reason,
+            score_is=self.card.score_is,
         )
 
 

@@ -16,6 +16,7 @@ from defect_detection.evaluation.plateaus import HIGHEST_CUT
 from defect_detection.evaluation.rates import Rate
 
 Verdict = Literal["ok", "defective", "review"]
+ScoreIs = Literal["probability", "anomaly"]
 _CUTS = {"threshold", "review_low", "review_high"}  # on every card, for other programs
 _EARLIER = {
     "threshold_rule": "rule",
@@ -28,6 +29,8 @@ _EARLIER = {
 class Card(BaseModel):
     """What travels with a model. An image is defective when ``score >= threshold``; review when low <= score < high.
 
+    kind: what it learned from: OK and defective images (classifier: the score is P(defective)), or OK images alone (one_class: the
+    score is an anomaly score).
     bit_depth: bits that the training images used of 16-bit values, None for all: images are read so at every inspection.
     operating_point: on validation, with all that was claimed, of the review band too. review: None where nobody is asked.
     calibration: weights and bias of the score, as in `heads.Calibration`; models of earlier versions can have lists here: a curve.
@@ -39,6 +42,7 @@ class Card(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     format: Literal[1] = 1
+    kind: Literal["classifier", "one_class"] = "classifier"
     name: str
     created: str
     image_size: Annotated[int, Field(ge=16, le=4096)]
@@ -98,6 +102,11 @@ class Card(BaseModel):
                 f"threshold, review low and high: expected scores with low <= high, received {cuts}"
             )
         return self
+
+    @property
+    def score_is(self) -> ScoreIs:
+        """What the score says: a model of OK images alone gives an anomaly score, which is no P(defective)."""
+        return "anomaly" if self.kind == "one_class" else "probability"
 
     def other_bit_depth(self, wanted: int | None) -> str | None:
         """Say that images are read with the model's bit depth where the settings name another one; None where they don't."""

@@ -2,6 +2,9 @@
 
     image uint8 (B, H, W, 3) RGB → {"score": float32 (B,), P(defective); "evidence": float32 (B, H / 16, W / 16), log-odds}
 
+A head with a novelty branch also gives "novelty": float32 (B,), in standard deviations of OK images. Where it is the only branch, the
+score is an anomaly score, and the evidence is the novelty of each cell.
+
 It is made of Keras' own layers and operations only, so any Keras 3 loads it with ``safe_mode=True`` and without this package.
 """
 
@@ -31,6 +34,7 @@ from defect_detection.model.heads import (
     write_local,
 )
 from defect_detection.model.named_weights import COMPACT, COMPACT_WEIGHTS
+from defect_detection.model.novelty import judge_novelty, write_novelty
 from defect_detection.model.trunks import Trunk, build_trunk, fingerprint
 
 
@@ -39,10 +43,11 @@ def build_inspector(trunk: Trunk, head: Head) -> keras.Model:
     image_size = trunk.model.input_shape[1]
     maps = trunk.model.outputs
     cells = cell_features(maps, image_size)
-    calibration = head.calibration
+    pooled = pooled_features(maps) if head.pooled or head.novelty else None
+    calibration, outputs = head.calibration, {}
     logit, evidence = 0.0, None
     if head.pooled:
-        x = standardised(pooled_features(maps), head.pooled.standardise, "pooled_standardise")
+        x = standardised(pooled, head.pooled.standardise, "pooled_standardise")
         logit += calibration.pooled * ops.squeeze(keras.layers.Dense(1, name="pooled")(x), -1)
     if head.pooled and not head.local:
         evidence = ops.squeeze(keras.layers.Dense(1, name="pooled_evidence")(cells), -1)
@@ -50,9 +55,16 @@ def build_inspector(trunk: Trunk, head: Head) -> keras.Model:
         x = standardised(cells, head.local.standardise, "local_standardise")
         evidence, local_logit = judge_cells(x, len(head.local.hidden_bias))
         logit += calibration.local * local_logit
-    logit += calibration.bias
     scale = calibration.local if head.local else calibration.pooled
-    outputs = {
+    if head.novelty:
+        cell_novelty, novelty = judge_novelty(cells, pooled, head.novelty)
+        outputs["novelty"] = keras.layers.Activation("linear", name="novelty")(novelty)
+        if calibration.novelty:
+            logit += calibration.novelty * novelty
+        if evidence is None:
+            evidence, scale = cell_novelty, calibration.novelty
+    logit += calibration.bias
+    outputs |= {
         "score": keras.layers.Activation("sigmoid", name="score")(logit),
         "evidence": keras.layers.Rescaling(scale, offset=calibration.bias, name="evidence")(evidence),
     }
@@ -65,6 +77,8 @@ def build_inspector(trunk: Trunk, head: Head) -> keras.Model:
             model.get_layer("pooled_evidence").set_weights(_mean_term(maps, head.pooled, image_size))
     if head.local:
         write_local(model, head.local)
+    if head.novelty:
+        write_novelty(model, head.novelty)
     return model
 
 

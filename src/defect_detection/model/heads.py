@@ -4,6 +4,8 @@
           └─ cells: all levels on one grid ─ standardise, clip ─ Dense ReLU ─┬─ linear ──▶ evidence        ├─ calibration ─▶ score
                                                                              └─ log-mean-exp + mean ▶ local logit ─┘
 
+A third branch, novelty, says how unlike the OK training images the image is (`model.novelty`).
+
 The pooled branch sees the whole image at once; the local branch judges each cell, so a small defect isn't averaged away,
 and what it says per cell is the evidence map.
 """
@@ -18,6 +20,7 @@ from defect_detection.model.backend import keras, ops
 
 CLIP = 6.0  # standard deviations; features of a part unlike all training parts can't drown the rest
 CELL_STRIDE = 16  # px of the input per cell of the evidence map
+DISTANCES = ("bank", "place", "pooled")  # of the novelty branch
 COVARIANCE_CHANNELS = 96  # a level with more has too many pairs of channels
 
 
@@ -68,12 +71,57 @@ class Local:
 
 
 @dataclass(frozen=True)
+class Scale:
+    """How much a distance counts, above 0, and the mean and spread of its logarithm over held-out OK images."""
+
+    weight: float
+    mean: float
+    spread: float
+
+
+@dataclass(frozen=True)
+class Novelty:
+    """What is usual for OK parts; all arrays are float32.
+
+    axes: (n_channels, k), of standardised cells. bank: (n_bank, k), OK cells on these axes.
+    place_axes, place_offset: (n_places, k, k) and (n_places, k): a cell at its place, times the axes, plus the offset, is standardised
+    and uncorrelated over OK images. pooled_axes: (n_features, m), of the standardised `statistics` of the maps.
+    scales: by the name of the distance, see `DISTANCES`. mean, spread: of all of them together, over held-out OK images.
+    """
+
+    standardise: Standardise
+    axes: np.ndarray
+    bank: np.ndarray
+    place_axes: np.ndarray
+    place_offset: np.ndarray
+    pooled_standardise: Standardise
+    pooled_axes: np.ndarray
+    scales: Mapping[str, Scale]
+    mean: float = 0.0
+    spread: float = 1.0
+
+    def __call__(self, logarithms: np.ndarray) -> np.ndarray:
+        """Return the novelty of images from the logarithms of their distances, (n_images, 3) → (n_images,).
+
+        One distance that is far out suffices: it is the logarithm of the weighted sum of what is standardised, each as an exponent.
+        """
+        scales = [self.scales[name] for name in DISTANCES]
+        shifted = [
+            (column - scale.mean) / scale.spread + np.log(scale.weight)
+            for column, scale in zip(np.moveaxis(logarithms, -1, 0), scales, strict=True)
+        ]
+        with np.errstate(invalid="ignore"):  # an image that no fold held out stays NaN
+            return np.asarray((np.logaddexp.reduce(shifted) - self.mean) / self.spread)
+
+
+@dataclass(frozen=True)
 class Calibration:
-    """score = sigmoid(pooled · pooled logit + local · local logit + bias)."""
+    """score = sigmoid(pooled · pooled logit + local · local logit + novelty · novelty + bias)."""
 
     pooled: float = 1.0
     local: float = 1.0
     bias: float = 0.0
+    novelty: float = 0.0
 
     def __call__(self, logits: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return the calibrated logits, (n_images,), from those of each branch that is there."""
@@ -87,6 +135,7 @@ class Head:
     pooled: Pooled | None
     local: Local | None
     calibration: Calibration = field(default_factory=Calibration)
+    novelty: Novelty | None = None
 
 
 def pooled_features(maps: list[keras.KerasTensor]) -> keras.KerasTensor:

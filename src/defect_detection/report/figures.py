@@ -99,12 +99,18 @@ def roc(scores: np.ndarray, labels: np.ndarray, threshold: float) -> "Figure":
     return figure
 
 
-def score_histogram(scores: np.ndarray, labels: np.ndarray, threshold: float) -> "Figure":
-    """Draw how the scores of OK and of defective images lie about the threshold, the wrong ones filled."""
+def score_histogram(
+    scores: np.ndarray, labels: np.ndarray, threshold: float, score: str = "score, P(defective)"
+) -> "Figure":
+    """Draw how the scores of OK and of defective images lie about the threshold, the wrong ones filled.
+
+    Args:
+        score: what it is called.
+    """
     figure = new_figure(4.8, 3.5)
     edges = np.linspace(0, 1, 41)
     for place, (label, name, colour) in enumerate(((0, "OK", OK), (1, "defective", DEFECTIVE)), 1):
-        axes = new_axes(figure, (2, 1, place), "score, P(defective)" if label else "", "images, root scale")
+        axes = new_axes(figure, (2, 1, place), score if label else "", "images, root scale")
         own = scores[labels == label]
         wrong = (own >= threshold) != bool(label)
         for shown, opacity in ((own, 0.3), (own[wrong], 1)):

@@ -14,12 +14,12 @@ CLAIMS = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)  # escape rates worth
 
 
 class Forecast(Frozen):
-    """What `parts` parts of the line would see, at its own share of defective parts."""
+    """What `parts` parts of the line would see, at its own share of defective parts; escapes are None where they are unknown."""
 
     parts: int
     defect_rate: float
     defective: float
-    escapes: Estimate
+    escapes: Estimate | None
     overkill: Estimate
 
 
@@ -47,7 +47,7 @@ def forecast(metrics: Metrics, defect_rate: float, parts: int = PARTS) -> Foreca
         parts=parts,
         defect_rate=defect_rate,
         defective=defective,
-        escapes=times(metrics.escape, defective),
+        escapes=times(metrics.escape, defective) if metrics.escape.total else None,
         overkill=times(metrics.overkill, parts - defective),
     )
 
@@ -80,7 +80,7 @@ def review_workload(
     inside = (scores >= band.low) & (scores < band.high)
     confidence, part = metrics.accuracy.confidence, numbered(parts, len(labels))
     ok, defective = (rate_of(inside[labels == each], part[labels == each], confidence) for each in (0, 1))
-    share = defect_rate * defective.value + (1 - defect_rate) * ok.value
+    share = defect_rate * (defective.value if defective.total else 1.0) + (1 - defect_rate) * ok.value
     return Review(band=band, ok=ok, defective=defective, per_parts=PARTS * share)
 
 
@@ -90,6 +90,12 @@ def evidence_text(escape: Rate, noun: str = "image") -> str:
     Args:
         escape: of what is counted, `noun`: independent images or parts.
     """
+    if not escape.total:
+        needed = "; ".join(
+            f"{claim.needed} show at most {100 * claim.max_escape_rate:g} %"
+            for claim in stronger_claims(escape)
+        )
+        return f"Escapes are unknown: no test image is defective. Defective test parts that are all caught would tell more: {needed}."
     shown = escape_limit(escape.count, escape.total, escape.confidence)
     sure = f"{escape.confidence:.0%}".replace("%", " %")
     missed = f"with {escape.count} missed" if escape.count else "with none missed"

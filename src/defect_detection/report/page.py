@@ -42,7 +42,7 @@ def write_report(
     Returns:
         The files by name: ``html``, ``json``, and one for each figure.
     """
-    scores, labels = checked(scores, labels)
+    scores, labels = checked(scores, labels, needed=())
     charts = _charts(report, scores, labels)
     page = _render(report, {name: figures.to_svg(chart) for name, chart in charts.items()}, pictures)
     sheets = {name: _sheet(mistakes, pictures) for name, mistakes in _galleries(report, pictures).items()}
@@ -58,13 +58,18 @@ def write_report(
 
 def _charts(report: Report, scores: np.ndarray, labels: np.ndarray) -> dict[str, "Figure"]:
     m = report.metrics
-    return {
+    score = "anomaly score" if report.score_is_anomaly else "score, P(defective)"
+    charts = {
         "confusion_matrix": figures.confusion_matrix(m.tp, m.fp, m.tn, m.fn),
-        "score_histogram": figures.score_histogram(scores, labels, m.threshold),
-        "roc": figures.roc(scores, labels, m.threshold),
-        "reliability": figures.reliability_diagram(report.reliability),
-        "cost_curve": cost_chart(report.cost_curve),
+        "score_histogram": figures.score_histogram(scores, labels, m.threshold, score),
     }
+    if m.auroc:
+        charts["roc"] = figures.roc(scores, labels, m.threshold)
+    if report.reliability:
+        charts["reliability"] = figures.reliability_diagram(report.reliability)
+    if report.cost_curve:
+        charts["cost_curve"] = cost_chart(report.cost_curve)
+    return charts
 
 
 def _galleries(report: Report, pictures: Pictures) -> dict[str, list[Mistake]]:

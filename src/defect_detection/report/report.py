@@ -55,15 +55,20 @@ class Fact(Frozen):
 
 
 class Report(Frozen):
-    """Everything that the page shows, for machines."""
+    """Everything that the page shows, for machines.
+
+    Without defective test images escapes are unknown: see `Metrics`; cost_curve is None then. score_is_anomaly: the score is not
+    P(defective), since the model learned from OK images alone; reliability is empty then.
+    """
 
     schema_version: Literal[1] = SCHEMA_VERSION
+    score_is_anomaly: bool = False
     model: ModelInfo
     created: str
     metrics: Metrics
     operating_point: OperatingPoint | None
     forecast: Forecast
-    cost_curve: CostCurve
+    cost_curve: CostCurve | None
     review: Review | None
     escape_limit: float
     claims: tuple[Claim, ...]
@@ -125,6 +130,7 @@ def build_report(
     facts: Sequence[tuple[str, str]] = (),
     notes: Sequence[str] = (),
     worst: int = 6,
+    score_is_anomaly: bool = False,
 ) -> Report:
     """Gather what the report says.
 
@@ -142,8 +148,9 @@ def build_report(
         facts: name and text of what else bears on how far the figures can be trusted.
         notes: what else a reader must know about the data, one sentence each.
         worst: images shown of each kind of mistake.
+        score_is_anomaly: the model learned from OK images alone.
     """
-    scores, labels = checked(scores, labels)
+    scores, labels = checked(scores, labels, needed=(0,))
     names = [str(path) for path in paths]
     types = _type_names(defect_types, labels)
     called, confidence = scores >= metrics.threshold, metrics.accuracy.confidence
@@ -158,6 +165,7 @@ def build_report(
         return tuple(Mistake(path=names[i], score=float(scores[i]), defect_type=types[i]) for i in places)
 
     return Report(
+        score_is_anomaly=score_is_anomaly,
         model=model,
         created=utc_now(),
         metrics=metrics,
@@ -165,12 +173,16 @@ def build_report(
         forecast=forecast(metrics, defect_rate),
         cost_curve=cost_curve(
             scores, labels, metrics.threshold, defect_rate, costs, confidence=confidence, groups=groups
-        ),
+        )
+        if labels.any()
+        else None,
         review=review_workload(scores, labels, review_band, metrics, defect_rate, groups),
         escape_limit=escape_limit(missed.count, missed.total, confidence),
         claims=stronger_claims(missed),
         more_defectives_needed=evidence_text(missed, noun),
-        reliability=tuple(reliability(scores, labels, confidence=confidence, parts=groups)),
+        reliability=()
+        if score_is_anomaly
+        else tuple(reliability(scores, labels, confidence=confidence, parts=groups)),
         defect_types=by_defect_type(
             metrics.per_defect_type if defect_types else {},
             seen.pointing.per_defect_type if seen.pointing else {},

@@ -24,15 +24,15 @@ class Groups(Frozen):
 
     total, several: how many groups there are, and how many of them hold several images.
     with_mistakes: how many of `several` hold an image on the wrong side.
-    escape, overkill: the two rates with intervals that allow for images of one group being alike.
+    escape, overkill: the two rates with intervals that allow for images of one group being alike; None without such an image.
     worst: groups of several images, from the one that is most surely bad (by the lower end of its interval).
     """
 
     total: int
     several: int
     with_mistakes: int
-    escape: Estimate
-    overkill: Estimate
+    escape: Estimate | None
+    overkill: Estimate | None
     worst: tuple[GroupSlice, ...]
 
 
@@ -61,7 +61,7 @@ def by_group(
 
     Args:
         called: bool array of shape (n_images,), called defective.
-        labels: int array of shape (n_images,), 1 = defective, 0 = OK; both occur.
+        labels: int array of shape (n_images,), 1 = defective, 0 = OK.
         groups: one name per image; "" = on its own.
         most: groups that are listed.
     """
@@ -78,8 +78,10 @@ def by_group(
         total=len(size),
         several=len(several),
         with_mistakes=len(slices),
-        escape=grouped_rate(wrong[labels == 1], names[labels == 1], confidence),
-        overkill=grouped_rate(wrong[labels == 0], names[labels == 0], confidence),
+        escape=grouped_rate(wrong[labels == 1], names[labels == 1], confidence) if labels.any() else None,
+        overkill=grouped_rate(wrong[labels == 0], names[labels == 0], confidence)
+        if not labels.all()
+        else None,
         worst=tuple(slices[:most]),
     )
 

@@ -28,7 +28,7 @@ from defect_detection.use_cases.candidates import Candidate
 from defect_detection.use_cases.evaluate import Evaluated, evaluate
 from defect_detection.use_cases.judge import called, pairs_of, policy_of
 from defect_detection.use_cases.scoring import measure, score
-from defect_detection.use_cases.train import diverged_in_words, keep, train_sets
+from defect_detection.use_cases.train import diverged_in_words, keep, suited, train_sets
 from defect_detection.use_cases.trial_runs import Bench
 from defect_detection.use_cases.turn import PRODUCTION_ALIAS
 
@@ -117,7 +117,8 @@ def _train(start: Start, splits: Splits, folder: Path, watch: Watch, say: Say) -
     say(Message(f"Training: {names}, on {len(splits.train)} images", "training"))
     tags = {"retraining": "true", "base": str(start.reference or "scratch")}
     bench = Bench(splits, start.config, recorder, watch, start.trunk, tags)
-    best, figures = train_sets(start.sets, bench, folder)
+    sets = suited(start.sets, splits, lambda line: say(Message(line, "training")))
+    best, figures = train_sets(sets, bench, folder)
     for line in diverged_in_words(bench.diverged):
         say(Message(f"Failed: {line}", "training"))
     for name, values in figures.items():
@@ -166,7 +167,7 @@ def compare_on_validation(
     ]
     left_out = f"{champion} was trained on {seen.sum()} of {len(splits.validation)} validation images"
     counts = [sum(sample.label == label for sample in unseen) for label in (0, 1)]
-    if not all(counts):
+    if not counts[0] or (not counts[1] and splits.mode == "supervised"):
         remaining = (
             f"{counts[0]} OK and {counts[1]} defective images remain, too few to compare; the test decides"
         )
@@ -219,9 +220,15 @@ def _in_words(values: dict[str, float]) -> str:
     """Return a trial's figures, rates with their fractions."""
     images, defective = round(values["images"]), round(values["defective"])
     rates = [
-        ("accuracy", values["accuracy"], images),
-        ("escapes", values["escape_rate"], defective),
-        ("overkill", values["overkill_rate"], images - defective),
+        ("accuracy", "accuracy", images),
+        ("escapes", "escape_rate", defective),
+        ("overkill", "overkill_rate", images - defective),
     ]
-    parts = [f"{name} {round(rate * total)}/{total} ({percent(rate)} %)" for name, rate, total in rates]
-    return ", ".join([*parts, f"AUROC {values['auroc']:.4f}"])
+    parts = [
+        f"{name} {round(values[key] * total)}/{total} ({percent(values[key])} %)"
+        for name, key, total in rates
+        if total
+    ]
+    if "drawn" in values:
+        parts.append(f"{values['drawn_caught']:.0f} of {values['drawn']:.0f} drawn defects caught")
+    return ", ".join([*parts, *([f"AUROC {values['auroc']:.4f}"] if "auroc" in values else [])])

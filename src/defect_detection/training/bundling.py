@@ -96,6 +96,7 @@ def _effective(metrics: Metrics) -> dict[str, float]:
 def describe(trial: Trial, splits: Splits, config: Config) -> Card:
     """Write down where a model comes from and how it decides."""
     return Card(
+        kind="one_class" if trial.drawn else "classifier",
         name=trial.settings.name,
         created=utc_now(),
         image_size=config.data.image_size,
@@ -146,19 +147,28 @@ def _data(trial: Trial, splits: Splits) -> dict[str, str | int]:
 
 
 def _validation(trial: Trial) -> dict[str, float]:
-    metrics = trial.metrics
-    return {
-        "auroc": metrics.auroc.value,
+    """Return the figures on validation that are known: without defective images there are none of escapes and of ranking."""
+    metrics, drawn = trial.metrics, trial.drawn
+    figures = {
+        "auroc": metrics.auroc.value if metrics.auroc else None,
         "accuracy": metrics.accuracy.value,
         "balanced_accuracy": metrics.balanced_accuracy,
-        "escape_rate": metrics.escape.value,
+        "escape_rate": metrics.escape.value if metrics.escape.total else None,
         "overkill_rate": metrics.overkill.value,
-        "log_loss": metrics.log_loss,
+        "log_loss": None if drawn else metrics.log_loss,
         "images": metrics.n,
-        "defective": _defective(trial.validation),
+        "defective": metrics.escape.total,
         **_spread(trial.fold_auroc),
         **_effective(metrics),
     }
+    if drawn:
+        threshold = trial.operating_point.threshold
+        figures |= {
+            "drawn": len(drawn.logits),
+            "drawn_caught": drawn.caught(threshold),
+            "drawn_auroc": drawn.auroc,
+        }
+    return {name: value for name, value in figures.items() if value is not None}
 
 
 def _defective(samples: Sequence[Sample]) -> int:

@@ -67,7 +67,7 @@ def activations(
         DivergedError: an output is too large for the cache's precision.
     """
     images, keys = keys, [turned_key(key, turn) for key in keys]
-    folder = cache_dir / "activations" / f"{fingerprint(model)[:20]}-{pixels.folder.name}"
+    folder = _folder_of(model, pixels, cache_dir)
     stores = {
         name: RowStore(folder / name, tuple(output.shape[1:]), _precision(output.shape[1:]))
         for name, output in named_outputs(model).items()
@@ -87,6 +87,18 @@ def activations(
             if on_progress:
                 on_progress(len(keys) - len(todo) + start + len(chunk), len(keys))
     return {name: Rows(*store.view(keys)) for name, store in stores.items()}
+
+
+def features_of(
+    model: keras.Model, images: np.ndarray, pixels: RowStore, cache_dir: Path
+) -> dict[str, np.ndarray]:
+    """Return a frozen model's outputs for a few images that no store holds: uint8 (n, H, W, 3), RGB."""
+    runtime = _compiled(model, _folder_of(model, pixels, cache_dir) / "model.xml")
+    return _run(runtime, images, list(named_outputs(model)))
+
+
+def _folder_of(model: keras.Model, pixels: RowStore, cache_dir: Path) -> Path:
+    return cache_dir / "activations" / f"{fingerprint(model)[:20]}-{pixels.folder.name}"
 
 
 def rows_at_a_time(*shapes: Sequence[int]) -> int:

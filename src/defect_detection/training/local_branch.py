@@ -35,10 +35,18 @@ class Cells:
     rotation: np.ndarray
     rows: Rows
 
+    def rotate(self, cells: np.ndarray) -> np.ndarray:
+        """Do the same to cells of other images, (n, h, w, n_channels) → (n, h, w, n_components)."""
+        return _rotated(self.standardise(cells), self.rotation)
 
-def rotated_cells(cells: Rows, folds: Folds, cache_dir: Path, components: int = _COMPONENTS) -> Cells:
-    """Fit standardisation and rotation on cells that the kept fit learns from, and apply them to all, a few images at a time."""
-    sample = _sample(cells, folds.kept)
+
+def rotated_cells(cells: Rows, kept: np.ndarray, cache_dir: Path, components: int = _COMPONENTS) -> Cells:
+    """Fit standardisation and rotation on the cells of some images, and apply them to all, a few images at a time.
+
+    Args:
+        kept: indices of the images that the kept fit learns from.
+    """
+    sample = _sample(cells, kept)
     require_numbers(sample, "a feature of the trunk")
     standardise = Standardise.fit(sample.mean(0), sample.var(0))
     sample = standardise(sample)
@@ -60,11 +68,14 @@ def _rotate(cells: Rows, standardise: Standardise, rotation: np.ndarray, cache_d
     rotated = scratch((len(cells), *cells.shape[:-1], rotation.shape[1]), np.float16, cache_dir / "scratch")
     n_images = min(rows_at_a_time(cells.shape), _IMAGES)
     for start in range(0, len(cells), n_images):
-        some = standardise(cells[start : start + n_images])
-        # One large product: numpy multiplies a stack of small matrices twenty times slower.
-        product = some.reshape(-1, some.shape[-1]) @ rotation
-        rotated[start : start + n_images] = product.reshape(*some.shape[:-1], -1)
+        rotated[start : start + n_images] = _rotated(standardise(cells[start : start + n_images]), rotation)
     return Rows(rotated, np.arange(len(cells)))
+
+
+def _rotated(scaled: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+    # One large product: numpy multiplies a stack of small matrices twenty times slower.
+    product = scaled.reshape(-1, scaled.shape[-1]) @ rotation
+    return np.asarray(product).reshape(*scaled.shape[:-1], -1)
 
 
 def cell_statistics(cells: Rows, indices: np.ndarray) -> Standardise:

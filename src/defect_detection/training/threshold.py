@@ -23,6 +23,7 @@ def decide(
     settings: EvaluationConfig,
     split: str = "validation",
     learned: bool = False,
+    one_class: bool = False,
 ) -> tuple[OperatingPoint, ReviewBand]:
     """Choose the threshold and the review band.
 
@@ -30,16 +31,19 @@ def decide(
         scores: float array of shape (n_images,), P(defective), each from a fit that held its image out.
         split: how these images are called in texts.
         learned: the trunk has learned these images, so they show no claim.
+        one_class: the model learned from OK images alone: they alone set the threshold, by `max_overkill_rate` unless it is fixed.
     """
     labels = labels_of(samples)
     parts = parts_of(samples)
-    limits = _limits(settings)
+    limits = None if one_class else _limits(settings)
     point = settings.operating_point
+    rule = "max_overkill_rate" if one_class and point.threshold is None else point.chosen_rule
     chosen = choose_threshold(
         scores,
         labels,
-        point.chosen_rule,
+        rule,
         max_escape_rate=point.max_escape_rate,
+        max_overkill_rate=point.max_overkill_rate,
         threshold=point.threshold,
         costs=Costs(**point.costs.model_dump()) if point.costs else None,
         defect_rate=settings.defect_rate,

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from defect_detection.config import Config
 from defect_detection.config.training import HyperparameterSet
 from defect_detection.data.samples import Sample, fingerprint, labels_of
-from defect_detection.data.split import Splits
+from defect_detection.data.split import LABELS_NEEDED, Splits
 from defect_detection.data.units import parts_of
 from defect_detection.evaluation.metrics import Metrics, evaluate
 from defect_detection.evaluation.operating_point import OperatingPoint, ReviewBand
@@ -27,6 +27,7 @@ from defect_detection.training.fine_tune import fine_tune
 from defect_detection.training.fit import OnEpoch
 from defect_detection.training.folds import Folds
 from defect_detection.training.local_branch import fit_local, rotated_cells
+from defect_detection.training.one_class import Drawn, fit_one_class
 from defect_detection.training.pooled_branch import fit_pooled
 from defect_detection.training.threshold import decide
 from defect_detection.training.unseen import Judges, choose_judges
@@ -54,6 +55,7 @@ class Trial:
     fold_auroc: AUROC on each fold; None where a fold lacks a label.
     history: per phase ("fine_tune", "local") and metric, the value after each epoch.
     judges: how `validation` was chosen.
+    drawn: what drawn defects came to, where the head learned from OK images alone; else None.
     """
 
     settings: HyperparameterSet
@@ -68,6 +70,7 @@ class Trial:
     history: dict[str, list[float]]
     seconds: float
     judges: Judges
+    drawn: Drawn | None = None
 
 
 class Fits(dict[tuple[object, ...], tuple[Any, ...]]):
@@ -108,7 +111,11 @@ def run_trial(
     trunk = base or build_trunk(settings.trunk, settings.weights, size, settings.levels, config.seed)
     tuned = bool(settings.trainable_from) or trunk.weights is None
     judges = choose_judges(
-        Folds(splits.fold, splits.is_cross_validated), splits.samples, trunk.learned, one_trunk=tuned
+        Folds(splits.fold, splits.is_cross_validated),
+        splits.samples,
+        trunk.learned,
+        one_trunk=tuned,
+        needed=LABELS_NEEDED[splits.mode],
     )
     folds = judges.folds
     if tuned:
@@ -122,10 +129,15 @@ def run_trial(
         )
         trunk = replace(trunk, learned=known)
         _tell_early_end("fine-tuning", epochs, follow, history)
-    head, logits = fit_head(
-        trunk, settings, splits, folds, config, follow, history, Fits() if fits is None else fits
-    )
-    return _measure(settings, trunk, head, logits, splits, judges, config, history, started)
+    drawn = None
+    if splits.mode == "one_class":
+        head, logits, drawn = fit_one_class(trunk, splits, folds, config, follow)
+    else:
+        head, logits = fit_head(
+            trunk, settings, splits, folds, config, follow, history, Fits() if fits is None else fits
+        )
+    trial = _measure(settings, trunk, head, logits, splits, judges, config, history, started)
+    return replace(trial, drawn=drawn)
 
 
 def fit_head(
@@ -166,7 +178,7 @@ def fit_head(
         curves: dict[str, list[float]] = {}
         on_epoch = _recorder("head", settings.epochs, follow, curves)
         (cells,) = fits.once(
-            ("cells", *same), lambda: (rotated_cells(rows["cells"], folds, config.cache_dir),)
+            ("cells", *same), lambda: (rotated_cells(rows["cells"], folds.kept, config.cache_dir),)
         )
         fitted = fit_local(cells, labels, folds, settings, config.seed, on_epoch)
         _tell_early_end("head", settings.epochs, follow, curves)
@@ -239,7 +251,8 @@ def _measure(
     labels = labels_of(samples)
     scores = 1 / (1 + np.exp(-np.clip(logits[some], -50, 50)))
     name = "validation (out-of-fold scores)" if splits.is_cross_validated else "validation"
-    point, review = decide(scores, samples, config.evaluation, name, learned=judges.learned)
+    one_class = splits.mode == "one_class"
+    point, review = decide(scores, samples, config.evaluation, name, judges.learned, one_class)
     metrics = evaluate(
         scores,
         labels,

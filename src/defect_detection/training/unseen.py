@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from defect_detection.data.samples import Sample, labels_of
+from defect_detection.data.samples import DEFECTIVE, OK, Sample, labels_of
 from defect_detection.data.units import of_whole_parts
 from defect_detection.model.bundle import are_known
 from defect_detection.training.folds import Folds
@@ -26,7 +26,13 @@ class Judges:
     learned: bool = False
 
 
-def choose_judges(folds: Folds, samples: Sequence[Sample], known: np.ndarray, one_trunk: bool) -> Judges:
+def choose_judges(
+    folds: Folds,
+    samples: Sequence[Sample],
+    known: np.ndarray,
+    one_trunk: bool,
+    needed: Sequence[int] = (OK, DEFECTIVE),
+) -> Judges:
     """Return the folds that hold out only images that the trunk has not learned.
 
     A part of which the trunk has learned one image is learned as a whole.
@@ -35,6 +41,7 @@ def choose_judges(folds: Folds, samples: Sequence[Sample], known: np.ndarray, on
         folds: of a trunk that has learned no image.
         known: short hashes of what the trunk has learned; empty as shipped.
         one_trunk: the trunk is trained further, so one fold judges: the images that it must not learn.
+        needed: labels that the judges must hold.
     """
     plain = folds.only(0) if one_trunk else folds
     learned = are_known([sample.sha256 for sample in samples], known)
@@ -46,6 +53,6 @@ def choose_judges(folds: Folds, samples: Sequence[Sample], known: np.ndarray, on
     options = [rest.only(number) for number in range(rest.count)] if one_trunk else [rest]
     options.append(Folds(np.where(learned, -1, 0), folds.refit))
     for option in options:
-        if np.bincount(labels[option.scored], minlength=2).min() >= ENOUGH:
+        if np.bincount(labels[option.scored], minlength=2)[list(needed)].min() >= ENOUGH:
             return Judges(option, int(learned[folds.scored].sum()))
     return Judges(plain, learned=True)

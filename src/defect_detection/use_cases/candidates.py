@@ -30,8 +30,17 @@ class Candidate:
 
     @property
     def value(self) -> float:
-        """What it is chosen by: validation AUROC."""
-        return self.card.validation["auroc"]
+        """What it is chosen by: validation AUROC; without defective images, how well drawn defects are told from OK images."""
+        return self.card.validation[self.metric.removeprefix("val_")]
+
+    @property
+    def metric(self) -> str:
+        """The name of `value` in its run."""
+        return "val_auroc" if "auroc" in self.card.validation else "val_drawn_auroc"
+
+    @property
+    def metric_in_words(self) -> str:
+        return "validation AUROC" if self.metric == "val_auroc" else "AUROC of drawn defects"
 
     def lead(self, other: "Candidate", samples: Mapping[str, Sample]) -> tuple[float, float]:
         """Return by how much AUROC is higher than the other's, and the standard error of that; 0 where none can be given.

@@ -3,7 +3,6 @@
 from defect_detection.config import Config
 from defect_detection.evaluation.gate import Decision, Outcome
 from defect_detection.evaluation.metrics import Metrics
-from defect_detection.evaluation.rates import Rate, percent
 from defect_detection.files.unfinished import working_folder
 from defect_detection.model.bundle import identity
 from defect_detection.model.seal import digest
@@ -24,8 +23,8 @@ def plan_of(candidate: Scored, decision: Decision, turn: Turn, after: ModelRef |
         after=number_of(after),
         candidate=str(candidate.reference),
         why="; ".join(decision.reasons),
-        accuracy=brief(candidate.metrics.accuracy),
-        escapes=brief(candidate.metrics.escape),
+        accuracy=candidate.metrics.accuracy.brief,
+        escapes=candidate.metrics.escape.brief,
         test_fingerprint=candidate.metrics.fingerprint,
         gated=True,
         model=identity(candidate.inspector.card),
@@ -89,16 +88,18 @@ def log_evidence(
 
 
 def _numbers(metrics: Metrics, prefix: str) -> dict[str, float]:
+    """Return the figures that are known."""
+    auroc, precision = metrics.auroc, metrics.average_precision
     values = {
         "accuracy": metrics.accuracy.value,
         "balanced_accuracy": metrics.balanced_accuracy,
-        "escape_rate": metrics.escape.value,
+        "escape_rate": metrics.escape.value if metrics.escape.total else None,
         "overkill_rate": metrics.overkill.value,
-        "auroc": metrics.auroc.value,
-        "average_precision": metrics.average_precision.value,
+        "auroc": auroc.value if auroc else None,
+        "average_precision": precision.value if precision else None,
         "brier": metrics.brier,
     }
-    return {f"{prefix}_{name}": value for name, value in values.items()}
+    return {f"{prefix}_{name}": value for name, value in values.items() if value is not None}
 
 
 def link_model(entry: TrialRecord, reference: ModelRef) -> None:
@@ -109,8 +110,4 @@ def link_model(entry: TrialRecord, reference: ModelRef) -> None:
 
 def figures_of(metrics: Metrics) -> str:
     """Return the figures of a model in one line."""
-    return f"accuracy {brief(metrics.accuracy)}, escapes {brief(metrics.escape)}, overkill {brief(metrics.overkill)} on test"
-
-
-def brief(rate: Rate) -> str:
-    return f"{rate.count}/{rate.total} ({percent(rate.value)} %)"
+    return f"accuracy {metrics.accuracy.brief}, escapes {metrics.escape.brief}, overkill {metrics.overkill.brief} on test"

@@ -38,7 +38,12 @@ def judge(
 
 def policy_of(config: Config, improvement: Improvement) -> GatePolicy:
     settings = config.evaluation.gate.model_dump()
-    return GatePolicy(accuracy_threshold=config.evaluation_threshold, improvement=improvement, **settings)
+    return GatePolicy(
+        accuracy_threshold=config.evaluation_threshold,
+        max_overkill_rate=config.evaluation.operating_point.max_overkill_rate,
+        improvement=improvement,
+        **settings,
+    )
 
 
 def small_test_note(samples: Sequence[Sample], config: Config) -> list[str]:

@@ -15,7 +15,7 @@ from defect_detection.tracking.ledger import withdrawn
 from defect_detection.tracking.ledger_entry import Entry
 from defect_detection.tracking.reading import ModelRef
 from defect_detection.tracking.registry import About, Registry
-from defect_detection.use_cases.entries import brief, figures_of, log_evidence, params_of, plan_of
+from defect_detection.use_cases.entries import figures_of, log_evidence, params_of, plan_of
 from defect_detection.use_cases.reporting import PreparedReport
 from defect_detection.use_cases.scoring import Scored
 from defect_detection.use_cases.turn import PRODUCTION_ALIAS, Turn, stale, take_turn
@@ -132,9 +132,9 @@ def _register(
     tags = {
         "test_accuracy": f"{metrics.accuracy.value:.4f}",
         "test_fingerprint": metrics.fingerprint,
-        "test_correct": brief(metrics.accuracy),
-        "test_escapes": brief(metrics.escape),
-        "test_overkill": brief(metrics.overkill),
+        "test_correct": metrics.accuracy.brief,
+        "test_escapes": metrics.escape.brief,
+        "test_overkill": metrics.overkill.brief,
     }
     if report.evidence_remark:
         tags["evidence_remark"] = report.evidence_remark

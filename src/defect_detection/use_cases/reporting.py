@@ -15,6 +15,7 @@ from defect_detection.data.units import join
 from defect_detection.errors import ImageError
 from defect_detection.evaluation.gate import Decision
 from defect_detection.evaluation.operating_point import Costs
+from defect_detection.evaluation.rates import Estimate, Rate
 from defect_detection.files.unfinished import working_folder, write_text
 from defect_detection.model.card import Card
 from defect_detection.report.charts import Picture
@@ -104,6 +105,7 @@ def make_report(
         decision=decision,
         facts=facts,
         notes=[*notes, *unusable],
+        score_is_anomaly=card.kind == "one_class",
     )
     pictures = _pictures(report, candidate, samples, masks, config)
     return _prepared(report, candidate.scores, labels_of(samples), pictures, config.report_dir)
@@ -112,17 +114,21 @@ def make_report(
 def report_numbers(report: Report) -> dict[str, float]:
     """Return what a run in MLflow shows of the report beyond the plain figures: intervals, the line, where the evidence lies."""
     m, f = report.metrics, report.forecast
-    rates = {"accuracy": m.accuracy, "escape_rate": m.escape, "overkill_rate": m.overkill}
-    ranked = {"auroc": m.auroc, "average_precision": m.average_precision}
-    line = {"escapes_per_10000": f.escapes, "overkill_per_10000": f.overkill}
-    aim = {"pointing_accuracy": report.pointing.all} if report.pointing else {}
-    named = rates | ranked | line | aim
-    numbers = {f"{name}_{end}": getattr(one, end) for name, one in named.items() for end in ("low", "high")}
-    numbers |= {name: one.value for name, one in (line | aim).items()}
+    plain: dict[str, Rate | Estimate | None] = {"accuracy": m.accuracy, "overkill_rate": m.overkill}
+    plain |= {"escape_rate": m.escape if m.escape.total else None}
+    plain |= {"auroc": m.auroc, "average_precision": m.average_precision}
+    more: dict[str, Rate | Estimate | None] = {
+        "escapes_per_10000": f.escapes,
+        "overkill_per_10000": f.overkill,
+    }
+    more |= {"pointing_accuracy": report.pointing.all if report.pointing else None}
+    known = {name: one for name, one in (plain | more).items() if one is not None}
+    numbers = {f"{name}_{end}": getattr(one, end) for name, one in known.items() for end in ("low", "high")}
+    numbers |= {name: one.value for name, one in known.items() if name in more}
     numbers |= {"log_loss": m.log_loss, "calibration_error": m.calibration_error}
     if report.border:
         numbers["evidence_on_border"] = report.border.share
-    if report.cost_curve.chosen.cost is not None:
+    if report.cost_curve and report.cost_curve.chosen.cost is not None:
         numbers["cost_per_10000"] = report.cost_curve.chosen.cost
     return {f"test_{name}": value for name, value in numbers.items()}
 
@@ -215,7 +221,7 @@ def _write_summary(report: Report, folder: Path) -> Path:
         ("accuracy", metrics.accuracy),
         ("escapes (defective parts passed)", metrics.escape),
         ("overkill (OK parts rejected)", metrics.overkill),
-        ("AUROC", metrics.auroc),
+        *([("AUROC", metrics.auroc)] if metrics.auroc else []),
     ]
     table = "\n".join(f"| {name} | {value} |" for name, value in rows)
     facts = [fact.text for fact in report.facts]

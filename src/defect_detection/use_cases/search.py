@@ -178,6 +178,7 @@ class _Search:
 
         trial = bench.run(settings, record, follow)
         metrics = trial.metrics
+        assert metrics.auroc is not None  # a search is for a classifier, and both labels judge it
         if trial.history:
             record.figure("training_curves", figures.training_curves(trial.history))
         rates = {"val_escape_rate": metrics.escape.value, "val_overkill_rate": metrics.overkill.value}

@@ -13,9 +13,9 @@ from defect_detection.config import Config
 from defect_detection.config.training import HyperparameterSet
 from defect_detection.data.cache_folder import bound
 from defect_detection.data.samples import labels_of
-from defect_detection.data.split import Say, load_splits, silent
+from defect_detection.data.split import ENOUGH_DEFECTIVE, Say, Splits, load_splits, silent
 from defect_detection.data.units import parts_of
-from defect_detection.errors import DivergedError
+from defect_detection.errors import ConfigError, DivergedError
 from defect_detection.evaluation.metrics import ranking
 from defect_detection.files.switch import switched
 from defect_detection.files.unfinished import working_folder
@@ -41,14 +41,12 @@ if TYPE_CHECKING:
 
     from defect_detection.training.trial import Fits, Trial
 
-METRIC = "val_auroc"
-
 
 @dataclass(frozen=True)
 class Trained:
     """What training came to: one row of figures per set, in their order, what was kept, and what is claimed of it.
 
-    reason: why the best is kept where another is higher; else empty.
+    reason: why the best is kept where another is higher; else empty. metric: what `value` is.
     diverged: why each set, or trial of the search, that diverged did, by its name. notes: what to know about the test split.
     """
 
@@ -61,6 +59,7 @@ class Trained:
     audit: Audited
     claims: tuple[str, ...] = ()
     reason: str = ""
+    metric: str = "validation AUROC"
     diverged: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -92,7 +91,8 @@ def train(config: Config, watch: Watch = unwatched, say: Say = silent) -> Traine
         say(f"Marked MLflow runs of killed trainings as KILLED: {killed}")
     sets = [config.training.resolved(one) for one in config.training.hyperparameter_sets]
     bench = Bench(splits, config, recorder, watch, fits=_no_fits())
-    if found := search(bench):
+    sets = suited(sets, splits, say)
+    if splits.mode == "supervised" and (found := search(bench)):
         sets.append(found)
     with working_folder() as folder, _parent(sets, config, recorder) as parent:
         best, figures = train_sets(sets, bench, folder, parent)
@@ -110,9 +110,47 @@ def train(config: Config, watch: Watch = unwatched, say: Say = silent) -> Traine
         audited,
         claims,
         best.reason,
+        best.metric_in_words,
         bench.diverged,
         tuple(small_test_note(splits.test, config)),
     )
+
+
+def suited(sets: Sequence[HyperparameterSet], splits: Splits, say: Say) -> list[HyperparameterSet]:
+    """Return the sets that the images can teach, and say what state of knowledge that is and what would change it.
+
+    From OK images alone the sets of one trunk come to the same, and no trunk is trained.
+
+    Raises:
+        ConfigError: no set is left.
+    """
+    defective = sum(sample.label for sample in splits.samples)
+    count = f"{defective} defective image{'' if defective == 1 else 's'}"
+    if splits.mode == "supervised":
+        say(f"State: {count}: a classifier is trained")
+        return list(sets)
+    why = (
+        "training.mode: one_class"
+        if defective >= ENOUGH_DEFECTIVE
+        else f"from {ENOUGH_DEFECTIVE} defective parts on a classifier is trained"
+    )
+    say(f"State: {count}: novelty alone decides, learned from OK images ({why})")
+    first = {
+        (one.trunk, one.weights, one.levels): one
+        for one in reversed(sets)
+        if one.weights and not one.trainable_from
+    }
+    chosen = [one for one in sets if one in first.values()]
+    if not chosen:
+        raise ConfigError(
+            "training.hyperparameter_sets: expected a set with a frozen trunk, since OK images alone train none, received only "
+            "sets with trainable_from, or with weights: null"
+        )
+    if left_out := [one.name for one in sets if one not in chosen]:
+        say(
+            f"Sets left out, since from OK images alone they come to the same or train a trunk: {', '.join(left_out)}"
+        )
+    return chosen
 
 
 def _parent(
@@ -148,7 +186,7 @@ def train_sets(
             bench.diverged[settings.name] = str(error)
             continue
         candidates.append(candidate)
-        compared.append(row)
+        compared += [row] if row else []
         figures[settings.name] = candidate.card.validation
         bound(bench.config.cache_dir, bench.config.cache_max_gb)
     if not candidates:
@@ -156,19 +194,20 @@ def train_sets(
         raise DivergedError(f"All hyperparameter sets diverged, so no model was saved:{why}")
     best = best_of(candidates, samples)
     if parent:
-        _show_best(parent, best, len(sets), comparison(compared))
+        _show_best(parent, best, len(sets), comparison(compared) if compared else None)
         record_data(parent, bench.splits, bench.config)
         if bench.diverged:
             parent.tags({"diverged": ", ".join(bench.diverged)})
     return best, figures
 
 
-def _show_best(parent: TrialRecord, best: Candidate, sets: int, compared: "Figure") -> None:
+def _show_best(parent: TrialRecord, best: Candidate, sets: int, compared: "Figure | None") -> None:
     """Let the run above the sets carry the figures and the model of the best one."""
-    parent.figure("comparison", compared)
+    if compared:
+        parent.figure("comparison", compared)
     parent.metrics({f"val_{name}": value for name, value in best.card.validation.items()})
     parent.shows(best.model_uri)
-    said = f"Best of {sets} hyperparameter sets: {best.card.name}, validation AUROC {best.value:.4f}."
+    said = f"Best of {sets} hyperparameter sets: {best.card.name}, {best.metric_in_words} {best.value:.4f}."
     tags = {"best": best.card.name, "best_run": best.run_id}
     tags |= {"best_reason": best.reason} if best.reason else {}
     parent.tags(tags | {"mlflow.note.content": markdown(f"{said} {best.reason}".strip())})
@@ -185,7 +224,7 @@ def _no_fits() -> "Fits":
     return Fits()
 
 
-def _train_one(settings: HyperparameterSet, bench: Bench, folder: Path) -> tuple[Candidate, Compared]:
+def _train_one(settings: HyperparameterSet, bench: Bench, folder: Path) -> tuple[Candidate, Compared | None]:
     from defect_detection.training.bundling import save_trial
 
     task = f"training {settings.name}"
@@ -201,15 +240,18 @@ def _train_one(settings: HyperparameterSet, bench: Bench, folder: Path) -> tuple
             record.tags({"claims_met": str(card.claims_met).lower()})
             record.text("claims.txt", "".join(f"{claim.text}\n" for claim in claims))
         uri = record.model(folder)
-        bench.watch(task, "saving", 2, 2, {METRIC: trial.metrics.auroc.value})
+        auroc = trial.metrics.auroc
+        bench.watch(task, "saving", 2, 2, {"val_auroc": auroc.value} if auroc else None)
     scores = {
         sample.sha256: float(score) for sample, score in zip(trial.validation, trial.scores, strict=True)
     }
     return Candidate(card, folder, record.run_id, uri, scores), _compared(trial, bench)
 
 
-def _compared(trial: "Trial", bench: Bench) -> Compared:
-    """Return a set's row of the comparison; only here the interval of AUROC is worked out, by resampling."""
+def _compared(trial: "Trial", bench: Bench) -> Compared | None:
+    """Return a set's row of the comparison, where there are defective images; only here the interval of AUROC is worked out."""
+    if trial.metrics.auroc is None:
+        return None
     metrics, settings = trial.metrics, bench.config.evaluation
     samples = trial.validation
     auroc, _ = ranking(
@@ -232,19 +274,19 @@ def keep(candidate: Candidate, config: Config) -> ModelRef:
     """
     tags = {
         "hyperparameter_set": candidate.card.name,
-        METRIC: f"{candidate.value:.4f}",
+        candidate.metric: f"{candidate.value:.4f}",
         SEAL_TAG: seal(candidate.folder),
     }
     with switched(config.bundle_dir, config.best_model_info) as (unfinished, tell):
         shutil.copytree(candidate.folder, unfinished, dirs_exist_ok=True)
         about = About(
             "Candidates: the best model of each training.",
-            f"{candidate.card.name}: validation AUROC {candidate.value:.4f}",
+            f"{candidate.card.name}: {candidate.metric_in_words} {candidate.value:.4f}",
         )
         reference = Registry(config.tracking_uri).register(
             candidate.model_uri, config.mlflow.registered_model_name, tags, about=about
         )
         path = config.bundle_dir / KERAS_FILE
-        info = BestModelInfo(candidate.run_id, path, candidate.model_uri, METRIC, candidate.value)
+        info = BestModelInfo(candidate.run_id, path, candidate.model_uri, candidate.metric, candidate.value)
         tell(info.text(config.best_model_info.parent))
     return reference

@@ -60,6 +60,7 @@ def test_one_image_gets_a_verdict_with_all_that_decided_it(client):
     assert known == {
         "name": "part-0.png",
         "verdict": "defective",
+        "score_is": "probability",
         "score": pytest.approx(1.0),
         "threshold": 0.5,
         "reason": None,

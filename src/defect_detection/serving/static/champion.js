@@ -50,6 +50,7 @@ function factsOf(decides, since) {
   return facts([
     ["Decides since", since ? [moment(since.when), `, by ${since.who}`] : null],
     ["Trained", moment(decides.created)],
+    ["Score", decides.score_is === "anomaly" ? "anomaly score: how unlike OK parts an image is, not the probability of a defect" : null],
     ["Threshold", `${decides.threshold.toFixed(3)} (${decides.threshold_rule})`],
     ["Review band", band && `scores from ${band}`],
     ["Sees", `${decides.image_size} × ${decides.image_size} px`],

@@ -91,11 +91,11 @@ function renderProblem(item) {
 }
 
 function renderResult({ result, file }) {
-  const { verdict, score, threshold, model, latency_ms, evidence, reason, page, pages } = result;
+  const { verdict, score, score_is: scoreIs, threshold, model, latency_ms, evidence, reason, page, pages } = result;
   const means = meansOf(verdict, reason);
   showVerdict($("verdict"), verdict, WORDS[verdict], means);
   if (reason) $("why").append(line(`Unlike the training images: ${reason}`));
-  $("why").append(line(`Score ${percent(score)}${threshold === null ? "" : `, defective from ${percent(threshold)}`}`));
+  $("why").append(line(`${scoreIs === "anomaly" ? "Anomaly score" : "Score"} ${percent(score)}${threshold === null ? "" : `, defective from ${percent(threshold)}`}`));
   if (pages > 1) $("why").append(line(`Page ${page} of ${pages} decided`));
   $("why").append(line(`${file.name} · ${model.name} ${model.version} · ${latency_ms.toFixed(0)}\u00a0ms`));
   $("image").alt = `${file.name}, ${WORDS[verdict]}`;

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Literal
 
 from flask import Response
 from flask_openapi3.blueprint import APIBlueprint
@@ -52,6 +53,9 @@ class Deciding(Tested):
     image_size: int = Field(description="height and width of its input, in pixels", examples=[224])
     threshold: float = Field(examples=[0.41])
     threshold_rule: str = Field(examples=["balanced"])
+    score_is: Literal["probability", "anomaly"] = Field(
+        description="anomaly: it learned from OK images alone, and its score is not P(defective)"
+    )
     review_low: float | None = Field(description="scores from here to review_high get the verdict review")
     review_high: float | None
     defect_types: list[str] = Field(description="used for training", examples=[["scratch"]])
@@ -117,6 +121,7 @@ def _deciding(champion: Champion) -> Deciding:
         image_size=card.image_size,
         threshold=card.threshold,
         threshold_rule=card.operating_point.rule,
+        score_is=card.score_is,
         review_low=card.review_low,
         review_high=card.review_high,
         defect_types=list(card.defect_types),

@@ -269,6 +269,7 @@ def _prediction(seen: _Seen, explain: Explain) -> Prediction:
         name=seen.name,
         verdict=inspection.verdict,
         score=inspection.score,
+        score_is=inspection.score_is,
         threshold=inspection.threshold,
         reason=inspection.reason,
         model=ServedModel.model_construct(

@@ -45,7 +45,18 @@ class Prediction(BaseModel):
         default=None, description="the file name given by the sender; empty if none was sent"
     )
     verdict: Literal["ok", "defective", "review"] | None = None
-    score: float | None = Field(default=None, description="P(defective)", ge=0, le=1, examples=[0.97])
+    score: float | None = Field(
+        default=None,
+        description="P(defective), or an anomaly score: see score_is",
+        ge=0,
+        le=1,
+        examples=[0.97],
+    )
+    score_is: Literal["probability", "anomaly"] | None = Field(
+        default=None,
+        description="anomaly: the model learned from OK images alone, and its score is not P(defective)",
+        examples=["probability"],
+    )
     threshold: float | None = Field(
         default=None,
         description="an image is defective when score >= threshold; null for callers without a key",
@@ -98,6 +109,7 @@ EXAMPLE = {
     "name": "part.png",
     "verdict": "defective",
     "score": 0.97,
+    "score_is": "probability",
     "threshold": 0.41,
     "reason": None,
     "model": {"name": "Production_Reg", "version": 3, "uri": "models:/Production_Reg/3"},

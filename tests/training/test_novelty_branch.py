@@ -1,0 +1,84 @@
+"""The novelty branch: what is usual is learned from OK images, held-out images are measured without their own fold."""
+
+import numpy as np
+import pytest
+
+from defect_detection.model.backend import keras
+from defect_detection.model.heads import Novelty, Standardise
+from defect_detection.model.novelty import judge_novelty, write_novelty
+from defect_detection.training.features import Rows
+from defect_detection.training.folds import Folds
+from defect_detection.training.local_branch import Cells
+from defect_detection.training.novelty_branch import held_out_logarithms, learn_usual, novelty_of
+
+CHANNELS, FEATURES, N = 8, 12, 40
+FOLDS = Folds(np.arange(N) % 4, refit=True)
+
+
+@pytest.fixture(scope="module")
+def images():
+    """Cells (n, 5, 5, 8) and pooled features of OK images; the last four have one odd cell, the two before odd features."""
+    rng = np.random.default_rng(0)
+    place = rng.normal(0, 3, (5, 5, CHANNELS))
+    cells = (place + rng.normal(0, 1, (N, 5, 5, CHANNELS))).astype(np.float32)
+    pooled = (rng.normal(0, 1, (N, 3)) @ rng.normal(0, 1, (3, FEATURES))).astype(np.float32)
+    pooled += rng.normal(0, 0.1, pooled.shape).astype(np.float32)
+    cells[-4:, 2, 2] += 8
+    pooled[-6:-4] += rng.normal(0, 3, (2, FEATURES))
+    return cells, pooled
+
+
+def fitted(images, known):
+    cells, pooled = (Rows(values, np.arange(N)) for values in images)
+    usual = learn_usual(cells, pooled, known, FOLDS.fold, FEATURES, seed=0)
+    as_they_are = Cells(Standardise(np.zeros(CHANNELS), np.ones(CHANNELS)), np.eye(CHANNELS), cells)
+    logarithms = held_out_logarithms(usual, cells, pooled, FOLDS)
+    novelty = novelty_of(usual, as_they_are, logarithms[known], logarithms[-4:])
+    return usual, novelty, logarithms
+
+
+def test_images_with_an_odd_cell_or_odd_features_are_the_most_novel(images):
+    _, novelty, logarithms = fitted(images, np.arange(N - 6))
+    assert set(np.argsort(novelty(logarithms))[-6:]) == set(range(N - 6, N))
+
+
+def test_novelty_is_in_standard_deviations_of_held_out_ok_images(images):
+    _, novelty, logarithms = fitted(images, np.arange(N - 6))
+    of_ok = novelty(logarithms[: N - 6])
+    assert (of_ok.mean(), of_ok.std()) == pytest.approx((0, 1))
+
+
+def test_the_graph_gives_what_the_arrays_give(images):
+    cells, pooled = images
+    usual, novelty, _ = fitted(images, np.arange(N - 6))
+    inputs = (
+        keras.Input(cells.shape[1:]),
+        keras.Input((FEATURES + 3,)),
+    )  # more features follow those that count
+    model = keras.Model(inputs, judge_novelty(*inputs, novelty))
+    write_novelty(model, novelty)
+    padded = np.pad(pooled, ((0, 0), (0, 3)))
+    maps, images_novelty = model.predict([np.clip(cells, -6, 6), padded], verbose=0)
+    expected = novelty(usual.logarithms(np.clip(cells, -6, 6), pooled, -1))
+    np.testing.assert_allclose(images_novelty, expected, rtol=1e-3, atol=1e-3)
+    assert np.unravel_index(maps[-1].argmax(), (5, 5)) == (2, 2)
+
+
+def test_a_held_out_image_is_measured_without_what_its_fold_taught(images):
+    cells, pooled = images
+    known = np.arange(N - 6)
+    usual, *_ = fitted(images, known)
+    own = usual.logarithms(cells[:1], pooled[:1], int(FOLDS.fold[0]))
+    seen = usual.logarithms(cells[:1], pooled[:1], -1)
+    assert (own > seen).all()
+    others = known[FOLDS.fold[known] != FOLDS.fold[0]]
+    without = learn_usual(*(Rows(v, np.arange(N)) for v in images), others, FOLDS.fold, FEATURES, seed=0)
+    np.testing.assert_allclose(own[:, 1], without.logarithms(cells[:1], pooled[:1], -1)[:, 1], rtol=1e-4)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_few_images_and_identical_ones_give_numbers(images, count):
+    cells, pooled = np.repeat(images[0][:1], N, axis=0), np.repeat(images[1][:1], N, axis=0)
+    _, novelty, logarithms = fitted((cells, pooled), np.arange(count))
+    assert isinstance(novelty, Novelty)
+    assert np.isfinite(novelty(logarithms)).all()

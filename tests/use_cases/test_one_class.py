@@ -1,0 +1,121 @@
+"""From OK images alone to production, with the same commands."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from plant import SETTINGS, SIDE, Plant, draw_part, draw_parts
+
+from defect_detection.cli.training import in_words
+from defect_detection.config import load_config
+from defect_detection.data.samples import Sample
+from defect_detection.data.split import mode_of
+from defect_detection.errors import DataError
+from defect_detection.inference.inspect import Inspector
+from defect_detection.use_cases.evaluate import evaluate
+from defect_detection.use_cases.train import train
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory):
+    """A plant on its first day: OK images alone for training and test, trained and evaluated. What was said comes with it."""
+    root = tmp_path_factory.mktemp("first-day")
+    (root / "config.yaml").write_text(SETTINGS.replace("cv_below: 0", "cv_below: 100"))
+    draw_parts(root / "data/train", 30, 0, seed=1)
+    draw_parts(root / "data/test", 10, 0, seed=2)
+    config, said = load_config(root / "config.yaml"), []
+    trained = train(config, say=said.append)
+    return Plant(root), trained, evaluate(config), said
+
+
+def test_training_says_which_state_it_is_in_and_what_would_change_it(started):
+    _, trained, _, said = started
+    state = next(line for line in said if line.startswith("State"))
+    assert state.startswith("State: 0 defective images: novelty alone decides, learned from OK images")
+    assert "from 2 defective parts on" in state
+    assert trained.metric == "AUROC of drawn defects"
+    assert {"drawn", "drawn_caught", "drawn_auroc", "overkill_rate"} <= trained.validation[
+        trained.best
+    ].keys()
+    assert not {"auroc", "escape_rate"} & trained.validation[trained.best].keys()
+
+
+def test_the_first_model_goes_into_production_on_overkill(started):
+    plant, _, evaluated, _ = started
+    assert evaluated.decision.outcome == "promote", evaluated.decision.reasons
+    assert (
+        "No defective test image, so overkill decides instead of accuracy: 0/10"
+        in evaluated.decision.reasons[0]
+    )
+    assert plant.in_production() is not None
+
+
+def test_the_report_says_that_escapes_are_unknown_and_what_would_tell(started):
+    *_, evaluated, _ = started
+    page = evaluated.files["html"].read_text()
+    assert "No defective test image: escapes are unknown" in page
+    assert "59 show at most 5" in page
+    assert "An anomaly score" in page
+    written = json.loads(evaluated.files["json"].read_text())
+    assert written["metrics"]["auroc"] is None
+    assert written["metrics"]["escape"]["value"] is None
+    assert written["metrics"]["overkill"]["total"] == 10
+
+
+def test_a_defect_that_nobody_had_seen_is_defective_and_its_score_is_called_an_anomaly_score(started):
+    plant, *_ = started
+    inspector = Inspector.load(plant.config().bundle_dir)
+    assert inspector.card.kind == "one_class"
+    rng = np.random.default_rng(5)
+    parts = [np.asarray(draw_part(rng, defective).convert("RGB")) for defective in [True] * 5 + [False] * 5]
+    found = list(inspector.inspect(parts))
+    assert [one.verdict for one in found[:5]] == ["defective"] * 5
+    assert max(one.score for one in found[5:]) < min(one.score for one in found[:5])
+    assert found[0].to_json()["score_is"] == "anomaly"
+    assert found[0].evidence.shape == (SIDE // 16, SIDE // 16)
+
+
+def test_the_command_line_names_the_figures_that_are_known(started):
+    _, trained, *_ = started
+    line = in_words(trained.validation[trained.best])
+    assert line.startswith("accuracy 1.000, escapes unknown, overkill 0.0%")
+    assert line.endswith("of 120 drawn defects caught (drawn, not real)")
+
+
+@pytest.mark.parametrize(
+    ("defective", "wanted", "mode"),
+    [
+        (0, "auto", "one_class"),
+        (1, "auto", "one_class"),
+        (5, "auto", "supervised"),
+        (5, "one_class", "one_class"),
+        (0, "supervised", "supervised"),
+    ],
+)
+def test_two_defective_parts_make_a_classifier(defective, wanted, mode):
+    samples = [Sample(Path(f"{i}.png"), int(i < defective), "", "", f"{i}") for i in range(10)]
+    assert mode_of(samples, wanted) == mode
+
+
+def test_copies_of_one_defective_part_are_one():
+    samples = [Sample(Path(f"{i}.png"), 1, "", "", "same") for i in range(10)]
+    assert mode_of(samples, "auto") == "one_class"
+
+
+def test_a_classifier_is_refused_where_it_is_asked_for_without_defects(started):
+    plant = started[0]
+    with pytest.raises(DataError, match="expected OK and defective images, received 30 OK and 0 defective"):
+        train(plant.config("training.mode=supervised"))
+
+
+@pytest.mark.parametrize("copies", [1, 20])
+def test_one_ok_image_cannot_be_held_out(started, tmp_path, copies):
+    plant = started[0].copy(tmp_path)
+    paths = sorted((tmp_path / "data/train/ok").iterdir())
+    for path in paths[copies:]:
+        path.unlink()
+    for path in paths[:copies]:
+        path.write_bytes(paths[0].read_bytes())
+    with pytest.raises(DataError, match="at least 2 different images or groups of OK parts"):
+        train(plant.config())
