@@ -1,4 +1,4 @@
-"""Read the environment once for each configuration: the process's variables, and those of the ``.env`` beside the settings.
+"""Read the environment variables of the process and of the ``.env`` beside the settings, once per configuration.
 
 `Config` keeps what it needs of them as values, so nothing asks for `RESOLVED` later. The other variables of ``.env`` are for
 MLflow and other libraries, which look into the process's environment: they are there until another project's settings are loaded.

@@ -1,4 +1,4 @@
-"""Every error that a user can meet. Its text says what failed, what was expected and what to do.
+"""All errors that users can see. Each message says what failed, what was expected and what to do.
 
 DefectDetectionError
 ├── ConfigError       a setting is missing, unknown or out of range

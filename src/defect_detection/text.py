@@ -1,4 +1,4 @@
-"""Text that comes in or leaves: what a line of it may hold, names of files as one printable line, UTF-8 in every stream and file.
+"""Handle text at the edges of the program: printable file names, and UTF-8 in all streams and files.
 
 A file name may hold any byte and any character: a line break, an escape sequence of the terminal, bytes that are not UTF-8
 (Python keeps those as lone surrogates, which no encoder takes). Such a character is shown as ``\\x1b``.

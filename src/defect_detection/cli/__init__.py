@@ -1,4 +1,4 @@
-"""The command line: each verb reads the configuration, calls one function, and says what came out and what to run next."""
+"""The command line. Each command reads the settings, calls one function, prints the result and names the next command."""
 
 import os
 import sys

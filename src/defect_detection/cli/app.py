@@ -1,4 +1,4 @@
-"""The application that all verbs register with, and the options that they share."""
+"""The Typer application of all commands, and their common options."""
 
 from pathlib import Path
 from typing import Annotated

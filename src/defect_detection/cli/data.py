@@ -1,4 +1,4 @@
-"""Verbs about the images of a project: what is wrong with them, and what is cached of them."""
+"""Commands for the images of a project: the data audit and the cache."""
 
 from typing import Annotated
 

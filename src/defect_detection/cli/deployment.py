@@ -1,4 +1,4 @@
-"""Verbs that check a model where it works, take it elsewhere, and prove that it says the same there."""
+"""Commands that check a deployed model, export it, and compare its forms."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Verbs that judge a model and decide about it."""
+"""The command that evaluates a model and decides about its promotion."""
 
 from typing import TYPE_CHECKING
 

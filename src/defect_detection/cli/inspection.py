@@ -1,4 +1,4 @@
-"""The verb that inspects images."""
+"""The command that inspects images."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Verbs about what is in production: its history, a promotion by hand, and the way back."""
+"""Commands for production: history, manual promotion and rollback."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""Progress bars for a terminal; a few plain lines where there is none."""
+"""Show progress: bars in a terminal, otherwise a few plain lines."""
 
 import signal
 import sys

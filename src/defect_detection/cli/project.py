@@ -1,4 +1,4 @@
-"""Verbs that start a project: its settings, sample data, and the whole way at once."""
+"""Commands that start a project: settings, sample data and the demo."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

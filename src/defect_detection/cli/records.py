@@ -1,4 +1,4 @@
-"""Verbs about what was recorded: keys, feedback and how much is kept."""
+"""Commands for records: keys, feedback and retention."""
 
 from pathlib import Path
 from typing import Annotated, Literal

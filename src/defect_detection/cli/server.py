@@ -1,4 +1,4 @@
-"""Verbs that run the server and what belongs to it."""
+"""Commands that run the server and its worker."""
 
 import typer
 

@@ -1,4 +1,4 @@
-"""Verbs that train."""
+"""Commands that train."""
 
 from collections.abc import Mapping
 from dataclasses import replace

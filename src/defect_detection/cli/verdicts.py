@@ -1,4 +1,4 @@
-"""Show verdicts: a table, or a JSON object a line.
+"""Print verdicts as a table, or as one JSON object per line.
 
 What only some calls need is imported where it is needed: the first verdict of a model folder comes in well under a second.
 """

@@ -1,4 +1,4 @@
-"""Settings: loaded, checked and documented in one place. `load` reads them, `sections` is the table of them."""
+"""Load, check and document the settings. `load` reads them; `sections` is the table of all settings."""
 
 from .load import Config, RetrainConfig, load_config, load_retrain_config
 

@@ -1,4 +1,4 @@
-"""What a section of settings is: keys with a kind, a default and a text that explains each."""
+"""Define a section of settings: keys with a kind, a default and a help text."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar

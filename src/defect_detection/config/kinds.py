@@ -1,4 +1,4 @@
-"""Kinds of values that settings take, each with the words that an error message uses for it."""
+"""Kinds of values of settings, each with its description for error messages."""
 
 import difflib
 import math

@@ -1,4 +1,4 @@
-"""Read a YAML file of settings strictly, and explain what is wrong with it in the user's words."""
+"""Read a YAML file of settings strictly, with error messages for users."""
 
 import difflib
 import typing

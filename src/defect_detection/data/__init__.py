@@ -1,1 +1,1 @@
-"""Images on disk, and what is known about them: reading, labels, groups, splits, caches."""
+"""Images on disk: reading, labels, groups, splits, caches and the audit."""

@@ -1,4 +1,4 @@
-"""Decode within limits: what may take long runs in a process of its own, which ends when it needs too much time or memory.
+"""Decode images within limits. Slow files are decoded in a separate process with limits on time and memory.
 
 Files that are plain (see `outline`) are decoded at once, in the thread that asks, and never wait for the others.
 """

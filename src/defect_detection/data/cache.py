@@ -1,4 +1,4 @@
-"""Keep rows of one shape on disk by content key, so that frozen work is done once.
+"""Cache rows of one shape on disk by content key, so they are computed only once.
 
 Rows lie one after another in a binary file, in the order of the keys in a text file beside it, one a line with
 the row's checksum. A row counts as soon as its key does: keys are written after their rows are safely on disk. So

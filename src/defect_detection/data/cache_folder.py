@@ -1,4 +1,4 @@
-"""What the cache holds, and how it stays within its limit: the least recently used goes first, nothing that is in use."""
+"""List the contents of the cache and limit its size: delete the least recently used entries, never those in use."""
 
 import shutil
 import time

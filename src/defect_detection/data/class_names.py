@@ -1,4 +1,4 @@
-"""Compare names of classes, and tell which look as if they meant OK images or defective ones, and which no folder can have."""
+"""Compare class names, recognise names that suggest OK or defective images, and reject names that cannot be folders."""
 
 import re
 import unicodedata

@@ -1,4 +1,4 @@
-"""Tell from the names of folders which images are OK and which are defective, and ask where the names leave it open.
+"""Derive labels from folder names, and refuse unclear names.
 
 The outermost folder whose name is a class decides. A folder above the classes, such as ``product_B/ok`` beside
 ``product_B/scratch``, is a level and no class: it holds a folder named as an OK class, and no images of its own.

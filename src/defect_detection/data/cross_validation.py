@@ -1,4 +1,4 @@
-"""Deal images into folds, each of which a fit holds out; images stay in their fold when others are added."""
+"""Assign images to cross-validation folds. Images keep their fold when others are added."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""A few processes that decode what may take long; they start when they are first needed. See `decoder_process` for what they do."""
+"""A pool of processes that decode slow images, started on first use. They run `decoder_process`."""
 
 import atexit
 import io

@@ -1,4 +1,4 @@
-"""The process that decodes what may take long, one file at a time, each within its limits, until whoever started it ends.
+"""The decoding process: decodes one file at a time within limits, until its parent process ends.
 
 `decoder_pool` starts it as ``python -m defect_detection.data.decoder_process NUMBER``, with the number of its connection.
 """

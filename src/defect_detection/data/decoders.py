@@ -1,4 +1,4 @@
-"""Open image files with Pillow's decoders, one for each format, and say which of their frames are pages.
+"""Open image files with Pillow's decoder for their format, and list the frames that are pages.
 
 `PIL.Image.open` checks a limit of pixels that holds for the whole process, so it is not called here. Nothing changes that limit:
 `defect_detection.data.images` checks `data.max_pixels` instead.

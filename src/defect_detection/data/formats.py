@@ -1,4 +1,4 @@
-"""The one list of image formats: how a file is recognised by its first bytes, its endings and its media type."""
+"""The list of image formats: first bytes, file extensions and media types."""
 
 import re
 from dataclasses import dataclass

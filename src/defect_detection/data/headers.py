@@ -1,4 +1,4 @@
-"""Read what an image file says about itself, beside its picture: format, size, quality, camera, day. Nothing is decoded."""
+"""Read the properties of an image file without decoding it: format, size, quality, camera, day."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Decode and resize images: the one way in, shared by training, command line and HTTP.
+"""Decode and resize images. Training, command line and HTTP all use this reader.
 
 What comes out depends on the bytes, the size and the settings alone, never on other images nor on the image's own brightest
 pixel: two parts under the same light look the same to the model. `docs/images.md` lists what is supported.

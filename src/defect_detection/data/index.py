@@ -1,4 +1,4 @@
-"""Read ``index.csv``, which says about images what folder names can't.
+"""Read ``index.csv``: label, defect type, group and mask of each image.
 
 Columns: ``file`` (relative to the folder of the index), and any of ``label``, ``defect_type``, ``group`` and ``mask``. An empty
 cell leaves the matter to the folders. A label is 0 (OK) or 1, or the name of an OK class or of a class folder. Images that are

@@ -1,4 +1,4 @@
-"""Find ``index.csv`` and read its cells: any usual delimiter, columns in any case, errors that name what is not understood."""
+"""Find ``index.csv`` and parse its cells: any usual delimiter, columns in any case, errors with line and cell."""
 
 import codecs
 import csv

@@ -1,4 +1,4 @@
-"""Tell which test images training has seen: the same image, or another image of the same group."""
+"""Find leakage: test images that, or whose group, are also in the training data."""
 
 from collections.abc import Iterable, Sequence
 

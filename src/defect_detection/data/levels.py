@@ -1,4 +1,4 @@
-"""From the values that a file stores to 8 bits per channel: one scale for all images, and what transparency means."""
+"""Convert stored values to 8 bits per channel with one scale for all images, and handle transparency."""
 
 import re
 import sys

@@ -1,4 +1,4 @@
-"""Notice pictures among the images that look like masks of them: by their names and folders, and by their few gray levels."""
+"""Detect masks among the images, by name, folder and number of gray levels."""
 
 import re
 import unicodedata

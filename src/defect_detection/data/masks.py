@@ -1,4 +1,4 @@
-"""Find and read masks: which pixels of an image are defective."""
+"""Find and read the masks of defective pixels."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Say what a file is that is no image: a side file that belongs there, or something that a person has to convert or unpack."""
+"""Classify files that are not images: side files, or files that a person should convert or unpack."""
 
 from collections.abc import Container
 from pathlib import Path

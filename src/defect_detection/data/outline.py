@@ -1,4 +1,4 @@
-"""Look at an image file's outline, a few bytes at a time, before any decoder does: how large it is, and whether it is plain.
+"""Read the structure of an image file before decoding: its size, and whether it is cheap to decode ("plain").
 
 A file is plain where nothing in it costs more than its pixels: few parts to read one after the other, one picture, one pass over
 it, nothing that unpacks into more than the picture. Whatever is not known to be plain is not, and decoded within limits.

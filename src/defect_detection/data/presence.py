@@ -1,4 +1,4 @@
-"""Say at once that there are no images, before anything is opened, made or written."""
+"""Check that there are images before anything else starts."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Tell whether an image looks like those that a model was trained on: a black frame or another product does not.
+"""Check whether an image resembles the training images; a black frame or another product does not.
 
 A guard for the line, not a detector of novelty: a few figures of the image as the model sees it, and the size of its file,
 each against the range of the training images.

@@ -1,4 +1,4 @@
-"""Find what tells the label but is not in the picture: format, size, camera, day, name.
+"""Find shortcuts: file properties that predict the label, such as format, size, camera, day or name.
 
 A model learns whatever separates the two labels. Where OK parts are PNG files and defective ones are JPEG files, it learns
 the traces of JPEG, and every figure is perfect.

@@ -1,4 +1,4 @@
-"""Names of files and folders that systems, shares and tools put among a user's own: nothing below them was put there by a person."""
+"""Names of files and folders that operating systems and tools create among a user's own."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Read TIFF as its tags say, through Pillow: what Pillow would read as other values is corrected here, or refused."""
+"""Read TIFF through Pillow according to its tags. Values that Pillow misreads are corrected or refused."""
 
 import re
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""Join samples that must stay on one side of a split."""
+"""Group samples that must stay in one split."""
 
 import hashlib
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""Turn an image upright and convert it to 8 bits, strip by strip where it is large: that takes few copies of it."""
+"""Apply the EXIF orientation and convert to 8 bits, in strips for large images to save memory."""
 
 from collections.abc import Iterator
 

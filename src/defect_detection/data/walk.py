@@ -1,4 +1,4 @@
-"""Look through folders for images: the one way that training, test, inspection, known defects and the audit do it.
+"""Find images in folders, with the same rules for training, test, inspection, known defects and the audit.
 
 Every file below a folder comes to one of three: an image, something that is skipped with a reason (a person has to do something
 about it), or something that is left out and counted (it belongs there, and is no image).

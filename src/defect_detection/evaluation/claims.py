@@ -1,4 +1,4 @@
-"""Whether a split shows that an error rate is within its limit; where it doesn't, what would.
+"""Check whether a split shows that an error rate is within its limit, and how many images would show it.
 
 The threshold that a claim is about is chosen on the very images that the claim is checked on. That is sound only because
 of how it is chosen. An error rate is monotone in the threshold, so the thresholds can be tested one after the other, from the

@@ -1,4 +1,4 @@
-"""Control limits: which changes of a reject rate are more than chance."""
+"""Control limits of a reject rate (p-chart)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

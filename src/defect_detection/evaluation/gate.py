@@ -1,4 +1,4 @@
-"""Whether a candidate replaces the champion: a pure function from two results to a decision with reasons."""
+"""Decide whether a candidate replaces the champion: a pure function of two results, with reasons."""
 
 from collections.abc import Sequence
 from typing import Literal

@@ -1,4 +1,4 @@
-"""Guards of the gate: what two models' verdicts on the same parts must show on top of a better figure."""
+"""Guards of the gate: tests on two models' verdicts for the same parts."""
 
 from .paired import Differences, Pairs, chance_beyond, chance_of_worse, fewest_parts, parts_needed
 from .policy import GatePolicy, Outcome, Rule

@@ -1,4 +1,4 @@
-"""What the scores of a labelled split say: counts, rates with intervals, ranking, calibration."""
+"""Compute the metrics of a labelled split: counts, rates with intervals, ranking, calibration."""
 
 from collections.abc import Iterator, Sequence
 

@@ -1,4 +1,4 @@
-"""Where the line between OK and defective is drawn, and what falls between the chairs."""
+"""Choose the decision threshold and the review band."""
 
 from collections.abc import Sequence
 from typing import Literal

@@ -1,4 +1,4 @@
-"""What two models say about the same parts, and exact tests of the difference."""
+"""Compare two models' verdicts on the same parts, with exact tests."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Count parts: images of one part, and copies of one image, are one observation."""
+"""Count parts: images of one part, and copies of one image, count as one observation."""
 
 from collections.abc import Sequence
 

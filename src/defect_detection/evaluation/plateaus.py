@@ -1,4 +1,4 @@
-"""Between two neighbouring scores every threshold gives the same verdicts: where such plateaus are, and their middle."""
+"""Find plateaus: ranges of thresholds between neighbouring scores that give the same verdicts."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""What the gate asks for, and what it may answer."""
+"""The policy and the outcomes of the gate."""
 
 from collections.abc import Sequence
 from enum import StrEnum

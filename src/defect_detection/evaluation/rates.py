@@ -1,4 +1,4 @@
-"""Rates with exact intervals, and how many images it takes to show one."""
+"""Rates with exact intervals, and the number of images needed to show a rate."""
 
 from pydantic import BaseModel, ConfigDict, computed_field
 

@@ -1,4 +1,4 @@
-"""The review band by bounds on both error rates: what a person decides, so that the rest is decided well enough."""
+"""Choose the review band from bounds on both error rates."""
 
 from collections.abc import Sequence
 

@@ -1,1 +1,1 @@
-"""Files and folders: written whole or not at all, replaced together, and closed to others where they are secret."""
+"""Write files and folders atomically, replace them together, and restrict their permissions."""

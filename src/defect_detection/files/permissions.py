@@ -1,4 +1,4 @@
-"""Files and folders: which may be opened, and which other users of this machine may read."""
+"""Check which files may be opened, and set permissions that keep out other users."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Replace a folder and the text file that tells of it together: one rename decides, and what follows is repeated after a kill.
+"""Replace a folder and its text file together. One rename decides; the remaining steps are repeated after a kill.
 
 .unfinished-…   being filled; after a kill the old folder and the old text count
 .NAME.ready     holds `bundle` and `text`; from its rename on the new ones count, and `finish` puts them in their places

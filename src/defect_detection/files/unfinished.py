@@ -1,4 +1,4 @@
-"""Write files and folders whole or not at all, and remove what killed processes left of them.
+"""Write files and folders atomically, and remove unfinished files of killed processes.
 
 What is under way has the name ``.unfinished-PLACE-PID-START-RANDOM``, which tells its process (`processes.identity.name_of_owner`):
 

@@ -1,4 +1,4 @@
-"""Draw where the defect is over an image, in the image's own shape and size."""
+"""Draw the evidence map over an image, in the original size of the image."""
 
 from io import BytesIO
 from pathlib import Path

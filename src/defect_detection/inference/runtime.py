@@ -1,4 +1,4 @@
-"""The one place that knows which runtime runs a model: OpenVINO on the CPU."""
+"""Run a model in OpenVINO on the CPU. No other module knows the runtime."""
 
 from collections import deque
 from collections.abc import Generator, Iterable

@@ -1,4 +1,4 @@
-"""Import Keras, here only: what others have set up for their own projects does not reach this project's models.
+"""Import Keras with settings that do not depend on the user's other projects. No other module imports it.
 
 Keras takes defaults from ``~/.keras/keras.json`` (or ``KERAS_HOME``) and from variables. Which backend computes is chosen with
 ``KERAS_BACKEND``; the layout of images and the type of numbers belong to the model.

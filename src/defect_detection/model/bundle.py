@@ -1,4 +1,4 @@
-"""The bundle: a folder that holds everything an inspection needs. It is what is saved, registered and deployed.
+"""The bundle: a folder with everything that inspection needs. It is saved, registered and deployed as a whole.
 
 best_cnn_model.keras   the Keras model
 model.xml, model.bin   the same for OpenVINO: what inspects

@@ -1,4 +1,4 @@
-"""The card of a bundle: what travels with a model, and how it decides.
+"""The card of a bundle: the facts stored with a model, and its rule for verdicts.
 
 In the file, threshold and review band also stand at the top level, where other programs read them. Cards of earlier versions have
 rule, rates and claims there too.

@@ -1,4 +1,4 @@
-"""Keep what TensorFlow's C++ code says about itself away from the people at the terminal, the logs and the page.
+"""Suppress the informational log lines of TensorFlow's C++ code.
 
 Its log lines go straight to the file descriptor of standard error, and ``TF_CPP_MIN_LOG_LEVEL`` does not hold for all of them.
 """

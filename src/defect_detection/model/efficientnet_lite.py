@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 with ImageNet weights out of a package of the package index (extra `pretrained`).
+"""EfficientNet-Lite0 with ImageNet weights from a Python package (extra `pretrained`).
 
 The architecture is that of EfficientNet-B0 (Tan and Le 2019, table 1) without squeeze-and-excitation and with ReLU6.
 """

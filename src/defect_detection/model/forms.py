@@ -1,4 +1,4 @@
-"""Write a Keras model in other forms: OpenVINO's, which inspects; the same with 8-bit convolutions; ONNX; LiteRT.
+"""Convert a Keras model to OpenVINO (used for inspection), OpenVINO with 8-bit convolutions, ONNX or LiteRT.
 
 ONNX and 8 bits need the extra `export`: ``pip install 'defect-detection[export]'``.
 """

@@ -1,4 +1,4 @@
-"""The classifier head: what is trained on a trunk's maps, as plain arrays, and the Keras graph made of them.
+"""The classifier head, trained on the maps of a trunk: plain arrays, and the Keras graph built from them.
 
     maps ─┬─ mean, std, max, covariances ─ standardise, clip ─ linear ────────────────────▶ pooled logit ─┐
           └─ cells: all levels on one grid ─ standardise, clip ─ Dense ReLU ─┬─ linear ──▶ evidence        ├─ calibration ─▶ score

@@ -1,4 +1,4 @@
-"""Weights by their names: which trunk they belong to, where they lie, and whether they are there. Loads no Keras."""
+"""Find and check named weights: their trunk, file and presence. Does not load Keras."""
 
 import hashlib
 from importlib.util import find_spec

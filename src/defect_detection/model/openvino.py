@@ -1,4 +1,4 @@
-"""Load OpenVINO as it should behave in a factory: it tells nobody that it is used."""
+"""Load OpenVINO without telemetry."""
 
 import sys
 from typing import Any

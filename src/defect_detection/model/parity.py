@@ -1,4 +1,4 @@
-"""Whether another form of a model judges its golden images as the trained one did: the figures and what is allowed."""
+"""Compare another form of a model with the trained one on the golden images, and define the allowed differences."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

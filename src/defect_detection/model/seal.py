@@ -1,4 +1,4 @@
-"""Tell whether a model folder is what was registered: by the sha256 of every file in it, the card included.
+"""Verify that a model folder is unchanged since registration, by the SHA-256 of every file, including the card.
 
 The list of a folder's files and their sha256 is its seal. It is kept outside of the folder, as a tag of the registered version,
 and its digest in the ledger. Inside the folder the card carries a checksum of itself, which shows a change where no registry is.

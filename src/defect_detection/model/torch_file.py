@@ -1,4 +1,4 @@
-"""Read tensors from a file that PyTorch wrote (before version 1.6), without PyTorch and without running what the file names."""
+"""Read tensors from a file of PyTorch (before version 1.6) without PyTorch and without executing code from the file."""
 
 import io
 import math

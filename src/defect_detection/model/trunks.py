@@ -1,4 +1,4 @@
-"""Trunks: feature extractors that give maps at several levels: our own `compact`, EfficientNet-Lite0, and keras.applications'."""
+"""Trunks: feature extractors with maps at several levels (our own `compact`, EfficientNet-Lite0, models of keras.applications)."""
 
 import hashlib
 import json

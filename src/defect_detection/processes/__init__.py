@@ -1,1 +1,1 @@
-"""Processes: how one is told from others and ended, and how long work says what it is doing."""
+"""Identify and end processes, and report the progress of long work."""

@@ -1,4 +1,4 @@
-"""Processes: tell one from others that had its id, and end what a job left behind."""
+"""Identify processes even if their id was reused, and end the remaining processes of a job."""
 
 import getpass
 import os

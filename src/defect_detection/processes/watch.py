@@ -1,4 +1,4 @@
-"""How long work tells what it is doing, without knowing who watches.
+"""The progress callback of long work.
 
 Each callback is the one before it with a name bound: ``partial(watch, "training a")`` follows the phases of one task, and
 ``partial(watch, "reading images", "decoding")`` counts in one phase.

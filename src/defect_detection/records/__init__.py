@@ -1,1 +1,1 @@
-"""What the line saw and what people said about it: inspections, feedback, keys and jobs, in one database."""
+"""Records in one database: inspections, feedback, keys and jobs."""

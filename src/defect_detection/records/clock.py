@@ -1,4 +1,4 @@
-"""Doubt a clock that the inspections speak against: one that was set wrong must neither delete them nor stop pruning.
+"""Detect a wrong clock from the dates of inspections. It must neither delete records nor stop pruning.
 
 Clocks of cameras' computers are set wrong by empty batteries, by restored virtual machines and by hand.
 """

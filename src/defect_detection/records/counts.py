@@ -1,4 +1,4 @@
-"""Count what was inspected in a time: verdicts, latencies and scores, and how far people agreed.
+"""Count the inspections of a period: verdicts, latencies, scores and agreement with labels.
 
 Whole quarter hours and days come from their sums; only what lies between a bound of a period and the next whole quarter hour is
 read one by one.

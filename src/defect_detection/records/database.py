@@ -1,4 +1,4 @@
-"""Open the database of inspections, bring it up to date, and turn what goes wrong into one kind of error.
+"""Open and migrate the database of inspections, and convert its errors to `RecordsError`.
 
 SQLite in write-ahead mode, so that reading and writing don't wait for each other; or PostgreSQL. Both are opened on
 first need, and opened again after they were lost: nothing has to be restarted.

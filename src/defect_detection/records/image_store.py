@@ -1,4 +1,4 @@
-"""The folder of inspected images: each content once, under its hash, whole or not at all."""
+"""The folder of inspected images, stored once per content under its hash."""
 
 import hashlib
 import os

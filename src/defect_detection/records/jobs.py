@@ -1,4 +1,4 @@
-"""Jobs: what was asked for, what became of it, and what a server that died has left behind.
+"""Jobs: requests for retrainings, their results, and recovery after a crashed server.
 
 The table is the queue: a job that waits is a row in the state queued, so that nothing has to be put in again after a crash.
 """

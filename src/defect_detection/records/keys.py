@@ -1,4 +1,4 @@
-"""API keys: made here, shown once, kept as a hash.
+"""API keys: shown once when created, stored as a hash.
 
 A key is 256 random bits, so its plain SHA-256 can't be guessed back; a slow hash, made for passwords, would add nothing.
 """

@@ -1,4 +1,4 @@
-"""Write labelled images into a data folder that training reads: a folder per class, and an index with the groups."""
+"""Write labelled images into one folder per class for training, with an index of their groups."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Limit how many bytes of images are kept of each caller without a key."""
+"""Limit the bytes of images stored for each caller without a key."""
 
 import threading
 import time

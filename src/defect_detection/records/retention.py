@@ -1,4 +1,4 @@
-"""Remove what is older, or takes more room, than is to be kept. What feedback labels stays: it is training data."""
+"""Delete records beyond the retention limits. Labelled images are training data and stay."""
 
 import time
 from dataclasses import dataclass, replace

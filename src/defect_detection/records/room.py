@@ -1,4 +1,4 @@
-"""Keep the room that images may take: remove some where they take more, fairly, while images come in and when pruning.
+"""Keep the images within their size limit: delete fairly between senders and lines, while images arrive and when pruning.
 
 What feedback labels stays. Callers without a key lose theirs first, all but a small share of the room. Then whoever takes most
 room loses most: among callers, and among the lines of one. Of one line the oldest images go, those of doubtful verdicts last.

@@ -1,4 +1,4 @@
-"""Tell who sent an image: a key by its name, or an address that sent no key. No key is named like an address."""
+"""Identify the sender of an image: the name of its key, or its address. A key cannot be named like an address."""
 
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network

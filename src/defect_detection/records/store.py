@@ -1,4 +1,4 @@
-"""All that is recorded at one place: the database, the folder of images and the writer."""
+"""The store of records: the database, the image folder and the writer."""
 
 from defect_detection.config import Config
 from defect_detection.records.database import Database

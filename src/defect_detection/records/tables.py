@@ -1,4 +1,4 @@
-"""The tables. A change here needs a migration in ``migrations/versions``: a test compares the two."""
+"""The tables of the database. A change needs a migration in ``migrations/versions``; a test compares both."""
 
 from datetime import UTC, datetime
 from typing import Any

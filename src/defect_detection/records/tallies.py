@@ -1,4 +1,4 @@
-"""Keep sums of inspections by quarter hour and by day, so that no view has to read all rows to count them.
+"""Maintain sums of inspections by quarter hour and by day, so views need not read all rows.
 
 They change in the transaction that changes the inspections or their labels. `count_again` makes them anew from the rows.
 """

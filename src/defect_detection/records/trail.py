@@ -1,4 +1,4 @@
-"""Leave one line for each refusal, key, change of production, start of the server and image that a person looked at."""
+"""Write the audit trail: refusals, keys, changes of production, server starts and access to images."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Prune at intervals, in a thread of a server: one of those that share a database, and never in the way of predictions."""
+"""Prune at intervals in a background thread: one server per database at a time, without delaying predictions."""
 
 import logging
 import threading

@@ -1,4 +1,4 @@
-"""Record inspections beside the predictions: a queue with an end, and one thread that empties it.
+"""Record inspections in the background: a bounded queue and one writer thread.
 
 Recording never slows or fails a prediction. While the database is lost, inspections wait in memory as long as there is
 room; what finds none is counted, logged and shown. Callers without a key have a quota, and half of the queue, for their images.

@@ -1,4 +1,4 @@
-"""Write what an audit found: one self-contained page with thumbnails, and all of it as JSON."""
+"""Write the findings of an audit as a self-contained page with thumbnails, and as JSON."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""Pictures of the report alone: the trade-off on the line, and an image with its evidence and the outline of its defect."""
+"""Figures used only by the report: the trade-off on the line, and images with evidence map and mask outline."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple

@@ -1,4 +1,4 @@
-"""What another threshold would have meant on the line: escaped and rejected parts, and what both cost."""
+"""Compute escaped parts, rejected parts and costs for every threshold."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Pictures of results, for the report, the experiment's runs and the inspection of single images.
+"""Figures of results, for the report, the MLflow runs and single inspections.
 
 Every chart is a matplotlib ``Figure`` of its own (no pyplot, no global state), in five colours that
 :func:`to_svg` turns into CSS variables, so that the report's charts follow the page's light or dark colours.

@@ -1,4 +1,4 @@
-"""Whether the evidence lies where the defect is: pointing accuracy against masks, and evidence on the border.
+"""Measure whether the evidence lies on the defect: pointing accuracy with masks, and evidence at the border.
 
 A model that is right for another reason (a mark, a holder, the edge of the picture) fails when that reason goes away.
 """

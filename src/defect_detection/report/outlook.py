@@ -1,4 +1,4 @@
-"""What a test result means for the line, and what it can't show yet."""
+"""Project a test result onto the line, and compute what the test cannot show yet."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Write the report: one self-contained page that prints well, the same as JSON, and its figures as PNG files."""
+"""Write the report: a self-contained printable page, the same as JSON, and the figures as PNG files."""
 
 import base64
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The report on one model: everything that a quality engineer reads, as a value. `page` writes it."""
+"""The content of the report on one model. `page` writes it."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Where the mistakes are: by group (part, lot, module) and by type of defect."""
+"""Break down mistakes by group (part, lot, module) and by defect type."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""Bring feedback into the training data, and decide whether there is enough of it to retrain."""
+"""Export feedback into the training data, and decide whether there are enough new labels to retrain."""
 
 from collections.abc import Sequence
 from datetime import datetime

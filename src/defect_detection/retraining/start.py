@@ -1,4 +1,4 @@
-"""Where a retraining starts: the first base model that the registry has, or from scratch."""
+"""Choose the start of a retraining: the first existing base model, or from scratch."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Decide who may use what of the API.
+"""Access control of the API.
 
 While there is no key at all, a caller on this machine needs none, so that ``curl -X POST http://localhost:5001/retrain`` works as
 it is; `peers` says what such a request looks like. As soon as a key was made or configured, an address alone gives nothing: a

@@ -1,4 +1,4 @@
-"""Know the path below which a reverse proxy publishes this server, and write addresses that hold there.
+"""Handle the path prefix of a reverse proxy, and write addresses that are valid behind it.
 
 The page uses addresses relative to itself, so it works below any path, also where no proxy says which. Answers name absolute
 paths: they begin with ``serving.root_path``, or with what a declared proxy sends as ``X-Forwarded-Prefix``.

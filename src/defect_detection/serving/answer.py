@@ -1,4 +1,4 @@
-"""Answer with a model's values as JSON."""
+"""Send a pydantic model as a JSON response."""
 
 from http import HTTPStatus
 

@@ -1,4 +1,4 @@
-"""Make the application, and serve it.
+"""Create the application and serve it.
 
 ``create_app`` gives any WSGI server the application; ``serve`` is what ``python api.py`` runs.
 """

@@ -1,4 +1,4 @@
-"""Who sends the current request: asked of `access`, before the body is read and whenever a view wants to know."""
+"""The caller of the current request, determined by `access` before the body is read."""
 
 from flask import Flask, g, request
 

@@ -1,4 +1,4 @@
-"""Keep the promoted model loaded; a newly promoted one takes its place without a request noticing."""
+"""Keep the promoted model loaded, and replace it without interruption after a promotion."""
 
 import logging
 import threading

@@ -1,4 +1,4 @@
-"""Change what is in production in a process of its own, one at a time, never longer than allowed.
+"""Change production in a separate process: one change at a time, with a time limit.
 
 What it needs of mlflow goes with that process, and the server stays small.
 """

@@ -1,4 +1,4 @@
-"""One connection: read requests within their limits, and answer what isn't even HTTP in the same shape as every other error."""
+"""One connection: read requests within limits, and answer invalid HTTP with problem JSON too."""
 
 import copy
 import re

@@ -1,4 +1,4 @@
-"""Complete the generated OpenAPI document: answers that every view, or every view of a kind, may give."""
+"""Complete the generated OpenAPI document with the responses that several views share."""
 
 from typing import Any
 

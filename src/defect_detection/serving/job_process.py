@@ -1,4 +1,4 @@
-"""Run a retraining in a process of its own: one at a time, at lower priority, never longer than allowed.
+"""Run a retraining in a separate process: one at a time, at lower priority, with a time limit.
 
 The caller waits for it, or a job does: see `defect_detection.serving.worker`.
 """

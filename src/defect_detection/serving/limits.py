@@ -1,4 +1,4 @@
-"""Limits on what callers may ask for: bytes, pixels at a time, requests per second."""
+"""Limits for callers: bytes, simultaneous pixels, requests per second."""
 
 import math
 import threading

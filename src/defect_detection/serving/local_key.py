@@ -1,4 +1,4 @@
-"""The key of this machine: a file that only the owner of the server can read, and links to the page that are made with it.
+"""The local key: a file that only the owner of the server can read, and page links signed with it.
 
 Whoever can read the file may do everything, from this machine only: the command line and scripts send it as a header, and
 ``defect page`` makes a link with it that opens the page once. The key itself is in no link, no log and no browser.

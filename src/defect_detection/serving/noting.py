@@ -1,4 +1,4 @@
-"""Leave a line in the trail for each refused request, each image that is read, and each start of the server."""
+"""Write refused requests, access to images and server starts to the audit trail."""
 
 import hashlib
 

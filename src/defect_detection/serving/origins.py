@@ -1,4 +1,4 @@
-"""Refuse images that a browser sends for a page of another site: its user knows nothing of it, and no key is needed for them.
+"""Refuse images that a browser sends on behalf of another site (CSRF), because `/predict` needs no key.
 
 A page of another site can't send a key or the header ``X-Requested-With``: the browser would ask us first, and we never allow it. So
 our own page sends that header, and works behind proxies that change the Host. Programs send no Origin.

@@ -1,4 +1,4 @@
-"""Tell from where a request comes: from this machine, or from an address elsewhere.
+"""Determine whether a request comes from this machine or from another address.
 
 The peer address alone does not prove that a request is this machine's own. A proxy on this machine brings strangers from the
 loopback address, and a web page in a local browser can send requests too, also under a host name that its owner points to

@@ -1,4 +1,4 @@
-"""What all predictions of one server share: models, limits, turns, and where results go."""
+"""Shared services of all predictions of a server: model, limits, queueing and recording."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Figures for Prometheus, in a registry of the application's own."""
+"""Prometheus metrics, in a registry of the application."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping

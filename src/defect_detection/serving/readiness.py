@@ -1,4 +1,4 @@
-"""Say whether predictions can be made and kept."""
+"""Report readiness: whether predictions can be made and recorded."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Places for reads that look at many records: few of the server's threads, so that others are free to inspect."""
+"""Limit simultaneous large reads of records, so threads stay free for inspection."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Where inspections go once they are answered."""
+"""Pass answered inspections to the writer."""
 
 from typing import Protocol
 

@@ -1,4 +1,4 @@
-"""State for each route who may use it. A route that is not here needs the role admin, and a test fails until it is.
+"""The access rule of each route. A route without a rule needs the role admin, and a test fails.
 
 Open is what a line needs, what load balancers ask, and the page without its data. All else needs a key, or is for this machine.
 """

@@ -1,4 +1,4 @@
-"""Listen: take connections, not too many of one caller, and end without cutting one off."""
+"""The HTTP server: limits connections per caller, and finishes open requests when it stops."""
 
 import ctypes
 import logging

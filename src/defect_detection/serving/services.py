@@ -1,4 +1,4 @@
-"""What the parts of one server share: made once, when the application is, and found by type."""
+"""The services shared by the parts of a server, created with the application."""
 
 from dataclasses import dataclass, field
 from threading import BoundedSemaphore

@@ -1,4 +1,4 @@
-"""Refuse what a request carries and nothing would look at: names that are not known, and names that are given twice.
+"""Refuse requests with unknown or duplicate names.
 
 The OpenAPI document says which names an address takes. Below ``/v2`` nothing is checked: its protocol lets clients add parameters.
 """

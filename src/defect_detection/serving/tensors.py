@@ -1,4 +1,4 @@
-"""Tensors of the Open Inference Protocol: as JSON, and as binary data behind it."""
+"""Tensors of the Open Inference Protocol, as JSON or as binary data after the JSON."""
 
 import base64
 import binascii

@@ -1,4 +1,4 @@
-"""Say what an address that does not exist was probably meant to be, to programs and to people."""
+"""Answer unknown addresses with a suggestion, for programs and for people."""
 
 import difflib
 from http import HTTPStatus

@@ -1,4 +1,4 @@
-"""Take the images out of a request, and refuse what is none before it is decoded."""
+"""Read the images of a request, and refuse other content before decoding."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Run queued jobs, one at a time, in a thread: inside the server, or in ``defect worker`` apart."""
+"""Run queued jobs one at a time in a thread, inside the server or in ``defect worker``."""
 
 import logging
 import threading

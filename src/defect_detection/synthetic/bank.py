@@ -1,4 +1,4 @@
-"""A bank of drawn scenes on disk, for pre-training: made once, in worker processes, resumable."""
+"""A bank of drawn scenes on disk for pre-training, created once by worker processes; resumable."""
 
 import multiprocessing
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The camera over a production line: a part's shape and colour, under light, become an image."""
+"""The camera over a production line: renders the shape and colour of a part under light."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Fields that surfaces, parts and defects are made of: coordinates and random noise, float32 of shape (size, size).
+"""Building blocks of surfaces, parts and defects: coordinate and noise fields, float32 of shape (size, size).
 
 `spectral` draws noise exactly as asked for. Scenes for pre-training need hundreds of fields a second: `noise` and `streaks` cut them
 from a pool that is drawn once in a process and depends on the size alone, so a scene still depends on nothing but its seed.

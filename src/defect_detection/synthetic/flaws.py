@@ -1,4 +1,4 @@
-"""What goes wrong on a production line: each flaw changes a part's shape or colour, not its picture.
+"""Flaws of parts on a production line: each changes the shape or colour of the part, not the picture.
 
 Every function takes ``(rng, part, severity)``, severity in (0, 1], and returns the flawed part.
 """

@@ -1,4 +1,4 @@
-"""Production lines of the sample data: each makes one product, photographed again and again by one camera.
+"""Production lines of the sample data: each makes one product, photographed by one camera.
 
 Outline, colour, set-up of the light and pitch belong to the line; grain, small shifts and turns to each part.
 """

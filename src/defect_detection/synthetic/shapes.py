@@ -1,4 +1,4 @@
-"""Parts: outlines of made things, as signed distance fields (negative inside, in half image widths)."""
+"""Outlines of parts as signed distance fields (negative inside, in half image widths)."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Surfaces: what a flawless material looks like, as height-and-albedo-like gray fields.
+"""Surfaces of materials without defects, as gray fields of height and albedo.
 
 Every function takes ``(rng, size)`` and returns a float32 array of shape (size, size) with mean near 0 and
 standard deviation near 1; `scene.py` gives it contrast, colour and light.

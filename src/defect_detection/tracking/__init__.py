@@ -1,1 +1,1 @@
-"""What MLflow keeps: runs, models, versions and aliases. Only this folder imports mlflow."""
+"""Runs, models, versions and aliases in MLflow. Only this folder imports mlflow."""

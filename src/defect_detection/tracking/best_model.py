@@ -1,4 +1,4 @@
-"""``best_model_info.txt``: which model training has chosen, one ``key: value`` a line."""
+"""``best_model_info.txt``: the model chosen by training, one ``key: value`` per line."""
 
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path

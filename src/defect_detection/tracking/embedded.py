@@ -1,4 +1,4 @@
-"""The embedded store's SQLite file: read it without mlflow, and let its paths follow the folder that it lies in.
+"""The embedded store's SQLite file: read it without mlflow, and correct its paths after a move.
 
 MLflow records whole paths, but a project is moved, copied and restored elsewhere. The files of the store always lie beside it
 in `ARTIFACTS`, so the location of an experiment tells in which folder the store was. Where that is another folder, readers see

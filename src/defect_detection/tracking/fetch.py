@@ -1,4 +1,4 @@
-"""Fetch a version's bundle; what needs mlflow for it is done by a process of its own, which takes its memory with it.
+"""Fetch the bundle of a version. A separate process runs mlflow, so its memory is released at the end.
 
 ``python -m defect_detection.tracking.fetch`` is that process: it reads what to fetch as JSON from its standard input and
 writes the folder as JSON.

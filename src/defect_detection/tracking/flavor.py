@@ -1,4 +1,4 @@
-"""A bundle as a logged model of MLflow, with the flavours ``keras`` and ``python_function``.
+"""Log a bundle as an MLflow model with the flavours ``keras`` and ``python_function``.
 
     mlflow.keras.load_model(uri)     the Keras graph, from the bundle's own file
     mlflow.pyfunc.load_model(uri)    the same `Inspector` that everything else uses, without Keras

@@ -1,4 +1,4 @@
-"""A lease of a store: of all processes and machines that share it, one at a time moves what is in production.
+"""The lease of a store: only one process at a time, on all machines, may change production.
 
 MLflow has no compare-and-set, so the lease is Lamport's bakery, which needs none. Each who wants it takes a ticket, a tag of the
 experiment `PROMOTIONS` that only its owner writes: first one without a number, then the number after the highest that is there.

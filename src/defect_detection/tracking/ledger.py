@@ -1,4 +1,4 @@
-"""The ledger: what was put into production when, by whom and why. One MLflow run of the experiment `promotions` an entry.
+"""The ledger: every change of production, with time, author and reason. Each entry is an MLflow run of `promotions`.
 
 An entry that moves production is opened before the alias moves and closed after the alias was read back. One that was left
 open is therefore a promotion that was interrupted, or that is under way: `open_entries` names them. Entries are numbered

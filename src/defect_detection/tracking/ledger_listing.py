@@ -1,4 +1,4 @@
-"""Read the ledger without importing mlflow: for a server that must stay small."""
+"""Read the ledger without importing mlflow, to keep the server small."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Read registered models without importing mlflow: in the embedded store's own tables, or by a server's REST interface."""
+"""Read registered models without importing mlflow, from the embedded store's tables or a server's REST interface."""
 
 import sqlite3
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Ask an MLflow server by its public REST interface, without mlflow."""
+"""Query an MLflow server through its public REST interface, without mlflow."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""Reach MLflow: a server, or the embedded SQLite store that needs nothing started.
+"""Connect to MLflow: a server, or the embedded SQLite store.
 
 Nothing here sets MLflow's process-wide tracking URI (which would also rewrite ``MLFLOW_TRACKING_URI``):
 a `Store` carries its own, so one process can use several. Importing this module doesn't import mlflow.

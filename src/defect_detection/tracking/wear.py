@@ -1,4 +1,4 @@
-"""How often a test set has decided: each decision fits what is in production a little more to those images."""
+"""Count test-set reuse: each decision adapts the promoted model a little to the test images."""
 
 from defect_detection.tracking.store import connect, reporting
 

@@ -1,4 +1,4 @@
-"""Turn a trained trial into a bundle, with proof that the deployed form gives the scores that were trained."""
+"""Turn a trained trial into a bundle, and verify that the deployed form gives the trained scores."""
 
 import dataclasses
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Join the branches and make the score a probability, on validation images."""
+"""Combine the branches and calibrate the score on validation images."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Teach the `compact` trunk the maps of a stronger one (Romero et al. 2015, "FitNets"), on drawn scenes alone.
+"""Distil a stronger trunk into `compact` on drawn scenes (Romero et al. 2015, "FitNets").
 
 Each map of the teacher is a task: a 1 × 1 convolution on some of the student's levels predicts it, and is thrown away afterwards.
 """

@@ -1,4 +1,4 @@
-"""Notice a training that diverges, where its numbers arise."""
+"""Detect diverging trainings: values that are NaN or infinite."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Frozen work, done once: activations of the fixed part of a trunk, on disk, by the content of the images."""
+"""Cache the activations of the frozen part of a trunk on disk, by image content."""
 
 import logging
 import zlib

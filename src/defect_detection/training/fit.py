@@ -1,4 +1,4 @@
-"""Train a small Keras model on cached maps: several fits side by side, the epoch with the least held-out log loss kept."""
+"""Train small Keras models on cached maps: several folds at once, keeping the epoch with the lowest held-out log loss."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Flips and turns of square images and of maps computed from them, to learn from."""
+"""Flips and rotations of square images and of their maps, for augmentation."""
 
 import numpy as np
 

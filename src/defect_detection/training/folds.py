@@ -1,4 +1,4 @@
-"""Which images each fit leaves out, so that every image that is judged was never learned from."""
+"""The held-out images of each fold, so every image is scored by a model that was not trained on it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

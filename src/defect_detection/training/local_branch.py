@@ -1,4 +1,4 @@
-"""Fit the local branch on cached cells: one small network for each fold and the one that is kept, side by side in one."""
+"""Train the local branch on cached cells: the networks of all folds and the final one, together in one model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

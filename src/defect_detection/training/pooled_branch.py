@@ -1,4 +1,4 @@
-"""Fit the pooled branch: logistic regression on the principal components of an image's pooled features. Seconds."""
+"""Fit the pooled branch: logistic regression on principal components of the pooled features."""
 
 import warnings
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Pre-train the `compact` trunk on drawn scenes: by itself, or with a teacher (`distillation`).
+"""Pre-train the `compact` trunk on drawn scenes, with or without a teacher (`distillation`).
 
 By itself it has four tasks at once, and nothing has seen a photograph: find and name the defects in each 8-px cell; say from the
 pooled features of the whole image which defects it has, and what it is made of; and tell which two views show the same scene. The

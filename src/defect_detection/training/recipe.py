@@ -1,4 +1,4 @@
-"""The recipes of pre-training: what its weights depend on."""
+"""The recipes of pre-training: everything that the weights depend on."""
 
 import hashlib
 from dataclasses import asdict, dataclass

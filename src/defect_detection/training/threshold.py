@@ -1,4 +1,4 @@
-"""What the settings ask of the operating point and of the review band, answered on validation scores."""
+"""Choose the operating point and the review band of the settings on validation scores."""
 
 from collections.abc import Sequence
 

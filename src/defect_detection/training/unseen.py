@@ -1,4 +1,4 @@
-"""Choose the images that judge a trial: none that its trunk has learned, as long as there are enough others."""
+"""Choose the validation images of a trial: if possible, none that its trunk was trained on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,1 +1,1 @@
-"""The use cases, as functions that the command line, Python and HTTP all call: train, evaluate, inspect, promote, roll back."""
+"""The use cases as functions for the command line, Python and HTTP: train, evaluate, inspect, promote, roll back."""

@@ -1,4 +1,4 @@
-"""Choose among trained hyperparameter sets: the first of those that chance can't tell from the highest."""
+"""Choose a hyperparameter set: the first whose validation AUROC is not significantly below the highest."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""The whole way on sample data, in a folder of its own."""
+"""Run all steps on sample data in a new folder."""
 
 import shutil
 import time

@@ -1,4 +1,4 @@
-"""What an entry of the ledger says: the decision in words, its figures and its report."""
+"""Write the content of a ledger entry: the decision, its figures and its report."""
 
 from defect_detection.config import Config
 from defect_detection.evaluation.gate import Decision, Outcome

@@ -1,4 +1,4 @@
-"""Evaluate the candidate on the untouched test split, decide, register, and move the aliases last."""
+"""Evaluate the candidate on the held-out test split, decide, register, and move the aliases last."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Export a bundle's model to another form, which is written only when it gives the verdicts that were trained."""
+"""Export the model of a bundle to another form, only if it gives the same verdicts."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Tell what was in production when, by whom and why, and whether the ledger agrees with production."""
+"""List the changes of production, and check that ledger and production agree."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Inspect images with what is in production, or with a model folder, and write overlays of them.
+"""Inspect images with the model in production or a model folder, and write overlays.
 
 What only some calls need is imported where it is needed: the first verdict of a model folder comes in well under a second.
 """

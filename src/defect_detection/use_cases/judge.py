@@ -1,4 +1,4 @@
-"""Put the gate's questions together: the policy of the settings, both models' verdicts, and what else is checked."""
+"""Collect the inputs of the gate: the policy of the settings, both models' verdicts, and the further checks."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What evaluation says about test images that training has seen: it refuses them, or every report names them."""
+"""Handle leakage in evaluation: refuse test images from the training, or mention them in every report."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Name the overlays of an inspection, and keep their folder apart from what is inspected."""
+"""Name the overlays of an inspection, and keep their folder separate from the inspected images."""
 
 import os
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Golden images through every runtime: what was trained and what is deployed must give the same verdicts.
+"""Compare all runtimes on the golden images: the trained and the deployed model must give the same verdicts.
 
 A bundle holds a few validation images with the scores that Keras gave them. They have the model's size already, so PNG, which loses
 nothing, carries them through HTTP and MLflow unchanged.

@@ -1,4 +1,4 @@
-"""Start a project: settings that explain themselves, and the folders that they name."""
+"""Create a project: commented settings and the folders that they name."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Carry out what the gate decided: register the candidate, enter the decision in the ledger, and move the aliases.
+"""Carry out the decision of the gate: register the candidate, record the decision in the ledger, and move the aliases.
 
 The order is always the same, under the store's lease: repair what was interrupted, see that production is still what was decided
 about, register, open the ledger's entry, move the alias last, read it back, close the entry. `by_hand` keeps it too.

@@ -1,4 +1,4 @@
-"""Make the report on a scored candidate: its figures, with pictures, masks and evidence maps from the files."""
+"""Create the report on a scored candidate, with images, masks and evidence maps from the files."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor

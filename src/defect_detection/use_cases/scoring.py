@@ -1,4 +1,4 @@
-"""Score images with a model, as evaluation and retraining compare them: now, at its own size and threshold."""
+"""Score images with a model at its own image size and threshold, for evaluation and retraining."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Search for better hyperparameters of one set with Optuna: each trial a short run, all of them below one run.
+"""Search for better hyperparameters of one set with Optuna. Each trial is a short MLflow run below one parent run.
 
 What has been tried is kept in ``search.db`` beside the settings, so a search that was stopped or killed goes on where it was.
 """

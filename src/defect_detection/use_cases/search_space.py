@@ -1,4 +1,4 @@
-"""Draw the values of a trial from the space that is searched."""
+"""Sample the values of a trial from the search space."""
 
 import json
 from collections.abc import Mapping

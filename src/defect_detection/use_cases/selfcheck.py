@@ -1,4 +1,4 @@
-"""Check a model where it works: its files, the verdicts of its deployed form, and the known defects."""
+"""Check a deployed model: its files, the verdicts of its deployed form, and the known defects."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Whether a bundle loads and answers where it will work: in a fresh process, as ``src/inference.py`` starts one."""
+"""Check that a fresh process can load a bundle and gives the same verdicts, as ``src/inference.py`` would."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Train every hyperparameter set, track each as a run, and keep the best by validation."""
+"""Train every hyperparameter set as an MLflow run, and keep the best on validation."""
 
 import shutil
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Run one trial as one MLflow run: its parameters, its data, its metrics as they come, its figures."""
+"""Run one trial as one MLflow run, with its parameters, data, metrics and figures."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""A turn at changing production: under the store's lease, with what was interrupted before repaired."""
+"""One change of production: takes the lease of the store and repairs interrupted changes first."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager

@@ -1,4 +1,4 @@
-"""Count the test images that are unlike the training images: on the line, none of them is OK."""
+"""Count the test images that are unlike the training images. On the line, none of them gets the verdict ok."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""See that a registered version works, before and after it goes into production without an evaluation."""
+"""Check that a registered version works, before and after a promotion by hand or a rollback."""
 
 import shutil
 from contextlib import ExitStack

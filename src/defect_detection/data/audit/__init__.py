@@ -1,1 +1,1 @@
-"""Look at the data before anything learns from it: measure each image once, then say what is wrong, and how badly."""
+"""Audit the data before training: measure each image once, then list findings by severity."""

@@ -1,4 +1,4 @@
-"""What the audit can find: how bad it is, what it means, and what to do. `docs/audit.md` says more about each."""
+"""The kinds of findings of the audit: severity, meaning and advice. See also `docs/audit.md`."""
 
 from dataclasses import dataclass
 from enum import StrEnum

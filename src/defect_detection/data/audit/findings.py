@@ -1,4 +1,4 @@
-"""From what was measured to what is wrong with the data. Nothing here reads a file."""
+"""Derive the findings of the audit from the measurements. Reads no files."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence

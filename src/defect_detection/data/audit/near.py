@@ -1,4 +1,4 @@
-"""Find nearly identical images among parts that all look alike.
+"""Find near duplicates among images of similar parts.
 
 Three questions, each for what the one before let through. Are the perceptual hashes close? Does the grain agree: fine structure
 after what all images share is taken away? And is this pair more alike than either is to the rest? The figures were chosen on

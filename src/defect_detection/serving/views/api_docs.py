@@ -1,4 +1,4 @@
-"""``/docs``: the API to read and to try, by Swagger. Its files come with a package, so that no network is needed."""
+"""``/docs``: the interactive API reference (Swagger UI), with files from a package, so it works offline."""
 
 from importlib.util import find_spec
 

@@ -1,4 +1,4 @@
-"""An inspected image once more: ``…/evidence``, where the served model sees the defect, and ``…/preview``, a PNG of it."""
+"""Views of a recorded image: ``…/evidence``, the evidence map of the served model, and ``…/preview``, a PNG."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""``GET /inspections`` and ``/inspections.csv``: what was inspected, under a filter."""
+"""``GET /inspections`` and ``/inspections.csv``: list inspections with filters."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Views of jobs: ask for a retraining without waiting, follow it, cancel it."""
+"""Views of jobs: queue a retraining, follow it, cancel it."""
 
 import json
 import logging

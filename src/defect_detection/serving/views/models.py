@@ -1,4 +1,4 @@
-"""``GET /models``: what is served, and which versions there are."""
+"""``GET /models``: the served model and the registered versions."""
 
 from collections.abc import Sequence
 from datetime import datetime

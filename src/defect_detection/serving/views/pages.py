@@ -1,4 +1,4 @@
-"""The page: what a browser shows to people of the line. All data come from the API, by the modules in ``static/``."""
+"""The views of the web page. All data comes from the API, through the modules in ``static/``."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""What ``POST /predict`` takes and answers, as its description says."""
+"""The request and response models of ``POST /predict``."""
 
 from functools import cache
 from typing import Any, Literal, get_args

@@ -1,4 +1,4 @@
-"""Views of production: its history, a promotion by hand, the way back, and the reports behind it."""
+"""Views of production: history, manual promotion, rollback and reports."""
 
 from datetime import datetime
 from http import HTTPStatus

@@ -1,4 +1,4 @@
-"""Views of what was recorded: inspections with their images, feedback, and how recording goes."""
+"""Views of records: inspections with their images, feedback, and the state of recording."""
 
 from collections.abc import Callable
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""``GET /statistics``: how inspection went in a time."""
+"""``GET /statistics``: statistics of the inspections of a period."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol, version 2, over HTTP: what clients of other model servers speak already.
+"""The Open Inference Protocol, version 2, over HTTP, for clients of other model servers.
 
 The model takes one input, ``image``: BYTES of shape [n], encoded images (in base64 within JSON), or UINT8 of shape
 [n, image_size, image_size, 3], RGB. It gives ``score``, ``verdict`` and, when asked for, ``reason`` (how an image is
