@@ -44,7 +44,7 @@ class RateClaim(Frozen):
 
     @property
     def unsound(self) -> "RateClaim":
-        """Return the claim as it stands where the model has learned the images: nothing is shown."""
+        """Return the claim for images that the model was trained on: nothing is shown."""
         return self.model_copy(update={"met": False})
 
     @property
@@ -87,7 +87,7 @@ class Units:
     def of(
         cls, kind: Kind, scores: np.ndarray, labels: np.ndarray, parts: Sequence[str] | None = None
     ) -> "Units":
-        """Take of a part's images of that label the one that is nearest to being wrong.
+        """Select, for each part, the image of that label that is closest to an error.
 
         Images of one part fail together, so counting them one by one would claim more than was seen.
 

@@ -9,7 +9,7 @@ SIGMAS = 3
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Between which rates one period stays by chance, in [0, 1]; None where nothing was counted."""
+    """Return the control limits of one period, in [0, 1]; None without inspections."""
 
     low: float
     high: float

@@ -17,7 +17,7 @@ _GUARDS = {"escapes": guards.escapes, "slices": guards.slices, "gain": guards.ga
 
 
 class Decision(Frozen):
-    """What happens to a candidate: where it is registered, whether it goes to production, and why.
+    """The gate's decision about a candidate: its registered model, its outcome and the reasons.
 
     rules: each question with its own outcome. test_set_decisions: which decision on these test images it is, from 1 on.
     """
@@ -29,13 +29,13 @@ class Decision(Frozen):
     test_set_decisions: int = 1
 
     def refused(self, why: str) -> "Decision":
-        """Return what a decision to promote comes to when it can't be carried out: HOLD, for that reason first."""
+        """Turn a decision to promote that failed into HOLD, with the reason of the failure first."""
         rule = Rule(name=REFUSED, outcome=Outcome.HOLD, reason=why)
         update = {"outcome": Outcome.HOLD, "reasons": (why, *self.reasons), "rules": (*self.rules, rule)}
         return self.model_copy(update=update)
 
     def remarked(self, remark: str) -> "Decision":
-        """Return the decision with what a reader should know although no rule asks for it."""
+        """Add remarks that do not affect the decision."""
         return self.model_copy(update={"reasons": (*self.reasons, remark)})
 
     @property
@@ -109,7 +109,7 @@ def compare(
 
 
 def screen(pairs: Pairs, policy: GatePolicy) -> list[Rule]:
-    """Ask what validation may hold a candidate for: that it is significantly worse. What is undecided is for the test to decide.
+    """Hold a candidate on validation only if it is significantly worse. Otherwise the test split decides.
 
     Few images leave most questions open. To ask for a better figure here would hold back half of the equal candidates, and many
     better ones.

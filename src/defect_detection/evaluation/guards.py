@@ -6,7 +6,7 @@ from .rates import percent
 
 
 def escapes(pairs: Pairs, policy: GatePolicy) -> Rule:
-    """Ask whether an escape rate that is higher by the margin is ruled out; HOLD when there are surely more escapes."""
+    """Test that the escape rate is not higher by the margin (non-inferiority). HOLD if there are significantly more escapes."""
     found, margin = pairs.escapes, f"{percent(policy.margin)} percentage points"
     if not found.total:
         reason = f"No defective test image, so escapes are unknown; {_from_none(policy, pairs.noun)}"
@@ -42,7 +42,7 @@ def _what_would(found: Differences, policy: GatePolicy, noun: str) -> str:
 
 
 def slices(pairs: Pairs, policy: GatePolicy) -> Rule:
-    """Hold when the escapes of a defect type have surely become more.
+    """Hold if a defect type has significantly more escapes.
 
     One exact McNemar test for each type with enough differing parts to ever be significant, with Holm's correction
     (Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6, 1979).
@@ -76,7 +76,7 @@ def _may_be_significant(found: Differences, level: float) -> bool:
 
 
 def gain(pairs: Pairs, policy: GatePolicy) -> Rule:
-    """Ask whether it is more than chance that more is right than with the champion."""
+    """Test whether the higher accuracy is statistically significant."""
     found = pairs.mistakes
     chance = chance_of_worse(Differences(found.better, found.worse, found.total))
     enough = chance <= policy.level
@@ -85,7 +85,7 @@ def gain(pairs: Pairs, policy: GatePolicy) -> Rule:
 
 
 def worse(pairs: Pairs, policy: GatePolicy) -> Rule:
-    """Hold when the candidate is significantly more often wrong than the champion."""
+    """Hold if the candidate makes significantly more errors than the champion."""
     found = pairs.mistakes
     chance = chance_of_worse(found)
     held = chance <= policy.level

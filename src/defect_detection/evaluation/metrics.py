@@ -77,7 +77,7 @@ def evaluate(
         threshold: an image is called defective when ``score >= threshold``.
         defect_types: one name per image, read for defective ones only. An empty one counts as "defective".
         groups: one name per image ("" = on its own). Images of one group are one observation, for resampling and intervals alike.
-        fingerprint: of the split, kept in the result so that only like is compared with like.
+        fingerprint: of the split; only results with equal fingerprints are compared.
         repetitions: bootstrap resamplings behind the intervals of AUROC and average precision.
 
     Raises:

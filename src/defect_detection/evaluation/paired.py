@@ -17,7 +17,7 @@ _FARTHEST = 20_000  # parts; a test set that would have to be larger is not wort
 
 
 class Differences(NamedTuple):
-    """Parts on which two models differ: `worse` where only the candidate errs, `better` where only the champion does."""
+    """Numbers of parts on which two models differ: `worse` if only the candidate errs, `better` if only the champion errs."""
 
     worse: int
     better: int
@@ -156,7 +156,7 @@ def _scores(worse: np.ndarray, better: np.ndarray, total: int, margin: float) ->
 
 
 def _plausible(total: int, shares: np.ndarray) -> np.ndarray:
-    """Return the numbers of differing parts that aren't out of the question (10 standard deviations) at any share."""
+    """Return the numbers of differing parts within 10 standard deviations, for any share."""
     ends = []
     for share, sign in ((shares[0], -1), (shares[-1], 1)):
         ends.append(total * share + sign * (10 * np.sqrt(total * share * (1 - share)) + 20))
@@ -176,7 +176,7 @@ def _most_worse(differing: np.ndarray, limit: float, total: int, margin: float) 
 def _probability(
     differing: np.ndarray, most: np.ndarray, total: int, shares: np.ndarray, margin: float
 ) -> np.ndarray:
-    """Return the chance of a result within `most`, at each share of differing parts, when the difference is `margin`."""
+    """Return P(result within `most`) for each share of differing parts, if the true difference is `margin`."""
     from scipy.special import bdtr, gammaln, xlogy
 
     rows, rest = shares[:, None], total - differing

@@ -30,7 +30,7 @@ def share_from(scores: np.ndarray, cuts: np.ndarray) -> np.ndarray:
 
 
 def widest(cuts: np.ndarray, places: np.ndarray) -> int:
-    """Return which of the places has the widest plateau below it, in logits; the outer two count as narrow."""
+    """Return the index of the place with the widest plateau below it, in logits; the outer two count as narrow."""
     width = np.diff(logit(cuts), prepend=logit(cuts[0]))
     width[-1] = 0
     return int(places[np.argmax(width[places])])

@@ -84,7 +84,7 @@ def percent(fraction: float) -> str:
 
 
 def clopper_pearson(count: float, total: float, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the exact two-sided interval of a binomial proportion; of numbers that aren't whole, what lies between.
+    """Return the exact two-sided interval of a binomial proportion; fractional numbers are interpolated.
 
     Clopper and Pearson, "The use of confidence or fiducial limits illustrated in the case of the binomial",
     Biometrika 26 (1934).

@@ -25,10 +25,10 @@ class ReviewLimits(Frozen):
 def review_edges(
     scores: np.ndarray, labels: np.ndarray, limits: ReviewLimits, parts: Sequence[str] | None = None
 ) -> tuple[float, float]:
-    """Return below which score parts may pass, and from which score on they may be rejected.
+    """Return the lower and the upper edge of the band: below it parts pass, above it they are rejected.
 
     Where a limit isn't shown at any score, its edge is the loosest without an error. When the second edge is not above the first,
-    any threshold from it to the first meets both limits, and nobody needs to be asked.
+    any threshold between them meets both limits, and no band is needed.
 
     Args: as :func:`bound_review_band`.
     """

@@ -16,7 +16,7 @@ SKEW = timedelta(minutes=5)  # by which clocks of servers may differ
 
 
 def doubt_of_clock(session: Session, now: datetime | None = None) -> str:
-    """Say what in the dates of inspections speaks against the clock, or nothing."""
+    """Describe why the dates of inspections suggest a wrong clock; "" if they do not."""
     now = now or datetime.now(UTC)
     return _future(session, now) or gap_before(session, now)
 
@@ -32,7 +32,7 @@ def _future(session: Session, now: datetime) -> str:
 
 
 def gap_before(session: Session, now: datetime) -> str:
-    """Say that nothing was inspected for long before the clock, or nothing: then nothing may be deleted by age.
+    """Describe a long gap before the present, during which no deletion by age is allowed; "" if there is none.
 
     A clock that is far ahead has such a gap behind it, whatever is recorded while it is. So the last days do not count.
     """

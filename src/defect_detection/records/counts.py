@@ -72,7 +72,7 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What people said of the inspections: the label that counts, beside the verdict.
+    """The labels of inspections beside their verdicts. Only the current label of an image counts.
 
     labelled: inspections with a label. escapes: called ok, and are defective. overkill: called defective, and are OK.
     """
@@ -88,7 +88,7 @@ class Statistics:
 
     rounded: whether the bounds of periods were moved to whole quarter hours.
     scores: inspections by P(defective), in `SCORE_BINS` bins.
-    p50_ms, p95_ms: latencies of the whole time. clock: what speaks against the clock of this server, or nothing.
+    p50_ms, p95_ms: latencies of the whole period. clock: why the clock of this server may be wrong, or "".
     """
 
     since: datetime
@@ -143,7 +143,7 @@ def _beside_quarters(bounds: Sequence[datetime]) -> Iterator[Range]:
 
 
 def _count_at_most(session: Session, ranges: Sequence[Range]) -> int:
-    """Return how many inspections the quarter hours hold that parts of are wanted."""
+    """Count the inspections in quarter hours that are only partly inside the period."""
     begins = [begin_of(from_, QUARTER_S) for from_, _ in ranges]
     found = find_tallies(session, (TallyRow.span_s == QUARTER_S) & TallyRow.begin_s.in_(begins))
     return sum(int(counts[:SCORES_AT].sum()) for _, counts, _ in found)

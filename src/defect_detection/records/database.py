@@ -131,7 +131,7 @@ class Database:
         return RecordsError(self._failure)
 
     def _opened(self) -> Engine:
-        """Return the engine of a database that is up to date. A file that was moved away or replaced is opened anew."""
+        """Return the engine of the migrated database. A file that was moved or replaced is opened again."""
         with self._opening:
             if self._file is None and time.monotonic() < self._again_at:
                 raise RecordsError(self._failure)
@@ -149,7 +149,7 @@ class Database:
             return self._engine
 
     def _identify(self) -> object:
-        """Say which file is open: SQLite would go on writing to one that was deleted."""
+        """Identify the open file, because SQLite would continue to write to a deleted file."""
         if self._file is None:
             return None
         try:
@@ -198,7 +198,7 @@ class Database:
 
 @contextmanager
 def _ended_after(session: Session, deadline_s: float) -> Iterator[None]:
-    """End what a session reads once so many seconds have passed; in PostgreSQL each statement."""
+    """Limit the time of the reads of a session; in PostgreSQL, of each statement."""
     if session.get_bind().dialect.name == "postgresql":
         session.execute(text(f"SET LOCAL statement_timeout = {max(1, round(1000 * deadline_s))}"))
         yield
@@ -219,9 +219,9 @@ def alone_with_jobs(session: Session) -> None:
 
 
 def alone_with_labels(session: Session) -> None:
-    """Begin a transaction that adds labels, or removes what has none: of all such, one at a time goes on.
+    """Begin a transaction that adds labels or deletes unlabelled rows. Only one such transaction runs at a time.
 
-    SQLite's writing transactions do so anyway. In PostgreSQL each statement sees what was committed before it began, so that
+    SQLite allows only one writer anyway. In PostgreSQL each statement sees all earlier commits, so
     those after this one know all labels. Otherwise a label and the removal of what it is about could cross each other.
     """
     _alone(session, _LABELS_LOCK)
@@ -246,7 +246,7 @@ def insert_or_replace(session: Session, table: type[Table], rows: Sequence[Any])
 
 @cache
 def _insert_into(table: type[Table], dialect: str) -> tuple[Any, Any]:
-    """Return the statements that keep, and that replace, rows which are there. Of tables, not classes: those take twice as long."""
+    """Return the statements that keep or replace existing rows. They use tables, because ORM classes take twice as long."""
     insert = (postgresql if dialect == "postgresql" else sqlite).insert(table.__table__)
     keys = [column.name for column in table.__table__.primary_key]
     new = {column.name: column for column in insert.excluded if column.name not in keys}

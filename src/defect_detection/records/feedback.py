@@ -41,7 +41,7 @@ def add_feedback(
 
     Raises:
         UnknownRecordError: there is no such inspection, or it was pruned.
-        RecordsError: the database can't be written; nothing was kept.
+        RecordsError: the database cannot be written; nothing was stored.
     """
     with database.writing() as session:
         alone_with_labels(session)
@@ -78,7 +78,7 @@ def said_about(session: Session, contents: Collection[str] | Select[str]) -> dic
 
 
 def are_conflicting(said: Sequence[Said]) -> bool:
-    """Say whether an image was called both OK and defective."""
+    """Check whether an image has received both labels."""
     return len({one.label for one in said}) > 1
 
 

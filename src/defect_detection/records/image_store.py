@@ -26,7 +26,7 @@ def suffix_of(content: bytes) -> str:
 class ImageFolder:
     """Images as ``ab/cdef….jpg``, where ``abcdef…`` is the sha256 of the bytes. Every method may raise `OSError`.
 
-    Who adds or removes images together with their rows in the database holds `lock` meanwhile.
+    Hold `lock` while adding or removing images together with their rows.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -54,7 +54,7 @@ class ImageFolder:
         return suffix, is_new
 
     def read(self, sha256: str, suffix: str) -> bytes | None:
-        """Return the bytes of an image, or None when it isn't there or isn't what it was."""
+        """Return the bytes of an image, or None if it is missing or changed."""
         try:
             content = self.path_of(sha256, suffix).read_bytes()
         except FileNotFoundError:
@@ -65,13 +65,13 @@ class ImageFolder:
         self.path_of(sha256, suffix).unlink(missing_ok=True)
 
     def files_by_folder(self) -> Iterator[dict[str, Path]]:
-        """Yield the files of each folder by what their name says of their content: no hash where a write was cut off."""
+        """Yield the files of each folder with the hash in their name; None for interrupted writes."""
         for folder in sorted(self.folder.glob("??")):
             yield {folder.name + path.stem: path for path in folder.iterdir()}
 
 
 def remove_if_older(path: Path, age_s: float) -> bool:
-    """Remove a file that has been there for longer, and say whether it was."""
+    """Remove a file that is older than this, and return whether it was removed."""
     with suppress(FileNotFoundError):
         if time.time() - path.stat().st_mtime > age_s:
             path.unlink()

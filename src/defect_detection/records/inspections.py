@@ -59,7 +59,7 @@ _FACTS = tuple(Inspected.__dataclass_fields__)
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """One inspection as it is read back: `said` holds every label of its image, the latest first.
+    """One stored inspection. `said`: all labels of its image, latest first.
 
     image_suffix: of its image; None when the image isn't kept (any more).
     """
@@ -100,7 +100,7 @@ class Page:
 def add_inspections(
     session: Session, inspections: Sequence[Inspected], images: Iterable[Mapping[str, Any]]
 ) -> None:
-    """Insert inspections and images; what is there already stays, so that a repeated write is none.
+    """Insert inspections and images. Existing rows stay, so a repeated write has no effect.
 
     Args:
         images: rows of those images that lie in the folder, see `row_of_image`.

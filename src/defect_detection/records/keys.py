@@ -69,7 +69,7 @@ def list_keys(database: Database) -> list[Key]:
 
 
 def revoke_key(database: Database, name: str) -> Key:
-    """Refuse a key from now on. What was said with it stays.
+    """Revoke a key. Labels given with it stay.
 
     Raises:
         UnknownRecordError: no key has that name.
@@ -84,7 +84,7 @@ def revoke_key(database: Database, name: str) -> Key:
 
 
 def find_key(database: Database, key: str) -> Key | None:
-    """Return whose key a text is; None when it is nobody's, or was revoked."""
+    """Return the owner of a key; None if the key is unknown or revoked."""
     hashed = _hash_of(key)
     with database.reading() as session:
         row = session.scalar(select(KeyRow).where(KeyRow.sha256 == hashed))
@@ -93,7 +93,7 @@ def find_key(database: Database, key: str) -> Key | None:
 
 
 def has_keys(database: Database) -> bool:
-    """Say whether any key was ever made. One that was revoked counts: to revoke the last key opens nothing."""
+    """Check whether a key was ever created. Revoked keys count, so revoking the last key opens nothing."""
     with database.reading() as session:
         return session.scalar(select(KeyRow.name).limit(1)) is not None
 

@@ -34,7 +34,7 @@ class Labelled:
     """One image with the current label. `at`: when it was given. group: as the first inspection of the image says; where
     it says none, the first later one that does and that was sent with a key or from this machine.
 
-    suffix: of its format. stored: the suffix that its file is kept under; None when the image isn't kept.
+    suffix: of its format. stored: the suffix of its file; None if the image is not stored.
     """
 
     sha256: str
@@ -49,10 +49,10 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What came of an export. `usable`: all labelled images that lie in the folder now.
+    """The result of an export. `usable`: all labelled images now in the folder.
 
     written, relabelled: how many are new there, or were moved to another class. skipped: why others aren't there.
-    repaired: what of earlier records no folder or index takes, and what stands there instead.
+    repaired: invalid texts of earlier records, and their replacements.
     """
 
     usable: tuple[Labelled, ...]
@@ -107,7 +107,7 @@ def export_feedback(
     ok_classes: Sequence[str],
     held_out: Sequence[Sample] = (),
 ) -> Exported:
-    """Bring a data folder up to date with what was said. No image in it is written over or removed. Nothing said, no folder.
+    """Update a data folder with the labels. No image in it is overwritten or deleted. Without labels, no folder is created.
 
     An image has the name of its content, so it is there once; with another label than before it moves to that class. Its
     group keeps it on one side of a split together with other images of its part.
@@ -147,7 +147,7 @@ def _named_by_content(one: Labelled, images: ImageFolder) -> Labelled:
 
 
 def _repaired(one: Labelled, ok_classes: Sequence[str]) -> tuple[Labelled, list[str]]:
-    """Return an image with names that a folder and an index take, and what was wrong: earlier versions kept any text."""
+    """Return an image with valid names, and descriptions of the invalid ones: earlier versions stored any text."""
     group, defect_type, odd = plain(one.group), one.defect_type, []
     if group != one.group:
         odd.append(f"group {one.group!r} is written as {group!r}")
@@ -170,7 +170,7 @@ def _why_not(one: Labelled, contents: Iterable[str], groups: Iterable[str]) -> s
 
 
 def _place(one: Labelled, images: ImageFolder, folder: Path, ok_class: str, counts: list[int]) -> str | None:
-    """Put one image where its label says; count it in (written, relabelled). Return why that is impossible."""
+    """Put one image into the folder of its label, and count it as written or relabelled. Return why that is impossible, or ""."""
     target = folder / _file_of(one, ok_class)
     if target.is_file():
         return None
@@ -195,7 +195,7 @@ def _file_of(one: Labelled, ok_class: str) -> str:
 
 
 def _write_index(folder: Path, usable: Sequence[Labelled], ok_class: str) -> None:
-    """Write the index anew, as a whole. What it said of images that the database doesn't know (any more) stays."""
+    """Rewrite the whole index. Rows of images that are not in the database stay."""
     rows = {Path(row["file"]).name: row for row in _read_index(folder / INDEX)}
     for one in usable:
         file = _file_of(one, ok_class)

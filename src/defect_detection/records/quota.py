@@ -10,7 +10,7 @@ MOST_CALLERS = 10_000  # remembered; the one that was silent for longest is forg
 
 
 class Quota:
-    """Lets each caller without a key have so many bytes kept an hour. Who sends a key has no limit.
+    """Limits the bytes per hour stored for each caller without a key. Callers with a key have no limit.
 
     Args:
         n_bytes: an hour; as many at once after an hour without any. None: no limit.
@@ -22,7 +22,7 @@ class Quota:
         self._left: dict[str, tuple[float, float]] = {}  # by caller: bytes, and when that was
 
     def take(self, sender: str, n_bytes: int, now_s: float | None = None) -> bool:
-        """Take bytes for an image, and say whether the sender had so many left."""
+        """Take the bytes of an image from the quota, and return whether enough were left."""
         caller = network_of(sender) if self._most is not None else None
         if caller is None or self._most is None:
             return True

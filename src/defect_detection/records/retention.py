@@ -47,7 +47,7 @@ class Pruned:
 
     @property
     def warning(self) -> str:
-        """Say what was held back, and that what must be kept takes too much room; or nothing."""
+        """Describe what was held back, and whether labelled images exceed the limit; "" if neither."""
         too_much = (
             f"Images take {self.over_bytes / 1e9:.3g} GB more than records.keep_gb: all of them are labelled, so they are "
             "kept"
@@ -62,7 +62,7 @@ def prune_records(
     now: datetime | None = None,
     at_once: bool = False,
 ) -> Pruned:
-    """Remove inspections, images and jobs as the settings say. Arguments and errors as of :func:`prune`."""
+    """Delete inspections, images and jobs according to the settings. Arguments and errors as in :func:`prune`."""
     keep = config.records
     max_bytes = keep.keep_gb and keep.keep_gb * 1e9
     usual = keep.prune_every_h / 24 / (keep.keep_days or 1)  # that comes of age between two prunings

@@ -110,7 +110,7 @@ def make_room(
 
 
 def _sizes(database: Database) -> dict[Place, float]:
-    """Return the bytes of images without label, by who sent them and their line; together where somebody names many lines."""
+    """Return the bytes of unlabelled images by sender and line; a sender with many lines counts as one line."""
     row = ImageRow
     total = func.sum(row.n_bytes)
     query = select(row.sent_by, row.line, total).where(_unlabelled).group_by(row.sent_by, row.line)
@@ -135,7 +135,7 @@ def _shares(sizes: Mapping[Place, float], excess: float, max_bytes: float) -> di
 
 
 def _levelled(sizes: Mapping[Place, float], excess: float, depth: int = 0) -> dict[Place, float]:
-    """Return what goes of each when the largest are lowered to one level, at each step of the paths."""
+    """Return the bytes to delete per path, if the largest are lowered to a common level at each step."""
     if excess <= 0 or not sizes:
         return {}
     if depth == len(next(iter(sizes))):
@@ -152,7 +152,7 @@ def _levelled(sizes: Mapping[Place, float], excess: float, depth: int = 0) -> di
 
 
 def _level(sizes: Sequence[float], excess: float) -> float:
-    """Return to which size the larger ones come down, so that all together lose so much."""
+    """Return the common level to which the larger sizes are lowered, so the total decreases by this amount."""
     ordered = [*sorted(sizes, reverse=True), 0.0]
     for count, (size, following) in enumerate(pairwise(ordered), 1):
         if excess <= count * (size - following):

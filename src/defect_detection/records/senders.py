@@ -8,7 +8,7 @@ NETWORK_BITS = 64  # of an IPv6 address: one caller may use all addresses of suc
 
 @lru_cache(maxsize=10_000)
 def network_of(sender: str) -> str | None:
-    """Return the address of a sender without a key, an IPv6 address (or such a network) as its network; None for a key's name."""
+    """Return the address of a sender without a key (IPv6: its network); None for the name of a key."""
     try:
         address = ip_address(sender.partition("/")[0])
     except ValueError:

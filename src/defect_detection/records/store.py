@@ -9,10 +9,10 @@ from defect_detection.records.writer import Recorder
 
 
 class Records:
-    """Where inspections, feedback, keys and jobs are kept. Opens nothing before it is used.
+    """The store of inspections, feedback, keys and jobs. Opens files on first use.
 
     Args:
-        max_bytes, bytes_per_h: room for all images, and what is kept of each caller without a key; None: any.
+        max_bytes, bytes_per_h: limits for all images, and for each caller without a key; None: no limit.
     """
 
     def __init__(

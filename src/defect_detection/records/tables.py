@@ -48,7 +48,7 @@ class Table(DeclarativeBase):
 class ImageRow(Table):
     """One image in the folder of images, by its content.
 
-    sent_by, line, doubtful: of its first inspection, an IPv6 address as its network; they say what goes first for lack of room.
+    sent_by, line, doubtful: of its first inspection (IPv6: the network); they decide which images are deleted first.
     """
 
     __tablename__ = "images"
@@ -64,7 +64,7 @@ class ImageRow(Table):
 
 
 class InspectionRow(Table):
-    """One verdict on one image. `sha256` names its content also when the image itself isn't kept (any more)."""
+    """One verdict on one image. `sha256` identifies the content even if the image is not stored."""
 
     __tablename__ = "inspections"
     __table_args__ = (
@@ -112,7 +112,7 @@ class TallyRow(Table):
 
 
 class FeedbackRow(Table):
-    """What a person said about one image. Rows are added, never changed: the one with the highest id counts."""
+    """A person's label for one image. Rows are added, never changed; the one with the highest id counts."""
 
     __tablename__ = "feedback"
 
@@ -141,7 +141,7 @@ class KeyRow(Table):
 class JobRow(Table):
     """One retraining that was asked for.
 
-    `owner_…`: the process that runs it; `owner_host` says where its id means something. `heartbeat` grows while that process lives.
+    `owner_…`: the process that runs it; `owner_host`: where its id is valid. `heartbeat` grows while that process lives.
     """
 
     __tablename__ = "jobs"

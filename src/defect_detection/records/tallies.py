@@ -64,7 +64,7 @@ _OF_BEGINS = _TALLY.where(
 
 
 class Counted(NamedTuple):
-    """What counts of one inspection. `label`: the one that counts for its image."""
+    """The counted facts of one inspection. `label`: the current label of its image."""
 
     at: datetime
     model_name: str
@@ -98,12 +98,12 @@ JUDGED_AT = {pair: place for place, pair in enumerate(product(VERDICTS, LABELS))
 
 
 def score_bin(score: float) -> int:
-    """Return the bin of a score: that of 1 is the last; what is no number is in the first."""
+    """Return the bin of a score. A score of 1 is in the last bin, NaN in the first."""
     return int(min(score * SCORE_BINS, SCORE_BINS - 1)) if score > 0 else 0
 
 
 def latency_bin(ms: float) -> int:
-    """Return the bin of a latency; the first and the last take what is beyond them."""
+    """Return the bin of a latency; the outer bins also count values beyond them."""
     if not ms > LEAST_MS:
         return 0
     return int(min(BINS_PER_DECADE * log10(ms / LEAST_MS), LATENCY_BINS - 1))
@@ -170,7 +170,7 @@ def count_in(session: Session, rows: Iterable[Counted]) -> None:
 
 
 def count_out(session: Session, ids: Iterable[str]) -> None:
-    """Take out inspections that are about to be deleted. The transaction is `alone_with_labels`."""
+    """Subtract inspections that are about to be deleted. The transaction is `alone_with_labels`."""
     rows = session.execute(counted_rows().where(InspectionRow.id.in_(ids)))
     _add(session, tallied(Counted(*row) for row in rows), -1)
 
@@ -231,7 +231,7 @@ def count_next_day(session: Session, since: datetime) -> datetime | None:
 
 
 def _add(session: Session, changes: Mapping[Key, Tally], sign: int) -> None:
-    """Add to the sums of the quarter hours and of their days; what has become empty is removed."""
+    """Add to the sums of the quarter hours and their days; empty rows are deleted."""
     begins = {key[0] // span_s * span_s for key in changes for span_s in SPANS_S}
     found = session.connection().execute(_OF_BEGINS, {"begins": list(begins)})
     known = {key: (counts, first_at) for key, counts, first_at in _found(found)}

@@ -52,7 +52,7 @@ class _File(RotatingFileHandler):
 
 
 def _open_private(path: str, flags: int) -> int:
-    """Open a file for its owner and group; a link is refused, and a pipe that nobody reads."""
+    """Open a file for its owner and group. Links and unread pipes are refused."""
     safe = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     return os.open(path, flags | safe, 0o640)
 
@@ -66,7 +66,7 @@ class _Counted:
 
 
 class Refusals:
-    """Leaves a line for the first refusal of a caller, and one a minute with the number of those that follow."""
+    """Writes a line for the first refusal of a caller, then one per minute with the number of further refusals."""
 
     def __init__(self, root: Path) -> None:
         self._root = root

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 class Upkeep:
     """Prunes every `records.prune_every_h` hours between `start` and `stop`.
 
-    A lower priority for its thread would be worse than the rests: it would be kept waiting while it holds Python's lock,
+    A lower priority for its thread would be worse than the pauses: it would wait while it holds Python's lock,
     and the predictions with it.
     """
 
@@ -55,7 +55,7 @@ class Upkeep:
             wait_s = self._look()
 
     def _look(self) -> float:
-        """Prune if that is due, and return after how many seconds to look again. Raises nothing."""
+        """Prune if due, and return the seconds until the next check. Never raises."""
         try:
             return self._prune_if_due()
         except _StoppedError:
@@ -90,7 +90,7 @@ class _StoppedError(Exception):
 
 
 def take_on(database: Database, work: str, every: timedelta, now: datetime | None = None) -> float:
-    """Take regular work on, so that no other server does, and return 0; or in how many seconds it is due again.
+    """Claim the regular work for this server and return 0, or return the seconds until it is due.
 
     Work that was begun after `now` was begun by a clock that was ahead: it is due one interval after now.
 

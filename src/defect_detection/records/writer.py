@@ -84,7 +84,7 @@ class Recorder:
         self._flushing = 0  # threads that wait in `flush`
 
     def record(self, recorded: Inspected, content: bytes) -> None:
-        """Take one inspection with its image, or count it as lost when too many wait. Returns at once; raises nothing."""
+        """Queue one inspection with its image, or count it as lost if the queue is full. Returns immediately and never raises."""
         with self._changed:
             kept = content if self._may_keep(recorded, len(content)) else None
             n_bytes = len(kept or b"")
@@ -101,7 +101,7 @@ class Recorder:
                 self._changed.notify_all()
 
     def _may_keep(self, recorded: Inspected, n_bytes: int) -> bool:
-        """Say whether the quota of the sender, and its part of the queue, have room for an image."""
+        """Check whether the sender's quota and its share of the queue allow another image."""
         is_full = 2 * (self._waiting_bytes + n_bytes) > MAX_WAITING_BYTES
         is_kept = not (is_full and network_of(recorded.sent_by)) and self._quota.take(
             recorded.sent_by, n_bytes
@@ -139,7 +139,7 @@ class Recorder:
             )
 
     def flush(self, timeout_s: float) -> bool:
-        """Have what waits written at once, wait until nothing does, and say whether that came about."""
+        """Write the queue now, wait until it is empty, and return whether it is."""
         with self._changed:
             self._flushing += 1
             self._changed.notify_all()
@@ -149,7 +149,7 @@ class Recorder:
                 self._flushing -= 1
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Write what waits, if that succeeds in time; the rest is lost. Nothing is taken any more."""
+        """Write the queue within the time limit and stop; the rest is lost. Later inspections are not accepted."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -180,7 +180,7 @@ class Recorder:
                 retry_s = RETRY_S
 
     def _next_batch(self) -> list[Waiting]:
-        """Return the first that wait, which go on waiting until they are written; none when all is done."""
+        """Return the first inspections of the queue. They stay in it until they are written; empty when all is done."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closing)
             self._changed.wait_for(self._is_urgent, GATHER_S)
@@ -256,7 +256,7 @@ class Recorder:
             self._changed.notify_all()
 
     def _note_failure(self, error: str, retry_s: float) -> bool:
-        """Wait before the next attempt; say whether there won't be one because the recorder is being closed."""
+        """Wait before the next attempt; return whether the recorder is closing, so there is none."""
         with self._changed:
             self._tell_change(error)
             return self._changed.wait_for(lambda: self._closing, retry_s)

@@ -164,7 +164,7 @@ def _entry_on_page(entry: Entry, thumbnails: "_Thumbnails", root: Path) -> dict[
 
 
 class _Thumbnails:
-    """Images as data URLs, by path; of those that can't be read there is none."""
+    """Images as data URLs, by path, without unreadable images."""
 
     def __init__(self, samples: Sequence[Sample], pixels: RowStore) -> None:
         self._contents = {sample.path: sample.sha256 for sample in samples}

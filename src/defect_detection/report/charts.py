@@ -19,7 +19,7 @@ _EDGE = 1e-4  # scores nearer to 0 or 1 than this are drawn as that far
 
 
 class Picture(NamedTuple):
-    """An image, and what is known of where its defect is."""
+    """An image with its evidence map and its mask, if known."""
 
     image: np.ndarray  # uint8 (height, width, 3), RGB
     evidence: np.ndarray | None = None  # float (h, w), higher = more defective
@@ -39,7 +39,7 @@ def views(picture: Picture, scale: tuple[float, float] | None) -> list[np.ndarra
 
 
 def outlined(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Return the image with a line around what the mask marks: just outside of it, so that the defect stays visible.
+    """Draw a line around the mask, just outside of it, so the defect stays visible.
 
     Args:
         image: uint8 array of shape (height, width, 3), RGB.
@@ -90,7 +90,7 @@ def cost_chart(curve: CostCurve) -> "Figure":
 
 
 def _places(points: Sequence[CostPoint]) -> np.ndarray:
-    """Return thresholds as logits, so that those near 0 and near 1 can be told apart."""
+    """Return thresholds as logits, which separates values near 0 and near 1."""
     return _logit([point.threshold for point in points])
 
 

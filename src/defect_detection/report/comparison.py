@@ -18,7 +18,7 @@ _LABELS = {"auroc": "AUROC", "log_loss": "log loss"}
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One hyperparameter set among others: its validation figures, and how long it took."""
+    """One hyperparameter set in the comparison: its validation figures and training time."""
 
     name: str
     auroc: Estimate
@@ -30,7 +30,7 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class Searched:
-    """One trial of a search: what was tried, and its validation figures; None of one that was pruned."""
+    """One trial of a search: its values and validation figures (None if it was pruned)."""
 
     values: Mapping[str, Any]
     auroc: float | None
@@ -98,7 +98,7 @@ def _with_pruned(figures: Sequence[float | None], worst_is_low: bool) -> np.ndar
 
 
 def _on_an_axis(axes: Any, values: Sequence[Any]) -> Sequence[Any]:
-    """Return numbers as they are, on a logarithmic axis where they span decades; anything else as text, in order."""
+    """Return numbers for an axis (logarithmic if they span decades), and other values as sorted text."""
     if not all(isinstance(value, int | float) for value in values):
         texts = [", ".join(value) if isinstance(value, list) else str(value) for value in values]
         order = sorted(set(texts))

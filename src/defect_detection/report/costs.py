@@ -14,7 +14,7 @@ MOST_POINTS = 120  # of a curve: more can't be told apart in a picture
 
 
 class CostPoint(Frozen):
-    """What `parts` parts of the line would see at one threshold. `cost`: None where no costs are known."""
+    """The result of one threshold for `parts` parts of the line. `cost`: None without costs in the settings."""
 
     threshold: float
     escapes: Estimate
@@ -93,7 +93,7 @@ def cost_curve(
 
 
 def _counts(scores: np.ndarray, labels: np.ndarray, cuts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return how many defective images lie below each cut, and how many OK ones at or above it."""
+    """Count the defective images below each cut, and the OK images at or above it."""
     defective, ok = np.sort(scores[labels == 1]), np.sort(scores[labels == 0])
     return np.searchsorted(defective, cuts, side="left"), len(ok) - np.searchsorted(ok, cuts, side="left")
 

@@ -31,7 +31,7 @@ class Border(Frozen):
 
     share: on average; cells: what evenly spread evidence would give, the share of cells that are outermost.
     peaks: how often the strongest cell is an outermost one.
-    peaks_off_defect: the same among images whose mask says that the defect isn't there.
+    peaks_off_defect: the same for images whose mask lies elsewhere.
     """
 
     share: float
@@ -62,7 +62,7 @@ def defect_cells(mask: np.ndarray, shape: tuple[int, int], reach: int = 1) -> np
 
 
 def points_at(evidence: np.ndarray, cells: np.ndarray) -> bool:
-    """Say whether the strongest cell of an evidence map is one of `cells`; both of shape (h, w)."""
+    """Check whether the strongest cell of an evidence map is one of `cells`; both of shape (h, w)."""
     return bool(cells[np.unravel_index(np.argmax(evidence), evidence.shape)])
 
 
@@ -126,16 +126,16 @@ def border(
 
 
 def border_share(evidence: np.ndarray) -> float:
-    """Return the share of a map's evidence above its median that lies in the outermost cells; of a flat map, theirs of the area."""
+    """Return the share of the evidence above the median in the outermost cells; for a flat map, their share of the area."""
     ring = _ring(evidence.shape)
     above = np.maximum(evidence - np.median(evidence), 0).astype(np.float64)
     return float(above[ring].sum() / above.sum()) if above.any() else float(ring.mean())
 
 
 def evidence_remark(aim: Pointing | None, outermost: Border | None) -> str | None:
-    """Say that the evidence lies elsewhere than on the defects, where it does; else None.
+    """Return a remark if the evidence does not lie on the defects, else None.
 
-    At the edge: the share of images whose strongest evidence lies there is higher than chance, by its interval. Where masks tell
+    At the edge: the share of images with their strongest evidence there is higher than chance, by its interval. If masks show
     that the defect lies there, such images do not count. In the background: it lies on the defect in less than half of the images.
     """
     said = []

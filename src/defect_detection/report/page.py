@@ -114,7 +114,7 @@ def _template() -> "Template":
 
 
 def about(count: float) -> str:
-    """Return a number of parts as a person would say it: one decimal below 10, whole above."""
+    """Round a number of parts for display: one decimal below 10, whole above."""
     if count >= 9.95:
         return f"{round(count):,}".replace(",", "\u202f")
     return f"{count:.1f}".removesuffix(".0") if count >= 0.1 or count == 0 else "under 0.1"

@@ -33,7 +33,7 @@ class ModelInfo(Frozen):
 
 
 class Mistake(Frozen):
-    """One image on the wrong side of the threshold, or called defective for what isn't its defect."""
+    """One image with a wrong verdict, or with its evidence elsewhere than on the defect."""
 
     path: str
     score: float
@@ -132,7 +132,7 @@ def build_report(
     worst: int = 6,
     score_is_anomaly: bool = False,
 ) -> Report:
-    """Gather what the report says.
+    """Collect the content of the report.
 
     Args:
         metrics: of the scores below, on the test split.
@@ -145,8 +145,8 @@ def build_report(
         operating_point: where the threshold comes from (the validation split).
         defect_rate: defective parts / all parts on the line.
         costs: of an escaped and of a rejected OK part.
-        facts: name and text of what else bears on how far the figures can be trusted.
-        notes: what else a reader must know about the data, one sentence each.
+        facts: name and text of further facts about the reliability of the figures.
+        notes: further remarks about the data, one sentence each.
         worst: images shown of each kind of mistake.
         score_is_anomaly: the model learned from OK images alone.
     """
@@ -214,13 +214,13 @@ def _type_names(defect_types: Sequence[str] | None, labels: np.ndarray) -> list[
 def _missed_parts(
     scores: np.ndarray, labels: np.ndarray, threshold: float, groups: Sequence[str], confidence: float
 ) -> tuple[Rate, str]:
-    """Return the defective parts of which an image was missed, and what they are called."""
+    """Return the defective parts with a missed image, and their name."""
     found = Units.of("escape", scores, labels, groups)
     return Rate.of((found.scores < threshold).sum(), len(found.scores), confidence), found.unit
 
 
 class _Localised(NamedTuple):
-    """elsewhere: bool (n_images,), those with a mask whose strongest evidence isn't on the defect."""
+    """elsewhere: bool (n_images,): images with a mask whose strongest evidence is not on the defect."""
 
     pointing: Pointing | None
     border: Border | None

@@ -60,7 +60,7 @@ def create_app(
 
     Args:
         config: the settings; `config.root` holds ``re_train/re_train.py``.
-        find_champion: says which model is promoted, None when none is; the default asks the registry.
+        find_champion: returns the promoted model or None; the default queries the registry.
         load_champion: loads it; the default fetches its bundle from the registry.
         recorder: gets every inspection; the default writes to the database.
     """
@@ -148,7 +148,7 @@ def serve(config: Config) -> None:
 
 
 def run(app: OpenAPI, config: Config) -> None:
-    """Serve an application until Ctrl-C or SIGTERM. Requests in progress are answered, and what they record is written.
+    """Serve an application until Ctrl-C or SIGTERM. Open requests are then answered and their records written.
 
     Raises:
         ConfigError: the address can't be listened on.

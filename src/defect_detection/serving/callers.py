@@ -7,7 +7,7 @@ from defect_detection.serving.services import services
 
 
 def register_access(app: Flask) -> None:
-    """Have every request checked before its body is read: `routes` says what its route needs."""
+    """Check every request before its body is read; `routes` has the access rules."""
     app.before_request(_check)
 
 
@@ -20,7 +20,7 @@ def caller() -> Caller:
 
 
 def shows(group: str) -> bool:
-    """Say whether what belongs to a group of ``serving.public`` may be shown to who sent the current request."""
+    """Check whether the current caller may see data of a group of ``serving.public``."""
     return services().access.shows(group, caller())
 
 

@@ -29,14 +29,14 @@ class Champion:
 
 
 class Served:
-    """Asks in a thread what is promoted, and loads what is new, so that it is served within `refresh_s` seconds.
+    """Checks in a thread for a newly promoted model and loads it, so it is served within `refresh_s` seconds.
 
     The new model is loaded, run once and checked beside the old one; then one reference changes. Requests that have begun
     finish with the old one, which is freed after the last of them. What can't be loaded isn't served: the old one stays, and
     `problem` says why.
 
     Args:
-        find: says which model is promoted, None when none is.
+        find: returns the promoted model or None.
         load: loads it, or raises a `DefectDetectionError`.
         wanted: ``name@alias``, for messages.
     """
@@ -71,7 +71,7 @@ class Served:
         """Return the model to inspect with. One that is just being loaded for the first time is waited for.
 
         Raises:
-            NoModelError: nothing is promoted, or nothing that can be loaded.
+            NoModelError: no model is promoted, or it cannot be loaded.
         """
         if self._champion is None:
             self.start()
@@ -93,7 +93,7 @@ class Served:
                 self._thread.start()
 
     def look_now(self) -> None:
-        """Ask at once what is promoted: something is known to have changed. Returns before it is loaded."""
+        """Check for a new model now, after a known change. Returns before it is loaded."""
         self._wake.set()
 
     def stop(self) -> None:

@@ -35,7 +35,7 @@ class Changes:
         self._one_at_a_time = threading.Lock()
 
     def run(self, arguments: Sequence[str], caller: str) -> str:
-        """Run a command to its end, and return what it says.
+        """Run a command to its end, and return its output.
 
         Args:
             caller: name of the key, for the ledger.
@@ -90,7 +90,7 @@ class Changes:
         raise TrackingError(f"defect {verb} ended with exit code {code}: see the log of the server")
 
     def _environment(self, caller: str) -> dict[str, str]:
-        """Say who does it, for the ledger: a key by its name; who calls from this machine is who runs the server."""
+        """Return the author for the ledger: the name of the key; for a local caller, the user who runs the server."""
         who = {} if caller == THIS_MACHINE else {"DEFECT_USER": f"{caller} (API key)"}
         uri = {"MLFLOW_TRACKING_URI": self._config.tracking_uri}
         return who | uri | self._config.for_children | READ_BY_A_PROGRAM

@@ -70,7 +70,7 @@ class _Parser(HTTPRequestParser):
 
 
 def _refuse_ambiguous(header: bytes) -> None:
-    """Refuse what two servers could read in two ways, one before the other: a way to smuggle a request past the first."""
+    """Refuse requests that a proxy and this server could read differently (request smuggling)."""
     if len(_HOST.findall(header)) > 1:
         raise ParsingError("Host: expected once, received several times.")
     if _ENCODED.search(header) and (
@@ -80,7 +80,7 @@ def _refuse_ambiguous(header: bytes) -> None:
 
 
 class _Task(WSGITask):
-    """Answers a request; the last one of its connection when the server is being stopped."""
+    """Answers a request; when the server is stopping, the last one of its connection."""
 
     def get_environment(self) -> dict[str, Any]:
         return dict(super().get_environment()) | {NOTICE_LOSS: self.channel.notice_loss}
@@ -94,7 +94,7 @@ class _Task(WSGITask):
 
 
 class _ProblemTask(ErrorTask):
-    """Answers a request that is refused before it reaches the application: malformed, too long or too slow."""
+    """Answers a request that never reaches the application: malformed, too long or too slow."""
 
     def execute(self) -> None:
         error = self.request.error
@@ -111,7 +111,7 @@ class _ProblemTask(ErrorTask):
         self.write(body)
 
     def _unknown(self) -> HTTPException | None:
-        """Return what is wrong with the address itself: it counts for more than the length of a body."""
+        """Return an error about the address, which takes precedence over the length of the body."""
         return refusal_of(self.channel.server.application, self.request.command, self._path)
 
     @property
@@ -128,7 +128,7 @@ class _ProblemTask(ErrorTask):
 
 
 class Channel(HTTPChannel):
-    """A connection. A request that hasn't arrived whole in time is refused, however steadily its bytes drip in."""
+    """A connection. A request that has not arrived completely in time is refused, even if its bytes still arrive."""
 
     parser_class = _Parser
     task_class = _Task
@@ -151,7 +151,7 @@ class Channel(HTTPChannel):
             self._refuse_at_once(HTTPStatus.SERVICE_UNAVAILABLE, reason)
 
     def is_idle(self, quiet_s: float) -> bool:
-        """Say whether no request is being received or answered, and none was in the last seconds."""
+        """Check that no request is in progress, and none was in the last seconds."""
         is_busy = self.requests or self.request or self.total_outbufs_len or self.lingers
         return not is_busy and abs(time.time() - self.last_activity) > quiet_s
 
@@ -162,12 +162,12 @@ class Channel(HTTPChannel):
         return bool(super().received(data))
 
     def check_client_disconnected(self) -> bool:
-        """Say whether the client has closed the connection. From the first question on that is watched for."""
+        """Check whether the client has closed the connection. Watching starts with the first call."""
         self._is_watched = True
         return bool(super().check_client_disconnected())
 
     def notice_loss(self) -> None:
-        """Close the connection when what is sent stays without an acknowledgement: the client's machine or network is gone."""
+        """Close the connection if sent data is not acknowledged, because the client or its network is gone."""
         option = getattr(socket, "TCP_USER_TIMEOUT", None)  # elsewhere than on Linux the system takes minutes
         if option is not None:
             with suppress(OSError):  # it has closed already
@@ -224,7 +224,7 @@ class Channel(HTTPChannel):
         self.server.add_task(self)
 
     def _refuse_at_once(self, status: int, detail: str) -> None:
-        """Answer before anything was asked, and close: no thread is taken."""
+        """Answer before the request and close, without using a thread."""
         body = problem_json(status, detail).encode()
         said = {"Connection": "close", "Content-Type": MEDIA_TYPE, "Content-Length": len(body), **HEADERS}
         head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
@@ -237,5 +237,5 @@ class Channel(HTTPChannel):
 
 
 def _peer(address: str) -> str:
-    """Return what counts as one machine: an address, or a network of IPv6, all of which one machine may use."""
+    """Return what counts as one machine: an IPv4 address, or an IPv6 network."""
     return str(ip_network(f"{address.partition('%')[0]}/64", strict=False)) if ":" in address else address

@@ -35,7 +35,7 @@ def openapi_document(app: OpenAPI) -> dict[str, Any]:
 
 
 def _schemas(model: type[BaseModel]) -> dict[str, Any]:
-    """Return the schema of a body that a view reads by itself, and of what it refers to."""
+    """Return the schema of a body that a view parses, with its references."""
     schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
     return {**schema.pop("$defs", {}), model.__name__: schema}
 

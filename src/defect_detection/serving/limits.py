@@ -32,14 +32,14 @@ HEADERS = {
 
 
 def takes_images(path: str) -> bool:
-    """Say whether requests to a path of ours may be as long as images are."""
+    """Check whether a path accepts bodies as long as images."""
     return path == "/predict" or (path.startswith("/v2/models/") and path.endswith("/infer"))
 
 
 def limit_body(request: Request, config: Config) -> None:
     """Refuse a body that is too long for its path, before it is read; what has no length is cut off there.
 
-    An address that does not exist is told as that, whatever the body.
+    An unknown address gets its error, whatever the body.
 
     Raises:
         RequestEntityTooLarge: its length says so.
@@ -53,14 +53,14 @@ def limit_body(request: Request, config: Config) -> None:
 
 
 def too_long(path: str, limit: int, received: int | None = None) -> RequestEntityTooLarge:
-    """Return the error that says how long a body may be, and which setting decides."""
+    """Return the error for a body that is too long, with the limit and its setting."""
     setting = " (serving.max_upload_bytes)" if takes_images(path) else ""
     of = f"has {received} bytes" if received is not None else "is too long"
     return RequestEntityTooLarge(f"The body {of}; at most {limit}{setting} are accepted here.")
 
 
 def secure(response: Response) -> Response:
-    """Add the headers that keep browsers from doing more with an answer than to show it."""
+    """Add security headers, so browsers only display the response."""
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
     return response
@@ -70,7 +70,7 @@ class Turns:
     """Lets plain images be decoded while all of them together have at most so many pixels. The others have a way of their own.
 
     Args:
-        waiting: requests whose images may take long and that are answered at the same time, in work or waiting; so the
+        waiting: simultaneous requests with slow images, running or waiting; so the
             server always has threads for plain ones.
     """
 
@@ -86,7 +86,7 @@ class Turns:
         """Wait until an image may be decoded, and hold its place during the block.
 
         Raises:
-            ServiceUnavailable: it may take long, and enough requests of that kind are being answered.
+            ServiceUnavailable: too many requests with slow images.
         """
         if outline.is_quick(effort):
             with self._taking_pixels(min(outline.width * outline.height, PLAIN_PIXELS)):

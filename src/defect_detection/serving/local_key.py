@@ -47,7 +47,7 @@ def read_local_key(root: Path) -> str:
     """Return the key of this machine.
 
     Raises:
-        ConfigError: there is none, it belongs to somebody else, or others could read it.
+        ConfigError: the file is missing, belongs to another user, or is readable by others.
     """
     path = root / FILE
     try:
@@ -82,17 +82,17 @@ def _check(path: Path, status: os.stat_result) -> None:
 
 
 def is_of_this_machine(sent: str) -> bool:
-    """Say whether a text claims to be the key of this machine, or one that was made with it."""
+    """Check whether a text has the form of the local key or of a key signed with it."""
     return sent.startswith((_KEY, _LINK, _PAGE))
 
 
 def make_link_code(root: Path, now_s: float | None = None) -> str:
-    """Return what a link to the page carries: it can be exchanged once, soon, for a key of the page."""
+    """Return the one-time code of a page link, which can be exchanged for a key of the page."""
     return _signed(_LINK, read_local_key(root), (now_s or time.time()) + LINK_S)
 
 
 class LocalKey:
-    """Knows the key of this machine and what was made with it. Reads the file anew each time: a new key counts at once."""
+    """Checks the local key and keys signed with it. Reads the file each time, so a new key counts immediately."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -100,7 +100,7 @@ class LocalKey:
         self._using = threading.Lock()
 
     def allows(self, sent: str) -> bool:
-        """Say whether a text is the key of this machine, or a page's key that is still valid.
+        """Check whether a text is the local key, or a valid key of the page.
 
         Raises:
             ConfigError: the file of the key is not to be trusted.

@@ -17,7 +17,7 @@ def check_origin() -> None:
     """Refuse the current request if a page of another origin sends images with it.
 
     Raises:
-        Forbidden: says which page, and what a client that may do so sends.
+        Forbidden: names the page, and what an allowed client sends.
     """
     origin = request.headers.get("Origin")
     if origin is None or not takes_images(request.path) or any(name in request.headers for name in _HEADERS):

@@ -32,7 +32,7 @@ _BEGIN_OF_PROXIES = tuple(
 
 
 def why_not_local(request: Request) -> str | None:
-    """Say what shows that the request is not from this machine, or return None when nothing does."""
+    """Return why the request is not from this machine, or None if it is."""
     host, origin = request.headers.get("Host", ""), request.headers.get("Origin")
     if not is_loopback(request.remote_addr or ""):
         return f"comes from {request.remote_addr}, not from this machine"
@@ -74,7 +74,7 @@ def address_of(request: Request, proxies: Proxies) -> str:
 
 
 def is_loopback(peer: str) -> bool:
-    """Say whether an address is this machine's own."""
+    """Check whether an address belongs to this machine."""
     plain = _plain(peer)
     return bool(plain) and ip_address(plain).is_loopback
 

@@ -18,7 +18,7 @@ from defect_detection.serving.recording import Recorder
 
 @dataclass(frozen=True, slots=True)
 class Predicting:
-    """What predictions need: models, limits, and where results go. `pool` works on the images of one request."""
+    """The shared services of predictions. `pool` works on the images of one request."""
 
     served: Served
     recorder: Recorder

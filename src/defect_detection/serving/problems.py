@@ -15,7 +15,7 @@ MEDIA_TYPE = "application/problem+json"
 
 
 class Problem(BaseModel):
-    """What went wrong, and what to do about it."""
+    """An error and what to do about it."""
 
     type: str = Field(description="URI of the problem type; about:blank: see the status")
     title: str = Field(description="the status in words")
@@ -29,7 +29,7 @@ def new_problem(status: int, detail: str) -> Problem:
 
 
 def problem_json(status: int, detail: str, path: str = "") -> str:
-    """Write the body for one error. Below ``/v2`` it has the member `error` as well, which clients of that protocol read."""
+    """Write the body of an error. Below ``/v2`` it also has the member `error`, for clients of that protocol."""
     body = new_problem(status, detail).model_dump()
     return json.dumps(body | {"error": detail} if path.startswith("/v2") else body)
 
@@ -40,7 +40,7 @@ def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> 
 
 
 def problem_of(error: HTTPException) -> Problem:
-    """Describe an error that is answered in the place of one result among several."""
+    """Describe an error that replaces one result among several."""
     return new_problem(error.code or 500, error.description or "")
 
 
@@ -61,7 +61,7 @@ def described(status: int) -> dict[str, Any]:
 
 
 def register_problems(app: Flask) -> None:
-    """Give the errors of routing, of the views and of our own code their answers."""
+    """Register the handlers for errors of routing, views and our own code."""
     app.register_error_handler(HTTPException, _of_http)
     app.register_error_handler(BusyError, _of_busy)
     app.register_error_handler(NoModelError, _of_unavailable)
@@ -75,7 +75,7 @@ def _of_http(error: HTTPException) -> Response:
 
 
 def for_caller(reason: str) -> str:
-    """Return a reason that may name files and addresses of the server: in full to who has a key or is on this machine."""
+    """Return a reason that may contain files and addresses of the server; complete only for local callers and callers with a key."""
     return (
         reason
         if caller().role is not None

@@ -19,7 +19,7 @@ SCORES = tuple(round(0.05 * step, 2) for step in range(1, 21))
 
 
 class Metrics:
-    """Counts what is asked and answered. Routes are counted as they are declared, so that paths can't make new series."""
+    """Counts requests and responses by declared route, so paths cannot create new series."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry(auto_describe=False)
@@ -71,11 +71,11 @@ class Metrics:
     def follow_each(
         self, name: str, text: str, label: str, values: Callable[[], Mapping[str, float]]
     ) -> None:
-        """Show what a function returns at the time of reading, each by its label; nothing while it can't be known."""
+        """Export the values of a function at read time, by label; none while they are unknown."""
         self.registry.register(_EachCollector(name, text, label, values))
 
     def follow_model(self, served: Served) -> None:
-        """Show which model is served, how often it was replaced, and whether replacing it fails."""
+        """Export the served model, the number of replacements, and whether a replacement fails."""
         self.registry.register(_ServedCollector(served))
 
     def _answered(self, response: Response) -> Response:

@@ -13,7 +13,7 @@ REMEMBER_S = (
 
 
 class Readiness:
-    """Ready are a loaded model and a store that answers. A registry that doesn't answer makes nothing unready."""
+    """Ready means a loaded model and a reachable store of records. An unreachable registry does not affect readiness."""
 
     def __init__(self, served: Served, recorder: Recorder) -> None:
         self._served, self._recorder = served, recorder

@@ -11,7 +11,7 @@ RETRY_S = 1
 
 
 class Reads:
-    """Lets so many reads go on at a time, and one table be written beside them, which may take minutes."""
+    """Limits simultaneous reads, and allows one table beside them, which may take minutes."""
 
     def __init__(self, threads: int) -> None:
         self._pages = BoundedSemaphore(max(1, threads // PART))
@@ -22,7 +22,7 @@ class Reads:
         """Hold a place during the block.
 
         Raises:
-            ServiceUnavailable: all are taken. Nobody waits for one, since that would take a thread.
+            ServiceUnavailable: all places are taken. Waiting would occupy a thread.
         """
         with _held(self._pages):
             yield

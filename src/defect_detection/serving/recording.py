@@ -6,13 +6,13 @@ from defect_detection.records.inspections import Inspected
 
 
 class Recorder(Protocol):
-    """Keeps inspections. Recording neither fails nor waits: what can't be kept now is the recorder's own problem."""
+    """Records inspections. Recording neither fails nor waits; the recorder handles failures itself."""
 
     def record(self, recorded: Inspected, content: bytes) -> None:
         """Keep one inspection, and the bytes of its image."""
 
     def check(self) -> None:
-        """Return when what is recorded can be kept.
+        """Return when records can be stored.
 
         Raises:
             DefectDetectionError: it can't.

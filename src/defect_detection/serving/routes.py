@@ -70,7 +70,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
 
 
 def need_of(method: str, rule: str, opened: Collection[str] = ()) -> Role | None:
-    """Return the role that a route needs; None: it is open to everybody, by itself or because it is among the `opened`."""
+    """Return the role that a route needs; None: it is open, always or because it is in `opened`."""
     if method == "OPTIONS":  # answered by the framework, with the methods of the route
         return None
     route = f"{'GET' if method == 'HEAD' else method} {rule}"

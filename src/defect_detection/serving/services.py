@@ -51,7 +51,7 @@ class Services:
         load_champion: LoadChampion | None = None,
         recorder: Recorder | None = None,
     ) -> "Services":
-        """Make the parts of a server; arguments as for `create_app`. Nothing is started."""
+        """Create the services of a server; arguments as for `create_app`. Nothing is started."""
         records, metrics = Records.of(config), Metrics()
         served = Served.of(config, find_champion, load_champion)
         recorder = recorder or records.recorder
@@ -80,5 +80,5 @@ def services_of(app: Flask) -> Services:
 
 
 def services() -> Services:
-    """Return the services of the application that answers the current request."""
+    """Return the services of the current application."""
     return services_of(current_app)

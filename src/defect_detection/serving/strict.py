@@ -62,7 +62,7 @@ NOTHING = (b"", b"{}", b"null")  # bodies of requests that say nothing: some cli
 
 @dataclass(frozen=True, slots=True)
 class Takes:
-    """What an operation takes. json: the keys of its JSON body; None: no such body."""
+    """The names that an operation accepts. json: the keys of its JSON body; None: no such body."""
 
     query: tuple[str, ...]
     json: tuple[str, ...] | None
@@ -83,7 +83,7 @@ def register_strictness(app: Flask) -> None:
 
 
 def operations_of(document: dict[str, Any]) -> dict[tuple[str, str], Takes]:
-    """Return what each operation takes, by its route as Flask writes it and its method; none below ``/v2``."""
+    """Return the accepted names of each operation by Flask route and method; none below ``/v2``."""
     schemas = document["components"]["schemas"]
     return {
         (route_of(path, operation), method.upper()): _takes(operation, schemas)
@@ -114,7 +114,7 @@ def names_in(values: MultiDict[str, Any]) -> list[str]:
 
 
 class StrictJson(DefaultJSONProvider):
-    """Refuses a key that is there twice, where JSON readers silently keep the last, and what is not UTF-8."""
+    """Refuses duplicate keys, of which JSON parsers silently keep the last, and text that is not UTF-8."""
 
     def loads(self, s: str | bytes, **options: Any) -> Any:
         try:

@@ -160,7 +160,7 @@ def _too_many(most: int) -> UnprocessableEntity:
 
 
 def _split(binary: bytes, most: int) -> list[bytes]:
-    """Take apart texts that each follow their length, 4 bytes, the lowest first."""
+    """Split texts that each follow their length (4 bytes, little-endian)."""
     contents: list[bytes] = []
     at = 0
     while at < len(binary):
@@ -209,7 +209,7 @@ def _values(name: str, inspections: Sequence[Inspection]) -> np.ndarray | list[s
 
 
 def encoded_answer(request: Request, model: ModelRef, outputs: Sequence[Output]) -> tuple[bytes, int | None]:
-    """Return the answer's body, and the length of its JSON where binary data follows."""
+    """Return the body of the response, and the length of its JSON if binary data follows."""
     binaries = [_as_bytes(output.values) if output.as_binary else b"" for output in outputs]
     described = [_described(output, binary) for output, binary in zip(outputs, binaries, strict=True)]
     answer = {"model_name": model.name, "model_version": str(model.version), "outputs": described}

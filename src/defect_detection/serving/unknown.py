@@ -26,7 +26,7 @@ def refusal_of(app: Flask, method: str, path: str) -> HTTPException | None:
 
 
 def register_unknown(app: Flask) -> None:
-    """Have unknown addresses answered: to browsers with a page, to programs with a problem."""
+    """Answer unknown addresses: with a page for browsers, with problem JSON for programs."""
     app.url_map.merge_slashes = False  # `//predict` is no address, rather than a redirect that loses the body
     app.register_error_handler(NotFound, _of_not_found)
     app.register_error_handler(MethodNotAllowed, _of_not_allowed)
@@ -53,13 +53,13 @@ def _described(error: HTTPException) -> str:
 
 
 def _is_for_people() -> bool:
-    """Say whether a browser asks for a page: programs do not name text/html, or accept anything alike."""
+    """Check whether a browser requests a page. Programs do not prefer text/html."""
     best = request.accept_mimetypes.best_match(["application/json", "text/html"], "application/json")
     return request.method in ("GET", "HEAD") and best == "text/html" and not request.path.startswith("/v2")
 
 
 def meant(app: Flask, path: str) -> str | None:
-    """Return the address that was probably meant: without what is too much, in lower case, or one that is written alike."""
+    """Return the address that was probably meant: without extra parts, in lower case, or similarly spelled."""
     tidied = "/" + "/".join(filter(None, path.lower().split("/")))
     adapter = app.url_map.bind("localhost")
     if tidied != path and adapter.allowed_methods(tidied):

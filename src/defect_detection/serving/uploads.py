@@ -38,14 +38,14 @@ _TURNING = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One image of a request: what its sender calls it, and its bytes, which may still lie in a file."""
+    """One image of a request: its name and its bytes, which may still be in a file."""
 
     name: str
     read: Callable[[], bytes]
 
 
 class UploadRequest(Request):
-    """A request whose files are closed with it, also where its form turns out to be broken."""
+    """A request whose files are closed with it, even if its form is invalid."""
 
     def _get_file_stream(self, *args: Any, **options: Any) -> IO[bytes]:
         stream = super()._get_file_stream(*args, **options)
@@ -136,7 +136,7 @@ def _received(request: Request) -> str:
 
 
 def safe_name(name: str) -> str:
-    """Return the last part of a file's name: no path, not endless, and without what makes it look like another."""
+    """Return the last part of a file name: no path, limited length, no misleading characters."""
     last = _TURNING.sub("", name).replace("\\", "/").rstrip("/").rpartition("/")[2]
     return "" if last in (".", "..") else last[:MOST_NAME_CHARACTERS]
 

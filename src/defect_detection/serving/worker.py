@@ -53,12 +53,12 @@ class Worker:
         self._thread: threading.Thread | None = None
 
     def start(self, takes_jobs: bool = True) -> None:
-        """Begin to run jobs, and to fail those of the dead; without `takes_jobs` only the latter."""
+        """Start to run jobs and to fail jobs of dead processes; without `takes_jobs`, only the latter."""
         self._thread = threading.Thread(target=self._loop, args=(takes_jobs,), name="jobs", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """End the running job, which is failed with that reason, and take no further one."""
+        """End the running job, mark it as failed with that reason, and take no further jobs."""
         self._stopping.set()
         self._retraining.stop()
         if self._thread is not None:
@@ -118,7 +118,7 @@ class Worker:
                 self._run(job_id)
 
     def _next_job(self) -> str | None:
-        """Claim the next job if one waits and no retraining runs, whoever started it."""
+        """Claim the next queued job, if no retraining is running."""
         if not has_waiting(self._database) or self._retraining.is_running():
             return None
         return claim_job(self._database)
@@ -146,7 +146,7 @@ class Worker:
         return file
 
     def _watch(self, job_id: str) -> Callable[[], str | None]:
-        """Return a function that says why a job is to be ended, or None, and gives a sign of life now and then."""
+        """Return a function that sends heartbeats, and returns why the job must be ended, or None."""
         beaten_at = time.monotonic()
 
         def look() -> str | None:

@@ -83,7 +83,7 @@ def make_report(
 
     Args:
         candidate, champion: scored on `samples`.
-        facts: name and text of what else bears on how far the figures can be trusted.
+        facts: name and text of further facts about the reliability of the figures.
         notes: what a reader must know about the data, one sentence each.
     """
     masks, unusable = _masks(samples, candidate.inspector.card.image_size, config)

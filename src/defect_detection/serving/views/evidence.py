@@ -37,7 +37,7 @@ class EvidenceMap(BaseModel):
 
 
 class EvidenceNow(BaseModel):
-    """What the model that is served now says about an inspected image; another one may have decided then."""
+    """The result of the served model for a recorded image. The recorded verdict may come from another model."""
 
     id: str = Field(description="of the inspection")
     evidence: EvidenceMap

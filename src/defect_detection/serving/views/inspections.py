@@ -50,7 +50,7 @@ class InspectionsFilter(BaseModel):
     )
 
     def wanted(self) -> Filter:
-        """Return what the database is asked for."""
+        """Return the query of the database."""
         facts = {name: getattr(self, name) for name in Filter.__dataclass_fields__}
         return Filter(**facts)
 

@@ -55,7 +55,7 @@ log = logging.getLogger(__name__)
 
 
 def register_jobs(app: OpenAPI, config: Config) -> None:
-    """Give the application its views of jobs, which run once the services' `worker` is started."""
+    """Register the views of jobs. Jobs run after the `worker` of the services is started."""
     if config.jobs.retrain_after_labels and config.data.feedback_dir is None:
         raise ConfigError(
             f"config.yaml: jobs.retrain_after_labels: {config.jobs.retrain_after_labels} labels start a retraining, but "
@@ -111,7 +111,7 @@ def wants_async(asked: Request) -> bool:
 
 
 def accept(by: Caller) -> Response:
-    """Queue a retraining, and say where it can be followed."""
+    """Queue a retraining, and return the address of its job."""
     job = create_job(_database(), by.name)
     answer = as_json(JobShown.of(job), HTTPStatus.ACCEPTED)
     answer.headers["Location"] = absolute(f"/jobs/{job.id}")

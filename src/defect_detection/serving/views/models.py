@@ -32,7 +32,7 @@ class Tested(BaseModel):
 
 
 class Evaluated(BaseModel):
-    """The latest evaluation of a version, and what the gate decided."""
+    """The latest evaluation of a version, and the gate's decision."""
 
     outcome: str = Field(description="promote, hold or insufficient evidence")
     kind: str
@@ -80,7 +80,7 @@ class Version(Tested):
 
 
 class Models(BaseModel):
-    """`champion` is null while no model is loaded. `problem` says why what is promoted isn't served, if so."""
+    """`champion` is null while no model is loaded. `problem`: why the promoted version is not served, if so."""
 
     champion: Deciding | None
     problem: str | None

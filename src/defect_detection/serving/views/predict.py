@@ -96,7 +96,7 @@ def _for_caller(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def _of_one(result: dict[str, Any]) -> dict[str, Any]:
-    """Return the answer about one image: its result at the top and in `results`, the picture only at the top."""
+    """Return the response for one image: its result at the top level and in `results`, the overlay only at the top level."""
     evidence = result["evidence"] and result["evidence"] | {"overlay_png": None}
     return result | {"results": [result | {"evidence": evidence}]}
 
@@ -111,7 +111,7 @@ def _wants_picture(n_images: int) -> bool:
 
 
 def _with_form(query: PredictQuery) -> PredictQuery:
-    """Return what was asked for in the query and in the fields of the form."""
+    """Return the parameters of the query and of the form."""
     if not request.form:
         return query
     try:
@@ -134,7 +134,7 @@ def inspect_several(
     """Inspect images at the same time, count and record what was sent encoded, and return their inspections in order.
 
     Raises:
-        HTTPException: says which image, counted from 0, can't be inspected, and why.
+        HTTPException: names the image, counted from 0, that cannot be inspected, and the reason.
     """
 
     sender = _sender()

@@ -86,7 +86,7 @@ Explain = Literal["0", "false", "1", "true", "overlay", "array"]
 
 
 class PredictQuery(BaseModel):
-    """How to answer, and what is recorded with the inspection. In a form they may be fields instead, except `name`."""
+    """The form of the response, and facts to record. In a form they may be fields instead, except `name`."""
 
     explain: Explain = Field(
         "0", description="1, true, overlay: add an overlay; array: add the evidence map as numbers"
@@ -99,7 +99,7 @@ class PredictQuery(BaseModel):
     @classmethod
     @cache
     def model_json_schema(cls, *args: Any, **options: Any) -> dict[str, Any]:  # type: ignore[override]
-        """Return the schema, made once: the framework asks for it at every request, where it costs 1 ms."""
+        """Return the schema, computed once, because the framework needs it for every request and it takes 1 ms."""
         return super().model_json_schema(*args, **options)
 
 
@@ -157,7 +157,7 @@ REQUEST_BODY = {
 
 
 class Answer(Prediction):
-    """The verdicts on all images, in order. Where one image was sent, its verdict stands at the top as well; else there is null."""
+    """The verdicts on all images, in order. For one image, the top level repeats its verdict; otherwise it is null."""
 
     results: list[Prediction] = Field(description="one entry per image, in the order sent")
 

@@ -78,7 +78,7 @@ class Rollback(BaseModel, extra="forbid"):
 
 
 class Changed(BaseModel):
-    """Production has moved. What decides here follows within seconds: GET /models."""
+    """Production has changed. This server serves the new version within seconds: GET /models."""
 
     message: str
     in_production: int = Field(description="the version")

@@ -56,7 +56,7 @@ TypeName = Annotated[
 
 
 class FeedbackGiven(BaseModel, extra="forbid"):
-    """What a person says about the image of one inspection."""
+    """A person's label for the image of one inspection."""
 
     inspection_id: RecordId
     label: Literal["ok", "defective"]

@@ -39,7 +39,7 @@ class ModelShown(BaseModel):
 
 
 class PeriodShown(BaseModel):
-    """One period. The rate is null when nothing was inspected, and so are its limits."""
+    """One period. The rate and its limits are null without inspections."""
 
     since: datetime
     inspected: int
