@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _code_of(error: BaseException) -> int:
-    """Say what ended the verb, and return the exit code for it."""
+    """Print why the command ended, and return the exit code."""
     match error:
         case DefectDetectionError():
             return _refused(str(error), _hint(error))
@@ -99,7 +99,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _hint(error: DefectDetectionError) -> str:
-    """Return what may explain an error about settings, data or a missing model: the settings were not read from a file."""
+    """Return a hint for errors about settings, data or a missing model: no settings file was read."""
     if not isinstance(error, ConfigError | DataError | NoModelError) or DEFAULT_CONFIG.exists():
         return ""
     if any(one in ("-c", "--config") for one in sys.argv):
@@ -114,7 +114,7 @@ def _refused(message: str, hint: str = "") -> int:
 
 
 def _drop_output() -> None:
-    """Throw away what standard output can't take any more, which Python would complain about at its end."""
+    """Discard output that can no longer be written, so Python does not report it at exit."""
     try:
         sys.stdout.flush()
     except OSError:

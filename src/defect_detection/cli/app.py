@@ -56,5 +56,5 @@ def _options(
 
 
 def short(path: Path) -> str:
-    """Return a path from the current folder, where it lies below it."""
+    """Return a path relative to the current folder, if it is inside it."""
     return printable(from_root(path, Path.cwd()))

@@ -52,7 +52,7 @@ def parity(
     config: ConfigFile = DEFAULT_CONFIG,
     overrides: Overrides = None,
 ) -> None:
-    """Send a model's golden images through every runtime, and say which verdicts differ from Keras'."""
+    """Run a model's golden images in every runtime, and report the verdicts that differ from Keras."""
     from defect_detection.config import load_config
     from defect_detection.use_cases.parity import parity_lines
 

@@ -51,7 +51,7 @@ def evaluate(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -
 
 
 def _next(evaluated: "Evaluated", settings: "Config") -> str:
-    """Say what to do now: inspect where a model is in production, else what would bring one there."""
+    """Suggest the next step: inspect, or how to get a model into production."""
     from defect_detection.evaluation.gate import Outcome
 
     if evaluated.champion or evaluated.decision.outcome is Outcome.PROMOTE:

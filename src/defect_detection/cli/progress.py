@@ -19,7 +19,7 @@ _SILENCE_S = 60  # at most, where there is no terminal
 
 @contextmanager
 def bars() -> Iterator[Watch]:
-    """Give a `Watch` that shows a bar per task on standard error. While it lasts, no Ctrl-C is lost."""
+    """Provide a `Watch` that shows a bar per task on standard error. Ctrl-C always works meanwhile."""
     with _ctrl_c() as end_if_asked, _shown() as show:
 
         def watch(*progress: Any, **more: Any) -> None:
@@ -88,7 +88,7 @@ def _bar_per_task(progress: Progress) -> Watch:
 
 
 def _lines() -> Watch:
-    """Write one line when a phase is done, and one a minute while nothing else is told."""
+    """Write one line per finished phase, and one per minute in between."""
     told = time.monotonic()
 
     def watch(

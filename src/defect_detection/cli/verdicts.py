@@ -20,7 +20,7 @@ _MOST_ROWS = 40
 
 
 def show_verdicts(inspecting: Inspecting, json_lines: bool, output: Path | None) -> bool:
-    """Show the verdicts as they come, and then what was left out. Return whether all could be read and written."""
+    """Print the verdicts as they arrive, then the files left out. Return whether all files were read and written."""
     for note in inspecting.notes:
         print(note, file=sys.stderr)
     if json_lines:
@@ -47,7 +47,7 @@ def _print_json(inspections: Iterable[Inspection]) -> bool:
 
 
 def _print_table(inspecting: Inspecting, output: Path | None) -> bool:
-    """Show the first inspections and count the rest, so that a folder of any size fits into memory."""
+    """Show the first inspections and count the rest, so memory does not depend on the size of the folder."""
     total = len(inspecting.found.images)
     shown: list[Inspection] = []
     counts: Counter[str] = Counter()

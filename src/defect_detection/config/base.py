@@ -7,11 +7,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 def setting(default: Any, says: str = "", *, advanced: bool = False) -> Any:
-    """Return what a key of a section holds.
+    """Return the value type of a key of a section.
 
     Args:
         default: its value when the file leaves it out; ``...``: it must be there.
-        says: what it means, for config.yaml and the reference. The kind says which values it takes.
+        says: the help text for config.yaml and the reference. The kind describes the allowed values.
         advanced: it stands under the heading "Advanced": hardly anybody changes it.
     """
     return Field(default=default, description=says, json_schema_extra={"advanced": advanced})
@@ -20,7 +20,7 @@ def setting(default: Any, says: str = "", *, advanced: bool = False) -> Any:
 class Section(BaseModel):
     """Refuse unknown keys and later changes.
 
-    removed: keys of earlier versions, each with what holds now. A value that turned them off (null or 0) is still accepted.
+    removed: keys of earlier versions, each with advice. A value that switched them off (null or 0) is still accepted.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)

@@ -20,7 +20,7 @@ NAMED_WEIGHTS = {
 
 
 class Expected(str):
-    """Metadata of a field: says in words which values it takes. Error messages quote it."""
+    """Metadata of a field: a description of its allowed values, for error messages."""
 
     __slots__ = ()
 
@@ -108,7 +108,7 @@ def _check_search_values(values: Any) -> Any:
 
 
 def check_space(space: dict[str, Any], model: type[BaseModel], fixed: set[str]) -> dict[str, Any]:
-    """Refuse hyperparameters that `model` hasn't or that are fixed, and values that it doesn't take."""
+    """Refuse hyperparameters that are fixed or unknown to `model`, and invalid values."""
     for name, values in space.items():
         if name not in model.model_fields or name in fixed:
             known = [field for field in model.model_fields if field not in fixed]

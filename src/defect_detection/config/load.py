@@ -110,17 +110,17 @@ class Config(Section):
 
     @property
     def for_children(self) -> dict[str, str]:
-        """Variables for the environment of a process that is to have these settings: their file and overrides."""
+        """Environment variables that give another process the same settings: their file and overrides."""
         return {SERVER_SETTINGS: json.dumps({"config": str(self._file), "overrides": self._overrides})}
 
     @property
     def tracking_uri(self) -> str:
-        """Where MLflow keeps runs and models: ``MLFLOW_TRACKING_URI``, else a SQLite file in `root`."""
+        """The MLflow store: ``MLFLOW_TRACKING_URI``, else a SQLite file in `root`."""
         return self._tracking_uri
 
     @property
     def database_url(self) -> str:
-        """Where inspections, feedback, keys and jobs are kept: ``DATABASE_URL``, else a SQLite file in `root`."""
+        """The database of records: ``DATABASE_URL``, else a SQLite file in `root`."""
         return self._database_url
 
 
@@ -179,7 +179,7 @@ def load_config(
     *,
     environment: Mapping[str, str] | None = None,
 ) -> Config:
-    """Read and check the settings, with what the environment and ``.env`` in the same folder say at this moment.
+    """Read and check the settings, with the current environment and the ``.env`` in the same folder.
 
     Args:
         path: the YAML file. When not given, or where it is ``config.yaml`` and the current folder has none, all settings
@@ -208,7 +208,7 @@ def load_config(
 
 
 def _written_to(config: Config) -> list[Path]:
-    """Return the folders into which trainings, evaluations and inspections of a project write."""
+    """Return the folders that trainings, evaluations and inspections of a project write to."""
     cached = (Path(folder) for folder, _, _ in os.walk(config.cache_dir))
     return [
         config.root,

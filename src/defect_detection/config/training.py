@@ -39,7 +39,7 @@ class Schedule(Section):
 
 
 class HyperparameterSet(Schedule):
-    """One trial. What of its schedule isn't set comes from ``training``: see `TrainingConfig.resolved`."""
+    """One hyperparameter set. Missing values of its schedule come from ``training``: see `TrainingConfig.resolved`."""
 
     removed: ClassVar[Mapping[str, str]] = {
         "lights": "copies in other light changed no measured result; delete the key"
@@ -162,7 +162,7 @@ class TrainingConfig(Schedule):
         return self
 
     def resolved(self, hyperparameters: HyperparameterSet) -> HyperparameterSet:
-        """Return the set with what it doesn't set of its schedule taken from ``training``."""
+        """Return the set with the missing values of its schedule taken from ``training``."""
         missing = Schedule.model_fields.keys() - hyperparameters.model_fields_set
         return hyperparameters.model_copy(update={name: getattr(self, name) for name in missing})
 

@@ -59,7 +59,7 @@ def _parse(text: str | bytes) -> Any:
 
 
 def _measure(node: yaml.Node, known: dict[int, int]) -> int:
-    """Return how many values a node is once its aliases are filled in, which takes no time before they are.
+    """Return the number of values of a node after expanding its aliases, without expanding them.
 
     Raises:
         ConstructorError: more than anybody means, or without end.
@@ -158,7 +158,7 @@ def _place(node: Any, name: str, key: str) -> str | int:
 
 
 def fill_empty_sections(document: dict[str, Any], model: type[BaseModel]) -> None:
-    """Let a section that is missing, or whose keys are all commented out, be the section of defaults."""
+    """Replace a missing or empty section by its defaults."""
     for name, field in model.model_fields.items():
         if section_in(field.annotation) is field.annotation and document.get(name) is None:
             document[name] = {}
@@ -210,7 +210,7 @@ def _received(model: type[BaseModel], problem: Any) -> str:
 
 
 def did_you_mean(word: str, known: list[str]) -> str:
-    """Return the end of a message about an unknown word: the known one that is written most alike, or all of them."""
+    """Return the end of a message about an unknown word: the most similar known word, or all of them."""
     folded = {name.casefold(): name for name in known}
     close = difflib.get_close_matches(word.casefold(), folded, n=1)
     return f", did you mean '{folded[close[0]]}'?" if close else f", expected one of: {', '.join(known)}"

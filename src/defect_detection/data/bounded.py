@@ -34,7 +34,7 @@ def bounded(
     *args: Arguments.args,
     **kwargs: Arguments.kwargs,
 ) -> Result:
-    """Let `work` decode a file: here where it is plain, else in a process with limits.
+    """Decode a file with `work`: here if it is plain, else in a process with limits.
 
     Args:
         work: a function of a module, not one inside another.

@@ -73,7 +73,7 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How large an image may be, and what decoding it may take. allowance: None for one of its own for each file.
+    """Limits on the size of an image and on its decoding. allowance: None for a separate one per file.
 
     pixels: width * height. side: width or height.
     """
@@ -88,7 +88,7 @@ class Limits:
         return cls(data.max_pixels, data.max_side)
 
     def why_too_large(self, width: int, height: int, left: int | None = None) -> str | None:
-        """Say what is wrong with a size; None where nothing is.
+        """Return why a size is too large, or None.
 
         Args:
             left: pixels, where pages before it took some.

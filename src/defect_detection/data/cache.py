@@ -135,11 +135,11 @@ class RowStore:
         return mapped
 
     def _n_stored(self) -> int:
-        """Return how many whole rows the file holds; none where it isn't one."""
+        """Return the number of complete rows in the file; 0 if it is not a file."""
         return self._rows_path.stat().st_size // self._row_bytes if self._rows_path.is_file() else 0
 
     def _forget_damaged(self, keys: list[str]) -> None:
-        """Forget the keys whose rows aren't what was written, and warn of them."""
+        """Drop the keys of damaged rows, with a warning."""
         stored, n_at_once = self._map(), max(1, _CHECKED_BYTES // self._row_bytes)
         damaged = [key for key in keys if self._positions[key] >= len(stored)]
         there = [key for key in keys if self._positions[key] < len(stored)]
@@ -160,14 +160,14 @@ class RowStore:
             )
 
     def _set_aside_others(self) -> None:
-        """Rename what stands where a file of the store belongs and is none, such as a folder."""
+        """Rename a folder or other object in the place of a file of the store."""
         for path in (self._rows_path, self._keys_path):
             if path.exists() and not path.is_file():
                 aside = path.rename(path.with_name(f"{path.name}.damaged-{uuid.uuid4().hex[:8]}"))
                 log.warning("%s: expected a file, found something else; it is %s now", path, aside.name)
 
     def _hold(self) -> None:
-        """Do as `_mark_as_used`, but not in a folder that can't be written: nobody removes anything there either."""
+        """Like `_mark_as_used`, except in a read-only folder, where nothing can be removed anyway."""
         if self.folder.is_dir():
             with suppress(OSError):
                 self._mark_as_used()
@@ -222,7 +222,7 @@ def _checksum(key: str, row: np.ndarray) -> int:
 
 
 class _Mark:
-    """A locked file. It is removed with this object; of a killed process, the lock alone goes."""
+    """A locked file, removed with this object. If the process is killed, only the lock is released."""
 
     def __init__(self, path: Path) -> None:
         lock = FileLock(path, thread_local=False)
@@ -237,7 +237,7 @@ def _end_mark(lock: Any, path: Path) -> None:
 
 
 def is_in_use(store: Path) -> bool:
-    """Say whether somebody holds a mark of the store `<folder>/<name>`, and remove marks whose holder was killed."""
+    """Check whether the store `<folder>/<name>` is in use, and remove marks of killed processes."""
     for mark in store.parent.glob(f"{store.name}{MARK}*"):
         try:
             with FileLock(mark, timeout=0):
@@ -248,7 +248,7 @@ def is_in_use(store: Path) -> bool:
 
 
 class _Mapped(np.memmap):
-    """Rows of a file. Pages that were read are given back once their rows are copied, so memory holds a batch, not the file."""
+    """Rows of a file. Pages are released after their rows are copied, so memory holds a batch, not the file."""
 
     mark: _Mark | None = None
     _mmap: mmap.mmap | None  # numpy's own; None in a copy
@@ -270,7 +270,7 @@ class _Mapped(np.memmap):
 
 
 def scratch(shape: tuple[int, ...], dtype: npt.DTypeLike, folder: Path) -> np.ndarray:
-    """Return an array to fill: in memory where it is small, else in a file below the folder that is gone with the array.
+    """Return an empty array: in memory if it is small, else in a temporary file below the folder.
 
     Raises:
         DataError: the folder can't be written.

@@ -21,7 +21,7 @@ _UNFINISHED_S = 3600  # a hidden folder is a download under way, unless it is ol
 
 @dataclass(frozen=True)
 class Entry:
-    """What is kept or removed as one: a store of pixels, a trunk's activations, or a folder of another kind.
+    """A unit of the cache: a store of pixels, the activations of a trunk, or another folder.
 
     stores: its stores, each as `<folder>/<name>`; files: all that takes space; last_used: in seconds since 1970.
     """
@@ -50,7 +50,7 @@ class Kind:
 
 
 def contents(cache_dir: Path) -> list[Kind]:
-    """Return what the cache holds, by kind; nothing where the folder isn't there."""
+    """Return the contents of the cache by kind; empty if the folder does not exist."""
     folders = sorted(path for path in cache_dir.glob("*") if path.is_dir())
     return [Kind(folder.name, tuple(_entries(folder))) for folder in folders]
 
@@ -82,7 +82,7 @@ def in_words(n_bytes: int) -> str:
 def bound(cache_dir: Path, max_gb: float | None) -> int:
     """Remove stores, the least recently used first, until pixels and activations take at most `max_gb`.
 
-    What a process has open stays, so they can take more for as long as it does. None: no limit.
+    Entries in use stay, so the cache can temporarily exceed the limit. None: no limit.
 
     Returns:
         bytes that were freed.
@@ -129,7 +129,7 @@ def _stores(folder: Path) -> set[Path]:
 
 
 def _entry(path: Path, candidates: Iterable[Path]) -> Iterator[Entry]:
-    """Yield the entry, or nothing when no file of it takes space."""
+    """Yield the entry, unless its files are empty."""
     stores: set[Path] = set()
     sizes, used = {}, 0.0
     for file in candidates:
@@ -169,7 +169,7 @@ def _remove(entry: Entry) -> bool:
 
 
 def _remove_path(entry: Entry) -> bool:
-    """Remove a folder or file of another kind; under its own name it is whole or gone."""
+    """Remove a folder or file atomically."""
     path = entry.path
     if path.name.startswith(".") and time.time() - entry.last_used < _UNFINISHED_S:
         return False

@@ -45,18 +45,18 @@ _LOOKALIKES = str.maketrans({"о": "o", "к": "k", "ο": "o", "κ": "k", "ɡ": "
 
 
 def comparable(name: str) -> str:
-    """Return the form in which names are compared: one Unicode form, lower case, no outer blanks, nothing invisible."""
+    """Normalise a name for comparison: Unicode form, lower case, no blanks at the ends, no invisible characters."""
     seen = "".join(c for c in unicodedata.normalize("NFKC", name) if unicodedata.category(c) != "Cf")
     return unicodedata.normalize("NFKC", seen.casefold()).strip()
 
 
 def shown(name: str) -> str:
-    """Return a name as it is shown and kept: composed letters, no outer blanks."""
+    """Normalise a name for display and storage: composed letters, no blanks at the ends."""
     return printable(unicodedata.normalize("NFC", name).strip())
 
 
 def why_no_type(name: str, ok_classes: Collection[str]) -> str | None:
-    """Say why a text can't name a type of defect, which becomes the name of a folder on any system; None when it can."""
+    """Return why a text cannot be a defect type (which must be a valid folder name on any system), or None."""
     compared = comparable(name)
     if shown(name) != name or len(name) > MOST_TYPE_CHARACTERS or not _is_plain(name):
         return (
@@ -75,7 +75,7 @@ def why_no_type(name: str, ok_classes: Collection[str]) -> str | None:
 
 
 def _is_plain(name: str) -> bool:
-    """Say whether a name begins with a letter or digit, and ends without a dot or blank, which Windows drops."""
+    """Check that a name begins with a letter or digit, and does not end with a dot or blank, which Windows drops."""
     kinds = [unicodedata.category(c)[0] for c in name]
     if not kinds or kinds[0] not in "LN" or name[-1] in " .":
         return False
@@ -83,7 +83,7 @@ def _is_plain(name: str) -> bool:
 
 
 def suggests_ok(name: str, ok_names: Collection[str]) -> bool:
-    """Say whether a name that is none of `ok_names` may yet be meant for OK images, such as ``ok_2024`` or ``Good parts``.
+    """Check whether a name outside `ok_names` resembles an OK class, such as ``ok_2024`` or ``Good parts``.
 
     Args:
         ok_names: in their `comparable` form.
@@ -98,7 +98,7 @@ def suggests_ok(name: str, ok_names: Collection[str]) -> bool:
 
 
 def suggests_defects(name: str, ok_names: Collection[str]) -> bool:
-    """Say whether a name is surely meant for defective images: ``defective``, ``NG``, ``not ok``."""
+    """Check whether a name clearly means defective images: ``defective``, ``NG``, ``not ok``."""
     words = _words(name)
     if suggests_ok(name, ok_names):
         return False
@@ -106,7 +106,7 @@ def suggests_defects(name: str, ok_names: Collection[str]) -> bool:
 
 
 def _said(words: list[str], ok_names: Collection[str]) -> set[bool]:
-    """Return what the words of a name say, True for OK: ``no defect`` does, ``not ok`` denies it, ``ok but scratched`` does both."""
+    """Return the meanings of a name's words, True for OK: ``no defect`` gives True, ``not ok`` False, ``ok but scratched`` both."""
     bad = (place for place, word in enumerate(words) if word in _BAD)
     return {not _is_denied(words, place) for place in _places_of_good(words, ok_names)} | {
         _is_denied(words, place) for place in bad
@@ -144,7 +144,7 @@ def _places_of(ok: list[str], words: list[str]) -> set[int]:
 
 
 def _same_but_for_a_slip(word: str, good: str) -> bool:
-    """Say whether two neighbours are swapped, a letter is doubled, or (in longer words) one is missing."""
+    """Check for a typo: two letters swapped, a letter doubled, or (in longer words) one missing."""
     if word == good or len(word) < 4:
         return word == good
     swapped = {good[:i] + good[i + 1] + good[i] + good[i + 2 :] for i in range(len(good) - 1)}

@@ -17,7 +17,7 @@ Place = tuple[str, ...]  # names of folders, from the folder that is scanned on
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What a folder says about the images right in it.
+    """The label that a folder gives to the images directly in it.
 
     place: the folder that decides, as it is shown; question: why a person has to decide instead, or "".
     """
@@ -51,7 +51,7 @@ class Classes:
 
 
 def meanings(places: Iterable[Place], classes: Classes) -> dict[Place, Meaning]:
-    """Return what each place means. All places with images are needed at once: a folder is a level by what is below it.
+    """Return the meaning of each place. Pass all places with images, because a level is recognised by its subfolders.
 
     An empty place (images in no folder) has no meaning and is not returned.
     """
@@ -63,7 +63,7 @@ def meanings(places: Iterable[Place], classes: Classes) -> dict[Place, Meaning]:
 
 
 def _levels_of(place: Place, classes: Classes) -> Iterable[int]:
-    """Yield how many folders each level above the class of a place takes, where an OK class comes before any class of defects."""
+    """Yield the depth of each level above the class of a place, if an OK class comes before any defect class."""
     names = [comparable(name) for name in place]
     deciding = next((i for i, name in enumerate(names) if name in classes.ok | classes.defects), 0)
     return range(1, deciding + 1) if names[deciding] in classes.ok else ()
@@ -132,7 +132,7 @@ def _doubt_about_level(where: str, name: str, holds_images: bool) -> str:
 def _asked_again(
     place: Place, one: Meaning, levels: Collection[Place], types: Collection[str], classes: Classes
 ) -> Meaning:
-    """Ask about a folder whose name is a class of defects elsewhere: below an OK class, or as a level."""
+    """Question a folder whose name is a defect class elsewhere: below an OK class, or as a level."""
     if one.question or not types:
         return one
     for depth, name in enumerate(place, 1):

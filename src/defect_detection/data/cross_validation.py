@@ -18,7 +18,7 @@ def assign_folds(
 ) -> tuple[int, ...]:
     """Return for each sample the fold that it is held out in: at most `most`, fewer where a label has fewer units.
 
-    Images of one group, and identical images, share a fold. The hash of a unit's name says which folds it prefers, so that most
+    Images of one group, and identical images, share a fold. The hash of a unit's name determines its preferred folds, so most
     images stay in their fold when others are added. A fold takes no more than its share of a label or defect type, as nearly as
     groups allow, so that all are spread evenly.
 
@@ -66,7 +66,7 @@ def _preferred(units: Sequence[Unit], count: int, seed: int) -> dict[str, int]:
 
 
 def _by_kind(units: Sequence[Unit]) -> dict[Kind, list[Unit]]:
-    """Return the units that hold each defect type, then those that hold each label: what is balanced last is kept best."""
+    """Return the units of each defect type, then of each label; the last ones are balanced best."""
     holding: dict[Kind, list[Unit]] = defaultdict(list)
     for unit in units:
         for kind in {kind for sample in unit.samples for kind in _kinds(sample)}:

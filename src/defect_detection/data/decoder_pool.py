@@ -52,13 +52,13 @@ class DecoderPool:
         allowance: Allowance,
         name: str,
     ) -> Any:
-        """Return what `work` makes of a file in a process with limits.
+        """Return the result of `work` on a file, in a process with limits.
 
         Args:
             name: of the file, for errors.
 
         Raises:
-            ImageError: what `work` raises; it takes more time or memory than is allowed.
+            ImageError: raised by `work`; or the time or memory limit was exceeded.
         """
         allowance.check()
         allowance.left()
@@ -132,7 +132,7 @@ class _Decoder:
         return self._process.poll() is None
 
     def ask(self, job: bytes, seconds: float, allowance: Allowance, name: str) -> bytes:
-        """Send a job, and return the answer. A process that ends, takes too long or is not needed any more is removed.
+        """Send a job and return the result. A process that ends, takes too long or is no longer needed is removed.
 
         Raises:
             ImageError: it ended, or takes too long.

@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def _answer(job: bytes) -> bytes:
-    """Return a result, or an error's text, with the processor time that it took."""
+    """Return the result or the text of the error, with the processor time used."""
     seconds, memory, path, *rest = pickle.loads(job)  # noqa: S301  from the program that started this one
     started = time.process_time()
     result, error = None, None
@@ -54,7 +54,7 @@ def _decoded(
 
 @contextmanager
 def _limited(seconds: float, memory: int) -> Iterator[None]:
-    """Let the system end this process when the block takes more processor time, and refuse it more memory."""
+    """Set limits of the operating system on processor time and memory during the block."""
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     if taken := _data_bytes():
         resource.setrlimit(resource.RLIMIT_DATA, (taken + memory, hard))
@@ -67,7 +67,7 @@ def _limited(seconds: float, memory: int) -> Iterator[None]:
 
 
 def _data_bytes() -> int:
-    """Return how much memory this process has for data already; 0 where the system doesn't say."""
+    """Return the data memory of this process; 0 if unknown."""
     try:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5])
     except (OSError, ValueError):

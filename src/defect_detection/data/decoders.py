@@ -65,7 +65,7 @@ def _decoder(name: str) -> type[ImageFile]:
 
 
 def _scale_transparent_gray(image: PngImageFile) -> None:
-    """Give the transparent value of a gray image of 2 or 4 bits the scale of its pixels, which Pillow leaves as it is stored."""
+    """Scale the transparent value of a 2 or 4-bit gray image like its pixels; Pillow returns the stored value."""
     step = _GRAY_STEPS.get(str(image.tile[0].args)) if image.tile else None
     if step and "transparency" in image.info:
         image.info["transparency"] *= step
@@ -106,7 +106,7 @@ def check_colours(image: ImageFile) -> None:
 
 
 def _views(image: JpegImageFile) -> list[int]:
-    """Return the views of a JPEG with several pictures, and stand at the first."""
+    """Return the views of a JPEG with several pictures, and seek to the first."""
     from PIL.MpoImagePlugin import MpoImageFile
 
     try:

@@ -29,5 +29,5 @@ IMAGE_SUFFIXES = frozenset(suffix for one in FORMATS for suffix in one.suffixes)
 
 
 def format_of(content: bytes) -> Format | None:
-    """Return the format of a file from its content, of which the first `HEAD_BYTES` are enough; None for any other."""
+    """Return the format of a file from its first `HEAD_BYTES`; None if unsupported."""
     return next((one for one in FORMATS if one.signature.match(content)), None)

@@ -29,7 +29,7 @@ def headers_of(samples: Sequence[Sample], cache_dir: Path) -> list[dict[str, str
     """Return the properties of each file by name; none of a file that can't be read.
 
     Args:
-        cache_dir: they are kept in its folder ``headers``, by content, so that a second look reads new files only.
+        cache_dir: the properties are cached in its folder ``headers``, by content.
     """
     store = RowStore(cache_dir / "headers" / f"v{_VERSION}", (_ROW_BYTES,), np.uint8)
     by_content = {sample.sha256: sample.path for sample in samples}
@@ -99,12 +99,12 @@ def _said(image: Any) -> dict[str, object]:
 
 
 def _quality(tables: dict[int, Sequence[int]]) -> str:
-    """Return the mean step of quantisation, which falls as the quality rises, and which tables they are."""
+    """Return the mean quantisation step, which decreases with quality, and the tables."""
     return f"mean step {np.mean([*tables.values()]):.2f} (tables {_short(sorted(tables.items()))})"
 
 
 def _coding(image: Any) -> str:
-    """Return how the channels are sampled, and in which order they are stored."""
+    """Return the subsampling of the channels and the coding order."""
     sampling = ", ".join(f"{wide}x{high}" for _, wide, high, _ in getattr(image, "layer", ()))
     return f"sampling {sampling}{', progressive' if image.info.get('progressive') else ''}"
 

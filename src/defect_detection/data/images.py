@@ -31,7 +31,7 @@ Choice = Callable[[list[int]], list[int]]
 
 
 class Header(NamedTuple):
-    """What an image's header says of its first page, upright. holds_16_bits: a camera may use fewer bits of them.
+    """The header of an image: its first page, upright. holds_16_bits: of which a camera may use fewer.
 
     pages: how many there are.
     """
@@ -101,7 +101,7 @@ def read_pages(
 
 
 def choice_of(pages: Pages, number: int | None = None) -> Choice:
-    """Return what chooses among the frames of a file that are pages.
+    """Return a function that selects frames among the pages of a file.
 
     Args:
         number: which alone is wanted of those that are read, from 1; None for each.
@@ -231,7 +231,7 @@ def _to_rgb_array(
 
 
 def _upright_size(image: ImageFile, own: tuple[int, int]) -> tuple[int, int]:
-    """Return (width, height) of an image when it is upright; that of a TIFF is already."""
+    """Return (width, height) of an upright image; for a TIFF the size is already upright."""
     is_turned = image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation, 1) in SIDEWAYS
     return own[::-1] if is_turned else own
 

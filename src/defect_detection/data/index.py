@@ -22,7 +22,7 @@ from defect_detection.text import printable
 
 @dataclass(frozen=True, slots=True)
 class IndexRow:
-    """What the index says about one image; None or "" where it says nothing."""
+    """The row of the index for one image; None or "" for missing values."""
 
     line: int
     label: int | None
@@ -36,7 +36,7 @@ NOTHING_SAID = IndexRow(line=0, label=None, defect_type="", group="", mask=None)
 
 @dataclass(frozen=True)
 class Index:
-    """Rows by the path of the image. notes: what of the index has no effect, in words."""
+    """Rows by the path of the image. notes: ignored parts of the index, as text."""
 
     rows: dict[Path, IndexRow] = field(default_factory=dict)
     path: Path | None = None
@@ -48,7 +48,7 @@ class Index:
 
 
 def read_index(folder: Path, classes: Classes, images: Sequence[Path]) -> Index:
-    """Return what the index in `folder`, or in its parent, says about files below `folder`.
+    """Return the index in `folder` or in its parent, for files below `folder`.
 
     Args:
         images: found below `folder`; a row may spell their paths in another case, or with backslashes.
@@ -125,7 +125,7 @@ class _Reading:
             yield f"{self._file.path}: no row matches an image"
 
     def _found(self, named: str) -> Path | str | None:
-        """Return the file below the folder that a cell names; None for one of another folder; else what is wrong."""
+        """Return the file of a cell; None if it is in another folder; or an error text."""
         spellings = [named, named.replace("\\", "/")]
         for spelling in spellings:
             place = self._place(spelling)
@@ -159,12 +159,12 @@ class _Reading:
         return place.removeprefix(root) if place.startswith(root) else None
 
     def _is_elsewhere(self, place: str) -> bool:
-        """Say whether a path may be that of another split: it lies in a folder beside, which may not have been copied along."""
+        """Check whether a path may belong to another split: a sibling folder, which may not have been copied."""
         first, apart, _ = (self._inside_root(place) or "").partition(os.sep)
         return bool(apart) and (first in self._beside or comparable(first) in SPLITS)
 
     def _row(self, line: int, cells: dict[str, str]) -> tuple[IndexRow, list[str]]:
-        """Return what a row says, and what of it is wrong."""
+        """Return the content of a row, and its errors."""
         said, defect_type = cells.get("label", ""), shown(cells.get("defect_type", ""))
         label = self._labels.get(comparable(said))
         problems = []
@@ -192,7 +192,7 @@ class _Reading:
 
 
 def _known_labels(folder: Path, images: Iterable[Path], classes: Classes) -> dict[str, int]:
-    """Return the label of each name: what the settings list, and folders that are surely a class of defects."""
+    """Return the label of each name: the settings' lists, and folders that are clearly defect classes."""
     names = {part for parent in {path.parent for path in images} for part in parent.relative_to(folder).parts}
     folders = {comparable(name): 1 for name in names if not suggests_ok(name, classes.ok)}
     known = {"1": 1, "defective": 1, "0": 0, "ok": 0}
@@ -204,5 +204,5 @@ def _absolute(path: Path) -> str:
 
 
 def _key(place: str) -> str:
-    """Return the form in which paths are compared where they differ in spelling."""
+    """Normalise a path for comparison."""
     return unicodedata.normalize("NFC", place).casefold()

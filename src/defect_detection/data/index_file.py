@@ -33,7 +33,7 @@ _DELIMITERS = (",", ";", "\t", "|")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The cells of one line, by the name of the column in `COLUMNS`; "" where there is none."""
+    """The cells of one line by the column names in `COLUMNS`; "" if missing."""
 
     line: int
     cells: dict[str, str]
@@ -41,7 +41,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class IndexFile:
-    """What was read. unused: names of columns that say nothing to us."""
+    """The parsed file. unused: names of unknown columns."""
 
     path: Path
     rows: tuple[Row, ...]
@@ -49,7 +49,7 @@ class IndexFile:
 
 
 def index_in(folder: Path) -> Path | None:
-    """Return the index that lies right in a folder, whatever the case of its name.
+    """Return the index directly in a folder; the case of its name is ignored.
 
     Raises:
         DataError: there are two, or one under a name that is not read.
@@ -138,7 +138,7 @@ def _text_of(path: Path) -> str:
 
 
 def _delimiter(text: str) -> str:
-    """Return the delimiter by which the first line has a column ``file``, else the one that gives most columns."""
+    """Return the delimiter with which the first line has a column ``file``, else the one with the most columns."""
     first = text.partition("\n")[0]
     headers = {one: next(csv.reader([first], delimiter=one), []) for one in _DELIMITERS}
     with_file = [one for one, cells in headers.items() if "file" in map(_column, cells)]
@@ -150,7 +150,7 @@ def _column(heading: str) -> str:
 
 
 def _columns(path: Path, header: Sequence[str]) -> tuple[dict[str, int], list[str]]:
-    """Return the place of each known column, and the headings of those that say nothing to us."""
+    """Return the position of each known column, and the unknown headings."""
     names = [_column(heading) for heading in header]
     if twice := [
         heading

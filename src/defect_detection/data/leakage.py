@@ -14,7 +14,7 @@ def shared_groups(train: Iterable[Sample], test: Iterable[Sample]) -> list[str]:
 
 
 def identical(train: Iterable[Sample], test: Iterable[Sample]) -> list[tuple[Sample, Sample]]:
-    """Return pairs of a training image and a test image with the same bytes, one for each such test image."""
+    """Return pairs of a training and a test image with the same bytes, one pair per test image."""
     by_content = {sample.sha256: sample for sample in train}
     return [(by_content[sample.sha256], sample) for sample in test if sample.sha256 in by_content]
 

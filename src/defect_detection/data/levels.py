@@ -47,13 +47,13 @@ def levels_of(image: ImageFile, bit_depth: int | None) -> Levels:
 
 
 def holds_16_bits(image: ImageFile) -> bool:
-    """Say whether an opened image stores values of 16 bits, of which it may use fewer."""
+    """Check whether an opened image stores 16-bit values."""
     is_gray = image.mode in _SIXTEEN_BIT_MODES and getattr(image, "bits", 16) >= 16
     return is_gray or _TWO_BYTES.search(_raw_mode(image)) is not None
 
 
 def needs_low_bytes(image: ImageFile, levels: Levels) -> bool:
-    """Say whether the high bytes of a colour image of 16 bits, which are all that Pillow gives, aren't enough.
+    """Check whether a 16-bit colour image needs more than its high bytes, which is all that Pillow returns.
 
     Raises:
         ImageError: they aren't, and the low ones can't be read.
@@ -102,7 +102,7 @@ def _is_transparent(values: np.ndarray, levels: Levels) -> np.ndarray | None:
 
 
 def largest_value(image: Image.Image) -> int:
-    """Return the largest value of a decoded image of 16 bits, as far as its high byte tells where it has colours."""
+    """Return the largest value of a decoded 16-bit image (for colours, estimated from the high byte)."""
     values = np.asarray(image)
     return int(values.max()) if image.mode in _SIXTEEN_BIT_MODES else int(values.max()) * 256 + 255
 
@@ -122,17 +122,17 @@ def to_8_bit(image: Image.Image, levels: Levels) -> Image.Image:
 
 
 def is_8_bit(image: Image.Image) -> bool:
-    """Say whether nothing has to be converted."""
+    """Check whether no conversion is needed."""
     return image.mode in ("L", "RGB") and not image.has_transparency_data
 
 
 def in_mode(mode: str, image: Image.Image) -> Image.Image:
-    """Return the image itself where it has the mode: converting would copy, 400 MB of 100 million pixels."""
+    """Return the same image if it has the mode already; a conversion would copy 400 MB for 100 million pixels."""
     return image if image.mode == mode else image.convert(mode)
 
 
 def is_empty(image: Image.Image, levels: Levels) -> bool:
-    """Say whether a part of an image is transparent in every pixel."""
+    """Check whether a part of an image is completely transparent."""
     if image.mode in _SIXTEEN_BIT_MODES:
         return bool((np.asarray(image) == levels.transparent).all())
     return _with_alpha(image).getchannel("A").getextrema() == (0, 0)

@@ -31,7 +31,7 @@ _TRIED = (
 def find_mask_pictures(images: Sequence[Path], folder: Path, limits: Limits = DEFAULT_LIMITS) -> list[Path]:
     """Return the images below a folder that look like masks of other images there, in their order.
 
-    Only those are opened whose name, or whose folder's, says so: ``a_mask.png`` or ``a.png`` beside ``a.jpg``, or
+    Opens only files with a suspicious name or folder: ``a_mask.png`` or ``a.png`` beside ``a.jpg``, or
     ``ground_truth/a.png``.
     """
     by_folder: dict[Path, list[Path]] = defaultdict(list)

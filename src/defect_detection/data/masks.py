@@ -13,7 +13,7 @@ MASK_FOLDER = "ground_truth"  # beside the folder of a split, as MVTec and other
 
 
 def find_mask(sample: Sample, folder: Path) -> Path | None:
-    """Return the mask of a defective image: the index's, else ``ground_truth/<class>/<name>[_mask].png`` beside `folder`.
+    """Return the mask of a defective image: from the index, else ``ground_truth/<class>/<name>[_mask].png`` beside `folder`.
 
     Args:
         folder: that was scanned, such as ``data/test``.
@@ -28,7 +28,7 @@ def find_mask(sample: Sample, folder: Path) -> Path | None:
 
 
 def read_mask(path: Path, size: int, limits: Limits = DEFAULT_LIMITS) -> np.ndarray:
-    """Read a mask and stretch it as images are, so that it lies over them pixel by pixel.
+    """Read a mask and resize it like images, so both match pixel by pixel.
 
     A pixel of the mask counts from half of its brightest on: 0 and 255 as well as 0 and 1 are read. A pixel of the result is
     defective when any that it covers is, so that thin defects don't vanish.
@@ -47,7 +47,7 @@ def read_mask(path: Path, size: int, limits: Limits = DEFAULT_LIMITS) -> np.ndar
 
 
 def _any_below(marked: np.ndarray, size: int) -> np.ndarray:
-    """Stretch the rows of a bool array of shape (height, width) to `size`: each is the union of those that it covers."""
+    """Resize the rows of a bool array of shape (height, width) to `size`; each new row is the union of those it covers."""
     height = len(marked)
     first = np.arange(size) * height // size
     end = -(-(np.arange(size) + 1) * height // size)  # rounded up

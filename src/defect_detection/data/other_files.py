@@ -28,9 +28,9 @@ FINISH = "an unfinished copy; complete or remove it"
 
 
 def is_image(path: Path) -> bool:
-    """Say whether a file is to be read as an image: by its ending, else by its first bytes.
+    """Check whether a file is an image, by its extension or its first bytes.
 
-    A file with the ending of an image that holds something else is for the decoder, which says what is wrong with it.
+    A file with an image extension and other content counts as an image; the decoder then reports the error.
 
     Raises:
         OSError: it can't be opened.
@@ -42,19 +42,19 @@ def is_image(path: Path) -> bool:
 
 
 def is_overlay(path: Path) -> bool:
-    """Say whether a file is an overlay of an inspection, which shows no part as a camera sees it."""
+    """Check whether a file is an overlay of an inspection, which is not a camera image."""
     note = "\0".join(OVERLAY_NOTE).encode()
     return path.name.endswith(OVERLAY_ENDINGS) and note in _head(path, 4 * HEAD_BYTES)
 
 
 def is_side_file(path: Path) -> bool:
-    """Say whether a file that is no image may lie among images: notes, labels, scripts; without an extension any text."""
+    """Check whether a file is a side file: notes, labels, scripts, or any text without an extension."""
     suffix = path.suffix.lower()
     return suffix in _SIDE or (not suffix and not any(byte < 9 for byte in _head(path)))
 
 
 def what_to_do(path: Path) -> str:
-    """Return what a file is that is neither an image nor a side file, and what to do about it."""
+    """Describe a file that is neither an image nor a side file, with advice."""
     advice: tuple[tuple[Container[str], str], ...] = ((_ARCHIVES, UNPACK), (_UNFINISHED, FINISH))
     return next((text for suffixes, text in advice if path.suffix.lower() in suffixes), CONVERT)
 

@@ -29,7 +29,7 @@ At = Callable[[int, int], bytes]
 
 
 class Outline(NamedTuple):
-    """What the first look at a file finds. Width and height, as they are stored, are 0 where it finds none.
+    """The structure of a file. Width and height are as stored, or 0 if unknown.
 
     skips_detail: whether its decoder can leave out detail finer than the wanted size.
     """
@@ -40,7 +40,7 @@ class Outline(NamedTuple):
     skips_detail: bool = False
 
     def is_quick(self, effort: Effort) -> bool:
-        """Say whether reading takes so little that it needs no limits."""
+        """Check whether decoding is cheap enough to run without limits."""
         most = PLAIN_PIXELS * (4 if self.skips_detail and effort == "reduced" else 1)
         return self.is_plain and (effort == "header" or self.width * self.height <= most)
 
@@ -173,7 +173,7 @@ _ARRAYS = (_STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES)
 
 
 class _Directory(NamedTuple):
-    """The entries of a TIFF's or EXIF's directory, by tag: how many values, and the first where it stands in the entry itself."""
+    """The entries of a TIFF or EXIF directory by tag: the number of values, and the first if it is inline."""
 
     entries: dict[int, tuple[int, int]]
     order: str
@@ -221,7 +221,7 @@ def _tiff(at: At) -> Outline:
 
 
 def _has_plain_blocks(found: _Directory, width: int, height: int) -> bool:
-    """Say whether the strips or tiles are few, and cover the picture once."""
+    """Check that the strips or tiles are few and cover the picture once."""
     planes = found.value(_SAMPLES, 1) if found.value(_PLANAR, 1) == 2 else 1
     if _TILES not in found.entries:
         rows = min(found.value(_ROWS, height) or height, height)

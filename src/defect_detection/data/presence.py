@@ -9,7 +9,7 @@ from defect_detection.text import printable
 
 
 def require_images(config: Config) -> None:
-    """Look whether both image folders hold any file.
+    """Check that both image folders contain files.
 
     Raises:
         DataError: one doesn't; the text says how to begin.
@@ -25,7 +25,7 @@ def require_images(config: Config) -> None:
 
 
 def _holds_a_file(folder: Path) -> bool:
-    """Say whether there is a file, or a link to what may hold one: links can lead in circles."""
+    """Check for a file or a link (links are not followed, because they may form a loop)."""
     return any(
         files or any(os.path.islink(os.path.join(place, name)) for name in folders)  # noqa: PTH114, PTH118  as os.walk gives them
         for place, folders, files in os.walk(folder)

@@ -58,7 +58,7 @@ class Reference(BaseModel):
     layout_spread: tuple[float, ...]
 
     def reason(self, look: np.ndarray, size: tuple[int, int] | None) -> str | None:
-        """Say what lies outside the ranges; None when nothing does.
+        """Describe the values outside the ranges; None if there are none.
 
         Args:
             look: of one image, see `look_of`.
@@ -175,7 +175,7 @@ def _ranges(figures: np.ndarray, layouts: np.ndarray, scale: float) -> tuple[np.
 
 
 def _held_out_outside(figures: np.ndarray, layouts: np.ndarray, fold: np.ndarray, scale: float) -> int:
-    """Count the images that lie outside the ranges of those that their fold leaves in."""
+    """Count held-out images outside the ranges of the other images."""
     count = 0
     for number in set(fold[fold >= 0].tolist()):
         out = fold == number

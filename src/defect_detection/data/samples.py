@@ -47,7 +47,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Scanned:
-    """What a folder holds, and how it was understood.
+    """The images of a folder, with their classes.
 
     counts: images by (class folder, label). left_out: how often each (kind, name). masks: samples that look like masks of others.
     notes: what else has no effect.
@@ -69,7 +69,7 @@ class Scanned:
         return "; ".join(parts) or "no images"
 
     def said(self) -> list[str]:
-        """Return how the folder was understood, what was skipped and why, and what was left out: for a person to read."""
+        """Describe the classes of the folder, the skipped files with reasons, and the files left out."""
         left_out = in_words(self.left_out)
         lines = [*reasons(self.skipped), *self.notes, *([f"left out: {left_out}"] if left_out else [])]
         return [f"{printable(self.folder)}: {self.understood}", *(f"  {line}" for line in lines)]
@@ -78,7 +78,7 @@ class Scanned:
 def scan(
     folder: Path, ok_classes: Sequence[str], group_pattern: str | None = None
 ) -> tuple[list[Sample], list[Skipped]]:
-    """Return the images below a folder, and what was skipped: the short form of `scan_folder`."""
+    """Return the images below a folder and the skipped files; the short form of `scan_folder`."""
     scanned = scan_folder(folder, ok_classes, group_pattern)
     return scanned.samples, scanned.skipped
 
@@ -152,7 +152,7 @@ def fingerprint(samples: Iterable[Sample]) -> str:
 
 
 def _refuse_inner_indexes(walked: Walked, folder: Path) -> None:
-    """Refuse an index where none is read: what it says about groups would be lost."""
+    """Refuse an index in a subfolder, because its groups would be lost."""
     inner = [path for path in walked.indexes if path.parent != folder]
     if inner:
         names = "\n  ".join(shortened([str(path) for path in inner]))
@@ -189,7 +189,7 @@ def _content_hash(path: Path) -> str | Skipped:
 
 
 def _sample(path: Path, sha256: str, meaning: Meaning | None, row: IndexRow) -> Sample | Skipped:
-    """Join what index and folder say about an image; the index wins."""
+    """Combine index and folder for an image; the index takes precedence."""
     if row.label is None and meaning is None:
         return Skipped(path, "not in a class folder, and without a label in index.csv")
     label = row.label if row.label is not None or meaning is None else meaning.label

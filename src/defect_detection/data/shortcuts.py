@@ -44,7 +44,7 @@ class Shortcut:
 
     @property
     def is_seen(self) -> bool:
-        """Say whether the picture can carry it. A day or a name is not in the picture; what differs with it may be."""
+        """Check whether the property can be visible in the picture. A day or a name is not, but related changes may be."""
         return self.name not in DAYS + NAMES
 
     def __str__(self) -> str:
@@ -101,7 +101,7 @@ def _names(rows: Sequence[Mapping[str, str]]) -> list[str]:
 
 
 def _with_absences(header: Mapping[str, str]) -> dict[str, str]:
-    """Name what the header of an image lacks: a program that saves an image again leaves the camera out."""
+    """Name missing properties of the header; programs that save an image again often drop the camera."""
     lacking = [name for name in _TOLD_BY_ABSENCE if name not in header] if header else []
     return {**header, **dict.fromkeys(lacking, "none")}
 
@@ -142,7 +142,7 @@ def _bins(values: np.ndarray, text: str) -> list[str]:
 
 
 def _outside(path: Path) -> dict[str, str]:
-    """Return what the file's name, folder and date say."""
+    """Return the properties of the file's name, folder and date."""
     days = _DAY.findall(path.as_posix())
     properties = {"file name": re.sub(r"\d+", lambda digits: f"<{len(digits[0])} digits>", path.stem)}
     if days:

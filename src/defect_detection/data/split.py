@@ -145,7 +145,7 @@ def mode_of(samples: Sequence[Sample], wanted: Literal["auto", "one_class", "sup
 
 
 def load_test(config: Config, on_progress: OnProgress | None = None) -> tuple[list[Sample], list[Skipped]]:
-    """Return the readable images of ``data.test_dir``, and what was left out. Raises what `load_folder` does."""
+    """Return the readable images of ``data.test_dir`` and the files left out. Raises as `load_folder`."""
     samples, skipped, _ = load_folder(config, "test_dir", on_progress)
     return samples, skipped
 
@@ -167,7 +167,7 @@ def load_folder(
 
 
 def scan_split(config: Config, key: str) -> Scanned:
-    """Scan the folder ``data.<key>``. Raises what `scan_folder` does, with the key."""
+    """Scan the folder ``data.<key>``. Raises as `scan_folder`, with the key in the message."""
     data = config.data
     try:
         return scan_folder(getattr(data, key), data.ok_classes, data.group_pattern, data.defect_classes)
@@ -176,7 +176,7 @@ def scan_split(config: Config, key: str) -> Scanned:
 
 
 def _refuse_masks(scanned: Scanned) -> None:
-    """Refuse pictures that look like masks: each would be trained on, or judged, as if it showed a part."""
+    """Refuse pictures that look like masks, which would be used as images of parts."""
     if scanned.masks:
         count = f"{len(scanned.masks)} file{' looks' if len(scanned.masks) == 1 else 's look'}"
         names = "\n  ".join(shortened([str(path) for path in scanned.masks]))
@@ -311,7 +311,7 @@ def _complete(units: Sequence[Unit], chosen: set[str], needed: Sequence[int]) ->
 
 
 def _spare(side: Sequence[Unit], label: int) -> Unit:
-    """Return the smallest unit with the label without which the side still has every label that it has."""
+    """Return the smallest unit with the label whose removal leaves every label on its side."""
     counts = Counter(held for unit in side for held in unit.labels)
     candidates = [
         unit for unit in side if label in unit.labels and all(counts[held] > 1 for held in unit.labels)

@@ -33,17 +33,17 @@ _FILE_PATTERN = re.compile(
 
 
 def is_system_folder(name: str) -> bool:
-    """Say whether a system made the folder: a recycle bin, thumbnails, a snapshot."""
+    """Check for a system folder: a recycle bin, thumbnails, a snapshot."""
     folded = name.casefold()
     return folded in _FOLDERS or _FOLDER_PATTERN.fullmatch(folded) is not None
 
 
 def is_system_file(name: str) -> bool:
-    """Say whether a system made the file: thumbnails, settings of a folder, a lock."""
+    """Check for a system file: thumbnails, settings of a folder, a lock."""
     folded = name.casefold()
     return folded in _FILES or _FILE_PATTERN.fullmatch(folded) is not None
 
 
 def is_hidden(name: str) -> bool:
-    """Say whether the name starts with a dot, as those of macOS' companions (``._``), trash folders and version control do."""
+    """Check for a leading dot, as in macOS companion files (``._``), trash folders and version control."""
     return name.startswith(".")

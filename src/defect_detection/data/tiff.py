@@ -35,7 +35,7 @@ class TiffImage(TiffImageFile):
     problem: str | None
 
     def pages(self, most: int) -> Sequence[int]:
-        """Return the frames that are neither a smaller copy nor a mask, about `most` of them, and stand at the first."""
+        """Return about `most` frames that are neither reduced-size copies nor masks, and seek to the first."""
         if not self.is_animated:
             return range(self._stacked()) if self._is_page or not self.tag_v2.get(330) else ()
         found = []
@@ -57,12 +57,12 @@ class TiffImage(TiffImageFile):
         return not (is_smaller or _first(self.tag_v2.get(SUBFILE), 0) & _AUXILIARY)
 
     def _stacked(self) -> int:
-        """Return how many images lie behind one entry of the directory, where ImageJ or a tag says so."""
+        """Return the number of images behind one directory entry, according to ImageJ or a tag."""
         said = re.match(r"ImageJ=.*?\bimages=(\d+)", str(self.tag_v2.get(DESCRIPTION, "")), re.DOTALL)
         return max(1, int(said[1]) if said else 1, _first(self.tag_v2.get(DEPTH), 1))
 
     def load_prepare(self) -> None:
-        """Make room for the pixels without asking for Pillow's limit, which holds for the whole process."""
+        """Allocate the pixels without Pillow's global limit."""
         if self._im is None:
             self.im = Image.core.new(self.mode, self._tile_size)  # type: ignore[attr-defined]
         super().load_prepare()
@@ -95,7 +95,7 @@ class TiffImage(TiffImageFile):
         )
 
     def _why_not(self) -> str | None:
-        """Say why Pillow would give other values than are stored; None where it doesn't."""
+        """Return why Pillow would misread the stored values, or None."""
         tags = self.tag_v2
         photometric, samples = _first(tags.get(PHOTOMETRIC), 0), _first(tags.get(SAMPLES), 1)
         raw, separate = (
@@ -144,7 +144,7 @@ def _raw_mode(tile: _Tile) -> str:
 
 
 def _in_native_order(tile: _Tile) -> _Tile:
-    """Correct the order of bytes where libtiff decodes: it gives this machine's, which Pillow overlooks for some modes."""
+    """Correct the byte order after libtiff, which returns the machine's order; Pillow ignores this for some modes."""
     raw_mode = _AS_ON_THIS_MACHINE.get(_raw_mode(tile))
     if tile.codec_name != "libtiff" or raw_mode is None or not isinstance(tile.args, tuple):
         return tile

@@ -23,7 +23,7 @@ class Unit:
         return frozenset(sample.label for sample in self.samples)
 
     def rank(self, seed: int | str) -> str:
-        """Return what orders units at random, each independently of which others there are."""
+        """Return a random sort key per unit that does not depend on the other units."""
         return hashlib.sha256(f"{seed} {self.name}".encode(errors="surrogateescape")).hexdigest()
 
 
@@ -38,7 +38,7 @@ def parts_of(samples: Iterable[Sample]) -> list[str]:
 
 
 def of_whole_parts(chosen: np.ndarray, samples: Iterable[Sample]) -> np.ndarray:
-    """Return which samples belong to a part of which one is chosen; both bool arrays of shape (n_images,)."""
+    """Extend a selection of samples to whole parts; both bool arrays of shape (n_images,)."""
     parts = np.array(parts_of(samples))
     return np.isin(parts, np.unique(parts[chosen]))
 
@@ -62,7 +62,7 @@ def _keys(sample: Sample) -> list[str]:
 
 
 def _unite(leaders: dict[str, str], one: str, other: str) -> None:
-    """Let the lesser name lead, so that a unit keeps its name ("group:" before "image:") as it grows."""
+    """Use the smaller name as the root, so a unit keeps its name ("group:" before "image:") when it grows."""
     low, high = sorted((_leader(leaders, one), _leader(leaders, other)))
     leaders[high] = low
 

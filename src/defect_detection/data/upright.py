@@ -32,8 +32,8 @@ _BACKWARDS = (3, 4, 7, 8)  # where the last row, or column, becomes the first ro
 def upright_strips(image: ImageFile, meaning: Levels, low: Image.Image | None) -> tuple[Size, Strips]:
     """Return the size of the image when it is upright, and the image in strips, gray or RGB, of 8 bits per channel.
 
-    A large one is turned and converted strip by strip, so that all that it takes beside its own pixels are those returned.
-    Only stretching needs it as a whole: Pillow chooses which side comes first, and rounds between the two.
+    A large image is rotated and converted in strips, so it needs little memory besides its input and output.
+    Only resizing needs the whole image, because Pillow resizes one side first and rounds in between.
 
     Args:
         low: the low bytes of an image of 16-bit colours, whose high bytes are `image`.
@@ -88,7 +88,7 @@ def _rows_of(image: Image.Image) -> int:
 
 
 def _with_colours(image: Image.Image, meaning: Levels) -> tuple[Image.Image, Levels]:
-    """Ignore transparency that hides the whole image: cameras write 0 into an alpha that they don't use."""
+    """Ignore an alpha channel that is 0 everywhere, because some cameras write 0 into an unused alpha."""
     if not image.has_transparency_data:
         return image, meaning
     rows = _rows_of(image)
@@ -99,7 +99,7 @@ def _with_colours(image: Image.Image, meaning: Levels) -> tuple[Image.Image, Lev
 
 
 def _cropped(image: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
-    """Cut out a part without asking for Pillow's limit of pixels, which holds for the whole process."""
+    """Crop without Pillow's global pixel limit."""
     return image._new(image.im.crop(box))
 
 

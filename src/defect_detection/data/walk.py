@@ -66,7 +66,7 @@ class Walked:
 
 
 def reasons(skipped: Iterable[Skipped]) -> list[str]:
-    """Return a line for each reason: how many files of which endings, and one of them by name."""
+    """Return a line per reason: the number of files by extension, and an example."""
     by_reason: dict[str, list[Path]] = defaultdict(list)
     for item in skipped:
         by_reason[item.reason].append(item.path)
@@ -85,7 +85,7 @@ def endings(paths: Iterable[Path]) -> str:
 
 
 def in_words(left_out: Counter[tuple[str, str]]) -> str:
-    """Return what was left out: ``2 system folders (#recycle, @eaDir), 1 hidden file``."""
+    """Describe what was left out: ``2 system folders (#recycle, @eaDir), 1 hidden file``."""
     kinds: dict[str, Counter[str]] = defaultdict(Counter)
     for (kind, name), count in sorted(left_out.items()):
         kinds[kind][name] += count
@@ -107,7 +107,7 @@ def _count(number: int, word: str) -> str:
 
 
 def walk(folder: Path, leave_out: Path | None = None) -> Walked:
-    """Return what lies below a folder, the images in the order of their paths.
+    """Walk a folder, with the images sorted by path.
 
     Links are followed. Each real folder is read once, under its own path where it has one below `folder`. Hidden files and
     folders, those of systems, and overlays are left out.
@@ -138,7 +138,7 @@ def walk(folder: Path, leave_out: Path | None = None) -> Walked:
 
 
 def _why_not_entered(real: str, root: Path) -> str | None:
-    """Say where a link leads whose images were not meant; only one that leads out of the folder can."""
+    """Describe the target of an unsuitable link; only links out of the folder can be unsuitable."""
     if Path(os.path.realpath(root)).is_relative_to(real):
         return f"a link to {printable(real)}, a parent of this folder, was not followed"
     if real in _OF_THE_SYSTEM or (real + "/").startswith(_NO_FILES):
@@ -186,7 +186,7 @@ def _why_left_out(name: str, is_folder: bool) -> str | None:
 
 
 def _sort_in(path: Path, walked: Walked) -> None:
-    """Add one file to the images, to what is skipped, or to what is left out."""
+    """Add one file to the images, the skipped files, or the files left out."""
     try:
         if not path.is_file():
             walked.skipped.append(Skipped(path, _why_no_file(path)))
@@ -219,7 +219,7 @@ def _expanded(pattern: str) -> Path:
 def find_images(patterns: Sequence[str], leave_out: Path | None = None) -> Walked:
     """Return the images that files, folders (with what is below them) and glob patterns name, in order, each once.
 
-    A file that is named is returned whatever it holds, also when it doesn't exist: its inspection then says so.
+    A named file is always returned, even if it does not exist; its inspection then reports the error.
 
     Args:
         leave_out: a folder that isn't looked into, where what is inspected gets its overlays.
@@ -252,7 +252,7 @@ def find_images(patterns: Sequence[str], leave_out: Path | None = None) -> Walke
 
 
 def _matching(pattern: Path, leave_out: Path | None) -> Walked:
-    """Return what a pattern matches; a folder that it matches counts with what is below it."""
+    """Return the matches of a pattern; a matching folder includes its files."""
     plain = [part for part in pattern.parts if not glob.has_magic(part)]
     root = Path(*pattern.parts[: next(i for i, part in enumerate(pattern.parts) if part not in plain)])
     walked = Walked(roots=[root])

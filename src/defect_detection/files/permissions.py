@@ -21,7 +21,7 @@ def regular(path: Path) -> Path:
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder into which other users of this machine can't look; one that is there keeps its permissions."""
+    """Create a folder that other users of this machine cannot read; an existing folder keeps its permissions."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     folder.mkdir(_FOR_OWNER_AND_GROUP, exist_ok=True)
 

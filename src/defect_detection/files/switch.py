@@ -18,7 +18,7 @@ _WAIT_S = 10.0
 
 @contextmanager
 def switched(folder: Path, file: Path) -> Iterator[tuple[Path, Callable[[str], None]]]:
-    """Give an empty folder and a function that takes the text. Both take their places when the block ends well."""
+    """Yield an empty folder and a function for the text. Both replace the old ones if the block succeeds."""
     folder = folder.absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with working_folder(folder.parent) as partial:
@@ -31,7 +31,7 @@ def switched(folder: Path, file: Path) -> Iterator[tuple[Path, Callable[[str], N
 
 
 def finish(folder: Path, file: Path) -> None:
-    """Put in its place what a killed process had made ready. A project that may only be read stays as it is."""
+    """Complete a replacement that a killed process had prepared. A read-only project is unchanged."""
     folder = folder.absolute()
     if _ready(folder).is_dir():
         with suppress(OSError), _alone(folder):

@@ -34,7 +34,7 @@ def unfinished(folder: Path, suffix: str = "") -> Path:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Give a path to write to, which takes the place of `path` when the block ends well, and vanishes when it does not."""
+    """Yield a temporary path, which replaces `path` if the block succeeds and is removed if it fails."""
     partial = unfinished(path.parent, path.suffix if re.fullmatch(r"\.[a-z]{1,5}", path.suffix) else "")
     try:
         yield partial
@@ -55,7 +55,7 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """Give an empty folder that takes the place of `folder` when the block ends well, and vanishes when it does not."""
+    """Yield an empty folder, which replaces `folder` if the block succeeds and is removed if it fails."""
     folder = folder.absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with working_folder(folder.parent) as work:
@@ -85,7 +85,7 @@ def working_folder(within: Path | None = None) -> Iterator[Path]:
 
 @contextmanager
 def own_temporary_folder() -> Iterator[None]:
-    """Have all libraries of this process keep their temporary files in one folder, so that they can be told after a kill."""
+    """Use one temporary folder for all libraries of this process, so its files can be identified after a kill."""
     before = tempfile.tempdir
     with working_folder() as folder:
         tempfile.tempdir = str(folder)
@@ -96,7 +96,7 @@ def own_temporary_folder() -> Iterator[None]:
 
 
 def remove_leftovers(folders: Iterable[Path]) -> int:
-    """Remove what lies unfinished right in the folders and that nobody works on any more. Say and return how many it was."""
+    """Remove unfinished files of dead processes directly in the folders. Log and return their number."""
     found = [
         path
         for folder in dict.fromkeys(folders)
@@ -131,7 +131,7 @@ def _is_old(path: Path) -> bool:
 
 
 def _remove(path: Path) -> bool:
-    """Remove it; what it was about to replace is put back where that is not there."""
+    """Remove it, and restore the file that it was about to replace, if that is missing."""
     with suppress(OSError):  # of another user; or another process was faster
         for old in (path / _REPLACED).iterdir() if (path / _REPLACED).is_dir() else ():
             if not (path.parent / old.name).exists():

@@ -17,7 +17,7 @@ FEW = 64  # images that a runtime sees before it pays for the form that is faste
 
 
 class Answer(NamedTuple):
-    """What a model says of one image: its outputs by name, without a batch axis, and how long it took, waiting included."""
+    """The outputs of a model for one image by name, without a batch axis, and the time including waiting."""
 
     outputs: dict[str, np.ndarray]
     took_ms: float
@@ -50,7 +50,7 @@ class Runtime:
 
     @property
     def image_size(self) -> int | None:
-        """The side of the images that the model takes, in pixels; None where it takes any."""
+        """The image size of the model in pixels; None if it accepts any size."""
         side = self._graph.input(0).partial_shape[1]
         return side.get_length() if side.is_static else None
 
@@ -62,7 +62,7 @@ class Runtime:
     def each(
         self, images: Iterable[tuple[Tag, np.ndarray | None]]
     ) -> Generator[tuple[Tag, Answer | None], None, None]:
-        """Run images one by one, several at a time, and yield what the model says of each, in order.
+        """Run images one by one, several in parallel, and yield the outputs in order.
 
         Args:
             images: tags of any kind, each with a uint8 image (H, W, 3), RGB, or with None, which stays None.
@@ -86,7 +86,7 @@ class Runtime:
         """Run one uint8 image (H, W, 3), RGB, now.
 
         Args:
-            alone: nothing else runs, so all cores may work on it; otherwise it is one of several, with one core each.
+            alone: no other image is processed, so it may use all cores; otherwise one core per image.
         """
         return (self._alone if alone else self._streams).start(image).finish()
 
@@ -125,7 +125,7 @@ class _Compiled:
 
 
 class _Running:
-    """A request under way. It keeps the image, whose memory the request reads."""
+    """A request in progress. It keeps the image alive, because the request reads its memory."""
 
     def __init__(self, compiled: _Compiled, request: Any, image: np.ndarray) -> None:
         self._compiled, self._request, self._image = compiled, request, image

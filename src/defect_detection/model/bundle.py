@@ -37,7 +37,7 @@ _CHECKED = (KERAS_FILE, OPENVINO_FILE, "model.bin", GOLDEN_FILE, TRAINED_ON_FILE
 
 
 def copy_files(source: Path, folder: Path) -> Path:
-    """Copy the files of a model folder with the usual permissions, also from a project that may only be read."""
+    """Copy the files of a model folder with the usual permissions, also from a read-only project."""
     folder.mkdir(parents=True, exist_ok=True)
     for path in source.iterdir():
         shutil.copyfile(path, folder / path.name)
@@ -45,7 +45,7 @@ def copy_files(source: Path, folder: Path) -> Path:
 
 
 def write_card(folder: Path, card: Card, names: Iterable[str] = _CHECKED) -> None:
-    """Write the card last, with its verdicts on the golden images and the checksums of what lies beside it.
+    """Write the card last, with the verdicts on the golden images and the checksums of the other files.
 
     Args:
         names: of the files beside it.
@@ -59,7 +59,7 @@ def write_card(folder: Path, card: Card, names: Iterable[str] = _CHECKED) -> Non
 
 
 def identity(card: Card) -> str:
-    """Return a name for what the model decides: the same for the same weights with the same threshold."""
+    """Return an identifier of the model's decisions: equal for equal weights and threshold."""
     files = [card.checksums.get(name, "") for name in (OPENVINO_FILE, "model.bin")]
     return hashlib.sha256(" ".join([*files, repr(card.threshold)]).encode()).hexdigest()[:32]
 
@@ -137,7 +137,7 @@ def short_hashes(sha256s: Iterable[str]) -> np.ndarray:
 
 
 def are_known(sha256s: Iterable[str], known: np.ndarray) -> np.ndarray:
-    """Return which images are among those of the short hashes, bool array of shape (n_images,)."""
+    """Mark the images with one of the short hashes, bool array of shape (n_images,)."""
     return np.isin(_numbers(sha256s), known)
 
 
@@ -149,7 +149,7 @@ def write_trained_on(folder: Path, sha256s: Iterable[str], by_trunk: np.ndarray 
     """Write what the model was trained on.
 
     Args:
-        by_trunk: short hashes of what its trunk was fine-tuned on; None: of nothing.
+        by_trunk: short hashes of the images that its trunk was fine-tuned on; None: none.
     """
     by_trunk = np.empty(0, np.uint64) if by_trunk is None else by_trunk
     np.save(folder / TRAINED_ON_FILE, np.union1d(short_hashes(sha256s), by_trunk), allow_pickle=False)
@@ -164,7 +164,7 @@ def seen_in_training(folder: Path, sha256s: Iterable[str]) -> list[str]:
 
 
 def read_trunk_trained_on(folder: Path) -> np.ndarray | None:
-    """Return the short hashes of what the bundle's trunk was fine-tuned on; None where a version wrote it that did not say."""
+    """Return the short hashes of the images that the bundle's trunk was fine-tuned on; None for bundles of versions without them."""
     path = folder / TRUNK_TRAINED_ON_FILE
     return np.load(path, allow_pickle=False) if path.is_file() else None
 
@@ -176,7 +176,7 @@ def write_held_out(folder: Path, scores: Mapping[str, float]) -> None:
 
 
 def read_held_out(folder: Path) -> dict[str, float]:
-    """Return what `write_held_out` wrote; nothing where no model is, or one of a version that didn't write it."""
+    """Return the content written by `write_held_out`; empty without a model, or for a model of an earlier version."""
     try:
         with np.load(regular(folder / HELD_OUT_FILE), allow_pickle=False) as file:
             return dict(zip(file["sha256s"].tolist(), file["scores"].tolist(), strict=True))

@@ -32,7 +32,7 @@ class Card(BaseModel):
     kind: what it learned from: OK and defective images (classifier: the score is P(defective)), or OK images alone (one_class: the
     score is an anomaly score).
     bit_depth: bits that the training images used of 16-bit values, None for all: images are read so at every inspection.
-    operating_point: on validation, with all that was claimed, of the review band too. review: None where nobody is asked.
+    operating_point: on validation, with all claims, including the review band. review: None without a review band.
     calibration: weights and bias of the score, as in `heads.Calibration`; models of earlier versions can have lists here: a curve.
     reference: how its training images look; a model of an earlier version has none, and guards nothing.
     golden_verdicts: on the golden images, of the scores and the threshold that it was trained with; none of an earlier version.
@@ -82,7 +82,7 @@ class Card(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _read(cls, values: Any, build: Callable[[Any], Self]) -> Self:
-        """Read the cuts, which the file has beside the operating point for other programs, and cards of earlier versions."""
+        """Read the cuts at the top level (for other programs), and cards of earlier versions."""
         if not isinstance(values, dict):
             return build(values)
         rest, flat = _split(values)
@@ -109,7 +109,7 @@ class Card(BaseModel):
         return "anomaly" if self.kind == "one_class" else "probability"
 
     def other_bit_depth(self, wanted: int | None) -> str | None:
-        """Say that images are read with the model's bit depth where the settings name another one; None where they don't."""
+        """Return a remark if the settings name another bit depth than the model's, which is used; else None."""
         if wanted in (None, self.bit_depth):
             return None
         return (
@@ -119,12 +119,12 @@ class Card(BaseModel):
 
     @property
     def claims_met(self) -> bool | None:
-        """Whether all that was claimed is shown; None when nothing was."""
+        """Whether all claims are shown; None without claims."""
         claims = self.operating_point.claims
         return all(claim.met for claim in claims) if claims else None
 
     def unlike(self, pixels: np.ndarray, size: tuple[int, int] | None) -> str | None:
-        """Say in which respect an image is unlike the training images; None where it isn't, or nothing is known of them.
+        """Return how an image differs from the training images; None if it does not, or if the card has no ranges.
 
         Args:
             pixels: uint8 array of shape (image_size, image_size, 3), RGB.
@@ -136,7 +136,7 @@ class Card(BaseModel):
         """Return the verdict on an image.
 
         Args:
-            unlike: what `unlike` says of it: such an image is never OK.
+            unlike: the result of `unlike`; such an image is never OK.
         """
         if self.review and self.review.low <= score < self.review.high:
             return "review"
@@ -150,7 +150,7 @@ class Card(BaseModel):
 
 
 def _split(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return a card's values with operating point and review band as a whole, and the values that lie side by side."""
+    """Split a card's values into operating point and review band, and the flat values."""
     flat = {name: values[name] for name in values.keys() & (_CUTS | _EARLIER.keys())}
     rest = {name: value for name, value in values.items() if name not in flat}
     if "operating_point" in rest:
@@ -167,7 +167,7 @@ def _split(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _rates(validation: dict[str, float]) -> dict[str, Rate | None]:
-    """Return both error rates from the figures of an earlier version's card; None where it has none."""
+    """Return both error rates from the card of an earlier version; None if missing."""
     try:
         images, defective = (round(validation[name]) for name in ("images", "defective"))
         totals = {"escape": defective, "overkill": images - defective}

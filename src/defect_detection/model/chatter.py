@@ -17,7 +17,7 @@ _CHATTER = re.compile(
 
 @contextmanager
 def without_chatter() -> Iterator[None]:
-    """Hold back what is written to standard error during the block; afterwards pass on all but informational log lines."""
+    """Buffer standard error during the block; afterwards pass on everything except informational log lines."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         sys.stderr.flush()

@@ -107,7 +107,7 @@ def load_package(model: keras.Model) -> None:
 
 
 def _value(path: str, tensors: dict[str, np.ndarray]) -> np.ndarray:
-    """Return what belongs into a variable such as ``block_3_expand_conv/kernel``, in Keras' order of axes."""
+    """Return the value of a variable such as ``block_3_expand_conv/kernel``, with Keras' order of axes."""
     layer, kind = path.split("/")[-2:]
     if kind != "kernel":
         return tensors[f"{_their(layer)}.{_STATISTICS[kind]}"]

@@ -83,7 +83,7 @@ def build_inspector(trunk: Trunk, head: Head) -> keras.Model:
 
 
 def _mean_term(maps: list[keras.KerasTensor], pooled: Pooled, image_size: int) -> list[np.ndarray]:
-    """Return what the pooled branch's terms of the channel means say of one cell (its class activation map).
+    """Return the class activation map of the pooled branch: its terms of the channel means, per cell.
 
     The terms of standard deviation, maximum and covariance have no exact map; they shift all cells alike, at their training mean: 0.
     """
@@ -110,7 +110,7 @@ def build_features(trunk: Trunk) -> keras.Model:
 
 
 def read_trunk(folder: Path, origin: str) -> Trunk:
-    """Take the trunk out of a bundle's Keras model, to train on from it.
+    """Extract the trunk from a bundle's Keras model, to continue training from it.
 
     Args:
         origin: what its weights are called from now on, such as "Production_Reg version 3".
@@ -133,7 +133,7 @@ def read_trunk(folder: Path, origin: str) -> Trunk:
 
 
 def _learned(folder: Path, card: Card, mark: str) -> np.ndarray:
-    """Return what the trunk was fine-tuned on; of a bundle that does not say, all that it was trained on, unless it is as shipped."""
+    """Return the images that the trunk was fine-tuned on. If unknown, all training images, unless the trunk is as shipped."""
     known = read_trunk_trained_on(folder)
     if known is not None:
         return known

@@ -141,7 +141,7 @@ class Head:
 def pooled_features(maps: list[keras.KerasTensor]) -> keras.KerasTensor:
     """Return the statistics of each map, then the covariances of those with at most 96 channels: [(B, h, w, C), …] → (B, F).
 
-    What a surface looks like is which detectors answer together, not only how strongly each does (second-order pooling: Lin et al.
+    Textures are described by detectors that respond together, not only by their strength (second-order pooling: Lin et al.
     2015, "Bilinear CNN models", eq. 1, here about the mean). Of wide levels that would be too many features.
     """
     narrow = [level for level in maps if level.shape[-1] <= COVARIANCE_CHANNELS]
@@ -208,7 +208,7 @@ def standardised(x: keras.KerasTensor, standardise: Standardise, name: str) -> k
 def judge_cells(
     cells: keras.KerasTensor, hidden_units: int, dropout: float = 0.0
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """Judge each cell and pool: standardised cells (B, h, w, C) → evidence (B, h, w), local logit (B,).
+    """Score each cell and pool: standardised cells (B, h, w, C) → evidence (B, h, w), local logit (B,).
 
     The pool is a soft maximum, log-mean-exp, which neither averages a small defect away nor grows with the image, plus a linear
     term of the average cell. Dropout acts in training only.

@@ -44,7 +44,7 @@ def check_weights(name: str, weights: str | Path | None) -> None:
 
 
 def package_content() -> tuple[Path, bytes]:
-    """Return the package's file of weights and what it holds, after checking that it is the known one.
+    """Return the weights file of the package and its content, after checking its hash.
 
     Raises:
         ConfigError: the package is missing, or the file is another.

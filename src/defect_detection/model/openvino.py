@@ -5,7 +5,7 @@ from typing import Any
 
 
 def load_openvino() -> Any:
-    """Import OpenVINO without its telemetry package, which reports each import to a web service unless it is told not to.
+    """Import OpenVINO without its telemetry package, which reports each import to a web service by default.
 
     OpenVINO works without that package, which costs a third of the import's time. None says that it can't be imported.
     """

@@ -31,7 +31,7 @@ class FormParity:
 
     @property
     def allowed(self) -> bool:
-        """Say whether no verdict differs and no score by more than its precision may."""
+        """Check that no verdict differs, and no score by more than its precision allows."""
         return not self.flips and self.difference <= MOST_DIFFERENCE[self.precision]  # NaN isn't
 
     def __str__(self) -> str:
@@ -79,5 +79,5 @@ def golden_parity(bundle: Path, score: Scorer, form: str, precision: str = "f32"
 
 
 def allowed_difference(precision: str) -> str:
-    """Say what is allowed, for the end of an error."""
+    """Describe the allowed differences, for the end of an error."""
     return f"allowed: the same verdicts, scores within {MOST_DIFFERENCE[precision]:g}"

@@ -32,7 +32,7 @@ def seal(folder: Path) -> str:
 
 
 def digest(text: str | None) -> str:
-    """Return the sha256 of a seal; "" where there is none, as of a model of an earlier version."""
+    """Return the SHA-256 of a seal; "" without a seal, as for models of earlier versions."""
     return hashlib.sha256(text.encode()).hexdigest() if text else ""
 
 

@@ -222,7 +222,7 @@ def save_npz(model: keras.Model, path: Path) -> None:
 
 
 def _split(value: np.ndarray) -> np.ndarray:
-    """Return the low bytes and then the high bytes: apart they take an eighth less room, for only the high ones repeat."""
+    """Return the low bytes, then the high bytes; separated, they compress an eighth better."""
     return np.moveaxis(value[..., np.newaxis].view(np.uint8), -1, 0)
 
 

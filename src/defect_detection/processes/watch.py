@@ -14,7 +14,7 @@ OnProgress = Callable[[int, int], None]
 class Watch(Protocol):
     """Is called as work goes on.
 
-    task: what is under way ("training frozen_compact"); phase: which part of it; done and total: how far, in images, epochs or
+    task: the current work ("training frozen_compact"); phase: its part; done and total: the progress, in images, epochs or
     steps; metrics: the latest figures, if there are any.
     """
 

@@ -68,7 +68,7 @@ def export(config: Config, folder: Path) -> Exported:
 
 
 def _check_place(config: Config, folder: Path) -> None:
-    """Refuse a folder inside another data folder, where it would be read as one class of images more."""
+    """Refuse a folder inside another data folder, where it would be read as another class."""
     for key in ("train_dir", "test_dir", "challenge_dir"):
         other = getattr(config.data, key)
         if folder.resolve().is_relative_to(other.resolve()):
@@ -81,7 +81,7 @@ def _check_place(config: Config, folder: Path) -> None:
 def count_new(labelled: tuple[Labelled, ...], config: Config, registry: Registry) -> int:
     """Count the images that were labelled since the model in production was made.
 
-    All count where there is none, and where it learned from none of them: it was made without feedback.
+    All labels count if there is no model, or if it was trained without feedback.
     """
     champion = registry.version_of(config.mlflow.production_model_name, PRODUCTION_ALIAS)
     if champion is None:

@@ -44,7 +44,7 @@ def find_start(
     overrides: Sequence[str],
     say: Say,
 ) -> Start:
-    """Find the start point and say which it is.
+    """Find the starting point and report it.
 
     Args:
         overrides: those that `config` was loaded with; what they name wins over the base model's own settings.
@@ -131,7 +131,7 @@ def _refuse_contradictions(keys: Sequence[str], card: Card, reference: ModelRef,
 
 
 def _own_set(card: Card, bundle: Path, reference: ModelRef, overridden: Sequence[str]) -> HyperparameterSet:
-    """Return what the base model was trained with, without what is overridden and what this version has no more."""
+    """Return the base model's settings, without overridden keys and keys of earlier versions."""
     left_out = (Schedule.model_fields.keys() & set(overridden)) | HyperparameterSet.removed.keys()
     document: dict[str, Any] = {k: v for k, v in card.hyperparameters.items() if k not in left_out}
     try:

@@ -16,7 +16,7 @@ class BestModelInfo:
     Attributes:
         run_id: its MLflow run.
         model_path: ``best_cnn_model.keras``; the rest of the bundle lies in the same folder. In the file it is relative to the
-            file's folder where it lies in there, so that a moved project names its own.
+            folder of the file if it is inside it, so a moved project refers to its own model.
         model_uri: its logged model, ``models:/m-…``.
         metric: what it was chosen by, on the validation split.
         value: of that metric.
@@ -34,7 +34,7 @@ class BestModelInfo:
         write_text(path, self.text(path.parent))
 
     def text(self, folder: Path) -> str:
-        """Return what the file says when it lies in the folder."""
+        """Return the content of the file, with paths relative to the folder."""
         values = asdict(self) | {"model_path": from_root(self.model_path, folder).as_posix()}
         return "".join(f"{key}: {value}\n" for key, value in values.items())
 

@@ -51,7 +51,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Move:
-    """From which folders the store has come to which.
+    """The former folders and the present folder of the store.
 
     Attributes:
         old: recorded folders, as the text of a path: ``/srv/line1``, ``/C:/line1`` on Windows.
@@ -73,7 +73,7 @@ class Move:
         return sorted({*self.old, self.here}, key=len, reverse=True)
 
     def located(self, address: str | None) -> str | None:
-        """Return the address in the present folder, in the same form; what lies in no old folder is returned unchanged."""
+        """Return the address in the present folder, in the same form. Addresses outside the old folders are unchanged."""
         found = self._below(address)
         if address is None or found is None:
             return address
@@ -84,7 +84,7 @@ class Move:
         return self._moved(address, rest)
 
     def relocated(self, address: str | None) -> str | None:
-        """Do as `located`, wherever the files lie: what is written from now on belongs here."""
+        """Like `located`, wherever the files are, because new files belong to the present folder."""
         found = self._below(address)
         return address if address is None or found is None else self._moved(address, found[1])
 
@@ -215,7 +215,7 @@ def _move(connection: sqlite3.Connection, folder: Path) -> Move | None:
 
 
 def _is_same(old: Path, folder: Path) -> bool:
-    """Say whether another path leads to the same folder: by a link, for example."""
+    """Check whether two paths lead to the same folder, for example through a link."""
     try:
         return old.samefile(folder)
     except OSError:

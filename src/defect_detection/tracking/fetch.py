@@ -49,7 +49,7 @@ def fetch_apart(reference: ModelRef, tracking_uri: str, cache_dir: Path) -> Path
 
 
 def main() -> None:
-    """Fetch what standard input names, at a lower priority, and print its folder."""
+    """Fetch the version given on standard input, at lower priority, and print its folder."""
     if hasattr(os, "nice"):
         os.nice(NICENESS)
     wanted = json.load(sys.stdin)

@@ -63,7 +63,7 @@ def log_bundle(store: Store, bundle: Path, name: str, run_id: str, params: Mappi
 
 
 def _upload(store: Store, bundle: Path, model: Any) -> None:
-    """Send the bundle first: ``MLmodel``, by which MLflow knows a model, comes with the last call."""
+    """Upload the bundle first. ``MLmodel``, which makes it a model for MLflow, is uploaded last."""
     with working_folder() as folder:
         _write_description(folder, bundle, model)
         store.client.log_model_artifacts(model.model_id, str(bundle), BUNDLE)
@@ -125,7 +125,7 @@ def _signature() -> Any:
 
 
 def _write_example(folder: Path, side: int) -> dict[str, str]:
-    """Write an input as MLflow shows it and as its server takes it. Return what ``MLmodel`` says of them."""
+    """Write an input example for MLflow's page and its server. Return its entries for ``MLmodel``."""
     Image.new("RGB", (side, side), "grey").save(buffer := BytesIO(), "PNG")
     example = {"columns": [COLUMN], "data": [[base64.b64encode(buffer.getvalue()).decode()]]}
     names = {"artifact_path": "input_example.json", "serving_input_path": "serving_input_example.json"}
@@ -181,7 +181,7 @@ def _items(model_input: Any) -> list[Any]:
 
 
 def _source(item: Any) -> Path | bytes:
-    """Return what `Inspector` reads. What is neither bytes nor base64 stays: it will be called no image."""
+    """Return the input of `Inspector`. Values that are neither bytes nor base64 stay and are rejected as images later."""
     if isinstance(item, (Path, bytes)):
         return item
     text = "".join(str(item).split())

@@ -27,7 +27,7 @@ _TRAINED = f"SELECT run_uuid, value FROM params {_OF_RUNS} AND key = 'candidate_
 
 @dataclass(frozen=True, slots=True)
 class ListedEntry:
-    """An entry, with the run that trained its candidate ("" when unknown), and whether its report is at hand."""
+    """An entry with the training run of its candidate ("" if unknown), and whether its report is available."""
 
     entry: Entry
     candidate_run_id: str
@@ -51,7 +51,7 @@ def list_entries(tracking_uri: str) -> list[ListedEntry]:
 def report_of(tracking_uri: str, run_id: str) -> Path | None:
     """Return the report that an entry was decided on, or None when this machine doesn't have it.
 
-    Only a file of a run of the ledger in the embedded store is ever returned, whatever `run_id` is.
+    Returns only files of ledger runs in the embedded store, for any `run_id`.
 
     Raises:
         TrackingError: the store can't be read.

@@ -18,7 +18,7 @@ from defect_detection.tracking.store import redacted, sqlite_file
 
 @dataclass(frozen=True, slots=True)
 class ModelRef:
-    """One version of a registered model. `location` is where its files lie; "" when only the server knows."""
+    """One version of a registered model. `location`: of its files; "" if only the server knows it."""
 
     name: str
     version: int
@@ -32,7 +32,7 @@ class ModelRef:
 
     @property
     def seal(self) -> str | None:
-        """What `model.seal` keeps of its files since it was registered; None of a version that an earlier package registered."""
+        """Its seal (`model.seal`); None for a version that was registered by an earlier package."""
         return self.tags.get(SEAL_TAG)
 
     def __str__(self) -> str:
@@ -41,7 +41,7 @@ class ModelRef:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A version with what is known of it. `metrics`: those of the run that trained it."""
+    """A version with its details. `metrics`: of its training run."""
 
     reference: ModelRef
     created: datetime
@@ -115,7 +115,7 @@ def versions_of(tracking_uri: str, name: str, most: int = 20) -> list[Listed]:
 
 @contextmanager
 def telling(tracking_uri: str, doing: str) -> Iterator[None]:
-    """Make what reading can raise a `TrackingError` that says what was being done."""
+    """Convert errors of reading to a `TrackingError` that names the operation."""
     try:
         yield
     except (sqlite3.Error, HTTPException, OSError, LookupError, ValueError) as error:

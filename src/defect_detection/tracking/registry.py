@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What MLflow's page says of a registered model, which is noted when it is created, and of one version."""
+    """The descriptions of a registered model and of a version on MLflow's page."""
 
     model: str = ""
     version: str = ""
@@ -106,7 +106,7 @@ class Registry:
             return self._version_of(name, alias)
 
     def glance(self, name: str, alias: str) -> ModelRef | None:
-        """Do as `version_of` without ever importing mlflow: what needs it is a `TrackingError`. Changes nothing."""
+        """Like `version_of`, but without importing mlflow: raises `TrackingError` if it is needed. Changes nothing."""
         return self._glance(name, alias, may_correct=False)
 
     def _glance(self, name: str, alias: str, *, may_correct: bool) -> ModelRef | None:
@@ -155,7 +155,7 @@ class Registry:
     def bundle_of(self, reference: ModelRef, cache_dir: Path) -> Path:
         """Return a local folder with the version's bundle, fetched on first use and then kept.
 
-        It appears whole or not at all: an interrupted download leaves nothing that looks like a bundle. Where the disk has no
+        The copy is atomic: an interrupted download leaves no incomplete bundle. If the disk has no
         room for a copy of what lies on this machine, the folder is the store's own.
 
         Raises:
@@ -189,7 +189,7 @@ class Registry:
         return folder
 
     def is_at_hand(self, reference: ModelRef, cache_dir: Path) -> bool:
-        """Say whether `bundle_of` needs no mlflow: the bundle was fetched before, or lies in a folder that is known."""
+        """Check whether `bundle_of` works without mlflow: the bundle was fetched before, or is in a known folder."""
         is_local = bool(reference.location) and local_path(reference.location) is not None
         return is_local or kept_at(reference, cache_dir).is_dir()
 
@@ -200,7 +200,7 @@ class Registry:
         return self._downloaded(reference, self._location(reference), folder)
 
     def lying(self, reference: ModelRef) -> Path | None:
-        """Return the store's own folder of the version's bundle; None where it lies on another machine.
+        """Return the folder of the version's bundle in the store; None if it is on another machine.
 
         Raises:
             TrackingError: the folder isn't there.
@@ -296,7 +296,7 @@ class Registry:
 
 
 def kept_at(reference: ModelRef, cache_dir: Path) -> Path:
-    """Return where this machine keeps its copy of a version's bundle, whether it is there yet or not."""
+    """Return the path of the local copy of a version's bundle, which may not exist yet."""
     return cache_dir / "models" / f"{reference.name}-{reference.version}-{_identity(reference)}"
 
 

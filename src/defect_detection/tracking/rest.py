@@ -14,7 +14,7 @@ from defect_detection.tracking.store import PROBE_TIMEOUT_S
 def ask(
     tracking_uri: str, path: str, body: dict[str, Any] | None = None, **query: str | int
 ) -> dict[str, Any] | None:
-    """Return the server's answer to a GET request (POST with a body), or None when it says that there is no such thing.
+    """Return the server's response to a GET request (POST with a body), or None if the object does not exist.
 
     Credentials are taken from the address, else from MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or
     MLFLOW_TRACKING_TOKEN, as mlflow does.

@@ -179,7 +179,7 @@ def _make_store(database: Path) -> None:
 
 
 def _check_database(database: Path) -> None:
-    """Refuse a file that isn't SQLite's at once: MLflow itself retries for more than a minute."""
+    """Refuse a file that is not SQLite immediately, because MLflow would retry for more than a minute."""
     try:
         with closing(sqlite3.connect(database, timeout=BUSY_S)) as connection:
             connection.execute("PRAGMA schema_version")

@@ -23,7 +23,7 @@ def count_decisions(tracking_uri: str, experiment: str, fingerprint: str) -> int
 
 
 def in_words(number: int, warn_from: int) -> str:
-    """Return what a report says about the `number`th decision on the same test images."""
+    """Return the remark of the report on the `number`th decision on the same test images."""
     if number < warn_from:
         return f"Decision {number} on these test images"
     return (

@@ -80,7 +80,7 @@ def golden_indices(trial: Trial) -> list[int]:
 
 
 def _spread(fold_auroc: Sequence[float | None]) -> dict[str, float]:
-    """Return mean and standard deviation of AUROC over the folds, where there are several."""
+    """Return mean and standard deviation of AUROC over the folds, if there are several."""
     known = [value for value in fold_auroc if value is not None]
     if len(known) < 2:
         return {}

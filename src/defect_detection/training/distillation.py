@@ -17,7 +17,7 @@ from defect_detection.model.trunks import Trunk, build_trunk
 
 
 class Lesson(NamedTuple):
-    """A map of the teacher: its channels, the student's levels that predict it, and how many of their cells are one of its own."""
+    """A feature map of the teacher: its channels, the levels of the student that predict it, and the ratio of their resolutions."""
 
     channels: int
     levels: tuple[str, ...]
@@ -37,7 +37,7 @@ _INVERTED, _PASTED = 0.15, 0.5  # shares of the images
 
 
 class Teacher:
-    """EfficientNet-Lite0 as OpenVINO runs it: ``teacher(images)`` gives its maps, each channel standardised and clipped."""
+    """EfficientNet-Lite0 in OpenVINO: ``teacher(images)`` returns its maps, each channel standardised and clipped."""
 
     def __init__(self, images: np.ndarray) -> None:
         """Build it for the size of `images`, uint8 (n, H, W, 3), RGB, on which mean and deviation of the channels are measured."""

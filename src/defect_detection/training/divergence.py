@@ -9,7 +9,7 @@ def require_numbers(values: np.ndarray | float, what: str, remedy: str = "lower 
     """Check that all values are finite.
 
     Args:
-        what: says what the values are, such as "loss".
+        what: name of the values, such as "loss".
 
     Raises:
         DivergedError: one is infinite or not a number.

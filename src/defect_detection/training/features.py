@@ -26,7 +26,7 @@ CHUNK_BYTES = 256 * 2**20  # of a model's outputs in memory at a time, however l
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of a memory-mapped store in the order of some samples: ``rows[indices]`` reads just those."""
+    """Rows of a memory-mapped store in the order of some samples: ``rows[indices]`` reads only these rows."""
 
     stored: np.ndarray
     positions: np.ndarray
@@ -53,7 +53,7 @@ def activations(
     only: Sequence[str] | None = None,
     turn: int = 0,
 ) -> dict[str, Rows]:
-    """Return a frozen model's outputs for the images, computing only what the cache doesn't hold.
+    """Return a frozen model's outputs for the images, and compute only those missing in the cache.
 
     Args:
         model: uint8 image (B, H, W, 3) → one or more named outputs.
@@ -108,7 +108,7 @@ def rows_at_a_time(*shapes: Sequence[int]) -> int:
 
 
 def _precision(shape: Sequence[int]) -> type:
-    """Vectors are small and are kept as they are; maps, which are large, in half of that."""
+    """Vectors are small and stored in full precision; maps are large and stored in half precision."""
     return np.float32 if len(shape) == 1 else np.float16
 
 
@@ -123,7 +123,7 @@ def _narrowed(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def _compiled(model: keras.Model, path: Path) -> Runtime:
-    """Return the model to run: kept beside its activations as it was written, else converted again."""
+    """Return the model to run: the stored conversion beside its activations, or a new one."""
     kept = path.with_suffix(".sum")
     try:
         is_whole = kept.read_bytes() == _checksum(path)

@@ -98,7 +98,7 @@ def _inputs(layer: keras.layers.Layer) -> list[keras.KerasTensor]:
 def _inputs_below(
     trunk: Trunk, cut: int, keys: Sequence[str], pixels: RowStore, cache_dir: Path
 ) -> dict[str, Rows]:
-    """Return what the part above the cut is trained on: cached activations, or the pixels where everything is trained."""
+    """Return the training input of the part above the cut: cached activations, or pixels if everything is trained."""
     if isinstance(trunk.model.layers[cut - 1], keras.layers.InputLayer):
         return {BELOW: Rows(*pixels.view(keys))}
     return activations(_frozen_part(trunk, cut), keys, pixels, cache_dir)
@@ -113,7 +113,7 @@ def _frozen_part(trunk: Trunk, cut: int) -> keras.Model:
 
 
 def _levels(trunk: Trunk, cut: int) -> list[tuple[keras.KerasTensor, bool]]:
-    """Return each level's output and whether it lies below the cut."""
+    """Return the output of each level, and whether the level is below the cut."""
     order = [layer.name for layer in trunk.model.layers]
     return [
         (output, order.index(level) < cut)

@@ -19,7 +19,7 @@ _LEAST_STEPS = 16  # of an epoch: few images must not mean few steps
 
 @dataclass(frozen=True)
 class Examples:
-    """What is learned from: the network's inputs, one row per image, int labels (n_images,), and who learns from which image.
+    """The training data: inputs with one row per image, int labels (n_images,), and the folds that learn from each image.
 
     turns: show them in any of the eight flips and turns; of no use to a network that doesn't see where a cell lies.
     """

@@ -10,5 +10,5 @@ def turned(maps: np.ndarray, turn: int) -> np.ndarray:
 
 
 def turned_key(key: str, turn: int) -> str:
-    """Return what an image of this content hash is cached by in this flip or turn."""
+    """Return the cache key of an image with this content hash in this flip or rotation."""
     return f"{key}/{turn}" if turn else key

@@ -9,10 +9,10 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Folds:
-    """The fits of one trial: one for each fold, which holds its images out, and the one that is kept.
+    """The fits of one trial: one for each fold, with its images held out, and the final fit.
 
     fold: int array of shape (n_images,): the fold that an image is held out in, from 0; -1: in none.
-    refit: the fit that is kept learns from all images (cross-validation); else it is that of the only fold.
+    refit: the final fit is trained on all images (cross-validation); otherwise it is the fit of the only fold.
     """
 
     fold: np.ndarray
@@ -29,17 +29,17 @@ class Folds:
 
     @cached_property
     def kept(self) -> np.ndarray:
-        """Return the indices of the images that the fit which is kept learns from."""
+        """Return the indices of the training images of the final fit."""
         return np.arange(len(self.fold)) if self.refit else np.flatnonzero(self.fold < 0)
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield for each fold the indices it learns from, and those that it holds out."""
+        """Yield the training and the held-out indices of each fold."""
         for number in range(self.count):
             yield np.flatnonzero(self.fold != number), np.flatnonzero(self.fold == number)
 
     @cached_property
     def learns(self) -> np.ndarray:
-        """Return which fit learns from which image: float32 (n_images, n_fits), 1 or 0; the fit that is kept comes last."""
+        """Return the training mask of the fits: float32 (n_images, n_fits), 1 or 0; the final fit is last."""
         columns = [self.fold != number for number in range(self.count)]
         columns += [np.ones_like(columns[0])] if self.refit else []
         return np.stack(columns, axis=-1).astype(np.float32)
@@ -54,7 +54,7 @@ class Folds:
         return np.where(self.fold >= 0, chosen, np.nan)
 
     def without(self, learned: np.ndarray) -> "Folds":
-        """Return these folds without images that a trunk has learned: each fit learns from them, none holds them out.
+        """Return the folds without images that the trunk was trained on: every fit is trained on them, none holds them out.
 
         Args:
             learned: bool array of shape (n_images,).

@@ -113,7 +113,7 @@ def _principal_axes(
 
 
 def _strongest(matrix: np.ndarray, components: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the largest eigenvalues of a symmetric matrix, the largest first, and their vectors as columns."""
+    """Return the largest eigenvalues of a symmetric matrix in descending order, and their vectors as columns."""
     n = len(matrix)
     values, vectors = eigh(matrix, subset_by_index=[max(n - (components or n), 0), n - 1])
     return values[::-1], vectors[:, ::-1]

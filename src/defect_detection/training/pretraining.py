@@ -130,7 +130,7 @@ def _float32(layer: type[keras.layers.Layer], *args: object, **settings: object)
 def defect_loss(
     positive_weight: float,
 ) -> Callable[[keras.KerasTensor, keras.KerasTensor], keras.KerasTensor]:
-    """Return binary cross-entropy on logits in which a defect that is there counts `positive_weight` times."""
+    """Return binary cross-entropy on logits, with the weight `positive_weight` for positive labels."""
 
     def weighted(targets: keras.KerasTensor, logits: keras.KerasTensor) -> keras.KerasTensor:
         loss = ops.relu(logits) - logits * targets + ops.softplus(-ops.abs(logits))

@@ -19,7 +19,7 @@ class Recipe:
     precision: Keras' dtype policy; mixed_bfloat16 is up to twice as fast where the processor has it, and 7 times slower elsewhere.
     decay: share of the steps at the end in which the learning rate falls.
     start: name of the weights to start from; None: at random.
-    teacher: the trunk whose maps are the only tasks; a step then sees one whole scene each, and every epoch has scenes of its own.
+    teacher: the trunk whose maps are the only tasks. Images are then whole scenes, and every epoch has new scenes.
     """
 
     bank_images: int = 40_960
@@ -47,7 +47,7 @@ class Recipe:
 
     @property
     def digest(self) -> str:
-        """Of all but the steps: what another recipe, other scenes or another width trained can't be gone on with."""
+        """Covers everything except the steps: a training with another recipe, scenes or width cannot be continued."""
         settings = asdict(self) | {
             "steps": None,
             "generation": GENERATION,

@@ -76,7 +76,7 @@ class Trial:
 class Fits(dict[tuple[object, ...], tuple[Any, ...]]):
     """Branches and rotated cells that were fitted already, by all that they depend on: sets which share one don't fit it again.
 
-    Of the cells, which are large, only those that were asked for last are kept.
+    Cells are large, so only the last requested ones are kept.
     """
 
     def once(self, key: tuple[object, ...], fit: Callable[[], tuple[Any, ...]]) -> tuple[Any, ...]:
@@ -220,7 +220,7 @@ def _features(
 def _turned_features(
     trunk: Trunk, turns: int, keys: list[str], splits: Splits, config: Config, follow: Follow
 ) -> list[Rows]:
-    """Return the pooled features of the images in each flip and turn but that which leaves them as they are."""
+    """Return the pooled features of the images in each flip and rotation, without the identity."""
     model, total = build_features(trunk), (turns - 1) * len(keys)
     columns = []
     for turn in range(1, turns):

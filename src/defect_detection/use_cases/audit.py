@@ -28,7 +28,7 @@ _TASK = "checking data"
 class Audited:
     """What an audit came to. files: ``html`` and ``json``. has_scores: labels were compared with a model's scores.
 
-    said: how the folders were understood, and what of them is not used; line by line.
+    said: the classes of the folders and the unused files, one line each.
     """
 
     findings: tuple[Finding, ...]

@@ -15,10 +15,10 @@ ERRORS = 1.96  # standard errors: one of two equal sets leads by more in 5 of 10
 
 @dataclass(frozen=True)
 class Candidate:
-    """A trained set: its bundle lies in `folder` until the best is kept.
+    """A trained set; its bundle is in `folder` until the best is chosen.
 
     scores: P(defective) of each validation image by its hash, from the fit that held it out.
-    reason: of the best, why it is kept where another is higher; else empty.
+    reason: why the best set was chosen although another has a higher AUROC; else "".
     """
 
     card: Card
@@ -45,7 +45,7 @@ class Candidate:
     def lead(self, other: "Candidate", samples: Mapping[str, Sample]) -> tuple[float, float]:
         """Return by how much AUROC is higher than the other's, and the standard error of that; 0 where none can be given.
 
-        Only images that both were judged on count: a fine-tuned trunk is judged on one fold, a frozen one on all.
+        Only images that validated both sets count: a fine-tuned trunk is validated on one fold, a frozen one on all.
 
         Args:
             samples: by their hashes.

@@ -35,7 +35,7 @@ _OWN = (
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demo came to: what was trained and decided, and how many test images have which verdict."""
+    """The result of the demo: the training, the decision, and the number of test images by verdict."""
 
     trained: Trained
     evaluated: Evaluated

@@ -67,7 +67,7 @@ def log_evidence(
     decision: Decision,
     config: Config,
 ) -> None:
-    """Log the figures and the report, which are the evidence of the decision, and what it was about."""
+    """Log the subject of the decision and its evidence: the figures and the report."""
     metrics = candidate.metrics
     entry.dataset(
         "test",

@@ -187,7 +187,7 @@ class _Judging:
         return None if gone else found
 
     def _champion(self, earlier: Entry | None) -> ModelRef | None:
-        """Return what the candidate is compared with: where it is in production itself, what it replaced there."""
+        """Return the model to compare with: the champion, or its predecessor if the candidate is in production already."""
         production = self.production
         if earlier is None or earlier.after is None or production is None:
             return production

@@ -36,7 +36,7 @@ _CALIBRATION_IMAGES = 300
 
 @dataclass(frozen=True)
 class Loss:
-    """What 8 bits cost on the validation images: changed verdicts, and AUROC before and after."""
+    """The loss by 8 bits on the validation images: changed verdicts, and AUROC before and after."""
 
     images: int
     flips: int
@@ -70,7 +70,7 @@ def export(form: str, bundle: Path, output: Path, config: Config, *, int8: bool 
             like any other; for litert it isn't offered.
 
     Raises:
-        ConfigError: another format, a library isn't installed, or `output` holds something else.
+        ConfigError: unknown format, missing library, or other files in `output`.
         BundleError: the bundle is damaged, or the new form gives another verdict (in 8 bits: on the validation images too), or
             scores that differ too much. Nothing is written then.
     """
@@ -105,7 +105,7 @@ def _check_wanted(form: str, int8: bool, bundle: Path, output: Path, config: Con
 
 
 def _not_of_an_export(output: Path) -> str:
-    """Say what is there that no earlier export wrote; "" when there is nothing."""
+    """Describe files in the folder that no earlier export wrote; "" if there are none."""
     if not output.exists():
         return ""
     if not output.is_dir():
@@ -146,7 +146,7 @@ def _write(form: str, bundle: Path, folder: Path, splits: Splits | None, seed: i
 
 
 def _write_card(folder: Path, card: Card) -> None:
-    """Write the card of a whole model folder, or one with the checksums of the files that there are."""
+    """Write the card of a complete model folder, or a card with the checksums of the existing files."""
     if (folder / KERAS_FILE).exists():
         write_card(folder, card)
     else:

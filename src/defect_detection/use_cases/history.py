@@ -11,7 +11,7 @@ from defect_detection.use_cases.turn import PRODUCTION_ALIAS, named, number_of
 
 @dataclass(frozen=True)
 class History:
-    """The ledger, newest first; the version in production now; and what needs attention, in words."""
+    """The ledger, newest first; the version in production; and warnings."""
 
     entries: tuple[Entry, ...]
     in_production: int | None
@@ -31,7 +31,7 @@ def history(config: Config) -> History:
 
 
 def attention(entries: tuple[Entry, ...], current: int | None) -> tuple[str, ...]:
-    """Say what in the ledger needs attention, given the version that is in production."""
+    """Return warnings about the ledger, given the version in production."""
     found = tuple(_of_open(entry) for entry in open_entries(entries)) or _of_drift(entries, current)
     return found + unreadable(entries)
 

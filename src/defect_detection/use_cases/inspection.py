@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Inspecting:
-    """An inspection of a folder, of files or of patterns, whose verdicts come as they are asked for.
+    """An inspection of folders, files or patterns, which yields verdicts lazily.
 
     inspections: one of each image. failed: why overlays could not be written, so far; the verdicts stand.
     """

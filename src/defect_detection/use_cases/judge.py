@@ -47,7 +47,7 @@ def policy_of(config: Config, improvement: Improvement) -> GatePolicy:
 
 
 def small_test_note(samples: Sequence[Sample], config: Config) -> list[str]:
-    """Return what to know where the test images are too few to promote over a champion: one sentence of it, one of the options."""
+    """Return a warning if there are too few test images to replace a champion: one sentence, and one with the options."""
     gate = config.evaluation.gate
     needed = fewest_parts(gate.margin, gate.level)
     if "escapes" not in gate.guards or needed is None:
@@ -65,7 +65,7 @@ def small_test_note(samples: Sequence[Sample], config: Config) -> list[str]:
 
 
 def called(scored: Scored) -> np.ndarray:
-    """Return which images a model calls defective, bool array of shape (n_images,)."""
+    """Return the verdict defective per image, bool array of shape (n_images,)."""
     return np.asarray(scored.scores >= scored.metrics.threshold)
 
 
@@ -76,7 +76,7 @@ def pairs_of(candidate: np.ndarray, champion: np.ndarray, samples: Sequence[Samp
 
 
 def _checks(candidate: Scored, config: Config, guards: Sequence[str]) -> list[Check]:
-    """Check what the figures don't show. Further checks belong here, each with a name of `evaluation.gate.guards`."""
+    """Run the checks beside the metrics. Add further checks here, each with a name in `evaluation.gate.guards`."""
     checks = []
     if "servable" in guards:
         checks.append(check_servable(candidate.bundle))

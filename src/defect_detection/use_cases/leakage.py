@@ -10,7 +10,7 @@ from defect_detection.use_cases.scoring import Scored
 
 
 def leakage_notes(candidate: Scored, samples: Sequence[Sample], allowed: bool) -> list[str]:
-    """Return what a report must say about leakage and about shortcuts to the label, a sentence each.
+    """Return the remarks of a report about leakage and shortcuts, one sentence each.
 
     Args:
         allowed: ``data.allow_leakage``.

@@ -19,12 +19,12 @@ _MARK_TEXT = "Overlays of `defect inspect`. Inspection and training ignore this 
 
 
 def open_overlay_folder(folder: Path, images: Sequence[Path]) -> None:
-    """Make the folder, and mark it, so that no later inspection takes its overlays for parts.
+    """Create and mark the folder, so later inspections do not treat its overlays as parts.
 
-    A folder that already holds something else is used, but not marked.
+    A folder with other content is used but not marked.
 
     Raises:
-        DataError: images to inspect lie in it, so that they would be mixed with their overlays; or it can't be made.
+        DataError: the folder contains images to inspect, which would be mixed with overlays; or it cannot be created.
     """
     real = Path(os.path.realpath(folder))
     parents = {path.parent for path in images}
@@ -97,7 +97,7 @@ def overlay_file(name: Path, verdict: str | None) -> Path:
 
 
 def replace_overlay(name: Path, verdict: str | None, write: Callable[[Path], object]) -> Path:
-    """Write an overlay as a whole, in place of those that earlier runs left of the same image."""
+    """Write an overlay atomically, and remove overlays of the same image from earlier runs."""
     path = overlay_file(name, verdict)
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial:

@@ -29,7 +29,7 @@ _TIMEOUT_S = 30  # for one image by HTTP
 
 @dataclass(frozen=True)
 class Form:
-    """A form of a bundle's model. scorer: loads or makes it, from the bundle's folder, and gives what scores with it."""
+    """A form of a bundle's model. scorer: loads or creates it from the bundle's folder, and returns its scoring function."""
 
     name: str
     scorer: Callable[[Path], Scorer]
@@ -39,7 +39,7 @@ class Form:
 def check_parity(bundle: Path, forms: Iterable[str]) -> tuple[FormParity, ...]:
     """Compare forms of a bundle's model, each one of `FORMS`, with the scores that Keras gave when it was trained.
 
-    `onnx` and `litert` are made from the Keras model now, which takes seconds.
+    `onnx` and `litert` are converted from the Keras model now, which takes seconds.
 
     Raises:
         BundleError: the folder is incomplete or damaged, or a runtime refuses the model.
@@ -56,7 +56,7 @@ def _check(bundle: Path, form: Form) -> FormParity:
 def parity_lines(
     bundle: Path, forms: Sequence[str] | None = None, url: str | None = None
 ) -> Iterator[tuple[str, bool]]:
-    """Yield what each form came to, all of `FORMS` when none is named, and whether it is allowed.
+    """Yield the result of each form (by default all of `FORMS`), and whether its differences are allowed.
 
     A form whose library isn't installed is skipped.
 
@@ -95,7 +95,7 @@ def most_flips(found: Sequence[FormParity]) -> int:
 
 
 def parity_fact(found: Sequence[FormParity]) -> tuple[str, str]:
-    """Name and say for the report how far the deployed forms differ from Keras."""
+    """Return name and text of a fact for the report: the difference of the deployed forms from Keras."""
     worst = max(found, key=lambda form: (form.flips, form.difference))
     names = ", ".join(f"{form.form} {form.precision}" for form in found)
     return "Deployed forms", f"Golden images through {names}; the largest difference: {worst}"

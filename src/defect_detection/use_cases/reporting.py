@@ -46,7 +46,7 @@ class PreparedReport:
     pictures: dict[str, Picture]
 
     def decided(self, decision: Decision) -> "PreparedReport":
-        """Draw it once more with another decision: what was decided turned out otherwise."""
+        """Write the report again with another decision, after the first could not be carried out."""
         report = self.report.model_copy(update={"decision": decision})
         return _prepared(report, self.scores, self.labels, self.pictures, self.files["json"].parent)
 
@@ -57,7 +57,7 @@ class PreparedReport:
     def publish(self) -> None:
         """Put it where the user looks, in place of the earlier report; other files there stay.
 
-        Call it when what it says has happened. Each file appears whole, those that tell the decision last.
+        Call this after the decision was carried out. Each file is written atomically, those with the decision last.
         """
         folder = self.files["json"].parent
         folder.mkdir(parents=True, exist_ok=True)
@@ -112,7 +112,7 @@ def make_report(
 
 
 def report_numbers(report: Report) -> dict[str, float]:
-    """Return what a run in MLflow shows of the report beyond the plain figures: intervals, the line, where the evidence lies."""
+    """Return further figures of the report for the MLflow run: intervals, the line, the evidence."""
     m, f = report.metrics, report.forecast
     plain: dict[str, Rate | Estimate | None] = {"accuracy": m.accuracy, "overkill_rate": m.overkill}
     plain |= {"escape_rate": m.escape if m.escape.total else None}
@@ -154,7 +154,7 @@ def _masks(samples: Sequence[Sample], size: int, config: Config) -> tuple[dict[i
 
 
 def _shown(samples: Sequence[Sample], config: Config) -> list[str]:
-    """Return the paths as a reader finds them: from the folder of the settings on, where they lie in it."""
+    """Return paths for readers: relative to the folder of the settings if they are inside it."""
     return [printable(from_root(sample.path, config.root)) for sample in samples]
 
 

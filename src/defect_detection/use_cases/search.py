@@ -124,7 +124,7 @@ class _Search:
         )
 
     def _end_what_was_killed(self, parent: TrialRecord) -> None:
-        """Nobody else searches here (`LOCK_NAME`), so what still counts as running was killed: it isn't one of the trials.
+        """No other search runs here (`LOCK_NAME`), so a trial that is still running was killed and does not count.
 
         Its values are tried once more, and not again: perhaps it was them that killed it.
         """
@@ -137,7 +137,7 @@ class _Search:
                 self.study.enqueue_trial(trial.params, user_attrs={_AGAIN: True})
 
     def _try(self, proposal: "Proposal", bench: Bench) -> None:
-        """Run one trial as one run; pruned, its run says so and is finished all the same. One that diverges is a failed run."""
+        """Run one trial as one MLflow run. A pruned trial ends its run normally, with a tag; a diverged trial is a failed run."""
         from optuna import TrialPruned
         from optuna.trial import TrialState
 
@@ -214,7 +214,7 @@ class _Search:
         return {"val_auroc": best.user_attrs["auroc"]} if best else None
 
     def _record(self, parent: TrialRecord) -> None:
-        """Show on the run above what was tried, and what came of it."""
+        """Log the trials and their results to the parent run."""
         trials, best = self._finished(), self._best()
         diverged = {
             self._name(trial.number): trial.user_attrs[_DIVERGED]

@@ -35,7 +35,7 @@ def values_of(trial: "FrozenTrial") -> dict[str, Any]:
 
 
 def own_values(base: HyperparameterSet, space: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the set's own values of what is searched, as far as they lie in the space."""
+    """Return the set's own values of the searched keys, if they are inside the space."""
     own = base.model_dump(mode="json")
     inside = {}
     for name, values in space.items():

@@ -19,7 +19,7 @@ from defect_detection.use_cases.challenge import check_challenge
 
 @dataclass(frozen=True)
 class SelfCheck:
-    """What was checked of which model. passed: nothing failed; a check without anything to look at fails nothing."""
+    """The checks of a model. passed: no check failed; a check without input does not fail."""
 
     model: str
     checks: tuple[Check, ...]
@@ -30,7 +30,7 @@ class SelfCheck:
 
 
 def selfcheck(config: Config, folder: Path | None = None) -> SelfCheck:
-    """Check what is in production, or a model folder. After damaged files nothing else is checked.
+    """Check the model in production, or a model folder. With damaged files, the other checks are skipped.
 
     Raises:
         NoModelError: nothing is in production, and no folder was given.
@@ -64,7 +64,7 @@ def _bundle_of(reference: ModelRef | None, config: Config) -> Path:
 
 
 def _registered(reference: ModelRef | None, config: Config) -> Check:
-    """Say whether the files are those of the registry, which `Registry.bundle_of` has compared, and of the ledger."""
+    """Check that the files match the registry (compared by `Registry.bundle_of`) and the ledger."""
     if reference is None:
         text = "A folder outside the registry: only its own checksums protect it"
         return Check(name="registered", passed=None, text=text)
@@ -104,7 +104,7 @@ def _golden(inspector: Inspector, bundle: Path) -> Check:
 
 
 def _reference(card: Card) -> Check:
-    """Say whether an image that is unlike the training images, such as a black one, can be told."""
+    """Check that the model recognises images unlike the training images, such as a black one."""
     if card.reference is None:
         text = (
             "The model is from an earlier version and does not check for unlike images: a black frame or another product "

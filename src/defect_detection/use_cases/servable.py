@@ -18,7 +18,7 @@ _TIMEOUT_S = 120.0  # a start takes a second, on a busy machine several
 
 
 def check_servable(bundle: Path) -> Check:
-    """Inspect the golden images with the bundle in a process of its own, and compare the verdicts with Keras's."""
+    """Inspect the golden images with the bundle in a separate process, and compare the verdicts with those of Keras."""
     images, scores = read_golden(bundle)
     card = read_card(bundle)
     try:

@@ -41,7 +41,7 @@ class Bench:
 
     @contextmanager
     def recorded(self, settings: HyperparameterSet) -> Iterator[TrialRecord]:
-        """Record what the block does as the run of one set, with the data it is trained on."""
+        """Record the block as the MLflow run of one set, with its training data."""
         with self.recorder.trial(
             settings.name, self.params(settings), self.tags, parent=self.parent
         ) as record:
@@ -49,12 +49,12 @@ class Bench:
             yield record
 
     def params(self, settings: HyperparameterSet) -> dict[str, Any]:
-        """Return what the run of a set names as its parameters."""
+        """Return the parameters of the run of a set."""
         shared = {"seed": self.config.seed, "image_size": self.config.data.image_size}
         return shared | settings.model_dump(mode="json")
 
     def run(self, settings: HyperparameterSet, record: TrialRecord, watch: Follow) -> "Trial":
-        """Train one set. What it tells while it runs goes to its run, and then to `watch`, which may stop it by an exception."""
+        """Train one set. Its progress is logged to its run and passed to `watch`, which may stop it with an exception."""
         from defect_detection.training.trial import run_trial
 
         def follow(phase: str, done: int, total: int, metrics: Mapping[str, float] | None = None) -> None:
@@ -66,7 +66,7 @@ class Bench:
 
 
 def record_data(record: TrialRecord, splits: Splits, config: Config) -> None:
-    """Log the configuration, which images each split holds, and which were left out."""
+    """Log the configuration, the images of each split, and the skipped images."""
     record.text("config.json", config.model_dump_json(indent=2))
     for name, samples, fingerprint in (
         ("train", splits.train, splits.train_fingerprint),

@@ -46,7 +46,7 @@ class Turn:
 
     @contextmanager
     def entry(self, plan: Plan) -> Iterator[TrialRecord | None]:
-        """Keep an entry of the ledger open during the block; None where it can't be written and the turn is urgent."""
+        """Keep a ledger entry open during the block; None if it cannot be written and the turn is urgent."""
         unwritten = (
             f"The ledger has no entry for this change. Run `defect rollback --to {plan.after}` to add it when the store is "
             "writable"
@@ -65,7 +65,7 @@ def take_turn(registry: Registry, config: Config, *, urgent: bool = False) -> It
     """Wait for the lease and hold it during the block.
 
     Args:
-        urgent: go on without the lease and the ledger where the store refuses them, and take the lease from who keeps it.
+        urgent: continue without lease and ledger if the store refuses them, and take over a lease that is held too long.
 
     Raises:
         BusyError: another process is changing production. TrackingError: the store can't be used.
@@ -122,7 +122,7 @@ def noting_refusal(config: Config, what: str) -> Iterator[None]:
 
 
 def stale(decided_about: ModelRef | None, now: ModelRef | None) -> str | None:
-    """Say that production has changed since something was decided about it, or return None."""
+    """Return an error if production has changed since the decision, or None."""
     before, current = number_of(decided_about), number_of(now)
     if before == current:
         return None
@@ -141,7 +141,7 @@ def named(version: int | None) -> str:
 
 
 def _repair(turn: Turn, entry: Entry) -> None:
-    """Close what an interrupted process left open, by where the alias is now. The alias stays: the user decides again."""
+    """Close the entry of an interrupted process according to the alias. The alias stays: the user decides again."""
     current = number_of(turn.before)
     happened = entry.after is not None and entry.after == current
     found = "had taken place" if happened else "had not taken place and was abandoned"

@@ -10,7 +10,7 @@ from defect_detection.use_cases.scoring import Scored, readable
 
 
 def unlike_facts(candidate: Scored, samples: Sequence[Sample], config: Config) -> list[tuple[str, str]]:
-    """Name and say for the report how many test images go to review for what they look like; nothing of an earlier model."""
+    """Return a fact for the report: how many test images are unlike the training images; None for earlier models."""
     card = candidate.inspector.card
     if card.reference is None:
         return []

@@ -18,10 +18,10 @@ def vet(reference: ModelRef, registry: Registry, config: Config) -> str | None:
     """Check the version's files as the store has them; a damaged copy kept here is replaced.
 
     Returns:
-        What could not be looked at, in words: where the disk has no room to download them, only the copy kept here is checked.
+        A note on unchecked files: without disk space for a download, only the local copy is checked.
 
     Raises:
-        BundleError: what the store holds is damaged, or gives other verdicts than in training.
+        BundleError: the files in the store are damaged, or give different verdicts than at training.
         TrackingError: the files are gone.
     """
     kept, note = kept_at(reference, config.cache_dir), None

@@ -129,7 +129,7 @@ def _sketches(grain: np.ndarray) -> np.ndarray:
 
 
 def _usual(grain: np.ndarray) -> np.ndarray:
-    """Return which similarity to others isn't rare for each image, (n_images,)."""
+    """Return the usual similarity of each image to others, (n_images,)."""
     chosen = np.random.default_rng(0).permutation(len(grain))[:_REFERENCES]
     rank, references = min(max(_LEAST_RANK, len(chosen) // _USUAL), len(chosen) - 1), grain[chosen].T
     found = [
