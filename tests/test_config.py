@@ -149,7 +149,7 @@ def test_unknown_key_of_a_hyperparameter_set_is_named_with_its_place(tmp_path):
         ("training.hyperparameter_sets.1.name=a", "a different name for each set, a is there more than once"),
         (
             "evaluation.operating_point={max_escape_rate: 0.01, threshold: 0.5}",
-            "one of max_escape_rate, threshold: each asks for another threshold",
+            "one of max_escape_rate, threshold: each sets a different threshold",
         ),
         ("evaluation.operating_point.costs={escape: 10}", "costs.overkill: missing, expected a number above"),
         ("evaluation.operating_point.costs=10", "expected null or {escape: number, overkill: number}"),
@@ -516,18 +516,18 @@ def test_a_folder_in_the_place_of_env_is_named(project, tmp_path):
     [
         (
             "training: {hyperparameter_sets: [{name: a, lights: 2}]}",
-            "config.yaml: training.hyperparameter_sets.0.lights: is no longer a setting: copies in other light changed no "
-            "measured result; delete the key",
+            "config.yaml: training.hyperparameter_sets.0.lights: is no longer a setting: it had no measurable effect; "
+            "delete the key",
         ),
         (
             "evaluation: {operating_point: {rule: fixed, threshold: 0.5}}",
-            "config.yaml: evaluation.operating_point.rule: is no longer a setting: it follows from which of max_escape_rate, "
-            "costs and threshold is set; delete the key",
+            "config.yaml: evaluation.operating_point.rule: is no longer a setting: the rule follows from max_escape_rate, "
+            "costs or threshold; delete the key",
         ),
         (
             "evaluation: {review: {max_escape_rate: 0.1, max_overkill_rate: 0.1, confidence: 0.9}}",
-            "config.yaml: evaluation.review.confidence: is no longer a setting: evaluation.confidence is that of all claims and "
-            "intervals; set that one",
+            "config.yaml: evaluation.review.confidence: is no longer a setting: set evaluation.confidence instead, which "
+            "applies to all claims and intervals",
         ),
         (
             "evaluation: {review_fraction: 0.05}",

@@ -16,7 +16,7 @@ from defect_detection.config.kinds import (
     WholeNumber,
 )
 
-_ONE_CONFIDENCE = "evaluation.confidence is that of all claims and intervals; set that one"
+_ONE_CONFIDENCE = "set evaluation.confidence instead, which applies to all claims and intervals"
 
 
 class CostsConfig(Section):
@@ -26,16 +26,16 @@ class CostsConfig(Section):
 
 class OperatingPointConfig(Section):
     removed: ClassVar[Mapping[str, str]] = {
-        "rule": "it follows from which of max_escape_rate, costs and threshold is set; delete the key",
+        "rule": "the rule follows from max_escape_rate, costs or threshold; delete the key",
         "confidence": _ONE_CONFIDENCE,
     }
 
-    max_escape_rate: Annotated[
-        float | None, Field(ge=0, lt=1), Expected("null or a number from 0 below 1")
-    ] = setting(
-        None,
-        "bound on missed defectives / all defectives. The threshold is the one with the least overkill for which the validation "
-        "images show this bound. With too few images to show it, the strictest threshold is taken, and training and report say so.",
+    max_escape_rate: Annotated[float | None, Field(ge=0, lt=1), Expected("null or a number, 0 <= x < 1")] = (
+        setting(
+            None,
+            "bound on missed / all defectives. Training takes the threshold with the least overkill for which the validation "
+            "images show this bound. With too few images to show it, the strictest threshold is used; training and report say so.",
+        )
     )
     costs: Annotated[CostsConfig | None, Expected("null or {escape: number, overkill: number}")] = setting(
         None,
@@ -60,7 +60,7 @@ class OperatingPointConfig(Section):
     def _one_of_them(self) -> "OperatingPointConfig":
         given = [key for key in _KEY_OF_RULE.values() if getattr(self, key) is not None]
         if len(given) > 1:
-            raise ValueError(f"one of {', '.join(given)}: each asks for another threshold")
+            raise ValueError(f"one of {', '.join(given)}: each sets a different threshold")
         return self
 
 
@@ -106,8 +106,8 @@ class EvaluationConfig(Section):
 
     operating_point: OperatingPointConfig = setting(
         OperatingPointConfig(),
-        "how the decision threshold is chosen on validation images: docs/operating-point.md. Set at most one of these keys. Without "
-        "any the threshold is balanced: it has the fewest escapes and false rejects together.",
+        "how the decision threshold is chosen on validation images: docs/operating-point.md. Set at most one of these "
+        "keys. Without any the threshold is balanced: it has the lowest sum of escape rate and overkill rate.",
     )
     review: Annotated[
         ReviewConfig | None, Expected("null or {max_escape_rate: number, max_overkill_rate: number}")

@@ -28,7 +28,7 @@ def without_root(path: str, root: str) -> str:
 
 
 class BelowRoot:
-    """WSGI application around another: tells it the root path, and takes that path off the request's own."""
+    """WSGI middleware: sets the root path and removes it from the path of the request."""
 
     def __init__(self, application: Callable[..., Iterable[bytes]], config: Config) -> None:
         self._application = application
@@ -44,7 +44,7 @@ class BelowRoot:
         return self._application(environ, start_response)
 
     def _announced(self, environ: dict[str, Any]) -> str:
-        """Return the root path that a declared proxy announces. A header that is none, or of somebody else, counts for nothing."""
+        """Return the root path that a declared proxy announces. Invalid headers, or those of other senders, are ignored."""
         is_trusted = self._proxies.include(environ.get("REMOTE_ADDR", ""))
         prefix = environ.get(PREFIX_HEADER, "").rstrip("/") if is_trusted else ""
         return prefix if re.fullmatch(ROOT_PATH, prefix) else ""

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 def make_server(app: Flask, config: Config, host: str | None = None, port: int | None = None) -> "Server":
-    """Listen; `run()` of what is returned answers requests.
+    """Listen; `run()` of the returned server answers requests.
 
     Args:
         host, port: instead of those of the configuration; port 0 takes a free one.
@@ -51,7 +51,7 @@ def make_server(app: Flask, config: Config, host: str | None = None, port: int |
 
 
 class Server(TcpWSGIServer):
-    """Takes connections and has their requests answered, until it is stopped."""
+    """Accepts connections and answers their requests until it is stopped."""
 
     channel_class = Channel
 
@@ -84,7 +84,7 @@ class Server(TcpWSGIServer):
         return self._stopped_at is not None
 
     def stop(self) -> None:
-        """Take no further connection, and have `run` return once the requests in progress are answered.
+        """Accept no further connections, and let `run` return after the open requests are answered.
 
         A signal handler or another thread may call it.
         """
@@ -116,7 +116,7 @@ class Server(TcpWSGIServer):
         return is_late or not open_ones
 
     def _stop_listening(self) -> None:
-        """Close the address, and answer those who have connected: the system would reset them."""
+        """Close the listener, and answer clients that are already connected, which the system would otherwise reset."""
         waiting = select.poll()
         waiting.register(self.socket, select.POLLIN)
         while waiting.poll(0):
@@ -125,7 +125,7 @@ class Server(TcpWSGIServer):
         self.accepting = False
 
     def why_too_many(self, peer: str, address: str) -> str | None:
-        """Say why no further connection of a peer is taken, or return None when it is. A refused one is not counted."""
+        """Return why a further connection of a peer is refused, or None. Refused connections are not counted."""
         peers = [channel.peer for channel in self.active_channels.values() if not channel.lingers]
         if len(peers) > MOST_CONNECTIONS:
             return f"{MOST_CONNECTIONS} connections are already open: close unused ones, or try again later."
@@ -138,12 +138,12 @@ class Server(TcpWSGIServer):
 
 
 def take_turns() -> None:
-    """Let threads take turns more often than every 5 ms: an image would wait so long for a thread that records others."""
+    """Switch threads more often than every 5 ms, because an image would wait that long for the recording thread."""
     sys.setswitchinterval(SWITCH_S)
 
 
 def return_memory() -> None:
-    """Have the C library give large blocks back at once: it would keep those of decoded images, for each thread its own."""
+    """Make the C library release large blocks immediately; otherwise each thread would keep those of decoded images."""
     with suppress(AttributeError, OSError):  # another C library than glibc
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
 

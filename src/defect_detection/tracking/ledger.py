@@ -86,7 +86,7 @@ def open_entries(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
 def productive(entries: tuple[Entry, ...]) -> list[int]:
     """Return the versions that production can go back through, the present one last.
 
-    A promotion adds to them; a rollback takes away what it left, so the next rollback doesn't return to it.
+    A promotion adds a version; a rollback removes the version it left, so the next rollback does not return to it.
     """
     versions: list[int] = []
     for entry in reversed(entries):
@@ -104,7 +104,7 @@ def productive(entries: tuple[Entry, ...]) -> list[int]:
 def ways_back(entries: tuple[Entry, ...], current: int) -> list[int]:
     """Return the versions that a rollback from `current` can go back to, by the ledger, the nearest first.
 
-    What the ledger has after `current` is no way back: something else than this package went back already.
+    Entries after `current` are ignored: another program has already gone back.
     """
     versions = productive(entries)
     earlier = versions[: versions.index(current)] if current in versions else versions
@@ -132,7 +132,7 @@ def repeated(
 
 
 def other_seal(entries: Iterable[Entry], version: int, sealed: str) -> str | None:
-    """Say that a version went into production with other files than the registry names now; None where it did not."""
+    """Return an error if a version was promoted with other files than the registry lists now, else None."""
     known = next((entry for entry in entries if entry.after == version and entry.moved), None)
     if known is None or known.sealed in ("", sealed):
         return None

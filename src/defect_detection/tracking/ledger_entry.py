@@ -79,7 +79,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Plan:
-    """What an entry says when it is opened."""
+    """The content of a new entry."""
 
     number: int
     kind: Kind
@@ -119,12 +119,12 @@ def tags_of(plan: Plan) -> dict[str, str]:
 
 
 def is_entry(run_tags: Iterable[str]) -> bool:
-    """Say whether a run of the experiment is an entry, by the names of its tags."""
+    """Check whether a run of the experiment is a ledger entry, by the names of its tags."""
     return any(name.startswith(PREFIX) for name in run_tags)
 
 
 def entry_of(run_id: str, start_ms: int | None, run_tags: Mapping[str, str]) -> Entry:
-    """Read an entry from its run; one that is damaged, or of a later version, is `Kind.UNREADABLE` and moves nothing."""
+    """Read an entry from its run. A damaged entry, or one of a later version, gets `Kind.UNREADABLE` and is ignored."""
     tags = {key.removeprefix(PREFIX): value for key, value in run_tags.items() if key.startswith(PREFIX)}
     try:
         return _read(run_id, start_ms, tags)

@@ -87,7 +87,7 @@ def asked(tracking_uri: str, name: str, alias: str) -> ModelRef | None:
 
     Raises:
         OSError, HTTPException: it can't be reached, or refuses.
-        LookupError, ValueError: not a server's address, or not the answer of an MLflow server.
+        LookupError, ValueError: not a server's address, or not the response of an MLflow server.
     """
     answer = ask(tracking_uri, "registered-models/alias", name=name, alias=alias)
     if answer is None:

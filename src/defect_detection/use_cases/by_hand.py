@@ -26,7 +26,7 @@ NO_GATE = (
 
 @dataclass(frozen=True)
 class Moved:
-    """What production has moved from and to, and what was left out on the way, in sentences without their full stop."""
+    """The versions before and after a change of production, and remarks, in sentences without a full stop."""
 
     before: ModelRef | None
     after: ModelRef
@@ -127,7 +127,7 @@ def _telling_the_next(turn: Turn, chosen: ModelRef) -> Iterator[None]:
 
 
 def _as_recorded(turn: Turn, target: ModelRef) -> Turn:
-    """Return the turn as the ledger has to tell it: what is in production without an entry came from what the ledger knows.
+    """Return the turn for the ledger. If the version in production has no entry, use the last one in the ledger as its predecessor.
 
     Raises:
         NoModelError: the version is in production, and the ledger knows it.
@@ -158,7 +158,7 @@ def _require_as_entered(turn: Turn, chosen: ModelRef, production: str) -> None:
 
 
 def _confirm(target: ModelRef, turn: Turn, config: Config) -> None:
-    """Load what the alias points to, as inspection does; move it back when that fails."""
+    """Load the model that the alias points to, as inspection does; move the alias back if that fails."""
     try:
         _load_production(target, turn, config)
     except (BundleError, TrackingError):

@@ -109,7 +109,7 @@ def _followed(
 def _refusal(
     candidate: Scored, champion: Scored | None, turn: Turn, config: Config, decision: Decision
 ) -> DefectDetectionError | None:
-    """Say why the gate's decision to promote can't be followed after all, or return None."""
+    """Return why the gate's decision to promote cannot be carried out, or None."""
     if decision.outcome is not Outcome.PROMOTE:
         return None
     if too_late := stale(champion.reference if champion else None, turn.before):

@@ -115,7 +115,7 @@ def _odd_sizes(material: Material) -> Iterator[Finding]:
 
 
 def _bit_depth(material: Material) -> Iterator[Finding]:
-    """Tell images of a camera that uses fewer than 16 bits by the largest value in all of them."""
+    """Detect cameras that use fewer than 16 bits, by the largest value of all images."""
     bits = material.measured["bits"]
     depth = _likely_depth(material)
     if depth is not None:
@@ -126,7 +126,7 @@ def _bit_depth(material: Material) -> Iterator[Finding]:
 
 
 def _likely_depth(material: Material) -> int | None:
-    """Return the least usual bit depth that fits all 16-bit files; None where it is set, or all 16 bits are used."""
+    """Return the lowest usual bit depth that fits all 16-bit files; None if it is set or all 16 bits are used."""
     most = int(material.measured["bits"].max(initial=0))
     if material.bit_depth is not None or not most:
         return None
@@ -157,7 +157,7 @@ def _listed(
 
 
 def _is_far(values: np.ndarray, least: float, only_below: bool = False) -> np.ndarray:
-    """Say which values lie far from the median, measured by the median distance from it; and at least so far."""
+    """Mark outliers: values far from the median in units of the median deviation, and by at least this distance."""
     if not len(values):
         return np.zeros(0, bool)
     distance = np.median(values) - values

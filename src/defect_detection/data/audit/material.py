@@ -14,7 +14,7 @@ from defect_detection.data.shortcuts import Shortcut
 
 @dataclass(frozen=True)
 class Entry:
-    """One image, or images that belong together, and what is to be said about them."""
+    """One image or several related images, with a text."""
 
     paths: tuple[Path, ...]
     text: str = ""
@@ -32,7 +32,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Material:
-    """What is judged. `measured` has a row for each of `samples`, see `MEASURED`.
+    """The input of the audit. `measured` has a row for each of `samples`, see `MEASURED`.
 
     scores: P(defective) by the ``sha256`` of images that the fit which gave it didn't learn from.
     masks: images that look like masks of others.

@@ -21,7 +21,7 @@ retrain_api = APIBlueprint("retrain", __name__)
 
 
 class RetrainingEnded(BaseModel):
-    """What came of a retraining."""
+    """The result of a retraining."""
 
     outcome: str | None = Field(
         description="PROMOTE, HOLD or INSUFFICIENT EVIDENCE; null: no decision was reached",
@@ -36,7 +36,7 @@ class RetrainingEnded(BaseModel):
 
 
 class RetrainingSucceeded(RetrainingEnded):
-    """The retraining ended well, whether or not its model was promoted: `outcome` says which."""
+    """The retraining succeeded; `outcome` says whether its model was promoted."""
 
     status: Literal["success"] = "success"
     message: Literal["Model retraining initiated successfully."] = "Model retraining initiated successfully."
@@ -45,7 +45,7 @@ class RetrainingSucceeded(RetrainingEnded):
 
 
 class RetrainingFailed(RetrainingEnded):
-    """The retraining ended with an error, or was cancelled; the promoted model is what it was."""
+    """The retraining failed or was cancelled; the promoted model is unchanged."""
 
     status: Literal["error"] = "error"
     message: Literal["Error during model retraining."] = "Error during model retraining."
