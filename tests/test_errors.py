@@ -13,7 +13,7 @@ from defect_detection.errors import explain, explain_sqlite
 @pytest.mark.parametrize(
     ("number", "advice"),
     [
-        (errno.ENOSPC, "make room"),
+        (errno.ENOSPC, "free space"),
         (errno.EROFS, "read-only"),
         (errno.EACCES, "permission"),
         (errno.EISDIR, "this is a folder where a file is expected"),
@@ -30,11 +30,11 @@ def test_an_error_of_the_system_names_the_file_and_the_cure(number, advice):
 
 
 def test_a_full_disk_is_known_without_a_name():
-    assert "make room" in explain(OSError(errno.ENOSPC, "No space left on device"))
+    assert "free space" in explain(OSError(errno.ENOSPC, "No space left on device"))
 
 
 def test_other_kinds_are_put_into_words():
-    assert explain(Timeout("a.lock")).startswith("a.lock: another process has held this lock")
+    assert explain(Timeout("a.lock")).startswith("a.lock: another process still holds this lock")
     assert explain(shutil.Error([("a", "b", "no room")])) == "a: cannot be copied (no room)"
     assert explain(OSError(errno.EBADMSG, "Bad message", "x")) == "x: cannot be used (Bad message)"
 

@@ -92,7 +92,7 @@ def test_paths_that_fit_two_files_are_refused(data):
     (data / "train/ok/ABC.png").write_bytes((data / "train/ok/000.png").read_bytes())
     (data / "train/ok/abc.PNG").write_bytes((data / "train/ok/000.png").read_bytes())
     (data / "index.csv").write_text("file,group\ntrain/ok/Abc.png,P1\n")
-    with pytest.raises(DataError, match=r"'train/ok/Abc.png' fits 2 files, such as ABC.png and abc.PNG"):
+    with pytest.raises(DataError, match=r"'train/ok/Abc.png' matches 2 files, such as ABC.png and abc.PNG"):
         scan(data / "train", OK_CLASSES)
 
 

@@ -56,7 +56,7 @@ def test_one_corrupt_file_among_many_is_skipped_and_named(data, project: Project
     (data / "test" / "dent" / "empty.jpg").touch()
     splits = load_splits(project())
     assert len(splits.samples) == 219
-    assert [(item.path, item.reason.split(",")[0]) for item in splits.skipped] == [
+    assert [(item.path, item.reason.split(";")[0]) for item in splits.skipped] == [
         (broken, "cannot be decoded"),
         (data / "test" / "dent" / "empty.jpg", "empty file (0 bytes)"),
     ]

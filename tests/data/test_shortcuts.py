@@ -68,7 +68,7 @@ def test_a_property_of_the_file_that_tells_the_label_blocks(name, tmp_path):
     told = found(write(tmp_path / "ok", ok, 0, 20), write(tmp_path / "bad", bad, 1, 20), tmp_path)
     assert told[name].accuracy == 1
     with pytest.raises(
-        ShortcutError, match=f"the {name} tells the label of 100% of the parts: .*20 OK, 0 defective"
+        ShortcutError, match=f"the {name} predicts the label of 100% of the parts: .*20 OK, 0 defective"
     ):
         check_shortcuts(list(told.values()))
 

@@ -141,7 +141,9 @@ def test_with_enough_defective_images_a_higher_escape_rate_is_ruled_out():
 def test_one_defective_image_fewer_is_not_enough_and_it_says_how_many_are_missing():
     made = case(58, misses=0, champion_misses=0)
     assert (made.outcome, made.register_as) == (Outcome.INSUFFICIENT, "production")
-    assert reason(made, "escapes").endswith("about 1 more defective test images with such results would")
+    assert reason(made, "escapes").endswith(
+        "about 1 more defective test images with such results would be enough"
+    )
 
 
 def test_fewer_escapes_make_up_for_few_images():

@@ -76,7 +76,7 @@ def test_too_few_defectives_give_the_strictest_threshold_and_say_how_many_are_ne
     assert claim.bound == pytest.approx(escape_limit(0, 40))
     assert claim.text == (
         "NOT shown: escape rate of at most 1 % at 95 % confidence. Of 40 defective images on validation none passed, which only "
-        "shows at most 7.2 %; about 299 with no escape would"
+        "shows at most 7.2 %; about 299 with no escape would show it"
     )
     assert "too few" in point.reason
     assert scores[scores < 0.3].max() < point.threshold <= 0.3  # as high as it can be with no escape
@@ -182,7 +182,7 @@ def test_costs_give_the_threshold_that_costs_least_on_the_line(overlapping, esca
     all_costs = [expected_cost(scores, labels, t, costs, defect_rate) for t in (*scores, 1.1)]
     found = expected_cost(scores, labels, point.threshold, costs, defect_rate)
     assert found == pytest.approx(min(all_costs))
-    assert f"an expected cost of {found:.3g} a part" in point.reason
+    assert f"an expected cost of {found:.3g} per part" in point.reason
 
 
 def test_the_lines_share_of_defective_parts_counts_not_that_of_the_images(overlapping):

@@ -65,7 +65,7 @@ def test_what_is_being_pruned_can_no_longer_be_labelled(records, write, elsewher
         assert not labelling.done()
         go_on.set()
         assert pruning.result(LIMIT_S).inspections == 1
-        with pytest.raises(UnknownRecordError, match="or it was pruned"):
+        with pytest.raises(UnknownRecordError, match="or deleted by pruning"):
             labelling.result(LIMIT_S)
 
 

@@ -62,7 +62,7 @@ def test_what_comes_while_the_file_is_lost_is_written_once_it_is_back(on_sqlite,
     state = on_sqlite.recorder.state()
     assert (state.written, state.waiting, state.lost) == (0, 3, 0)
     assert "unable to open database file" in state.error
-    with pytest.raises(RecordsError, match=r"inspections can't be recorded: .* unable to open"):
+    with pytest.raises(RecordsError, match=r"inspections cannot be recorded: .* unable to open"):
         on_sqlite.recorder.check()
     assert state.failing_since is not None
     blocked.rmdir()

@@ -118,7 +118,7 @@ def test_a_locked_store_is_left_where_it_is(tmp_path, monkeypatch):
     with closing(sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(
-            TrackingError, match=r"locked.*Another program has the file open.*intact"
+            TrackingError, match=r"locked.*Another program has the file open.*not damaged"
         ) as raised:
             connect(f"sqlite:///{tmp_path}/mlflow.db", "x")
     assert "Move" not in str(raised.value)

@@ -98,7 +98,7 @@ def evidence_text(escape: Rate, noun: str = "image") -> str:
         return f"Escapes are unknown: no test image is defective. Defective test parts that are all caught would tell more: {needed}."
     shown = escape_limit(escape.count, escape.total, escape.confidence)
     sure = f"{escape.confidence:.0%}".replace("%", " %")
-    missed = f"with {escape.count} missed" if escape.count else "with none missed"
+    missed = f"{escape.count} of them missed" if escape.count else "none of them missed"
     text = (
         f"{escape.total} defective test {noun}s, {missed}, show an escape rate of no more than "
         f"{percent(shown)} % (one-sided, {sure} confidence)."
