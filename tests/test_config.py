@@ -555,4 +555,4 @@ def test_a_removed_setting_that_was_turned_off_is_accepted(tmp_path, text):
 
 def test_a_search_for_a_removed_setting_names_what_holds_now(tmp_path):
     text = "training: {hyperparameter_sets: [{name: a}], search: {base: a, space: {lights: [0, 1]}}}"
-    assert "copies in other light changed no measured result" in message_of(tmp_path, text)
+    assert "it had no measurable effect" in message_of(tmp_path, text)

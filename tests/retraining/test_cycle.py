@@ -178,5 +178,5 @@ def test_a_retraining_names_a_set_that_diverges_and_goes_on(plant, retraining):
 
 
 def test_a_second_retraining_at_the_same_time_is_refused(plant, retraining):
-    with FileLock(plant.root / ".retrain.lock"), pytest.raises(BusyError, match="running already"):
+    with FileLock(plant.root / ".retrain.lock"), pytest.raises(BusyError, match="already running"):
         retraining()

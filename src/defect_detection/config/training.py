@@ -41,9 +41,7 @@ class Schedule(Section):
 class HyperparameterSet(Schedule):
     """One hyperparameter set. Missing values of its schedule come from ``training``: see `TrainingConfig.resolved`."""
 
-    removed: ClassVar[Mapping[str, str]] = {
-        "lights": "copies in other light changed no measured result; delete the key"
-    }
+    removed: ClassVar[Mapping[str, str]] = {"lights": "it had no measurable effect; delete the key"}
 
     name: Slug = setting(..., "each set has its own.")
     trunk: Text = setting(
