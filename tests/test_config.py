@@ -430,7 +430,7 @@ def test_api_key_comes_from_the_environment_and_is_never_shown(tmp_path, monkeyp
     monkeypatch.setenv("DEFECT_API_KEY", "too-short")
     with pytest.raises(ConfigError) as caught:
         project()
-    assert "serving.api_key: expected null or 16 characters" in str(caught.value)
+    assert "serving.api_key: expected null or at least 16 characters" in str(caught.value)
     assert "too-short" not in str(caught.value)
 
 

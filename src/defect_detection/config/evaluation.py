@@ -74,8 +74,8 @@ _KEY_OF_RULE: dict[Literal["balanced", "max_escape_rate", "costs", "fixed"], str
 class ReviewConfig(Section):
     removed: ClassVar[Mapping[str, str]] = {"confidence": _ONE_CONFIDENCE}
 
-    max_escape_rate: BelowOne = setting(..., "of what is passed without a person.")
-    max_overkill_rate: BelowOne = setting(..., "of what is rejected without a person.")
+    max_escape_rate: BelowOne = setting(..., "escapes among parts that pass without a person.")
+    max_overkill_rate: BelowOne = setting(..., "overkill among parts that are rejected without a person.")
 
 
 class GateConfig(Section):
@@ -84,17 +84,17 @@ class GateConfig(Section):
         Expected("a list of escapes, slices, parity, servable, challenge and gain, or []"),
     ] = setting(
         ("escapes", "slices", "parity", "servable", "challenge"),
-        "escapes: the test rules out an escape rate higher than the champion's by margin. slices: no type of defect gets "
+        "escapes: a non-inferiority test of the escape rate, with margin and level. slices: no defect type gets "
         "significantly worse. parity: deployed forms give the same verdicts. servable: a fresh process can load the model. "
         "challenge: all images of data.challenge_dir are caught. gain: the higher accuracy is significant.",
     )
     margin: InsideUnit = setting(
         0.05,
-        "of the escape rate. Where verdicts do not differ, 0.05 needs 59 defective test images, and 0.02 needs 149.",
+        "margin of the escape rate. If no verdict differs, 0.05 needs 59 defective test images, and 0.02 needs 149.",
     )
     level: InsideUnit = setting(
         0.05,
-        "significance level: the chance that a model worse by margin is promoted all the same.",
+        "significance level: the highest probability of promoting a model that is worse by margin.",
         advanced=True,
     )
 
@@ -106,26 +106,27 @@ class EvaluationConfig(Section):
 
     operating_point: OperatingPointConfig = setting(
         OperatingPointConfig(),
-        "how the decision threshold is chosen on validation images: docs/operating-point.md. Set at most one of these "
-        "keys. Without any the threshold is balanced: it has the lowest sum of escape rate and overkill rate.",
+        "the decision threshold: an image is defective when score >= threshold. It is chosen on validation images, see "
+        "docs/operating-point.md. Set at most one of max_escape_rate, costs and threshold. With none, it has the lowest "
+        "sum of escape rate and overkill rate.",
     )
     review: Annotated[
         ReviewConfig | None, Expected("null or {max_escape_rate: number, max_overkill_rate: number}")
     ] = setting(
         None,
-        "bounds on what is decided without a person, such as {max_escape_rate: 0.01, max_overkill_rate: 0.02}. A person reviews "
-        "the rest.",
+        "limits for the parts that are decided without a person, such as {max_escape_rate: 0.01, max_overkill_rate: 0.02}. "
+        "All other parts get the verdict review.",
     )
     defect_rate: InsideUnit = setting(
         0.01, "share of defective parts on the line. Figures per 10,000 parts use it."
     )
     confidence: InsideUnit = setting(
         0.95,
-        "confidence level of all intervals, and of what max_escape_rate and review ask the images to show.",
+        "confidence level of all intervals, and of the claims of max_escape_rate and review.",
     )
     gate: GateConfig = setting(
         GateConfig(),
-        "what a model must show to go to production, besides evaluation_threshold and a higher accuracy: docs/gate.md.",
+        "checks for promotion, in addition to evaluation_threshold and a higher accuracy; see docs/gate.md.",
     )
     bootstrap_repetitions: WholeNumber = setting(
         1000, "resamples for the interval of AUROC; 0: no interval.", advanced=True

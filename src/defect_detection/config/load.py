@@ -50,34 +50,38 @@ SERVER_SETTINGS = "DEFECT_SERVER_SETTINGS"  # in the environment of what a serve
 class Config(Section):
     """All settings. `root` is the folder of the file: relative paths start there."""
 
-    seed: WholeNumber = setting(42, "of the split, the augmentation and the weights of the head.")
+    seed: WholeNumber = setting(42, "random seed of the split, the augmentation and the weights of the head.")
     cache_dir: FilePath = setting(
-        Path("cache"), "decoded images and features, computed once. It can be deleted at any time."
+        Path("cache"), "cache of decoded images and features. It can be deleted at any time."
     )
     cache_max_gb: OptionalPositive = setting(
         20,
-        "gigabytes that cache_dir may take; null: no limit. What was used least recently goes first, never what a process has open. "
-        "`defect cache` shows what is there, `defect cache clear` removes it.",
+        "size limit of cache_dir in gigabytes; null: no limit. The least recently used files are deleted first, never "
+        "files in use. `defect cache` shows the contents, `defect cache clear` deletes them.",
     )
     report_dir: FilePath = setting(Path("reports"), "evaluation reports (HTML, JSON, figures).")
     evaluation_threshold: Share = setting(
         0.80,
-        "accuracy on the test images. A model that reaches it goes to mlflow.production_model_name, else to "
+        "accuracy on the test images. A model that reaches it is registered as mlflow.production_model_name, otherwise as "
         "mlflow.testing_model_name.",
     )
-    inference_model_name: Text = setting("Production_Reg", "registered model that inference loads.")
-    inference_model_alias: Text = setting("prod", "alias of its version.")
+    inference_model_name: Text = setting("Production_Reg", "registered model used by inference.")
+    inference_model_alias: Text = setting("prod", "alias of the version.")
     inference_images: Annotated[tuple[FileText, ...], Expected("a list of files, folders or patterns")] = (
         setting(("data/test",), "images on the command line replace it.")
     )
     bundle_dir: FilePath = setting(
-        Path("temp_best_model"), "the best model of the last training, with all that it needs.", advanced=True
+        Path("temp_best_model"),
+        "the best model of the last training, with everything that inspection needs.",
+        advanced=True,
     )
     best_model_info: FilePath = setting(
-        Path("best_model_info.txt"), "which run and which model that is. Evaluation reads it.", advanced=True
+        Path("best_model_info.txt"),
+        "names the MLflow run and the model in bundle_dir. Evaluation reads it.",
+        advanced=True,
     )
     mlflow: MlflowConfig = setting(
-        MlflowConfig(), "MLFLOW_TRACKING_URI (environment or .env) says where MLflow keeps runs and models."
+        MlflowConfig(), "MLFLOW_TRACKING_URI (environment or .env) sets where MLflow stores runs and models."
     )
     data: DataConfig = setting(DataConfig())
     training: TrainingConfig = setting(TrainingConfig())
@@ -86,11 +90,11 @@ class Config(Section):
     serving: ServingConfig = setting(ServingConfig())
     records: RecordsConfig = setting(
         RecordsConfig(),
-        "Inspections, feedback, keys and jobs are kept in inspections.db beside this file, or in the PostgreSQL database that "
-        "DATABASE_URL names (environment or .env). What feedback labels is always kept: it is training data.",
+        "inspections.db beside this file stores inspections, feedback, keys and jobs. DATABASE_URL (environment or .env) "
+        "names a PostgreSQL database instead. Labelled images are training data and are never deleted.",
     )
     jobs: JobsConfig = setting(
-        JobsConfig(), "Retrainings that nobody waits for: POST /retrain with 'Prefer: respond-async'."
+        JobsConfig(), "Retrainings in the background: POST /retrain with 'Prefer: respond-async'."
     )
 
     _root: Path = PrivateAttr(default=Path())

