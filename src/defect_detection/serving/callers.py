@@ -5,6 +5,8 @@ from flask import Flask, g, request
 from defect_detection.serving.access import Caller
 from defect_detection.serving.services import services
 
+NO_ADDRESS = "0.0.0.0"  # noqa: S104  of a caller whom the server in front of the application did not tell
+
 
 def register_access(app: Flask) -> None:
     """Check every request before its body is read; `routes` has the access rules."""
@@ -17,6 +19,11 @@ def caller() -> Caller:
         g.caller = services().access.identify(request)
     found: Caller = g.caller
     return found
+
+
+def sender() -> dict[str, str]:
+    """Return who sent the current request, as it is recorded."""
+    return {"sent_by": caller().name or NO_ADDRESS}
 
 
 def shows(group: str) -> bool:

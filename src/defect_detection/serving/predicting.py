@@ -1,19 +1,34 @@
 """Shared services of all predictions of a server: model, limits, queueing and recording."""
 
+import hashlib
 import os
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, TypeVar
 
+import numpy as np
 from flask import request
-from werkzeug.exceptions import ClientDisconnected
+from werkzeug.exceptions import ClientDisconnected, UnprocessableEntity
 
 from defect_detection.config import Config
+from defect_detection.data.bounded import look_at
 from defect_detection.data.bounds import Allowance, Limits
 from defect_detection.data.images import Pages
-from defect_detection.serving.champion import Served
+from defect_detection.inference.inspect import Inspection
+from defect_detection.records.inspections import Inspected
+from defect_detection.serving.champion import Champion, Served
 from defect_detection.serving.limits import Turns
 from defect_detection.serving.prometheus import Metrics
 from defect_detection.serving.recording import Recorder
+from defect_detection.serving.uploads import check_image
+
+AHEAD = 2 * (os.cpu_count() or 1)  # images of one request that are worked on or wait for it
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +65,74 @@ class Predicting:
                 raise ClientDisconnected
 
         return replace(self.limits, allowance=Allowance(n_bytes, self.limits, check))
+
+    def inspect(self, champion: Champion, image: bytes | np.ndarray, limits: Limits) -> Inspection:
+        """Inspect an image when it is its turn. It is neither counted nor recorded.
+
+        Raises:
+            HTTPException: says why it can't be inspected.
+        """
+        inspect_one = partial(champion.inspector.inspect_one, image, limits=limits, pages=self.pages)
+        if isinstance(image, bytes):
+            with self.turns.taking(check_image(image, limits), "reduced"):
+                inspection = inspect_one()
+        else:
+            inspection = inspect_one()
+        if inspection.error is not None:
+            raise UnprocessableEntity(inspection.error)
+        return inspection
+
+    def each(
+        self,
+        limits: Limits,
+        work: Callable[[Any, Any], Result],
+        images: Iterable[tuple[Any, bytes | np.ndarray]],
+    ) -> Iterator[Result]:
+        """Work on the images of one request, and yield the results in order.
+
+        Plain images are worked on at the same time, a few ahead, so that other requests get their turn. Those that may take long
+        come one after the other, in this thread.
+        """
+        waiting: deque[Callable[[], Result]] = deque()
+        for name, image in images:
+            if limits.allowance:
+                limits.allowance.check()
+            if isinstance(image, np.ndarray) or look_at(image).is_quick("reduced"):
+                waiting.append(self.pool.submit(work, name, image).result)
+            else:
+                waiting.append(partial(_itself, work(name, image)))
+            if len(waiting) >= AHEAD:
+                yield waiting.popleft()()
+        while waiting:
+            yield waiting.popleft()()
+
+    def keep(
+        self,
+        inspection: Inspection,
+        champion: Champion,
+        content: bytes,
+        context: Mapping[str, str],
+        name: str = "",
+    ) -> str:
+        """Record and count an inspection; return its id."""
+        assert inspection.verdict is not None and inspection.score is not None
+        recorded = Inspected(
+            id=uuid.uuid4().hex,
+            sha256=hashlib.sha256(content).hexdigest(),
+            name=name,
+            verdict=inspection.verdict,
+            score=inspection.score,
+            threshold=inspection.threshold,
+            model_name=champion.reference.name,
+            model_version=champion.reference.version,
+            latency_ms=inspection.latency_ms,
+            reason=inspection.reason,
+            **context,  # type: ignore[arg-type]
+        )
+        self.recorder.record(recorded, content)
+        self.metrics.inspected(inspection, champion.reference.version)
+        return recorded.id
+
+
+def _itself(result: Result) -> Result:
+    return result

@@ -15,7 +15,6 @@ from defect_detection.inference.overlay import MOST_PREVIEW, preview_png
 from defect_detection.serving.problems import described
 from defect_detection.serving.services import services
 from defect_detection.serving.uploads import check_image
-from defect_detection.serving.views.predict import inspect_within_limits
 from defect_detection.serving.views.prediction import ServedModel
 from defect_detection.serving.views.records import (
     INSPECTIONS,
@@ -122,6 +121,6 @@ def evidence(path: InspectionPath) -> Response:
     content, _suffix = read_inspected_image(path.id)
     predicting = services().predicting
     champion = predicting.served.current()
-    inspection = inspect_within_limits(predicting, champion, content, predicting.limits_for(len(content)))
+    inspection = predicting.inspect(champion, content, predicting.limits_for(len(content)))
     shown = EvidenceNow.of(path.id, inspection, champion.reference)
     return Response(shown.model_dump_json(exclude_none=True), content_type="application/json")

@@ -1,15 +1,10 @@
 """``POST /predict``: images in, verdicts out."""
 
 import base64
-import hashlib
-import os
-import uuid
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from flask import Response, abort, jsonify, request
@@ -18,13 +13,11 @@ from flask_openapi3.models.tag import Tag
 from pydantic import ValidationError
 from werkzeug.exceptions import ClientDisconnected, HTTPException, NotAcceptable, UnprocessableEntity
 
-from defect_detection.data.bounded import look_at
 from defect_detection.data.bounds import Limits
 from defect_detection.errors import ImageError
 from defect_detection.inference.inspect import Inspection
 from defect_detection.inference.overlay import overlay_png
-from defect_detection.records.inspections import Inspected
-from defect_detection.serving.callers import caller, shows
+from defect_detection.serving.callers import sender, shows
 from defect_detection.serving.champion import Champion
 from defect_detection.serving.predicting import Predicting
 from defect_detection.serving.problems import described, problem_of, problem_of_values
@@ -43,12 +36,8 @@ from defect_detection.serving.views.prediction import (
 
 INSPECTION = Tag(name="inspection", description="Inspect images")
 
-NO_ADDRESS = "0.0.0.0"  # noqa: S104  of a caller whom the server in front of the application did not tell
-AHEAD = 2 * (os.cpu_count() or 1)  # images of one request that are worked on or wait for it
 
 predict_api = APIBlueprint("predict", __name__)
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +73,8 @@ def predict(query: PredictQuery) -> Response:
             return _picture(seen)
         return jsonify(_of_one(_for_caller(_prediction(seen, asked.explain).model_dump())))
     contents = ((upload.name, upload.read()) for upload in uploads)
-    results = _each(
-        predicting, limits, lambda name, content: _result(look, name, content, asked.explain), contents
+    results = predicting.each(
+        limits, lambda name, content: _result(look, name, content, asked.explain), contents
     )
     return jsonify(NOTHING | {"results": [_for_caller(result.model_dump()) for result in results]})
 
@@ -121,104 +110,17 @@ def _with_form(query: PredictQuery) -> PredictQuery:
 
 
 def _context(asked: PredictQuery) -> dict[str, str]:
-    return {name: getattr(asked, name) for name in ("group", "line", "part")} | _sender()
-
-
-def _sender() -> dict[str, str]:
-    return {"sent_by": caller().name or NO_ADDRESS}
-
-
-def inspect_several(
-    predicting: Predicting, champion: Champion, images: Sequence[bytes] | Sequence[np.ndarray]
-) -> list[Inspection]:
-    """Inspect images at the same time, count and record what was sent encoded, and return their inspections in order.
-
-    Raises:
-        HTTPException: names the image, counted from 0, that cannot be inspected, and the reason.
-    """
-
-    sender = _sender()
-    limits = predicting.limits_for(request.content_length or 0)
-
-    def look(number: int, image: bytes | np.ndarray) -> Inspection:
-        try:
-            inspection = inspect_within_limits(predicting, champion, image, limits)
-        except HTTPException as error:
-            error.description = f"image {number}: {error.description}"
-            raise
-        if isinstance(image, bytes):
-            _keep(predicting, _Seen(uuid.uuid4().hex, "", inspection, champion, None), image, sender)
-        else:
-            predicting.metrics.inspected(inspection, champion.reference.version)
-        return inspection
-
-    if len(images) == 1:
-        return [look(0, images[0])]
-    return list(_each(predicting, limits, look, enumerate(images)))
-
-
-def _each(
-    predicting: Predicting,
-    limits: Limits,
-    work: Callable[[Any, Any], Result],
-    images: Iterable[tuple[Any, bytes | np.ndarray]],
-) -> Iterator[Result]:
-    """Work on the images of one request, and yield the results in order.
-
-    Plain images are worked on at the same time, a few ahead, so that other requests get their turn. Those that may take long
-    come one after the other, in this thread.
-    """
-    waiting: deque[Callable[[], Result]] = deque()
-    for name, image in images:
-        if limits.allowance:
-            limits.allowance.check()
-        if isinstance(image, np.ndarray) or look_at(image).is_quick("reduced"):
-            waiting.append(predicting.pool.submit(work, name, image).result)
-        else:
-            waiting.append(partial(_itself, work(name, image)))
-        if len(waiting) >= AHEAD:
-            yield waiting.popleft()()
-    while waiting:
-        yield waiting.popleft()()
-
-
-def _itself(result: Result) -> Result:
-    return result
-
-
-def inspect_within_limits(
-    predicting: Predicting, champion: Champion, image: bytes | np.ndarray, limits: Limits
-) -> Inspection:
-    """Inspect an image when it is its turn. It is neither counted nor recorded.
-
-    Raises:
-        HTTPException: says why it can't be inspected.
-    """
-    inspect_one = partial(champion.inspector.inspect_one, image, limits=limits, pages=predicting.pages)
-    if isinstance(image, bytes):
-        with predicting.turns.taking(check_image(image, limits), "reduced"):
-            inspection = inspect_one()
-    else:
-        inspection = inspect_one()
-    if inspection.error is not None:
-        raise UnprocessableEntity(inspection.error)
-    return inspection
-
-
-def _keep(predicting: Predicting, seen: _Seen, content: bytes, context: dict[str, str]) -> None:
-    predicting.recorder.record(_recorded(seen, content, context), content)
-    predicting.metrics.inspected(seen.inspection, seen.champion.reference.version)
+    return {name: getattr(asked, name) for name in ("group", "line", "part")} | sender()
 
 
 def _looker(
     predicting: Predicting, champion: Champion, limits: Limits, context: dict[str, str], with_overlay: bool
 ) -> Callable[[str, bytes], _Seen]:
     def look(name: str, content: bytes) -> _Seen:
-        inspection = inspect_within_limits(predicting, champion, content, limits)
+        inspection = predicting.inspect(champion, content, limits)
         shown = _overlay(predicting, champion, content, inspection, limits) if with_overlay else None
-        seen = _Seen(uuid.uuid4().hex, name, inspection, champion, shown)
-        _keep(predicting, seen, content, context)
-        return seen
+        kept_as = predicting.keep(inspection, champion, content, context, name)
+        return _Seen(kept_as, name, inspection, champion, shown)
 
     return look
 
@@ -233,24 +135,6 @@ def _overlay(
             return overlay_png(content, inspection, bit_depth=bit_depth, limits=limits, pages=pages)
         except ImageError as error:
             raise UnprocessableEntity(f"the overlay was not drawn: {error}") from None
-
-
-def _recorded(seen: _Seen, content: bytes, context: dict[str, str]) -> Inspected:
-    inspection, reference = seen.inspection, seen.champion.reference
-    assert inspection.verdict is not None and inspection.score is not None
-    return Inspected(
-        id=seen.id,
-        sha256=hashlib.sha256(content).hexdigest(),
-        name=seen.name,
-        verdict=inspection.verdict,
-        score=inspection.score,
-        threshold=inspection.threshold,
-        model_name=reference.name,
-        model_version=reference.version,
-        latency_ms=inspection.latency_ms,
-        reason=inspection.reason,
-        **context,  # type: ignore[arg-type]
-    )
 
 
 def _result(look: Callable[[str, bytes], _Seen], name: str, content: bytes, explain: Explain) -> Prediction:

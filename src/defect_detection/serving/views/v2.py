@@ -5,19 +5,24 @@ The model takes one input, ``image``: BYTES of shape [n], encoded images (in bas
 unlike the training images; else empty) and ``evidence``.
 """
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
+import numpy as np
 from flask import Response, request
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 from pydantic import BaseModel, Field
-from werkzeug.exceptions import NotFound
+from werkzeug.exceptions import HTTPException, NotFound
 
 from defect_detection import __version__
 from defect_detection.errors import DefectDetectionError
+from defect_detection.inference.inspect import Inspection
 from defect_detection.serving.answer import as_json
+from defect_detection.serving.callers import sender
 from defect_detection.serving.champion import Champion
+from defect_detection.serving.predicting import Predicting
 from defect_detection.serving.problems import described, for_caller, problem
 from defect_detection.serving.services import services
 from defect_detection.serving.tensors import (
@@ -29,7 +34,6 @@ from defect_detection.serving.tensors import (
     outputs_of,
     read_request,
 )
-from defect_detection.serving.views.predict import inspect_several
 
 PROTOCOL = Tag(
     name="open inference protocol",
@@ -226,7 +230,7 @@ def _infer(champion: Champion) -> Response:
     predicting = services().predicting
     asked: Request = read_request(request)
     images = images_of(asked, champion.inspector.card.image_size, predicting.max_images)
-    inspections = inspect_several(predicting, champion, images)
+    inspections = _inspect_several(predicting, champion, images)
     outputs: list[Output] = outputs_of(asked, inspections)
     body, length = encoded_answer(asked, champion.reference, outputs)
     response = Response(body, content_type="application/json")
@@ -234,3 +238,31 @@ def _infer(champion: Champion) -> Response:
         response.headers[LENGTH_HEADER] = str(length)
         response.content_type = "application/octet-stream"
     return response
+
+
+def _inspect_several(
+    predicting: Predicting, champion: Champion, images: Sequence[bytes] | Sequence[np.ndarray]
+) -> list[Inspection]:
+    """Inspect images at the same time, count and record what was sent encoded, and return their inspections in order.
+
+    Raises:
+        HTTPException: names the image, counted from 0, that cannot be inspected, and the reason.
+    """
+    sent_by = sender()
+    limits = predicting.limits_for(request.content_length or 0)
+
+    def look(number: int, image: bytes | np.ndarray) -> Inspection:
+        try:
+            inspection = predicting.inspect(champion, image, limits)
+        except HTTPException as error:
+            error.description = f"image {number}: {error.description}"
+            raise
+        if isinstance(image, bytes):
+            predicting.keep(inspection, champion, image, sent_by)
+        else:
+            predicting.metrics.inspected(inspection, champion.reference.version)
+        return inspection
+
+    if len(images) == 1:
+        return [look(0, images[0])]
+    return list(predicting.each(limits, look, enumerate(images)))
