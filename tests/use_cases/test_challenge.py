@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from defect_detection.inference.inspect import Inspector
-from defect_detection.use_cases.challenge import check_challenge
+from defect_detection.use_cases.checks import check_challenge
 
 
 @pytest.fixture(scope="module")

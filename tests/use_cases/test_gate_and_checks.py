@@ -19,10 +19,9 @@ from defect_detection.model.bundle import (
     write_golden,
 )
 from defect_detection.tracking.store import connect
-from defect_detection.use_cases.challenge import check_challenge
+from defect_detection.use_cases.checks import check_challenge, check_servable
 from defect_detection.use_cases.evaluate import evaluate
 from defect_detection.use_cases.selfcheck import selfcheck
-from defect_detection.use_cases.servable import check_servable
 
 
 def add_challenge(plant, label, name, folder="data/challenge/hole"):

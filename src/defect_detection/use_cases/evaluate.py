@@ -23,14 +23,13 @@ from defect_detection.tracking.ledger_entry import Entry
 from defect_detection.tracking.reading import ModelRef
 from defect_detection.tracking.registry import Registry
 from defect_detection.tracking.wear import count_decisions, in_words
+from defect_detection.use_cases.checks import leakage_notes, unlike_facts
 from defect_detection.use_cases.judge import judge, small_test_note
-from defect_detection.use_cases.leakage import leakage_notes
 from defect_detection.use_cases.parity import check_parity, deployed_forms, most_flips, parity_fact
 from defect_detection.use_cases.promotion import record
 from defect_detection.use_cases.reporting import make_report
 from defect_detection.use_cases.scoring import Scored, score
 from defect_detection.use_cases.turn import PRODUCTION_ALIAS, number_of
-from defect_detection.use_cases.unlike import unlike_facts
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,8 @@ from defect_detection.data.samples import DEFECTIVE, Sample, labels_of
 from defect_detection.data.units import parts_of
 from defect_detection.evaluation.gate import Check, Decision, GatePolicy, Improvement, decide
 from defect_detection.evaluation.paired import Pairs, fewest_parts
-from defect_detection.use_cases.challenge import check_challenge
+from defect_detection.use_cases.checks import check_challenge, check_servable
 from defect_detection.use_cases.scoring import Scored
-from defect_detection.use_cases.servable import check_servable
 
 
 def judge(

@@ -14,7 +14,7 @@ from defect_detection.tracking.ledger import other_seal
 from defect_detection.tracking.ledger_listing import list_entries
 from defect_detection.tracking.reading import ModelRef
 from defect_detection.tracking.registry import Registry
-from defect_detection.use_cases.challenge import check_challenge
+from defect_detection.use_cases.checks import check_challenge
 
 
 @dataclass(frozen=True)
