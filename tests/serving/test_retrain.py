@@ -11,7 +11,8 @@ import pytest
 from waiting import LIMIT_S, wait_until
 
 from defect_detection.config import load_config
-from defect_detection.serving.job_process import MAX_OUTPUT_BYTES, NICENESS, Outcome, Retraining
+from defect_detection.processes.ending import NICENESS
+from defect_detection.serving.job_process import MAX_OUTPUT_BYTES, Outcome, Retraining
 
 WAIT_FOR_FILE = """
     import pathlib, time

@@ -70,10 +70,11 @@ def retrain(
     Exit codes: 0 PROMOTE, 1 HOLD, 2 INSUFFICIENT EVIDENCE, 3 error.
     """
     from defect_detection.cli.progress import bars
+    from defect_detection.processes.messages import write
     from defect_detection.retraining.cycle import retrain as run
 
     with bars() as watch:
-        retrained = run(settings, overrides or (), watch)
+        retrained = run(settings, overrides or (), watch, write)
     raise typer.Exit(retrained.outcome.exit_code)
 
 

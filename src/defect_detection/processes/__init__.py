@@ -1,1 +1,1 @@
-"""Identify and end processes, and report the progress of long work."""
+"""Identify and end processes, exchange messages with them, and report the progress of long work."""

@@ -15,7 +15,8 @@ from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
 from defect_detection.errors import BusyError, UnknownRecordError
-from defect_detection.processes.identity import end_processes_of, is_dead, owner
+from defect_detection.processes.ending import end_processes_of
+from defect_detection.processes.identity import is_dead, owner
 from defect_detection.records.database import Database, alone_with_jobs
 from defect_detection.records.tables import FeedbackRow, JobRow
 

@@ -16,7 +16,7 @@ from defect_detection.evaluation.gate import Improvement, Outcome, screen
 from defect_detection.evaluation.rates import percent
 from defect_detection.files.unfinished import working_folder
 from defect_detection.model.bundle import seen_in_training
-from defect_detection.processes.messages import Message, Say, decision, reason, write
+from defect_detection.processes.messages import Message, Say, decision, keep_silent, reason
 from defect_detection.processes.watch import Watch, unwatched
 from defect_detection.retraining.new_labels import too_few_labels
 from defect_detection.retraining.start import Start, find_start
@@ -52,7 +52,7 @@ class Retrained:
 
 
 def retrain(
-    settings_path: Path, overrides: Sequence[str] = (), watch: Watch = unwatched, say: Say = write
+    settings_path: Path, overrides: Sequence[str] = (), watch: Watch = unwatched, say: Say = keep_silent
 ) -> Retrained:
     """Train from a registered model or from scratch, and promote what is better than the model in production.
 

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 from defect_detection.config import Config
 from defect_detection.errors import EXIT_ERROR, BusyError, DefectDetectionError, TrackingError
+from defect_detection.processes.ending import end_group
 from defect_detection.processes.messages import READ_BY_A_PROGRAM, read_all, texts_of
 from defect_detection.records.keys import THIS_MACHINE
-from defect_detection.serving.job_process import end_group
 
 TIMEOUT_S = 300.0  # seconds are usual; waiting for another change takes up to 30, loading a large model some
 GRACE_S = 5.0  # to end by itself after each signal

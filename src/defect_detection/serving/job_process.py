@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 
 from defect_detection.config import Config
 from defect_detection.errors import BusyError
-from defect_detection.processes.identity import JOB_VARIABLE
+from defect_detection.processes.ending import JOB_VARIABLE, end_group, lower_priority
 from defect_detection.processes.messages import READ_BY_A_PROGRAM, Message, error_of, read_all, texts_of
 
 SCRIPT = Path("re_train") / "re_train.py"
@@ -36,7 +36,6 @@ LOOK_EVERY_S = 0.5  # whether the retraining is to be ended
 DECISION_CODES = (1, 2)  # hold, insufficient evidence; 0: promote
 CANCELLED = "it was cancelled"
 LOST = "another process considered it dead and marked it as failed"
-NICENESS = 10  # added to the server's own, so that inspections keep the processor
 
 log = logging.getLogger(__name__)
 
@@ -233,7 +232,7 @@ class Retraining:
             stderr=stderr,
             start_new_session=True,  # a process group of its own, to be ended as a whole
         )
-        _lower_priority(process.pid)  # not by preexec_fn, which may deadlock in a server with threads
+        lower_priority(process.pid)  # not by preexec_fn, which may deadlock in a server with threads
         log.info("retraining started as process %d", process.pid)
         return process
 
@@ -252,14 +251,6 @@ class Retraining:
             end_group(process, self._grace_s)
             self._process = None
         return "the server was stopped, which ended the retraining" if self._stopping.is_set() else None
-
-
-def _lower_priority(session: int) -> None:
-    """Leave the processor to the server. A Linux that schedules by sessions weighs a session first, its processes after."""
-    niceness = min(19, os.getpriority(os.PRIO_PROCESS, 0) + NICENESS)
-    os.setpriority(os.PRIO_PGRP, session, niceness)
-    with suppress(OSError):  # another system, or a Linux that doesn't
-        Path(f"/proc/{session}/autogroup").write_text(str(niceness), encoding="ascii")
 
 
 def _busy() -> BusyError:
@@ -289,19 +280,3 @@ def _end_of(stream: IO[bytes]) -> str:
     stream.seek(left_out)
     text = stream.read().decode(errors="replace")
     return f"[{left_out:,} bytes before this are left out]\n{text}" if left_out else text
-
-
-def end_group(process: subprocess.Popen[bytes], grace_s: float) -> None:
-    """End a process and all that it started: asked first, so that a training can close its MLflow run."""
-    for gentle in (signal.SIGINT, signal.SIGTERM):
-        if process.poll() is None:
-            _signal_group(process, gentle)
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(grace_s)
-    _signal_group(process, signal.SIGKILL)
-    process.wait()
-
-
-def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    with suppress(ProcessLookupError, PermissionError):  # the group is gone (macOS: or only a zombie)
-        os.killpg(process.pid, number)

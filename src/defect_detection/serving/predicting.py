@@ -1,4 +1,4 @@
-"""Shared services of all predictions of a server: model, limits, queueing and recording."""
+"""Inspection of the images of a request, within the limits of the server, and recording."""
 
 import hashlib
 import os

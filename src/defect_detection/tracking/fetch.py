@@ -12,12 +12,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from defect_detection.errors import EXIT_ERROR, DefectDetectionError, TrackingError
+from defect_detection.processes.ending import NICENESS
 from defect_detection.processes.messages import READ_BY_A_PROGRAM, error_of, failure, written
 from defect_detection.tracking.reading import ModelRef
 from defect_detection.tracking.registry import Registry
 
 TIMEOUT_S = 600
-NICENESS = 10  # added to that of the caller, who may be inspecting meanwhile
 
 
 def fetch_apart(reference: ModelRef, tracking_uri: str, cache_dir: Path) -> Path:

@@ -1,4 +1,4 @@
-"""What is checked of a model beside its figures: known defects, a fresh process, images that it has seen, images unlike those."""
+"""Checks of a model beside its figures: known defects, loading in a new process, leakage, and images unlike the training images."""
 
 import json
 import os

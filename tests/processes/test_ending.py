@@ -6,8 +6,8 @@ import subprocess
 import pytest
 from waiting import wait_until
 
-from defect_detection.processes import identity
-from defect_detection.processes.identity import JOB_VARIABLE, end_processes_of
+from defect_detection.processes import ending
+from defect_detection.processes.ending import JOB_VARIABLE, end_processes_of
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_a_process_that_cannot_be_ended_is_named_after_a_deadline(left_behind, m
 
     process = left_behind("one")
     for limit in ("GRACE_S", "KILL_S"):
-        monkeypatch.setattr(identity, limit, 0.1)
+        monkeypatch.setattr(ending, limit, 0.1)
     with monkeypatch.context() as kept:
         kept.setattr(os, "kill", refuse)
         assert end_processes_of("one") == (1, [process.pid])
