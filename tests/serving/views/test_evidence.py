@@ -70,7 +70,7 @@ def test_without_the_inspection_its_image_or_a_model_it_says_which(app, project)
     services_of(app).records.images.remove(inspected(1, LEFT_DARK).sha256, ".png")
     gone = client.get(path)
     assert (gone.status_code, gone.mimetype) == (410, "application/problem+json")
-    assert "isn't kept" in gone.json["detail"]
+    assert "is not stored" in gone.json["detail"]
     without = create_app(project.config(), lambda: None)
     path = record(without, LEFT_DARK, 2)
     answer = without.test_client().get(path)
