@@ -57,7 +57,7 @@ def test_a_lost_server_is_waited_for(open_page, url):
     page = open_page(url)
     page.context.set_offline(True)
     page.set_input_files("#files", THREE[:1])
-    expect(page.locator("#problem")).to_contain_text("dark.png: The server doesn't answer")
+    expect(page.locator("#problem")).to_contain_text("dark.png: The server does not respond")
     page.context.set_offline(False)
     verdict(page, "Defective")
     expect(page.locator("#problem")).to_be_hidden()

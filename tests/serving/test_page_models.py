@@ -133,7 +133,7 @@ def test_models_show_what_decides_with_fractions_and_why(visit):
     assert "Escapes: defective parts passed0/100 (0.0 %)" in page.locator("#champion .figures").text_content()
     assert "Overkill: OK parts rejected1/100 (1.0 %)" in page.locator("#champion .figures").text_content()
     assert REMARK in page.locator("#champion .notice").text_content()
-    rows = page.get_by_role("table", name="What was in production").get_by_role("row")
+    rows = page.get_by_role("table", name="Changes of production").get_by_role("row")
     assert "1 → 2" in rows.nth(2).text_content()
     held = "evaluation: held; registered as Testing_Reg 1, not in production"
     assert held in rows.nth(1).text_content()
@@ -165,7 +165,7 @@ def test_an_operators_key_shows_everything_and_changes_nothing(
     page.get_by_role("button", name="Use this key").click()
     page.wait_for_selector("#history table")
     page.wait_for_selector("#champion .big")
-    page.wait_for_selector("#why-not:has-text('needs a key with the role admin')")
+    page.wait_for_selector("#why-not:has-text('need a key with the role admin')")
     assert page.get_by_role("button", name="Roll back to version 1").is_disabled()
     assert page.get_by_role("button", name="Promote Production_Reg 1").is_disabled()
     check_access(page)

@@ -169,8 +169,8 @@ def test_clients_of_the_open_protocol_may_send_parameters_of_their_own(client):
         ("POST", "/nope", 404, "/docs lists the addresses of the API"),
         ("POST", "/api/v1/predict", 404, "No such address"),
         ("GET", "/inspections/7/evidence/", 404, "did you mean /inspections/7/evidence?"),
-        ("PUT", "/predict", 405, "/predict takes POST, received PUT"),
-        ("POST", "/models", 405, "/models takes GET, received POST"),
+        ("PUT", "/predict", 405, "/predict accepts POST, received PUT"),
+        ("POST", "/models", 405, "/models accepts GET, received POST"),
     ],
 )
 def test_what_is_wrong_with_an_address_is_told_whatever_the_body(
