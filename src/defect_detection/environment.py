@@ -18,7 +18,7 @@ from defect_detection.files.permissions import regular
 
 RESOLVED = ("MLFLOW_TRACKING_URI", "DATABASE_URL", "DEFECT_API_KEY")
 
-_lent: dict[str, str] = {}  # what the last project's .env has put into the process's environment
+_lent: dict[str, str] = {}  # variables set from the .env of the last project
 
 
 def read_environment(root: Path) -> dict[str, str]:

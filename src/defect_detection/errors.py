@@ -25,10 +25,10 @@ import os
 
 EXIT_ERROR = 3  # 0, 1 and 2 are the gate's: promote, hold, insufficient evidence
 EXIT_BUG = 70  # as sysexits.h has it: an internal software error
-EXIT_PIPE = 141  # as shells have it: nobody reads the output any more
+EXIT_PIPE = 141  # as in shells: the output pipe was closed
 
 _READ_ONLY = "use a folder that this user can write to; config.yaml sets cache_dir, report_dir and bundle_dir"
-_ADVICE = {  # what helps, by what the system says
+_ADVICE = {  # advice by error number of the system
     errno.ENOSPC: "free space on this disk, or use a folder on another disk",
     errno.EDQUOT: "the user's disk quota is exceeded: delete files, or use a folder on another disk",
     errno.EROFS: f"this file system is read-only: {_READ_ONLY}",
@@ -51,7 +51,7 @@ _ADVICE = {  # what helps, by what the system says
 }
 
 
-_SQLITE_ADVICE = {  # what helps, by what SQLite says
+_SQLITE_ADVICE = {  # advice by part of SQLite's message
     "locked": "Another program has the file open (a training, a server, a backup or a database browser). Wait for it or "
     "end it, and try again. The file is not damaged: do not move or delete it",
     "readonly": "This user cannot write the file or its folder: change the permissions, or run as the owner",

@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
-# Control characters, line separators, and what turns the direction of writing.
+# Control characters, line separators, and bidirectional marks.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-# Of a regular expression's class [...]: what no line of text holds. Databases, readers of CSV and terminals take them differently.
+# Regular expression class [...] of characters that no line may contain: databases, CSV readers and terminals treat them differently.
 CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
 _CONTROL = re.compile(f"[{CONTROLS}]")
 # What a spreadsheet takes for the start of a formula, in either width. Apostrophes before it are those of `cell`.

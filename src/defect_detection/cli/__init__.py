@@ -71,7 +71,7 @@ def _code_of(error: BaseException) -> int:
         case KeyboardInterrupt() | typer.Abort():
             typer.echo("Stopped. No unfinished result was kept.", err=True)
             return 130
-        case BrokenPipeError():  # nobody reads the output any more, as after `| head`
+        case BrokenPipeError():  # the output pipe was closed, as by `| head`
             _drop_output()
             return EXIT_PIPE
         case OSError() if (said := explain(error)) is not None:

@@ -93,7 +93,7 @@ def _number(value: Any) -> int | float:
     try:
         return float(value) if isinstance(value, str) else math.nan
     except ValueError:
-        return math.nan  # smaller than nothing, so it is refused
+        return math.nan  # not a number, which is refused
 
 
 def _check_search_values(values: Any) -> Any:

@@ -44,7 +44,7 @@ from defect_detection.files.unfinished import remove_leftovers
 
 DEFAULT_PATH = Path("config.yaml")
 DEFAULT_RETRAIN_PATH = Path("re_train/re_train.yaml")
-SERVER_SETTINGS = "DEFECT_SERVER_SETTINGS"  # in the environment of what a server starts
+SERVER_SETTINGS = "DEFECT_SERVER_SETTINGS"  # environment variable for processes started by a server
 
 
 class Config(Section):
@@ -206,7 +206,7 @@ def load_config(
     config._root, config._file, config._overrides = root, path.resolve(), tuple(overrides)
     config._tracking_uri = address_of(variables, "MLFLOW_TRACKING_URI", root, "mlflow.db")
     config._database_url = address_of(variables, "DATABASE_URL", root, "inspections.db")
-    finish(config.bundle_dir, config.best_model_info)  # what a killed training had made ready
+    finish(config.bundle_dir, config.best_model_info)  # a replacement that a killed training had prepared
     remove_leftovers(_written_to(config))
     return config
 

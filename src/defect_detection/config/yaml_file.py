@@ -15,7 +15,7 @@ from defect_detection.errors import ConfigError
 from defect_detection.files.permissions import regular
 
 Model = TypeVar("Model", bound=BaseModel)
-_NAMES = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")  # what a key may be
+_NAMES = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")  # allowed types of a key
 _MOST_VALUES = 10_000
 _PROBLEMS = (yaml.YAMLError, ValueError, RecursionError)  # ValueError: a date with month 13
 

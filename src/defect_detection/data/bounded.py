@@ -16,7 +16,7 @@ from defect_detection.data.outline import Effort, Outline, outline_of
 from defect_detection.errors import ImageError
 from defect_detection.text import printable
 
-# Windows ends no process by its processor time: there, every file is decoded at once, in the thread that asks.
+# Windows has no limit on processor time, so every file is decoded in the calling thread there.
 HAS_LIMITS = os.name == "posix"
 
 Source = Path | bytes

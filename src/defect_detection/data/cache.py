@@ -71,8 +71,8 @@ class RowStore:
 
     def missing(self, keys: Iterable[str]) -> list[str]:
         """Return those keys that have no row yet, or a damaged one, each once, in their order."""
-        with suppress(OSError):  # `append` says what is wrong with the folder
-            make_private(self.folder)  # so that it is in use before there is a row
+        with suppress(OSError):  # `append` reports errors of the folder
+            make_private(self.folder)  # marks the store as in use before its first row
         self._refresh()
         unique = list(dict.fromkeys(keys))
         self._forget_damaged([key for key in unique if key in self._positions])

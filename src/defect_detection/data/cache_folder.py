@@ -14,7 +14,7 @@ from defect_detection.data.cache import KEYS, LOCK, MARK, ROWS, is_in_use
 from defect_detection.errors import ConfigError
 from defect_detection.files.unfinished import unfinished
 
-LIMITED = ("pixels", "activations")  # kinds that `cache_max_gb` is for: what grows with every image and trunk
+LIMITED = ("pixels", "activations")  # kinds limited by `cache_max_gb`, which grow with every image and trunk
 GB = 10**9
 _UNFINISHED_S = 3600  # a hidden folder is a download under way, unless it is older
 

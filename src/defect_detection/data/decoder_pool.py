@@ -22,7 +22,10 @@ from defect_detection.errors import ImageError
 MOST_PROCESSES = 4
 ASK_EVERY_S = 0.1  # whether the result is still wanted
 WAIT_FACTOR, WAIT_S = 10, 30  # how much longer than its processor time a process is waited for
-ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": "1048576"}  # gives memory back at once
+ENVIRONMENT = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "MALLOC_MMAP_THRESHOLD_": "1048576",
+}  # releases memory immediately
 
 _RESULTS = {  # that an answer may hold: a process that decodes a hostile file isn't trusted with others
     ("numpy._core.numeric", "_frombuffer"),

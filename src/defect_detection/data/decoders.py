@@ -22,7 +22,7 @@ _DAMAGED = (
     IndexError,
     TypeError,
     struct.error,
-)  # what Pillow's decoders raise for a wrong header
+)  # exceptions of Pillow's decoders for an invalid header
 _MP_ENTRIES = 0xB002  # of the index of a JPEG with several pictures
 _VIEW = "Multi-Frame Image"  # a picture of the same scene; others are thumbnails and brightness maps
 _GRAY_STEPS = {"L;2": 85, "L;4": 17}  # from stored values of few bits to 8 bits

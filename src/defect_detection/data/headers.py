@@ -22,7 +22,7 @@ _VERSION = 2  # raise it when a property changes
 _ROW_BYTES = 1024
 _LONGEST = 48  # characters of a value
 _DEPTHS = {"1": "1", "I": "16", "F": "32"}
-_PRIVATE = 0x8769  # where EXIF data keeps what the camera says of the picture
+_PRIVATE = 0x8769  # EXIF directory of the camera's data
 
 
 def headers_of(samples: Sequence[Sample], cache_dir: Path) -> list[dict[str, str]]:

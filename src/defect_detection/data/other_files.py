@@ -16,7 +16,7 @@ _SIDE = _endings(
 )
 _ARCHIVES = _endings("zip rar 7z tar gz tgz bz2 tbz xz txz zst lz4 cab iso dmg")
 _UNFINISHED = _endings("part partial filepart crdownload download tmp temp !ut opdownload")
-# Raw images of cameras begin as a TIFF does, and what a decoder of TIFF finds in them is a thumbnail.
+# Raw camera images begin like a TIFF, and a TIFF decoder would find only their thumbnail.
 _RAW = _endings("dng nef nrw cr2 cr3 arw srf sr2 pef orf rw2 raf srw iiq 3fr erf kdc dcr mos")
 
 CONVERT = "not a JPEG, PNG, BMP, TIFF or WebP image; convert it to PNG or JPEG"

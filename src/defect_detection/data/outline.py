@@ -13,13 +13,13 @@ from typing import IO, Literal, NamedTuple
 from defect_detection.data.formats import HEAD_BYTES, format_of
 
 PLAIN_PIXELS = (
-    6_000_000  # of an image that is decoded at once, where it is asked for; about 0.2 s of any format
+    6_000_000  # pixels of an image that is decoded in the calling thread; about 0.2 s in any format
 )
 MOST_PARTS = 64  # segments of a JPEG, chunks of a PNG or WebP beside those of pixels, entries of a directory
 MOST_STRIPS = 4096  # strips or tiles of a TIFF
 MOST_BESIDE = 512 * 1024  # bytes beside the picture
 LEAST_PIXEL_CHUNK = 2048  # bytes of a PNG's chunks of pixels, on average
-_HEAD = 4096  # bytes that are read at once
+_HEAD = 4096  # bytes per read
 
 Effort = Literal["header", "reduced", "full"]
 """What is read of a file: nothing of the picture, the picture at the size of the model, or all of its detail."""
@@ -83,7 +83,7 @@ def _jpeg(at: At) -> Outline:
             break
         start, length = position + 4, length - 2
         if marker == 0xDA:
-            is_whole = at(start, 1)[0] == size[2]  # all channels in one scan: nothing after it is decoded
+            is_whole = at(start, 1)[0] == size[2]  # all channels in one scan, so later scans are not decoded
             return Outline(*size[:2], is_plain and is_whole, skips_detail=True)
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             bits, height, width, channels = struct.unpack(">BHHB", at(start, 6))
@@ -168,7 +168,7 @@ _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _STRIPS, _SAMPLES, _ROWS, _PLANAR = (
     284,
 )
 _TILE_WIDTH, _TILE_HEIGHT, _TILES, _STRIP_BYTES, _TILE_BYTES, _DIRECTORIES = 322, 323, 324, 279, 325, 330
-_PRIVATE = 0x8769  # where EXIF data keeps what the camera says of the picture
+_PRIVATE = 0x8769  # EXIF directory of the camera's data
 _ARRAYS = (_STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES)
 
 

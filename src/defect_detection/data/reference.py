@@ -23,7 +23,7 @@ LOOK = np.dtype(
         ("layout", "u1", (GRID, GRID, 3)),  # mean colour of each cell
     ]
 )
-# By figure: what is added before the logarithm is taken, and the least margin as a factor.
+# For each figure: the offset before the logarithm, and the smallest margin as a factor.
 _FIGURES: Mapping[str, tuple[float, float]] = {
     "brightness": (1.0, 1.15),
     "contrast": (1.0, 1.15),
@@ -170,7 +170,7 @@ def _ranges(figures: np.ndarray, layouts: np.ndarray, scale: float) -> tuple[np.
     least = np.log([factor for _, factor in _FIGURES.values()])
     margin = scale * np.maximum(deviations * logs.std(axis=0), least)
     low, high = logs.min(axis=0) - margin, logs.max(axis=0) + margin
-    low[-1] = -np.inf  # nothing is too near to the mean layout
+    low[-1] = -np.inf  # no lower limit: no image is too close to the mean layout
     return low, high, mean, spread
 
 

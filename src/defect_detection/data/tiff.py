@@ -16,7 +16,7 @@ _AUXILIARY = 1 | 4  # of SUBFILE: a smaller copy, a mask
 _FULL_RANGE = (0, 255, 128, 255, 128, 255)  # of YCbCr
 _PHOTOMETRICS = {0: "MinIsWhite", 1: "MinIsBlack", 2: "RGB", 3: "palette", 5: "CMYK", 6: "YCbCr", 8: "Lab"}
 _FORMATS = {1: "unsigned integers", 2: "signed integers", 3: "floating point"}
-_AS_ON_THIS_MACHINE = {"I;16BS": "I;16NS", "I;32BS": "I;32NS", "F;32BF": "F;32NF"}  # what libtiff gives
+_AS_ON_THIS_MACHINE = {"I;16BS": "I;16NS", "I;32BS": "I;32NS", "F;32BF": "F;32NF"}  # the output of libtiff
 
 
 class TiffImage(TiffImageFile):

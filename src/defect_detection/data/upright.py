@@ -16,7 +16,7 @@ STRIP_PIXELS = (
 Size = tuple[int, int]  # width, height
 Strips = Iterator[tuple[int, Image.Image]]  # the row at which each begins, and the strip
 
-_TURNS = {  # what makes an image upright, by its EXIF orientation
+_TURNS = {  # the transformation to upright, by EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,

@@ -21,7 +21,7 @@ from defect_detection.text import printable
 OUTPUT_MARK = ".defect-overlays"  # a file in folders that hold overlays, which are no parts
 _NAMED_KINDS = ("system folder", "system file", "side file", "folder of overlays")  # whose names are told
 _MOST_NAMES = 5
-# Folders of the Filesystem Hierarchy Standard where nobody mounts images; links to most folders below them are followed.
+# System folders of the Filesystem Hierarchy Standard, which hold no images; links to most of their subfolders are followed.
 _OF_THE_SYSTEM = {
     f"/{name}"
     for name in "bin boot dev etc home lib lib64 proc root run sbin sys tmp usr var".split()  # noqa: SIM905  shorter
@@ -261,7 +261,7 @@ def _matching(pattern: Path, leave_out: Path | None) -> Walked:
             walked.left_out[kind] += 1
         elif not os.path.isdir(match):  # noqa: PTH112
             _sort_in(match, walked)
-        elif "**" not in pattern.parts:  # which names what is below it anyway
+        elif "**" not in pattern.parts:  # which names the files below it anyway
             try:
                 walked.add(walk(match, leave_out))
             except DataError:

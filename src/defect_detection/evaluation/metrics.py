@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 OK, DEFECTIVE = 0, 1
-BOOTSTRAP_CELLS = 4_000_000  # resampling weights held at once: 32 MB
+BOOTSTRAP_CELLS = 4_000_000  # resampling weights in memory: 32 MB
 
 
 class Bin(Frozen):
@@ -157,7 +157,7 @@ def ranking(
         for weights in _resamplings(labels[order], names, repetitions, np.random.default_rng(seed))
     ]
     tail = (1 - confidence) / 2
-    if not draws:  # nothing resampled: all that is known is that both lie between 0 and 1
+    if not draws:  # without resampling, only the bounds 0 and 1 are known
         draws = [np.array([[0.0, 1.0], [0.0, 1.0]])]
     low, high = np.quantile(np.concatenate(draws, axis=1), [tail, 1 - tail], axis=1)  # each (2,)
     auroc, average_precision = (

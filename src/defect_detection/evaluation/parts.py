@@ -26,7 +26,7 @@ def rate_of(hits: np.ndarray, part: np.ndarray, confidence: float = 0.95) -> Rat
         hits: bool array of shape (n_images,).
         part: number of each image's part, int array of shape (n_images,); see `numbered`.
     """
-    if len(np.unique(part)) == len(part):  # also where there is none
+    if len(np.unique(part)) == len(part):  # also without a group
         return Rate.of(hits.sum(), len(hits), confidence)
     return Rate.of(hits.sum(), len(hits), confidence, effective(hits, part, confidence))
 

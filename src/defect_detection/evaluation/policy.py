@@ -6,7 +6,7 @@ from typing import Literal
 
 from .rates import Frozen
 
-GUARDS = ("escapes", "slices", "parity", "servable", "challenge")  # what is asked unless it is switched off
+GUARDS = ("escapes", "slices", "parity", "servable", "challenge")  # the default guards
 
 
 class Outcome(StrEnum):

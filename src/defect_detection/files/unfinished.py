@@ -125,7 +125,7 @@ def _is_left(path: Path) -> bool:
 def _is_old(path: Path) -> bool:
     try:
         changed = max(one.lstat().st_mtime for one in (path, *path.rglob("*")))
-    except OSError:  # its process goes on
+    except OSError:  # its process is still running
         return False
     return time.time() - changed > OLD_S
 

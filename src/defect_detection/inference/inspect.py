@@ -252,7 +252,7 @@ def _decoded(
             decode = partial(decode_one, image, index)
             in_memory = isinstance(
                 image, np.ndarray
-            )  # nothing to decode: another thread would only cost time
+            )  # nothing to decode, so another thread would only cost time
             waiting.append(decode if in_memory else pool.submit(decode).result)
             if len(waiting) >= 3 * threads:
                 yield waiting.popleft()()

@@ -113,7 +113,7 @@ class _Compiled:
         # An output may have several names, of which the converter adds some: all of them are valid.
         self.outputs = [(name, output) for output in model.outputs for name in output.get_names()]
         self.idle: deque[Any] = deque()
-        # More than run at the same time, so that a core goes on while another, busy with something else, is behind.
+        # More than run at the same time, so a core continues while another is delayed by other work.
         self.most_at_once = 4 * model.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
 
     def start(self, image: np.ndarray) -> "_Running":

@@ -43,7 +43,7 @@ def to_openvino(model: "keras.Model", path: Path) -> None:
         partial = folder / path.name
         openvino.save_model(converted, partial, compress_to_fp16=False)
         partial.with_suffix(".bin").replace(path.with_suffix(".bin"))
-        partial.replace(path)  # the .xml last: whoever sees it sees a whole model
+        partial.replace(path)  # write the .xml last: its presence marks a complete model
 
 
 def _in_tensorflow(model: "keras.Model", path: Path) -> None:
@@ -102,7 +102,9 @@ def to_onnx(model: "keras.Model", path: Path) -> None:
 
     plain = keras.models.clone_model(model, clone_function=_without_constants)
     plain.set_weights(model.get_weights())
-    plain([np.zeros((1, *model.input_shape[1:]), np.uint8)])  # Keras exports only what has been called
+    plain(
+        [np.zeros((1, *model.input_shape[1:]), np.uint8)]
+    )  # Keras exports only layers that have been called
     with warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", "In the future `np.object`", FutureWarning

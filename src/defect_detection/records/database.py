@@ -35,14 +35,14 @@ from defect_detection.records.tables import Table
 MIGRATIONS = Path(__file__).with_name("migrations")
 BUSY_TIMEOUT_S = 10
 LOCK_TIMEOUT_S = 60
-PAUSE_S = 2.0  # after a server failed: no request waits for it then, so that predictions keep their threads
+PAUSE_S = 2.0  # after a failed connection: requests do not wait for the server then, so predictions keep their threads
 _MIGRATION_LOCK = 3_141_001  # any numbers, the same in every process: PostgreSQL's advisory locks
 _LABELS_LOCK = 3_141_002
 _JOBS_LOCK = 3_141_003
-_MIGRATING = threading.Lock()  # Alembic keeps what it works on in one place for the whole process
+_MIGRATING = threading.Lock()  # Alembic has global state in the process
 READ_S = 10.0  # that a view may look through inspections: it holds one of few places meanwhile
 _STEPS = 10_000  # of SQLite between two looks at the clock: about a millisecond
-_ENDED = ("interrupted", "statement timeout")  # what SQLite and PostgreSQL say of a statement that was ended
+_ENDED = ("interrupted", "statement timeout")  # messages of SQLite and PostgreSQL for a stopped statement
 _POSTGRES = {
     "connect_timeout": 5,
     "client_encoding": "utf8",
@@ -120,8 +120,8 @@ class Database:
             with Session(engine, expire_on_commit=False) as session:
                 yield session
         except (IntegrityError, DataError):
-            raise  # what was asked for is wrong, not the database
-        except (DBAPIError, PoolTimeout) as error:  # an OSError comes from what is done in the session
+            raise  # the query is wrong, not the database
+        except (DBAPIError, PoolTimeout) as error:  # an OSError comes from the code inside the session
             raise self._failed(error) from error
 
     def _failed(self, error: Exception) -> RecordsError:
@@ -170,7 +170,7 @@ class Database:
         self._file.parent.mkdir(parents=True, exist_ok=True)
         with suppress(
             OSError
-        ):  # it is there, or SQLite says what is wrong; its journals get the permissions of the file
+        ):  # the file exists, or SQLite reports the error; its journals get the permissions of the file
             os.close(create_private(self._file))
         engine = create_engine(self._url, pool_timeout=10, connect_args={"timeout": BUSY_TIMEOUT_S})
         event.listen(engine, "connect", _set_up_sqlite)

@@ -134,9 +134,7 @@ def row_of_image(one: Inspected, suffix: str, n_bytes: int) -> dict[str, Any]:
 
 
 def _margin(one: Inspected) -> float:
-    return (
-        0.0 if one.reason else abs(one.score - one.threshold)
-    )  # of an unlike image the score decides nothing
+    return 0.0 if one.reason else abs(one.score - one.threshold)  # the score of an unlike image is not used
 
 
 def find_inspection(database: Database, inspection_id: str) -> Recorded:

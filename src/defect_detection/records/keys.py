@@ -21,11 +21,11 @@ from defect_detection.records.tables import KeyRow
 
 Role = Literal["operator", "admin"]  # operator: reads inspections, gives feedback; admin: all, also retrains
 ROLES: tuple[Role, ...] = get_args(Role)
-THIS_MACHINE = "this machine"  # who calls from there
+THIS_MACHINE = "this machine"  # name of local callers
 SETTINGS_KEY = "the key of the settings"
-NEW_LABELS = "enough new labels"  # who asks for a job that feedback triggered
+NEW_LABELS = "enough new labels"  # author of jobs triggered by feedback
 RESERVED = (THIS_MACHINE, SETTINGS_KEY, NEW_LABELS)
-_PREFIX = "defect_"  # so that a key is recognized where it must not be, as in a log
+_PREFIX = "defect_"  # makes a leaked key recognisable, for example in a log
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from defect_detection.text import cell, of_cell, plain
 
 INDEX = "index.csv"
 COLUMNS = ("file", "label", "defect_type", "group")
-UNNAMED_TYPE = "defective"  # of defective images whose type nobody named
+UNNAMED_TYPE = "defective"  # for defective images without a type
 NAME_DIGITS = 32  # of the content hash, in a file's name
 _LOCK_TIMEOUT_S = 60
 

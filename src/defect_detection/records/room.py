@@ -20,20 +20,18 @@ from defect_detection.records.image_store import ImageFolder
 from defect_detection.records.senders import network_of
 from defect_detection.records.tables import FeedbackRow, ImageRow
 
-BATCH = (
-    100  # rows in one transaction, so that recording, and what else runs in a server, waits for moments only
-)
+BATCH = 100  # rows in one transaction: few, so recording and other work of the server wait only briefly
 ANONYMOUS_SHARE = 0.1  # of the room, that callers without a key keep before the images of others go
-SPARE = 0.01  # of the room, that is freed at once beyond what is needed: looking for images takes longer than removing one
-MEASURE_EVERY_S = 60.0  # what other servers wrote is noticed then
+SPARE = 0.01  # share of the limit that is freed in addition, because finding images takes longer than deleting them
+MEASURE_EVERY_S = 60.0  # images of other servers are counted then
 LOG_EVERY_S = 3600.0
 ANONYMOUS = "without a key"
-MOST_LINES = 50  # of one sender, that are told apart: a line is what a caller says
+MOST_LINES = 50  # lines counted separately per sender, because the caller chooses the name of the line
 
 Rest = Callable[
     [float], object
 ]  # is called after each batch with the seconds that it took, and lets others have their turn
-Place = tuple[str | None, ...]  # ANONYMOUS or the key, who sent, the line; None: all lines
+Place = tuple[str | None, ...]  # ANONYMOUS or the key, the sender, the line; None: all lines
 
 log = logging.getLogger(__name__)
 _unlabelled = ~exists().where(FeedbackRow.sha256 == ImageRow.sha256)
@@ -100,7 +98,7 @@ def make_room(
     count, n_bytes, wanted = 0, 0, 0.0
     shares = _shares(_sizes(database), excess, max_bytes) if excess > 0 else {}
     for (_, sender, line), share in shares.items():
-        wanted += share  # of all so far: images are whole, so that one may have lost more than its share
+        wanted += share  # total so far; images are deleted whole, so one sender may lose more than its share
         query = select(ImageRow).where(ImageRow.sent_by == sender, _unlabelled)
         query = query if line is None else query.where(ImageRow.line == line)
         ordered = query.order_by(ImageRow.doubtful, ImageRow.at)

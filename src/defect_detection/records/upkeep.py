@@ -16,7 +16,7 @@ from defect_detection.records.tables import UpkeepRow
 
 PRUNING = "pruning"
 FIRST_S = 300.0  # after the start: a server that just came up has other things to do
-LOOK_S = 3600.0  # whether it is due, at least so often: the clock may have been set, or the machine asleep
+LOOK_S = 3600.0  # longest time between checks, because the clock may be set or the machine may sleep
 RETRY_S = 900.0  # after a failure
 RESTS = 3.0  # times as long as each batch took: at most a quarter of the time the database and the folder are in use
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -34,7 +34,7 @@ class Upkeep:
     def __init__(self, config: Config, records: Records) -> None:
         self._config = config
         self._records = records
-        self.held_back = ""  # why the last pruning left what is too old
+        self.held_back = ""  # why the last pruning kept old inspections
         self._owes = False  # took it on and hasn't done it yet
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None

@@ -76,7 +76,7 @@ def cost_chart(curve: CostCurve) -> "Figure":
         )  # fmt: skip
         axes.step(x, [e.value for e in estimates], where="pre", color=colour, linewidth=1.8)
         _mark(axes, chosen, getattr(curve.chosen, field).value, colour)
-        axes.set_yscale("function", functions=(np.sqrt, np.square))  # what matters is near 0
+        axes.set_yscale("function", functions=(np.sqrt, np.square))  # the interesting range is near 0
         axes.set_ylim(0, 1.05 * max(e.high for e in estimates))
         _ticks(axes)
     if curve.cheapest is not None and curve.chosen.cost is not None:
@@ -107,7 +107,7 @@ def _panel(figure: "Figure", n_panels: int, place: int, label: str, x: np.ndarra
     axes.axvline(chosen, color=INK, linewidth=1)
     right = (
         x[-2] + 0.4 if len(x) > 1 else x[-1]
-    )  # the last point rejects nothing: the curve stays flat up to it
+    )  # the last point rejects nothing, so the curve is flat up to it
     axes.set_xlim(min(x[0], chosen) - 0.1, max(right, chosen + 0.4))
     return axes
 

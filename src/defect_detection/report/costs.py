@@ -63,7 +63,7 @@ def cost_curve(
         groups: name of each image's part, "" = its own part.
     """
     part = [numbered(groups, len(labels))[labels == label] for label in (0, 1)]
-    cuts = np.append(np.unique(scores), 1.0 if scores.max() < 1 else [])  # the last one rejects nothing
+    cuts = np.append(np.unique(scores), 1.0 if scores.max() < 1 else [])  # the last threshold rejects nothing
     n_escaped, n_rejected = _counts(scores, labels, cuts)
     totals = (int((labels == 1).sum()), int((labels == 0).sum()))
     line = (parts * defect_rate, parts * (1 - defect_rate))

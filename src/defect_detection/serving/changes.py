@@ -17,7 +17,7 @@ from defect_detection.processes.messages import READ_BY_A_PROGRAM, read_all, tex
 from defect_detection.records.keys import THIS_MACHINE
 
 TIMEOUT_S = 300.0  # seconds are usual; waiting for another change takes up to 30, loading a large model some
-GRACE_S = 5.0  # to end by itself after each signal
+GRACE_S = 5.0  # time to end after each signal
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class Changes:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            start_new_session=True,  # a process group of its own, to be ended as a whole
+            start_new_session=True,  # a separate process group, which can be ended as a whole
         )
         try:
             stdout, stderr = process.communicate(timeout=self._timeout_s)

@@ -24,7 +24,9 @@ MAX_HEADER_BYTES = 64 * 1024
 FIRST_BYTE_S = 5.0  # that a connection may stay silent after it was opened
 UNACKNOWLEDGED_S = 8.0  # after which a client that is to be noticed when it is lost counts as gone
 NOTICE_LOSS = "defect.notice_loss"  # in a request's environment: call it to have the client's loss noticed
-LINGER_S = 2.0  # closed at once, a connection on which the client is still sending would be reset, and the answer lost
+LINGER_S = (
+    2.0  # closing immediately while the client is sending would reset the connection and lose the response
+)
 MAY_BE_UNKNOWN = (HTTPStatus.NOT_FOUND, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 _HOST = re.compile(rb"^host:", re.IGNORECASE | re.MULTILINE)
 _ENCODED = re.compile(rb"^transfer-encoding:", re.IGNORECASE | re.MULTILINE)
@@ -136,9 +138,7 @@ class Channel(HTTPChannel):
     request: Any
     will_close: bool
     close_when_flushed: bool
-    lingers = (
-        False  # whether what the client still sends is read and thrown away before the connection is closed
-    )
+    lingers = False  # whether remaining data of the client is read and discarded before closing
     _lingers_until: float | None = None
     _is_watched = False  # whether a view asks, while it answers, whether the client has gone
     _begun: float | None = None  # when the first bytes of the request that is being received came
@@ -192,7 +192,7 @@ class Channel(HTTPChannel):
             )
         if (
             self._is_watched and len(self.requests) == 1
-        ):  # an answer is under way: what can be read is its end
+        ):  # while a response is in progress, reading only detects that the client has closed
             return not (self.will_close or self.close_when_flushed)
         return bool(super().readable())
 

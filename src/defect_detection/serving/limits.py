@@ -22,7 +22,7 @@ HEADERS = {
     "Cache-Control": "no-store",  # files of the page have their own; a cache would answer with a key that was revoked
     "Content-Security-Policy": (
         "default-src 'self'; img-src 'self' blob:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-    ),  # blob: what the page fetched with its key
+    ),  # blob: data that the page fetched with its key
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",

@@ -17,7 +17,7 @@ from defect_detection.errors import ConfigError
 FILE = ".defect-key"  # beside config.yaml
 LINK_S = 300.0  # that a link may wait for its one use
 PAGE_S = 12 * 3600.0  # that the page keeps its rights
-_HEADER = "X-API-Key: "  # the file is one header line, so that `curl -H @.defect-key` shows the key to nobody
+_HEADER = "X-API-Key: "  # the file is one header line: with `curl -H @.defect-key` the key appears on no command line
 _KEY = "defect_local_"
 _LINK = "defect_link_"
 _PAGE = "defect_page_"

@@ -7,9 +7,7 @@ from defect_detection.errors import DefectDetectionError
 from defect_detection.serving.champion import Champion, Served
 from defect_detection.serving.recording import Recorder
 
-REMEMBER_S = (
-    3.0  # what the store answered stands for so long: a probe each second must not become a query each second
-)
+REMEMBER_S = 3.0  # seconds for which the store's answer is cached: a probe each second must not become a query each second
 
 
 class Readiness:

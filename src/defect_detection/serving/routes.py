@@ -37,7 +37,7 @@ NEEDS: dict[str, Need] = {
     "GET /v2/models/<name>/versions/<version>": "open",
     "GET /v2/models/<name>/versions/<version>/ready": "open",
     "POST /v2/models/<name>/versions/<version>/infer": "open",
-    # what was recorded, and what was decided
+    # records and decisions
     "GET /access": "operator",
     "GET /metrics": "operator",
     "GET /models": "operator",
@@ -54,7 +54,7 @@ NEEDS: dict[str, Need] = {
     "GET /jobs": "operator",
     "GET /jobs/<id>": "operator",
     "GET /jobs/<id>/log": "operator",
-    # what changes production
+    # changes of production
     "POST /retrain": "admin",
     "POST /jobs/<id>/cancel": "admin",
     "POST /models/<int:version>/promote": "admin",

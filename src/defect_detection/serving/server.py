@@ -121,7 +121,7 @@ class Server(TcpWSGIServer):
         waiting.register(self.socket, select.POLLIN)
         while waiting.poll(0):
             self.handle_accept()
-        dispatcher.close(self)  # leaves what wakes the loop open
+        dispatcher.close(self)  # keeps the wake-up pipe of the loop open
         self.accepting = False
 
     def why_too_many(self, peer: str, address: str) -> str | None:

@@ -20,7 +20,7 @@ from defect_detection.config.yaml_file import did_you_mean
 from defect_detection.text import CONTROLS
 
 JSON = "application/json"
-_AROUND = r"[ \t\r\n]*"  # what is left out around a text: readers of bar codes send line breaks
+_AROUND = r"[ \t\r\n]*"  # characters stripped at both ends: barcode scanners send line breaks
 _ANY, _FIRST = rf"[^.{CONTROLS}]", rf"[^. /\\{CONTROLS}]"
 # One line of text, which is looked for or kept
 Words = Annotated[
@@ -33,7 +33,7 @@ PLAIN_PATTERN = rf"^{_AROUND}(?:\.?{_FIRST}(?:\.?{_ANY})*\.?)?{_AROUND}$"
 PlainName = Annotated[
     str, StringConstraints(max_length=200, pattern=PLAIN_PATTERN), AfterValidator(str.strip)
 ]
-# Of what the database keeps. PostgreSQL can't even be asked for some characters
+# Texts that the database stores. PostgreSQL does not even accept some characters in queries
 RecordId = Annotated[str, Field(max_length=64, pattern=rf"^[^{CONTROLS}]*$")]
 
 
@@ -57,7 +57,7 @@ def _in_utc(moment: datetime) -> datetime:
 
 # UTC where no zone is given
 Moment = Annotated[datetime, BeforeValidator(_with_plus), AfterValidator(_in_utc)]
-NOTHING = (b"", b"{}", b"null")  # bodies of requests that say nothing: some clients can send no other
+NOTHING = (b"", b"{}", b"null")  # empty bodies: some clients cannot send requests without one
 
 
 @dataclass(frozen=True, slots=True)

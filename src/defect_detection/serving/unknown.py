@@ -33,7 +33,7 @@ def register_unknown(app: Flask) -> None:
 
 
 def _of_not_found(error: NotFound) -> Response:
-    if request.routing_exception is None:  # a view found nothing
+    if request.routing_exception is None:  # a view raised Not Found
         return problem(HTTPStatus.NOT_FOUND, error.description or "")
     if _is_for_people():
         known = {"path": request.path[:200], "meant": meant(current_app, request.path)}

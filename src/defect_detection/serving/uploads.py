@@ -33,7 +33,7 @@ MOST_NAME_CHARACTERS = 200
 
 _TURNING = re.compile(
     r"[\u202a-\u202e\u2066-\u2069]"
-)  # the direction of writing, so that a name looks like another
+)  # bidirectional marks, which make a name look like another
 
 
 @dataclass(frozen=True, slots=True)

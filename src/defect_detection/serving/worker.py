@@ -33,7 +33,7 @@ from defect_detection.serving.job_process import CANCELLED, LOST, MAX_OUTPUT_BYT
 
 LOOK_EVERY_S = 0.5  # for a queued job, and for jobs of the dead
 RETRY_S = 2.0  # until the database can be written again
-TAKEN_S = 60.0  # after which a job that nobody takes is cancelled, if its caller waits
+TAKEN_S = 60.0  # seconds after which an unclaimed job is cancelled, if its caller waits
 NO_WORKER = f"the server: no worker took it within {TAKEN_S:g} s; start 'defect worker'"
 LEFT = "the server was stopped; the retraining goes on in the worker: GET /jobs shows how it ends"
 STOP_S = 30.0  # that a job gets to end when its server is stopped
@@ -80,7 +80,7 @@ class Worker:
             raise
         try:
             self._end(job_id, outcome)
-        except RecordsError as error:  # its heartbeat stands still now, so that another look fails it
+        except RecordsError as error:  # its heartbeat has stopped, so the next check marks it as failed
             log.warning("the end of job %s cannot be recorded: %s", job_id, error)
         return job_id, outcome
 
@@ -158,7 +158,7 @@ class Worker:
                 copy_log(self._database, job_id, log_file_of(self._root, job_id))
                 found = find_job(self._database, job_id)
             except RecordsError:
-                return None  # it goes on; a lost database is no reason to end it
+                return None  # the job continues; a lost database does not end it
             if found.cancel_requested:
                 return CANCELLED
             return LOST if found.has_ended else None

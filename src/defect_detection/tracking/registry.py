@@ -101,7 +101,7 @@ class Registry:
         try:
             return self._glance(name, alias, may_correct=True)
         except TrackingError:
-            pass  # MLflow tries again: with its schema, and an error that says what is wrong
+            pass  # MLflow then tries again, and reports the error in detail
         with reporting(self.tracking_uri, f"looking up {name}@{alias}"):
             return self._version_of(name, alias)
 

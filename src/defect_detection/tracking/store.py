@@ -46,11 +46,11 @@ _ABOUT = {
     "`defect history` shows it as a table."
 }
 
-_CURES = {  # what MLflow says, and what helps
+_CURES = {  # message of MLflow, and advice
     "Invalid Host header": " Add it to MLFLOW_SERVER_ALLOWED_HOSTS of the MLflow server.",
 }
 
-_ASIDE = "(raised as a result of Query-invoked autoflush"  # SQLAlchemy says so before what is wrong
+_ASIDE = "(raised as a result of Query-invoked autoflush"  # prefix of SQLAlchemy before the error
 
 
 @dataclass(frozen=True, slots=True)

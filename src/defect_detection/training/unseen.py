@@ -10,7 +10,7 @@ from defect_detection.data.units import of_whole_parts
 from defect_detection.model.bundle import are_known
 from defect_detection.training.folds import Folds
 
-ENOUGH = 2  # images of each label: few and unseen judge roughly, many and learned judge falsely
+ENOUGH = 2  # images of each label: a few unseen images give a rough estimate, many learned images a wrong one
 
 
 @dataclass(frozen=True)

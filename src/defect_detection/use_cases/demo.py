@@ -19,7 +19,7 @@ from defect_detection.use_cases.project import shipped
 from defect_detection.use_cases.train import Trained, train
 
 CONFIG = Path("config.yaml")
-# The demo shares nothing with the project whose settings it takes: neither its store nor its data.
+# The demo uses the settings of the project, but not its store or data.
 _OWN = (
     "cache_dir=cache",
     "report_dir=reports",

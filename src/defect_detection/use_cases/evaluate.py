@@ -181,7 +181,7 @@ class _Judging:
         if found is None or found.after is None or production is None:
             return found
         if production.run_id != candidate.reference.run_id:
-            return None  # the same weights from another training: what is in production judges them
+            return None  # the same weights from another training: compare with the model in production
         gone = found.before is not None and self._registry.version(production.name, found.before) is None
         return None if gone else found
 

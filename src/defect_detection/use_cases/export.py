@@ -29,7 +29,7 @@ from defect_detection.model.seal import checksum
 from defect_detection.use_cases.parity import litert_scorer, onnx_scorer, openvino_scorer
 
 FORMATS = ("onnx", "litert", "openvino")
-MANIFEST = "export.json"  # what an export wrote: by it the next one knows what it may replace
+MANIFEST = "export.json"  # list of the written files: the next export may replace them
 MOST_AUROC_LOST = 0.005  # on the validation images, by 8 bits
 _CALIBRATION_IMAGES = 300
 

@@ -14,7 +14,7 @@ from defect_detection.files.unfinished import remove_leftovers, whole_file
 _VERDICTS = ("ok", "defective", "review")
 MOST_BYTES = 255 - max(
     map(len, OVERLAY_ENDINGS)
-)  # of a name, without the ending: 255 is what file systems take
+)  # bytes of a name without the extension; file systems allow 255
 _MARK_TEXT = "Overlays of `defect inspect`. Inspection and training ignore this folder.\n"
 
 

@@ -155,7 +155,7 @@ class _Search:
             proposal.set_user_attr("auroc", auroc)
             proposal.set_user_attr("log_loss", log_loss)
             self.study.tell(proposal, auroc - LOG_LOSS_WEIGHT * log_loss)
-        except DivergedError as error:  # pruned for the study, so that its sampler avoids such values
+        except DivergedError as error:  # pruned in the study, so the sampler avoids such values
             proposal.set_user_attr(_DIVERGED, str(error))
             self.study.tell(proposal, state=TrialState.PRUNED)
         except BaseException:

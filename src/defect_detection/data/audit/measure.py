@@ -41,7 +41,7 @@ MEASURED = np.dtype(
         ("entropy", "<f4"),  # bits of the gray levels
         ("hash", "u1", (HASH_SIDE * HASH_SIDE // 8,)),
         ("thumbnail", "u1", (THUMBNAIL, THUMBNAIL)),  # gray
-        ("look", LOOK),  # what the guard of the line compares
+        ("look", LOOK),  # the figures that `reference` compares
     ]
 )
 

@@ -17,19 +17,19 @@ from defect_detection.data.cache import scratch
 MOST_BITS = 64  # of 256 in which the perceptual hashes of a pair may differ
 LEAST_SIMILARITY = 0.8  # correlation of grain, from -1 to 1
 CERTAIN = 0.95  # above it, a pair needn't be rarer than others: a burst of the same view
-STANDS_OUT = 0.5  # how far it must lie above what is usual for both images, as arctanh of correlation
+STANDS_OUT = 0.5  # required distance above the usual correlation of both images, as arctanh
 
 _BLOCK = 256  # images compared at a time,
-_COLUMNS = 4096  # with so many others
-_REFERENCES = 1000  # images that say what is usual
-_USUAL = 100  # one in so many of them is as similar as what counts as usual,
-_LEAST_RANK = 8  # but at least so many: the same spot is often photographed several times
-_GRAIN_PX = 2.0  # of the thumbnail: coarser structure is taken away
+_COLUMNS = 4096  # with this many other images
+_REFERENCES = 1000  # images that define the usual similarity
+_USUAL = 100  # the usual similarity is exceeded by one in this number of images,
+_LEAST_RANK = 8  # but at least by this number: the same spot is often photographed several times
+_GRAIN_PX = 2.0  # of the thumbnail: coarser structure is removed
 _NOISE_LEVELS = 1.0  # gray levels of contrast that count as none
 _SKETCH = 128  # random directions that the sketch of an image's grain is taken in (Johnson and Lindenstrauss)
 # Of normalised sketches of a pair with LEAST_SIMILARITY: 6 standard deviations of (1 - similarity²) / sqrt(_SKETCH) below it.
 _LEAST_SKETCH = 0.6
-_SHRINKAGE = 10  # images: fewer than a few say little about what all share
+_SHRINKAGE = 10  # images: with fewer, the common structure is unknown
 
 
 @dataclass(frozen=True)

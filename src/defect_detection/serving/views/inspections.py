@@ -94,7 +94,7 @@ def inspections_csv(query: InspectionsFilter) -> Response:
     wanted, database = query.wanted(), _database()
     with ExitStack() as place:
         place.enter_context(services().reads.table())
-        first = _page(database, wanted, None, _ROWS)  # a database that is lost is told by the status
+        first = _page(database, wanted, None, _ROWS)  # a lost database is reported by the status
         held = place.pop_all()  # until the last line is sent
     headers = {"Content-Disposition": "attachment; filename=inspections.csv"}
     answer = Response(

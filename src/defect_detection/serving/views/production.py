@@ -25,7 +25,7 @@ from defect_detection.tracking.registry import Registry
 from defect_detection.use_cases.history import attention
 from defect_detection.use_cases.turn import PRODUCTION_ALIAS, number_of
 
-REPORT_POLICY = (  # a page of its own: it may show what is in it, and do nothing
+REPORT_POLICY = (  # a separate page that may display its content, but run nothing
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
@@ -228,7 +228,7 @@ def report(path: ReportPath) -> Response:
 def _change(arguments: list[str], caller: str) -> Response:
     config = services().config
     registry, name = Registry(config.tracking_uri), config.mlflow.production_model_name
-    registry.glance(name, PRODUCTION_ALIAS)  # a store that doesn't answer is told at once, as that
+    registry.glance(name, PRODUCTION_ALIAS)  # an unreachable store is reported immediately
     message = services().changes.run(arguments, caller)
     services().served.look_now()
     found = registry.glance(name, PRODUCTION_ALIAS)

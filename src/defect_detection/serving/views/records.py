@@ -31,7 +31,7 @@ from defect_detection.text import CONTROLS
 T = TypeVar("T")
 
 INSPECTIONS = Tag(name="inspections", description="Inspections and their labels")
-FLUSH_S = 2.0  # who names an inspection may come before it is written; so long it is waited for
+FLUSH_S = 2.0  # time to wait for an inspection that is named before it is written
 MEDIA_TYPES = {one.suffixes[0]: one.media_type for one in FORMATS}
 
 records_api = APIBlueprint("records", __name__)
