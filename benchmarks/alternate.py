@@ -1,4 +1,4 @@
-"""Measure contenders in turn, A B A B: what slows the machine down for a while slows down all of them."""
+"""Measure contenders in turn, A B A B, so a temporary slowdown of the machine affects all of them."""
 
 import sys
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""What one request with a hostile file costs, and how long another caller waits meanwhile."""
+"""Measure the cost of a request with a hostile file, and the delay of other callers."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Find data sets, draw one where none is given, and lay one out as other tools expect it."""
+"""Find data sets, draw one if none is given, and convert one to the layout of other tools."""
 
 import shutil
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What larger images cost: one image inspected, training with nothing cached, memory and cache, at several ``data.image_size``."""
+"""Measure the cost of larger images: one inspection, uncached training, memory and cache, at several ``data.image_size``."""
 
 from functools import partial
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Say where and when figures were measured."""
+"""Describe where and when the figures were measured."""
 
 import os
 import platform

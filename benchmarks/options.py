@@ -1,4 +1,4 @@
-"""What is measured, on what, and how often."""
+"""The measured cases, data sets and repetitions."""
 
 from dataclasses import dataclass
 from pathlib import Path

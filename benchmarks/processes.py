@@ -1,4 +1,4 @@
-"""Run a command; say how long it took and how much memory its processes held."""
+"""Run a command, and measure its time and the memory of its processes."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What each view of the records costs at 10,000 to 1,000,000 inspections, on SQLite and on PostgreSQL."""
+"""Measure each view of the records at 10,000 to 1,000,000 inspections, on SQLite and PostgreSQL."""
 
 import hashlib
 import random

@@ -1,4 +1,4 @@
-"""Work for the processes that decode, which import it by its name."""
+"""Work functions for the decoding processes, which import them by name."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Run code in a process of its own, which is killed at one step of its work."""
+"""Run code in a separate process that is killed at a given step."""
 
 import os
 import subprocess

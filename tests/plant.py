@@ -1,4 +1,4 @@
-"""A small plant: parts with defects that nobody can miss, a project that was trained on them, and candidates made of its model."""
+"""A small plant: parts with obvious defects, a project trained on them, and candidates derived from its model."""
 
 import hashlib
 import shutil

@@ -1,4 +1,4 @@
-"""The docs site: which pages it has, and what is generated of it. ``make docs`` checks the links."""
+"""The docs site: its pages and its generated reference. ``make docs`` checks the links."""
 
 import importlib.util
 import re

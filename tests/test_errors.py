@@ -1,4 +1,4 @@
-"""What the system refuses is said with the file, the reason and what helps."""
+"""Errors of the operating system are explained with the file, the reason and advice."""
 
 import errno
 import os

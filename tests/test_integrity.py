@@ -1,4 +1,4 @@
-"""What decides is what was registered: a changed file or card is refused, wherever the model is used."""
+"""A file or card that was changed after registration is refused, wherever the model is used."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Ctrl-C while ``src/train.py`` runs: what was there stays, and MLflow knows."""
+"""Ctrl-C during ``src/train.py`` keeps the earlier results and ends the MLflow runs."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The house of the package: imports point down only, and heavy libraries load only where they work."""
+"""The layers of the package: imports point down only, and heavy libraries load only where they are used."""
 
 import ast
 import json

@@ -1,4 +1,4 @@
-"""A project that was moved or copied is whole by itself."""
+"""A moved or copied project is complete and independent."""
 
 import hashlib
 import shutil

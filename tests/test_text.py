@@ -1,4 +1,4 @@
-"""Names are one printable line, and text files are UTF-8, whatever characters and bytes come in."""
+"""Names are one printable line, and text files are UTF-8, for any input characters and bytes."""
 
 import os
 import sys

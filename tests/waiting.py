@@ -1,4 +1,4 @@
-"""Wait for a condition, never for a time: a test passes on a slow or busy machine too.
+"""Wait for a condition, never for a time, so tests also pass on a slow or busy machine.
 
 The limit only ends a test that would hang. Nothing that passes comes near it.
 """

@@ -1,4 +1,4 @@
-"""What a server of this folder is told, and the model for those that run OpenVINO themselves. Needs OpenVINO, NumPy and Pillow."""
+"""The task of a server in this folder, and the model for servers that run OpenVINO. Needs OpenVINO, NumPy and Pillow."""
 
 import json
 import os

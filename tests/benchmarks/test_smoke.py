@@ -1,4 +1,4 @@
-"""Each benchmark runs on a tiny input, without peers, and writes its table. How fast anything is isn't looked at."""
+"""Each benchmark runs on a tiny input without peers and writes its table. Speed is not checked."""
 
 import json
 import runpy

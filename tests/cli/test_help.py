@@ -1,4 +1,4 @@
-"""What `defect --help` shows, and in which order."""
+"""The content and order of `defect --help`."""
 
 import re
 

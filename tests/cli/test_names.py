@@ -1,4 +1,4 @@
-"""Names of files with markup, line breaks, escape sequences or foreign bytes neither change what is shown nor end a run."""
+"""File names with markup, line breaks, escape sequences or invalid bytes neither break the output nor stop a run."""
 
 import errno
 import json

@@ -1,4 +1,4 @@
-"""Where there is no terminal, long work says now and then how far it is."""
+"""Without a terminal, long work reports its progress as plain lines."""
 
 import signal
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""Files and folders that are not what is expected are errors of the user's kind: exit code 3, a name and a cure."""
+"""Unexpected files and folders are user errors: exit code 3, the name and advice."""
 
 import errno
 import os

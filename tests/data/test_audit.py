@@ -1,4 +1,4 @@
-"""What is measured, and what is found in it."""
+"""The measurements and findings of the audit."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Near duplicates among parts that all look alike."""
+"""Near duplicates among similar parts."""
 
 import imagehash
 import numpy as np

@@ -1,4 +1,4 @@
-"""Time and memory of decoding have limits, and what is plain never waits for what is not."""
+"""Decoding has limits on time and memory, and plain files never wait for slow ones."""
 
 import io
 import threading

@@ -1,4 +1,4 @@
-"""A cache that was damaged is made again in part, and nothing that is read of it is wrong."""
+"""Damaged rows of the cache are computed again, and no wrong data is read."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which names are the same, and which are asked about."""
+"""Comparison of class names, and questions about unclear names."""
 
 import unicodedata
 

@@ -1,4 +1,4 @@
-"""What folders mean: as a user meets it, by scanning them."""
+"""The labels of folders, through the scan."""
 
 import unicodedata
 from pathlib import Path

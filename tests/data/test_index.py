@@ -1,4 +1,4 @@
-"""What ``index.csv`` says is understood, however it is spelled, or refused by line and name."""
+"""``index.csv`` is parsed in all usual spellings, or refused with line and name."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Masks among images are noticed by their names and by what is in them."""
+"""Masks among images are detected by name and content."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Whether there are any images is seen where the scan sees them."""
+"""The check for missing images agrees with the scan."""
 
 import pytest
 

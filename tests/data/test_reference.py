@@ -1,4 +1,4 @@
-"""The guard of the line: an image unlike those of training is told by a few figures, an ordinary one is left alone."""
+"""Images unlike the training images are detected by a few figures; ordinary images are not affected."""
 
 import numpy as np
 import pytest

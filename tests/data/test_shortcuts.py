@@ -1,4 +1,4 @@
-"""What tells the label beside the picture: found for each property, by parts, and not where it is chance."""
+"""Shortcuts are found for each file property, by part, and not by chance."""
 
 import os
 from collections.abc import Callable

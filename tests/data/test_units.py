@@ -1,4 +1,4 @@
-"""What counts as one part: images of a group, and identical images."""
+"""Units: images of one group, and identical images."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What counts as an image, what is named, and what is left out: the same for every command."""
+"""Images, listed files and ignored files: the same rules for every command."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Outside of the band both error rates are within their limits; inside a person decides."""
+"""The review band: outside of it, both error rates are within their limits."""
 
 import numpy as np
 import pytest

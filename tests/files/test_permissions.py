@@ -1,4 +1,4 @@
-"""What a user names may be no file at all, or a file that is made to do harm; and what is written is not for everybody."""
+"""Paths that are not files or are malicious are refused, and written files are not readable by everyone."""
 
 import os
 import socket

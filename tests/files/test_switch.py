@@ -1,4 +1,4 @@
-"""A folder and the file that tells of it change together, wherever the process that changes them is killed."""
+"""A folder and its text file change together, wherever the process is killed."""
 
 from pathlib import Path
 

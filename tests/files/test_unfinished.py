@@ -1,4 +1,4 @@
-"""What killed processes leave of files and folders is removed by the next one, and nothing else is."""
+"""Unfinished files of killed processes are removed by the next process, and nothing else."""
 
 import os
 import tempfile

@@ -1,4 +1,4 @@
-"""``inspect --model DIR``: what the command line shows, and what it doesn't have to load for it."""
+"""``inspect --model DIR``: its output, and the libraries that it does not load."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Overlays of the command line: names, sizes, limits, and what happens when one can't be written."""
+"""Overlays of the command line: names, sizes, limits and write errors."""
 
 import json
 from io import BytesIO

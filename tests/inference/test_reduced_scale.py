@@ -1,4 +1,4 @@
-"""A large JPEG is decoded at reduced scale: what comes out is the same verdict."""
+"""A large JPEG is decoded at reduced scale, with the same verdict."""
 
 import io
 

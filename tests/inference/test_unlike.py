@@ -1,4 +1,4 @@
-"""What no training image looks like is never OK, whoever asks: Python, command line, HTTP, MLflow."""
+"""Images unlike the training images are never OK, in Python, command line, HTTP and MLflow."""
 
 import json
 import shutil

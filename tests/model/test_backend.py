@@ -1,4 +1,4 @@
-"""What others have set up for Keras and TensorFlow on this machine neither changes nor ends anything here."""
+"""Keras and TensorFlow settings of other projects do not affect this one."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Another Keras backend than TensorFlow has its models converted by a process of its own."""
+"""With another Keras backend than TensorFlow, a separate process converts the model."""
 
 import keras
 import numpy as np

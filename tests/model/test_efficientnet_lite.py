@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0: its shape, its weights out of their package, and what is said where that is missing or another."""
+"""EfficientNet-Lite0: its shape, the weights of its package, and errors if the package is missing or changed."""
 
 import hashlib
 import sys

@@ -1,4 +1,4 @@
-"""The Keras file of a bundle: stands alone, and gives its trunk back."""
+"""The Keras file of a bundle loads without this package, and its trunk can be extracted."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Files of tensors: what is read out of them, and that nothing else in them is run."""
+"""Tensor files are read, and no code in them is executed."""
 
 import io
 import pickle

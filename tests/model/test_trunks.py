@@ -1,4 +1,4 @@
-"""Trunks: what they give, what is refused, and the fingerprint that the cache relies on."""
+"""Trunks: their outputs, invalid arguments, and the fingerprint used by the cache."""
 
 import keras
 import numpy as np

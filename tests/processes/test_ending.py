@@ -1,4 +1,4 @@
-"""What a dead server left behind: only our own processes are ended, and one that stays cannot hold up the start."""
+"""Cleanup after a dead server ends only our own processes, and a process that remains does not delay the start."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What processes tell each other."""
+"""Messages between processes."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A wrong clock deletes nothing, hides no label and is said."""
+"""A wrong clock deletes nothing, hides no label and is reported."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""What people say is kept, also where they contradict each other."""
+"""All labels are stored, even if they contradict each other."""
 
 import pytest
 from recorded import image_of

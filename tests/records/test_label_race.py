@@ -1,4 +1,4 @@
-"""A label, and the removal of what it is about, at the same time: whichever is first, the other knows of it."""
+"""Labelling and pruning at the same time: the second transaction sees the first."""
 
 import time
 from collections.abc import Callable, Iterator

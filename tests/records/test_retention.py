@@ -1,4 +1,4 @@
-"""What is pruned by age and by size, and what stays."""
+"""Pruning by age and by size."""
 
 import os
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Room for images is kept while they are written, and what goes is fair: to keys, callers, lines and doubtful verdicts."""
+"""The size limit of images is enforced while they arrive, fairly between keys, callers and lines; doubtful verdicts stay longest."""
 
 import logging
 from collections.abc import Iterable

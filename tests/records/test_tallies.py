@@ -1,4 +1,4 @@
-"""Figures that come from sums are those that the rows give, whatever was done before."""
+"""Figures from sums equal those from rows, after any sequence of operations."""
 
 import random
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Pruning by itself: when it is due, in one server of several, and again after it has failed."""
+"""Automatic pruning: when due, in one of several servers, and again after a failure."""
 
 import logging
 import queue

@@ -1,4 +1,4 @@
-"""Recording while the database or the disk is lost: predictions go on, the loss is counted, logged and shown."""
+"""Recording without database or disk: predictions continue, and losses are counted, logged and shown."""
 
 import logging
 import math

@@ -1,4 +1,4 @@
-"""Feedback goes into the next retraining, once there is enough of it."""
+"""Feedback is used in the next retraining if there is enough of it."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""A year of weekly retrainings, simulated: better candidates come through, worse ones do not."""
+"""A simulated year of weekly retrainings: better candidates are promoted, worse ones are not."""
 
 import importlib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Where a retraining starts, and what it trains there."""
+"""The start of a retraining, and the sets that it trains."""
 
 import json
 

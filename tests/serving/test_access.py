@@ -1,4 +1,4 @@
-"""Who may start a retraining: this machine as it is, everybody else with the key."""
+"""Access to retrainings: local callers without a key, others with a key."""
 
 import pytest
 from flask.testing import FlaskClient

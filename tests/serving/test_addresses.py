@@ -1,4 +1,4 @@
-"""Behind a proxy that publishes the server below a path: the page, the API and what answers name."""
+"""Behind a proxy with a path prefix: the page, the API and the addresses in responses."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Files made to take long: what they cost is limited, and nobody else waits for them."""
+"""Decompression bombs: their cost is limited, and other requests do not wait for them."""
 
 import io
 import threading

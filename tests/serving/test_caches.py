@@ -1,4 +1,4 @@
-"""No cache between server and browser keeps an answer with records: its key may be revoked."""
+"""Responses with records are never cached, because the key may be revoked."""
 
 from recorded import image_of, inspected
 from tiny import DARK, encoded

@@ -1,4 +1,4 @@
-"""Connections: how many one machine may have, how long one may be silent, and headers that can be read in two ways."""
+"""Connections: limits per machine, idle time, and ambiguous headers."""
 
 import json
 import socket

@@ -1,4 +1,4 @@
-"""Hostile values in addresses and bodies: they are refused, and never a bug of the server."""
+"""Hostile values in addresses and bodies are refused and never cause a bug."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""One walk over all routes with headers and bodies that cannot be meant: they are refused, change nothing, and are never a bug."""
+"""All routes with invalid headers and bodies: requests are refused, change nothing and never cause a bug."""
 
 import hashlib
 import json

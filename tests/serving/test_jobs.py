@@ -1,4 +1,4 @@
-"""Retrainings that nobody waits for: queued, followed, cancelled, and what becomes of them when their server dies."""
+"""Background retrainings: queued, followed, cancelled, and recovered after a server died."""
 
 import json
 import re

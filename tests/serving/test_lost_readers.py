@@ -1,4 +1,4 @@
-"""A reader of a log whose machine or network is gone gives its place free soon, although nothing closes its connection."""
+"""A log reader with a lost network frees its place soon, although its connection is not closed."""
 
 import ctypes
 import socket

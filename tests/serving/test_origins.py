@@ -1,4 +1,4 @@
-"""Images that a page of another site sends are refused; programs and our own page are not."""
+"""Images from a page of another site are refused; those from programs and our own page are accepted."""
 
 import io
 from urllib.request import Request, urlopen

@@ -1,4 +1,4 @@
-"""Everybody can use the page: with a keyboard, a screen reader, a phone, in the dark, and from another machine with a key."""
+"""The page is accessible: keyboard, screen reader, phone, dark mode, and other machines with a key."""
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe

@@ -1,4 +1,4 @@
-"""Inspect in a real browser: nothing that was given to it is lost, and an image can be looked at closely."""
+"""The page Inspect in a real browser: no image is lost, and images can be zoomed."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""The page Inspections in a real browser: find what was inspected, look at it, save the list."""
+"""The page Inspections in a real browser: search, view and save inspections."""
 
 import csv
 import io

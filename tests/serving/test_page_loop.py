@@ -1,4 +1,4 @@
-"""The whole loop in a real browser, with real trainings: a kind of defect that the model doesn't know is taught on the page."""
+"""The whole loop in a real browser with real trainings: the model learns an unknown defect type from labels on the page."""
 
 import shutil
 from pathlib import Path

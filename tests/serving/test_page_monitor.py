@@ -1,4 +1,4 @@
-"""Monitor in a real browser: what is chance, what is not, and which model decided."""
+"""The page Monitor in a real browser: control limits and changes of the model."""
 
 from datetime import UTC, datetime, timedelta
 

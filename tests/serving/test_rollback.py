@@ -1,4 +1,4 @@
-"""The way back works when little else does: without room, a lease, a readable ledger or MLflow's experiment."""
+"""A rollback works without disk space, lease, readable ledger or MLflow experiment."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Every route states who may use it; strangers, this machine and keys get what it says, before a body is read."""
+"""Every route has an access rule, which is enforced for all callers before the body is read."""
 
 import stat
 from concurrent.futures import ThreadPoolExecutor

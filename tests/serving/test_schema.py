@@ -1,4 +1,4 @@
-"""Schemathesis sends what the OpenAPI document allows, and what it doesn't, to every operation; every check is made."""
+"""Schemathesis sends valid and invalid requests to every operation of the OpenAPI document, with all checks."""
 
 import base64
 from functools import partial

@@ -1,4 +1,4 @@
-"""Who sent an image is kept with it, and a flood of one who sends no key leaves the images of the others in place."""
+"""The sender is stored with each image, and a flood from a caller without a key does not remove the images of others."""
 
 import base64
 import io

@@ -1,4 +1,4 @@
-"""The end of a server, as a process that gets SIGTERM while clients wait for their verdicts."""
+"""Stopping a server with SIGTERM while clients wait for their verdicts."""
 
 import json
 import signal

@@ -1,4 +1,4 @@
-"""What a request carries is used or refused: names that are not known, names given twice, addresses that do not exist."""
+"""Unknown names, duplicate names and unknown addresses are refused."""
 
 import io
 import json

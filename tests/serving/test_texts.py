@@ -1,4 +1,4 @@
-"""Texts of callers: one rule for every field and both databases, so that none breaks a record, a table or a training."""
+"""Texts of callers: one rule for all fields and both databases, so none breaks a record, a table or a training."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""What leaves a line in the trail, who it names, and that a trail that cannot be written stops nothing."""
+"""The lines of the audit trail and their callers; a trail that cannot be written stops nothing."""
 
 import json
 import os

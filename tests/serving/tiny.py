@@ -1,4 +1,4 @@
-"""A bundle that nobody had to train: the darker the image, the more defective."""
+"""A bundle without training: the darker the image, the higher the score."""
 
 import io
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A process that is killed while it makes the embedded store leaves nothing that keeps the next one from starting."""
+"""A process that is killed while it creates the embedded store does not block the next one."""
 
 import subprocess
 import sys

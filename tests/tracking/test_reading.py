@@ -1,4 +1,4 @@
-"""What a server may ask of the registry: without mlflow in its process, of a file and of a server alike."""
+"""Reading the registry without mlflow, from a file and from a server."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Distillation: the lessons, the images that they are learned on, and a short training."""
+"""Distillation: its tasks, its images, and a short training."""
 
 from dataclasses import replace
 from importlib.util import find_spec

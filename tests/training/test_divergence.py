@@ -1,4 +1,4 @@
-"""A training that diverges is noticed where its numbers arise, whatever they are: loss, features or scores."""
+"""A diverging training is detected in its loss, features or scores."""
 
 from pathlib import Path
 

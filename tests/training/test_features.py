@@ -1,4 +1,4 @@
-"""Activations take a bounded share of memory, however large the images are."""
+"""Activations use a bounded share of memory for any image size."""
 
 import numpy as np
 

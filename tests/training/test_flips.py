@@ -1,4 +1,4 @@
-"""Flips and turns are shown the same way each time, and cached once."""
+"""Flips and rotations are the same each time, and cached once."""
 
 import numpy as np
 

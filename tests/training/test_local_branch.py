@@ -1,4 +1,4 @@
-"""The local branch finds a small spot, and is judged on images that it never saw."""
+"""The local branch finds a small spot, and is measured on held-out images."""
 
 from pathlib import Path
 

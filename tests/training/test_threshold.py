@@ -1,4 +1,4 @@
-"""The settings' contract, answered on validation scores, and carried by the card."""
+"""The limits of the settings, applied to validation scores and stored in the card."""
 
 import json
 from pathlib import Path

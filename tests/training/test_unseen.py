@@ -1,4 +1,4 @@
-"""A trunk that has learned images is judged on others, as long as there are enough."""
+"""A fine-tuned trunk is validated on other images than those it was trained on, if there are enough."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The best of the sets is found on images that judged both, and a lead that chance explains is none."""
+"""The best set is chosen on common validation images, and a lead that is not significant is ignored."""
 
 from dataclasses import replace
 from pathlib import Path

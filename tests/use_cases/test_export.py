@@ -1,4 +1,4 @@
-"""Exported forms give the verdicts of the model that they were made from, or aren't written."""
+"""Exported forms give the same verdicts as their model, or are not written."""
 
 import re
 import shutil

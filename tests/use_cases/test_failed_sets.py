@@ -1,4 +1,4 @@
-"""One diverging hyperparameter set is a failed trial; the others go on."""
+"""A diverging hyperparameter set is a failed trial; the others continue."""
 
 import json
 

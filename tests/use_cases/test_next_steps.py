@@ -1,4 +1,4 @@
-"""After training and evaluation the user is told what to do next, and when the test set is too small for what comes."""
+"""Training and evaluation print the next step, and warn if the test set is too small."""
 
 from pathlib import Path
 

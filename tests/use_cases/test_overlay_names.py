@@ -1,4 +1,4 @@
-"""Overlays have the place and the name of their image, and are never inspected as parts."""
+"""Overlays have the path of their image, and are never inspected as parts."""
 
 from pathlib import Path
 

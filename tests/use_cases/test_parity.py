@@ -1,4 +1,4 @@
-"""Every form of a model gives its golden images the verdicts that were trained; one that doesn't is caught."""
+"""Every form of a model gives the same golden verdicts; a form that does not is detected."""
 
 import json
 from http.server import BaseHTTPRequestHandler, HTTPServer

@@ -1,4 +1,4 @@
-"""What goes into production and back, with real processes on one store: who wins, what the ledger says, what a kill leaves."""
+"""Promotion and rollback with real processes on one store: races, the ledger and recovery after a kill."""
 
 import json
 import os

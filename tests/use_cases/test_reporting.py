@@ -1,4 +1,4 @@
-"""The report as evaluation makes it: masks from the files, the page, and what MLflow is told."""
+"""The report of an evaluation: masks from files, the page, and the figures in MLflow."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Search on drawn parts, with a real database: what is tried, pruned and kept, and how it goes on after a kill."""
+"""Search on drawn parts with a real database: trials, pruning, and continuation after a kill."""
 
 import json
 import os

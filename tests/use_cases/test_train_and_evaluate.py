@@ -1,4 +1,4 @@
-"""Train and evaluate on drawn parts, with a real registry: what is kept, registered and promoted after each sequence."""
+"""Train and evaluate on drawn parts with a real registry: the saved, registered and promoted models of each sequence."""
 
 import io
 import re

@@ -1,4 +1,4 @@
-"""Where the model that is served now sees the defect on an image that was inspected before."""
+"""The evidence map of a recorded image, by the served model."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""The list of inspections by HTTP: filters, and a table for a spreadsheet."""
+"""The list of inspections over HTTP: filters, and a table for spreadsheets."""
 
 import csv
 import io
