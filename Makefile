@@ -9,7 +9,7 @@ COMPILE := --quiet --universal --no-header --no-annotate --no-emit-index-url --n
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint types docs format config tritonclient pretrain requirements clean
+.PHONY: help demo test bench drill lint types docs format config tritonclient pretrain requirements clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ test: $(VENV)/.installed-dev ## run the tests (some of them: make test ARGS="tes
 
 bench: $(VENV)/.installed-dev ## measure, into benchmarks/README.md (other data: make bench ARGS="--data DIR --weights FILE")
 	$(BIN)/python -m benchmarks all $(ARGS)
+
+drill: $(VENV)/.installed-dev ## kill each part of a system of several servers under load, and count what was lost
+	$(BIN)/python deploy/drill.py $(ARGS)
 
 lint: $(VENV)/.installed-dev ## check style and formatting, also of workflows, containers and Kubernetes
 	$(BIN)/ruff check .
