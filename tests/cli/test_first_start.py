@@ -87,11 +87,11 @@ def test_training_without_images_says_how_to_begin_and_leaves_nothing(started, h
     assert sorted(here.rglob("*")) == before
 
 
-def test_training_on_one_class_leaves_no_store(here, write_images, capsys):
-    for folder in ("train/ok", "test/ok", "test/dent"):
+def test_training_without_ok_images_leaves_no_store(here, write_images, capsys):
+    for folder in ("train/dent", "test/ok", "test/dent"):
         write_images(here / "data" / folder, 3, side=32)
     assert main(["train"]) == 3
-    assert "expected OK and defective images" in capsys.readouterr().err
+    assert "expected OK images, received 0 OK" in capsys.readouterr().err
     assert not list(here.glob("*.db*"))
 
 

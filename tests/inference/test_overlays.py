@@ -102,5 +102,5 @@ def test_the_overlay_of_several_pages_shows_the_one_that_decided(inspect, inspec
 def test_another_bit_depth_than_the_model_has_is_said(inspect, tmp_path):
     save_part(tmp_path / "parts" / "a.png")
     _, _, said = inspect("data.bit_depth=12")
-    assert "data.bit_depth: the settings say 12, the model was trained with all 16 bits" in said
+    assert "data.bit_depth: the settings say 12, but the model was trained with all 16 bits" in said
     assert "bit_depth" not in inspect()[2]

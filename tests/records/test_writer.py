@@ -73,8 +73,8 @@ def test_what_comes_while_the_file_is_lost_is_written_once_it_is_back(on_sqlite,
     on_sqlite.recorder.check()
     levels = [record.levelno for record in caplog.records]
     assert levels == [logging.ERROR, logging.WARNING]
-    assert "predictions go on" in caplog.text
-    assert "recorded again; 0 were lost" in caplog.text
+    assert "predictions continue" in caplog.text
+    assert "recorded again; lost so far: 0 inspections" in caplog.text
 
 
 def test_what_finds_no_room_is_counted_and_logged(tmp_path, caplog):

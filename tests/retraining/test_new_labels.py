@@ -69,7 +69,7 @@ def test_too_few_new_labels_leave_everything_and_enough_are_trained_on(beatable,
 
 
 def test_a_number_of_labels_without_a_folder_for_them_is_refused(plant):
-    with pytest.raises(ConfigError, match=r"min_new_labels: 5 labels .* data\.feedback_dir is null"):
+    with pytest.raises(ConfigError, match=r"min_new_labels: 5 new labels .* data\.feedback_dir is null"):
         Retraining(plant)("data.feedback_dir=null", min_new_labels=5)
 
 

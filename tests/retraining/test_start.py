@@ -8,6 +8,7 @@ from plant import Plant
 from defect_detection.config import load_config, load_retrain_config
 from defect_detection.errors import BundleError, ConfigError
 from defect_detection.model.bundle import KERAS_FILE, read_card
+from defect_detection.processes.messages import Message
 from defect_detection.retraining.start import Start, find_start
 
 
@@ -17,7 +18,7 @@ def in_production(promoted_once: Plant, tmp_path_factory: pytest.TempPathFactory
     return promoted_once.copy(tmp_path_factory.mktemp("in-production"))
 
 
-def start_of(plant: Plant, *overrides: str, lines: list[str] | None = None, **settings: object) -> Start:
+def start_of(plant: Plant, *overrides: str, lines: list[Message] | None = None, **settings: object) -> Start:
     path = plant.root / "re_train" / "re_train.yaml"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(settings))
@@ -41,25 +42,25 @@ def test_the_base_model_brings_its_trunk_its_size_and_its_settings(in_production
 def test_the_size_of_the_base_model_wins_over_the_configuration(in_production):
     path = in_production.root / "config.yaml"
     settings = path.read_text()
-    lines: list[str] = []
+    lines: list[Message] = []
     path.write_text(settings.replace("image_size: 64", "image_size: 96"))
     try:
         assert start_of(in_production, lines=lines).config.data.image_size == 64
     finally:
         path.write_text(settings)
-    assert "Image size: 64 px, the base model's, instead of 96 px" in lines
+    assert "Image size: 64 px, the base model's, instead of 96 px" in [line.text for line in lines]
 
 
 def test_the_bit_depth_of_the_base_model_is_kept(in_production):
     path = in_production.root / "config.yaml"
     settings = path.read_text()
-    lines: list[str] = []
+    lines: list[Message] = []
     path.write_text(settings.replace("image_size: 64", "image_size: 64, bit_depth: 12"))
     try:
         assert start_of(in_production, lines=lines).config.data.bit_depth is None
     finally:
         path.write_text(settings)
-    assert "Bit depth: null, the base model's, instead of 12" in lines
+    assert "Bit depth: null, the base model's, instead of 12" in [line.text for line in lines]
 
 
 def test_the_first_base_model_that_exists_is_taken(in_production):
@@ -68,11 +69,11 @@ def test_the_first_base_model_that_exists_is_taken(in_production):
 
 
 def test_without_a_base_model_the_configurations_sets_are_trained_from_scratch(in_production):
-    lines: list[str] = []
+    lines: list[Message] = []
     start = start_of(in_production, lines=lines, base_models=["Nothing_Reg@prod"])
     assert (start.reference, start.trunk) == (None, None)
     assert [one.name for one in start.sets] == ["both", "pooled_only"]
-    assert "none of Nothing_Reg@prod exists" in lines[0]
+    assert "none of Nothing_Reg@prod exists" in lines[0].text
 
 
 def test_from_scratch_no_base_model_is_looked_for(in_production):
