@@ -159,7 +159,7 @@ def litert_scorer(path: Path) -> Scorer:
         run = Interpreter(model_path=str(path)).get_signature_runner()
     except (ValueError, RuntimeError) as error:
         raise BundleError(
-            f"{path.name}: LiteRT can't run this model ({str(error).splitlines()[0]}); use another format"
+            f"{path.name}: LiteRT cannot run this model ({str(error).splitlines()[0]}); use another format"
         ) from error
     return lambda images: np.asarray(run(image=images)["score"])
 
