@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks import (
     bombs,
+    cluster,
     image_size,
     inference,
     machine,
@@ -36,8 +37,15 @@ BENCHMARKS = {
     "records": records,
     "bombs": bombs,
     "hostile": refusals,
+    "ray": cluster,
 }
-REPETITIONS = {"training": 2, "inference": 3, "serving": 2, "scaling": 1}  # when not told; quality has seeds
+REPETITIONS = {
+    "training": 2,
+    "inference": 3,
+    "serving": 2,
+    "scaling": 1,
+    "ray": 3,
+}  # when not told; quality has seeds
 LARGE = 10_000  # images
 
 

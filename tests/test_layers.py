@@ -32,6 +32,7 @@ LAYERS = [
     {"use_cases"},
     {"retraining"},
     {"serving"},
+    {"scaling"},
     {"cli"},
 ]
 RANK = {unit: rank for rank, units in enumerate(LAYERS) for unit in units}
@@ -109,6 +110,8 @@ def test_no_modules_import_each_other_in_a_circle():
         ("optuna", {"use_cases"}),
         ("typer", {"cli"}),
         ("rich", {"cli"}),  # what people see at a terminal
+        ("ray", {"scaling"}),
+        ("pyarrow", {"scaling"}),
         ("sqlalchemy", {"records", "tracking"}),  # MLflow raises its errors
         ("alembic", {"records"}),
     ],

@@ -14,6 +14,7 @@ DefectDetectionError
 ├── RecordsError      the database of inspections can't be reached or used
 │   ├── SlowReadError       it was asked for more than it can look through in time
 │   └── UnknownRecordError  it holds no such inspection, key or job
+├── ClusterError      a Ray cluster can't be reached, or a part of it can't do the work
 └── BusyError         the same work is already running
     └── StaleDecisionError  another promotion came first
 
@@ -143,6 +144,10 @@ class SlowReadError(RecordsError):
 
 class UnknownRecordError(RecordsError):
     """The database of inspections holds no such inspection, key or job."""
+
+
+class ClusterError(DefectDetectionError):
+    """A Ray cluster can't be reached, or a part of it can't do the work."""
 
 
 class BusyError(DefectDetectionError):

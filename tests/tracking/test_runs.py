@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -192,3 +193,16 @@ def test_only_runs_of_dead_processes_of_this_machine_are_ended(uri: str, name: s
         status = [run_of(uri, run_id).info.status for run_id in (left, mine.run_id, elsewhere.run_id)]
     assert status == ["KILLED", "RUNNING", "RUNNING"]
     assert list(Path(folder).glob(".artifact.uploading.*")) == []
+
+
+def test_runs_of_several_threads_log_the_same_data_at_once(uri: str, name: str):
+    recorder = ExperimentRecorder(uri, name)
+
+    def record_one(number: int) -> str:
+        with recorder.trial(f"set {number}", {}) as record:
+            record.dataset("train", "cd" * 32, images=10, defective=4)
+        return record.run_id
+
+    with ThreadPoolExecutor(4) as pool:
+        for run_id in pool.map(record_one, range(4)):
+            assert run_of(uri, run_id).inputs.dataset_inputs[0].dataset.digest == "cd" * 16

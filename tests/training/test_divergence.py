@@ -7,8 +7,9 @@ import pytest
 
 from defect_detection.config.training import HyperparameterSet
 from defect_detection.errors import DivergedError
-from defect_detection.training.features import Rows, _narrowed
+from defect_detection.training.features import Rows
 from defect_detection.training.folds import Folds
+from defect_detection.training.frozen import _narrowed
 from defect_detection.training.local_branch import fit_local, rotated_cells
 from defect_detection.training.pooled_branch import fit_pooled
 

@@ -5,14 +5,15 @@ import numpy as np
 from defect_detection.data.split import load_splits
 from defect_detection.model.graph import build_features
 from defect_detection.model.trunks import build_trunk
-from defect_detection.training import features, local_branch
-from defect_detection.training.features import Rows, activations, rows_at_a_time
+from defect_detection.training import frozen, local_branch
+from defect_detection.training.features import Rows, activations
+from defect_detection.training.frozen import rows_at_a_time
 
 
 def test_fewer_rows_at_a_time_where_they_are_larger():
     assert rows_at_a_time((14, 14, 960), (3184,)) == 256
     large = rows_at_a_time((64, 64, 960), (3184,))
-    assert 1 < large < 32 and large * 4 * 64 * 64 * 960 <= features.CHUNK_BYTES
+    assert 1 < large < 32 and large * 4 * 64 * 64 * 960 <= frozen.CHUNK_BYTES
     assert rows_at_a_time((1000, 1000, 1000)) == 1
 
 
@@ -22,7 +23,7 @@ def test_row_by_row_gives_the_same_and_only_what_is_asked_for(trained_once, tmp_
     model = build_features(build_trunk("compact", "procedural", config.data.image_size))
     keys = [sample.sha256 for sample in splits.samples][:5]
     together = activations(model, keys, splits.pixels, tmp_path / "a")
-    monkeypatch.setattr(features, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(frozen, "CHUNK_BYTES", 1)
     alone = activations(model, keys, splits.pixels, tmp_path / "b", only=["cells"])
     assert set(together) == {"pooled", "cells"} and set(alone) == {"cells"}
     np.testing.assert_array_equal(alone["cells"][np.arange(5)], together["cells"][np.arange(5)])

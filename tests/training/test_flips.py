@@ -5,7 +5,7 @@ import numpy as np
 from defect_detection.data.split import load_splits
 from defect_detection.model.graph import build_features
 from defect_detection.model.trunks import build_trunk
-from defect_detection.training import features
+from defect_detection.training import frozen
 from defect_detection.training.features import activations
 from defect_detection.training.flips import turned, turned_key
 
@@ -27,9 +27,9 @@ def test_turns_are_computed_once_and_only_for_new_images(trained_once, tmp_path,
     splits = load_splits(config)
     model = build_features(build_trunk("compact", "procedural", config.data.image_size))
     keys = [sample.sha256 for sample in splits.samples][:5]
-    run = features._run
+    run = frozen.run
     monkeypatch.setattr(
-        features, "_run", lambda runtime, images, names: computed.append(len(images)) or run(runtime, images, names)
+        frozen, "run", lambda runtime, images, names: computed.append(len(images)) or run(runtime, images, names)
     )  # fmt: skip
     for wanted in (keys[:4], keys[:4], keys):
         for turn in (1, 5):

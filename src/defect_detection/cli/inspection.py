@@ -1,12 +1,13 @@
 """The command that inspects images."""
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, app
-from defect_detection.errors import EXIT_ERROR
+from defect_detection.errors import EXIT_ERROR, ConfigError
 
 
 @app.command(rich_help_panel="Inspection")
@@ -18,19 +19,79 @@ def inspect(
     model: Annotated[Path | None, typer.Option(help="Use this model folder instead of the registry.")] = None,
     json_lines: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
     output: Annotated[
-        Path | None, typer.Option(help="Write each image with its evidence map into this folder.")
+        str | None,
+        typer.Option(
+            help="Write each image with its evidence map into this folder; with --engine ray, write verdicts as Parquet files."
+        ),
+    ] = None,
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option(
+            help="Inspect in this process, or on a Ray cluster, which also takes URLs and Parquet files."
+        ),
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="The Ray cluster: auto, host:port or ray://host:port (default: one on this machine)."
+        ),
+    ] = None,
+    column: Annotated[
+        str | None,
+        typer.Option(help="With --engine ray: the column of Parquet files that holds images or paths."),
     ] = None,
     config: ConfigFile = DEFAULT_CONFIG,
     overrides: Overrides = None,
 ) -> None:
     """Inspect images with the model in production, or with a model folder."""
+    if engine == "ray":
+        if output is None or json_lines:
+            raise ConfigError(
+                "--engine ray: expected --output FOLDER or URL, and no --json; the verdicts go there as Parquet files"
+            )
+        _inspect_on_ray(images or [], model, output, column, config, [*(overrides or []), *_address(address)])
+        return
+    if address or column:
+        raise ConfigError(
+            f"{'--address' if address else '--column'}: is for --engine ray; add it, or leave this option out"
+        )
     from defect_detection.cli.verdicts import show_verdicts
     from defect_detection.use_cases.inspection import inspect_images
 
+    folder = Path(output) if output else None
     settings = None
     if not (model and images) or overrides or config.exists():
         from defect_detection.config import load_config
 
         settings = load_config(config, overrides or ())
-    if not show_verdicts(inspect_images(images or (), model, output, settings), json_lines, output):
+    if not show_verdicts(inspect_images(images or (), model, folder, settings), json_lines, folder):
         raise typer.Exit(EXIT_ERROR)
+
+
+def _inspect_on_ray(
+    images: list[str],
+    model: Path | None,
+    output: str,
+    column: str | None,
+    config_file: Path,
+    overrides: list[str],
+) -> None:
+    from defect_detection.cli.progress import bars
+    from defect_detection.config import load_config
+    from defect_detection.scaling.cluster import check_ray
+
+    check_ray()
+    config = load_config(config_file, overrides)
+    from defect_detection.scaling.inspection import inspect_on_ray
+    from defect_detection.use_cases.inspection import production_bundle
+
+    bundle = (model, None) if model else production_bundle(config)
+    with bars() as watch:
+        done = inspect_on_ray(images or list(config.inference_images), bundle, output, config, column, watch)
+    for line in done.said:
+        typer.echo(line)
+    typer.echo(str(done))
+
+
+def _address(address: str | None) -> list[str]:
+    return [f"scaling.address={json.dumps(address)}"] if address else []

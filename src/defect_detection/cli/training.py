@@ -1,30 +1,53 @@
 """Commands that train."""
 
+import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, app, short
 
+if TYPE_CHECKING:
+    from defect_detection.config import Config
+    from defect_detection.use_cases.engine import Engine
+
 
 @app.command(rich_help_panel="Model")
-def train(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
+def train(
+    engine: Annotated[
+        Literal["local", "ray"] | None,
+        typer.Option(
+            help="Train in this process, or on a Ray cluster (default: the setting scaling.engine)."
+        ),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="The Ray cluster: auto, host:port or ray://host:port (default: the setting scaling.address)."
+        ),
+    ] = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+    overrides: Overrides = None,
+) -> None:
     """Train one model per hyperparameter set and keep the best on validation."""
     from defect_detection.config import load_config
     from defect_detection.data.presence import require_images
 
-    settings = load_config(config, overrides or ())
+    given = {"engine": engine, "address": address}
+    chosen = [f"scaling.{key}={json.dumps(value)}" for key, value in given.items() if value]
+    settings = load_config(config, [*(overrides or ()), *chosen])
     require_images(settings)
 
     from defect_detection.cli.progress import bars
     from defect_detection.use_cases.train import diverged_in_words
     from defect_detection.use_cases.train import train as run
 
-    with bars() as watch:
-        trained = run(settings, watch, typer.echo)
+    with _engine(settings) as chosen_engine, bars() as watch:
+        trained = run(settings, watch, typer.echo, chosen_engine)
     for name, figures in trained.validation.items():
         mark = "*" if name == trained.best else " "
         typer.echo(f"{mark} {name:<24} validation: {in_words(figures)}")
@@ -56,6 +79,20 @@ def in_words(figures: Mapping[str, float]) -> str:
             f"{figures['drawn_caught']:.0f} of {figures['drawn']:.0f} drawn defects caught (drawn, not real)"
         )
     return ", ".join(parts)
+
+
+def _engine(settings: "Config") -> "AbstractContextManager[Engine]":
+    """Return where training runs; only a cluster needs more than the package itself."""
+    from defect_detection.use_cases.engine import HERE
+
+    if settings.scaling.engine == "local":
+        return nullcontext(HERE)
+    from defect_detection.scaling.cluster import check_ray
+
+    check_ray()
+    from defect_detection.scaling.training import on_ray
+
+    return on_ray(settings)
 
 
 @app.command(rich_help_panel="Model")

@@ -34,6 +34,7 @@ from defect_detection.config.sections import (
     JobsConfig,
     MlflowConfig,
     RecordsConfig,
+    ScalingConfig,
     ServingConfig,
 )
 from defect_detection.config.training import HyperparameterSet, TrainingConfig, with_unique_names
@@ -95,6 +96,10 @@ class Config(Section):
     )
     jobs: JobsConfig = setting(
         JobsConfig(), "Retrainings in the background: POST /retrain with 'Prefer: respond-async'."
+    )
+    scaling: ScalingConfig = setting(
+        ScalingConfig(),
+        "Training on several machines, with Ray (pip install 'defect-detection[scale]'): docs/scale.md.",
     )
 
     _root: Path = PrivateAttr(default=Path())

@@ -222,3 +222,18 @@ class JobsConfig(Section):
         None,
         "starts a retraining when this many images were labelled since the last request for one; null: never.",
     )
+
+
+class ScalingConfig(Section):
+    engine: Annotated[Literal["local", "ray"], Expected("local or ray")] = setting(
+        "local", "local: `defect train` trains in its own process; ray: on a cluster.", advanced=True
+    )
+    address: Annotated[Text | None, Expected("null, auto, host:port or ray://host:port")] = setting(
+        None,
+        "of a cluster that runs: auto, host:port or ray://host:port; null: one is started on this machine for the command.",
+        advanced=True,
+    )
+    trial_cpus: Count = setting(
+        2, "processors that a hyperparameter set, or a trial of the search, takes.", advanced=True
+    )
+    trial_gb: Positive = setting(2, "gigabytes of memory that it takes.", advanced=True)

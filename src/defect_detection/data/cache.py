@@ -65,6 +65,10 @@ class RowStore:
         self._n_lines = 0  # each is the place of a row, also where it names no key
         self._keys_read = 0  # bytes of the keys file that `_positions` knows
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process opens the store for itself."""
+        return RowStore, (self.folder, self.shape, self.dtype)
+
     def __len__(self) -> int:
         self._refresh()
         return len(self._positions)

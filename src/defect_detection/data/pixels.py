@@ -30,6 +30,7 @@ def decoded(
     *,
     pages: Pages = "refuse",
     bit_depth: int | None = None,
+    threads: int | None = None,
 ) -> tuple[RowStore, dict[str, str]]:
     """Decode the images that the cache doesn't hold yet.
 
@@ -40,6 +41,7 @@ def decoded(
         limits: a larger image, and one that takes too much time or memory, counts as unreadable.
         on_progress: called as images are done.
         pages, bit_depth: as for `read_image`. Both are part of the store's name.
+        threads: that decode; None: one for each processor.
 
     Returns:
         store: uint8 rows of shape (height, width, 3), RGB, by the sample's ``sha256``.
@@ -51,9 +53,9 @@ def decoded(
     todo = [by_content[key] for key in store.missing(by_content)]
     done = len(by_content) - len(todo)
     reasons: dict[str, str] = {}
-    with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as threads:
+    with ThreadPoolExecutor(threads or min(MOST_THREADS, os.cpu_count() or 1)) as pool:
         for chunk in _chunks(todo, max(1, CHUNK_BYTES // (size[0] * size[1] * 3))):
-            results = threads.map(decode, [sample.path for sample in chunk])
+            results = pool.map(decode, [sample.path for sample in chunk])
             rows: dict[str, np.ndarray] = {}
             for sample, result in zip(chunk, results, strict=True):
                 if isinstance(result, str):

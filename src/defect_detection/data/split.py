@@ -37,6 +37,14 @@ def silent(_line: str) -> None:
     """Tell nobody."""
 
 
+Prepare = Callable[[Sequence[Sample], Config], None]
+"""Is given images before they are read, so that others may decode them into the cache."""
+
+
+def unprepared(_samples: Sequence[Sample], _config: Config) -> None:
+    """Prepare nothing."""
+
+
 @dataclass(frozen=True)
 class Splits:
     """The three splits, what was left out, and the decoded train and validation images (by ``sha256``).
@@ -92,13 +100,19 @@ class Splits:
         return fingerprint(self.test)
 
 
-def load_splits(config: Config, on_progress: OnProgress | None = None, say: Say = silent) -> Splits:
+def load_splits(
+    config: Config,
+    on_progress: OnProgress | None = None,
+    say: Say = silent,
+    prepare: Prepare = unprepared,
+) -> Splits:
     """Scan both folders, decode every image once, and split the train folder into train and validation.
 
     Args:
         config: its ``data`` section, ``seed`` and ``cache_dir``.
         on_progress: called with (images done, images in all) while train images are decoded.
         say: is told, before anything is decoded, how each folder was understood, and what of it is not used; a line at a time.
+        prepare: is given the images of each folder before they are decoded.
 
     Raises:
         DataError: a folder is missing, lacks a label, has too few images to split, leaves open what its images are, or (with
@@ -121,6 +135,8 @@ def load_splits(config: Config, on_progress: OnProgress | None = None, say: Say 
         check_shortcuts(shortcuts)
     told = tuple(map(str, shortcuts))
     skipped, skipped_test = list(scanned.skipped), list(scanned_test.skipped)
+    prepare(found, config)
+    prepare(scanned_test.samples, config)
     samples, pixels = readable(config, "train_dir", found, skipped, on_progress)
     mode = mode_of(samples, config.training.mode)
     needed = LABELS_NEEDED[mode]

@@ -1,6 +1,6 @@
-"""Suppress the informational log lines of TensorFlow's C++ code.
+"""Suppress the informational log lines of the C++ code of TensorFlow and Ray.
 
-Its log lines go straight to the file descriptor of standard error, and ``TF_CPP_MIN_LOG_LEVEL`` does not hold for all of them.
+Their log lines go straight to the file descriptor of standard error, and ``TF_CPP_MIN_LOG_LEVEL`` does not hold for all of them.
 """
 
 import os
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _CHATTER = re.compile(
-    rb"^([IW]\d{4} |WARNING: All log messages before absl::InitializeLog|\d{4}-\d\d-\d\d [^ ]+: [IW] )"
+    rb"^([IW]\d{4} |WARNING: All log messages before absl::InitializeLog|\d{4}-\d\d-\d\d [^ ]+: [IW] |\[\d{4}-[^\]]+ [IW] )"
 )
 
 

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -21,6 +22,9 @@ _PARENT = "mlflow.parentRunId"
 _OWNER = "owner."  # begins the names of the tags that tell which process works on a run
 _UPLOADING = ".artifact.uploading."  # begins the names of files that MLflow is writing
 _GIT_TIMEOUT_S = 5
+_ONE_DATASET = (
+    threading.Lock()
+)  # MLflow adds the same data set twice when two threads log it at once, and fails
 
 
 class ExperimentRecorder:
@@ -159,7 +163,7 @@ class TrialRecord:
             profile=profile,
         )
         tags = {"fingerprint": fingerprint, "images": images, "defective": defective}
-        with reporting(self._store.uri, "logging a dataset"):
+        with reporting(self._store.uri, "logging a dataset"), _ONE_DATASET:
             context = [InputTag("mlflow.data.context", split)]
             self._store.client.log_inputs(self.run_id, [DatasetInput(dataset, tags=context)])
         self.tags({f"data.{split}.{key}": value for key, value in tags.items()})

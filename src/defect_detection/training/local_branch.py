@@ -13,9 +13,10 @@ from defect_detection.data.cache import scratch
 from defect_detection.model.backend import keras, ops
 from defect_detection.model.heads import Local, Standardise, pool_evidence
 from defect_detection.training.divergence import require_numbers
-from defect_detection.training.features import Rows, rows_at_a_time
+from defect_detection.training.features import Rows
 from defect_detection.training.fit import Examples, OnEpoch, Schedule, fit
 from defect_detection.training.folds import Folds
+from defect_detection.training.frozen import rows_at_a_time
 
 _STATISTICS_IMAGES = 256  # images whose cells give mean and spread
 _STATISTICS_CELLS = 50_176  # of theirs, at most: 256 images of 224 px

@@ -101,6 +101,13 @@ def load_inspector(config: "Config") -> Inspector:
         NoModelError: nothing was promoted yet.
         TrackingError: MLflow can't be reached.
     """
+    folder, name = production_bundle(config)
+    settings = config.inference
+    return Inspector.load(folder, name=name, threads=settings.threads, precision=settings.precision)
+
+
+def production_bundle(config: "Config") -> tuple[Path, str]:
+    """Return the folder of the model in production, fetched once, and what verdicts call it. Raises what `load_inspector` does."""
     from defect_detection.tracking.registry import Registry
 
     name, alias = config.inference_model_name, config.inference_model_alias
@@ -111,13 +118,7 @@ def load_inspector(config: "Config") -> Inspector:
             f"{name}@{alias}: no such model in {config.tracking_uri}; create one with `defect train` and `defect evaluate`, "
             "or use a model folder: `defect inspect --model DIR`"
         )
-    settings = config.inference
-    return Inspector.load(
-        registry.bundle_of(reference, config.cache_dir),
-        name=f"{name} v{reference.version} @{alias}",
-        threads=settings.threads,
-        precision=settings.precision,
-    )
+    return registry.bundle_of(reference, config.cache_dir), f"{name} v{reference.version} @{alias}"
 
 
 def write_overlay(

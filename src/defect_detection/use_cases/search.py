@@ -6,7 +6,7 @@ What has been tried is kept in ``search.db`` beside the settings, so a search th
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -103,14 +103,24 @@ class _Search:
             if not self.study.get_trials(deepcopy=False):
                 self.study.enqueue_trial(own_values(self.base, self.space))
             bench = replace(self.bench, parent=parent.run_id)
-            while (done := len(self._finished())) < trials and time.monotonic() < end:
-                self.bench.watch(f"searching {self.base.name}", "trials", done, trials, self._best_so_far())
-                self._try(self.study.ask(), bench)
+            for _ in bench.engine.each(lambda one: self._try(one, bench), self._proposals(trials, end)):
                 bound(bench.config.cache_dir, bench.config.cache_max_gb)
-            self.bench.watch(f"searching {self.base.name}", "trials", done, trials, self._best_so_far())
+            self._tell(trials)
             self._record(parent)
         best = self._best()
         return self._settings(best.number, values_of(best)) if best else None
+
+    def _proposals(self, trials: int, end: float) -> "Iterator[Proposal]":
+        """Yield what to try next, until enough was tried or is under way, or the time is over."""
+        begun = len(self._finished())
+        while begun < trials and time.monotonic() < end:
+            self._tell(trials)
+            yield self.study.ask()
+            begun += 1
+
+    def _tell(self, trials: int) -> None:
+        done = len(self._finished())
+        self.bench.watch(f"searching {self.base.name}", "trials", done, trials, self._best_so_far())
 
     def _parent(self) -> AbstractContextManager[TrialRecord]:
         """The run above all trials: that of the search so far, or a new one."""
@@ -176,7 +186,7 @@ class _Search:
                 if proposal.should_prune():
                     raise TrialPruned
 
-        trial = bench.run(settings, record, follow)
+        trial, _ = bench.run(settings, record, follow)
         metrics = trial.metrics
         assert metrics.auroc is not None  # a search is for a classifier, and both labels judge it
         if trial.history:

@@ -18,7 +18,6 @@ from defect_detection.data.units import parts_of
 from defect_detection.errors import ConfigError, DivergedError
 from defect_detection.evaluation.metrics import ranking
 from defect_detection.files.switch import switched
-from defect_detection.files.unfinished import working_folder
 from defect_detection.model.bundle import KERAS_FILE
 from defect_detection.model.named_weights import check_weights
 from defect_detection.model.seal import SEAL_TAG, seal
@@ -32,6 +31,7 @@ from defect_detection.tracking.runs import ExperimentRecorder, TrialRecord
 from defect_detection.tracking.store import check_store
 from defect_detection.use_cases.audit import Audited, audit_splits
 from defect_detection.use_cases.candidates import Candidate, best_of
+from defect_detection.use_cases.engine import HERE, Engine
 from defect_detection.use_cases.judge import small_test_note
 from defect_detection.use_cases.search import check_search, search
 from defect_detection.use_cases.trial_runs import Bench, record_data, record_figures
@@ -64,7 +64,7 @@ class Trained:
     notes: tuple[str, ...] = ()
 
 
-def train(config: Config, watch: Watch = unwatched, say: Say = silent) -> Trained:
+def train(config: Config, watch: Watch = unwatched, say: Say = silent, engine: Engine = HERE) -> Trained:
     """Train all sets of ``training.hyperparameter_sets``, and the best of ``training.search``, and keep the best.
 
     One MLflow run shows the comparison; below it, each set is a run. The best by validation AUROC, of sets that chance can't tell
@@ -73,6 +73,7 @@ def train(config: Config, watch: Watch = unwatched, say: Say = silent) -> Traine
 
     Args:
         say: is told how the folders were understood, and what the audit warns of, before training starts: a line at a time.
+        engine: does the work; the result is the same.
 
     Raises:
         DataError, LeakageError, ConfigError, TrackingError: nothing was kept; the text says why.
@@ -82,7 +83,7 @@ def train(config: Config, watch: Watch = unwatched, say: Say = silent) -> Traine
     for one in config.training.hyperparameter_sets:
         check_weights(one.trunk, one.weights)
     check_store(config.tracking_uri)
-    splits = load_splits(config, partial(watch, "reading images", "decoding"), say)
+    splits = load_splits(config, partial(watch, "reading images", "decoding"), say, engine.decode)
     audited = audit_splits(splits, config, watch)
     for line in audited.warnings:
         say(line)
@@ -90,11 +91,11 @@ def train(config: Config, watch: Watch = unwatched, say: Say = silent) -> Traine
     if killed := recorder.end_abandoned():
         say(f"Marked MLflow runs of killed trainings as KILLED: {killed}")
     sets = [config.training.resolved(one) for one in config.training.hyperparameter_sets]
-    bench = Bench(splits, config, recorder, watch, fits=_no_fits())
+    bench = Bench(splits, config, recorder, watch, fits=_no_fits(), engine=engine)
     sets = suited(sets, splits, say)
     if splits.mode == "supervised" and (found := search(bench)):
         sets.append(found)
-    with working_folder() as folder, _parent(sets, config, recorder) as parent:
+    with engine.room(splits, config) as folder, _parent(sets, config, recorder) as parent:
         best, figures = train_sets(sets, bench, folder, parent)
         watch("keeping the best", best.card.name, 0, 1)
         reference = keep(best, config)
@@ -179,12 +180,12 @@ def train_sets(
     )
     samples = {sample.sha256: sample for sample in bench.splits.samples}
     candidates, compared, figures = [], [], {}
-    for settings in sets:
-        try:
-            candidate, row = _train_one(settings, bench, folder / settings.name)
-        except DivergedError as error:
-            bench.diverged[settings.name] = str(error)
+    trained = bench.engine.each(lambda one: _unless_diverged(one, bench, folder / one.name), sets)
+    for settings, result in zip(sets, trained, strict=True):
+        if isinstance(result, DivergedError):
+            bench.diverged[settings.name] = str(result)
             continue
+        candidate, row = result
         candidates.append(candidate)
         compared += [row] if row else []
         figures[settings.name] = candidate.card.validation
@@ -224,15 +225,20 @@ def _no_fits() -> "Fits":
     return Fits()
 
 
-def _train_one(settings: HyperparameterSet, bench: Bench, folder: Path) -> tuple[Candidate, Compared | None]:
-    from defect_detection.training.bundling import save_trial
+def _unless_diverged(
+    settings: HyperparameterSet, bench: Bench, folder: Path
+) -> tuple[Candidate, Compared | None] | DivergedError:
+    try:
+        return _train_one(settings, bench, folder)
+    except DivergedError as error:
+        return error
 
+
+def _train_one(settings: HyperparameterSet, bench: Bench, folder: Path) -> tuple[Candidate, Compared | None]:
     task = f"training {settings.name}"
     with bench.recorded(settings) as record:
-        trial = bench.run(settings, record, partial(bench.watch, task))
-        bench.watch(task, "saving", 0, 2)
-        card = save_trial(trial, bench.splits, bench.config, folder)
-        bench.watch(task, "saving", 1, 2)
+        trial, card = bench.run(settings, record, partial(bench.watch, task), folder)
+        assert card is not None
         record_figures(record, trial, bench, folder)
         record.metrics({f"val_{name}": value for name, value in card.validation.items()})
         record.metrics({"seconds": trial.seconds})

@@ -12,8 +12,10 @@ from defect_detection.data.samples import labels_of
 from defect_detection.data.split import Splits
 from defect_detection.processes.watch import Follow, Watch
 from defect_detection.tracking.runs import ExperimentRecorder, TrialRecord
+from defect_detection.use_cases.engine import HERE, Engine
 
 if TYPE_CHECKING:
+    from defect_detection.model.card import Card
     from defect_detection.model.trunks import Trunk
     from defect_detection.training.trial import Fits, Trial
 
@@ -27,6 +29,7 @@ class Bench:
 
     base: gives the trunk that each starts from instead of its own. tags: for every run. parent: id of the run above theirs.
     fits: branches that the trials share. diverged: why each set that diverged did, by its name; trials add to it.
+    engine: where trials run.
     """
 
     splits: Splits
@@ -38,6 +41,7 @@ class Bench:
     parent: str | None = None
     fits: "Fits | None" = None
     diverged: dict[str, str] = field(default_factory=dict)
+    engine: Engine = HERE
 
     @contextmanager
     def recorded(self, settings: HyperparameterSet) -> Iterator[TrialRecord]:
@@ -53,16 +57,21 @@ class Bench:
         shared = {"seed": self.config.seed, "image_size": self.config.data.image_size}
         return shared | settings.model_dump(mode="json")
 
-    def run(self, settings: HyperparameterSet, record: TrialRecord, watch: Follow) -> "Trial":
-        """Train one set. Its progress is logged to its run and passed to `watch`, which may stop it with an exception."""
-        from defect_detection.training.trial import run_trial
+    def run(
+        self, settings: HyperparameterSet, record: TrialRecord, watch: Follow, folder: Path | None = None
+    ) -> "tuple[Trial, Card | None]":
+        """Train one set. Its progress is logged to its run and passed to `watch`, which may stop it with an exception.
+
+        Args:
+            folder: for its bundle; None for none, which returns no card.
+        """
 
         def follow(phase: str, done: int, total: int, metrics: Mapping[str, float] | None = None) -> None:
             if metrics:
                 record.metrics({_EPOCH_NAMES.get(key, key): v for key, v in metrics.items()}, step=done)
             watch(phase, done, total, metrics)
 
-        return run_trial(settings, self.splits, self.config, follow, self.base and self.base(), self.fits)
+        return self.engine.trial(settings, self, follow, folder)
 
 
 def record_data(record: TrialRecord, splits: Splits, config: Config) -> None:

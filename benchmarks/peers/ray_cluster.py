@@ -1,0 +1,35 @@
+"""A Ray cluster of several nodes on this machine, in a process of its own: ``python ray_cluster.py``; then a command a line.
+
+``add CPUS [PYTHONPATH]`` adds a node, ``kill`` the node that was added first of those that run. Each is answered by a line.
+"""
+
+import os
+import sys
+
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  its name
+
+import ray
+from ray.cluster_utils import Cluster
+
+NODE = {"object_store_memory": 100_000_000, "include_dashboard": False}
+
+
+def main() -> None:
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **NODE})
+    nodes = []
+    print(cluster.address, flush=True)
+    for line in sys.stdin:
+        command, *arguments = line.split()
+        if command == "add":
+            path = {"env_vars": {"PYTHONPATH": arguments[1]}} if arguments[1:] else {}
+            nodes.append(cluster.add_node(num_cpus=int(arguments[0]), **NODE, **path))
+        else:
+            cluster.remove_node(nodes.pop(0), allow_graceful=False)
+        print(len(nodes), flush=True)
+    ray.shutdown()
+    cluster.shutdown()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""Reach a Ray cluster, or start one on this machine, and see that its nodes can do the work."""
+
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from defect_detection import __version__
+from defect_detection.errors import ClusterError, ConfigError
+from defect_detection.model.chatter import without_chatter
+from defect_detection.text import printable
+
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # Ray would report to its makers
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # its default of later versions; else it warns
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # what Ray's own code says of itself; what goes wrong comes as an exception
+    "RAY_worker_niceness": "0",  # what it starts here counts as much as this process; else other programs stop it nearly
+}
+_ANSWER_S = 5  # until a cluster answers
+_LOOK_S = 60  # until each node has said what it has: a busy one takes long to start a process
+_OBJECTS_BYTES = 300_000_000  # of this machine's memory that what is sent between processes may take
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster that this process is connected to. nodes: their processors by their ids."""
+
+    nodes: dict[str, int]
+
+    @property
+    def cpus(self) -> int:
+        return sum(self.nodes.values())
+
+    def slots(self, cpus: int) -> int:
+        """Return how many tasks of so many processors run at the same time, at least 1."""
+        return max(sum(have // cpus for have in self.nodes.values()), 1)
+
+    def __str__(self) -> str:
+        nodes = "1 node" if len(self.nodes) == 1 else f"{len(self.nodes)} nodes"
+        return f"{self.cpus} CPUs of {nodes}"
+
+
+def check_ray() -> None:
+    """Refuse work on a cluster without Ray, before anything is done.
+
+    Raises:
+        ConfigError: it isn't installed.
+    """
+    try:
+        import ray  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(
+            "--engine ray: Ray is not installed. Run `pip install 'defect-detection[scale]'`, or leave the engine out"
+        ) from error
+
+
+@contextmanager
+def connected(address: str | None, paths: Sequence[str] = ()) -> Iterator[Cluster]:
+    """Connect to a cluster while the block lasts; without an address, start one on this machine and end it after the block.
+
+    Args:
+        address: ``auto``, ``host:port`` or ``ray://host:port``.
+        paths: what every node must see, since it lies on storage that all of them share.
+
+    Raises:
+        ClusterError: it does not answer, a node has another version of the package, or does not see the paths.
+    """
+    check_ray()
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    wanted = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
+    _require_answer(wanted)
+    options = {"log_to_driver": False, "logging_level": logging.ERROR, **_how(wanted)}
+    try:
+        with without_chatter():
+            ray.init(address=wanted or "local", **options)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise ClusterError(f"{_not_reached(wanted)} ({printable(error)})") from error
+    try:
+        yield _looked_at(paths)
+    finally:
+        ray.shutdown()
+
+
+def _how(address: str | None) -> dict[str, Any]:
+    if address:
+        return {}
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {"num_cpus": cpus, "object_store_memory": _OBJECTS_BYTES, "include_dashboard": False}
+
+
+def _not_reached(address: str | None) -> str:
+    if address is None:
+        return "Ray cannot be started on this machine"
+    return (
+        f"scaling.address: no Ray cluster answers at {printable(address)}; check the address and that the cluster runs "
+        "(`ray status`), or leave it out: this machine is used then. Nothing was begun"
+    )
+
+
+def _require_answer(address: str | None) -> None:
+    """Raise unless a cluster answers at the address: Ray itself would wait for minutes."""
+    if address in (None, "auto", "local"):
+        return
+    import grpc
+
+    channel = grpc.insecure_channel(str(address).removeprefix("ray://"))
+    try:
+        grpc.channel_ready_future(channel).result(timeout=_ANSWER_S)
+    except grpc.FutureTimeoutError as error:
+        raise ClusterError(_not_reached(address)) from error
+    finally:
+        channel.close()
+
+
+def _looked_at(paths: Sequence[str]) -> Cluster:
+    """Return the nodes, all of which have this version of the package and see the paths."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    look = ray.remote(num_cpus=0, max_retries=0)(_look())
+    nodes = {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
+    asked = {
+        name: look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(name, soft=False)).remote(
+            list(paths)
+        )
+        for name in nodes
+    }
+    ready, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=_LOOK_S)
+    for name, answer in asked.items():
+        where = f"Ray node {nodes[name]['NodeManagerHostname']} ({name[:8]})"
+        if answer not in ready:
+            raise ClusterError(
+                f"{where}: did not answer within {_LOOK_S} s; look at it with `ray status`, or remove it"
+            )
+        try:
+            _require_able(where, *ray.get(answer))
+        except ray.exceptions.RayError as error:
+            raise ClusterError(f"{where}: cannot work ({printable(str(error).splitlines()[-1])})") from error
+    return Cluster({name: int(node["Resources"].get("CPU", 0)) for name, node in nodes.items()})
+
+
+def _look() -> Any:
+    """Return a function that any node can run, also one without this package: Ray sends an inner function itself."""
+
+    def look(paths: list[str]) -> tuple[str, str, list[str]]:
+        import importlib
+        import os
+        import sys
+
+        try:
+            version = importlib.import_module("defect_detection").__version__
+        except ImportError as error:
+            version = f"none that can be used ({error})"
+        return version, sys.executable, [path for path in paths if not os.path.exists(path)]  # noqa: PTH110
+
+    return look
+
+
+def _require_able(where: str, version: str, python: str, unseen: Sequence[str]) -> None:
+    if version != __version__:
+        raise ClusterError(
+            f"{where}: has defect-detection {printable(version)} in {printable(python)}, expected {__version__}, that of this "
+            f"machine ({sys.executable}). Install the same version on every node. Nothing was begun"
+        )
+    if unseen:
+        raise ClusterError(
+            f"{where}: does not see {printable(unseen[0])}. Put it on storage that all nodes share, under the same path, or "
+            "name a bucket (s3://). Nothing was begun"
+        )

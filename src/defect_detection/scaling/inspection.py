@@ -1,0 +1,240 @@
+"""Inspect images of any number on a cluster: one inspector per process, verdicts as Parquet files."""
+
+import pickle
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from defect_detection.data.bounds import Limits
+from defect_detection.data.images import Pages
+from defect_detection.errors import BusyError, ClusterError, DataError, DefectDetectionError
+from defect_detection.files.unfinished import working_folder
+from defect_detection.inference.inspect import Inspection, Inspector
+from defect_detection.model.seal import seal
+from defect_detection.scaling import storage, tables
+from defect_detection.scaling.cluster import Cluster, connected
+from defect_detection.scaling.sources import Found, Shard, find
+from defect_detection.scaling.verdicts import Verdicts
+from defect_detection.text import printable
+
+if TYPE_CHECKING:
+    from defect_detection.config import Config
+    from defect_detection.processes.watch import Watch
+
+_LOCK = ".inspecting.lock"
+_BLOCKS = 5000  # that a cluster is given at most; each holds one shard or several
+_CPUS = 1  # of a process, with one inspector
+
+
+@dataclass(frozen=True)
+class Job:
+    """How each process inspects, and where the model lies and the verdicts go. model: what verdicts call it."""
+
+    model: str
+    precision: str
+    limits: Limits
+    pages: Pages
+    output: str
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """What an inspection came to. counts: images by verdict, or "unreadable"; earlier: images that had their row already.
+
+    said: what of the sources is not inspected, and why, in lines.
+    """
+
+    counts: Counter[str]
+    earlier: int
+    seconds: float
+    where: str
+    output: str
+    said: tuple[str, ...]
+
+    def __str__(self) -> str:
+        n_images = self.counts.total()
+        parts = [f"{self.counts[name]} {name}" for name in ("ok", "defective", "review", "unreadable")]
+        speed = f" at {_rate(n_images, self.seconds)} on {self.where}" if n_images else ""
+        before = f" {self.earlier} more had their row already." if self.earlier else ""
+        return f"{n_images} images{speed}: {', '.join(parts)}.{before} Verdicts: {printable(self.output)}"
+
+
+def inspect_on_ray(
+    sources: Sequence[str],
+    bundle: tuple[Path, str | None],
+    output: str,
+    config: "Config",
+    column: str | None,
+    watch: "Watch",
+) -> Inspected:
+    """Inspect what the sources hold and has no row in the output yet.
+
+    Args:
+        sources: files, folders, patterns, URLs; Parquet files with a column of paths or of encoded images.
+        bundle: the model's folder, and what verdicts call it; None: as its card does.
+        output: a folder that all nodes see, or a URL.
+        column: of Parquet files; None: the only one that can be meant.
+
+    Raises:
+        DataError, ConfigError: a source or the output can't be used. ClusterError: the cluster can't.
+        BusyError: another inspection writes there.
+    """
+    folder, name = bundle
+    inspector = Inspector.load(folder, name=name, precision=config.inference.precision)
+    verdicts = Verdicts(output)
+    job = Job(
+        inspector.name,
+        config.inference.precision,
+        Limits.of(config.data),
+        config.data.pages,
+        verdicts.address,
+    )
+    found = find(sources, column, leave_out=verdicts.address)
+    with _alone(verdicts.address):
+        about = {
+            "model": name,
+            "seal": seal(folder),
+            "threshold": inspector.card.threshold,
+            "pages": job.pages,
+        }
+        done = verdicts.begin(about, folder)
+        if next(found.shards(done, at_once=1), None) is None:
+            return Inspected(Counter(), len(found), 0.0, "", job.output, tuple(found.said))
+        with connected(config.scaling.address, _shared_paths(found, verdicts)) as cluster:
+            return _inspect(found, done, job, cluster, partial(watch, "inspecting"))
+
+
+def _shared_paths(found: Found, verdicts: Verdicts) -> list[str]:
+    some = [*found.addresses[:1], *(one.address for one in found.tables[:1]), verdicts.address]
+    return [one for one in some if not storage.is_url(one)]
+
+
+@contextmanager
+def _alone(address: str) -> Iterator[None]:
+    """Keep others from writing to the same folder; of a URL nobody can tell."""
+    if storage.is_url(address):
+        yield
+        return
+    Path(address).mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(Path(address) / _LOCK, timeout=0):
+            yield
+    except Timeout as error:
+        raise BusyError(
+            f"{printable(address)}: another inspection writes there; wait for it to end, or choose another --output"
+        ) from error
+
+
+def _inspect(found: Found, done: set[str], job: Job, cluster: Cluster, follow: Any) -> Inspected:
+    import ray
+
+    shards = list(found.shards(done, cluster.slots(_CPUS)))
+    total = sum(len(shard.names) for shard in shards)
+    counts: Counter[str] = Counter()
+    started = time.perf_counter()
+    try:
+        for answer in _answers(shards, job, cluster):
+            if answer["stop"]:
+                raise DataError(answer["stop"])
+            counts.update(pickle.loads(answer["counts"]))  # noqa: S301  our own
+            follow(_rate(counts.total(), time.perf_counter() - started), counts.total(), total)
+    except ray.exceptions.RayError as error:
+        raise ClusterError(
+            f"The cluster could not go on ({printable(str(error).strip().splitlines()[-1])}). Whole shards keep their rows: run "
+            "the command again"
+        ) from error
+    seconds = time.perf_counter() - started
+    return Inspected(counts, len(found) - total, seconds, str(cluster), job.output, tuple(found.said))
+
+
+def _rate(images: int, seconds: float) -> str:
+    rate = images / max(seconds, 1e-9)
+    return f"{rate:.{0 if rate >= 10 else 1}f} images/s"
+
+
+def _answers(shards: Sequence[Shard], job: Job, cluster: Cluster) -> Iterator[dict[str, Any]]:
+    """Yield what came of each shard. Ray gives those of a process or node that died to another."""
+    if not shards:
+        return
+    import logging
+
+    import ray.data
+
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    rows = [{"shard": pickle.dumps(shard)} for shard in shards]
+    actors = min(cluster.slots(_CPUS), len(shards))
+    yield from (
+        ray.data.from_items(rows, override_num_blocks=min(len(rows), _BLOCKS))
+        .map(
+            Inspecting,
+            fn_constructor_args=(job,),
+            num_cpus=_CPUS,
+            compute=ray.data.ActorPoolStrategy(size=actors),
+        )
+        .iter_rows()
+    )
+
+
+class Inspecting:
+    """Inspects shards in one process of the cluster."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._verdicts = Verdicts(job.output)
+        with working_folder() as folder:
+            self._verdicts.unpack_model(folder)
+            self._inspector = Inspector.load(folder, name=job.model, threads=_CPUS, precision=job.precision)
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Inspect one shard, and write its file. What a user can mend comes back as text."""
+        shard: Shard = pickle.loads(row["shard"])  # noqa: S301  our own
+        try:
+            counts = self._inspect(shard)
+        except DefectDetectionError as error:
+            return {"counts": b"", "stop": str(error)}
+        return {"counts": pickle.dumps(counts), "stop": ""}
+
+    def _inspect(self, shard: Shard) -> Counter[str]:
+        reasons: dict[int, str] = {}
+        sources = _readable(shard, reasons)
+        inspections = self._inspector.inspect(sources, limits=self._job.limits, pages=self._job.pages)
+        rows = [
+            _named(inspection, name, reasons.get(number))
+            for number, (name, inspection) in enumerate(zip(shard.names, inspections, strict=True))
+        ]
+        self._verdicts.write(shard.key, rows)
+        return Counter(one.verdict or "unreadable" for one in rows)
+
+
+def _readable(shard: Shard, reasons: dict[int, str]) -> Iterator[Path | bytes]:
+    """Yield the shard's images. In place of one that cannot be read comes an empty one, and its reason goes to `reasons`."""
+    contents: Iterator[bytes | str | None]
+    if shard.table:
+        contents = tables.images_of(shard.table, shard.column, shard.rows)
+    elif not storage.is_url(shard.names[0]):
+        yield from map(Path, shard.names)
+        return
+    else:
+        contents = storage.read_all(shard.names)
+    for number, content in enumerate(contents):
+        if isinstance(content, bytes):
+            yield content
+        else:
+            reasons[number] = content or "the row holds no image"
+            yield b""
+
+
+def _named(inspection: Inspection, name: str, reason: str | None) -> Inspection:
+    """Return an inspection under the name of its image, which bytes don't have."""
+    error = reason or inspection.error
+    return replace(inspection, path=name, error=error)

@@ -1,0 +1,43 @@
+"""Our commands on a Ray cluster whose nodes can be killed."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks/peers/ray_cluster.py"
+
+
+@dataclass
+class Nodes:
+    """A Ray cluster that commands can connect to, and whose nodes can be killed."""
+
+    process: subprocess.Popen[str]
+    address: str
+
+    def ask(self, command: str) -> None:
+        self.process.stdin.write(f"{command}\n")
+        self.process.stdin.flush()
+        assert self.process.stdout.readline()
+
+    def start(self, root: Path, *arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "defect_detection.cli", *arguments, "--address", self.address]
+        return subprocess.Popen(command, cwd=root, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def run(self, root: Path, *arguments: str) -> tuple[int, str]:
+        return ended(self.start(root, *arguments))
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Return the exit code and all that was written."""
+    out, errors = process.communicate(timeout=1200)
+    return process.returncode, out + errors
+
+
+def wait_for(found: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    """Wait until something is found; fail when the process ends before."""
+    while not found():
+        assert process.poll() is None, ended(process)
+        time.sleep(0.02)

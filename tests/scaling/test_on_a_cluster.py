@@ -1,0 +1,98 @@
+"""Inspection and training on a cluster of three nodes, of which some die."""
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from nodes import ended, wait_for
+
+from defect_detection.inference.inspect import Inspector
+from defect_detection.model.bundle import read_card
+
+N_IMAGES = 1200
+
+
+@pytest.fixture(scope="module")
+def parts(trained_once, tmp_path_factory) -> Path:
+    """Many links to few images, and two that cannot be read."""
+    folder = tmp_path_factory.mktemp("parts")
+    images = sorted((trained_once.root / "data/test").rglob("*.png"))
+    for number in range(N_IMAGES - 2):
+        os.link(images[number % len(images)], folder / f"{number:04}.png")
+    (folder / "cut off.png").write_bytes(images[0].read_bytes()[:200])
+    (folder / "empty.png").touch()
+    return folder
+
+
+def verdicts(output: Path) -> list[dict]:
+    return [row for file in output.glob("*.parquet") for row in pq.read_table(file).to_pylist()]
+
+
+def test_each_image_gets_one_row_though_the_command_and_a_node_are_killed(
+    nodes, trained_once, parts, tmp_path
+):
+    model, output = trained_once.config().bundle_dir, tmp_path / "out"
+    command = ["inspect", str(parts), "--model", str(model), "--engine", "ray", "--output", str(output)]
+    first = nodes.start(tmp_path, *command)
+    wait_for(lambda: list(output.glob("*.parquet")), first)
+    first.kill()
+    ended(first)
+    before = {path: path.stat().st_mtime_ns for path in output.glob("*.parquet")}
+    assert 0 < len(verdicts(output)) < N_IMAGES
+    second = nodes.start(tmp_path, *command)
+    wait_for(lambda: len(list(output.glob("*.parquet"))) > len(before), second)
+    nodes.ask("kill")
+    code, said = ended(second)
+    nodes.ask("add 1")
+    assert code == 0, said
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    rows = verdicts(output)
+    assert Counter(row["path"] for row in rows) == Counter(str(path) for path in parts.iterdir())
+    assert sorted(Path(row["path"]).name for row in rows if row["error"]) == ["cut off.png", "empty.png"]
+    assert "2 unreadable" in said and "more had their row already" in said
+    by_path = {row["path"]: row for row in rows}
+    some = sorted(parts.glob("*.png"))[:20]
+    for local in Inspector.load(model).inspect(some):
+        there = by_path[local.path]
+        assert (there["verdict"], there["threshold"]) == (local.verdict, local.threshold)
+        assert there["score"] == pytest.approx(local.score, abs=1e-6)
+
+
+def test_training_gives_what_one_process_gives_though_a_node_is_killed(nodes, trained_once, tmp_path):
+    plant = type(trained_once).build(tmp_path)
+    training = nodes.start(
+        tmp_path, "train", "--engine", "ray", "-s", "scaling.trial_cpus=1", "-s", "scaling.trial_gb=0.5"
+    )
+    wait_for(lambda: list(tmp_path.glob("cache/trials/*/*.result")), training)
+    nodes.ask("kill")
+    code, said = ended(training)
+    nodes.ask("add 1")
+    assert code == 0, said
+    here, there = (read_card(one.config().bundle_dir) for one in (trained_once, plant))
+    assert there.name == here.name
+    assert there.validation == pytest.approx(here.validation, abs=1e-6)
+    assert there.operating_point.threshold == pytest.approx(here.operating_point.threshold, abs=1e-6)
+    np.testing.assert_allclose(plant.scores(), trained_once.scores(), atol=1e-6)
+    for one in (plant, trained_once):
+        versions = [one.registry.version("Defect_CNN", number) for number in (1, 2)]
+        assert [version is not None for version in versions] == [True, False]
+    assert not list(tmp_path.glob("cache/trials/*"))
+
+
+def test_a_node_with_another_version_of_the_package_stops_it_before_it_begins(
+    nodes, trained_once, parts, tmp_path
+):
+    other = tmp_path / "other/defect_detection"
+    other.mkdir(parents=True)
+    (other / "__init__.py").write_text('__version__ = "0.9.0"\n')
+    nodes.ask(f"add 1 {other.parent}")
+    model = str(trained_once.config().bundle_dir)
+    code, said = nodes.run(
+        tmp_path, "inspect", str(parts), "--model", model, "--engine", "ray", "--output", "out"
+    )
+    assert code == 3
+    assert "has defect-detection 0.9.0 in" in said and "Install the same version on every node" in said
+    assert not list(tmp_path.glob("out/*.parquet"))

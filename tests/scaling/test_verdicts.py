@@ -1,0 +1,73 @@
+"""The output of a batch inspection is whole, of one model, and knows what is done."""
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from defect_detection.errors import ConfigError, DataError
+from defect_detection.inference.inspect import Inspection
+from defect_detection.scaling.verdicts import Verdicts
+
+BUNDLE = Path(__file__).parent  # some files
+ABOUT = {"model": "a v1", "threshold": 0.5}
+
+
+def inspection(path: str, **more) -> Inspection:
+    return Inspection(path, 0.7, "defective", 0.5, "a v1", 1.234, **more)
+
+
+def test_rows_are_found_again_and_a_shard_that_is_written_twice_counts_once(tmp_path):
+    output = Verdicts(str(tmp_path / "out"))
+    assert output.begin(ABOUT, BUNDLE) == set()
+    for _ in range(2):
+        output.write("1", [inspection("/a.png"), inspection("/b\udcff.png", error="cut off")])
+    output.write("2", [inspection("s3://bucket/c.png")])
+    assert Verdicts(str(tmp_path / "out")).begin(ABOUT, BUNDLE) == {
+        "/a.png",
+        "/b\\xff.png",
+        "s3://bucket/c.png",
+    }
+    rows = pq.read_table(tmp_path / "out").to_pylist()
+    assert len(rows) == 3
+    assert rows[0] == {
+        "path": "/a.png",
+        "verdict": "defective",
+        "score": 0.7,
+        "threshold": 0.5,
+        "defect_type": None,
+        "model_version": "a v1",
+        "latency_ms": 1.23,
+        "error": None,
+        "reason": None,
+    }
+
+
+def test_verdicts_of_two_models_do_not_mix(tmp_path):
+    Verdicts(str(tmp_path)).begin(ABOUT, BUNDLE)
+    with pytest.raises(
+        ConfigError, match=r"holds verdicts with model a v1, and model is a v2 now; choose another"
+    ):
+        Verdicts(str(tmp_path)).begin(ABOUT | {"model": "a v2"}, BUNDLE)
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(
+        ConfigError, match=r"expected an empty folder or the output of an earlier .* found notes\.txt"
+    ):
+        Verdicts(str(tmp_path)).begin(ABOUT, BUNDLE)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_half_written_file_of_verdicts_is_named_and_costs_no_other(tmp_path):
+    output = Verdicts(str(tmp_path))
+    output.begin(ABOUT, BUNDLE)
+    output.write("1", [inspection("/a.png")] * 50)
+    output.write("2", [inspection("/b.png")])
+    path = tmp_path / "verdicts-1.parquet"
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(DataError, match=r"verdicts-1\.parquet: is no whole Parquet file; remove it, and run"):
+        output.begin(ABOUT, BUNDLE)
+    path.unlink()
+    assert output.begin(ABOUT, BUNDLE) == {"/b.png"}
