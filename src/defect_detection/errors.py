@@ -15,6 +15,7 @@ DefectDetectionError
 │   ├── SlowReadError       it was asked for more than it can look through in time
 │   └── UnknownRecordError  it holds no such inspection, key or job
 ├── ClusterError      a Ray cluster can't be reached, or a part of it can't do the work
+├── BackupError       a backup can't be made or restored
 └── BusyError         the same work is already running
     └── StaleDecisionError  another promotion came first
 
@@ -148,6 +149,10 @@ class UnknownRecordError(RecordsError):
 
 class ClusterError(DefectDetectionError):
     """A Ray cluster can't be reached, or a part of it can't do the work."""
+
+
+class BackupError(DefectDetectionError):
+    """A backup can't be made or restored."""
 
 
 class BusyError(DefectDetectionError):

@@ -34,6 +34,7 @@ from defect_detection.cli import (  # noqa: F401  # isort: skip  they register t
     production,
     server,
     records,
+    backup,
 )
 
 

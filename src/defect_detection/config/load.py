@@ -113,6 +113,11 @@ class Config(Section):
         return self._root
 
     @property
+    def file(self) -> Path:
+        """The YAML file, which need not exist."""
+        return self._file
+
+    @property
     def overrides(self) -> tuple[str, ...]:
         """The overrides of the file that count, the last of a key."""
         return self._overrides

@@ -1,6 +1,7 @@
 """Read a YAML file of settings strictly, with error messages for users."""
 
 import difflib
+import json
 import typing
 from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
@@ -113,6 +114,18 @@ def _where_and_why(error: Exception) -> str:
         mark = error.problem_mark
         return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
     return str(error)
+
+
+def with_value(text: bytes, key: str, value: str) -> bytes | None:
+    """Return a YAML text with another value for a dotted key, and nothing else changed; None where it has no such key."""
+    decoded = text.decode("utf-16" if text[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    node = yaml.compose(decoded, Loader=yaml.SafeLoader)
+    for name in key.split("."):
+        entries = node.value if isinstance(node, yaml.MappingNode) else []
+        node = next((inner for outer, inner in entries if outer.value == name), None)
+    if node is None:
+        return None
+    return f"{decoded[: node.start_mark.index]}{json.dumps(value)}{decoded[node.end_mark.index :]}".encode()
 
 
 def apply_overrides(document: dict[str, Any], overrides: Sequence[str]) -> list[str]:

@@ -24,7 +24,7 @@ def switched(folder: Path, file: Path) -> Iterator[tuple[Path, Callable[[str], N
     with working_folder(folder.parent) as partial:
         (partial / _FOLDER).mkdir()
         yield partial / _FOLDER, lambda text: write_text(partial / _TEXT, text)
-        with _alone(folder):
+        with alone(folder):
             _finish(folder, file)
             partial.replace(_ready(folder))
             _finish(folder, file)
@@ -34,11 +34,12 @@ def finish(folder: Path, file: Path) -> None:
     """Complete a replacement that a killed process had prepared. A read-only project is unchanged."""
     folder = folder.absolute()
     if _ready(folder).is_dir():
-        with suppress(OSError), _alone(folder):
+        with suppress(OSError), alone(folder):
             _finish(folder, file)
 
 
-def _alone(folder: Path) -> AbstractContextManager[object]:
+def alone(folder: Path) -> AbstractContextManager[object]:
+    """Let nobody replace the folder meanwhile."""
     from filelock import FileLock  # not at every start of a command
 
     return FileLock(folder.parent / LOCK_NAME, timeout=_WAIT_S)

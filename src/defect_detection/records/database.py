@@ -59,7 +59,7 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self._url = _driver_of(url)
-        self._file = Path(self._url.database or "") if self._url.drivername == "sqlite" else None
+        self.file = Path(self._url.database or "") if self._url.drivername == "sqlite" else None
         self._opening = threading.Lock()
         self._engine: Engine | None = None
         self._identity: object = None
@@ -67,7 +67,7 @@ class Database:
         self._again_at = 0.0
 
     def __str__(self) -> str:
-        return str(self._file or self._url.render_as_string(hide_password=True))
+        return str(self.file or self._url.render_as_string(hide_password=True))
 
     @contextmanager
     def reading(self, deadline_s: float | None = None) -> Iterator[Session]:
@@ -133,7 +133,7 @@ class Database:
     def _opened(self) -> Engine:
         """Return the engine of the migrated database. A file that was moved or replaced is opened again."""
         with self._opening:
-            if self._file is None and time.monotonic() < self._again_at:
+            if self.file is None and time.monotonic() < self._again_at:
                 raise RecordsError(self._failure)
             if self._engine is not None and self._identity != self._identify():
                 self.close()
@@ -150,16 +150,16 @@ class Database:
 
     def _identify(self) -> object:
         """Identify the open file, because SQLite would continue to write to a deleted file."""
-        if self._file is None:
+        if self.file is None:
             return None
         try:
-            status = self._file.stat()
+            status = self.file.stat()
         except OSError:
             return None
         return status.st_dev, status.st_ino
 
     def _make_engine(self) -> Engine:
-        if self._file is None:
+        if self.file is None:
             return create_engine(
                 self._url,
                 isolation_level="READ COMMITTED",  # see `alone_with_labels`
@@ -167,11 +167,11 @@ class Database:
                 pool_timeout=10,
                 connect_args=_POSTGRES,
             )
-        self._file.parent.mkdir(parents=True, exist_ok=True)
+        self.file.parent.mkdir(parents=True, exist_ok=True)
         with suppress(
             OSError
         ):  # the file exists, or SQLite reports the error; its journals get the permissions of the file
-            os.close(create_private(self._file))
+            os.close(create_private(self.file))
         engine = create_engine(self._url, pool_timeout=10, connect_args={"timeout": BUSY_TIMEOUT_S})
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -180,15 +180,15 @@ class Database:
     def _migrate(self, engine: Engine) -> None:
         """Bring the tables up to date; processes that start at the same time do so one after the other."""
         with self._alone(), engine.execution_options(sqlite_begin="IMMEDIATE").begin() as connection:
-            if self._file is None:
+            if self.file is None:
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
             migrate(connection)
 
     def _alone(self) -> AbstractContextManager[Any]:
-        return FileLock(f"{self._file}.lock", timeout=LOCK_TIMEOUT_S) if self._file else nullcontext()
+        return FileLock(f"{self.file}.lock", timeout=LOCK_TIMEOUT_S) if self.file else nullcontext()
 
     def _cure(self, said: str) -> str:
-        if self._file is not None:
+        if self.file is not None:
             return (
                 explain_sqlite(said)
                 or "Check whether the disk is full and whether this user can write the file"

@@ -182,6 +182,12 @@ def point(database: Path, name: str, alias: str, version: int) -> None:
             raise sqlite3.OperationalError(f"{name} has no alias {alias} yet")
 
 
+def forget_tags(database: Path, prefix: str) -> None:
+    """Remove tags of experiments whose names begin so: of a copy, whose original's processes mean nothing to it."""
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("DELETE FROM experiment_tags WHERE substr(key, 1, ?) = ?", (len(prefix), prefix))
+
+
 def _rewrite(connection: sqlite3.Connection, move: Move) -> int:
     """Return how many experiments, runs and models got another path."""
     connection.create_function("located", 1, move.located)

@@ -25,7 +25,7 @@ LIFETIME_S = 600.0  # holding it takes seconds
 MARGIN_S = 60.0  # clocks of two machines differ by less
 WAIT_S = 30.0
 _POLL_S = 0.2
-_TICKET = "lease."  # begins the name of a ticket's tag
+TICKET = "lease."  # begins the name of a ticket's tag
 _CHOOSING = 0
 
 
@@ -98,7 +98,7 @@ def _take(store: Store, token: str, wait_s: float) -> Ticket:
 
 def _write(store: Store, token: str, ticket: dict[str, str]) -> None:
     with reporting(store.uri, "taking the lease on what is in production"):
-        store.client.set_experiment_tag(store.experiment_id, f"{_TICKET}{token}", json.dumps(ticket))
+        store.client.set_experiment_tag(store.experiment_id, f"{TICKET}{token}", json.dumps(ticket))
 
 
 def _wait(ticket: Ticket, wait_s: float, take_over: bool) -> tuple[str, ...]:
@@ -140,7 +140,7 @@ def _tickets(store: Store) -> dict[str, dict[str, str]]:
     """Return the tickets that are left, by their tokens."""
     with reporting(store.uri, "reading the lease on what is in production"):
         tags = store.client.get_experiment(store.experiment_id).tags
-    return {key.removeprefix(_TICKET): _read(value) for key, value in tags.items() if key.startswith(_TICKET)}
+    return {key.removeprefix(TICKET): _read(value) for key, value in tags.items() if key.startswith(TICKET)}
 
 
 def _read(text: str) -> dict[str, str]:
@@ -192,7 +192,7 @@ def _remove(store: Store, token: str) -> None:
 
     with reporting(store.uri, "giving the lease back"):
         try:
-            store.client.delete_experiment_tag(store.experiment_id, f"{_TICKET}{token}")
+            store.client.delete_experiment_tag(store.experiment_id, f"{TICKET}{token}")
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise

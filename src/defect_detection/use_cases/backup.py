@@ -1,0 +1,215 @@
+"""Copy an embedded project while its server runs and writes: database, images, registry, ledger and bundles.
+
+The copy is a project folder of its own, with the usual names, and `SUMS` with the SHA-256 of each file. The databases are copied
+first. Whatever they name was whole before they named it, so all files belong to the state of that moment. An image that is pruned
+before its turn comes is forgotten in the copy too. See docs/decisions/0034-stores.md.
+"""
+
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from operator import attrgetter
+from pathlib import Path
+
+from defect_detection.config import Config
+from defect_detection.config.yaml_file import with_value
+from defect_detection.errors import BackupError
+from defect_detection.files.copies import SUMS, copy_database, copy_file, files_below, write_sums
+from defect_detection.files.switch import alone
+from defect_detection.files.unfinished import whole_folder
+from defect_detection.model.seal import checksum
+from defect_detection.records.copying import end_running_jobs, forget_images, images_of, lone_copy
+from defect_detection.records.database import Database
+from defect_detection.records.image_store import ImageFolder
+from defect_detection.records.jobs import LOG_FOLDER
+from defect_detection.records.trail import FILE as TRAIL
+from defect_detection.tracking.embedded import ARTIFACTS, forget_tags
+from defect_detection.tracking.lease import TICKET
+from defect_detection.tracking.store import redacted, sqlite_file
+
+RECORDS_FILE, STORE_FILE = "inspections.db", "mlflow.db"  # where a project without .env has them
+SPARE_BYTES = 50_000_000  # that stay free on the disk
+PRIVATE = 0o750
+_RETRAINING = "re_train"
+_INSIDE = {  # where the copy has what the settings place outside of the project
+    "records.images_dir": "inspections",
+    "bundle_dir": "temp_best_model",
+    "best_model_info": "best_model_info.txt",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """What was copied.
+
+    Attributes:
+        without_image: content hashes of images that are not in the copy: pruned meanwhile, or gone or damaged before.
+        moved: settings that name a place outside of the project, with their values in the copy.
+    """
+
+    files: int
+    n_bytes: int
+    without_image: tuple[str, ...]
+    moved: Mapping[str, str]
+
+
+def back_up(config: Config, folder: Path) -> Backup:
+    """Copy the project into a folder that is new or empty. The copy is there whole, or not at all.
+
+    Raises:
+        BackupError: the folder holds something, the project isn't an embedded one, or there is no room.
+        RecordsError, TrackingError: a database can't be read. OSError: a file can't be read or written.
+    """
+    folder = folder.absolute()
+    databases = _databases(config)
+    refuse_content(folder)
+    _refuse_within(config, folder)
+    places = {key: _place(config, key) for key in _INSIDE}
+    with whole_folder(folder) as new:
+        new.chmod(PRIVATE)
+        images = _copy_databases(databases, new)
+        others = dict(_others(config, databases[STORE_FILE].parent, places))
+        kept, copies = ImageFolder(config.records.images_dir), ImageFolder(new / places["records.images_dir"])
+        require_room(folder, [*(kept.path_of(*one) for one in images), *others.values()])
+        written, gone = _copy_images(images, kept, copies)
+        with alone(config.bundle_dir):
+            written |= {new / name: copy_file(path, new / name) for name, path in others.items()}
+        if gone:
+            with lone_copy(new / RECORDS_FILE) as database:
+                forget_images(database, gone)
+        moved = _write_settings(config, new, places)
+        sizes = _seal(new, written)
+    return Backup(len(sizes), sum(sizes), tuple(gone), moved)
+
+
+def refuse_content(folder: Path) -> None:
+    """Refuse a folder in which something lies already, and one that no rename can replace."""
+    if not folder.exists():
+        return
+    if not folder.is_dir() or folder.is_mount() or any(folder.iterdir()):
+        is_mount = folder.is_dir() and folder.is_mount()
+        what = "a disk is mounted there" if is_mount else "something lies there already"
+        raise BackupError(f"{folder}: expected a new or an empty folder, but {what}. Name another one.")
+
+
+def _databases(config: Config) -> dict[str, Path]:
+    """Return the SQLite files of records and of MLflow, by their names in the copy."""
+    found = {
+        RECORDS_FILE: ("DATABASE_URL", config.database_url, Database(config.database_url).file),
+        STORE_FILE: ("MLFLOW_TRACKING_URI", config.tracking_uri, sqlite_file(config.tracking_uri)),
+    }
+    files = {name: file for name, (_, _, file) in found.items() if file}
+    for variable, address, file in found.values():
+        if file is None:
+            raise BackupError(
+                f"{variable} is {redacted(address)}: `defect backup` copies projects whose two databases are SQLite files. Back "
+                "up a server with its own tools, such as pg_dump; docs/backup.md says what else belongs to it."
+            )
+    if not any(file.exists() for file in files.values()):
+        raise BackupError(
+            f"{config.root}: expected {' or '.join(files)}, found neither, so there is nothing to back up. Run the command in "
+            "the folder of the project, or name its settings with --config."
+        )
+    return files
+
+
+def _refuse_within(config: Config, folder: Path) -> None:
+    for copied in (config.records.images_dir, config.bundle_dir, config.root / ARTIFACTS):
+        if folder.is_relative_to(copied):
+            raise BackupError(f"{folder}: lies in {copied}, which is to be copied. Name a folder elsewhere.")
+
+
+def _place(config: Config, key: str) -> str:
+    """Return where the copy has what a setting names: as in the project, where it lies in there."""
+    path: Path = attrgetter(key)(config)
+    inside = path.is_relative_to(config.root) and path != config.root
+    return path.relative_to(config.root).as_posix() if inside else _INSIDE[key]
+
+
+def _copy_databases(databases: Mapping[str, Path], new: Path) -> list[tuple[str, str]]:
+    """Copy the records before the store, which then knows every model that they name. Return the images that they name."""
+    for name in (RECORDS_FILE, STORE_FILE):
+        if databases[name].exists():
+            copy_database(databases[name], new / name)
+    if (new / STORE_FILE).exists():
+        forget_tags(new / STORE_FILE, TICKET)
+    if not (new / RECORDS_FILE).exists():
+        return []
+    with lone_copy(new / RECORDS_FILE) as database:
+        end_running_jobs(database)
+        return images_of(database)
+
+
+def _others(config: Config, store_folder: Path, places: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
+    """Yield the files beside databases, images and settings, with their names in the copy."""
+    folders = {
+        ARTIFACTS: store_folder / ARTIFACTS,
+        places["bundle_dir"]: config.bundle_dir,
+        LOG_FOLDER: config.root / LOG_FOLDER,
+        _RETRAINING: config.root / _RETRAINING,
+    }
+    for name, folder in folders.items():
+        yield from ((f"{name}/{path.relative_to(folder).as_posix()}", path) for path in files_below(folder))
+    yield from ((path.name, path) for path in config.root.glob(f"{TRAIL}*"))
+    if config.best_model_info.exists():
+        yield places["best_model_info"], config.best_model_info
+
+
+def require_room(folder: Path, sources: Iterable[Path]) -> None:
+    """Refuse to begin where the disk of a folder has no room for the files.
+
+    Raises:
+        BackupError: it has not.
+    """
+    needed = SPARE_BYTES + sum(path.stat().st_size for path in sources if path.exists())
+    free = shutil.disk_usage(folder.parent).free
+    if free < needed:
+        raise BackupError(
+            f"{folder}: the copy needs {needed / 1e9:.2f} GB, and {free / 1e9:.2f} GB are free there. Make room, or name a "
+            "folder on another disk."
+        )
+
+
+def _copy_images(
+    images: Iterable[tuple[str, str]], kept: ImageFolder, copies: ImageFolder
+) -> tuple[dict[Path, str], list[str]]:
+    """Copy images. Return the hash of each copy, and the hashes of those that are gone or aren't what their names say."""
+    written, gone = {}, []
+    for sha256, suffix in images:
+        target = copies.path_of(sha256, suffix)
+        try:
+            digest = copy_file(kept.path_of(sha256, suffix), target)
+        except FileNotFoundError:
+            digest = ""
+        if digest == sha256:
+            written[target] = sha256
+        else:
+            target.unlink(missing_ok=True)
+            gone.append(sha256)
+    return written, gone
+
+
+def _write_settings(config: Config, new: Path, places: Mapping[str, str]) -> dict[str, str]:
+    """Copy the settings. What they place outside of the project lies inside the copy: return such keys with their new values."""
+    if not config.file.is_file():
+        return {}
+    content, moved = config.file.read_bytes(), {}
+    for key, name in places.items():
+        path: Path = attrgetter(key)(config)
+        if not path.is_relative_to(config.root) and (changed := with_value(content, key, name)) is not None:
+            content, moved[key] = changed, name
+    (new / config.file.name).write_bytes(content)
+    shutil.copystat(config.file, new / config.file.name)
+    return moved
+
+
+def _seal(new: Path, written: Mapping[Path, str]) -> list[int]:
+    """Compare what was written with what was read, and write the list of hashes. Return the sizes of the files."""
+    found = {path: checksum(path) for path in sorted(new.rglob("*")) if path.is_file()}
+    wrong = next((path for path, digest in written.items() if found.get(path) != digest), None)
+    if wrong is not None:
+        raise BackupError(
+            f"{wrong.relative_to(new)}: the copy differs from what was written. Check the disk, and back up to another one."
+        )
+    write_sums(new / SUMS, {path.relative_to(new).as_posix(): digest for path, digest in found.items()})
+    return [path.stat().st_size for path in found]
