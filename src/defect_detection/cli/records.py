@@ -115,6 +115,47 @@ def records() -> None:
 
 
 @records_app.command()
+def copy(
+    to: Annotated[
+        str,
+        typer.Option(
+            metavar="URL",
+            help="Address of an empty database: postgresql://user@host/name (password in PGPASSWORD) or sqlite:///FILE.",
+        ),
+    ],
+    config: ConfigFile = DEFAULT_CONFIG,
+    overrides: Overrides = None,
+) -> None:
+    """Copy all records to another database, and compare every row and image. Stop the servers first."""
+    from contextlib import closing
+
+    from defect_detection.config import load_config
+    from defect_detection.records.database import Database
+    from defect_detection.records.store import Records
+    from defect_detection.records.transfer import copy_records
+
+    with (
+        closing(Records.of(load_config(config, overrides or ()))) as records,
+        closing(Database(to)) as target,
+    ):
+        copied = copy_records(records.database, target, records.images)
+    for table, count in copied.rows.items():
+        typer.echo(f"{table:<12} {count:>9}")
+    typer.echo(f"Copied to {target}: every row is equal by count and SHA-256")
+    if copied.images_missing:
+        typer.echo(
+            f"{len(copied.images_missing)} images are gone or damaged, as before the copy. The first: {copied.images_missing[0]}"
+        )
+    else:
+        typer.echo(
+            f"All {copied.rows['images']} images are there and equal by SHA-256; they stay where they are"
+        )
+    typer.echo(
+        "To use it: set DATABASE_URL to this address, in the environment or in .env, and start the servers"
+    )
+
+
+@records_app.command()
 def rebuild(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
     """Recompute the sums that Monitor shows. Servers may keep running."""
     from defect_detection.config import load_config

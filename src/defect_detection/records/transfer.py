@@ -21,6 +21,7 @@ from defect_detection.records.tables import (
     FeedbackRow,
     ImageRow,
     InspectionRow,
+    JobLogRow,
     JobRow,
     KeyRow,
     Table,
@@ -30,7 +31,7 @@ from defect_detection.records.tables import (
 
 BATCH = 1_000  # rows in one transaction
 _NEVER_CHANGED: tuple[type[Table], ...] = (InspectionRow, FeedbackRow)  # feedback names inspections
-_CHANGED: tuple[type[Table], ...] = (ImageRow, TallyRow, KeyRow, JobRow, UpkeepRow)
+_CHANGED: tuple[type[Table], ...] = (ImageRow, TallyRow, KeyRow, JobRow, JobLogRow, UpkeepRow)
 _WITH_DATA: tuple[type[Table], ...] = (
     InspectionRow,
     FeedbackRow,

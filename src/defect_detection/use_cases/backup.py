@@ -21,7 +21,7 @@ from defect_detection.model.seal import checksum
 from defect_detection.records.copying import end_running_jobs, forget_images, images_of, lone_copy
 from defect_detection.records.database import Database
 from defect_detection.records.image_store import ImageFolder
-from defect_detection.records.jobs import LOG_FOLDER
+from defect_detection.records.job_logs import LOG_FOLDER
 from defect_detection.records.trail import FILE as TRAIL
 from defect_detection.tracking.embedded import ARTIFACTS, forget_tags
 from defect_detection.tracking.lease import TICKET
