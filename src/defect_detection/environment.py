@@ -16,6 +16,7 @@ from dotenv import dotenv_values
 from defect_detection.errors import ConfigError
 from defect_detection.files.permissions import regular
 
+OLDEST_POSTGRES = 13  # that this version, MLflow and their libraries are for
 RESOLVED = ("MLFLOW_TRACKING_URI", "DATABASE_URL", "DEFECT_API_KEY")
 
 _lent: dict[str, str] = {}  # variables set from the .env of the last project
@@ -72,3 +73,11 @@ def address_of(environment: Mapping[str, str], variable: str, root: Path, file: 
 def quoted(path: Path) -> Path:
     """Return a path as it is written in an address of SQLite, where ``?`` begins the options and ``%20`` means a blank."""
     return Path(re.sub(r"%(?=[0-9A-Fa-f]{2})|\?", lambda found: quote(found[0]), str(path)))
+
+
+def why_too_old(server: tuple[int | str, ...] | None) -> str:
+    """Say that a PostgreSQL server is of a version that isn't supported, or nothing."""
+    if server is None or int(server[0]) >= OLDEST_POSTGRES:
+        return ""
+    version = ".".join(map(str, server))
+    return f"expected PostgreSQL {OLDEST_POSTGRES} or later, received {version}. Update the server, or name another one"

@@ -13,10 +13,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
 
-from defect_detection.errors import RecordsError, SlowReadError
+from defect_detection import environment
+from defect_detection.errors import RecordsError, SlowReadError, TrackingError
 from defect_detection.records.database import Database
 from defect_detection.records.keys import create_key, list_keys
 from defect_detection.records.tables import Table
+from defect_detection.tracking.store import check_store
 
 
 def names_of_keys(database: Database) -> list[str]:
@@ -173,3 +175,19 @@ def test_a_read_is_ended_at_its_deadline_and_the_database_goes_on(records):
     assert list_keys(records.database) == []
     with records.database.reading() as session:
         assert session.scalar(text("SELECT 1")) == 1
+
+
+def test_an_earlier_postgresql_is_refused_by_records_and_by_mlflow(postgres_url, monkeypatch):
+    monkeypatch.setattr(environment, "OLDEST_POSTGRES", 99)
+    said = r"expected PostgreSQL 99 or later, received \d+.* Update the server"
+    with (
+        closing(Database(postgres_url)) as database,
+        pytest.raises(RecordsError, match=said),
+        database.reading(),
+    ):
+        pass
+    with pytest.raises(TrackingError, match=said):
+        check_store(postgres_url)
+    monkeypatch.setattr(environment, "OLDEST_POSTGRES", 13)
+    with closing(Database(postgres_url)) as database, database.reading():
+        pass

@@ -28,6 +28,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
+from defect_detection.environment import why_too_old
 from defect_detection.errors import RecordsError, SlowReadError, explain, explain_sqlite
 from defect_detection.files.permissions import create_private
 from defect_detection.records.tables import Table
@@ -181,6 +182,8 @@ class Database:
         """Bring the tables up to date; processes that start at the same time do so one after the other."""
         with self._alone(), engine.execution_options(sqlite_begin="IMMEDIATE").begin() as connection:
             if self.file is None:
+                if problem := why_too_old(connection.dialect.server_version_info):
+                    raise RecordsError(f"{self}: {problem} in DATABASE_URL (environment or .env)")
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
             migrate(connection)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from defect_detection.environment import quoted
+from defect_detection.environment import quoted, why_too_old
 from defect_detection.errors import TrackingError, explain, explain_sqlite
 from defect_detection.files.unfinished import whole_file
 from defect_detection.text import printable
@@ -211,7 +211,10 @@ def _check_database_server(uri: str) -> None:
 
     limit = {"connect_timeout": int(PROBE_TIMEOUT_S)}
     try:
-        create_engine(uri, poolclass=NullPool, connect_args=limit).connect().close()
+        with create_engine(uri, poolclass=NullPool, connect_args=limit).connect() as connection:
+            server = connection.dialect
+        if server.name == "postgresql" and (problem := why_too_old(server.server_version_info)):
+            raise TrackingError(f"{redacted(uri)}: {problem} in MLFLOW_TRACKING_URI (environment or .env).")
     except ImportError as error:
         raise TrackingError(
             f"{redacted(uri)}: the driver {error.name} is not installed. For PostgreSQL: pip install 'defect-detection[postgres]'"
