@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from browser import browser, open_page  # noqa: F401  fixtures
 from mlflow_server import plain_environment  # noqa: F401  fixture
+from object_storage import bucket, storage  # noqa: F401  fixtures
 from once import once
 from PIL import Image
 from plant import Plant

@@ -45,6 +45,13 @@ RootPath = Annotated[
     Field(pattern=f"^{ROOT_PATH}$"),
     Expected("a path such as /defect, without '/' at the end, or an empty text"),
 ]
+BucketAddress = Annotated[
+    str | None,
+    Field(pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()-]+)*/?$"),
+    Expected(
+        "null or an address such as s3://bucket/prefix (credentials are read from the environment alone)"
+    ),
+]
 Slug = Annotated[
     str,
     Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$"),

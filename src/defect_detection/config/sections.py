@@ -7,6 +7,7 @@ from pydantic import Field, SecretStr
 
 from defect_detection.config.base import Section, setting
 from defect_detection.config.kinds import (
+    BucketAddress,
     Count,
     DeclaredProxies,
     Expected,
@@ -190,6 +191,12 @@ class ServingConfig(Section):
 
 class RecordsConfig(Section):
     images_dir: FilePath = setting(Path("inspections"), "inspected images, named by their content.")
+    images: BucketAddress = setting(
+        None,
+        "object storage for inspected images instead of images_dir, for several servers; null: none. Needs the extra s3. "
+        "Credentials and the server come from the environment or .env: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL.",
+        advanced=True,
+    )
     keep_days: OptionalPositive = setting(
         365, "retention of inspections, images, jobs and logs in days; null: for ever."
     )

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 import typing
 from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
@@ -282,5 +283,5 @@ def _shown(value: Any) -> str:
     names = {None: "null", True: "true", False: "false"}
     if value is None or isinstance(value, bool):
         return names[value]
-    text = repr(value)
+    text = re.sub(r"://[^/@\s]+@", "://***@", repr(value))  # credentials
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -40,6 +40,7 @@ PAUSE_S = 2.0  # after a failed connection: requests do not wait for the server 
 _MIGRATION_LOCK = 3_141_001  # any numbers, the same in every process: PostgreSQL's advisory locks
 _LABELS_LOCK = 3_141_002
 _JOBS_LOCK = 3_141_003
+_IMAGES_LOCK = 3_141_004
 _MIGRATING = threading.Lock()  # Alembic has global state in the process
 READ_S = 10.0  # that a view may look through inspections: it holds one of few places meanwhile
 _STEPS = 10_000  # of SQLite between two looks at the clock: about a millisecond
@@ -104,6 +105,28 @@ class Database:
         """
         with self._session("IMMEDIATE") as session, session.begin():
             yield session
+
+    @contextmanager
+    def images_lock(self) -> Iterator[None]:
+        """Hold what one at a time of all processes that share the database and a bucket of images holds.
+
+        Raises:
+            RecordsError: another one keeps it, or the database can't be reached.
+        """
+        if self.file is None:
+            with self.writing() as session:
+                session.execute(text(f"SELECT pg_advisory_xact_lock({_IMAGES_LOCK})"))
+                yield
+            return
+        lock = FileLock(f"{self.file}.images.lock", timeout=LOCK_TIMEOUT_S)
+        try:
+            lock.acquire()
+        except OSError as error:  # a filelock.Timeout too
+            raise RecordsError(f"{lock.lock_file}: cannot be locked: {explain(error) or error}") from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     def close(self) -> None:
         """Close all connections; the next use opens new ones."""

@@ -3,9 +3,10 @@
 import hashlib
 import os
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
+from typing import Any, Protocol
 
 from filelock import FileLock
 
@@ -23,14 +24,33 @@ def suffix_of(content: bytes) -> str:
     return found.suffixes[0] if found else UNKNOWN_SUFFIX
 
 
-class ImageFolder:
-    """Images as ``ab/cdef….jpg``, where ``abcdef…`` is the sha256 of the bytes. Every method may raise `OSError`.
+Added = tuple[str, bool]  # the ending of an image, and whether it was written
 
-    Hold `lock` while adding or removing images together with their rows.
-    """
+
+class ImageStore(Protocol):
+    """Where images are kept: a folder, or `image_bucket`. Who adds or removes some with their rows holds `lock` meanwhile."""
+
+    @property
+    def lock(self) -> AbstractContextManager[object]: ...
+    def check(self) -> None: ...
+    def add_all(self, images: Iterable[tuple[str, bytes]]) -> Iterator[Added | OSError]: ...
+    def read(self, sha256: str, suffix: str) -> bytes | None: ...
+    def remove(self, sha256: str, suffix: str) -> None: ...
+    def files_by_folder(self) -> Iterator[dict[str, Any]]: ...
+    def remove_if_older(self, entry: Any, age_s: float) -> bool: ...
+
+
+class ImageFolder:
+    """Images as ``ab/cdef….jpg``, where ``abcdef…`` is the sha256 of the bytes. Every method may raise `OSError`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    def __str__(self) -> str:
+        return str(self.folder)
+
+    def check(self) -> None:
+        """Do nothing: the next image tells."""
 
     @property
     def lock(self) -> FileLock:
@@ -40,7 +60,15 @@ class ImageFolder:
     def path_of(self, sha256: str, suffix: str) -> Path:
         return self.folder / sha256[:2] / f"{sha256[2:]}{suffix}"
 
-    def add(self, sha256: str, content: bytes) -> tuple[str, bool]:
+    def add_all(self, images: Iterable[tuple[str, bytes]]) -> Iterator[Added | OSError]:
+        """Do `add` for each image; yield what it returned, or why it could not be written."""
+        for sha256, content in images:
+            try:
+                yield self.add(sha256, content)
+            except OSError as error:
+                yield error
+
+    def add(self, sha256: str, content: bytes) -> Added:
         """Write an image that isn't there yet; return its ending, and whether it was written.
 
         It gets its name only when all of it is on the disk, so that no full disk leaves a part of an image.
@@ -69,14 +97,13 @@ class ImageFolder:
         for folder in sorted(self.folder.glob("??")):
             yield {folder.name + path.stem: path for path in folder.iterdir()}
 
-
-def remove_if_older(path: Path, age_s: float) -> bool:
-    """Remove a file that is older than this, and return whether it was removed."""
-    with suppress(FileNotFoundError):
-        if time.time() - path.stat().st_mtime > age_s:
-            path.unlink()
-            return True
-    return False
+    def remove_if_older(self, entry: Path, age_s: float) -> bool:
+        """Remove a file that has been there for longer, and say whether it was."""
+        with suppress(FileNotFoundError):
+            if time.time() - entry.stat().st_mtime > age_s:
+                entry.unlink()
+                return True
+        return False
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -17,7 +17,7 @@ from defect_detection.data.samples import Sample
 from defect_detection.files.permissions import make_private
 from defect_detection.records.database import Database
 from defect_detection.records.feedback import are_conflicting, said_about
-from defect_detection.records.image_store import UNKNOWN_SUFFIX, ImageFolder, suffix_of, write_whole
+from defect_detection.records.image_store import UNKNOWN_SUFFIX, ImageStore, suffix_of, write_whole
 from defect_detection.records.senders import network_of
 from defect_detection.records.tables import FeedbackRow, ImageRow, InspectionRow
 from defect_detection.text import cell, of_cell, plain
@@ -102,7 +102,7 @@ def find_labelled(database: Database) -> list[Labelled]:
 
 def export_feedback(
     database: Database,
-    images: ImageFolder,
+    images: ImageStore,
     folder: Path,
     ok_classes: Sequence[str],
     held_out: Sequence[Sample] = (),
@@ -139,7 +139,7 @@ def export_feedback(
     return Exported(tuple(usable), counts[0], counts[1], tuple(skipped), tuple(repaired))
 
 
-def _named_by_content(one: Labelled, images: ImageFolder) -> Labelled:
+def _named_by_content(one: Labelled, images: ImageStore) -> Labelled:
     """Recognise an image whose format was not known when it was recorded."""
     if one.stored != UNKNOWN_SUFFIX:
         return one
@@ -169,7 +169,7 @@ def _why_not(one: Labelled, contents: Iterable[str], groups: Iterable[str]) -> s
     return None
 
 
-def _place(one: Labelled, images: ImageFolder, folder: Path, ok_class: str, counts: list[int]) -> str | None:
+def _place(one: Labelled, images: ImageStore, folder: Path, ok_class: str, counts: list[int]) -> str | None:
     """Put one image into the folder of its label, and count it as written or relabelled. Return why that is impossible, or ""."""
     target = folder / _file_of(one, ok_class)
     if target.is_file():

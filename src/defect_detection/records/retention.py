@@ -11,7 +11,7 @@ from sqlalchemy import delete, exists, select
 from defect_detection.config import Config
 from defect_detection.records.clock import gap_before
 from defect_detection.records.database import Database, alone_with_labels
-from defect_detection.records.image_store import ImageFolder, remove_if_older
+from defect_detection.records.image_store import ImageStore
 from defect_detection.records.job_logs import log_file_of
 from defect_detection.records.room import BATCH, Rest, batch, make_room, remove_images
 from defect_detection.records.store import Records
@@ -75,7 +75,7 @@ def prune_records(
 
 def prune(
     database: Database,
-    images: ImageFolder,
+    images: ImageStore,
     keep_days: float | None,
     max_bytes: float | None,
     now: datetime | None = None,
@@ -151,13 +151,15 @@ def prune_jobs(database: Database, root: Path, keep_days: float, now: datetime |
     return len(old)
 
 
-def _prune_leftovers(database: Database, images: ImageFolder, rest: Rest) -> int:
+def _prune_leftovers(database: Database, images: ImageStore, rest: Rest) -> int:
     """Remove files that no row names: a crash came between the image and its row, or in the middle of the image."""
     removed = 0
     for files in images.files_by_folder():
         with batch(rest), images.lock, database.reading() as session:
             known = set(session.scalars(select(ImageRow.sha256).where(ImageRow.sha256.in_(files))))
             removed += sum(
-                remove_if_older(path, LEFTOVER_S) for sha256, path in files.items() if sha256 not in known
+                images.remove_if_older(path, LEFTOVER_S)
+                for sha256, path in files.items()
+                if sha256 not in known
             )
     return removed

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from defect_detection.errors import RecordsError
 from defect_detection.records.database import Database, alone_with_labels
-from defect_detection.records.image_store import ImageFolder
+from defect_detection.records.image_store import ImageStore
 from defect_detection.records.senders import network_of
 from defect_detection.records.tables import FeedbackRow, ImageRow
 
@@ -44,7 +44,7 @@ class Room:
         max_bytes: of all images; None: no limit.
     """
 
-    def __init__(self, database: Database, images: ImageFolder, max_bytes: float | None = None) -> None:
+    def __init__(self, database: Database, images: ImageStore, max_bytes: float | None = None) -> None:
         self._database = database
         self._images = images
         self._max = max_bytes
@@ -70,7 +70,7 @@ class Room:
             _, freed, over = make_room(self._database, self._images, wanted, lambda _s: None)
         except OSError as error:
             raise RecordsError(
-                f"{self._images.folder}: images cannot be deleted: {error.strerror or error}"
+                f"{self._images}: images cannot be deleted: {error.strerror or error}"
             ) from error
         self._taken -= freed
         if over > SPARE * self._max and now - self._warned_at > LOG_EVERY_S:
@@ -87,7 +87,7 @@ def bytes_taken(database: Database) -> int:
 
 
 def make_room(
-    database: Database, images: ImageFolder, max_bytes: float, rest: Rest = time.sleep
+    database: Database, images: ImageStore, max_bytes: float, rest: Rest = time.sleep
 ) -> tuple[int, int, int]:
     """Remove images until the rest fits; return their number, their bytes and what is still too much.
 
@@ -169,7 +169,7 @@ def batch(rest: Rest) -> Iterator[None]:
 
 def remove_images(
     database: Database,
-    images: ImageFolder,
+    images: ImageStore,
     query: Select[ImageRow],
     wanted_bytes: float | None,
     rest: Rest,

@@ -2,7 +2,8 @@
 
 from defect_detection.config import Config
 from defect_detection.records.database import Database
-from defect_detection.records.image_store import ImageFolder
+from defect_detection.records.image_bucket import ImageBucket
+from defect_detection.records.image_store import ImageFolder, ImageStore
 from defect_detection.records.quota import Quota
 from defect_detection.records.room import Room
 from defect_detection.records.writer import Recorder
@@ -18,7 +19,7 @@ class Records:
     def __init__(
         self,
         database: Database,
-        images: ImageFolder,
+        images: ImageStore,
         max_bytes: float | None = None,
         bytes_per_h: float | None = None,
     ) -> None:
@@ -37,7 +38,11 @@ class Records:
         """
         keep = config.records
         limits = (gigabytes and gigabytes * 1e9 for gigabytes in (keep.keep_gb, keep.anonymous_gb_per_h))
-        return cls(Database(config.database_url), ImageFolder(keep.images_dir), *limits)
+        database = Database(config.database_url)
+        images = (
+            ImageBucket(keep.images, database.images_lock) if keep.images else ImageFolder(keep.images_dir)
+        )
+        return cls(database, images, *limits)
 
     def close(self) -> None:
         """Write what waits, in a few seconds, and close the database."""

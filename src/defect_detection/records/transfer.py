@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from defect_detection.errors import RecordsError
 from defect_detection.records.copying import images_of
 from defect_detection.records.database import Database, insert_missing, insert_or_replace
-from defect_detection.records.image_store import ImageFolder
+from defect_detection.records.image_store import ImageStore
 from defect_detection.records.tables import (
     FeedbackRow,
     ImageRow,
@@ -67,7 +67,7 @@ class Copied:
 
 
 def copy_records(
-    source: Database, target: Database, images: ImageFolder, progress: Progress = lambda _table, _rows: None
+    source: Database, target: Database, images: ImageStore, progress: Progress = lambda _table, _rows: None
 ) -> Copied:
     """Copy every row, compare the databases, and compare every image with its hash. The images stay where they are.
 

@@ -17,7 +17,7 @@ from sqlalchemy import select
 
 from defect_detection.errors import RecordsError
 from defect_detection.records.database import Database
-from defect_detection.records.image_store import ImageFolder
+from defect_detection.records.image_store import ImageStore
 from defect_detection.records.inspections import Inspected, add_inspections, row_of_image
 from defect_detection.records.quota import Quota
 from defect_detection.records.room import Room
@@ -62,7 +62,7 @@ class Recorder:
     def __init__(
         self,
         database: Database,
-        images: ImageFolder,
+        images: ImageStore,
         max_waiting: int = MAX_WAITING,
         room: Room | None = None,
         quota: Quota | None = None,
@@ -123,6 +123,7 @@ class Recorder:
         """
         if (error := self.state().error) is not None:
             raise RecordsError(f"inspections cannot be recorded: {error}")
+        self._images.check()
         with self._database.reading() as session:
             session.scalar(select(InspectionRow.id).limit(1))
 
@@ -220,20 +221,19 @@ class Recorder:
         """Return the rows of those images that could be written, the bytes of new ones, and why others could not."""
         rows: dict[str, Any] = {}
         new_bytes, error = 0, None
-        for inspected, content in batch:
-            if content is None:
+        kept = [(one, content) for one, content in batch if content is not None]
+        added = self._images.add_all((one.sha256, content) for one, content in kept)
+        for (inspected, content), outcome in zip(kept, added, strict=True):
+            if isinstance(outcome, OSError):
+                error = self._no_image(outcome)
                 continue
-            try:
-                suffix, is_new = self._images.add(inspected.sha256, content)
-            except OSError as problem:
-                error = self._no_image(problem)
-            else:
-                rows.setdefault(inspected.sha256, row_of_image(inspected, suffix, len(content)))
-                new_bytes += len(content) * is_new
+            suffix, is_new = outcome
+            rows.setdefault(inspected.sha256, row_of_image(inspected, suffix, len(content)))
+            new_bytes += len(content) * is_new
         return rows, new_bytes, error
 
     def _no_image(self, problem: OSError) -> str:
-        return f"{self._images.folder}: images cannot be written: {problem.strerror or problem}"
+        return f"{self._images}: images cannot be written: {problem.strerror or problem}"
 
     def _insert(self, batch: list[Waiting], images: dict[str, Any]) -> None:
         with self._database.writing() as session:

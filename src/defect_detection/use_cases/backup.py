@@ -105,6 +105,11 @@ def _databases(config: Config) -> dict[str, Path]:
                 f"{variable} is {redacted(address)}: `defect backup` copies projects whose two databases are SQLite files. Back "
                 "up a server with its own tools, such as pg_dump; docs/backup.md says what else belongs to it."
             )
+    if config.records.images:
+        raise BackupError(
+            f"records.images is {config.records.images}: `defect backup` copies images of a folder. Back up the bucket with the "
+            "tools of the storage, such as versions or a copy in another place; docs/backup.md says what else belongs to it."
+        )
     if not any(file.exists() for file in files.values()):
         raise BackupError(
             f"{config.root}: expected {' or '.join(files)}, found neither, so there is nothing to back up. Run the command in "
