@@ -64,7 +64,7 @@ requirements: ## pin the versions again, after a change of pyproject.toml
 	printf 'hatchling\neditables\n' | $(UV) pip compile $(COMPILE) pyproject.toml - --output-file requirements.txt
 	$(UV) pip compile $(COMPILE) --group dev --constraint requirements.txt --output-file requirements-dev.txt
 	cp requirements.txt deploy/requirements.txt  # the same versions, but where object storage needs others
-	printf 'hatchling\nboto3\n' | $(UV) pip compile $(COMPILE) pyproject.toml - --extra postgres --output-file deploy/requirements.txt
+	printf 'hatchling\nboto3\n' | $(UV) pip compile $(COMPILE) pyproject.toml - --extra postgres --extra s3 --output-file deploy/requirements.txt
 	cp deploy/requirements.txt deploy/requirements-slim.txt
 	printf 'hatchling\n' | $(UV) pip compile $(COMPILE) - --group slim --output-file deploy/requirements-slim.txt
 	printf 'tritonclient[http]\n' | $(UV) pip compile $(COMPILE) - --output-file tests/serving/tritonclient.txt
