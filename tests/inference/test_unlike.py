@@ -71,13 +71,21 @@ def test_a_file_of_another_shape_is_not_ok(inspector, paths, tmp_path):
 
 
 def test_a_model_of_an_earlier_version_guards_nothing_and_goes_on(trained_once, tmp_path, black):
-    earlier = with_card(trained_once.config().bundle_dir, tmp_path / "earlier", threshold=1.0, reference=None)
+    earlier = with_card(
+        trained_once.config().bundle_dir,
+        tmp_path / "earlier",
+        threshold=1.0,
+        reference=None,
+        novelty_limit=None,
+    )
     found = Inspector.load(earlier).inspect_one(black)
     assert (found.verdict, found.reason) == ("ok", None)
 
 
 def test_the_command_line_shows_the_reason_where_there_is_one(trained_once, tmp_path, paths, black, capsys):
-    lenient = with_card(trained_once.config().bundle_dir, tmp_path / "lenient", threshold=1.0)
+    lenient = with_card(
+        trained_once.config().bundle_dir, tmp_path / "lenient", threshold=1.0, novelty_limit=None
+    )
     assert main(["inspect", "--model", str(lenient), "--json", str(paths[0]), str(black)]) == 0
     ordinary, odd = map(json.loads, capsys.readouterr().out.splitlines())
     assert "reason" not in ordinary
@@ -86,3 +94,31 @@ def test_the_command_line_shows_the_reason_where_there_is_one(trained_once, tmp_
     out = capsys.readouterr().out
     assert REASON in out
     assert "1 ok, 0 defective, 1 review" in out
+
+
+def test_an_image_that_is_too_novel_is_for_review_and_a_defective_verdict_stays(trained_once, tmp_path):
+    strict = with_card(trained_once.config().bundle_dir, tmp_path / "strict", novelty_limit=-100.0)
+    parts = [sample.path for sample in trained_once.samples()]
+    usual = list(Inspector.load(trained_once.config().bundle_dir).inspect(parts))
+    strange = list(Inspector.load(strict).inspect(parts))
+    assert {one.verdict for one in usual} == {"ok", "defective"}
+    assert [one.verdict for one in strange] == [
+        "review" if one.verdict == "ok" else "defective" for one in usual
+    ]
+    said = {one.verdict: (one.reason or "")[:40] for one in strange}
+    assert said == {"review": "unlike anything seen in training: novelt", "defective": ""}
+    assert [one.novelty for one in strange] == [one.novelty for one in usual]
+
+
+def test_what_has_a_defect_is_more_novel_than_ok_parts(trained_once):
+    found = list(
+        Inspector.load(trained_once.config().bundle_dir).inspect(s.path for s in trained_once.samples())
+    )
+    novelty = {label: [one.novelty for one in found if one.verdict == label] for label in ("ok", "defective")}
+    assert max(novelty["ok"]) < min(novelty["defective"])
+
+
+def test_a_model_of_an_earlier_version_measures_no_novelty_and_calls_nothing_unseen(trained_once, tmp_path):
+    earlier = with_card(trained_once.config().bundle_dir, tmp_path / "earlier", novelty_limit=None)
+    card = read_card(earlier)
+    assert (card.unseen(1000.0, 0.0), card.unseen(None, 0.0)) == (None, None)

@@ -9,7 +9,7 @@ from defect_detection.model.novelty import judge_novelty, write_novelty
 from defect_detection.training.features import Rows
 from defect_detection.training.folds import Folds
 from defect_detection.training.local_branch import Cells
-from defect_detection.training.novelty_branch import held_out_logarithms, learn_usual, novelty_of
+from defect_detection.training.novelty_branch import learn_usual, novelty_of
 
 CHANNELS, FEATURES, N = 8, 12, 40
 FOLDS = Folds(np.arange(N) % 4, refit=True)
@@ -32,7 +32,7 @@ def fitted(images, known):
     cells, pooled = (Rows(values, np.arange(N)) for values in images)
     usual = learn_usual(cells, pooled, known, FOLDS.fold, FEATURES, seed=0)
     as_they_are = Cells(Standardise(np.zeros(CHANNELS), np.ones(CHANNELS)), np.eye(CHANNELS), cells)
-    logarithms = held_out_logarithms(usual, cells, pooled, FOLDS)
+    logarithms = usual.held_out(cells, pooled, FOLDS.fold)
     novelty = novelty_of(usual, as_they_are, logarithms[known], logarithms[-4:])
     return usual, novelty, logarithms
 

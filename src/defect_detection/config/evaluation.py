@@ -120,6 +120,12 @@ class EvaluationConfig(Section):
     defect_rate: InsideUnit = setting(
         0.01, "share of defective parts on the line. Figures per 10,000 parts use it."
     )
+    max_unknown_rate: InsideUnit = setting(
+        0.005,
+        "share of OK training images that may be more novel than the limit, each judged by a fit that held it out. Beyond the limit "
+        "an image is never ok: it goes to review.",
+        advanced=True,
+    )
     confidence: InsideUnit = setting(
         0.95,
         "confidence level of all intervals, and of the claims of max_escape_rate and review.",

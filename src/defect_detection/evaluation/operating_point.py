@@ -148,19 +148,25 @@ def _above_ok(scores: np.ndarray, limit: float, confidence: float) -> float:
     Nothing lies above the highest unit, so the threshold keeps a distance from it. The distance grows where the units are too few to
     show the limit: at a tail that falls exponentially, the share `limit` of OK units lies above the threshold.
     """
-    logits, n = np.sort(logit(scores)), len(scores)
-    last = logits[-1 - (allowed_errors(limit, n, confidence) or 0)]
-    higher = logits[logits > last]
+    found = usual_limit(logit(scores), limit, confidence)
+    if found < HIGHEST_LOGIT:
+        return float(np.float32(expit(found)))
+    highest = float(np.float32(expit(HIGHEST_LOGIT)))
+    return highest if scores.max() < highest else HIGHEST_CUT
+
+
+def usual_limit(values: np.ndarray, limit: float, confidence: float) -> float:
+    """Return what the share `limit` of OK units may exceed, as `_above_ok` says; values are logits, or in standard deviations."""
+    ranked, n = np.sort(values), len(values)
+    last = ranked[-1 - (allowed_errors(limit, n, confidence) or 0)]
+    higher = ranked[ranked > last]
     if len(higher):
-        return float(np.float32(expit((last + higher[0]) / 2)))
-    quartiles = np.quantile(
-        logits, [0.25, 0.75]
-    )  # a stray image does not move them, unlike the standard deviation
+        return float((last + higher[0]) / 2)
+    # A stray image does not move the quartiles, unlike the standard deviation.
+    quartiles = np.quantile(ranked, [0.25, 0.75])
     spread = float(quartiles[1] - quartiles[0]) / _NORMAL_QUARTILES
     scale = _TAIL * max(spread, _LEAST_SPREAD) * (1 + _UNSURE / n)
-    beyond = max(0.0, float(-np.log(limit * (n + 1))))
-    above = float(np.float32(expit(min(logits[-1] + scale * (_TAIL + beyond), HIGHEST_LOGIT))))
-    return above if above > scores.max() else HIGHEST_CUT
+    return float(ranked[-1] + scale * (_TAIL + max(0.0, float(-np.log(limit * (n + 1))))))
 
 
 def _balanced(scores: np.ndarray, labels: np.ndarray) -> float:

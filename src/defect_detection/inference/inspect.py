@@ -34,6 +34,7 @@ class Inspection:
 
     score: P(defective), or an anomaly score: see `score_is`. page: which decided, from 1, of `pages` in the file.
     reason: how the image, or a page of it, is unlike the training images, so that it is never OK.
+    novelty: in standard deviations of OK training images, how unlike them it is; None of a model that cannot tell.
     latency_ms: decoding plus the model, with the model's waiting for other images.
     evidence: float32 array of shape (h, w), log-odds per cell: where the defect is.
     """
@@ -50,6 +51,7 @@ class Inspection:
     pages: int = 1
     reason: str | None = None
     score_is: ScoreIs = "probability"
+    novelty: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return what a line of ``--json`` holds: no evidence map; `reason`, `error` and pages only where there are some.
@@ -64,6 +66,7 @@ class Inspection:
         }
         fields |= {"score_is": self.score_is} if self.score_is != "probability" else {}
         fields |= {"model": printable(self.model), "latency_ms": round(self.latency_ms, 2)}
+        fields |= {"novelty": round(self.novelty, 2)} if self.novelty is not None else {}
         fields |= {"page": self.page, "pages": self.pages} if self.pages > 1 else {}
         fields |= {"reason": self.reason} if self.reason else {}
         return fields | ({"error": self.error} if self.error else {})
@@ -189,7 +192,13 @@ class Inspector:
         took_ms = image.took_ms + sum(answer.took_ms for answer in answered)
         score, evidence = scores[worst], answered[worst].outputs["evidence"]
         page, pages = worst + 1, len(scores)
-        reason = image.unlike[worst] or next(filter(None, image.unlike), None)
+        measured = [answer.outputs.get("novelty") for answer in answered]
+        novelties = [None if one is None else float(one) for one in measured]
+        unlike = [
+            look or self.card.unseen(novelty, score)
+            for look, novelty, score in zip(image.unlike, novelties, scores, strict=True)
+        ]
+        reason = unlike[worst] or next(filter(None, unlike), None)
         return Inspection(
             path,
             score,
@@ -202,6 +211,7 @@ class Inspector:
             pages=pages,
             reason=reason,
             score_is=self.card.score_is,
+            novelty=novelties[worst],
         )
 
 

@@ -35,6 +35,7 @@ class Card(BaseModel):
     operating_point: on validation, with all claims, including the review band. review: None without a review band.
     calibration: weights and bias of the score, as in `heads.Calibration`; models of earlier versions can have lists here: a curve.
     reference: how its training images look; a model of an earlier version has none, and guards nothing.
+    novelty_limit: beyond it an image is unlike anything seen in training; a model of an earlier version measures no novelty.
     golden_verdicts: on the golden images, of the scores and the threshold that it was trained with; none of an earlier version.
     checksums: of the files beside it and, under the name of its own file, of all its other values.
     """
@@ -58,6 +59,7 @@ class Card(BaseModel):
     hyperparameters: dict[str, Any]
     calibration: dict[str, float | list[float]]
     reference: Reference | None = None
+    novelty_limit: float | None = None
     data: dict[str, str | int]
     validation: dict[str, float]
     versions: dict[str, str]
@@ -132,11 +134,22 @@ class Card(BaseModel):
         """
         return self.reference.reason(look_of(pixels), size) if self.reference else None
 
+    def unseen(self, novelty: float | None, score: float) -> str | None:
+        """Say that an image which would be OK is unlike all training images to the model itself; None otherwise.
+
+        A defect is novel too, so a novelty above the limit tells nothing about an image that is defective by its score.
+        """
+        if novelty is None or self.novelty_limit is None or novelty <= self.novelty_limit:
+            return None
+        if self.verdict(score) != "ok":
+            return None
+        return f"unlike anything seen in training: novelty {novelty:.1f} is above {self.novelty_limit:.1f}"
+
     def verdict(self, score: float, unlike: str | None = None) -> Verdict:
         """Return the verdict on an image.
 
         Args:
-            unlike: the result of `unlike`; such an image is never OK.
+            unlike: the result of `unlike` or `unseen`; such an image is never OK.
         """
         if self.review and self.review.low <= score < self.review.high:
             return "review"

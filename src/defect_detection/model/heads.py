@@ -110,8 +110,7 @@ class Novelty:
             (column - scale.mean) / scale.spread + np.log(scale.weight)
             for column, scale in zip(np.moveaxis(logarithms, -1, 0), scales, strict=True)
         ]
-        with np.errstate(invalid="ignore"):  # an image that no fold held out stays NaN
-            return np.asarray((np.logaddexp.reduce(shifted) - self.mean) / self.spread)
+        return np.asarray((np.logaddexp.reduce(shifted) - self.mean) / self.spread)
 
 
 @dataclass(frozen=True)

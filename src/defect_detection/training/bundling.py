@@ -114,6 +114,7 @@ def describe(trial: Trial, splits: Splits, config: Config) -> Card:
         hyperparameters=trial.settings.model_dump(mode="json"),
         calibration=dataclasses.asdict(trial.head.calibration),
         reference=_reference(splits, config),
+        novelty_limit=trial.novelty_limit,
         data=_data(trial, splits),
         validation=_validation(trial),
         versions={

@@ -12,7 +12,6 @@ from defect_detection.model.heads import DISTANCES, Novelty, Scale, Standardise
 from defect_detection.model.novelty import HIGHEST, LEAST
 from defect_detection.training.calibration import platt
 from defect_detection.training.features import Rows
-from defect_detection.training.folds import Folds
 from defect_detection.training.local_branch import Cells
 
 COMPONENTS = 48  # axes of cells that distances are measured on
@@ -203,10 +202,16 @@ class Usual:
 
     def by_fold(self, cells: np.ndarray, pooled: np.ndarray, fold: np.ndarray) -> np.ndarray:
         """Return the logarithms of images, each without what its fold, int (n,), has learned."""
+        return self.held_out(Rows(cells, np.arange(len(cells))), Rows(pooled, np.arange(len(cells))), fold)
+
+    def held_out(self, cells: Rows, pooled: Rows, fold: np.ndarray) -> np.ndarray:
+        """Return the same of rows that are read a few at a time."""
         logarithms = np.empty((len(cells), len(DISTANCES)))
         for number in np.unique(fold).tolist():
-            own = fold == number
-            logarithms[own] = self.logarithms(cells[own], pooled[own], number)
+            own = np.flatnonzero(fold == number)
+            for start in range(0, len(own), _IMAGES):
+                some = own[start : start + _IMAGES]
+                logarithms[some] = self.logarithms(cells[some], pooled[some], number)
         return logarithms
 
 
@@ -228,16 +233,6 @@ def learn_usual(
         Places.add_up(cells, known, fold),
         Pooled.take(standardise(some), np.arange(len(known)), fold[known]),
     )
-
-
-def held_out_logarithms(usual: Usual, cells: Rows, pooled: Rows, folds: Folds) -> np.ndarray:
-    """Return `Usual.logarithms` of each image that a fold holds out, (n_images, 3); NaN of the others."""
-    logarithms = np.full((len(cells), len(DISTANCES)), np.nan)
-    for number, (_, held) in enumerate(folds):
-        for start in range(0, len(held), _IMAGES):
-            some = held[start : start + _IMAGES]
-            logarithms[some] = usual.logarithms(cells[some], pooled[some], number)
-    return logarithms
 
 
 def novelty_of(

@@ -7,17 +7,20 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from defect_detection.config import Config
-from defect_detection.data.samples import OK
+from defect_detection.data.cross_validation import MOST_FOLDS
+from defect_detection.data.samples import DEFECTIVE, OK, labels_of
 from defect_detection.data.split import Splits
+from defect_detection.data.units import parts_of
+from defect_detection.evaluation.parts import numbered
 from defect_detection.model.graph import build_features
-from defect_detection.model.heads import Calibration, Head
+from defect_detection.model.heads import Calibration, Head, Novelty
 from defect_detection.model.trunks import Trunk
 from defect_detection.processes.watch import Follow
 from defect_detection.training.drawn import with_drawn_defect
-from defect_detection.training.features import activations, features_of
+from defect_detection.training.features import Rows, activations, features_of
 from defect_detection.training.folds import Folds
-from defect_detection.training.local_branch import rotated_cells
-from defect_detection.training.novelty_branch import held_out_logarithms, learn_usual, novelty_of
+from defect_detection.training.local_branch import Cells, rotated_cells
+from defect_detection.training.novelty_branch import Usual, learn_usual, novelty_of
 
 HALF = 4.0  # standard deviations above the average OK image at which the anomaly score is 0.5
 _DRAWN = 120  # images that get a defect
@@ -44,28 +47,76 @@ def fit_one_class(
     Copies of an image teach once, however many there are.
 
     Returns:
-        the head; each image's logit from a fit that held it out, (n_images,), NaN where none did; and what drawn defects came to.
+        the head; each image's novelty from a fit that held it out, (n_images,); and what drawn defects came to.
     """
     keys, model = [sample.sha256 for sample in splits.samples], build_features(trunk)
     rows = activations(model, keys, splits.pixels, config.cache_dir, partial(follow, "features"))
-    known, ok = _distinct_ok(splits, folds.kept), _distinct_ok(splits, folds.scored)
     follow("novelty", 0, 3)
-    cells = rotated_cells(rows["cells"], known, config.cache_dir)
-    n_features = 3 * sum(level.shape[-1] for level in trunk.model.outputs)
-    usual = learn_usual(cells.rows, rows["pooled"], known, folds.fold, n_features, config.seed)
+    cells = rotated_cells(rows["cells"], _distinct_ok(splits, folds.kept), config.cache_dir)
+    learned = _learn(trunk, cells, rows["pooled"], splits, folds, config.seed)
     follow("novelty", 1, 3)
-    held_out = held_out_logarithms(usual, cells.rows, rows["pooled"], folds)
-    follow("novelty", 2, 3)
-    images, fold = _with_drawn_defects(splits, ok, folds, config.seed)
+    images, fold = _with_drawn_defects(splits, learned, config.seed)
     outputs = features_of(model, images, splits.pixels, config.cache_dir)
-    drawn = usual.by_fold(cells.rotate(outputs["cells"]), outputs["pooled"], fold)
-    novelty = novelty_of(usual, cells, held_out[ok], drawn)
-    logits, of_drawn = novelty(held_out) - HALF, novelty(drawn) - HALF
-    labels = np.repeat([0, 1], [len(ok), len(of_drawn)])
-    auroc = float(roc_auc_score(labels, np.concatenate([logits[ok], of_drawn])))
+    drawn = learned.usual.by_fold(cells.rotate(outputs["cells"]), outputs["pooled"], fold)
+    follow("novelty", 2, 3)
+    branch = novelty_of(learned.usual, cells, learned.held_out[learned.ok], drawn)
+    novelty, of_drawn = branch(learned.held_out), branch(drawn)
+    labels = np.repeat([0, 1], [len(learned.ok), len(of_drawn)])
+    auroc = float(roc_auc_score(labels, np.concatenate([novelty[learned.ok], of_drawn])))
     follow("novelty", 3, 3)
     calibration = Calibration(pooled=0.0, local=0.0, bias=-HALF, novelty=1.0)
-    return Head(None, None, calibration, novelty), logits, Drawn(of_drawn, auroc)
+    return Head(None, None, calibration, branch), novelty, Drawn(of_drawn - HALF, auroc)
+
+
+def fit_novelty(
+    trunk: Trunk, cells: Cells, pooled: Rows, splits: Splits, folds: Folds, seed: int
+) -> tuple[Novelty, np.ndarray]:
+    """Fit the branch beside a classifier: real defects weigh its distances.
+
+    Returns:
+        the branch, and the novelty of each image from a fit that held it out, (n_images,).
+    """
+    learned, parts = _learn(trunk, cells, pooled, splits, folds, seed), parts_of(splits.samples)
+    defective = learned.held_out[labels_of(splits.samples) == DEFECTIVE]
+    evidence = len(set(parts)) / len(parts)
+    branch = novelty_of(learned.usual, cells, learned.held_out[learned.ok], defective, evidence)
+    return branch, branch(learned.held_out)
+
+
+@dataclass(frozen=True)
+class _Learned:
+    """What is usual, and the logarithms of all images, (n, 3), each held out.
+
+    ok: indices of held-out OK images, each content once. fold: without which each image was measured.
+    """
+
+    usual: Usual
+    ok: np.ndarray
+    fold: np.ndarray
+    held_out: np.ndarray
+
+
+def _learn(trunk: Trunk, cells: Cells, pooled: Rows, splits: Splits, folds: Folds, seed: int) -> _Learned:
+    """Learn what is usual from the images that the kept fit learns from, and measure every image without its own fold.
+
+    Where one split is set apart, the others are dealt into folds of their own: a few held-out images say too little of the tail.
+    """
+    known = _distinct_ok(splits, folds.kept)
+    fold = folds.fold if folds.refit else _folds_of_parts(splits, folds)
+    n_features = 3 * sum(level.shape[-1] for level in trunk.model.outputs)
+    usual = learn_usual(cells.rows, pooled, known, fold, n_features, seed)
+    return _Learned(
+        usual,
+        _distinct_ok(splits, np.flatnonzero(fold >= 0)),
+        fold,
+        usual.held_out(cells.rows, pooled, fold),
+    )
+
+
+def _folds_of_parts(splits: Splits, folds: Folds) -> np.ndarray:
+    """Return a fold of each image from 1 on, by its part, and 0 for those that the kept fit does not learn from."""
+    numbers = numbered(parts_of(splits.samples), len(splits.samples)) % MOST_FOLDS + 1
+    return np.where(folds.fold == 0, 0, numbers)
 
 
 def _distinct_ok(splits: Splits, indices: np.ndarray) -> np.ndarray:
@@ -74,12 +125,10 @@ def _distinct_ok(splits: Splits, indices: np.ndarray) -> np.ndarray:
     return np.sort(np.array(list(first.values()), int))
 
 
-def _with_drawn_defects(
-    splits: Splits, ok: np.ndarray, folds: Folds, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _with_drawn_defects(splits: Splits, learned: _Learned, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return held-out OK images, evenly chosen, with a defect each, and the fold that holds each out."""
-    count = min(_DRAWN, _MOST_OF_ONE * len(ok))
-    chosen = ok[np.linspace(0, len(ok) - 1, count).round().astype(int)]
+    count = min(_DRAWN, _MOST_OF_ONE * len(learned.ok))
+    chosen = learned.ok[np.linspace(0, len(learned.ok) - 1, count).round().astype(int)]
     rng = np.random.default_rng(seed)
     images = splits.pixels.rows([splits.samples[i].sha256 for i in chosen])
-    return np.stack([with_drawn_defect(image, rng) for image in images]), folds.fold[chosen]
+    return np.stack([with_drawn_defect(image, rng) for image in images]), learned.fold[chosen]

@@ -7,12 +7,13 @@ import numpy as np
 from defect_detection.config.evaluation import EvaluationConfig
 from defect_detection.data.samples import Sample, labels_of
 from defect_detection.data.units import parts_of
-from defect_detection.evaluation.claims import RateClaim
+from defect_detection.evaluation.claims import RateClaim, Units
 from defect_detection.evaluation.operating_point import (
     Costs,
     OperatingPoint,
     ReviewBand,
     choose_threshold,
+    usual_limit,
 )
 from defect_detection.evaluation.review_band import ReviewLimits, bound_review_band, review_edges
 
@@ -60,6 +61,17 @@ def decide(
         chosen = chosen.model_copy(update={"claims": _unsound(chosen.claims)})
         band = band.model_copy(update={"claims": _unsound(band.claims)})
     return chosen, band
+
+
+def novelty_limit(novelty: np.ndarray, samples: Sequence[Sample], settings: EvaluationConfig) -> float:
+    """Return the novelty beyond which an image is unlike anything seen in training.
+
+    Args:
+        novelty: float array of shape (n_images,), each from a fit that held its image out.
+        samples: the images; defective ones do not count.
+    """
+    units = Units.of("overkill", novelty, labels_of(samples), parts_of(samples))
+    return usual_limit(units.scores, settings.max_unknown_rate, settings.confidence)
 
 
 def _unsound(claims: Sequence[RateClaim]) -> tuple[RateClaim, ...]:

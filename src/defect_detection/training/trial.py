@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
@@ -26,13 +26,13 @@ from defect_detection.training.features import Rows, activations
 from defect_detection.training.fine_tune import fine_tune
 from defect_detection.training.fit import OnEpoch
 from defect_detection.training.folds import Folds
-from defect_detection.training.local_branch import fit_local, rotated_cells
-from defect_detection.training.one_class import Drawn, fit_one_class
+from defect_detection.training.local_branch import Cells, fit_local, rotated_cells
+from defect_detection.training.one_class import HALF, Drawn, fit_novelty, fit_one_class
 from defect_detection.training.pooled_branch import fit_pooled
-from defect_detection.training.threshold import decide
+from defect_detection.training.threshold import decide, novelty_limit
 from defect_detection.training.unseen import Judges, choose_judges
 
-# What each branch's fit depends on, beside the trunk and the folds.
+# What each branch's fit depends on, beside trunk and folds.
 POOLED_SETTINGS = ("turns", "pooled_regularization", "pooled_components")
 LOCAL_SETTINGS = (
     "hidden_units",
@@ -54,7 +54,7 @@ class Trial:
     scores: their calibrated P(defective), float array of shape (n_images,).
     fold_auroc: AUROC on each fold; None where a fold lacks a label.
     history: per phase ("fine_tune", "local") and metric, the value after each epoch.
-    judges: how `validation` was chosen.
+    judges: how `validation` was chosen. novelty_limit: beyond it an image is unlike anything seen in training.
     drawn: what drawn defects came to, where the head learned from OK images alone; else None.
     """
 
@@ -71,6 +71,7 @@ class Trial:
     seconds: float
     judges: Judges
     drawn: Drawn | None = None
+    novelty_limit: float | None = None
 
 
 class Fits(dict[tuple[object, ...], tuple[Any, ...]]):
@@ -131,13 +132,15 @@ def run_trial(
         _tell_early_end("fine-tuning", epochs, follow, history)
     drawn = None
     if splits.mode == "one_class":
-        head, logits, drawn = fit_one_class(trunk, splits, folds, config, follow)
+        head, novelty, drawn = fit_one_class(trunk, splits, folds, config, follow)
+        logits = novelty - HALF
     else:
-        head, logits = fit_head(
+        head, logits, novelty = fit_head(
             trunk, settings, splits, folds, config, follow, history, Fits() if fits is None else fits
         )
     trial = _measure(settings, trunk, head, logits, splits, judges, config, history, started)
-    return replace(trial, drawn=drawn)
+    limit = novelty_limit(novelty, splits.samples, config.evaluation)
+    return replace(trial, drawn=drawn, novelty_limit=limit)
 
 
 def fit_head(
@@ -149,21 +152,16 @@ def fit_head(
     follow: Follow,
     history: dict[str, list[float]],
     fits: Fits,
-) -> tuple[Head, np.ndarray]:
-    """Train both branches on the trunk's frozen features and calibrate them.
+) -> tuple[Head, np.ndarray, np.ndarray]:
+    """Train the branches on the trunk's frozen features, and calibrate those that decide.
 
     Returns:
-        the head, and each image's logit from the fits that held it out, (n_images,); NaN where none did.
+        the head; each image's logit from the fits that held it out, (n_images,), NaN where none did; and its novelty, likewise.
     """
     keys, labels = _keys(splits.samples), labels_of(splits.samples)
-    wanted = {"pooled": "pooled" in settings.branches, "cells": "local" in settings.branches}
-    rows = _features(trunk, keys, [name for name, used in wanted.items() if used], splits, config, follow)
+    rows = _features(trunk, keys, ["pooled", "cells"], splits, config, follow)  # novelty needs both
     pooled, local, logits = None, None, {}
-    same = (
-        trunk.fingerprint,
-        folds.fold.tobytes(),
-        folds.refit,
-    )  # images and labels are those of the experiment
+    same = (trunk.fingerprint, folds.fold.tobytes(), folds.refit)
 
     def fit_pooled_branch() -> tuple[Pooled, np.ndarray]:
         return fit_pooled(
@@ -174,21 +172,24 @@ def fit_head(
             components=settings.pooled_components,
         )
 
+    def rotated() -> Cells:
+        def rotate() -> tuple[Cells]:
+            return (rotated_cells(rows["cells"], folds.kept, config.cache_dir),)
+
+        return cast(Cells, fits.once(("cells", *same), rotate)[0])
+
     def fit_local_branch() -> tuple[Local, np.ndarray, dict[str, list[float]]]:
         curves: dict[str, list[float]] = {}
         on_epoch = _recorder("head", settings.epochs, follow, curves)
-        (cells,) = fits.once(
-            ("cells", *same), lambda: (rotated_cells(rows["cells"], folds.kept, config.cache_dir),)
-        )
-        fitted = fit_local(cells, labels, folds, settings, config.seed, on_epoch)
+        fitted = fit_local(rotated(), labels, folds, settings, config.seed, on_epoch)
         _tell_early_end("head", settings.epochs, follow, curves)
         return *fitted, curves
 
-    if wanted["pooled"]:
+    if "pooled" in settings.branches:
         pooled, logits["pooled"] = fits.once(
             ("pooled", *same, *_values(settings, POOLED_SETTINGS)), fit_pooled_branch
         )
-    if wanted["cells"]:
+    if "local" in settings.branches:
         local, logits["local"], curves = fits.once(
             ("local", *same, *_values(settings, LOCAL_SETTINGS)), fit_local_branch
         )
@@ -197,7 +198,11 @@ def fit_head(
     known = {name: values[some] for name, values in logits.items()}
     parts = parts_of(splits.samples[i] for i in some)
     calibration = calibrate(known.get("pooled"), known.get("local"), labels[some], parts)
-    return Head(pooled, local, calibration), calibration(logits)
+    branch, novelty = fits.once(
+        ("novelty", *same),
+        lambda: fit_novelty(trunk, rotated(), rows["pooled"], splits, folds, config.seed),
+    )
+    return Head(pooled, local, calibration, branch), calibration(logits), novelty
 
 
 def _values(settings: HyperparameterSet, names: Sequence[str]) -> list[object]:
@@ -251,8 +256,8 @@ def _measure(
     labels = labels_of(samples)
     scores = 1 / (1 + np.exp(-np.clip(logits[some], -50, 50)))
     name = "validation (out-of-fold scores)" if splits.is_cross_validated else "validation"
-    one_class = splits.mode == "one_class"
-    point, review = decide(scores, samples, config.evaluation, name, judges.learned, one_class)
+    alone = splits.mode == "one_class"
+    point, review = decide(scores, samples, config.evaluation, name, judges.learned, alone)
     metrics = evaluate(
         scores,
         labels,

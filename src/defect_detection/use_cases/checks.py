@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -20,7 +21,6 @@ from defect_detection.evaluation.gate import Check
 from defect_detection.files.unfinished import working_folder
 from defect_detection.inference.inspect import Inspection, Inspector
 from defect_detection.model.bundle import read_card, read_golden, seen_in_training
-from defect_detection.model.card import Card
 from defect_detection.processes.messages import READ_BY_A_PROGRAM, error_of
 from defect_detection.text import from_root, printable
 from defect_detection.use_cases.scoring import Scored, readable
@@ -84,10 +84,13 @@ def check_servable(bundle: Path) -> Check:
         return Check(name="servable", passed=False, text=f"It cannot be served: {_reason(error)}")
     verdicts = card.golden_verdicts or card.verdicts(scores)
     expected = [
-        "review" if verdict == "ok" and card.unlike(image, image.shape[:2]) else verdict  # as square files
-        for verdict, image in zip(verdicts, images, strict=True)
+        "review"
+        if verdict == "ok"
+        and (card.unlike(image, image.shape[:2]) or card.unseen(one.get("novelty"), one["score"]))
+        else verdict  # as square files
+        for verdict, image, one in zip(verdicts, images, answers, strict=True)
     ]
-    differing = sum(a != b for a, b in zip(answers, expected, strict=True))
+    differing = sum(a["verdict"] != b for a, b in zip(answers, expected, strict=True))
     if differing:
         text = f"A fresh process gives {differing} of {len(expected)} golden images a different verdict"
         return Check(name="servable", passed=False, text=text)
@@ -95,8 +98,8 @@ def check_servable(bundle: Path) -> Check:
     return Check(name="servable", passed=True, text=text)
 
 
-def _answers(bundle: Path, images: np.ndarray) -> list[str]:
-    """Return the verdict of each image, in order."""
+def _answers(bundle: Path, images: np.ndarray) -> list[dict[str, Any]]:
+    """Return the inspection of each image as JSON, in order."""
     with working_folder() as folder:
         paths = [str(folder / f"{number:04}.png") for number in range(len(images))]
         for path, image in zip(paths, images, strict=True):
@@ -119,7 +122,7 @@ def _answers(bundle: Path, images: np.ndarray) -> list[str]:
             timeout=_TIMEOUT_S,
             check=True,
         )
-    return [json.loads(line)["verdict"] for line in done.stdout.splitlines()]
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def _reason(error: Exception) -> str:
@@ -174,7 +177,7 @@ def unlike_facts(candidate: Scored, samples: Sequence[Sample], config: Config) -
     card = candidate.inspector.card
     if card.reference is None:
         return []
-    unlike = _unlike(card, samples, config)
+    unlike = _unlike(candidate, samples, config)
     sent = sum(
         card.verdict(score) == "ok" and reason is not None
         for score, reason in zip(candidate.scores.tolist(), unlike, strict=True)
@@ -188,8 +191,11 @@ def unlike_facts(candidate: Scored, samples: Sequence[Sample], config: Config) -
     return [("Unlike the training images", text)]
 
 
-def _unlike(card: Card, samples: Sequence[Sample], config: Config) -> list[str | None]:
+def _unlike(candidate: Scored, samples: Sequence[Sample], config: Config) -> list[str | None]:
+    card, scores = candidate.inspector.card, candidate.scores.tolist()
+    novelty = [None] * len(samples) if candidate.novelty is None else candidate.novelty.tolist()
     store = readable(samples, (card.image_size,) * 2, card.bit_depth, config)
     rows = measured(samples, store, config.cache_dir)
     assert card.reference is not None
-    return [card.reference.reason(row["look"], (int(row["width"]), int(row["height"]))) for row in rows]
+    looks = [card.reference.reason(row["look"], (int(row["width"]), int(row["height"]))) for row in rows]
+    return [look or card.unseen(*seen) for look, *seen in zip(looks, novelty, scores, strict=True)]

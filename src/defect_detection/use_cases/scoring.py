@@ -25,6 +25,7 @@ class Scored:
     """A model on some images: its figures at its own threshold, scores (n_images,) and its inspector.
 
     evidence: float32 array of shape (n_images, h, w), log-odds per cell: where it sees defects.
+    novelty: of each image, (n_images,), in standard deviations of OK images; None of a model that cannot tell.
     """
 
     reference: ModelRef
@@ -33,6 +34,7 @@ class Scored:
     metrics: Metrics
     scores: np.ndarray
     evidence: np.ndarray
+    novelty: np.ndarray | None = None
 
 
 def score(reference: ModelRef, registry: Registry, samples: Sequence[Sample], config: Config) -> Scored:
@@ -46,7 +48,9 @@ def score(reference: ModelRef, registry: Registry, samples: Sequence[Sample], co
     scores, evidence = (np.concatenate([one[name] for one in answers]) for name in ("score", "evidence"))
     scores = scores.astype(np.float64)
     metrics = measure(scores, samples, inspector.card.threshold, config)
-    return Scored(reference, bundle, inspector, metrics, scores, evidence)
+    tells = answers and "novelty" in answers[0]
+    novelty = np.concatenate([one["novelty"] for one in answers]) if tells else None
+    return Scored(reference, bundle, inspector, metrics, scores, evidence, novelty)
 
 
 def readable(

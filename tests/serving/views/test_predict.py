@@ -64,6 +64,7 @@ def test_one_image_gets_a_verdict_with_all_that_decided_it(client):
         "score": pytest.approx(1.0),
         "threshold": 0.5,
         "reason": None,
+        "novelty": None,
         "model": {"name": "Production_Reg", "version": 3, "uri": "models:/Production_Reg/3"},
         "defect_type": None,
         "evidence": None,

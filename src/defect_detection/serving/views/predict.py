@@ -156,6 +156,7 @@ def _prediction(seen: _Seen, explain: Explain) -> Prediction:
         score_is=inspection.score_is,
         threshold=inspection.threshold,
         reason=inspection.reason,
+        novelty=inspection.novelty,
         model=ServedModel.model_construct(
             name=reference.name, version=reference.version, uri=reference.model_uri
         ),

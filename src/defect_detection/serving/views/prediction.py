@@ -67,6 +67,11 @@ class Prediction(BaseModel):
         description="how the image differs from the training images, so its verdict is never ok; null if it does not differ",
         examples=["brightness 3 is outside 92 to 140, the range of the training images"],
     )
+    novelty: float | None = Field(
+        default=None,
+        description="how unlike the OK training images it is, in their standard deviations; null: this model cannot tell",
+        examples=[0.4],
+    )
     model: ServedModel | None = None
     latency_ms: float | None = Field(default=None, description="decoding and the model", examples=[6.1])
     page: int | None = Field(
@@ -112,6 +117,7 @@ EXAMPLE = {
     "score_is": "probability",
     "threshold": 0.41,
     "reason": None,
+    "novelty": 0.4,
     "model": {"name": "Production_Reg", "version": 3, "uri": "models:/Production_Reg/3"},
     "latency_ms": 6.1,
     "page": 1,
