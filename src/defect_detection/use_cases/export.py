@@ -232,7 +232,15 @@ def _ranges(splits: Splits, seed: int) -> np.ndarray:
 
 
 def _required_loss(card: Card, bundle: Path, score: Scorer, splits: Splits) -> Loss:
-    """Compare an 8-bit form with f32 on the validation images."""
+    """Compare an 8-bit form with f32 on the validation images.
+
+    Raises:
+        BundleError: no validation image is defective, or the 8-bit form is worse.
+    """
+    if len(set(labels_of(splits.validation))) < 2:
+        raise BundleError(
+            "Not exported: without defective validation images the loss of 8 bits cannot be measured; leave --int8 out"
+        )
     exact = openvino_scorer(bundle / OPENVINO_FILE)
     before, after = (_scores(one, splits, splits.validation) for one in (exact, score))
     loss = _loss(card, before, after, labels_of(splits.validation))
