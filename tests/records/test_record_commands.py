@@ -45,6 +45,14 @@ def test_a_key_is_printed_once_and_can_be_revoked(on_disk, tmp_path, capsys):
     assert "no key is named 'line 4'" in capsys.readouterr().err
 
 
+def test_a_key_is_made_where_there_can_be_no_local_key(on_disk, tmp_path, capsys):
+    (tmp_path / ".defect-key").mkdir()
+    assert main(["keys", "create", "chief", "--config", str(tmp_path / "config.yaml")]) == 0
+    said = capsys.readouterr()
+    assert find_key(on_disk.database, said.out.strip()).role == "operator"
+    assert "there is no local key" in said.err and "Traceback" not in said.err
+
+
 def test_prune_removes_what_the_settings_say(on_disk, tmp_path, capsys):
     options = ["--config", str(tmp_path / "config.yaml"), "--set", "records.keep_days=1"]
     assert main(["prune", *options]) == 0  # nothing was inspected for long: the clock may be wrong

@@ -61,6 +61,7 @@ def create(
 ) -> None:
     """Create a key and print it once. Only its hash is stored."""
     from defect_detection.config import load_config
+    from defect_detection.errors import ConfigError
     from defect_detection.records.keys import create_key
     from defect_detection.records.store import Records
     from defect_detection.records.trail import leave
@@ -72,7 +73,11 @@ def create(
     leave(settings.root, who(), "key made", name, role)
     typer.echo(key)
     typer.echo(f"Key '{name}' ({role}). Store it now: it cannot be shown again.", err=True)
-    make_local_key(settings.root)
+    try:
+        make_local_key(settings.root)
+    except (ConfigError, OSError) as error:  # the key is made: a server's folder may be read-only
+        typer.echo(f"Local callers now need this key too, since there is no local key: {error}", err=True)
+        return
     typer.echo(
         f"Local callers now need a key too: `defect page` opens the page, `curl -H @{FILE}` sends the local key",
         err=True,
