@@ -5,8 +5,10 @@ import socket
 import pytest
 
 from defect_detection.cli import main
-from defect_detection.errors import ClusterError
+from defect_detection.errors import ClusterError, ConfigError
+from defect_detection.processes.watch import unwatched
 from defect_detection.scaling import cluster
+from defect_detection.scaling.inspection import inspect_on_ray
 
 
 @pytest.mark.parametrize("scheme", ["", "ray://"])
@@ -27,3 +29,9 @@ def test_options_of_the_cluster_need_the_engine(capsys, tmp_path):
     assert "--address: is for --engine ray" in capsys.readouterr().err
     assert main(["inspect", "a.png", "--engine", "ray"]) == 3
     assert "--engine ray: expected --output FOLDER or URL" in capsys.readouterr().err
+
+
+def test_an_inspection_refuses_a_client_server(project, tmp_path):
+    config = project("scaling.address=ray://127.0.0.1:10001")
+    with pytest.raises(ConfigError, match=r"expected auto or host:port for an inspection.*--address auto"):
+        inspect_on_ray(["."], (tmp_path, None), str(tmp_path / "out"), config, None, unwatched)

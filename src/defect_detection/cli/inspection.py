@@ -32,9 +32,7 @@ def inspect(
     ] = "local",
     address: Annotated[
         str | None,
-        typer.Option(
-            help="The Ray cluster: auto, host:port or ray://host:port (default: one on this machine)."
-        ),
+        typer.Option(help="The Ray cluster: auto or host:port (default: one on this machine)."),
     ] = None,
     column: Annotated[
         str | None,

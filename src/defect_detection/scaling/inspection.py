@@ -1,5 +1,6 @@
 """Inspect images of any number on a cluster: one inspector per process, verdicts as Parquet files."""
 
+import os
 import pickle
 import time
 from collections import Counter
@@ -14,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from defect_detection.data.bounds import Limits
 from defect_detection.data.images import Pages
-from defect_detection.errors import BusyError, ClusterError, DataError, DefectDetectionError
+from defect_detection.errors import BusyError, ClusterError, ConfigError, DataError, DefectDetectionError
 from defect_detection.files.unfinished import working_folder
 from defect_detection.inference.inspect import Inspection, Inspector
 from defect_detection.model.seal import seal
@@ -86,6 +87,7 @@ def inspect_on_ray(
         DataError, ConfigError: a source or the output can't be used. ClusterError: the cluster can't.
         BusyError: another inspection writes there.
     """
+    _require_direct(config.scaling.address)
     folder, name = bundle
     inspector = Inspector.load(folder, name=name, precision=config.inference.precision)
     verdicts = Verdicts(output)
@@ -109,6 +111,17 @@ def inspect_on_ray(
             return Inspected(Counter(), len(found), 0.0, "", job.output, tuple(found.said))
         with connected(config.scaling.address, _shared_paths(found, verdicts)) as cluster:
             return _inspect(found, done, job, cluster, partial(watch, "inspecting"))
+
+
+def _require_direct(address: str | None) -> None:
+    """Refuse Ray's client server, over which Ray Data does not work."""
+    if (address or "").startswith("ray://") or (
+        address == "auto" and storage.is_url(os.environ.get("RAY_ADDRESS", ""))
+    ):
+        raise ConfigError(
+            "--address: expected auto or host:port for an inspection, received an address of Ray's client server (ray://); run the "
+            "command on a machine of the cluster, with --address auto"
+        )
 
 
 def _shared_paths(found: Found, verdicts: Verdicts) -> list[str]:
