@@ -44,7 +44,7 @@ def test_a_folder_without_known_defects_says_what_it_holds(inspector, trained_on
     (folder / "#recycle").mkdir(parents=True)
     checked = check_challenge(inspector, trained_once.config(f"data.challenge_dir={folder}"))
     assert checked.passed is None
-    assert checked.text.endswith("holds no image (left out: 1 system folder (#recycle))")
+    assert checked.text.endswith("contains no image (left out: 1 system folder (#recycle))")
     (tmp_path / "file").write_text("known defects")
     checked = check_challenge(inspector, trained_once.config(f"data.challenge_dir={tmp_path / 'file'}"))
     assert (checked.passed, "received a file" in checked.text) == (False, True)
