@@ -38,8 +38,8 @@ def test_a_set_that_diverges_is_a_failed_run_and_the_others_go_on(plant):
     assert done.exit_code == 0, done.output
     lines = [line for line in done.output.splitlines() if line.startswith("! set")]
     assert [line.split(":")[0] for line in lines] == ["! set wild diverged", "! set tuned diverged"]
-    assert lines[0].endswith("is not a number; lower learning_rate")
-    assert lines[1].endswith("is not a number; lower fine_tune_learning_rate")
+    assert lines[0].endswith("is NaN; lower learning_rate")
+    assert lines[1].endswith("is NaN; lower fine_tune_learning_rate")
     assert "Best: calm" in done.output
     runs = runs_by_name(plant)
     assert [runs[name].info.status for name in ("wild", "tuned", "calm", "training")] == [
