@@ -24,9 +24,7 @@ def values(*shape: int) -> np.ndarray:
 def test_a_loss_that_is_no_number_names_the_epoch_and_the_setting():
     settings = HyperparameterSet(name="x", epochs=3, batch_size=8, learning_rate=1e30, patience=None)
     cells = rotated_cells(Rows(values(2, 2, 4), np.arange(16)), FOLDS.kept, Path())
-    with pytest.raises(
-        DivergedError, match=r"(loss|score) after epoch \d is not a number; lower learning_rate$"
-    ):
+    with pytest.raises(DivergedError, match=r"(loss|score) after epoch \d is NaN; lower learning_rate$"):
         fit_local(cells, LABELS, FOLDS, settings, 0, lambda *_: None)
 
 
@@ -34,9 +32,9 @@ def test_a_loss_that_is_no_number_names_the_epoch_and_the_setting():
 def test_features_that_are_no_numbers_are_noticed(wrong):
     broken = values(2, 2, 4)
     broken[3, 1, 1, 2] = wrong
-    with pytest.raises(DivergedError, match="a feature of the trunk is not a number"):
+    with pytest.raises(DivergedError, match="a feature of the trunk is NaN"):
         rotated_cells(Rows(broken, np.arange(16)), FOLDS.kept, Path())
-    with pytest.raises(DivergedError, match="a feature of the trunk is not a number"):
+    with pytest.raises(DivergedError, match="a feature of the trunk is NaN"):
         fit_pooled([broken[:, 1, 1]], LABELS, FOLDS, regularization=1.0, components=None)
 
 
@@ -44,7 +42,7 @@ def test_a_feature_of_a_held_out_image_that_is_no_number_is_noticed():
     broken = values(4)
     broken[1, 2] = np.nan
     folds = Folds(np.where(np.arange(16) < 4, 0, -1), refit=False)
-    with pytest.raises(DivergedError, match="a score of the pooled branch is not a number"):
+    with pytest.raises(DivergedError, match="a score of the pooled branch is NaN"):
         fit_pooled([broken], LABELS, folds, regularization=1.0, components=None)
 
 
