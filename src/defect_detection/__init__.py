@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from defect_detection.config import load_config
     from defect_detection.errors import (
+        BackupError,
         BundleError,
         BusyError,
+        ClusterError,
         ConfigError,
         DataError,
         DefectDetectionError,
@@ -31,8 +33,10 @@ if TYPE_CHECKING:
 
 __version__ = "1.0.0"
 __all__ = [
+    "BackupError",
     "BundleError",
     "BusyError",
+    "ClusterError",
     "ConfigError",
     "DataError",
     "DefectDetectionError",
