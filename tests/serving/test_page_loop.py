@@ -58,16 +58,16 @@ def go_to(page: Page, name: str) -> None:
     page.wait_for_load_state()
 
 
-def test_a_defect_that_escapes_is_taught_and_caught_by_the_next_model(plant, open_page, tmp_path):
+def test_a_new_kind_of_defect_is_taught_and_caught_by_the_next_model(plant, open_page, tmp_path):
     assert str(plant.in_production()) == "Production_Reg version 1"
     taught = draw_worn(tmp_path / "line", N_TAUGHT, seed=2)
     (later,) = draw_worn(tmp_path / "later", 1, seed=3)
     with whole_server(plant.config("serving.refresh_s=0.5")) as (app, url):
         page = open_page(url)
         page.set_input_files("#files", taught)
-        expect(page.locator("#word")).to_have_text("OK")
+        expect(page.locator("#word")).to_have_text("Review")  # it is unlike anything seen in training
         expect(page.locator("#count")).to_contain_text(f"{N_TAUGHT} of {N_TAUGHT} inspected")
-        page.get_by_role("button", name="Disagree").click()
+        page.click("#say-defective")
         expect(page.locator("#said")).to_contain_text("Stored: Defective")
 
         wait_for_records(app)

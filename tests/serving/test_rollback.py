@@ -92,14 +92,12 @@ def test_without_the_experiment_of_the_ledger_a_version_can_be_named(plant):
     config = config_of(plant)
     experiment = plant.client.get_experiment_by_name(PROMOTIONS).experiment_id
     plant.client.delete_experiment(experiment)
-    with pytest.raises(
-        NoModelError, match=r"'promotions' has been deleted.*--to VERSION` \(there are 2, 1\)"
-    ):
+    with pytest.raises(NoModelError, match=r"'promotions' was deleted.*--to VERSION` \(there are 2, 1\)"):
         rollback(config)
     assert served(plant) == 3
     moved = rollback(config, to=1)
     assert (moved.after.version, served(plant)) == (1, 1)
-    assert "`defect rollback --to 1` enters it" in " ".join(moved.notes)
+    assert "Run `defect rollback --to 1` to add it" in " ".join(moved.notes)
     plant.client.restore_experiment(experiment)
     rollback(config, to=1)
     assert history(config).notes == ()

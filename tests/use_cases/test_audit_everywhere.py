@@ -131,7 +131,7 @@ def test_leakage_stops_training_unless_allowed_and_then_every_report_says_so(pla
     as_jpeg(plant.root / "data/train/hole")
     with pytest.raises(
         ShortcutError,
-        match="the file format tells the label of 100% of the parts: JPEG: 0 OK, 30 defective; PNG: 30 OK",
+        match="the file format predicts the label of 100% of the parts: JPEG: 0 OK, 30 defective; PNG: 30 OK",
     ):
         train(plant.config("data.allow_leakage=true"))
     allowed = plant.config("data.allow_leakage=true", "data.allow_shortcuts=true", ONE_SET)
@@ -141,7 +141,9 @@ def test_leakage_stops_training_unless_allowed_and_then_every_report_says_so(pla
     assert any(note.startswith("Leakage: 1 test images") for note in evaluate(allowed).report.notes)
     summary = (allowed.report_dir / "summary.md").read_text(encoding="utf-8")
     assert "Leakage: 1 test images" in summary
-    assert "Shortcuts: in the training images the file format tells the label of 100% of the parts" in summary
+    assert (
+        "Shortcuts: in the training images the file format predicts the label of 100% of the parts" in summary
+    )
     with pytest.raises(LeakageError, match="1 test images were among the training images"):
         evaluate(plant.config())
     (plant.root / "data/test/ok/leaked.png").unlink()

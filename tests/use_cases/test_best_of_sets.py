@@ -86,6 +86,6 @@ def test_the_command_says_why_a_higher_set_is_not_kept(reason, tmp_path, monkeyp
     )  # fmt: skip
     monkeypatch.setattr(training, "train", lambda *_: trained)
     lines = CliRunner().invoke(app, ["train"]).output.splitlines()
-    assert [line.strip() for line in lines if "chance" in line] == ([reason] if reason else [])
+    assert [line.strip() for line in lines if "significant" in line] == ([reason] if reason else [])
     assert "  The test split has 2 defective parts" in lines
     assert any(line.startswith("Best: a (validation AUROC 0.500)") for line in lines), lines

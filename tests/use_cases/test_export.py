@@ -169,9 +169,9 @@ def test_a_model_folder_is_not_replaced_by_an_export(trained_once, tmp_path):
     other = shutil.copytree(config.bundle_dir, tmp_path / "other")
     before = sorted(path for path in tmp_path.rglob("*"))
     for output, told in (
-        (config.bundle_dir, "lies there"),
-        (source, "lies there"),
-        (source.parent, "lies there"),
+        (config.bundle_dir, "folder of the model"),
+        (source, "folder of the model"),
+        (source.parent, "folder of the model|contains the model|models"),
         (other, "a folder without export.json"),
     ):
         with pytest.raises(ConfigError, match=told):
@@ -188,7 +188,7 @@ def test_an_earlier_export_is_replaced_unless_something_else_lies_in_it(trained_
         shutil.rmtree(output)
         shutil.copytree(exported("openvino")[0], output)
         (output / name).write_text("mine")
-        with pytest.raises(ConfigError, match=f"one with {name}"):
+        with pytest.raises(ConfigError, match=f"a folder with {name}"):
             export("openvino", config.bundle_dir, output, config)
         assert (output / name).read_text() == "mine"
 

@@ -28,7 +28,7 @@ def test_evaluation_says_what_to_do_next_and_when_the_test_set_is_too_small(plan
     plant.make(plant.threshold_missing(8))
     said = evaluated(plant)
     assert "inference.py" not in said
-    assert "Nothing is in production. Next: look at the worst images in the report" in said
+    assert "No model is in production. Next: look at the worst images in the report" in said
     assert "defect inspect --model" in said and "lower evaluation_threshold" in said
     plant.make()
     said = evaluated(plant)

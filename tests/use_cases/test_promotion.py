@@ -286,7 +286,7 @@ def test_a_version_that_judges_its_golden_images_otherwise_does_not_go_into_prod
     card = read_card(bundle)
     (bundle / "inspector.json").unlink()
     write_card(bundle, card)
-    with pytest.raises(BundleError, match="another verdict than in training"):
+    with pytest.raises(BundleError, match="a different verdict than at training"):
         rollback(two.config(), to=2)
     assert two.in_production().version == 1
 

@@ -312,7 +312,7 @@ def test_a_model_that_was_trained_on_a_test_image_is_not_evaluated(plant):
 
 def test_without_a_trained_model_evaluation_says_what_to_run(plant):
     plant.config().best_model_info.unlink()
-    with pytest.raises(NoModelError, match="Run `defect train`"):
+    with pytest.raises(NoModelError, match="run `defect train`"):
         evaluate(plant.config())
 
 

@@ -124,7 +124,7 @@ def _looked_at(paths: Sequence[str]) -> Cluster:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     look = ray.remote(num_cpus=0, max_retries=0)(_look())
-    nodes = {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
+    nodes = _alive()
     asked = {
         name: look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(name, soft=False)).remote(
             list(paths)
@@ -141,8 +141,19 @@ def _looked_at(paths: Sequence[str]) -> Cluster:
         try:
             _require_able(where, *ray.get(answer))
         except ray.exceptions.RayError as error:
-            raise ClusterError(f"{where}: cannot work ({printable(str(error).splitlines()[-1])})") from error
+            if name in _alive():
+                raise ClusterError(
+                    f"{where}: cannot work ({printable(str(error).splitlines()[-1])})"
+                ) from error
+            del nodes[name]  # it died meanwhile
     return Cluster({name: int(node["Resources"].get("CPU", 0)) for name, node in nodes.items()})
+
+
+def _alive() -> dict[str, Any]:
+    """Return what Ray knows of each node that is alive, by its id."""
+    import ray
+
+    return {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
 
 
 def _look() -> Any:

@@ -165,7 +165,7 @@ def test_without_a_store_the_history_is_empty(project, monkeypatch):
 
 def test_a_change_ends_in_time_and_two_at_once_are_refused(project, monkeypatch):
     changes = Changes(project.config(), timeout_s=0.05)
-    with pytest.raises(Exception, match=r"took longer than 0\.05 s and was ended"):
+    with pytest.raises(Exception, match=r"took longer than 0\.05 s and was stopped"):
         changes.run(["version"], "this machine")
     with (
         changes._one_at_a_time,

@@ -271,7 +271,7 @@ def test_feedback_on_what_is_being_pruned_is_not_found(project, postgres_url, mo
         assert pruning.result(LIMIT_S).inspections == 1
         answer = asked.result(LIMIT_S)
     assert (answer.status_code, answer.mimetype) == (404, "application/problem+json")
-    assert "it was pruned" in answer.json["detail"]
+    assert "deleted by pruning" in answer.json["detail"]
     records.close()
     other.close()
 
