@@ -11,7 +11,8 @@ from defect_detection.evaluation.gate import GatePolicy, decide
 from defect_detection.evaluation.metrics import evaluate
 from defect_detection.evaluation.operating_point import Costs, ReviewBand, choose_threshold
 from defect_detection.report.charts import Picture
-from defect_detection.report.page import about, write_report
+from defect_detection.report.page import write_report
+from defect_detection.report.rendering import about
 from defect_detection.report.report import (
     Champion,
     Evidence,

@@ -3,10 +3,9 @@
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PIL import Image
 
@@ -18,8 +17,7 @@ from defect_detection.data.samples import Sample
 from defect_detection.files.unfinished import write_text
 from defect_detection.text import from_root, printable, utc_now
 
-if TYPE_CHECKING:
-    from jinja2 import Template
+from .rendering import template
 
 _SHOWN = 12  # entries of one finding on the page
 _SHOWN_OF_ENTRY = 2  # images of one entry
@@ -94,7 +92,7 @@ def _render(
     document: Mapping[str, Any], findings: Sequence[Finding], thumbnails: "_Thumbnails", root: Path
 ) -> str:
     shown = [_on_page(finding, thumbnails, root) for finding in findings]
-    return _template().render(
+    return template("audit.html.j2").render(
         created=document["created"],
         sides=document["folders"],
         understood=document["understood"],
@@ -104,22 +102,6 @@ def _render(
         headline=_headline(findings),
         lede=_lede(findings),
     )
-
-
-@cache
-def _template() -> "Template":
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("defect_detection.report"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    environment.filters["percent"] = str  # the report's page, whose frame this is, names it
-    environment.filters["about"] = str
-    return environment.get_template("audit.html.j2")
 
 
 def _headline(findings: Sequence[Finding]) -> str:

@@ -2,7 +2,6 @@
 
 import base64
 from collections.abc import Mapping, Sequence
-from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,15 +10,14 @@ import numpy as np
 from PIL import Image
 
 from defect_detection.evaluation.metrics import checked
-from defect_detection.evaluation.rates import percent
 from defect_detection.files.unfinished import write_text
 
 from . import figures
 from .charts import Picture, cost_chart, views
+from .rendering import template
 from .report import Mistake, Report
 
 if TYPE_CHECKING:
-    from jinja2 import Template
     from matplotlib.figure import Figure
 
 THUMBNAIL = (96, 96)  # px
@@ -87,7 +85,7 @@ def _sheet(mistakes: Sequence[Mistake], pictures: Pictures) -> "Figure":
 
 
 def _render(report: Report, charts: Mapping[str, str], pictures: Pictures) -> str:
-    page = _template().render(
+    page = template("report.html.j2").render(
         report=report,
         m=report.metrics,
         charts=charts,
@@ -96,28 +94,6 @@ def _render(report: Report, charts: Mapping[str, str], pictures: Pictures) -> st
         most_types=MOST_TYPES,
     )
     return page.replace(" %", "\u00a0%")  # a number and its sign stay on one line
-
-
-@cache
-def _template() -> "Template":
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("defect_detection.report"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    environment.filters |= {"percent": percent, "about": about}
-    return environment.get_template("report.html.j2")
-
-
-def about(count: float) -> str:
-    """Round a number of parts for display: one decimal below 10, whole above."""
-    if count >= 9.95:
-        return f"{round(count):,}".replace(",", "\u202f")
-    return f"{count:.1f}".removesuffix(".0") if count >= 0.1 or count == 0 else "under 0.1"
 
 
 def _inline_pictures(report: Report, pictures: Pictures) -> dict[str, list[str]]:
