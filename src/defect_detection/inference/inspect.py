@@ -2,10 +2,7 @@
 
 import os
 import threading
-import time
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -15,15 +12,15 @@ from typing import Any
 import numpy as np
 
 from defect_detection.data.bounds import DEFAULT_LIMITS, Limits
-from defect_detection.data.images import Pages, read_pages
-from defect_detection.errors import BundleError, ConfigError, ImageError
+from defect_detection.data.extent import Extent
+from defect_detection.data.images import Pages
+from defect_detection.errors import BundleError, ConfigError
+from defect_detection.inference.decoding import Decoded, Source, decode, decoded_ahead
 from defect_detection.inference.runtime import Answer, Runtime
 from defect_detection.model.bundle import CARD_FILE, OPENVINO_FILE, read_card, verify
 from defect_detection.model.card import Card, ScoreIs
 from defect_detection.model.parity import FormParity, allowed_difference, golden_parity
 from defect_detection.text import printable
-
-Source = Path | bytes | np.ndarray
 
 MOST_DECODING = 16  # threads; each may hold one image at its full size
 
@@ -36,7 +33,8 @@ class Inspection:
     reason: how the image, or a page of it, is unlike the training images, so that it is never OK.
     novelty: in standard deviations of OK training images, how unlike them it is; None of a model that cannot tell.
     latency_ms: decoding plus the model, with the model's waiting for other images.
-    evidence: float32 array of shape (h, w), log-odds per cell: where the defect is.
+    evidence: float32 array of shape (h, w), log-odds per cell: where the defect is. extent: the pixels of the upright image that it
+        covers.
     """
 
     path: str
@@ -46,6 +44,7 @@ class Inspection:
     model: str
     latency_ms: float
     evidence: np.ndarray | None = None
+    extent: Extent | None = None
     error: str | None = None
     page: int = 1
     pages: int = 1
@@ -151,10 +150,10 @@ class Inspector:
             limits: a larger image is refused before it is decoded, and one that takes too long is not decoded to its end.
             pages: what to do with a file of several pages. With "all" each page is judged, and the highest score decides.
         """
-        decode = partial(_decode, card=self.card, limits=limits, pages=pages)
+        decode_one = partial(decode, card=self.card, limits=limits, pages=pages)
         answered: list[Answer] = []
         with (
-            closing(_decoded(images, decode, self._threads)) as decoded,
+            closing(decoded_ahead(images, decode_one, self._threads)) as decoded,
             closing(self._runtime.each(_page_by_page(decoded))) as answers,
         ):
             for image, answer in answers:
@@ -171,7 +170,7 @@ class Inspector:
         A single call has all cores for itself, of several each gets its share. Arguments as for `inspect`.
         """
         with self._under_way as count:
-            decoded = _decode(image, 0, self.card, limits, pages)
+            decoded = decode(image, 0, self.card, limits, pages)
             answered = [self._runtime.one(pixels, alone=count() == 1) for pixels in decoded.pages]
         return self._inspection(decoded, answered)
 
@@ -182,7 +181,7 @@ class Inspector:
         for alone in (True, False):
             self._runtime.one(np.zeros((size, size, 3), np.uint8), alone=alone)
 
-    def _inspection(self, image: "_Decoded", answered: Sequence[Answer]) -> Inspection:
+    def _inspection(self, image: Decoded, answered: Sequence[Answer]) -> Inspection:
         """Return what the page with the highest score says."""
         path, threshold = image.label, self.card.threshold
         if not answered:
@@ -207,6 +206,7 @@ class Inspector:
             self.name,
             took_ms,
             evidence,
+            image.extents[worst],
             page=page,
             pages=pages,
             reason=reason,
@@ -232,69 +232,6 @@ class _UnderWay:
             self._count -= 1
 
 
-@dataclass(frozen=True)
-class _Decoded:
-    """The pages of an image, uint8 (size, size, 3) RGB each, or none and why it can't be read.
-
-    unlike: of each page, how it is unlike the training images.
-    """
-
-    label: str
-    pages: tuple[np.ndarray, ...]
-    unlike: tuple[str | None, ...]
-    error: str | None
-    took_ms: float
-
-
-def _page_by_page(images: Iterable[_Decoded]) -> Iterator[tuple[_Decoded, np.ndarray | None]]:
+def _page_by_page(images: Iterable[Decoded]) -> Iterator[tuple[Decoded, np.ndarray | None]]:
     for image in images:
         yield from ((image, page) for page in image.pages or (None,))
-
-
-def _decoded(
-    images: Iterable[Source], decode_one: Callable[[Source, int], _Decoded], threads: int
-) -> Generator[_Decoded, None, None]:
-    """Decode in threads, and yield in order; at most three images a thread are under way or waiting."""
-    waiting: deque[Callable[[], _Decoded]] = deque()
-    pool = ThreadPoolExecutor(threads)
-    try:
-        for index, image in enumerate(images):
-            decode = partial(decode_one, image, index)
-            in_memory = isinstance(
-                image, np.ndarray
-            )  # nothing to decode, so another thread would only cost time
-            waiting.append(decode if in_memory else pool.submit(decode).result)
-            if len(waiting) >= 3 * threads:
-                yield waiting.popleft()()
-        while waiting:
-            yield waiting.popleft()()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _decode(image: Source, index: int, card: Card, limits: Limits, pages: Pages) -> _Decoded:
-    started = time.perf_counter()
-    found: list[np.ndarray] = []
-    unlike: list[str | None] = []
-    error, size = None, (card.image_size,) * 2
-    try:
-        if isinstance(image, np.ndarray):
-            found = [_checked(image, card.image_size)]
-            unlike = [card.unlike(image, None)]
-        else:
-            read = read_pages(image, size, limits, pages=pages, bit_depth=card.bit_depth)
-            found = [page.pixels for page in read]
-            unlike = [card.unlike(page.pixels, page.size) for page in read]
-    except ImageError as reason:
-        error = str(reason)
-    label = str(image) if isinstance(image, Path) else f"image {index}"
-    return _Decoded(label, tuple(found), tuple(unlike), error, (time.perf_counter() - started) * 1000)
-
-
-def _checked(pixels: np.ndarray, size: int) -> np.ndarray:
-    if pixels.dtype != np.uint8 or pixels.shape != (size, size, 3):
-        raise ImageError(
-            f"expected a uint8 array of shape ({size}, {size}, 3), RGB, received {pixels.dtype} of shape {pixels.shape}; "
-            "`read_image(path, size)` makes one"
-        )
-    return pixels

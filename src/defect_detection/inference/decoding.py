@@ -1,0 +1,85 @@
+"""Decode images for inspection, in threads that run ahead of the model."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from defect_detection.data.bounds import Limits
+from defect_detection.data.extent import Extent
+from defect_detection.data.images import Pages, read_pages
+from defect_detection.errors import ImageError
+from defect_detection.model.card import Card
+
+Source = Path | bytes | np.ndarray
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The pages of an image, uint8 (size, size, 3) RGB each, or none and why it can't be read.
+
+    unlike: of each page, how it is unlike the training images. extents: of each page, the pixels that its evidence map covers.
+    """
+
+    label: str
+    pages: tuple[np.ndarray, ...]
+    unlike: tuple[str | None, ...]
+    extents: tuple[Extent, ...]
+    error: str | None
+    took_ms: float
+
+
+def decoded_ahead(
+    images: Iterable[Source], decode_one: Callable[[Source, int], Decoded], threads: int
+) -> Generator[Decoded, None, None]:
+    """Decode in threads, and yield in order; at most three images a thread are under way or waiting."""
+    waiting: deque[Callable[[], Decoded]] = deque()
+    pool = ThreadPoolExecutor(threads)
+    try:
+        for index, image in enumerate(images):
+            work = partial(decode_one, image, index)
+            in_memory = isinstance(image, np.ndarray)  # nothing to decode: a thread would only cost time
+            waiting.append(work if in_memory else pool.submit(work).result)
+            if len(waiting) >= 3 * threads:
+                yield waiting.popleft()()
+        while waiting:
+            yield waiting.popleft()()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def decode(image: Source, index: int, card: Card, limits: Limits, pages: Pages) -> Decoded:
+    """Decode one image as the model sees it; `index` names one without a path."""
+    started = time.perf_counter()
+    found: list[np.ndarray] = []
+    unlike: list[str | None] = []
+    extents: list[Extent] = []
+    error, size = None, (card.image_size,) * 2
+    try:
+        if isinstance(image, np.ndarray):
+            found = [_checked(image, card.image_size)]
+            unlike, extents = [card.unlike(image, None)], [Extent.whole(size)]
+        else:
+            read = read_pages(image, size, limits, pages=pages, bit_depth=card.bit_depth)
+            found = [page.pixels for page in read]
+            unlike = [card.unlike(page.pixels, page.size) for page in read]
+            extents = [Extent.whole(page.size) for page in read]
+    except ImageError as reason:
+        error = str(reason)
+    label = str(image) if isinstance(image, Path) else f"image {index}"
+    took_ms = (time.perf_counter() - started) * 1000
+    return Decoded(label, tuple(found), tuple(unlike), tuple(extents), error, took_ms)
+
+
+def _checked(pixels: np.ndarray, size: int) -> np.ndarray:
+    if pixels.dtype != np.uint8 or pixels.shape != (size, size, 3):
+        raise ImageError(
+            f"expected a uint8 array of shape ({size}, {size}, 3), RGB, received {pixels.dtype} of shape {pixels.shape}; "
+            "`read_image(path, size)` makes one"
+        )
+    return pixels
