@@ -26,6 +26,7 @@ from defect_detection.text import printable_lines, set_up_streams
 
 from defect_detection.cli import (  # noqa: F401  # isort: skip  they register their verbs, in the order of `defect --help`
     project,
+    products,
     data,
     training,
     evaluation,

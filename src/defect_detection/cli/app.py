@@ -36,6 +36,13 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", "-s", metavar="KEY=VALUE", help="Override a setting, as in training.epochs=5."),
 ]
+Product = Annotated[
+    str | None,
+    typer.Option(
+        help="The product, see `defect products list` (default: the one of the settings file).",
+        metavar="NAME",
+    ),
+]
 DEFAULT_CONFIG = Path("config.yaml")
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, app, short
+from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, Product, app, short
 
 data_app = typer.Typer(help="Check the data before training.", no_args_is_help=True)
 app.add_typer(data_app, name="data", rich_help_panel="Data")
@@ -17,13 +17,13 @@ def data() -> None:
 
 
 @data_app.command()
-def check(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
+def check(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None, product: Product = None) -> None:
     """Find leakage, shortcuts, duplicates, doubtful labels and poor images. Exit code 1 means that training would refuse the data."""
     from defect_detection.cli.progress import bars
     from defect_detection.config import load_config
     from defect_detection.use_cases.audit import audit
 
-    settings = load_config(config, overrides or ())
+    settings = load_config(config, overrides or (), product)
     with bars() as watch:
         audited = audit(settings, watch)
     for line in audited.said:
@@ -47,13 +47,18 @@ app.add_typer(cache_app, name="cache", rich_help_panel="Data")
 
 
 @cache_app.callback(invoke_without_command=True)
-def cache(context: typer.Context, config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
+def cache(
+    context: typer.Context,
+    config: ConfigFile = DEFAULT_CONFIG,
+    overrides: Overrides = None,
+    product: Product = None,
+) -> None:
     """Show the contents of the cache, their size and their last use."""
     from defect_detection.config import load_config
     from defect_detection.data.cache_folder import table
 
     if context.invoked_subcommand is None:
-        settings = load_config(config, overrides or ())
+        settings = load_config(config, overrides or (), product)
         typer.echo("\n".join([str(settings.cache_dir), *table(settings.cache_dir, settings.cache_max_gb)]))
 
 
@@ -65,13 +70,14 @@ def clear(
     ] = None,
     config: ConfigFile = DEFAULT_CONFIG,
     overrides: Overrides = None,
+    product: Product = None,
 ) -> None:
     """Delete cached files that no process is using. They are computed again when needed."""
     from defect_detection.config import load_config
     from defect_detection.data.cache_folder import LIMITED, in_words
     from defect_detection.data.cache_folder import clear as run
 
-    folder = load_config(config, overrides or ()).cache_dir
+    folder = load_config(config, overrides or (), product).cache_dir
     freed, in_use = run(folder, kinds or LIMITED)
     typer.echo(f"Freed {in_words(freed)} in {short(folder)}")
     for path in in_use:

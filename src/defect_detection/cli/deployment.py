@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, app, short
+from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, Product, app, short
 from defect_detection.errors import EXIT_ERROR
 
 _MARKS = {True: "ok", False: "FAILED", None: "none"}
@@ -27,12 +27,13 @@ def export(
     model: Model = None,
     config: ConfigFile = DEFAULT_CONFIG,
     overrides: Overrides = None,
+    product: Product = None,
 ) -> None:
     """Export a model for another runtime, after checking that it gives the same verdicts there."""
     from defect_detection.config import load_config
     from defect_detection.use_cases.export import export as run
 
-    settings = load_config(config, overrides or ())
+    settings = load_config(config, overrides or (), product)
     done = run(form, model or settings.bundle_dir, output, settings, int8=int8)
     for line in filter(None, (done.parity, done.loss)):
         typer.echo(str(line))
@@ -51,12 +52,13 @@ def parity(
     ] = None,
     config: ConfigFile = DEFAULT_CONFIG,
     overrides: Overrides = None,
+    product: Product = None,
 ) -> None:
     """Run a model's golden images in every runtime, and report the verdicts that differ from Keras."""
     from defect_detection.config import load_config
     from defect_detection.use_cases.parity import parity_lines
 
-    bundle = model or load_config(config, overrides or ()).bundle_dir
+    bundle = model or load_config(config, overrides or (), product).bundle_dir
     agreed = True
     for line, allowed in parity_lines(bundle, forms, url):
         agreed &= allowed
@@ -72,12 +74,13 @@ def selfcheck(
     ] = None,
     config: ConfigFile = DEFAULT_CONFIG,
     overrides: Overrides = None,
+    product: Product = None,
 ) -> None:
     """Check a model's files, its golden images and the known defects. Exit code: 0 if all checks pass, otherwise 1."""
     from defect_detection.config import load_config
     from defect_detection.use_cases.selfcheck import selfcheck as run
 
-    checked = run(load_config(config, overrides or ()), model)
+    checked = run(load_config(config, overrides or (), product), model)
     for check in checked.checks:
         mark = typer.style(
             f"{_MARKS[check.passed]:<7}", fg=_COLOURS[check.passed] if sys.stdout.isatty() else None

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, app, short
+from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, Product, app, short
 
 if TYPE_CHECKING:
     from defect_detection.config import Config
@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 
 @app.command(rich_help_panel="Model")
-def evaluate(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
+def evaluate(
+    config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None, product: Product = None
+) -> None:
     """Test the best model, register it, and promote it if it passes the gate.
 
     Exit codes: 0 PROMOTE, 1 HOLD, 2 INSUFFICIENT EVIDENCE, 3 error.
@@ -21,7 +23,7 @@ def evaluate(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -
     from defect_detection.config import load_config
     from defect_detection.use_cases.evaluate import evaluate as run
 
-    settings = load_config(config, overrides or ())
+    settings = load_config(config, overrides or (), product)
     with bars() as watch:
         evaluated = run(settings, watch)
     metrics, decision = evaluated.report.metrics, evaluated.decision

@@ -2,12 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, app
+from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, Product, app
 from defect_detection.errors import EXIT_ERROR, ConfigError
+
+if TYPE_CHECKING:
+    from defect_detection.config import Config
 
 
 @app.command(rich_help_panel="Inspection")
@@ -40,6 +43,7 @@ def inspect(
     ] = None,
     config: ConfigFile = DEFAULT_CONFIG,
     overrides: Overrides = None,
+    product: Product = None,
 ) -> None:
     """Inspect images with the model in production, or with a model folder."""
     if engine == "ray":
@@ -47,7 +51,8 @@ def inspect(
             raise ConfigError(
                 "--engine ray: expected --output FOLDER or URL, and no --json; the verdicts go there as Parquet files"
             )
-        _inspect_on_ray(images or [], model, output, column, config, [*(overrides or []), *_address(address)])
+        given = _settings_of_ray(config, [*(overrides or []), *_address(address)], product)
+        _inspect_on_ray(images or [], model, output, column, given)
         return
     if address or column:
         raise ConfigError(
@@ -58,12 +63,20 @@ def inspect(
 
     folder = Path(output) if output else None
     settings = None
-    if not (model and images) or overrides or config.exists():
+    if not (model and images) or overrides or product or config.exists():
         from defect_detection.config import load_config
 
-        settings = load_config(config, overrides or ())
+        settings = load_config(config, overrides or (), product)
     if not show_verdicts(inspect_images(images or (), model, folder, settings), json_lines, folder):
         raise typer.Exit(EXIT_ERROR)
+
+
+def _settings_of_ray(file: Path, overrides: list[str], product: str | None) -> "Config":
+    from defect_detection.config import load_config
+    from defect_detection.scaling.cluster import check_ray
+
+    check_ray()
+    return load_config(file, overrides, product)
 
 
 def _inspect_on_ray(
@@ -71,15 +84,9 @@ def _inspect_on_ray(
     model: Path | None,
     output: str,
     column: str | None,
-    config_file: Path,
-    overrides: list[str],
+    config: "Config",
 ) -> None:
     from defect_detection.cli.progress import bars
-    from defect_detection.config import load_config
-    from defect_detection.scaling.cluster import check_ray
-
-    check_ray()
-    config = load_config(config_file, overrides)
     from defect_detection.scaling.inspection import inspect_on_ray
     from defect_detection.use_cases.inspection import production_bundle
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, app
+from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, Product, app
 
 if TYPE_CHECKING:
     from defect_detection.tracking.ledger_entry import Entry
@@ -27,12 +27,13 @@ def history(
     ] = False,
     config: ConfigFile = DEFAULT_CONFIG,
     overrides: Overrides = None,
+    product: Product = None,
 ) -> None:
     """List each change of production: when, who and why."""
     from defect_detection.config import load_config
     from defect_detection.use_cases.history import history as read
 
-    found = read(load_config(config, overrides or ()))
+    found = read(load_config(config, overrides or (), product))
     entries = [entry for entry in found.entries if everything or entry.after is not None]
     if as_json:
         typer.echo(json.dumps(_document(found, entries), indent=2))
@@ -56,6 +57,7 @@ def promote(
     ] = None,
     config: ConfigFile = DEFAULT_CONFIG,
     overrides: Overrides = None,
+    product: Product = None,
 ) -> None:
     """Promote a version by hand, without the gate."""
     from defect_detection.config import load_config
@@ -64,7 +66,7 @@ def promote(
 
     if not reason.strip():
         raise typer.BadParameter("expected a reason, received an empty text", param_hint="--reason")
-    moved = run(load_config(config, overrides or ()), version, reason.strip(), model)
+    moved = run(load_config(config, overrides or (), product), version, reason.strip(), model)
     typer.secho(f"Warning: {NO_GATE}.", err=True, fg="yellow" if sys.stderr.isatty() else None)
     _say(moved)
 
@@ -77,12 +79,13 @@ def rollback(
     reason: Annotated[str | None, typer.Option(help="Reason, recorded in the ledger.")] = None,
     config: ConfigFile = DEFAULT_CONFIG,
     overrides: Overrides = None,
+    product: Product = None,
 ) -> None:
     """Return to the previous version in production, or to another one."""
     from defect_detection.config import load_config
     from defect_detection.use_cases.by_hand import rollback as run
 
-    _say(run(load_config(config, overrides or ()), to, reason))
+    _say(run(load_config(config, overrides or (), product), to, reason))
 
 
 def _say(moved: "Moved") -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from defect_detection.cli.app import app, short
+from defect_detection.cli.app import Product, app, short
 from defect_detection.text import printable
 
 if TYPE_CHECKING:
@@ -29,14 +29,20 @@ def init(folder: Annotated[Path, typer.Argument(help="Project folder.")] = Path(
 @app.command("sample-data", rich_help_panel="Start")
 def sample_data(
     folder: Annotated[
-        Path, typer.Option(help="Output folder (must be empty or hold earlier sample data).")
-    ] = Path("data"),
+        Path | None,
+        typer.Option(
+            help="Output folder (default: data of the product). It must be empty or hold earlier sample data."
+        ),
+    ] = None,
+    product: Product = None,
     seed: Annotated[int, typer.Option(help="Random seed of the images.")] = 42,
 ) -> None:
     """Draw sample data: OK and defective parts, with masks."""
     from defect_detection.cli.progress import bars
+    from defect_detection.config.products import settings_of
     from defect_detection.synthetic.sample_data import write_sample_data
 
+    folder = folder or (settings_of(Path(), product).parent if product else Path()) / "data"
     with bars() as watch:
         summary = write_sample_data(
             folder, seed=seed, on_progress=lambda done, total: watch("sample data", "drawing", done, total)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, app, short
+from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, Product, app, short
 
 keys_app = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys", rich_help_panel="Records")
@@ -181,13 +181,14 @@ def export_(
     output: Annotated[Path | None, typer.Option(help="Output folder (default: data.feedback_dir).")] = None,
     config: ConfigFile = DEFAULT_CONFIG,
     overrides: Overrides = None,
+    product: Product = None,
 ) -> None:
     """Write the labelled images into one folder per class, with their groups in index.csv."""
     from defect_detection.config import load_config
     from defect_detection.errors import ConfigError
     from defect_detection.retraining.new_labels import export as run
 
-    settings = load_config(config, overrides or ())
+    settings = load_config(config, overrides or (), product)
     folder = output.absolute() if output else settings.data.feedback_dir
     if folder is None:
         raise ConfigError(

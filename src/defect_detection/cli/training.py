@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, app, short
+from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, Product, app, short
 
 if TYPE_CHECKING:
     from defect_detection.config import Config
@@ -32,6 +32,7 @@ def train(
     ] = None,
     config: ConfigFile = DEFAULT_CONFIG,
     overrides: Overrides = None,
+    product: Product = None,
 ) -> None:
     """Train one model per hyperparameter set and keep the best on validation."""
     from defect_detection.config import load_config
@@ -39,7 +40,7 @@ def train(
 
     given = {"engine": engine, "address": address}
     chosen = [f"scaling.{key}={json.dumps(value)}" for key, value in given.items() if value]
-    settings = load_config(config, [*(overrides or ()), *chosen])
+    settings = load_config(config, [*(overrides or ()), *chosen], product)
     require_images(settings)
 
     from defect_detection.cli.progress import bars
@@ -97,10 +98,12 @@ def _engine(settings: "Config") -> "AbstractContextManager[Engine]":
 
 @app.command(rich_help_panel="Model")
 def retrain(
-    settings: Annotated[Path, typer.Option(help="Settings of the retraining.")] = Path(
-        "re_train/re_train.yaml"
-    ),
+    settings: Annotated[
+        Path | None,
+        typer.Option(help="Settings of the retraining (default: re_train/re_train.yaml of the product)."),
+    ] = None,
     overrides: Overrides = None,
+    product: Product = None,
 ) -> None:
     """Retrain, compare with the model in production, and promote if better.
 
@@ -111,8 +114,17 @@ def retrain(
     from defect_detection.retraining.cycle import retrain as run
 
     with bars() as watch:
-        retrained = run(settings, overrides or (), watch, write)
+        retrained = run(settings or _settings_of(product), overrides or (), watch, write)
     raise typer.Exit(retrained.outcome.exit_code)
+
+
+def _settings_of(product: str | None) -> Path:
+    from defect_detection.config.products import DEFAULT, settings_of
+    from defect_detection.config.retraining import DEFAULT_RETRAIN_PATH
+
+    if product in (None, DEFAULT):
+        return DEFAULT_RETRAIN_PATH
+    return settings_of(Path(), product).parent / DEFAULT_RETRAIN_PATH
 
 
 @app.command(rich_help_panel="Model")

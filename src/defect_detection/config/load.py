@@ -6,15 +6,12 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import (
-    Field,
-    PrivateAttr,
-    field_validator,
-)
+from pydantic import PrivateAttr
 
 from defect_detection.config.base import Section, setting
 from defect_detection.config.evaluation import EvaluationConfig
@@ -22,11 +19,19 @@ from defect_detection.config.kinds import (
     Expected,
     FilePath,
     FileText,
-    ModelReference,
     OptionalPositive,
     Share,
     Text,
     WholeNumber,
+)
+from defect_detection.config.products import (
+    DEFAULT,
+    FOLDER,
+    SHARED,
+    product_of,
+    refuse_paths_outside,
+    refuse_shared,
+    settings_of,
 )
 from defect_detection.config.sections import (
     DataConfig,
@@ -37,19 +42,18 @@ from defect_detection.config.sections import (
     ScalingConfig,
     ServingConfig,
 )
-from defect_detection.config.training import HyperparameterSet, TrainingConfig, with_unique_names
+from defect_detection.config.training import TrainingConfig
 from defect_detection.config.yaml_file import apply_overrides, fill_empty_sections, read_document, validate
 from defect_detection.environment import address_of, read_environment
 from defect_detection.files.switch import finish
 from defect_detection.files.unfinished import remove_leftovers
 
 DEFAULT_PATH = Path("config.yaml")
-DEFAULT_RETRAIN_PATH = Path("re_train/re_train.yaml")
 SERVER_SETTINGS = "DEFECT_SERVER_SETTINGS"  # environment variable for processes started by a server
 
 
 class Config(Section):
-    """All settings. `root` is the folder of the file: relative paths start there."""
+    """All settings of a product. `root` is the folder of its file: relative paths start there."""
 
     seed: WholeNumber = setting(42, "random seed of the split, the augmentation and the weights of the head.")
     cache_dir: FilePath = setting(
@@ -105,12 +109,28 @@ class Config(Section):
     _root: Path = PrivateAttr(default=Path())
     _file: Path = PrivateAttr(default=Path())
     _overrides: tuple[str, ...] = PrivateAttr(default=())
+    _plant_file: Path = PrivateAttr(default=Path())
+    _product: str = PrivateAttr(default=DEFAULT)
     _tracking_uri: str = PrivateAttr(default="")
     _database_url: str = PrivateAttr(default="")
 
     @property
     def root(self) -> Path:
         return self._root
+
+    @property
+    def plant(self) -> Path:
+        """The folder of the plant, which has what all products share; `root` for the default product."""
+        return self._plant_file.parent
+
+    @property
+    def product(self) -> str:
+        """The name of the product."""
+        return self._product
+
+    def named(self, name: str) -> str:
+        """Return the name that something of this product has in a store that all products share."""
+        return name if self._product == DEFAULT else f"{name}.{self._product}"
 
     @property
     def file(self) -> Path:
@@ -125,7 +145,8 @@ class Config(Section):
     @property
     def for_children(self) -> dict[str, str]:
         """Environment variables that give another process the same settings: their file and overrides."""
-        return {SERVER_SETTINGS: json.dumps({"config": str(self._file), "overrides": self._overrides})}
+        settings = {"config": str(self._plant_file), "overrides": self._overrides, "product": self._product}
+        return {SERVER_SETTINGS: json.dumps(settings)}
 
     @property
     def tracking_uri(self) -> str:
@@ -138,74 +159,40 @@ class Config(Section):
         return self._database_url
 
 
-class RetrainConfig(Section):
-    """Settings of one retraining, from ``re_train/re_train.yaml``."""
-
-    config: FilePath = setting(Path("../config.yaml"), "settings of data, training and evaluation.")
-    start_from: Annotated[Literal["registry", "scratch"], Expected("registry or scratch")] = setting(
-        "registry",
-        "registry: go on from a registered model (base_models). scratch: train as `defect train` does.",
-    )
-    base_models: Annotated[
-        tuple[ModelReference, ...], Field(min_length=1), Expected("a list of name@alias")
-    ] = setting(("Testing_Reg@re-train", "Production_Reg@prod"), "the first that exists is the base model.")
-    hyperparameter_sets: Annotated[
-        tuple[HyperparameterSet, ...] | None,
-        Field(min_length=1),
-        Expected("null or a list of at least one set"),
-    ] = setting(
-        None,
-        "with the keys that config.yaml explains, in the order of trust. null: with registry the settings of the base model, with "
-        "scratch those of config.yaml.",
-    )
-    metric: Annotated[
-        Literal["accuracy", "balanced_accuracy", "auroc"], Expected("accuracy, balanced_accuracy or auroc")
-    ] = setting(
-        "accuracy",
-        "the new model must be better on the test images by this metric. On validation only a significantly worse model is held.",
-    )
-    min_improvement: Share = setting(0.0, "the new model must be better by more than this.")
-    min_new_labels: WholeNumber = setting(
-        0,
-        "retrain only when people gave so many labels since the model in production was made; 0: always. It needs data.feedback_dir "
-        "in config.yaml, where each retraining first exports what was said.",
-    )
-    set: Annotated[dict[str, Any], Expected("a mapping of dotted keys to values")] = setting(
-        {}, "other values of config.yaml, for this retraining only. Example: {training.epochs: 5}."
-    )
-
-    @field_validator("hyperparameter_sets")
-    @classmethod
-    def _unique_names(
-        cls, sets: tuple[HyperparameterSet, ...] | None
-    ) -> tuple[HyperparameterSet, ...] | None:
-        return sets and with_unique_names(sets)
-
-    @property
-    def overrides(self) -> list[str]:
-        """`set` in the form that `load_config` takes."""
-        return [f"{key}={json.dumps(value)}" for key, value in self.set.items()]
-
-
 def load_config(
     path: Path | None = None,
     overrides: Sequence[str] = (),
+    product: str | None = None,
     *,
     environment: Mapping[str, str] | None = None,
 ) -> Config:
-    """Read and check the settings, with the current environment and the ``.env`` in the same folder.
+    """Read and check the settings of a product, with the current environment and the ``.env`` of its plant.
 
     Args:
-        path: the YAML file. When not given, or where it is ``config.yaml`` and the current folder has none, all settings
-            have their defaults, in the current folder.
+        path: the YAML file of the plant, or of a product. When not given, or where it is ``config.yaml`` and the current folder has
+            none, all settings have their defaults, in the current folder.
         overrides: ``dotted.key=value`` each, the value in YAML, as in ``training.epochs=5``.
+        product: its name; when not given, the one whose file `path` is.
         environment: variables that count instead of those of the process and of ``.env``.
 
     Raises:
         ConfigError: the file can't be read, or a key or value is wrong. Names every problem, one a line.
     """
-    path, overrides = _settled(DEFAULT_PATH if path is None else path, overrides)
-    document = _read(path, DEFAULT_PATH)
+    path, overrides, product = _settled(path or DEFAULT_PATH, overrides, product)
+    if product in (None, DEFAULT):
+        config = _read_plant(path, overrides, environment)
+    else:
+        ours = [one for one in overrides if re.split("[.=]", one)[0].strip() in SHARED]
+        plant = _read_plant(path, ours, environment)
+        config = _read_product(plant, product, [one for one in overrides if one not in ours])
+        config._overrides = tuple(overrides)
+    finish(config.bundle_dir, config.best_model_info)  # a replacement that a killed training had prepared
+    remove_leftovers(_written_to(config))
+    return config
+
+
+def _read_plant(path: Path, overrides: Sequence[str], environment: Mapping[str, str] | None) -> Config:
+    document = read_settings(path, DEFAULT_PATH)
     root = path.resolve().parent
     variables = read_environment(root) if environment is None else environment
     overridden = apply_overrides(document, overrides)
@@ -214,10 +201,40 @@ def load_config(
         document["serving"]["api_key"] = key
     config = validate(Config, document, path, root=root, overridden=overridden)
     config._root, config._file, config._overrides = root, path.resolve(), tuple(overrides)
+    config._plant_file = config._file
     config._tracking_uri = address_of(variables, "MLFLOW_TRACKING_URI", root, "mlflow.db")
     config._database_url = address_of(variables, "DATABASE_URL", root, "inspections.db")
-    finish(config.bundle_dir, config.best_model_info)  # a replacement that a killed training had prepared
-    remove_leftovers(_written_to(config))
+    return config
+
+
+def _read_product(plant: Config, product: str, overrides: Sequence[str]) -> Config:
+    return product_settings(plant, product, settings_of(plant.root, product), overrides)
+
+
+def product_settings(plant: Config, product: str, file: Path, overrides: Sequence[str] = ()) -> Config:
+    """Return the settings in a file as those of a product. What products share comes from the plant.
+
+    Raises:
+        ConfigError: as for `load_config`.
+    """
+    document, source = read_document(file), f"{FOLDER}/{product}/{file.name}"
+    refuse_shared(document, source, plant.file)
+    overridden = apply_overrides(document, overrides)
+    fill_empty_sections(document, Config)
+    own = validate(Config, document, Path(source), root=file.parent, overridden=overridden, source=source)
+    own._product, own._root, own._file = product, file.parent, file
+    names = {name: own.named(getattr(own.mlflow, name)) for name in MlflowConfig.model_fields}
+    shared = {name: getattr(plant, name) for name in SHARED}
+    config = own.model_copy(
+        update={
+            **shared,
+            "mlflow": own.mlflow.model_copy(update=names),
+            "inference_model_name": own.named(own.inference_model_name),
+        }
+    )
+    config._plant_file = plant.file
+    config._tracking_uri, config._database_url = plant.tracking_uri, plant.database_url
+    refuse_paths_outside(document, config, source)
     return config
 
 
@@ -233,25 +250,19 @@ def _written_to(config: Config) -> list[Path]:
     ]
 
 
-def _settled(path: Path, overrides: Sequence[str]) -> tuple[Path, Sequence[str]]:
-    """Return the file and the overrides that count: in a process that a server has started, the server's own win."""
-    given = os.environ.get(SERVER_SETTINGS)
-    if not given:
-        return path, overrides
-    settings = json.loads(given)
-    return Path(settings["config"]), [*overrides, *settings["overrides"]]
+def _settled(
+    path: Path, overrides: Sequence[str], product: str | None
+) -> tuple[Path, Sequence[str], str | None]:
+    """Return the plant's file, the overrides and the product that count: in a process that a server has started, the server's."""
+    if given := os.environ.get(SERVER_SETTINGS):
+        settings = json.loads(given)
+        return Path(settings["config"]), [*overrides, *settings["overrides"]], settings.get("product")
+    if product is None and (found := product_of(path)):
+        return found[0], overrides, found[1]
+    return path, overrides, product
 
 
-def load_retrain_config(path: Path) -> RetrainConfig:
-    """Read and check the settings of a retraining.
-
-    Raises:
-        ConfigError: as for `load_config`.
-    """
-    return validate(RetrainConfig, _read(path, DEFAULT_RETRAIN_PATH), path, root=path.resolve().parent)
-
-
-def _read(path: Path, default: Path) -> dict[str, Any]:
+def read_settings(path: Path, default: Path) -> dict[str, Any]:
     """Read the file; where the current folder has none under the usual name, all keys have their defaults."""
     is_missing = path.absolute() == default.absolute() and not os.path.lexists(path)
     return {} if is_missing else read_document(path)

@@ -1,7 +1,6 @@
 """Read a YAML file of settings strictly, with error messages for users."""
 
 import difflib
-import json
 import re
 import typing
 from collections.abc import Hashable, Iterable, Sequence
@@ -117,18 +116,6 @@ def _where_and_why(error: Exception) -> str:
     return str(error)
 
 
-def with_value(text: bytes, key: str, value: str) -> bytes | None:
-    """Return a YAML text with another value for a dotted key, and nothing else changed; None where it has no such key."""
-    decoded = text.decode("utf-16" if text[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-    node = yaml.compose(decoded, Loader=yaml.SafeLoader)
-    for name in key.split("."):
-        entries = node.value if isinstance(node, yaml.MappingNode) else []
-        node = next((inner for outer, inner in entries if outer.value == name), None)
-    if node is None:
-        return None
-    return f"{decoded[: node.start_mark.index]}{json.dumps(value)}{decoded[node.end_mark.index :]}".encode()
-
-
 def apply_overrides(document: dict[str, Any], overrides: Sequence[str]) -> list[str]:
     """Set each ``dotted.key=value`` in the document and return the keys.
 
@@ -179,9 +166,18 @@ def fill_empty_sections(document: dict[str, Any], model: type[BaseModel]) -> Non
 
 
 def validate(
-    model: type[Model], document: dict[str, Any], path: Path, *, root: Path, overridden: Iterable[str] = ()
+    model: type[Model],
+    document: dict[str, Any],
+    path: Path,
+    *,
+    root: Path,
+    overridden: Iterable[str] = (),
+    source: str = "",
 ) -> Model:
     """Return the document as a checked model, its relative paths seen from `root`.
+
+    Args:
+        source: names the file in messages; its name when not given.
 
     Raises:
         ConfigError: lists every wrong key and value, one a line, each with what was expected.
@@ -190,7 +186,7 @@ def validate(
         return model.model_validate(document, context={"root": root})
     except ValidationError as error:
         problems = _innermost(error.errors())
-        lines = [_explain(model, problem, path.name, tuple(overridden)) for problem in problems]
+        lines = [_explain(model, problem, source or path.name, tuple(overridden)) for problem in problems]
         raise ConfigError("\n".join(lines)) from error
 
 

@@ -32,7 +32,7 @@ from defect_detection.use_cases.train import diverged_in_words, keep, suited, tr
 from defect_detection.use_cases.trial_runs import Bench
 from defect_detection.use_cases.turn import PRODUCTION_ALIAS
 
-LOCK_NAME = ".retrain.lock"  # in the root; the HTTP API looks at it too
+LOCK_NAME = ".retrain.lock"  # in the folder of the plant; the HTTP API looks at it too
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,10 @@ def retrain(
     settings = load_retrain_config(settings_path)
     config = load_config(settings.config, [*settings.overrides, *overrides])
     try:
-        with FileLock(config.root / LOCK_NAME, timeout=0):
+        with FileLock(config.plant / LOCK_NAME, timeout=0):
             return _retrain(settings, config, watch, say)
     except Timeout as error:
-        raise BusyError(f"{config.root}: a retraining is already running; wait until it ends") from error
+        raise BusyError(f"{config.plant}: a retraining is already running; wait until it ends") from error
 
 
 def _retrain(settings: RetrainConfig, config: Config, watch: Watch, say: Say) -> Retrained:

@@ -55,7 +55,8 @@ def find_start(
     """
     if settings.start_from == "registry":
         for name_and_alias in settings.base_models:
-            if reference := registry.version_of(*name_and_alias.split("@")):
+            name, alias = name_and_alias.split("@")
+            if reference := registry.version_of(config.named(name), alias):
                 return _from_base(name_and_alias, reference, settings, config, registry, overrides, say)
         text = (
             f"Start: none of {', '.join(settings.base_models)} exists in {redacted(config.tracking_uri)}; training starts "

@@ -29,10 +29,15 @@ _PAGE = 500
 
 
 class Ledger:
-    """The ledger of one store. Every method may raise `TrackingError`."""
+    """The ledger of one product in a store. Every method may raise `TrackingError`.
 
-    def __init__(self, tracking_uri: str) -> None:
+    Args:
+        experiment: that has its entries; `PROMOTIONS` when not given.
+    """
+
+    def __init__(self, tracking_uri: str, experiment: str | None = None) -> None:
         self.tracking_uri = tracking_uri
+        self._experiment = experiment or PROMOTIONS
 
     @contextmanager
     def entry(self, plan: Plan, params: Mapping[str, Any] | None = None) -> Iterator[TrialRecord]:
@@ -40,7 +45,7 @@ class Ledger:
 
         After an error or a kill it stays open.
         """
-        recorder = ExperimentRecorder(self.tracking_uri, PROMOTIONS)
+        recorder = ExperimentRecorder(self.tracking_uri, self._experiment)
         name = f"{plan.candidate}: {plan.kind}"
         with recorder.trial(
             name, params or {}, tags_of(plan) | {"mlflow.note.content": markdown(plan.why)}
@@ -60,7 +65,7 @@ class Ledger:
         database = sqlite_file(self.tracking_uri)
         if database and not database.exists():
             return ()
-        store = connect(self.tracking_uri, PROMOTIONS)
+        store = connect(self.tracking_uri, self._experiment)
         found: list[Any] = []
         token = None
         with reporting(self.tracking_uri, "reading the ledger"):

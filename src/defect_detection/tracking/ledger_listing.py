@@ -34,8 +34,8 @@ class ListedEntry:
     has_report: bool
 
 
-def list_entries(tracking_uri: str) -> list[ListedEntry]:
-    """Return all entries, newest first.
+def list_entries(tracking_uri: str, experiment: str = PROMOTIONS) -> list[ListedEntry]:
+    """Return all entries of a ledger, newest first.
 
     Raises:
         TrackingError: the store can't be read, or isn't one of MLflow 3.
@@ -44,14 +44,14 @@ def list_entries(tracking_uri: str) -> list[ListedEntry]:
     if database and not database.exists():
         return []
     with telling(tracking_uri, "reading the ledger"):
-        found = list(_in_file(database) if database else _on_server(tracking_uri))
+        found = list(_in_file(database, experiment) if database else _on_server(tracking_uri, experiment))
     return sorted(found, key=lambda one: (one.entry.number, one.entry.when), reverse=True)
 
 
-def report_of(tracking_uri: str, run_id: str) -> Path | None:
+def report_of(tracking_uri: str, run_id: str, experiment: str = PROMOTIONS) -> Path | None:
     """Return the report that an entry was decided on, or None when this machine doesn't have it.
 
-    Returns only files of ledger runs in the embedded store, for any `run_id`.
+    Returns only files of runs of the ledger in the embedded store, for any `run_id`.
 
     Raises:
         TrackingError: the store can't be read.
@@ -62,18 +62,18 @@ def report_of(tracking_uri: str, run_id: str) -> Path | None:
     with telling(tracking_uri, "looking for a report"), opened(database) as connection:
         row = connection.execute(
             f"SELECT located(artifact_uri) {_RUNS} AND run_uuid = ?",
-            (PROMOTIONS, run_id),
+            (experiment, run_id),
         ).fetchone()
     return _report_in(row[0]) if row else None
 
 
-def _in_file(database: Path) -> Iterator[ListedEntry]:
+def _in_file(database: Path, experiment: str) -> Iterator[ListedEntry]:
     with opened(database) as connection:
         runs = connection.execute(
-            f"SELECT run_uuid, start_time, located(artifact_uri) {_RUNS}", (PROMOTIONS,)
+            f"SELECT run_uuid, start_time, located(artifact_uri) {_RUNS}", (experiment,)
         ).fetchall()
-        tag_rows = connection.execute(_TAGS, (PROMOTIONS,)).fetchall()
-        trained = dict(connection.execute(_TRAINED, (PROMOTIONS,)).fetchall())
+        tag_rows = connection.execute(_TAGS, (experiment,)).fetchall()
+        trained = dict(connection.execute(_TRAINED, (experiment,)).fetchall())
     tags: dict[str, dict[str, str]] = {}
     for run_id, key, value in tag_rows:
         tags.setdefault(run_id, {})[key] = value
@@ -89,12 +89,12 @@ def _report_in(artifact_uri: str) -> Path | None:
     return file if parts.scheme in ("", "file") and file.is_file() else None
 
 
-def _on_server(tracking_uri: str) -> Iterator[ListedEntry]:
-    experiment = ask(tracking_uri, "experiments/get-by-name", experiment_name=PROMOTIONS)
-    if experiment is None:
+def _on_server(tracking_uri: str, experiment: str) -> Iterator[ListedEntry]:
+    found = ask(tracking_uri, "experiments/get-by-name", experiment_name=experiment)
+    if found is None:
         return
     asked: dict[str, Any] = {
-        "experiment_ids": [experiment["experiment"]["experiment_id"]],
+        "experiment_ids": [found["experiment"]["experiment_id"]],
         "max_results": _PAGE,
     }
     while True:

@@ -247,7 +247,7 @@ def _experiment_id(client: Any, uri: str, name: str, location: str | None) -> st
     found = client.get_experiment_by_name(name)
     if found is None:
         try:
-            about = {"mlflow.note.content": _ABOUT.get(name, _ABOUT_TRAINING)}
+            about = {"mlflow.note.content": _ABOUT.get(name.partition(".")[0], _ABOUT_TRAINING)}
             return str(client.create_experiment(name, artifact_location=location, tags=about))
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":

@@ -12,7 +12,8 @@ from operator import attrgetter
 from pathlib import Path
 
 from defect_detection.config import Config
-from defect_detection.config.yaml_file import with_value
+from defect_detection.config.products import FOLDER, require_plant
+from defect_detection.config.yaml_edit import with_value
 from defect_detection.errors import BackupError
 from defect_detection.files.copies import SUMS, copy_database, copy_file, files_below, write_sums
 from defect_detection.files.switch import alone
@@ -31,6 +32,7 @@ RECORDS_FILE, STORE_FILE = "inspections.db", "mlflow.db"  # where a project with
 SPARE_BYTES = 50_000_000  # that stay free on the disk
 PRIVATE = 0o750
 _RETRAINING = "re_train"
+_NOT_OF_PRODUCTS = ("data", "cache", "reports")
 _INSIDE = {  # where the copy has what the settings place outside of the project
     "records.images_dir": "inspections",
     "bundle_dir": "temp_best_model",
@@ -61,6 +63,7 @@ def back_up(config: Config, folder: Path) -> Backup:
         RecordsError, TrackingError: a database can't be read. OSError: a file can't be read or written.
     """
     folder = folder.absolute()
+    require_plant(config)
     databases = _databases(config)
     refuse_content(folder)
     _refuse_within(config, folder)
@@ -156,8 +159,17 @@ def _others(config: Config, store_folder: Path, places: Mapping[str, str]) -> It
     for name, folder in folders.items():
         yield from ((f"{name}/{path.relative_to(folder).as_posix()}", path) for path in files_below(folder))
     yield from ((path.name, path) for path in config.root.glob(f"{TRAIL}*"))
+    yield from _of_products(config.root)
     if config.best_model_info.exists():
         yield places["best_model_info"], config.best_model_info
+
+
+def _of_products(root: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the files of all products, without their images, caches and reports."""
+    for path in files_below(root / FOLDER):
+        name, *rest = path.relative_to(root / FOLDER).parts
+        if rest and rest[0] not in _NOT_OF_PRODUCTS:
+            yield "/".join((FOLDER, name, *rest)), path
 
 
 def require_room(folder: Path, sources: Iterable[Path]) -> None:

@@ -150,7 +150,7 @@ class _Judging:
         self._candidate, self._registry = candidate, registry
         self._samples, self._config = samples, config
         self._improvement, self._parity_flips = improvement, parity_flips
-        self._ledger = Ledger(config.tracking_uri).entries()
+        self._ledger = Ledger(config.tracking_uri, config.named(PROMOTIONS)).entries()
         self.production = registry.version_of(config.mlflow.production_model_name, PRODUCTION_ALIAS)
         self.earlier = self._find_earlier()
 
@@ -168,7 +168,9 @@ class _Judging:
         if earlier:
             decided = decisions_before(self._ledger, earlier)
         else:
-            decided = count_decisions(config.tracking_uri, PROMOTIONS, candidate.metrics.fingerprint)
+            decided = count_decisions(
+                config.tracking_uri, config.named(PROMOTIONS), candidate.metrics.fingerprint
+            )
         return champion, judge(
             candidate, champion, samples, config, self._improvement, self._parity_flips, decided
         )

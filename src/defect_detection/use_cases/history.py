@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from defect_detection.config import Config
+from defect_detection.tracking.lease import PROMOTIONS
 from defect_detection.tracking.ledger import Ledger, open_entries, productive, unreadable
 from defect_detection.tracking.ledger_entry import Entry
 from defect_detection.tracking.registry import Registry
@@ -24,7 +25,7 @@ def history(config: Config) -> History:
     Raises:
         TrackingError: MLflow can't be reached.
     """
-    entries = Ledger(config.tracking_uri).entries()
+    entries = Ledger(config.tracking_uri, config.named(PROMOTIONS)).entries()
     registry = Registry(config.tracking_uri)
     current = number_of(registry.version_of(config.mlflow.production_model_name, PRODUCTION_ALIAS))
     return History(entries, current, attention(entries, current))

@@ -10,6 +10,7 @@ from defect_detection.inference.inspect import Inspector
 from defect_detection.model.bundle import read_card, verify
 from defect_detection.model.card import Card
 from defect_detection.model.seal import digest
+from defect_detection.tracking.lease import PROMOTIONS
 from defect_detection.tracking.ledger import other_seal
 from defect_detection.tracking.ledger_listing import list_entries
 from defect_detection.tracking.reading import ModelRef
@@ -69,7 +70,7 @@ def _registered(reference: ModelRef | None, config: Config) -> Check:
         text = "A folder outside the registry: only its own checksums protect it"
         return Check(name="registered", passed=None, text=text)
     if reference.name == config.mlflow.production_model_name:
-        entries = [one.entry for one in list_entries(config.tracking_uri)]
+        entries = [one.entry for one in list_entries(config.tracking_uri, config.named(PROMOTIONS))]
         if other := other_seal(entries, reference.version, digest(reference.seal)):
             return Check(name="registered", passed=False, text=f"{reference}: {other}")
     if reference.seal is None:

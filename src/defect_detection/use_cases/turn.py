@@ -8,7 +8,7 @@ from pathlib import Path
 from defect_detection.config import Config
 from defect_detection.errors import DefectDetectionError, TrackingError
 from defect_detection.records.trail import leave
-from defect_detection.tracking.lease import Ticket, lease, who
+from defect_detection.tracking.lease import PROMOTIONS, Ticket, lease, who
 from defect_detection.tracking.ledger import Ledger, open_entries, unreadable
 from defect_detection.tracking.ledger_entry import Entry, Kind, Plan, State
 from defect_detection.tracking.reading import ModelRef
@@ -24,7 +24,7 @@ class Turn:
 
     number: of the ledger's entries that are made in it. entries: those before, newest first. before: what is in production at
     its start. urgent: what is only there for the record may fail. notes: what failed or was left out, in sentences without
-    their full stop. ticket: None where the lease could not be taken. root: the folder of config.yaml.
+    their full stop. ticket: None where the lease could not be taken. root: the folder with the audit trail.
     """
 
     ticket: Ticket | None
@@ -84,12 +84,12 @@ def take_turn(registry: Registry, config: Config, *, urgent: bool = False) -> It
 def _turn(registry: Registry, config: Config, ticket: Ticket | None, urgent: bool, notes: list[str]) -> Turn:
     """Begin a turn: close what an interrupted process left open."""
     before = registry.version_of(config.mlflow.production_model_name, PRODUCTION_ALIAS)
-    ledger = Ledger(config.tracking_uri)
+    ledger = Ledger(config.tracking_uri, config.named(PROMOTIONS))
     entries: tuple[Entry, ...] = ()
     with sparing(urgent, notes, "The ledger could not be read"):
         entries = ledger.entries()
     number = 1 + max((entry.number for entry in entries), default=0)
-    turn = Turn(ticket, number, ledger, entries, registry, before, urgent, notes, config.root)
+    turn = Turn(ticket, number, ledger, entries, registry, before, urgent, notes, config.plant)
     for entry in reversed(open_entries(entries)):
         with sparing(urgent, notes, f"Entry {entry.number} of the ledger was interrupted and stays open"):
             _repair(turn, entry)
@@ -117,7 +117,7 @@ def noting_refusal(config: Config, what: str) -> Iterator[None]:
     try:
         yield
     except DefectDetectionError as error:
-        leave(config.root, who(), what, config.mlflow.production_model_name, f"refused: {error}")
+        leave(config.plant, who(), what, config.mlflow.production_model_name, f"refused: {error}")
         raise
 
 
