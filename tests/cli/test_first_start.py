@@ -55,6 +55,7 @@ def test_a_wheel_holds_what_init_writes():
     ("verb", "code"),
     [
         (["history"], 0),
+        (["monitor"], 3),
         (["cache"], 0),
         (["keys", "list"], 0),
         (["inspect"], 3),

@@ -20,6 +20,7 @@ def test_no_answer_is_kept_by_a_cache(app, send):
             f"{found}/image",
             f"{found}/preview",
             "/statistics",
+            "/monitoring",
             "/jobs",
             "/no",
         )

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from plant import Plant
 
+from defect_detection.data.reference import camera_of, look_of
 from defect_detection.data.samples import fingerprint
 from defect_detection.data.split import load_splits
 from defect_detection.errors import BusyError, LeakageError, NoModelError, TrackingError
@@ -375,3 +376,15 @@ def test_a_fine_tuned_trunk_is_judged_by_the_fold_that_it_did_not_learn_from(pla
     train(config)
     card = read_card(config.bundle_dir)
     assert (card.data["train_images"], card.validation["images"], card.validation["defective"]) == (60, 12, 6)
+
+
+def test_the_model_brings_the_figures_of_its_held_out_ok_images(trained_once):
+    card = read_card(trained_once.config().bundle_dir)
+    ok = [sample for sample in trained_once.samples("train") if sample.label == 0]
+    assert card.baseline.parts == len(ok) == 30
+    looks = [
+        camera_of(look_of(np.asarray(Image.open(sample.path).convert("RGB")))).brightness for sample in ok
+    ]
+    assert card.baseline.quantiles["brightness"] == pytest.approx(sorted(looks))
+    assert "score" not in card.baseline.quantiles, "6 validation images are too few"
+    assert len(card.baseline.quantiles["novelty"]) == 30

@@ -33,6 +33,7 @@ from defect_detection.cli import (  # noqa: F401  # isort: skip  they register t
     deployment,
     inspection,
     production,
+    monitoring,
     server,
     records,
     backup,

@@ -38,6 +38,7 @@ from defect_detection.config.sections import (
     InferenceConfig,
     JobsConfig,
     MlflowConfig,
+    MonitoringConfig,
     RecordsConfig,
     ScalingConfig,
     ServingConfig,
@@ -100,6 +101,10 @@ class Config(Section):
     )
     jobs: JobsConfig = setting(
         JobsConfig(), "Retrainings in the background: POST /retrain with 'Prefer: respond-async'."
+    )
+    monitoring: MonitoringConfig = setting(
+        MonitoringConfig(),
+        "When Monitor says that the line is no longer what the model learned: docs/monitoring.md.",
     )
     scaling: ScalingConfig = setting(
         ScalingConfig(),

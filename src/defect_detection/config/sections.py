@@ -231,6 +231,32 @@ class JobsConfig(Section):
     )
 
 
+class MonitoringConfig(Section):
+    window: Annotated[int, Field(ge=50, le=5000, strict=True), Expected("a whole number from 50 to 5000")] = (
+        setting(
+            500,
+            "inspections that are compared at a time: the latest of the model in production.",
+            advanced=True,
+        )
+    )
+    persistence: Annotated[int, Field(ge=1, le=20, strict=True), Expected("a whole number from 1 to 20")] = (
+        setting(
+            3,
+            "windows in a row that must differ before there is an alarm. With 1, an odd batch is one.",
+            advanced=True,
+        )
+    )
+    every_h: Annotated[float, Field(ge=0.05, le=168), Expected("hours from 0.05 to 168")] = setting(
+        1, "hours between two comparisons, and at least between the ends of two windows.", advanced=True
+    )
+    false_alarms_per_year: Positive = setting(
+        1,
+        "windows that may differ by chance, of all figures together. The level of each test follows from it; persistence makes "
+        "false alarms rarer still.",
+        advanced=True,
+    )
+
+
 class ScalingConfig(Section):
     engine: Annotated[Literal["local", "ray"], Expected("local or ray")] = setting(
         "local", "local: `defect train` trains in its own process; ray: on a cluster.", advanced=True

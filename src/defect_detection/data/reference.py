@@ -6,6 +6,7 @@ each against the range of the training images.
 
 from collections.abc import Mapping
 from itertools import accumulate, repeat
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -41,6 +42,18 @@ _LEAST = 0.5  # standard deviations
 _UNSURE = 8.0  # images: of so many, the standard deviation itself counts twice, since it is a guess
 _SCALES = tuple(accumulate(repeat(1.25, 6), lambda scale, step: scale * step, initial=1.0))
 _LEAST_SPREAD = 4.0  # gray levels, of a cell
+
+
+class Camera(NamedTuple):
+    """What light, lens and camera did to an image: float, or float arrays of shape (n_images,).
+
+    brightness, contrast, sharpness: in gray levels, as in `LOOK`. colour_balance: mean red / mean blue, 1 for gray.
+    """
+
+    brightness: float
+    contrast: float
+    sharpness: float
+    colour_balance: float
 
 
 class Reference(BaseModel):
@@ -102,6 +115,13 @@ def look_of(pixels: np.ndarray) -> np.ndarray:
         layout,
     )
     return np.array(row, LOOK)
+
+
+def camera_of(look: np.ndarray) -> Camera:
+    """Return the camera's figures of one image, or of several; see `look_of`. The layout holds the colours already."""
+    red, blue = (look["layout"][..., channel].mean(axis=(-2, -1)) for channel in (0, 2))
+    values = (*(look[name] for name in Camera._fields[:-1]), (red + 1) / (blue + 1))
+    return Camera(*(value.astype(float) for value in values)) if look.ndim else Camera(*map(float, values))
 
 
 def _roughness(gray: np.ndarray, step: int) -> float:

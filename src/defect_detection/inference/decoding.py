@@ -13,6 +13,7 @@ import numpy as np
 from defect_detection.data.bounds import Limits
 from defect_detection.data.extent import Extent
 from defect_detection.data.images import Pages, read_pages
+from defect_detection.data.reference import Camera, camera_of, look_of
 from defect_detection.errors import ImageError
 from defect_detection.model.card import Card
 
@@ -23,12 +24,14 @@ Source = Path | bytes | np.ndarray
 class Decoded:
     """The pages of an image, uint8 (size, size, 3) RGB each, or none and why it can't be read.
 
-    unlike: of each page, how it is unlike the training images. extents: of each page, the pixels that its evidence map covers.
+    unlike: of each page, how it is unlike the training images. cameras: its figures of the camera. extents: the pixels that its
+        evidence map covers.
     """
 
     label: str
     pages: tuple[np.ndarray, ...]
     unlike: tuple[str | None, ...]
+    cameras: tuple[Camera, ...]
     extents: tuple[Extent, ...]
     error: str | None
     took_ms: float
@@ -57,23 +60,24 @@ def decode(image: Source, index: int, card: Card, limits: Limits, pages: Pages) 
     """Decode one image as the model sees it; `index` names one without a path."""
     started = time.perf_counter()
     found: list[np.ndarray] = []
-    unlike: list[str | None] = []
-    extents: list[Extent] = []
+    sizes: list[tuple[int, int] | None] = []
     error, size = None, (card.image_size,) * 2
     try:
         if isinstance(image, np.ndarray):
             found = [_checked(image, card.image_size)]
-            unlike, extents = [card.unlike(image, None)], [Extent.whole(size)]
+            sizes = [None]
         else:
             read = read_pages(image, size, limits, pages=pages, bit_depth=card.bit_depth)
             found = [page.pixels for page in read]
-            unlike = [card.unlike(page.pixels, page.size) for page in read]
-            extents = [Extent.whole(page.size) for page in read]
+            sizes = [page.size for page in read]
     except ImageError as reason:
         error = str(reason)
+    looks = [look_of(pixels) for pixels in found]
+    unlike, cameras = tuple(map(card.unlike, looks, sizes)), tuple(map(camera_of, looks))
+    extents = tuple(Extent.whole(one or size) for one in sizes)
     label = str(image) if isinstance(image, Path) else f"image {index}"
     took_ms = (time.perf_counter() - started) * 1000
-    return Decoded(label, tuple(found), tuple(unlike), tuple(extents), error, took_ms)
+    return Decoded(label, tuple(found), unlike, cameras, extents, error, took_ms)
 
 
 def _checked(pixels: np.ndarray, size: int) -> np.ndarray:

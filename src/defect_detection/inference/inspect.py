@@ -14,6 +14,7 @@ import numpy as np
 from defect_detection.data.bounds import DEFAULT_LIMITS, Limits
 from defect_detection.data.extent import Extent
 from defect_detection.data.images import Pages
+from defect_detection.data.reference import Camera
 from defect_detection.errors import BundleError, ConfigError
 from defect_detection.inference.decoding import Decoded, Source, decode, decoded_ahead
 from defect_detection.inference.runtime import Answer, Runtime
@@ -32,6 +33,7 @@ class Inspection:
     score: P(defective), or an anomaly score: see `score_is`. page: which decided, from 1, of `pages` in the file.
     reason: how the image, or a page of it, is unlike the training images, so that it is never OK.
     novelty: in standard deviations of OK training images, how unlike them it is; None of a model that cannot tell.
+    camera: figures of the page that decided.
     latency_ms: decoding plus the model, with the model's waiting for other images.
     evidence: float32 array of shape (h, w), log-odds per cell: where the defect is. extent: the pixels of the upright image that it
         covers.
@@ -51,18 +53,15 @@ class Inspection:
     reason: str | None = None
     score_is: ScoreIs = "probability"
     novelty: float | None = None
+    camera: Camera | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return what a line of ``--json`` holds: no evidence map; `reason`, `error` and pages only where there are some.
 
         `score_is` only where the score is not P(defective).
         """
-        fields = {
-            "path": printable(self.path),
-            "score": self.score,
-            "verdict": self.verdict,
-            "threshold": self.threshold,
-        }
+        fields: dict[str, Any] = {"path": printable(self.path)}
+        fields |= {name: getattr(self, name) for name in ("score", "verdict", "threshold")}
         fields |= {"score_is": self.score_is} if self.score_is != "probability" else {}
         fields |= {"model": printable(self.model), "latency_ms": round(self.latency_ms, 2)}
         fields |= {"novelty": round(self.novelty, 2)} if self.novelty is not None else {}
@@ -191,8 +190,7 @@ class Inspector:
         took_ms = image.took_ms + sum(answer.took_ms for answer in answered)
         score, evidence = scores[worst], answered[worst].outputs["evidence"]
         page, pages = worst + 1, len(scores)
-        measured = [answer.outputs.get("novelty") for answer in answered]
-        novelties = [None if one is None else float(one) for one in measured]
+        novelties = [float(one.outputs["novelty"]) if "novelty" in one.outputs else None for one in answered]
         unlike = [
             look or self.card.unseen(novelty, score)
             for look, novelty, score in zip(image.unlike, novelties, scores, strict=True)
@@ -212,6 +210,7 @@ class Inspector:
             reason=reason,
             score_is=self.card.score_is,
             novelty=novelties[worst],
+            camera=image.cameras[worst],
         )
 
 

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, computed_field, model_validator
 
-from defect_detection.data.reference import Reference, look_of
+from defect_detection.data.reference import Reference
+from defect_detection.evaluation.drift import Baseline
 from defect_detection.evaluation.operating_point import OperatingPoint, ReviewBand
 from defect_detection.evaluation.plateaus import HIGHEST_CUT
 from defect_detection.evaluation.rates import Rate
@@ -36,6 +37,7 @@ class Card(BaseModel):
     calibration: weights and bias of the score, as in `heads.Calibration`; models of earlier versions can have lists here: a curve.
     reference: how its training images look; a model of an earlier version has none, and guards nothing.
     novelty_limit: beyond it an image is unlike anything seen in training; a model of an earlier version measures no novelty.
+    baseline: figures of held-out OK images, to compare the line with; an earlier version, or few images, gave none.
     golden_verdicts: on the golden images, of the scores and the threshold that it was trained with; none of an earlier version.
     checksums: of the files beside it and, under the name of its own file, of all its other values.
     """
@@ -60,6 +62,7 @@ class Card(BaseModel):
     calibration: dict[str, float | list[float]]
     reference: Reference | None = None
     novelty_limit: float | None = None
+    baseline: Baseline | None = None
     data: dict[str, str | int]
     validation: dict[str, float]
     versions: dict[str, str]
@@ -125,14 +128,14 @@ class Card(BaseModel):
         claims = self.operating_point.claims
         return all(claim.met for claim in claims) if claims else None
 
-    def unlike(self, pixels: np.ndarray, size: tuple[int, int] | None) -> str | None:
+    def unlike(self, look: np.ndarray, size: tuple[int, int] | None) -> str | None:
         """Return how an image differs from the training images; None if it does not, or if the card has no ranges.
 
         Args:
-            pixels: uint8 array of shape (image_size, image_size, 3), RGB.
+            look: of the image, see `look_of`.
             size: (width, height) of its file, upright; None where there is no file.
         """
-        return self.reference.reason(look_of(pixels), size) if self.reference else None
+        return self.reference.reason(look, size) if self.reference else None
 
     def unseen(self, novelty: float | None, score: float) -> str | None:
         """Say that an image which would be OK is unlike all training images to the model itself; None otherwise.

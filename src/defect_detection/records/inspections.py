@@ -32,6 +32,7 @@ class Inspected:
     name: of the file name given by the sender. group: images of one group stay on one side of a split; where it is "", those of
     one `part` do. reason: how the image is unlike the training images; None where it is not, or where it was not recorded.
     sent_by: name of the key, or the address of a caller without one; "" of what earlier versions recorded.
+    novelty, brightness and the rest: see `Inspection` and `Camera`; None of what earlier versions recorded.
     """
 
     id: str
@@ -48,6 +49,11 @@ class Inspected:
     part: str = ""
     reason: str | None = None
     sent_by: str = ""
+    novelty: float | None = None
+    brightness: float | None = None
+    contrast: float | None = None
+    sharpness: float | None = None
+    colour_balance: float | None = None
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 

@@ -75,6 +75,7 @@ class InspectionRow(Table):
         Index("ix_inspections_line_at", "line", "at"),
         Index("ix_inspections_in_group_at", "in_group", "at"),
         Index("ix_inspections_part_at", "part", "at"),
+        Index("ix_inspections_novelty_id", "novelty", "id"),
     )
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
@@ -95,6 +96,11 @@ class InspectionRow(Table):
     part: Mapped[str] = mapped_column(String(256))
     reason: Mapped[str | None] = mapped_column(Text, default=None)
     sent_by: Mapped[str] = mapped_column(String(64), default="")
+    novelty: Mapped[float | None] = mapped_column(Float(53), default=None)
+    brightness: Mapped[float | None] = mapped_column(Float(53), default=None)
+    contrast: Mapped[float | None] = mapped_column(Float(53), default=None)
+    sharpness: Mapped[float | None] = mapped_column(Float(53), default=None)
+    colour_balance: Mapped[float | None] = mapped_column(Float(53), default=None)
 
 
 class TallyRow(Table):

@@ -37,6 +37,7 @@ from defect_detection.serving.views.health import health_api
 from defect_detection.serving.views.inspections import inspections_api
 from defect_detection.serving.views.jobs import register_jobs
 from defect_detection.serving.views.models import models_api
+from defect_detection.serving.views.monitoring import monitoring_api
 from defect_detection.serving.views.pages import pages
 from defect_detection.serving.views.predict import predict_api
 from defect_detection.serving.views.production import register_production
@@ -67,6 +68,7 @@ def create_app(
     app = _bare_app(config)
     parts = app.extensions[KEY] = Services.of(config, find_champion, load_champion, recorder)
     parts.metrics.follow_model(parts.served)
+    parts.metrics.follow_line(parts.line_watch)
     parts.metrics.follow(
         "defect_pruning_held_back",
         "1: the last pruning kept inspections beyond the retention limit",
@@ -123,6 +125,7 @@ def _register_views(app: OpenAPI, config: Config) -> None:
         models_api,
         v2_api,
         statistics_api,
+        monitoring_api,
         evidence_api,
         inspections_api,
     ):
@@ -171,11 +174,13 @@ def run(app: OpenAPI, config: Config) -> None:
     _announce(config, parts.access)
     parts.worker.start(takes_jobs=config.jobs.run_in_server)
     parts.upkeep.start()
+    parts.line_watch.start()
     server.run()
     parts.records.recorder.flush(FLUSH_S)
     ending.join()
     parts.refusals.close()
     parts.upkeep.stop()
+    parts.line_watch.stop()
     parts.records.close()
 
 

@@ -127,6 +127,8 @@ class Predicting:
             model_version=champion.reference.version,
             latency_ms=inspection.latency_ms,
             reason=inspection.reason,
+            novelty=inspection.novelty,
+            **(inspection.camera._asdict() if inspection.camera else {}),
             **context,  # type: ignore[arg-type]
         )
         self.recorder.record(recorded, content)

@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 from defect_detection.errors import DefectDetectionError
 from defect_detection.inference.inspect import Inspection
 from defect_detection.serving.champion import Served
+from defect_detection.serving.line_watch import LineWatch
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 LATENCIES_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
@@ -77,6 +78,15 @@ class Metrics:
     def follow_model(self, served: Served) -> None:
         """Export the served model, the number of replacements, and whether a replacement fails."""
         self.registry.register(_ServedCollector(served))
+
+    def follow_line(self, watch: LineWatch) -> None:
+        """Export how the line compares with the model's training images."""
+        name = "defect_drift"
+        alarm = "1: the line is no longer what the model learned; camera: lens or light, parts: the parts"
+        self.follow_each(f"{name}_alarm", alarm, "cause", watch.alarms)
+        self.follow_each(f"{name}_windows", "Windows in a row that differ", "figure", watch.in_a_row)
+        distance = "Share of parts by which the newest window differs from training, beyond what is tolerated"
+        self.follow_each(f"{name}_distance", distance, "figure", watch.distances)
 
     def _answered(self, response: Response) -> Response:
         route = request.url_rule.rule if request.url_rule else "none"

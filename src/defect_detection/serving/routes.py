@@ -44,6 +44,7 @@ NEEDS: dict[str, Need] = {
     "GET /history": "operator",
     "GET /reports/<run_id>": "operator",
     "GET /statistics": "operator",
+    "GET /monitoring": "operator",
     "GET /inspections": "operator",
     "GET /inspections.csv": "operator",
     "GET /inspections/<id>": "operator",

@@ -13,6 +13,7 @@ from defect_detection.serving.access import Access
 from defect_detection.serving.champion import FindChampion, LoadChampion, Served
 from defect_detection.serving.changes import Changes
 from defect_detection.serving.job_process import Retraining
+from defect_detection.serving.line_watch import LineWatch
 from defect_detection.serving.predicting import Predicting
 from defect_detection.serving.prometheus import Metrics
 from defect_detection.serving.readiness import Readiness
@@ -36,6 +37,7 @@ class Services:
     refusals: Refusals
     served: Served
     metrics: Metrics
+    line_watch: LineWatch
     readiness: Readiness
     predicting: Predicting
     retraining: Retraining
@@ -55,7 +57,7 @@ class Services:
         records, metrics = Records.of(config), Metrics()
         served = Served.of(config, find_champion, load_champion)
         recorder = recorder or records.recorder
-        retraining = Retraining.of(config)
+        retraining, line_watch = Retraining.of(config), LineWatch(config, records.database, served)
         return cls(
             config=config,
             records=records,
@@ -65,6 +67,7 @@ class Services:
             refusals=Refusals(config.root),
             served=served,
             metrics=metrics,
+            line_watch=line_watch,
             readiness=Readiness(served, recorder),
             predicting=Predicting.of(config, served, recorder, metrics),
             retraining=retraining,

@@ -10,10 +10,12 @@ import numpy as np
 from defect_detection import __version__
 from defect_detection.config import Config
 from defect_detection.data.audit.measure import measured
-from defect_detection.data.reference import Reference, learn_reference
-from defect_detection.data.samples import Sample
+from defect_detection.data.reference import Reference, camera_of, learn_reference
+from defect_detection.data.samples import OK, Sample
 from defect_detection.data.split import Splits
+from defect_detection.data.units import parts_of
 from defect_detection.errors import BundleError
+from defect_detection.evaluation.drift import Baseline
 from defect_detection.evaluation.metrics import Metrics
 from defect_detection.files.unfinished import whole_folder
 from defect_detection.inference.inspect import Inspector
@@ -95,6 +97,7 @@ def _effective(metrics: Metrics) -> dict[str, float]:
 
 def describe(trial: Trial, splits: Splits, config: Config) -> Card:
     """Write down where a model comes from and how it decides."""
+    looks = measured(splits.samples, splits.pixels, config.cache_dir)  # by the audit already
     return Card(
         kind="one_class" if trial.drawn else "classifier",
         name=trial.settings.name,
@@ -113,8 +116,9 @@ def describe(trial: Trial, splits: Splits, config: Config) -> Card:
         trunk_fingerprint=trial.trunk.fingerprint,
         hyperparameters=trial.settings.model_dump(mode="json"),
         calibration=dataclasses.asdict(trial.head.calibration),
-        reference=_reference(splits, config),
+        reference=_reference(splits, looks),
         novelty_limit=trial.novelty_limit,
+        baseline=_baseline(trial, splits, looks),
         data=_data(trial, splits),
         validation=_validation(trial),
         versions={
@@ -176,7 +180,24 @@ def _defective(samples: Sequence[Sample]) -> int:
     return sum(sample.label for sample in samples)
 
 
-def _reference(splits: Splits, config: Config) -> Reference:
-    """Return how the images look that the model knows; the audit has measured them already."""
-    rows = measured(splits.samples, splits.pixels, config.cache_dir)
-    return learn_reference(rows["look"], np.stack([rows["width"], rows["height"]], axis=1), splits.fold)
+def _reference(splits: Splits, looks: np.ndarray) -> Reference:
+    """Return how the images look that the model knows."""
+    sizes = np.stack([looks["width"], looks["height"]], axis=1)
+    return learn_reference(looks["look"], sizes, splits.fold)
+
+
+def _baseline(trial: Trial, splits: Splits, looks: np.ndarray) -> Baseline | None:
+    """Return the figures of OK images, each content once; score and novelty by fits that held them out.
+
+    Where the trunk has learned the images that judged, their scores are too low to compare a line with.
+    """
+    first = {sample.sha256: place for place, sample in enumerate(splits.samples) if sample.label == OK}
+    ok = np.sort(np.array(list(first.values()), int))
+    figures = camera_of(looks["look"][ok])._asdict()
+    scores = {sha256: score for sha256, score in held_out(trial).items() if sha256 in first}
+    if not trial.judges.learned:
+        figures |= {"score": np.array(list(scores.values()))}
+    if trial.novelty is not None:
+        figures |= {"novelty": trial.novelty[ok]}
+    known = {name: values[np.isfinite(values)] for name, values in figures.items()}
+    return Baseline.of(known, len(set(parts_of(splits.samples[i] for i in ok))))

@@ -55,6 +55,7 @@ class Trial:
     fold_auroc: AUROC on each fold; None where a fold lacks a label.
     history: per phase ("fine_tune", "local") and metric, the value after each epoch.
     judges: how `validation` was chosen. novelty_limit: beyond it an image is unlike anything seen in training.
+    novelty: of each image of the splits, from a fit that held it out, float array of shape (n_images,).
     drawn: what drawn defects came to, where the head learned from OK images alone; else None.
     """
 
@@ -72,6 +73,7 @@ class Trial:
     judges: Judges
     drawn: Drawn | None = None
     novelty_limit: float | None = None
+    novelty: np.ndarray | None = None
 
 
 class Fits(dict[tuple[object, ...], tuple[Any, ...]]):
@@ -140,7 +142,7 @@ def run_trial(
         )
     trial = _measure(settings, trunk, head, logits, splits, judges, config, history, started)
     limit = novelty_limit(novelty, splits.samples, config.evaluation)
-    return replace(trial, drawn=drawn, novelty_limit=limit)
+    return replace(trial, drawn=drawn, novelty_limit=limit, novelty=novelty)
 
 
 def fit_head(

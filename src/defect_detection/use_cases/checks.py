@@ -14,6 +14,7 @@ from PIL import Image
 from defect_detection.config import Config
 from defect_detection.data.audit.measure import measured
 from defect_detection.data.bounds import Limits
+from defect_detection.data.reference import look_of
 from defect_detection.data.samples import Sample
 from defect_detection.data.walk import Skipped, Walked, in_words, walk
 from defect_detection.errors import LeakageError
@@ -86,7 +87,7 @@ def check_servable(bundle: Path) -> Check:
     expected = [
         "review"
         if verdict == "ok"
-        and (card.unlike(image, image.shape[:2]) or card.unseen(one.get("novelty"), one["score"]))
+        and (card.unlike(look_of(image), image.shape[:2]) or card.unseen(one.get("novelty"), one["score"]))
         else verdict  # as square files
         for verdict, image, one in zip(verdicts, images, answers, strict=True)
     ]

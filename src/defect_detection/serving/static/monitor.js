@@ -1,7 +1,8 @@
-// Monitor: verdicts, reject rate with control limits, latency and scores over time.
+// Monitor: the line beside its model, verdicts, reject rate with control limits, latency and scores over time.
 import { get } from "./api.js";
 import { bars, isOutside, lines, mark, pChart } from "./chart.js";
 import { el } from "./dom.js";
+import { refreshLine } from "./line.js";
 import { poll } from "./poll.js";
 import { percent, shape } from "./verdict.js";
 
@@ -190,3 +191,4 @@ addEventListener("resize", () => {
   resized = setTimeout(draw, 150);
 });
 poll(refresh, REFRESH_MS);
+poll(() => refreshLine($("line")), REFRESH_MS);

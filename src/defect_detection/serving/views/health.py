@@ -32,6 +32,9 @@ class Ready(BaseModel):
     name: str = Field(description="registered model", examples=["Production_Reg"])
     version: int = Field(description="the version that is served", examples=[3])
     problem: str | None = Field(description="why the promoted version is not served; absent if it is")
+    drift: str | None = Field(
+        description="the alarm that the line is no longer what the model learned; null: none"
+    )
 
 
 @health_api.get(
@@ -53,10 +56,14 @@ def ready() -> Response:
         champion, why_not_another = readiness.check()
     except DefectDetectionError as error:
         return problem(HTTPStatus.SERVICE_UNAVAILABLE, for_caller(str(error)))
-    served = champion.reference
+    served, problem_of_another = champion.reference, why_not_another and for_caller(why_not_another)
+    alarm = services().line_watch.alarm
     return as_json(
         Ready(
-            name=served.name, version=served.version, problem=why_not_another and for_caller(why_not_another)
+            name=served.name,
+            version=served.version,
+            problem=problem_of_another,
+            drift=alarm and for_caller(alarm),
         )
     )
 

@@ -24,6 +24,7 @@ from defect_detection.text import cell
 OF_INSPECTION = ["id", "at", "name", "verdict", "score", "threshold", "reason"]
 OF_LABEL = ["label", "defect_type", "comment", "labelled_by"]
 OF_REST = ["group", "line", "part", "sent_by", "model_name", "model_version", "latency_ms", "sha256"]
+OF_IMAGE = ["novelty", "brightness", "contrast", "sharpness", "colour_balance"]
 _ROWS = 500  # read at a time
 
 inspections_api = APIBlueprint("inspections", __name__)
@@ -105,7 +106,7 @@ def inspections_csv(query: InspectionsFilter) -> Response:
 
 
 def _lines(database: Database, wanted: Filter, page: Page) -> Iterator[bytes]:
-    yield "\ufeff".encode() + _line([*OF_INSPECTION, *OF_LABEL, *OF_REST])
+    yield "\ufeff".encode() + _line([*OF_INSPECTION, *OF_LABEL, *OF_REST, *OF_IMAGE])
     while True:
         yield b"".join(_line(_row(one)) for one in page.inspections)
         if page.next is None:
@@ -117,7 +118,7 @@ def _row(recorded: Recorded) -> list[Any]:
     one, said = recorded.inspected, recorded.said[0] if recorded.said else None
     label = (said.label, said.defect_type, said.comment, said.by) if said else ("",) * len(OF_LABEL)
     facts = [getattr(one, name) for name in OF_INSPECTION]
-    return [*facts, *label, *(getattr(one, name) for name in OF_REST)]
+    return [*facts, *label, *(getattr(one, name) for name in OF_REST + OF_IMAGE)]
 
 
 def _line(values: Sequence[Any]) -> bytes:

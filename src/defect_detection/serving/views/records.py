@@ -99,6 +99,13 @@ class InspectionShown(BaseModel):
     reason: str | None = Field(
         description="how the image differs from the training images, so it is never ok; null if it does not differ"
     )
+    novelty: float | None = Field(
+        description="how unlike the OK training images it is, in their standard deviations; null if unknown"
+    )
+    brightness: float | None = Field(description="mean gray level; null if recorded by an earlier version")
+    contrast: float | None = Field(description="standard deviation of the gray levels")
+    sharpness: float | None = Field(description="root mean square of the Laplacian, in gray levels")
+    colour_balance: float | None = Field(description="mean red / mean blue; 1 for gray images")
     model_name: str
     model_version: int
     latency_ms: float

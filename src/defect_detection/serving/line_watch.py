@@ -1,0 +1,110 @@
+"""Compare the line with the model in production every hour, and tell who does not look at the page when it drifts."""
+
+import logging
+import threading
+from datetime import datetime
+
+from defect_detection.config import Config
+from defect_detection.errors import DefectDetectionError
+from defect_detection.evaluation.drift import Compared
+from defect_detection.records.database import Database
+from defect_detection.records.trail import leave
+from defect_detection.serving.champion import Champion, Served
+from defect_detection.tracking.lease import who
+from defect_detection.use_cases.monitoring import LineState, last_look, look_at_line
+
+LOOK_EVERY_S = 60.0  # whether the next hour has come, or another model
+
+log = logging.getLogger(__name__)
+
+
+class LineWatch:
+    """Compares once an hour, whoever asks. It reads inspections only; it never starts a retraining."""
+
+    def __init__(self, config: Config, database: Database, served: Served) -> None:
+        self._config, self._database, self._served = config, database, served
+        self._lock = threading.Lock()
+        self._key: tuple[Champion, datetime] | None = None
+        self._state: LineState | None = None
+        self._problem = ""
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def alarm(self) -> str | None:
+        """The message of the last comparison, if it was an alarm."""
+        state = self._state
+        return state.message if state and state.state == "alarm" else None
+
+    def look(self) -> LineState:
+        """Return the comparison of this hour. It is made when it is first asked for.
+
+        Raises:
+            NoModelError: no model is served. RecordsError: the database can't be read.
+        """
+        champion = self._served.current()
+        key = (champion, last_look(self._config))
+        with self._lock:
+            if self._state is None or self._key != key:
+                baseline = champion.inspector.card.baseline
+                state = look_at_line(self._config, self._database, champion.reference, baseline)
+                self._tell(state)
+                self._state, self._key = state, key
+            return self._state
+
+    def in_a_row(self) -> dict[str, float]:
+        """Return how many windows in a row each figure has moved, for ``/metrics``."""
+        return {one.name: float(one.in_a_row) for one in self._figures()}
+
+    def distances(self) -> dict[str, float]:
+        """Return how far each figure of the newest window is from its baseline."""
+        return {one.name: one.difference.distance for one in self._figures()}
+
+    def alarms(self) -> dict[str, float]:
+        """Return 1 for the cause of an alarm."""
+        state = self.look() if self._served.loaded else None
+        return {cause: float(state is not None and state.cause == cause) for cause in ("camera", "parts")}
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="line watch", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+
+    def _figures(self) -> tuple[Compared, ...]:
+        return self.look().figures if self._served.loaded else ()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(LOOK_EVERY_S):
+            try:
+                if self._served.loaded:
+                    self.look()
+                self._problem = ""
+            except DefectDetectionError as error:
+                self._report(str(error))
+            except Exception:  # a bug here must not end the comparison for good
+                log.exception("the line cannot be compared with the training images")
+
+    def _report(self, problem: str) -> None:
+        if problem != self._problem:
+            log.warning("the line cannot be compared with the training images: %s", problem)
+        self._problem = problem
+
+    def _tell(self, state: LineState) -> None:
+        """Log an alarm and its end, and leave a line in the trail."""
+        before = self._state
+        was, now = (before.cause if before else None), state.cause
+        if now == was:
+            return
+        told = state.message if now else f"the alarm ended: {state.message}"
+        log.warning("%s %d: %s", state.model, state.version, told)
+        leave(
+            self._config.root,
+            who(),
+            "line drifted",
+            f"{state.model} {state.version}",
+            f"{now or 'ended'}: {told}",
+        )

@@ -1,0 +1,96 @@
+"""``GET /monitoring``: whether the line still is what the model learned."""
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Literal
+
+from flask import Response
+from flask_openapi3.blueprint import APIBlueprint
+from pydantic import BaseModel, Field
+
+from defect_detection.serving.answer import as_json
+from defect_detection.serving.problems import described
+from defect_detection.serving.services import services
+from defect_detection.serving.views.records import INSPECTIONS
+from defect_detection.use_cases.monitoring import LineState, State
+
+monitoring_api = APIBlueprint("monitoring", __name__)
+
+
+class SpreadShown(BaseModel):
+    """Of the images, 5 % are below `low`, half below `middle`, 95 % below `high`."""
+
+    low: float
+    middle: float
+    high: float
+
+
+class DifferenceShown(BaseModel):
+    """The two-sample test of the newest window."""
+
+    distance: float = Field(description="share of the parts by which it differs, beyond what is tolerated")
+    p: float = Field(description="p-value of the Kolmogorov-Smirnov test")
+    sign: Literal[-1, 1] = Field(description="1: higher than usual, -1: lower")
+
+
+class FigureShown(BaseModel):
+    """One figure of the newest window beside the OK training images."""
+
+    name: str = Field(examples=["brightness"])
+    usual: SpreadShown
+    now: SpreadShown
+    difference: DifferenceShown
+    in_a_row: int = Field(description="windows from the newest on that differ in the same direction")
+    alarm: bool
+
+
+class WindowShown(BaseModel):
+    since: datetime
+    until: datetime
+
+
+class MovedShown(BaseModel):
+    """An inspection of the newest window, far from what is usual."""
+
+    id: str
+    name: str
+    figure: str
+    value: float
+
+
+class LineShown(BaseModel):
+    """Whether the line still is what the model learned, as of the last full hour."""
+
+    model: str
+    version: int
+    state: State = Field(description="differs: some windows differ, but not enough in a row for an alarm")
+    cause: Literal["camera", "parts"] | None = Field(
+        description="of an alarm. camera: clean the lens, check the light; parts: the parts have changed"
+    )
+    message: str = Field(description="in words, with what to do")
+    compared_at: datetime
+    next_at: datetime
+    inspections: int = Field(description="inspections that are compared, or wait for a window to be full")
+    needed: int = Field(description="inspections that an alarm needs")
+    level: float | None = Field(description="level of each test; null without a baseline")
+    windows: list[WindowShown] = Field(description="newest first")
+    figures: list[FigureShown]
+    moved_most: list[MovedShown] = Field(description="images of the newest window that moved most")
+    asks_for_labels: bool = Field(description="whether Review shows the most novel images first")
+
+    @classmethod
+    def of(cls, state: LineState) -> "LineShown":
+        windows = [{"since": since, "until": until} for since, until in state.windows]
+        return cls(**asdict(state) | {"windows": windows}, asks_for_labels=state.asks_for_labels)
+
+
+@monitoring_api.get(
+    "/monitoring",
+    summary="Compare the line with what the model learned",
+    description="Compared at the full hour (monitoring.every_h). `defect monitor --json` prints the same record.",
+    tags=[INSPECTIONS],
+    responses={200: LineShown, **{status: described(status) for status in (401, 403, 503)}},
+)
+def monitoring() -> Response:
+    with services().reads.page():
+        return as_json(LineShown.of(services().line_watch.look()))

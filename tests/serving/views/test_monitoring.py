@@ -1,0 +1,144 @@
+"""``GET /monitoring``, its metrics and its alarm, on a line that gets dim and on one whose parts change."""
+
+import json
+import logging
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+from flask.testing import FlaskClient
+from recorded import inspected
+from tiny import BRIGHT, encoded
+from waiting import LIMIT_S
+
+from defect_detection.evaluation.drift import Baseline
+from defect_detection.inference.inspect import Inspector
+from defect_detection.records.inspections import add_inspections
+from defect_detection.serving.app import create_app
+from defect_detection.serving.services import services_of
+from defect_detection.tracking.reading import ModelRef
+
+RNG = np.random.default_rng(3)
+USUAL = {"score": (0.1, 0.02), "novelty": (0.0, 1.0), "brightness": (130.0, 5.0), "contrast": (40.0, 4.0)}
+USUAL |= {"sharpness": (9.0, 1.0), "colour_balance": (1.0, 0.03)}
+
+
+@pytest.fixture
+def line(project, bundle):
+    """Return a function that records windows of a line, newest last, and gives its client: ``line({}, {"brightness": -30})``."""
+    made = []
+
+    def start(*windows: dict[str, float], baseline: bool = True) -> FlaskClient:
+        inspector = Inspector.load(bundle)
+        figures = {name: RNG.normal(mean, spread, 200) for name, (mean, spread) in USUAL.items()}
+        known = Baseline.of(figures, 200) if baseline else None
+        inspector.card = inspector.card.model_copy(update={"baseline": known})
+        config = project.config("monitoring.window=100")
+        app = create_app(config, lambda: ModelRef("Production_Reg", 3, "run", {}), lambda _: inspector)
+        made.append(app)
+        record(app, windows)
+        return app.test_client()
+
+    yield start
+    for app in made:
+        services_of(app).served.stop()
+        services_of(app).records.close()
+
+
+def record(app, windows) -> None:
+    rows, begin = [], datetime.now(UTC) - timedelta(hours=2 * len(windows) + 1)
+    for number, moved in enumerate(windows):
+        for place in range(100):
+            figures = {
+                name: RNG.normal(mean + moved.get(name, 0), spread) for name, (mean, spread) in USUAL.items()
+            }
+            at = begin + timedelta(hours=2 * number, seconds=place)
+            rows.append(inspected(100 * number + place, at=at, **figures))
+    with services_of(app).records.database.writing() as session:
+        add_inspections(session, rows, [])
+
+
+def metrics(client: FlaskClient) -> dict[str, float]:
+    lines = client.get("/metrics").text.splitlines()
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line[0] != "#")}
+
+
+def test_a_dim_line_says_to_clean_the_lens_and_shows_the_darkest_images(line):
+    client = line({}, *[{"brightness": -30, "novelty": 4}] * 3)
+    said = client.get("/monitoring").json
+    assert (said["state"], said["cause"], said["asks_for_labels"]) == ("alarm", "camera", False)
+    assert said["message"].startswith("Clean the lens and check the light: ")
+    assert "brightness fell from 13" in said["message"]
+    values = [one["value"] for one in said["moved_most"]]
+    assert (len(values), values) == (12, sorted(values))
+    assert {one["figure"] for one in said["moved_most"]} == {"brightness"}
+    assert client.get(f"/inspections/{said['moved_most'][0]['id']}").json["brightness"] == values[0]
+
+
+def test_the_alarm_is_in_the_log_the_trail_the_readiness_and_the_metrics_once(line, caplog, project):
+    client = line(*[{"novelty": 4}] * 3)
+    with caplog.at_level(logging.WARNING):
+        assert client.get("/health/ready").json["drift"] is None  # nobody has compared yet
+        services_of(client.application).line_watch.look()
+        client.get("/monitoring")
+    assert client.get("/health/ready").json["drift"].startswith("The parts have changed: novelty rose from")
+    assert [one.getMessage() for one in caplog.records if "parts have changed" in one.message] == [
+        f"Production_Reg 3: {client.get('/monitoring').json['message']}"
+    ]
+    trail = [json.loads(text) for text in (project.root / "trail.jsonl").read_text().splitlines()]
+    assert [(one["what"], one["on"]) for one in trail] == [("line drifted", "Production_Reg 3")]
+    assert trail[0]["outcome"].startswith("parts: The parts have changed")
+    found = metrics(client)
+    assert found['defect_drift_alarm{cause="parts"}'] == 1
+    assert found['defect_drift_alarm{cause="camera"}'] == 0
+    assert found['defect_drift_windows{figure="novelty"}'] == 3
+    assert found['defect_drift_distance{figure="novelty"}'] > 0.5
+
+
+def test_an_alarm_asks_for_labels_and_starts_no_retraining(line):
+    client = line(*[{"novelty": 4}] * 3)
+    assert client.get("/monitoring").json["asks_for_labels"] is True
+    assert client.get("/jobs").json["jobs"] == []
+
+
+def test_one_odd_window_is_said_and_is_no_alarm(line):
+    client = line({}, {}, {"brightness": -60})
+    said = client.get("/monitoring").json
+    assert (said["state"], said["cause"]) == ("differs", None)
+    assert said["message"].endswith("3 windows in a row are an alarm.")
+    assert client.get("/health/ready").json["drift"] is None
+
+
+def test_an_alarm_ends_with_the_first_usual_window_and_that_is_logged(line, caplog, monkeypatch):
+    client = line(*[{"brightness": -30}] * 3)
+    app = client.application
+    assert client.get("/monitoring").json["state"] == "alarm"
+    for number in range(100):
+        figures = {name: RNG.normal(*usual) for name, usual in USUAL.items()}
+        at = datetime.now(UTC) - timedelta(hours=1, seconds=number)
+        with services_of(app).records.database.writing() as session:
+            add_inspections(session, [inspected(1000 + number, at=at, **figures)], [])
+    monkeypatch.setattr(services_of(app).line_watch, "_key", None)  # as if an hour had passed
+    assert client.get("/monitoring").json["state"] == "usual"
+    assert "the alarm ended: The line is what the model learned." in caplog.text
+
+
+def test_few_inspections_say_nothing_and_how_many_are_needed(line):
+    said = line({"brightness": -60}).get("/monitoring").json
+    assert (said["state"], said["inspections"], said["needed"]) == ("too few", 100, 300)
+
+
+def test_a_model_without_a_baseline_says_what_to_do(line):
+    said = line({}, baseline=False).get("/monitoring").json
+    assert (said["state"], said["level"]) == ("no baseline", None)
+    assert "Train and promote a model to compare the line." in said["message"]
+
+
+def test_an_inspection_keeps_its_novelty_and_the_figures_of_the_camera(line):
+    client = line()
+    client.post("/predict", data=encoded(BRIGHT), content_type="image/png")
+    assert services_of(client.application).records.recorder.flush(LIMIT_S)
+    (kept,) = client.get("/inspections").json["inspections"]
+    figures = {name: kept[name] for name in ("brightness", "contrast", "sharpness", "colour_balance")}
+    assert figures == {"brightness": 255, "contrast": 0, "sharpness": 0, "colour_balance": 1}
+    assert kept["novelty"] is None  # the tiny model cannot tell
