@@ -81,17 +81,23 @@ def test_the_least_certain_come_first_when_asked_for(records, write):
     assert numbers(records, order="uncertain") == [3, 1, 2, 0]
 
 
-@pytest.mark.parametrize("order", ["newest", "uncertain"])
+def test_the_most_novel_come_first_and_what_nobody_measured_is_left_out(records, write):
+    for number, novelty in enumerate((0.5, None, 7.0, -1.0)):
+        write(number, novelty=novelty)
+    assert numbers(records, order="novel") == [2, 0, 3]
+
+
+@pytest.mark.parametrize("order", ["newest", "uncertain", "novel"])
 def test_pages_show_each_inspection_once_though_new_ones_come_meanwhile(records, write, order):
     """All have the same moment and the same score: the id decides."""
     for number in range(7):
-        write(number, at=START, score=0.3)
+        write(number, at=START, score=0.3, novelty=2.0)
     shown, cursor = [], None
     while True:
         page = find_page(records.database, Filter(order=order), cursor, 3)
         shown += [int(one.inspected.id) for one in page.inspections]
         if not shown[3:]:
-            write(100, at=START + timedelta(days=1), score=0.4999)
+            write(100, at=START + timedelta(days=1), score=0.4999, novelty=9.0)
         if (cursor := page.next) is None:
             break
     assert sorted(shown) == list(range(7))

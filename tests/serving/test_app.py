@@ -47,7 +47,13 @@ class Store:
 def test_ready_names_the_model_that_is_served(predicting):
     answer = predicting().test_client().get("/health/ready")
     assert answer.status_code == 200
-    assert answer.json == {"status": "ready", "name": "Production_Reg", "version": 3, "problem": None}
+    assert answer.json == {
+        "status": "ready",
+        "name": "Production_Reg",
+        "version": 3,
+        "problem": None,
+        "drift": None,
+    }
 
 
 def test_not_ready_says_which_command_makes_a_model(project):

@@ -22,7 +22,8 @@ DOUBTFUL_MARGIN = (
     0.1  # a score that is nearer to its threshold is doubtful: the image is kept longer than others
 )
 
-Order = Literal["newest", "uncertain"]
+Order = Literal["newest", "uncertain", "novel"]
+_ORDERED_BY: Mapping[Order, str] = {"newest": "at", "uncertain": "margin", "novel": "novelty"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +159,7 @@ def find_inspection(database: Database, inspection_id: str) -> Recorded:
 
 
 def find_page(database: Database, wanted: Filter, cursor: str | None, limit: int) -> Page:
-    """Return at most `limit` inspections, the newest or the least certain first.
+    """Return at most `limit` inspections: the newest, the least certain or the most novel first.
 
     Pages don't shift when inspections are added meanwhile: the cursor names the last one that was shown.
 
@@ -203,19 +204,22 @@ def _contains(search: str) -> ColumnElement[bool]:
 
 
 def _in_order(query: Select[InspectionRow], order: Order, cursor: str | None) -> Select[InspectionRow]:
-    row = InspectionRow
-    value, last_id = _read_cursor(cursor, order) if cursor is not None else (None, None)
-    if order == "newest":
-        if value is not None:
-            query = query.where(or_(row.at < value, and_(row.at == value, row.id < last_id)))
-        return query.order_by(row.at.desc(), row.id.desc())
-    if value is not None:
-        query = query.where(or_(row.margin > value, and_(row.margin == value, row.id > last_id)))
-    return query.order_by(row.margin, row.id)
+    column, last = getattr(InspectionRow, _ORDERED_BY[order]), InspectionRow.id
+    if order == "novel":
+        query = query.where(column.is_not(None))
+    if cursor is not None:
+        value, last_id = _read_cursor(cursor, order)
+        after = column > value if order == "uncertain" else column < value
+        after_it = last > last_id if order == "uncertain" else last < last_id
+        query = query.where(or_(after, and_(column == value, after_it)))
+    return (
+        query.order_by(column, last) if order == "uncertain" else query.order_by(column.desc(), last.desc())
+    )
 
 
 def _cursor_after(row: InspectionRow, order: Order) -> str:
-    value = row.at.isoformat() if order == "newest" else row.margin
+    value = getattr(row, _ORDERED_BY[order])
+    value = value.isoformat() if isinstance(value, datetime) else value
     return base64.urlsafe_b64encode(json.dumps([order, value, row.id]).encode()).decode()
 
 

@@ -58,7 +58,7 @@ class LineState:
     @property
     def asks_for_labels(self) -> bool:
         """Whether labels of the most novel images would help: where the camera moved, they would teach a dirty lens."""
-        return self.cause == "parts"
+        return self.cause == "parts" and any(one.name == "novelty" for one in self.figures)
 
     def to_json(self) -> dict[str, Any]:
         """Return the record that the API and ``defect monitor --json`` give."""

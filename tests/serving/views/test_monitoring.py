@@ -2,25 +2,14 @@
 
 import json
 import logging
-from datetime import UTC, datetime, timedelta
 
-import numpy as np
 import pytest
+from drifted import SIZE, add, app_with_baseline, record, window
 from flask.testing import FlaskClient
-from recorded import inspected
 from tiny import BRIGHT, encoded
 from waiting import LIMIT_S
 
-from defect_detection.evaluation.drift import Baseline
-from defect_detection.inference.inspect import Inspector
-from defect_detection.records.inspections import add_inspections
-from defect_detection.serving.app import create_app
 from defect_detection.serving.services import services_of
-from defect_detection.tracking.reading import ModelRef
-
-RNG = np.random.default_rng(3)
-USUAL = {"score": (0.1, 0.02), "novelty": (0.0, 1.0), "brightness": (130.0, 5.0), "contrast": (40.0, 4.0)}
-USUAL |= {"sharpness": (9.0, 1.0), "colour_balance": (1.0, 0.03)}
 
 
 @pytest.fixture
@@ -29,33 +18,14 @@ def line(project, bundle):
     made = []
 
     def start(*windows: dict[str, float], baseline: bool = True) -> FlaskClient:
-        inspector = Inspector.load(bundle)
-        figures = {name: RNG.normal(mean, spread, 200) for name, (mean, spread) in USUAL.items()}
-        known = Baseline.of(figures, 200) if baseline else None
-        inspector.card = inspector.card.model_copy(update={"baseline": known})
-        config = project.config("monitoring.window=100")
-        app = create_app(config, lambda: ModelRef("Production_Reg", 3, "run", {}), lambda _: inspector)
-        made.append(app)
-        record(app, windows)
-        return app.test_client()
+        made.append(app_with_baseline(project.config(f"monitoring.window={SIZE}"), bundle, baseline))
+        record(made[-1], *windows)
+        return made[-1].test_client()
 
     yield start
     for app in made:
         services_of(app).served.stop()
         services_of(app).records.close()
-
-
-def record(app, windows) -> None:
-    rows, begin = [], datetime.now(UTC) - timedelta(hours=2 * len(windows) + 1)
-    for number, moved in enumerate(windows):
-        for place in range(100):
-            figures = {
-                name: RNG.normal(mean + moved.get(name, 0), spread) for name, (mean, spread) in USUAL.items()
-            }
-            at = begin + timedelta(hours=2 * number, seconds=place)
-            rows.append(inspected(100 * number + place, at=at, **figures))
-    with services_of(app).records.database.writing() as session:
-        add_inspections(session, rows, [])
 
 
 def metrics(client: FlaskClient) -> dict[str, float]:
@@ -113,11 +83,7 @@ def test_an_alarm_ends_with_the_first_usual_window_and_that_is_logged(line, capl
     client = line(*[{"brightness": -30}] * 3)
     app = client.application
     assert client.get("/monitoring").json["state"] == "alarm"
-    for number in range(100):
-        figures = {name: RNG.normal(*usual) for name, usual in USUAL.items()}
-        at = datetime.now(UTC) - timedelta(hours=1, seconds=number)
-        with services_of(app).records.database.writing() as session:
-            add_inspections(session, [inspected(1000 + number, at=at, **figures)], [])
+    add(app, window(1000, {}, hours_ago=1.5))
     monkeypatch.setattr(services_of(app).line_watch, "_key", None)  # as if an hour had passed
     assert client.get("/monitoring").json["state"] == "usual"
     assert "the alarm ended: The line is what the model learned." in caplog.text

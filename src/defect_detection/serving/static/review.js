@@ -17,18 +17,28 @@ let at = 0;
 let next = null; // cursor of the page after
 let waiting = null; // {one, label, type, timer}: said, not sent yet
 let kept = 0;
+const UNCERTAIN = "order=uncertain";
+let order = UNCERTAIN; // while the parts have changed, the most novel images come first
 
 /** Load from the start. */
 async function begin() {
   queue.length = at = 0;
   next = null;
+  await chooseOrder();
   if (await attempt(load)) await show();
   $("loading").hidden = true;
 }
 
+/** Ask whether the line needs labels of what the model has never seen. Without an answer the order is the usual one. */
+async function chooseOrder() {
+  const line = await get("/monitoring").catch(() => null);
+  order = line?.asks_for_labels ? `order=novel&model_version=${line.version}` : UNCERTAIN;
+  $("order").textContent = order === UNCERTAIN ? "Most uncertain images first: these labels help the model most." : "The parts have changed: the most novel images come first. Their labels teach the model.";
+}
+
 async function load() {
   const cursor = next ? `&cursor=${encodeURIComponent(next)}` : "";
-  const page = await get(`/inspections?order=uncertain&labelled=false&limit=${PAGE}${cursor}`);
+  const page = await get(`/inspections?${order}&labelled=false&limit=${PAGE}${cursor}`);
   const known = new Set(queue.map((one) => one.sha256));
   if (waiting) known.add(waiting.one.sha256);
   for (const one of page.inspections) {

@@ -45,9 +45,10 @@ class InspectionsFilter(BaseModel):
     since: Moment | None = Field(None, description="start (ISO 8601, by default UTC), included")
     until: Moment | None = Field(None, description="end, excluded")
     model_version: int | None = Field(None, ge=1, le=2**31 - 1)
-    order: Literal["newest", "uncertain"] = Field(
+    order: Literal["newest", "uncertain", "novel"] = Field(
         "newest",
-        description="uncertain: images unlike the training images first, then scores closest to their threshold",
+        description="uncertain: images unlike the training images first, then scores closest to their threshold. novel: highest "
+        "novelty first, without inspections whose novelty is unknown; it compares within one model version only",
     )
 
     def wanted(self) -> Filter:
@@ -70,7 +71,7 @@ class InspectionsPage(BaseModel):
 
 @inspections_api.get(
     "/inspections",
-    summary="List inspections, newest or most uncertain first",
+    summary="List inspections, newest, most uncertain or most novel first",
     tags=[INSPECTIONS],
     responses={200: InspectionsPage, **{status: described(status) for status in (400, 401, 403, 503)}},
 )
