@@ -104,3 +104,25 @@ def test_another_bit_depth_than_the_model_has_is_said(inspect, tmp_path):
     _, _, said = inspect("data.bit_depth=12")
     assert "data.bit_depth: the settings say 12, but the model was trained with all 16 bits" in said
     assert "bit_depth" not in inspect()[2]
+
+
+def test_boxes_are_in_the_json_lines_and_drawn_into_the_overlay(inspect, tmp_path):
+    pixels = np.full((SIDE, SIDE), 150, np.uint8)
+    pixels[16:32, 32:48] = 30
+    Image.fromarray(pixels).resize((4 * SIDE, 2 * SIDE), Image.Resampling.NEAREST).save(
+        tmp_path / "parts" / "a.png"
+    )
+    _, (verdict,), _ = inspect("data.mm_per_px=0.5", "evaluation.min_defect_px=1")
+    left, top, width, height = verdict["boxes"][0]["box"]
+    assert 0 < width <= 4 * SIDE
+    assert 0 < height <= 2 * SIDE
+    assert verdict["boxes"][0]["box_mm"] == [left / 2, top / 2, width / 2, height / 2]
+    with Image.open(tmp_path / "overlays" / "a.defective.png") as drawn:
+        corners = [(left, top), (left + width - 1, top + height - 1)]
+        assert [drawn.getpixel(corner) for corner in corners] == [(60, 230, 255)] * 2
+    _, (verdict,), _ = inspect("evaluation.min_defect_px=100000")
+    assert (verdict["verdict"], "boxes" in verdict, verdict["ignored_boxes"] > 0) == (
+        "defective",
+        False,
+        True,
+    )

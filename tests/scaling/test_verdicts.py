@@ -40,6 +40,8 @@ def test_rows_are_found_again_and_a_shard_that_is_written_twice_counts_once(tmp_
         "latency_ms": 1.23,
         "error": None,
         "reason": None,
+        "boxes": [],
+        "ignored_boxes": 0,
     }
 
 

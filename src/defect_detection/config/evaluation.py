@@ -126,6 +126,11 @@ class EvaluationConfig(Section):
         "an image is never ok: it goes to review.",
         advanced=True,
     )
+    min_defect_px: WholeNumber = setting(
+        0,
+        "pixels of the original image: smaller areas of evidence get no box and are counted instead. The verdict stays the same.",
+        advanced=True,
+    )
     confidence: InsideUnit = setting(
         0.95,
         "confidence level of all intervals, and of the claims of max_escape_rate and review.",

@@ -114,6 +114,11 @@ class DataConfig(Section):
     max_side: Count = setting(
         16_384, "pixels: an image with a longer side counts as unreadable.", advanced=True
     )
+    mm_per_px: OptionalPositive = setting(
+        None,
+        "millimetres per pixel of the original image, such as 0.05. Boxes then also have their size in mm and mm². null: unknown.",
+        advanced=True,
+    )
 
 
 class InferenceConfig(Section):

@@ -25,7 +25,7 @@ class Decoded:
     """The pages of an image, uint8 (size, size, 3) RGB each, or none and why it can't be read.
 
     unlike: of each page, how it is unlike the training images. cameras: its figures of the camera. extents: the pixels that its
-        evidence map covers.
+        evidence map covers. sizes: (width, height) of each page, upright.
     """
 
     label: str
@@ -33,6 +33,7 @@ class Decoded:
     unlike: tuple[str | None, ...]
     cameras: tuple[Camera, ...]
     extents: tuple[Extent, ...]
+    sizes: tuple[tuple[int, int], ...]
     error: str | None
     took_ms: float
 
@@ -77,7 +78,8 @@ def decode(image: Source, index: int, card: Card, limits: Limits, pages: Pages) 
     extents = tuple(Extent.whole(one or size) for one in sizes)
     label = str(image) if isinstance(image, Path) else f"image {index}"
     took_ms = (time.perf_counter() - started) * 1000
-    return Decoded(label, tuple(found), unlike, cameras, extents, error, took_ms)
+    own = tuple(one or size for one in sizes)
+    return Decoded(label, tuple(found), unlike, cameras, extents, own, error, took_ms)
 
 
 def _checked(pixels: np.ndarray, size: int) -> np.ndarray:

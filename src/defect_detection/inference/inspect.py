@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from defect_detection.data.bounds import DEFAULT_LIMITS, Limits
+from defect_detection.data.boxes import ANY_SIZE, NO_BOXES, Boxes, BoxRules, find_boxes
 from defect_detection.data.extent import Extent
 from defect_detection.data.images import Pages
 from defect_detection.data.reference import Camera
@@ -36,7 +37,8 @@ class Inspection:
     camera: figures of the page that decided.
     latency_ms: decoding plus the model, with the model's waiting for other images.
     evidence: float32 array of shape (h, w), log-odds per cell: where the defect is. extent: the pixels of the upright image that it
-        covers.
+        covers. boxes: its connected areas above the level that corresponds to the threshold; none below the threshold.
+    size: (width, height) of the upright image, at the page that decided.
     """
 
     path: str
@@ -54,9 +56,11 @@ class Inspection:
     score_is: ScoreIs = "probability"
     novelty: float | None = None
     camera: Camera | None = None
+    boxes: Boxes = NO_BOXES
+    size: tuple[int, int] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return what a line of ``--json`` holds: no evidence map; `reason`, `error` and pages only where there are some.
+        """Return what a line of ``--json`` holds: no evidence map; `reason`, `error`, pages and boxes only where there are some.
 
         `score_is` only where the score is not P(defective).
         """
@@ -67,6 +71,8 @@ class Inspection:
         fields |= {"novelty": round(self.novelty, 2)} if self.novelty is not None else {}
         fields |= {"page": self.page, "pages": self.pages} if self.pages > 1 else {}
         fields |= {"reason": self.reason} if self.reason else {}
+        fields |= {"boxes": self.boxes.to_json()} if self.boxes.found else {}
+        fields |= {"ignored_boxes": self.boxes.ignored} if self.boxes.ignored else {}
         return fields | ({"error": self.error} if self.error else {})
 
 
@@ -79,8 +85,16 @@ class Inspector:
             print(inspection.verdict, inspection.score)
     """
 
-    def __init__(self, runtime: Runtime, card: Card, name: str, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        card: Card,
+        name: str,
+        threads: int | None = None,
+        box_rules: BoxRules = ANY_SIZE,
+    ) -> None:
         self.card = card
+        self.box_rules = box_rules
         self.name = name
         self._runtime = runtime
         self._threads = min(threads or os.cpu_count() or 1, MOST_DECODING)
@@ -88,7 +102,13 @@ class Inspector:
 
     @classmethod
     def load(
-        cls, folder: Path, *, name: str | None = None, threads: int | None = None, precision: str = "f32"
+        cls,
+        folder: Path,
+        *,
+        name: str | None = None,
+        threads: int | None = None,
+        precision: str = "f32",
+        box_rules: BoxRules = ANY_SIZE,
     ) -> "Inspector":
         """Load a bundle.
 
@@ -96,6 +116,7 @@ class Inspector:
             name: what inspections call the model; the card's name and the folder when not given.
             threads: CPU threads of the model, and of decoding; all cores when not given.
             precision: f32, or bf16, which is tried on the golden images first.
+            box_rules: how areas of evidence become boxes.
 
         Raises:
             BundleError: the folder is incomplete, damaged or of another version.
@@ -109,7 +130,7 @@ class Inspector:
                 f"{folder / CARD_FILE}: image_size: expected {runtime.image_size}, that of {OPENVINO_FILE}, received "
                 f"{card.image_size}; copy the whole folder again, or train again"
             )
-        inspector = cls(runtime, card, name or f"{card.name} ({folder})", threads)
+        inspector = cls(runtime, card, name or f"{card.name} ({folder})", threads, box_rules)
         if precision != "f32" and not (found := inspector.parity(folder, precision)).allowed:
             raise ConfigError(
                 f"inference.precision: {precision} is not accurate enough for the model in {folder}; set it to f32: {found} "
@@ -188,7 +209,7 @@ class Inspector:
         scores = [float(answer.outputs["score"]) for answer in answered]
         worst = max(range(len(scores)), key=scores.__getitem__)
         took_ms = image.took_ms + sum(answer.took_ms for answer in answered)
-        score, evidence = scores[worst], answered[worst].outputs["evidence"]
+        score, evidence, extent = scores[worst], answered[worst].outputs["evidence"], image.extents[worst]
         page, pages = worst + 1, len(scores)
         novelties = [float(one.outputs["novelty"]) if "novelty" in one.outputs else None for one in answered]
         unlike = [
@@ -204,13 +225,15 @@ class Inspector:
             self.name,
             took_ms,
             evidence,
-            image.extents[worst],
+            extent,
             page=page,
             pages=pages,
             reason=reason,
             score_is=self.card.score_is,
             novelty=novelties[worst],
             camera=image.cameras[worst],
+            boxes=find_boxes(evidence, score, threshold, extent, self.box_rules),
+            size=image.sizes[worst],
         )
 
 

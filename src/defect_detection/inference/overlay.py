@@ -1,4 +1,4 @@
-"""Draw the evidence map over an image, in the original size of the image."""
+"""Draw the evidence map and the boxes over an image, in the original size of the image."""
 
 from io import BytesIO
 from pathlib import Path
@@ -10,7 +10,10 @@ from PIL.PngImagePlugin import PngInfo
 
 from defect_detection.data.bounded import bounded
 from defect_detection.data.bounds import DEFAULT_LIMITS, Limits
+from defect_detection.data.boxes import Boxes
+from defect_detection.data.extent import Box
 from defect_detection.data.images import Choice, Pages, choice_of, decode_pages
+from defect_detection.report.charts import OUTLINE
 from defect_detection.report.figures import heat_scale, overlay
 
 if TYPE_CHECKING:
@@ -31,7 +34,7 @@ def overlay_png(
     pages: Pages = "refuse",
     note: Note | None = None,
 ) -> bytes:
-    """Return the image upright, at the page that decided, with the evidence as heat over it, as a PNG file.
+    """Return the image upright, at the page that decided, with the evidence as heat and its boxes over it, as a PNG file.
 
     Args:
         source: what was inspected, with these settings.
@@ -43,7 +46,7 @@ def overlay_png(
     assert inspection.evidence is not None
     scale = heat_scale(inspection.evidence, inspection.verdict)
     choose = choice_of(pages, inspection.page)
-    return bounded(_drawn, "full", source, limits, bit_depth, choose, inspection.evidence, scale, note)
+    return bounded(_drawn, "full", source, limits, bit_depth, choose, inspection, scale, note)
 
 
 def preview_png(
@@ -81,12 +84,33 @@ def _drawn(
     limits: Limits,
     bit_depth: int | None,
     choose: Choice,
-    evidence: np.ndarray,
+    inspection: "Inspection",
     scale: tuple[float, float],
     note: Note | None,
 ) -> bytes:
+    assert inspection.evidence is not None
     (page,) = decode_pages(source, file, limits, None, bit_depth, choose)
-    return png_of(overlay(page.pixels, evidence, scale), note)
+    drawn = overlay(page.pixels, inspection.evidence, scale)
+    draw_boxes(drawn, inspection.boxes)
+    return png_of(drawn, note)
+
+
+def draw_boxes(pixels: np.ndarray, boxes: Boxes) -> None:
+    """Draw the rectangles of boxes into uint8 pixels of shape (height, width, 3), RGB, inside their edges."""
+    width = max(1, max(pixels.shape[:2]) // 300)
+    for one in boxes.found:
+        for left, top, right, bottom in _sides(one.box, width):
+            pixels[top:bottom, left:right] = OUTLINE
+
+
+def _sides(box: Box, width: int) -> tuple[Box, ...]:
+    left, top, right, bottom = box
+    return (
+        Box(left, top, right, min(top + width, bottom)),
+        Box(left, max(bottom - width, top), right, bottom),
+        Box(left, top, min(left + width, right), bottom),
+        Box(max(right - width, left), top, right, bottom),
+    )
 
 
 def _previewed(

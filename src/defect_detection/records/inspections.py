@@ -34,6 +34,7 @@ class Inspected:
     one `part` do. reason: how the image is unlike the training images; None where it is not, or where it was not recorded.
     sent_by: name of the key, or the address of a caller without one; "" of what earlier versions recorded.
     novelty, brightness and the rest: see `Inspection` and `Camera`; None of what earlier versions recorded.
+    boxes: where the defects are, a list as JSON; None where there are none.
     """
 
     id: str
@@ -55,6 +56,7 @@ class Inspected:
     contrast: float | None = None
     sharpness: float | None = None
     colour_balance: float | None = None
+    boxes: str | None = None
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 

@@ -101,6 +101,7 @@ class InspectionRow(Table):
     contrast: Mapped[float | None] = mapped_column(Float(53), default=None)
     sharpness: Mapped[float | None] = mapped_column(Float(53), default=None)
     colour_balance: Mapped[float | None] = mapped_column(Float(53), default=None)
+    boxes: Mapped[str | None] = mapped_column(Text, default=None)  # as JSON
 
 
 class TallyRow(Table):

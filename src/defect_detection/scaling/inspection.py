@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from defect_detection.data.bounds import Limits
+from defect_detection.data.boxes import BoxRules
 from defect_detection.data.images import Pages
 from defect_detection.errors import BusyError, ClusterError, ConfigError, DataError, DefectDetectionError
 from defect_detection.files.unfinished import working_folder
@@ -42,6 +43,7 @@ class Job:
     precision: str
     limits: Limits
     pages: Pages
+    box_rules: BoxRules
     output: str
 
 
@@ -96,6 +98,7 @@ def inspect_on_ray(
         config.inference.precision,
         Limits.of(config.data),
         config.data.pages,
+        BoxRules.of(config),
         verdicts.address,
     )
     found = find(sources, column, leave_out=verdicts.address)
@@ -105,6 +108,8 @@ def inspect_on_ray(
             "seal": seal(folder),
             "threshold": inspector.card.threshold,
             "pages": job.pages,
+            "mm_per_px": job.box_rules.mm_per_px,
+            "min_defect_px": job.box_rules.min_px or None,
         }
         done = verdicts.begin(about, folder)
         if next(found.shards(done, at_once=1), None) is None:
@@ -206,7 +211,9 @@ class Inspecting:
         self._verdicts = Verdicts(job.output)
         with working_folder() as folder:
             self._verdicts.unpack_model(folder)
-            self._inspector = Inspector.load(folder, name=job.model, threads=_CPUS, precision=job.precision)
+            self._inspector = Inspector.load(
+                folder, name=job.model, threads=_CPUS, precision=job.precision, box_rules=job.box_rules
+            )
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """Inspect one shard, and write its file. What a user can mend comes back as text."""

@@ -114,5 +114,16 @@ def _table(inspections: Sequence[Inspection]) -> "pa.Table":
         "latency_ms": ([round(one.latency_ms, 2) for one in inspections], number),
         "error": ([one.error and encodable(one.error) for one in inspections], text),
         "reason": ([one.reason for one in inspections], text),
+        "boxes": ([[*one.boxes.to_json()] for one in inspections], _boxes()),
+        "ignored_boxes": ([one.boxes.ignored for one in inspections], pa.int32()),
     }
     return pa.table({name: pa.array(values, kind) for name, (values, kind) in columns.items()})
+
+
+def _boxes() -> "pa.DataType":
+    import pyarrow as pa
+
+    number = pa.float64()
+    fields = {"box": pa.list_(pa.int64(), 4), "area_px": pa.int64(), "share": number}
+    fields |= {"box_mm": pa.list_(number, 4), "area_mm2": number}
+    return pa.list_(pa.struct(list(fields.items())))

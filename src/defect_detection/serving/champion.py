@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from defect_detection.config import Config
+from defect_detection.data.boxes import BoxRules
 from defect_detection.errors import BundleError, DefectDetectionError, NoModelError
 from defect_detection.inference.inspect import Inspector
 from defect_detection.tracking.fetch import fetch_apart
@@ -147,7 +148,11 @@ def load_champion(reference: ModelRef, config: Config) -> Inspector:
     folder = fetch_apart(reference, config.tracking_uri, config.cache_dir)
     settings = config.inference
     inspector = Inspector.load(
-        folder, name=str(reference), threads=settings.threads, precision=settings.precision
+        folder,
+        name=str(reference),
+        threads=settings.threads,
+        precision=settings.precision,
+        box_rules=BoxRules.of(config),
     )
     if note := inspector.card.other_bit_depth(config.data.bit_depth):
         log.warning("%s: %s", reference, note)

@@ -1,6 +1,7 @@
 """Inspection of the images of a request, within the limits of the server, and recording."""
 
 import hashlib
+import json
 import os
 import uuid
 from collections import deque
@@ -129,6 +130,7 @@ class Predicting:
             reason=inspection.reason,
             novelty=inspection.novelty,
             **(inspection.camera._asdict() if inspection.camera else {}),
+            boxes=json.dumps(inspection.boxes.to_json()) if inspection.boxes.found else None,
             **context,  # type: ignore[arg-type]
         )
         self.recorder.record(recorded, content)

@@ -35,7 +35,7 @@ class InferInput(BaseModel):
 
 
 class WantedOutput(BaseModel):
-    name: Literal["score", "verdict", "reason", "evidence"]
+    name: Literal["score", "verdict", "reason", "evidence", "boxes"]
     parameters: dict[str, Any] | None = Field(
         default=None, description="binary_data: true returns it after the JSON"
     )
@@ -46,7 +46,7 @@ class InferRequest(BaseModel):
 
     id: str | None = Field(None, max_length=200, description="repeated in the response")
     inputs: list[InferInput] = Field(min_length=1, max_length=1)
-    outputs: list[WantedOutput] | None = Field(None, max_length=4, description="score and verdict by default")
+    outputs: list[WantedOutput] | None = Field(None, max_length=8, description="score and verdict by default")
     parameters: dict[str, Any] | None = Field(None, description="binary_data_output: true for all outputs")
 
 
@@ -203,6 +203,8 @@ def _values(name: str, inspections: Sequence[Inspection]) -> np.ndarray | list[s
         return [str(one.verdict) for one in inspections]
     if name == "reason":
         return [one.reason or "" for one in inspections]
+    if name == "boxes":
+        return [json.dumps(one.boxes.to_json()) for one in inspections]
     if name == "score":
         return np.array([one.score for one in inspections], np.float32)
     return np.stack([np.asarray(one.evidence, np.float32) for one in inspections])

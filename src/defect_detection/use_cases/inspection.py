@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from defect_detection.data.bounds import DEFAULT_LIMITS, Limits
+from defect_detection.data.boxes import BoxRules
 from defect_detection.data.images import Pages
 from defect_detection.data.other_files import OVERLAY_NOTE
 from defect_detection.data.walk import Walked, find_images, reasons
@@ -79,7 +80,8 @@ def _inspector(config: "Config | None", model: Path | None) -> Inspector:
         return load_inspector(config)
     if config is None:
         return Inspector.load(model)
-    return Inspector.load(model, threads=config.inference.threads, precision=config.inference.precision)
+    settings, rules = config.inference, BoxRules.of(config)
+    return Inspector.load(model, threads=settings.threads, precision=settings.precision, box_rules=rules)
 
 
 def _with_overlays(
@@ -102,8 +104,10 @@ def load_inspector(config: "Config") -> Inspector:
         TrackingError: MLflow can't be reached.
     """
     folder, name = production_bundle(config)
-    settings = config.inference
-    return Inspector.load(folder, name=name, threads=settings.threads, precision=settings.precision)
+    settings, rules = config.inference, BoxRules.of(config)
+    return Inspector.load(
+        folder, name=name, threads=settings.threads, precision=settings.precision, box_rules=rules
+    )
 
 
 def production_bundle(config: "Config") -> tuple[Path, str]:

@@ -37,6 +37,8 @@ def test_evidence_is_what_the_model_served_now_sees(app):
         "verdict": "defective",
         "score": 0.5,
         "threshold": 0.5,
+        "image_size": [32, 32],
+        "boxes": [{"box": [0, 0, 16, 32], "area_px": 512, "share": 0.731}],
         "page": 1,
         "model": {"name": "Production_Reg", "version": 3, "uri": "models:/Production_Reg/3"},
     }

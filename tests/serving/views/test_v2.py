@@ -69,6 +69,15 @@ def test_decoded_images_are_inspected_and_explained(client, nested):
     assert outputs[0]["data"] == pytest.approx([0.5] * 16 + [-0.5] * 16)
 
 
+def test_boxes_are_a_further_output(client):
+    answer = client.post(
+        INFER, json={"inputs": [bytes_input(encoded(DARK), encoded(BRIGHT))], "outputs": [{"name": "boxes"}]}
+    )
+    (found,) = answer.json["outputs"]
+    assert (found["datatype"], found["shape"], found["data"][1]) == ("BYTES", [2], "[]")
+    assert json.loads(found["data"][0]) == [{"box": [0, 0, SIDE, SIDE], "area_px": SIDE**2, "share": 1.0}]
+
+
 def send_binary(client: FlaskClient, header: dict, binary: bytes, length: str | None = None):
     text = json.dumps(header).encode()
     return client.post(

@@ -1,5 +1,6 @@
 // Inspect: images in, a verdict on each, and whether a person agrees.
 import { get, post } from "./api.js";
+import { boxesInWords, clearBoxes, drawBoxes } from "./boxes.js";
 import { isOn, prepareCamera } from "./camera.js";
 import { saveCsv } from "./csv.js";
 import { clearHeat, drawHeat, prepareStage } from "./heat.js";
@@ -55,6 +56,7 @@ function count() {
 function render() {
   const item = items[shown];
   clearHeat();
+  clearBoxes();
   renderProblem(item);
   $("judge").hidden = Boolean(item.error);
   $("bar").hidden = false;
@@ -92,15 +94,19 @@ function renderProblem(item) {
 
 function renderResult({ result, file }) {
   const { verdict, score, score_is: scoreIs, threshold, model, latency_ms, evidence, reason, page, pages } = result;
+  const { boxes = [], image_size: size, ignored_boxes: ignored } = result; // what an earlier version kept has none
   const means = meansOf(verdict, reason);
   showVerdict($("verdict"), verdict, WORDS[verdict], means);
   if (reason) $("why").append(line(`Unlike the training images: ${reason}`));
   $("why").append(line(`${scoreIs === "anomaly" ? "Anomaly score" : "Score"} ${percent(score)}${threshold === null ? "" : `, defective from ${percent(threshold)}`}`));
+  const where = boxesInWords(boxes, ignored);
+  if (where) $("why").append(line(where));
   if (pages > 1) $("why").append(line(`Page ${page} of ${pages} decided`));
   $("why").append(line(`${file.name} · ${model.name} ${model.version} · ${latency_ms.toFixed(0)}\u00a0ms`));
   $("image").alt = `${file.name}, ${WORDS[verdict]}`;
   $("live").textContent = `${WORDS[verdict]}: ${means}. ${reason ? `${reason}. ` : ""}Score ${percent(score, 0)}. ${file.name}`;
   if (evidence?.values) drawHeat(evidence.values, verdict);
+  if (boxes.length) drawBoxes(boxes, size);
 }
 
 /** `reason`: how the image is unlike those of the training. The score decides nothing then. */
@@ -155,6 +161,7 @@ async function clear() {
   shown = -1;
   complaint = "";
   clearHeat();
+  clearBoxes();
   renderProblem();
   count();
   for (const id of ["frame", "unshown", "judge", "bar"]) $(id).hidden = true;

@@ -1,5 +1,6 @@
 // Review: one image after the other, the least certain first; a person says what it really is.
 import { get, send } from "./api.js";
+import { clearBoxes, drawBoxes } from "./boxes.js";
 import { clearHeat, drawHeat, prepareStage } from "./heat.js";
 import { onEnter, onKeys } from "./keys.js";
 import { pictureOf } from "./picture.js";
@@ -99,11 +100,13 @@ function once(known, { id }, ask) {
 /** Show where the model that is served now sees the defect, and say so where another one decided. */
 async function showHeat(one) {
   clearHeat();
+  clearBoxes();
   $("now").textContent = "";
   try {
     const now = await evidence(one);
     if (one !== queue[at]) return;
     drawHeat(now.evidence.values, now.verdict);
+    drawBoxes(now.boxes, now.image_size);
     const unlike = now.reason && now.reason !== one.reason ? `Unlike the training images: ${now.reason}.` : "";
     $("now").textContent = [isSame(now.model, one) ? "" : otherModel(now, one), unlike].filter(Boolean).join(" ");
   } catch (error) {

@@ -15,7 +15,7 @@ from defect_detection.inference.overlay import MOST_PREVIEW, preview_png
 from defect_detection.serving.problems import described
 from defect_detection.serving.services import services
 from defect_detection.serving.uploads import check_image
-from defect_detection.serving.views.prediction import ServedModel
+from defect_detection.serving.views.prediction import BoxShown, ServedModel
 from defect_detection.serving.views.records import (
     INSPECTIONS,
     InspectionPath,
@@ -40,6 +40,8 @@ class EvidenceNow(BaseModel):
 
     id: str = Field(description="of the inspection")
     evidence: EvidenceMap
+    image_size: list[int] = Field(description="width and height of the upright image in pixels")
+    boxes: list[BoxShown] = Field(description="where the served model sees defects, strongest first")
     verdict: Literal["ok", "defective", "review"] = Field(description="of the model that is served now")
     score: float = Field(description="P(defective)", ge=0, le=1)
     threshold: float = Field(description="an image is defective when score >= threshold")
@@ -62,6 +64,8 @@ class EvidenceNow(BaseModel):
         return cls(
             id=inspection_id,
             evidence=EvidenceMap(shape=list(seen.shape), values=np.round(seen, 3).tolist()),
+            image_size=list(inspection.size or ()),
+            boxes=BoxShown.all_of(inspection.boxes),
             model=ServedModel(name=model.name, version=model.version, uri=model.model_uri),
             **facts,
         )

@@ -24,7 +24,7 @@ from defect_detection.text import cell
 OF_INSPECTION = ["id", "at", "name", "verdict", "score", "threshold", "reason"]
 OF_LABEL = ["label", "defect_type", "comment", "labelled_by"]
 OF_REST = ["group", "line", "part", "sent_by", "model_name", "model_version", "latency_ms", "sha256"]
-OF_IMAGE = ["novelty", "brightness", "contrast", "sharpness", "colour_balance"]
+OF_IMAGE = ["novelty", "brightness", "contrast", "sharpness", "colour_balance", "boxes"]
 _ROWS = 500  # read at a time
 
 inspections_api = APIBlueprint("inspections", __name__)

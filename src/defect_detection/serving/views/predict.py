@@ -27,6 +27,7 @@ from defect_detection.serving.views.prediction import (
     NOTHING,
     REQUEST_BODY,
     Answer,
+    BoxShown,
     Evidence,
     Explain,
     Prediction,
@@ -164,6 +165,9 @@ def _prediction(seen: _Seen, explain: Explain) -> Prediction:
         page=inspection.page,
         pages=inspection.pages,
         defect_type=None,
+        image_size=list(inspection.size or ()),
+        boxes=BoxShown.all_of(inspection.boxes),
+        ignored_boxes=inspection.boxes.ignored,
         evidence=_evidence(seen, explain),
         error=None,
     )

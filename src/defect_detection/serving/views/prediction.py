@@ -5,6 +5,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from defect_detection.data.boxes import Boxes
 from defect_detection.serving.problems import Problem
 from defect_detection.serving.strict import PLAIN_PATTERN, PlainName, Words
 from defect_detection.serving.uploads import FIELD, SAID
@@ -33,6 +34,31 @@ class Evidence(BaseModel):
         description="explain=overlay: the upright image in its own size with the evidence map, in base64. For one image it "
         "appears at the top level only, and is null in results",
     )
+
+
+class BoxShown(BaseModel):
+    """A connected area of evidence above the level that corresponds to the threshold."""
+
+    box: list[int] = Field(
+        description="left, top, width and height in pixels of the upright image", examples=[[112, 64, 48, 32]]
+    )
+    area_px: int = Field(description="of its cells, in pixels of the upright image", examples=[1280])
+    share: float = Field(
+        description="its share of the odds of all cells of the image", ge=0, le=1, examples=[0.81]
+    )
+    box_mm: list[float] | None = Field(
+        None,
+        description="the same as box in mm; null without data.mm_per_px",
+        examples=[[5.6, 3.2, 2.4, 1.6]],
+    )
+    area_mm2: float | None = Field(
+        None, description="the area in mm²; null without data.mm_per_px", examples=[3.2]
+    )
+
+    @classmethod
+    def all_of(cls, boxes: Boxes) -> "list[BoxShown]":
+        empty = {"box_mm": None, "area_mm2": None}
+        return [cls.model_construct(**(empty | one)) for one in boxes.to_json()]
 
 
 class Prediction(BaseModel):
@@ -81,6 +107,16 @@ class Prediction(BaseModel):
     defect_type: str | None = Field(
         default=None, description="null: this model does not distinguish defect types"
     )
+    image_size: list[int] | None = Field(
+        default=None, description="width and height of the upright image in pixels", examples=[[640, 480]]
+    )
+    boxes: list[BoxShown] | None = Field(
+        default=None,
+        description="where the defects are, strongest first; empty if the score is below the threshold",
+    )
+    ignored_boxes: int | None = Field(
+        default=None, description="areas below evaluation.min_defect_px, which get no box", examples=[0]
+    )
     evidence: Evidence | None = Field(default=None, description="with explain")
     error: Problem | None = Field(
         default=None, description="why it has no verdict; only for one image among several"
@@ -123,6 +159,17 @@ EXAMPLE = {
     "page": 1,
     "pages": 1,
     "defect_type": None,
+    "image_size": [640, 480],
+    "boxes": [
+        {
+            "box": [112, 64, 48, 32],
+            "area_px": 1280,
+            "share": 0.81,
+            "box_mm": [5.6, 3.2, 2.4, 1.6],
+            "area_mm2": 3.2,
+        }
+    ],
+    "ignored_boxes": 0,
     "evidence": None,
     "error": None,
 }

@@ -1,5 +1,6 @@
 """Views of records: inspections with their images, feedback, and the state of recording."""
 
+import json
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
@@ -26,6 +27,7 @@ from defect_detection.serving.problems import described, for_caller, problem
 from defect_detection.serving.services import services
 from defect_detection.serving.strict import RecordId
 from defect_detection.serving.views.jobs import retrain_if_due
+from defect_detection.serving.views.prediction import BoxShown
 from defect_detection.text import CONTROLS
 
 T = TypeVar("T")
@@ -116,6 +118,7 @@ class InspectionShown(BaseModel):
     sent_by: str = Field(
         description="name of the key, or address of a caller without a key; empty if recorded by an earlier version"
     )
+    boxes: list[BoxShown] = Field(description="where the model saw defects, strongest first")
     sha256: str = Field(description="of the image's bytes")
     image: str | None = Field(description="address of the image; null if it is not stored")
     label: Literal["ok", "defective"] | None = Field(description="the current label")
@@ -126,6 +129,7 @@ class InspectionShown(BaseModel):
     def of(cls, recorded: Recorded) -> "InspectionShown":
         one, said = recorded.inspected, recorded.said
         facts = {name: getattr(one, name) for name in one.__dataclass_fields__}
+        facts["boxes"] = json.loads(one.boxes or "[]")
         return cls(
             **facts,
             image=recorded.image_suffix and absolute(f"/inspections/{one.id}/image"),

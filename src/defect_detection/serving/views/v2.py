@@ -2,7 +2,7 @@
 
 The model takes one input, ``image``: BYTES of shape [n], encoded images (in base64 within JSON), or UINT8 of shape
 [n, image_size, image_size, 3], RGB. It gives ``score``, ``verdict`` and, when asked for, ``reason`` (how an image is
-unlike the training images; else empty) and ``evidence``.
+unlike the training images; else empty), ``evidence`` and ``boxes`` (a JSON list as ``POST /predict`` has it).
 """
 
 from collections.abc import Sequence
@@ -221,6 +221,7 @@ def _metadata(champion: Champion) -> Response:
                 Tensor(name="verdict", datatype="BYTES", shape=[-1]),
                 Tensor(name="reason", datatype="BYTES", shape=[-1]),
                 Tensor(name="evidence", datatype="FP32", shape=[-1, -1, -1]),
+                Tensor(name="boxes", datatype="BYTES", shape=[-1]),
             ],
         )
     )
