@@ -86,7 +86,7 @@ class _Setting:
 
     @property
     def size(self) -> int:
-        return read_card(self.bundle).image_size
+        return read_card(self.bundle).frame.size[0]
 
 
 def measure(options: Options) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def prepare(options: Options) -> _Setting:
     bundle = (options.model or train(options, work)).resolve()
     address = (f"serving.host={HOST}", f"serving.port={free_port()}")
     project = Project.new(work / "served", options.data_set(), (*options.overrides, *address))
-    bodies = _bodies(options, read_card(bundle).image_size)
+    bodies = _bodies(options, read_card(bundle).frame.size[0])
     return _Setting(project, bundle, project.promote(bundle), work, bodies, options)
 
 

@@ -10,5 +10,5 @@ def test_a_cell_of_a_stretched_map_covers_its_share_of_the_image():
 
 
 def test_cells_of_padding_cover_no_pixels_outside_the_region():
-    extent = Extent(100, -50, 400, 400, Box(100, 50, 500, 250))
+    extent = Extent(100, -50, 400, 400, Box(100, 50, 500, 250), (600, 300))
     assert extent.box_of((8, 8), slice(0, 4), slice(0, 1)) == Box(100, 50, 150, 150)

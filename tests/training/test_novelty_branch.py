@@ -28,10 +28,15 @@ def images():
     return cells, pooled
 
 
+def as_cells(rows, places=None):
+    plain = Standardise(np.zeros(CHANNELS), np.ones(CHANNELS)), np.eye(CHANNELS)
+    return Cells(*plain, rows, (5, 5), places)
+
+
 def fitted(images, known):
     cells, pooled = (Rows(values, np.arange(N)) for values in images)
-    usual = learn_usual(cells, pooled, known, FOLDS.fold, FEATURES, seed=0)
-    as_they_are = Cells(Standardise(np.zeros(CHANNELS), np.ones(CHANNELS)), np.eye(CHANNELS), cells)
+    as_they_are = as_cells(cells)
+    usual = learn_usual(as_they_are, pooled, known, FOLDS.fold, FEATURES, seed=0)
     logarithms = usual.held_out(cells, pooled, FOLDS.fold)
     novelty = novelty_of(usual, as_they_are, logarithms[known], logarithms[-4:])
     return usual, novelty, logarithms
@@ -72,7 +77,9 @@ def test_a_held_out_image_is_measured_without_what_its_fold_taught(images):
     seen = usual.logarithms(cells[:1], pooled[:1], -1)
     assert (own > seen).all()
     others = known[FOLDS.fold[known] != FOLDS.fold[0]]
-    without = learn_usual(*(Rows(v, np.arange(N)) for v in images), others, FOLDS.fold, FEATURES, seed=0)
+    without = learn_usual(
+        as_cells(Rows(cells, np.arange(N))), Rows(pooled, np.arange(N)), others, FOLDS.fold, FEATURES, seed=0
+    )
     np.testing.assert_allclose(own[:, 1], without.logarithms(cells[:1], pooled[:1], -1)[:, 1], rtol=1e-4)
 
 

@@ -27,6 +27,10 @@ def inspect(
             help="Write each image with its evidence map into this folder; with --engine ray, write verdicts as Parquet files."
         ),
     ] = None,
+    show_region: Annotated[
+        bool,
+        typer.Option(help="With --output: darken in each overlay what the model does not see."),
+    ] = False,
     engine: Annotated[
         Literal["local", "ray"],
         typer.Option(
@@ -46,6 +50,10 @@ def inspect(
     product: Product = None,
 ) -> None:
     """Inspect images with the model in production, or with a model folder."""
+    if show_region and (output is None or engine == "ray"):
+        raise ConfigError(
+            "--show-region: expected --output FOLDER, where the overlays go, and no --engine ray"
+        )
     if engine == "ray":
         if output is None or json_lines:
             raise ConfigError(
@@ -67,7 +75,9 @@ def inspect(
         from defect_detection.config import load_config
 
         settings = load_config(config, overrides or (), product)
-    if not show_verdicts(inspect_images(images or (), model, folder, settings), json_lines, folder):
+    if not show_verdicts(
+        inspect_images(images or (), model, folder, settings, show_region), json_lines, folder
+    ):
         raise typer.Exit(EXIT_ERROR)
 
 

@@ -139,10 +139,44 @@ SearchValues = Annotated[
     AfterValidator(_check_search_values),
     Expected("a list of two or more values, or {low: number, high: larger number}"),
 ]
+_SIDE = "a multiple of 16 from 32 to 1024 (pixels)"
+
+
+def _check_image_size(value: Any) -> int | tuple[int, int]:
+    """Return one number for a square, (height, width) for another shape."""
+    sides = tuple(value) if isinstance(value, list | tuple) else (value,)
+    if len(sides) not in (1, 2) or not all(type(one) is int and one in range(32, 1025, 16) for one in sides):
+        is_list = isinstance(value, list | tuple)
+        raise ValueError(f"[height, width], each {_SIDE}, received {list(value)}" if is_list else _SIDE)
+    return sides[0] if len(set(sides)) == 1 else (sides[0], sides[1])
+
+
+def _check_region(value: Any) -> tuple[float, float, float, float] | None:
+    """Return left, top, width and height; all at most 1 are fractions, others whole pixels."""
+    if value is None:
+        return None
+    numbers = tuple(map(_number, value)) if isinstance(value, list | tuple) else ()
+    if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
+        told = f", received {list(value)}" if isinstance(value, list | tuple) else ""
+        raise ValueError(f"{_REGION}{told}")
+    left, top, width, height = numbers
+    told = f", received {list(value)}"
+    if left < 0 or top < 0 or width <= 0 or height <= 0:
+        raise ValueError(f"a region inside the image, with a width and a height above 0{told}")
+    if max(numbers) <= 1:
+        if left + width > 1 + 1e-9 or top + height > 1 + 1e-9:
+            raise ValueError(f"a region inside the image: left + width and top + height at most 1{told}")
+    elif any(one != int(one) for one in numbers):
+        raise ValueError(f"{_REGION}{told}")
+    return left, top, width, height
+
+
+_REGION = "null or [left, top, width, height] in whole pixels, or in fractions from 0 to 1"
+Region = Annotated[tuple[float, float, float, float] | None, PlainValidator(_check_region), Expected(_REGION)]
 ImageSize = Annotated[
-    int,
-    Field(ge=32, le=1024, multiple_of=16, strict=True),
-    Expected("a multiple of 16 from 32 to 1024 (pixels)"),
+    int | tuple[int, int],
+    PlainValidator(_check_image_size),
+    Expected(f"{_SIDE}, or [height, width] of two such numbers"),
 ]
 FilePath = Annotated[Path, AfterValidator(_resolve), Expected("a path")]
 OptionalFilePath = Annotated[

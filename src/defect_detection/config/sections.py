@@ -19,6 +19,7 @@ from defect_detection.config.kinds import (
     OptionalPositive,
     Pattern,
     Positive,
+    Region,
     RootPath,
     Text,
     YesNo,
@@ -66,7 +67,25 @@ class DataConfig(Section):
     defect_classes: Annotated[tuple[str, ...], Expected("a list of folder names")] = setting(
         (), "folders with defective images although the name resembles an OK class."
     )
-    image_size: ImageSize = setting(224, "images are resized to this height and width.")
+    image_size: ImageSize = setting(
+        224, "images are resized to this height and width in pixels: one number, or [height, width]."
+    )
+    region: Region = setting(
+        None,
+        "[left, top, width, height] of the part of the upright image that counts, in pixels or in fractions of 1; null: all of "
+        "it. What lies outside is never seen. See docs/regions.md.",
+        advanced=True,
+    )
+    ignore_mask: OptionalFilePath = setting(
+        None,
+        "gray image of the region's size, or of the image's: its black pixels count for nothing; null: all count.",
+        advanced=True,
+    )
+    resize: Annotated[Literal["stretch", "keep_aspect"], Expected("stretch or keep_aspect")] = setting(
+        "stretch",
+        "stretch: to image_size. keep_aspect: the shape stays, and padding, which counts for nothing, fills the rest.",
+        advanced=True,
+    )
     group_pattern: Pattern = setting(
         None,
         r"searched in the path below train_dir or test_dir. Images with the same group (one part, one lot) stay in one "

@@ -30,6 +30,8 @@ ENVIRONMENT = {
 _RESULTS = {  # that an answer may hold: a process that decodes a hostile file isn't trusted with others
     ("numpy._core.numeric", "_frombuffer"),
     ("numpy", "dtype"),
+    ("defect_detection.data.extent", "Box"),
+    ("defect_detection.data.extent", "Extent"),
     ("defect_detection.data.images", "Page"),
     ("defect_detection.data.images", "Header"),
 }

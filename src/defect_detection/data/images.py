@@ -19,10 +19,15 @@ from defect_detection.data import levels
 from defect_detection.data.bounded import Source, bounded, name_of
 from defect_detection.data.bounds import DEFAULT_LIMITS, Limits
 from defect_detection.data.decoders import check_colours, open_image, pages_of
+from defect_detection.data.extent import Extent
+from defect_detection.data.framing import Framing
 from defect_detection.data.levels import Levels, in_mode, levels_of
 from defect_detection.data.outline import Effort
-from defect_detection.data.upright import SIDEWAYS, array_of, upright_strips, whole_of
+from defect_detection.data.upright import SIDEWAYS, array_of, cropped, upright_strips, whole_of
 from defect_detection.errors import ImageError
+
+Fit = tuple[int, int] | Framing | None
+"""How an image is fitted: stretched to (height, width), as a model sees it, or not at all."""
 
 DECODER_VERSION = 2  # part of every cache key: raise it when pixels change
 
@@ -43,15 +48,19 @@ class Header(NamedTuple):
 
 
 class Page(NamedTuple):
-    """A decoded page. pixels: uint8 array of shape (height, width, 3), RGB; size: (width, height) of the file's own, upright."""
+    """A decoded page. pixels: uint8 array of shape (height, width, 3), RGB; size: (width, height) of the file's own, upright.
+
+    extent: the pixels of the file that an evidence map of `pixels` covers.
+    """
 
     pixels: np.ndarray
     size: tuple[int, int]
+    extent: Extent
 
 
 def read_image(
     source: Source,
-    size: tuple[int, int] | None = None,
+    size: Fit = None,
     limits: Limits = DEFAULT_LIMITS,
     *,
     pages: Pages = "refuse",
@@ -67,7 +76,7 @@ def read_image(
 
     Args:
         source: a file, or the bytes of one, in JPEG, PNG, BMP, TIFF or WebP format.
-        size: (height, width) to stretch to, bilinear with antialiasing; None keeps the size.
+        size: (height, width) to stretch to, bilinear with antialiasing, or how a model sees images; None keeps the size.
         limits: a larger image is not decoded, and one that takes too much time or memory not to its end.
         pages: what to do with a file of several pages: take the first, or refuse it. With "all" it is refused too, since
             one image is asked for.
@@ -87,7 +96,7 @@ def read_image(
 
 def read_pages(
     source: Source,
-    size: tuple[int, int] | None = None,
+    size: Fit = None,
     limits: Limits = DEFAULT_LIMITS,
     *,
     pages: Pages = "refuse",
@@ -131,7 +140,7 @@ def decode_pages(
     source: Source,
     file: IO[bytes],
     limits: Limits,
-    size: tuple[int, int] | None,
+    fit: Fit,
     bit_depth: int | None,
     choose: Choice,
 ) -> list[Page]:
@@ -140,7 +149,7 @@ def decode_pages(
     Args:
         choose: takes the frames that are pages, and returns those to decode.
     """
-    left = limits.pixels
+    left, framing = limits.pixels, _framing_of(fit)
     found: list[Page] = []
     with _named(source), open_image(file) as image:
         for frame in choose(pages_of(image)):
@@ -151,13 +160,18 @@ def decode_pages(
                 raise ImageError(f"{reason} as page {frame + 1} after other pages" if found else reason)
             left -= image.width * image.height
             own = image.size  # a large JPEG is decoded at a reduced scale
-            pixels = _to_rgb_array(image, file, size, levels_of(image, bit_depth))
-            found.append(Page(pixels, _upright_size(image, own)))
+            pixels = _to_rgb_array(image, file, framing, levels_of(image, bit_depth))
+            size = _upright_size(image, own)
+            found.append(Page(pixels, size, framing.extent(*size) if framing else Extent.whole(size)))
     return found
 
 
-def _effort(size: tuple[int, int] | None) -> Effort:
+def _effort(size: Fit) -> Effort:
     return "full" if size is None else "reduced"
+
+
+def _framing_of(size: Fit) -> Framing | None:
+    return Framing.plain(size) if isinstance(size, tuple) else size
 
 
 def _header(source: Source, file: IO[bytes], _limits: Limits) -> Header:
@@ -216,17 +230,17 @@ def _reason(error: Exception) -> str:
     )
 
 
-def _to_rgb_array(
-    image: ImageFile, file: IO[bytes], size: tuple[int, int] | None, meaning: Levels
-) -> np.ndarray:
+def _to_rgb_array(image: ImageFile, file: IO[bytes], framing: Framing | None, meaning: Levels) -> np.ndarray:
     """Return the image upright, uint8 of shape (height, width, 3), RGB."""
-    if size is not None:
-        _decode_at_reduced_scale(image, size)
+    is_exact = framing is not None and (framing.region is not None or framing.hidden is not None)
+    if framing is not None and not is_exact:
+        _decode_at_reduced_scale(image, framing.size)
     low = _low_bytes(image, file) if levels.needs_low_bytes(image, meaning) else None
     shape, strips = upright_strips(image, meaning, low)
-    if size is None:
+    if framing is None:
         return array_of(shape, strips)
-    narrow = whole_of(shape, strips).resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    whole = whole_of(shape, strips)
+    narrow = framing.apply(cropped(whole, framing.box(*shape)) if is_exact else whole)
     return np.array(in_mode("RGB", narrow))  # a writable copy
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from defect_detection.data.bounds import DEFAULT_LIMITS, Limits
+from defect_detection.data.framing import Framing
 from defect_detection.data.images import read_image
 from defect_detection.data.samples import DEFECTIVE, Sample
 from defect_detection.errors import ImageError
@@ -27,14 +28,14 @@ def find_mask(sample: Sample, folder: Path) -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
-def read_mask(path: Path, size: int, limits: Limits = DEFAULT_LIMITS) -> np.ndarray:
-    """Read a mask and resize it like images, so both match pixel by pixel.
+def read_mask(path: Path, framing: Framing, limits: Limits = DEFAULT_LIMITS) -> np.ndarray:
+    """Read a mask and fit it like images, so both match pixel by pixel.
 
     A pixel of the mask counts from half of its brightest on: 0 and 255 as well as 0 and 1 are read. A pixel of the result is
     defective when any that it covers is, so that thin defects don't vanish.
 
     Returns:
-        bool array of shape (size, size).
+        bool array of the framing's size, False in padding and where an ignore mask hides the image.
 
     Raises:
         ImageError: it can't be read, or marks nothing. Names the file.
@@ -42,11 +43,21 @@ def read_mask(path: Path, size: int, limits: Limits = DEFAULT_LIMITS) -> np.ndar
     values = read_image(path, limits=limits).max(axis=2)
     if not values.any():
         raise ImageError(f"{path}: expected a mask with the defect in white, received an all-black image")
-    marked = values > values.max() / 2
-    return _any_below(_any_below(marked, size).T, size).T
+    box = framing.box(values.shape[1], values.shape[0])
+    marked = (values > values.max() / 2)[box.top : box.bottom, box.left : box.right]
+    place = framing.fitted(box.width, box.height)
+    whole = np.zeros(framing.size, bool)
+    inner = any_below(marked, (place.height, place.width))
+    whole[place.top : place.top + place.height, place.left : place.left + place.width] = inner
+    return whole if framing.seen is None else whole & framing.seen
 
 
-def _any_below(marked: np.ndarray, size: int) -> np.ndarray:
+def any_below(marked: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Resize a bool array; a value of the result is True where any is that it covers."""
+    return _rows_below(_rows_below(marked, shape[0]).T, shape[1]).T
+
+
+def _rows_below(marked: np.ndarray, size: int) -> np.ndarray:
     """Resize the rows of a bool array of shape (height, width) to `size`; each new row is the union of those it covers."""
     height = len(marked)
     first = np.arange(size) * height // size

@@ -10,6 +10,7 @@ import numpy as np
 
 from defect_detection.data.bounds import DEFAULT_LIMITS, Limits
 from defect_detection.data.cache import RowStore
+from defect_detection.data.framing import Framing
 from defect_detection.data.images import DECODER_VERSION, Pages, read_image
 from defect_detection.data.samples import Sample
 from defect_detection.errors import ImageError
@@ -23,7 +24,7 @@ MOST_THREADS = 16  # each may hold one image at its full size
 
 def decoded(
     samples: Sequence[Sample],
-    size: tuple[int, int],
+    fit: tuple[int, int] | Framing,
     cache_dir: Path,
     limits: Limits = DEFAULT_LIMITS,
     on_progress: OnProgress | None = None,
@@ -36,19 +37,21 @@ def decoded(
 
     Args:
         samples: which images.
-        size: (height, width) in pixels that they are resized to.
+        fit: (height, width) in pixels that they are stretched to, or how a model sees images.
         cache_dir: the store lies in its folder ``pixels``.
         limits: a larger image, and one that takes too much time or memory, counts as unreadable.
         on_progress: called as images are done.
-        pages, bit_depth: as for `read_image`. Both are part of the store's name.
+        pages, bit_depth: as for `read_image`. Both are part of the store's name, as is a framing.
         threads: that decode; None: one for each processor.
 
     Returns:
         store: uint8 rows of shape (height, width, 3), RGB, by the sample's ``sha256``.
         unreadable: from the path of each image that can't be read to the reason.
     """
-    store = RowStore(cache_dir / "pixels" / _kind_of(pages, bit_depth), (*size, 3), np.uint8)
-    decode = partial(_decode, size=size, limits=limits, pages=pages, bit_depth=bit_depth)
+    framing = fit if isinstance(fit, Framing) else Framing.plain(fit)
+    size, folder = framing.size, cache_dir / "pixels" / _kind_of(pages, bit_depth, framing)
+    store = RowStore(folder, (*size, 3), np.uint8)
+    decode = partial(_decode, framing=framing, limits=limits, pages=pages, bit_depth=bit_depth)
     by_content = {sample.sha256: sample for sample in samples}
     todo = [by_content[key] for key in store.missing(by_content)]
     done = len(by_content) - len(todo)
@@ -74,16 +77,17 @@ def _chunks(samples: list[Sample], length: int) -> Iterator[list[Sample]]:
     return (samples[start : start + length] for start in range(0, len(samples), length))
 
 
-def _kind_of(pages: Pages, bit_depth: int | None) -> str:
+def _kind_of(pages: Pages, bit_depth: int | None, framing: Framing) -> str:
     """Return the name of the stores of images that are read in this way."""
     bits = f"-{bit_depth}bit" if bit_depth else ""
-    return f"v{DECODER_VERSION}{'-first' if pages == 'first' else ''}{bits}"
+    seen = f"-{framing.key}" if framing.key else ""
+    return f"v{DECODER_VERSION}{'-first' if pages == 'first' else ''}{bits}{seen}"
 
 
 def _decode(
-    path: Path, size: tuple[int, int], limits: Limits, pages: Pages, bit_depth: int | None
+    path: Path, framing: Framing, limits: Limits, pages: Pages, bit_depth: int | None
 ) -> np.ndarray | str:
     try:
-        return read_image(path, size, limits, pages=pages, bit_depth=bit_depth)
+        return read_image(path, framing, limits, pages=pages, bit_depth=bit_depth)
     except ImageError as error:
         return str(error).removeprefix(f"{path}: ")

@@ -16,6 +16,8 @@ from defect_detection.data.cache import RowStore
 from defect_detection.data.class_names import comparable
 from defect_detection.data.cross_validation import assign_folds, check_can_split
 from defect_detection.data.exported_feedback import with_feedback
+from defect_detection.data.framed import framing_of
+from defect_detection.data.framing import Framing
 from defect_detection.data.index_file import shortened
 from defect_detection.data.leakage import check_leakage, leaking
 from defect_detection.data.pixels import decoded
@@ -37,11 +39,11 @@ def silent(_line: str) -> None:
     """Tell nobody."""
 
 
-Prepare = Callable[[Sequence[Sample], Config], None]
-"""Is given images before they are read, so that others may decode them into the cache."""
+Prepare = Callable[[Sequence[Sample], Framing, Config], None]
+"""Is given images, and how they will be seen, before they are read, so that others may decode them into the cache."""
 
 
-def unprepared(_samples: Sequence[Sample], _config: Config) -> None:
+def unprepared(_samples: Sequence[Sample], _framing: Framing, _config: Config) -> None:
     """Prepare nothing."""
 
 
@@ -51,6 +53,7 @@ class Splits:
 
     With cross-validation `train` and `validation` are the same images: each is judged by a fit that held it out.
 
+    framing: what a model that learns from them sees of an image.
     folds: then the fold that each of them is held out in, from 0; else empty. said: how the folders were understood, in lines.
     mode: whether defective images teach (supervised), or OK images alone (one_class).
     shortcuts: what beside the picture tells the label: none unless that is allowed.
@@ -61,6 +64,7 @@ class Splits:
     test: tuple[Sample, ...]
     skipped: tuple[Skipped, ...]
     pixels: RowStore
+    framing: Framing
     folds: tuple[int, ...] = ()
     said: tuple[str, ...] = ()
     shortcuts: tuple[str, ...] = ()
@@ -105,6 +109,7 @@ def load_splits(
     on_progress: OnProgress | None = None,
     say: Say = silent,
     prepare: Prepare = unprepared,
+    framing: Framing | None = None,
 ) -> Splits:
     """Scan both folders, decode every image once, and split the train folder into train and validation.
 
@@ -113,8 +118,10 @@ def load_splits(
         on_progress: called with (images done, images in all) while train images are decoded.
         say: is told, before anything is decoded, how each folder was understood, and what of it is not used; a line at a time.
         prepare: is given the images of each folder before they are decoded.
+        framing: that of a model which goes on with these images; otherwise the settings say how they are seen.
 
     Raises:
+        ConfigError: region or mask does not fit the images.
         DataError: a folder is missing, lacks a label, has too few images to split, leaves open what its images are, or (with
             ``data.on_unreadable: refuse``) holds unreadable files.
         LeakageError: the same image or group lies in both folders, and ``data.allow_leakage`` is false.
@@ -135,13 +142,14 @@ def load_splits(
         check_shortcuts(shortcuts)
     told = tuple(map(str, shortcuts))
     skipped, skipped_test = list(scanned.skipped), list(scanned_test.skipped)
-    prepare(found, config)
-    prepare(scanned_test.samples, config)
-    samples, pixels = readable(config, "train_dir", found, skipped, on_progress)
+    framing = framing or framing_of(config, found)
+    prepare(found, framing, config)
+    prepare(scanned_test.samples, framing, config)
+    samples, pixels = readable(config, "train_dir", found, skipped, on_progress, framing)
     mode = mode_of(samples, config.training.mode)
     needed = LABELS_NEEDED[mode]
-    test, _ = readable(config, "test_dir", scanned_test.samples, skipped_test, None)
-    rest = tuple(test), (*skipped, *skipped_test, *left_out), pixels
+    test, _ = readable(config, "test_dir", scanned_test.samples, skipped_test, None, framing)
+    rest = tuple(test), (*skipped, *skipped_test, *left_out), pixels, framing
     try:
         if len(samples) < config.training.cv_below:
             folds = assign_folds(samples, config.seed, needed=needed)
@@ -160,16 +168,21 @@ def mode_of(samples: Sequence[Sample], wanted: Literal["auto", "one_class", "sup
     return "supervised" if len(defective) >= ENOUGH_DEFECTIVE else "one_class"
 
 
-def load_test(config: Config, on_progress: OnProgress | None = None) -> tuple[list[Sample], list[Skipped]]:
-    """Return the readable images of ``data.test_dir`` and the files left out. Raises as `load_folder`."""
-    samples, skipped, _ = load_folder(config, "test_dir", on_progress)
+def load_test(
+    config: Config, on_progress: OnProgress | None = None, framing: Framing | None = None
+) -> tuple[list[Sample], list[Skipped]]:
+    """Return the readable images of ``data.test_dir`` and the files left out. Arguments and errors as for `load_folder`."""
+    samples, skipped, _ = load_folder(config, "test_dir", on_progress, framing)
     return samples, skipped
 
 
 def load_folder(
-    config: Config, key: str, on_progress: OnProgress | None = None
+    config: Config, key: str, on_progress: OnProgress | None = None, framing: Framing | None = None
 ) -> tuple[list[Sample], list[Skipped], RowStore]:
     """Return the readable images of the folder ``data.<key>``, what was left out, and the decoded images.
+
+    Args:
+        framing: how a model sees them; as the settings say when not given.
 
     Raises:
         DataError: the folder is missing, lacks a label or leaves open what its images are, or (with
@@ -178,7 +191,7 @@ def load_folder(
     scanned = scan_split(config, key)
     _refuse_masks(scanned)
     skipped = list(scanned.skipped)
-    samples, pixels = readable(config, key, scanned.samples, skipped, on_progress)
+    samples, pixels = readable(config, key, scanned.samples, skipped, on_progress, framing)
     return samples, skipped, pixels
 
 
@@ -204,14 +217,22 @@ def _refuse_masks(scanned: Scanned) -> None:
 
 
 def readable(
-    config: Config, key: str, found: list[Sample], skipped: list[Skipped], on_progress: OnProgress | None
+    config: Config,
+    key: str,
+    found: list[Sample],
+    skipped: list[Skipped],
+    on_progress: OnProgress | None,
+    framing: Framing | None = None,
 ) -> tuple[list[Sample], RowStore]:
-    """Return the samples that can be decoded, with the store of them; add the others to `skipped`."""
+    """Return the samples that can be decoded, with the store of them; add the others to `skipped`.
+
+    Args:
+        framing: how they are seen; as the settings say for these images when not given.
+    """
     data = config.data
-    size = (data.image_size, data.image_size)
     pixels, unreadable = decoded(
         found,
-        size,
+        framing or framing_of(config, found),
         config.cache_dir,
         Limits.of(data),
         on_progress,

@@ -55,7 +55,7 @@ def _strips_of(stored: Image.Image, meaning: Levels, orientation: int, size: Siz
     width, height = size
     rows = max(1, STRIP_PIXELS // width)
     for top in range(0, height, rows):
-        strip = _cropped(stored, _box(stored, orientation, top, min(top + rows, height)))
+        strip = cropped(stored, _box(stored, orientation, top, min(top + rows, height)))
         yield top, _turned(to_8_bit(strip, meaning), orientation)
 
 
@@ -78,7 +78,7 @@ def array_of(size: Size, strips: Strips) -> np.ndarray:
         rows = _rows_of(strip)
         for start in range(0, strip.height, rows):
             end = min(start + rows, strip.height)
-            part = _cropped(strip, (0, start, strip.width, end))
+            part = cropped(strip, (0, start, strip.width, end))
             pixels[top + start : top + end] = np.asarray(in_mode("RGB", part))
     return pixels
 
@@ -93,12 +93,12 @@ def _with_colours(image: Image.Image, meaning: Levels) -> tuple[Image.Image, Lev
         return image, meaning
     rows = _rows_of(image)
     boxes = ((0, top, image.width, min(top + rows, image.height)) for top in range(0, image.height, rows))
-    if not all(levels.is_empty(_cropped(image, box), meaning) for box in boxes):
+    if not all(levels.is_empty(cropped(image, box), meaning) for box in boxes):
         return image, meaning
     return levels.without_alpha(image, meaning)
 
 
-def _cropped(image: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
+def cropped(image: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
     """Crop without Pillow's global pixel limit."""
     return image._new(image.im.crop(box))
 

@@ -22,7 +22,7 @@ Source = Path | bytes | np.ndarray
 
 @dataclass(frozen=True)
 class Decoded:
-    """The pages of an image, uint8 (size, size, 3) RGB each, or none and why it can't be read.
+    """The pages of an image, uint8 (height, width, 3) RGB each, or none and why it can't be read.
 
     unlike: of each page, how it is unlike the training images. cameras: its figures of the camera. extents: the pixels that its
         evidence map covers. sizes: (width, height) of each page, upright.
@@ -62,30 +62,31 @@ def decode(image: Source, index: int, card: Card, limits: Limits, pages: Pages) 
     started = time.perf_counter()
     found: list[np.ndarray] = []
     sizes: list[tuple[int, int] | None] = []
-    error, size = None, (card.image_size,) * 2
+    extents: list[Extent] = []
+    error, framing = None, card.frame
     try:
         if isinstance(image, np.ndarray):
-            found = [_checked(image, card.image_size)]
-            sizes = [None]
+            found = [_checked(image, framing.size)]
+            sizes, extents = [None], [Extent.whole(framing.size[::-1])]
         else:
-            read = read_pages(image, size, limits, pages=pages, bit_depth=card.bit_depth)
+            read = read_pages(image, framing, limits, pages=pages, bit_depth=card.bit_depth)
             found = [page.pixels for page in read]
             sizes = [page.size for page in read]
+            extents = [page.extent for page in read]
     except ImageError as reason:
         error = str(reason)
     looks = [look_of(pixels) for pixels in found]
     unlike, cameras = tuple(map(card.unlike, looks, sizes)), tuple(map(camera_of, looks))
-    extents = tuple(Extent.whole(one or size) for one in sizes)
     label = str(image) if isinstance(image, Path) else f"image {index}"
     took_ms = (time.perf_counter() - started) * 1000
-    own = tuple(one or size for one in sizes)
-    return Decoded(label, tuple(found), unlike, cameras, extents, own, error, took_ms)
+    own = tuple(one or framing.size[::-1] for one in sizes)
+    return Decoded(label, tuple(found), unlike, cameras, tuple(extents), own, error, took_ms)
 
 
-def _checked(pixels: np.ndarray, size: int) -> np.ndarray:
-    if pixels.dtype != np.uint8 or pixels.shape != (size, size, 3):
+def _checked(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    if pixels.dtype != np.uint8 or pixels.shape != (*size, 3):
         raise ImageError(
-            f"expected a uint8 array of shape ({size}, {size}, 3), RGB, received {pixels.dtype} of shape {pixels.shape}; "
-            "`read_image(path, size)` makes one"
+            f"expected a uint8 array of shape ({size[0]}, {size[1]}, 3), RGB, received {pixels.dtype} of shape {pixels.shape}; "
+            "`read_image(path, card.frame)` makes one"
         )
     return pixels

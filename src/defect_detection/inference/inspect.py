@@ -14,6 +14,7 @@ import numpy as np
 from defect_detection.data.bounds import DEFAULT_LIMITS, Limits
 from defect_detection.data.boxes import ANY_SIZE, NO_BOXES, Boxes, BoxRules, find_boxes
 from defect_detection.data.extent import Extent
+from defect_detection.data.framing import Framing
 from defect_detection.data.images import Pages
 from defect_detection.data.reference import Camera
 from defect_detection.errors import BundleError, ConfigError
@@ -125,10 +126,10 @@ class Inspector:
         card = read_card(folder)
         verify(folder, card, (OPENVINO_FILE, "model.bin"))
         runtime = Runtime(folder / OPENVINO_FILE, threads=threads, precision=precision)
-        if runtime.image_size not in (None, card.image_size):
+        if runtime.size not in (None, card.frame.size):
             raise BundleError(
-                f"{folder / CARD_FILE}: image_size: expected {runtime.image_size}, that of {OPENVINO_FILE}, received "
-                f"{card.image_size}; copy the whole folder again, or train again"
+                f"{folder / CARD_FILE}: image_size: expected {Framing.plain(runtime.size).image_size}, that of {OPENVINO_FILE}, "
+                f"received {card.image_size}; copy the whole folder again, or train again"
             )
         inspector = cls(runtime, card, name or f"{card.name} ({folder})", threads, box_rules)
         if precision != "f32" and not (found := inspector.parity(folder, precision)).allowed:
@@ -150,7 +151,7 @@ class Inspector:
         """Score decoded images.
 
         Args:
-            images: uint8 array of shape (n_images, image_size, image_size, 3), RGB; at least one image.
+            images: uint8 array of shape (n_images, height, width, 3), RGB, as `card.frame` fits them; at least one.
 
         Returns:
             score: float32 array of shape (n_images,), P(defective); evidence: float32 array of shape (n_images, h, w).
@@ -166,7 +167,7 @@ class Inspector:
         generator, and is read only a few images per core ahead of what was yielded.
 
         Args:
-            images: paths, encoded bytes, or uint8 arrays of shape (image_size, image_size, 3), RGB.
+            images: paths, encoded bytes, or uint8 arrays of shape (height, width, 3), RGB, as `card.frame` fits them.
             limits: a larger image is refused before it is decoded, and one that takes too long is not decoded to its end.
             pages: what to do with a file of several pages. With "all" each page is judged, and the highest score decides.
         """
@@ -196,10 +197,9 @@ class Inspector:
 
     def prepare(self) -> None:
         """Do now what the first images would wait for, and run each form of the model once."""
-        size = self.card.image_size
         self._runtime.prepare()
         for alone in (True, False):
-            self._runtime.one(np.zeros((size, size, 3), np.uint8), alone=alone)
+            self._runtime.one(np.zeros((*self.card.frame.size, 3), np.uint8), alone=alone)
 
     def _inspection(self, image: Decoded, answered: Sequence[Answer]) -> Inspection:
         """Return what the page with the highest score says."""

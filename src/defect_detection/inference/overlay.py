@@ -11,7 +11,8 @@ from PIL.PngImagePlugin import PngInfo
 from defect_detection.data.bounded import bounded
 from defect_detection.data.bounds import DEFAULT_LIMITS, Limits
 from defect_detection.data.boxes import Boxes
-from defect_detection.data.extent import Box
+from defect_detection.data.extent import Box, Extent
+from defect_detection.data.framing import Framing
 from defect_detection.data.images import Choice, Pages, choice_of, decode_pages
 from defect_detection.report.charts import OUTLINE
 from defect_detection.report.figures import heat_scale, overlay
@@ -33,20 +34,22 @@ def overlay_png(
     limits: Limits = DEFAULT_LIMITS,
     pages: Pages = "refuse",
     note: Note | None = None,
+    shown: Framing | None = None,
 ) -> bytes:
     """Return the image upright, at the page that decided, with the evidence as heat and its boxes over it, as a PNG file.
 
     Args:
         source: what was inspected, with these settings.
         inspection: with evidence.
+        shown: darkens what the model with this framing does not see.
 
     Raises:
         ImageError: the image can't be read (any more).
     """
-    assert inspection.evidence is not None
+    assert inspection.evidence is not None and inspection.extent is not None
     scale = heat_scale(inspection.evidence, inspection.verdict)
     choose = choice_of(pages, inspection.page)
-    return bounded(_drawn, "full", source, limits, bit_depth, choose, inspection, scale, note)
+    return bounded(_drawn, "full", source, limits, bit_depth, choose, inspection, shown, scale, note)
 
 
 def preview_png(
@@ -85,14 +88,16 @@ def _drawn(
     bit_depth: int | None,
     choose: Choice,
     inspection: "Inspection",
+    shown: Framing | None,
     scale: tuple[float, float],
     note: Note | None,
 ) -> bytes:
-    assert inspection.evidence is not None
+    assert inspection.evidence is not None and inspection.extent is not None
     (page,) = decode_pages(source, file, limits, None, bit_depth, choose)
-    drawn = overlay(page.pixels, inspection.evidence, scale)
-    draw_boxes(drawn, inspection.boxes)
-    return png_of(drawn, note)
+    picture = overlay(page.pixels, inspection.evidence, scale, inspection.extent)
+    picture = _darkened(picture, shown, inspection.extent) if shown else picture
+    draw_boxes(picture, inspection.boxes)
+    return png_of(picture, note)
 
 
 def draw_boxes(pixels: np.ndarray, boxes: Boxes) -> None:
@@ -111,6 +116,19 @@ def _sides(box: Box, width: int) -> tuple[Box, ...]:
         Box(left, top, min(left + width, right), bottom),
         Box(max(right - width, left), top, right, bottom),
     )
+
+
+def _darkened(image: np.ndarray, framing: Framing, extent: Extent) -> np.ndarray:
+    """Return the image with a quarter of its light wherever the model does not see it."""
+    region, result = extent.region, image // 4
+    part = slice(region.top, region.bottom), slice(region.left, region.right)
+    result[part] = image[part]
+    if framing.shown is not None:
+        rows = (np.arange(region.top, region.bottom) + 0.5 - extent.top) * framing.size[0] / extent.height
+        columns = (np.arange(region.left, region.right) + 0.5 - extent.left) * framing.size[1] / extent.width
+        hidden = ~framing.shown[np.ix_(rows.astype(int), columns.astype(int))]
+        result[part][hidden] //= 4
+    return result
 
 
 def _previewed(

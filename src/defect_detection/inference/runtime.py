@@ -49,10 +49,10 @@ class Runtime:
             ) from error
 
     @property
-    def image_size(self) -> int | None:
-        """The image size of the model in pixels; None if it accepts any size."""
-        side = self._graph.input(0).partial_shape[1]
-        return side.get_length() if side.is_static else None
+    def size(self) -> tuple[int, int] | None:
+        """Height and width of the model's input in pixels; None if it accepts any size."""
+        sides = list(self._graph.input(0).partial_shape)[1:3]
+        return tuple(side.get_length() for side in sides) if all(side.is_static for side in sides) else None
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Run uint8 images (B, H, W, 3), RGB, and return each output as an array of shape (B, ...)."""

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, computed_field, model_validator
 
+from defect_detection.data.framing import Framing
 from defect_detection.data.reference import Reference
 from defect_detection.evaluation.drift import Baseline
 from defect_detection.evaluation.operating_point import OperatingPoint, ReviewBand
@@ -32,6 +33,8 @@ class Card(BaseModel):
 
     kind: what it learned from: OK and defective images (classifier: the score is P(defective)), or OK images alone (one_class: the
     score is an anomaly score).
+    image_size: height and width of its input; one number for both.
+    framing: what it sees of an image; None of a model that sees all of it, stretched.
     bit_depth: bits that the training images used of 16-bit values, None for all: images are read so at every inspection.
     operating_point: on validation, with all claims, including the review band. review: None without a review band.
     calibration: weights and bias of the score, as in `heads.Calibration`; models of earlier versions can have lists here: a curve.
@@ -48,7 +51,8 @@ class Card(BaseModel):
     kind: Literal["classifier", "one_class"] = "classifier"
     name: str
     created: str
-    image_size: Annotated[int, Field(ge=16, le=4096)]
+    image_size: int | tuple[int, int]
+    framing: Framing | None = None
     bit_depth: Annotated[int, Field(ge=8, le=16)] | None = None
     operating_point: OperatingPoint
     review: ReviewBand | None = None
@@ -109,6 +113,19 @@ class Card(BaseModel):
         return self
 
     @property
+    def frame(self) -> Framing:
+        """What the model sees of an image."""
+        return self.framing or Framing.plain(self.image_size)
+
+    @model_validator(mode="after")
+    def _check_size(self) -> Self:
+        if not all(16 <= side <= 4096 for side in self.frame.size):
+            raise ValueError(f"image_size: expected 16 to 4096 px a side, received {self.image_size}")
+        if self.frame.image_size != self.image_size:
+            raise ValueError(f"framing.size: expected {self.image_size}, received {self.frame.size}")
+        return self
+
+    @property
     def score_is(self) -> ScoreIs:
         """What the score says: a model of OK images alone gives an anomaly score, which is no P(defective)."""
         return "anomaly" if self.kind == "one_class" else "probability"
@@ -132,7 +149,7 @@ class Card(BaseModel):
         """Return how an image differs from the training images; None if it does not, or if the card has no ranges.
 
         Args:
-            look: of the image, see `look_of`.
+            look: of the image as the model gets it, see `look_of`.
             size: (width, height) of its file, upright; None where there is no file.
         """
         return self.reference.reason(look, size) if self.reference else None

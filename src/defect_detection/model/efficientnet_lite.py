@@ -49,9 +49,9 @@ _STATISTICS = {
 }
 
 
-def lite0(image_size: int) -> keras.Model:
+def lite0(size: tuple[int, int]) -> keras.Model:
     """Build the network without its top: uint8 images (B, H, W, 3) RGB → float32 (B, H/32, W/32, 1280)."""
-    image = keras.Input((image_size, image_size, 3), dtype="uint8", name="image")
+    image = keras.Input((*size, 3), dtype="uint8", name="image")
     x = keras.layers.Rescaling(1 / 128, offset=-127 / 128, name="rescale")(image)  # (x - 127) / 128
     x = _step(x, keras.layers.Conv2D(32, 3, 2, padding="same", use_bias=False, name="stem_conv"), "stem")
     number = 0

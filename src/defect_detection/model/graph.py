@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from defect_detection.config.kinds import NAMED_WEIGHTS
+from defect_detection.data.framing import HIDDEN, Framing
 from defect_detection.errors import BundleError
 from defect_detection.model.backend import keras, ops
 from defect_detection.model.bundle import (
@@ -35,29 +36,36 @@ from defect_detection.model.heads import (
 )
 from defect_detection.model.named_weights import COMPACT, COMPACT_WEIGHTS
 from defect_detection.model.novelty import judge_novelty, write_novelty
+from defect_detection.model.seen import counting, on_grid
 from defect_detection.model.trunks import Trunk, build_trunk, fingerprint
 
 
-def build_inspector(trunk: Trunk, head: Head) -> keras.Model:
-    """Join a trunk and a trained head into one model."""
-    image_size = trunk.model.input_shape[1]
-    maps = trunk.model.outputs
-    cells = cell_features(maps, image_size)
-    pooled = pooled_features(maps) if head.pooled or head.novelty else None
+def build_inspector(trunk: Trunk, head: Head, framing: Framing | None = None) -> keras.Model:
+    """Join a trunk and a trained head into one model.
+
+    Args:
+        framing: what the model sees of an image. Padding and what a mask hides are constants of the model; None: all counts.
+    """
+    seen = framing.seen if framing else None
+    inputs, maps = _without_hidden(trunk, framing)
+    size = trunk.model.input_shape[1:3]
+    cells = cell_features(maps, size)
+    pooled = pooled_features(maps, seen) if head.pooled or head.novelty else None
     calibration, outputs = head.calibration, {}
     logit, evidence = 0.0, None
     if head.pooled:
         x = standardised(pooled, head.pooled.standardise, "pooled_standardise")
         logit += calibration.pooled * ops.squeeze(keras.layers.Dense(1, name="pooled")(x), -1)
     if head.pooled and not head.local:
-        evidence = ops.squeeze(keras.layers.Dense(1, name="pooled_evidence")(cells), -1)
+        evidence = ops.squeeze(keras.layers.Dense(1, name="pooled_evidence")(counting(cells, seen)), -1)
+        evidence = on_grid(evidence, seen, cells.shape[1:3])
     if head.local:
         x = standardised(cells, head.local.standardise, "local_standardise")
-        evidence, local_logit = judge_cells(x, len(head.local.hidden_bias))
+        evidence, local_logit = judge_cells(x, len(head.local.hidden_bias), seen=seen)
         logit += calibration.local * local_logit
     scale = calibration.local if head.local else calibration.pooled
     if head.novelty:
-        cell_novelty, novelty = judge_novelty(cells, pooled, head.novelty)
+        cell_novelty, novelty = judge_novelty(cells, pooled, head.novelty, seen)
         outputs["novelty"] = keras.layers.Activation("linear", name="novelty")(novelty)
         if calibration.novelty:
             logit += calibration.novelty * novelty
@@ -68,18 +76,30 @@ def build_inspector(trunk: Trunk, head: Head) -> keras.Model:
         "score": keras.layers.Activation("sigmoid", name="score")(logit),
         "evidence": keras.layers.Rescaling(scale, offset=calibration.bias, name="evidence")(evidence),
     }
-    model = keras.Model(trunk.model.inputs, outputs, name="inspector")
+    model = keras.Model(inputs, outputs, name="inspector")
     if head.pooled:
         model.get_layer("pooled").set_weights(
             [head.pooled.weights[:, None], np.array([head.pooled.bias], np.float32)]
         )
         if not head.local:
-            model.get_layer("pooled_evidence").set_weights(_mean_term(maps, head.pooled, image_size))
+            model.get_layer("pooled_evidence").set_weights(_mean_term(maps, head.pooled, size[0]))
     if head.local:
         write_local(model, head.local)
     if head.novelty:
         write_novelty(model, head.novelty)
     return model
+
+
+def _without_hidden(
+    trunk: Trunk, framing: Framing | None
+) -> tuple[list[keras.KerasTensor], list[keras.KerasTensor]]:
+    """Return the inputs and the maps of a trunk, for which all that a mask hides has one gray, whatever the image has there."""
+    if framing is None or framing.shown is None:
+        return trunk.model.inputs, trunk.model.outputs
+    image = keras.Input((*framing.size, 3), dtype="uint8", name="image")
+    shown = framing.shown[np.newaxis, ..., np.newaxis].astype(np.float32)
+    seen = ops.cast(image, "float32") * shown + HIDDEN * (1 - shown)  # LiteRT multiplies no uint8
+    return [image], trunk.model(ops.cast(seen, "uint8"))
 
 
 def _mean_term(maps: list[keras.KerasTensor], pooled: Pooled, image_size: int) -> list[np.ndarray]:
@@ -102,10 +122,15 @@ def _mean_term(maps: list[keras.KerasTensor], pooled: Pooled, image_size: int) -
     return [np.concatenate(weights)[:, None].astype(np.float32), np.array([bias], np.float32)]
 
 
-def build_features(trunk: Trunk) -> keras.Model:
-    """The frozen part, computed once per image: image → {"pooled": (B, F), "cells": (B, h, w, C)}."""
+def build_features(trunk: Trunk, seen: np.ndarray | None = None) -> keras.Model:
+    """The frozen part, computed once per image: image → {"pooled": (B, F), "cells": (B, h, w, C)}.
+
+    Args:
+        seen: pixels of the image that count for "pooled"; None: all.
+    """
     maps = trunk.model.outputs
-    outputs = {"pooled": pooled_features(maps), "cells": cell_features(maps, trunk.model.input_shape[1])}
+    cells = cell_features(maps, trunk.model.input_shape[1:3])
+    outputs = {"pooled": pooled_features(maps, seen), "cells": cells}
     return keras.Model(trunk.model.inputs, outputs, name="features")
 
 
@@ -122,12 +147,13 @@ def read_trunk(folder: Path, origin: str) -> Trunk:
     verify(folder, card, (KERAS_FILE,))
     try:
         inspector = keras.models.load_model(folder / KERAS_FILE, compile=False, safe_mode=True)
-        outputs = [inspector.get_layer(level).output for level in card.levels]
+        whole = next((one for one in inspector.layers if one.name == f"{card.trunk}_trunk"), inspector)
+        outputs = [whole.get_layer(level).output for level in card.levels]
     except (ValueError, TypeError, OSError) as error:
         raise BundleError(
             f"{folder / KERAS_FILE}: Keras {keras.__version__} cannot load it; train again ({error})"
         ) from error
-    model = keras.Model(inspector.inputs, outputs, name=f"{card.trunk}_trunk")
+    model = keras.Model(whole.inputs, outputs, name=f"{card.trunk}_trunk")
     mark = fingerprint(model)
     return Trunk(model, card.levels, card.trunk, origin, mark, _learned(folder, card, mark))
 

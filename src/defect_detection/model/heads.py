@@ -17,6 +17,7 @@ from itertools import groupby
 import numpy as np
 
 from defect_detection.model.backend import keras, ops
+from defect_detection.model.seen import counting, on_grid
 
 CLIP = 6.0  # standard deviations; features of a part unlike all training parts can't drown the rest
 CELL_STRIDE = 16  # px of the input per cell of the evidence map
@@ -137,12 +138,16 @@ class Head:
     novelty: Novelty | None = None
 
 
-def pooled_features(maps: list[keras.KerasTensor]) -> keras.KerasTensor:
+def pooled_features(maps: list[keras.KerasTensor], seen: np.ndarray | None = None) -> keras.KerasTensor:
     """Return the statistics of each map, then the covariances of those with at most 96 channels: [(B, h, w, C), …] → (B, F).
 
     Textures are described by detectors that respond together, not only by their strength (second-order pooling: Lin et al.
     2015, "Bilinear CNN models", eq. 1, here about the mean). Of wide levels that would be too many features.
+
+    Args:
+        seen: bool array over the image, True where a pixel counts; None: all do.
     """
+    maps = [counting(level, seen) for level in maps]
     narrow = [level for level in maps if level.shape[-1] <= COVARIANCE_CHANNELS]
     return ops.concatenate([statistics(maps), *map(_covariances, narrow)], axis=-1)
 
@@ -167,13 +172,16 @@ def _covariances(level: keras.KerasTensor) -> keras.KerasTensor:
     return ops.take(ops.reshape(products, (-1, channels * channels)), pairs.tolist(), axis=1)
 
 
-def cell_features(maps: list[keras.KerasTensor], image_size: int) -> keras.KerasTensor:
+def cell_features(maps: list[keras.KerasTensor], size: tuple[int, int]) -> keras.KerasTensor:
     """Bring the levels onto one grid of 16-px cells: finer ones by mean and maximum, coarser ones by repetition.
 
+    Args:
+        size: height and width of the image.
+
     Returns:
-        (B, image_size / 16, image_size / 16, C).
+        (B, height / 16, width / 16, C).
     """
-    grid = image_size // CELL_STRIDE
+    grid, columns_of_grid = size[0] // CELL_STRIDE, size[1] // CELL_STRIDE
     columns = []
     for level in _joined_by_height(maps):
         height = level.shape[1]
@@ -187,8 +195,8 @@ def cell_features(maps: list[keras.KerasTensor], image_size: int) -> keras.Keras
             columns.append(level)
         else:
             repeated = ops.repeat(ops.repeat(level, -(-grid // height), axis=1), -(-grid // height), axis=2)
-            columns.append(repeated[:, :grid, :grid])
-    return ops.concatenate([column[:, :grid, :grid] for column in columns], axis=-1)
+            columns.append(repeated[:, :grid, :columns_of_grid])
+    return ops.concatenate([column[:, :grid, :columns_of_grid] for column in columns], axis=-1)
 
 
 def _joined_by_height(maps: list[keras.KerasTensor]) -> list[keras.KerasTensor]:
@@ -205,19 +213,23 @@ def standardised(x: keras.KerasTensor, standardise: Standardise, name: str) -> k
 
 
 def judge_cells(
-    cells: keras.KerasTensor, hidden_units: int, dropout: float = 0.0
+    cells: keras.KerasTensor, hidden_units: int, dropout: float = 0.0, seen: np.ndarray | None = None
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """Score each cell and pool: standardised cells (B, h, w, C) → evidence (B, h, w), local logit (B,).
+
+    Where `seen` says that some cells do not count, they are left out, and their evidence is the lowest of the others.
 
     The pool is a soft maximum, log-mean-exp, which neither averages a small defect away nor grows with the image, plus a linear
     term of the average cell. Dropout acts in training only.
     """
-    x = keras.layers.SpatialDropout2D(dropout / 3, name="local_channels")(cells)
+    grid = cells.shape[1:3]
+    x = keras.layers.SpatialDropout2D(dropout / 3, name="local_channels")(counting(cells, seen))
     x = keras.layers.Dense(hidden_units, activation="relu", name="local_hidden")(x)
     x = keras.layers.Dropout(dropout, name="local_dropout")(x)
     evidence = ops.squeeze(keras.layers.Dense(1, name="local_evidence")(x), -1)
     average = keras.layers.Dense(1, use_bias=False, name="local_mean")(ops.mean(x, axis=(1, 2)))
-    return evidence, pool_evidence(evidence, axis=(1, 2)) + ops.squeeze(average, -1)
+    logit = pool_evidence(evidence, axis=(1, 2)) + ops.squeeze(average, -1)
+    return on_grid(evidence, seen, grid), logit
 
 
 def pool_evidence(evidence: keras.KerasTensor, axis: int | tuple[int, int]) -> keras.KerasTensor:

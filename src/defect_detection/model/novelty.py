@@ -13,19 +13,22 @@ import numpy as np
 
 from defect_detection.model.backend import keras, ops
 from defect_detection.model.heads import Novelty, standardised
+from defect_detection.model.seen import counting, on_grid
 
 HIGHEST = 4  # cells of an image whose mean distance counts
 LEAST = 0.1  # is added to a distance before its logarithm is taken: two identical images have none
 
 
 def judge_novelty(
-    cells: keras.KerasTensor, pooled: keras.KerasTensor, novelty: Novelty
+    cells: keras.KerasTensor, pooled: keras.KerasTensor, novelty: Novelty, seen: np.ndarray | None = None
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """Return the novelty of each cell, (B, h, w), and of the image, (B,), in standard deviations of held-out OK images.
 
     Args:
         cells: (B, h, w, C), as the trunk gives them. pooled: (B, F), likewise; the statistics of the maps come first.
+        seen: pixels of the image that count; None: all. Other cells get the lowest novelty, and do not count for the image's.
     """
+    grid, cells = cells.shape[1:3], counting(cells, seen)
     _, height, width, channels = cells.shape
     x = standardised(cells, novelty.standardise, "novelty_standardise")
     x = ops.reshape(x, (-1, height * width, channels))
@@ -34,7 +37,8 @@ def judge_novelty(
     count = min(HIGHEST, height * width)
     image = {name: ops.mean(ops.top_k(each, count)[0], axis=-1) for name, each in cell.items()}
     image["pooled"] = _rest(pooled, novelty)
-    return ops.reshape(_together(cell, novelty), (-1, height, width)), _together(image, novelty)
+    each = ops.reshape(_together(cell, novelty), (-1, height, width))
+    return on_grid(each, seen, grid), _together(image, novelty)
 
 
 def _from_bank(x: keras.KerasTensor, novelty: Novelty) -> keras.KerasTensor:

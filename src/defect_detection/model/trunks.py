@@ -60,7 +60,7 @@ class Trunk:
 def build_trunk(
     name: str,
     weights: str | Path | None,
-    image_size: int,
+    image_size: int | tuple[int, int],
     levels: tuple[str, ...] | None = None,
     seed: int = 0,
 ) -> Trunk:
@@ -70,7 +70,7 @@ def build_trunk(
         name: `compact`, `EfficientNetLite0`, or a class of keras.applications such as `MobileNetV2`.
         weights: a name of `NAMED_WEIGHTS` that belongs to the trunk (`imagenet` downloads), a local weights file, or None for a random
             start.
-        image_size: height and width of the input in px.
+        image_size: height and width of the input in px, or one number for both.
         levels: names of layers to take maps from; None for the trunk's own choice.
 
     Raises:
@@ -79,7 +79,8 @@ def build_trunk(
     keras.utils.set_random_seed(seed)
     check_weights(name, weights)
     own = {COMPACT: _compact, LITE0: lite0}.get(name)
-    base = own(image_size) if own else _application(name, weights, image_size)
+    size = (image_size, image_size) if isinstance(image_size, int) else image_size
+    base = own(size) if own else _application(name, weights, size)
     chosen = tuple(levels or _default_levels(name, base))
     known = {layer.name for layer in base.layers}
     if unknown := [level for level in chosen if level not in known]:
@@ -109,9 +110,9 @@ def fingerprint(model: keras.Model) -> str:
     return digest.hexdigest()
 
 
-def _compact(image_size: int) -> keras.Model:
+def _compact(size: tuple[int, int]) -> keras.Model:
     """Our own trunk: a wide first convolution and three residual stages at strides 4, 8 and 16."""
-    image = keras.Input((image_size, image_size, 3), dtype="uint8", name="image")
+    image = keras.Input((*size, 3), dtype="uint8", name="image")
     x = keras.layers.Rescaling(1 / 64, offset=-2, name="rescale")(image)  # (x - 128) / 64
     x = _convolution(x, COMPACT_CHANNELS["stem"], 5, 2, "stem")  # (B, H/2, W/2, 24)
     x = _stage(x, "level1")  # (B, H/4, W/4, 48)
@@ -148,13 +149,13 @@ def _convolution(
     return keras.layers.ReLU(name=f"{name}_relu")(x) if activation else x
 
 
-def _application(name: str, weights: str | Path | None, image_size: int) -> keras.Model:
+def _application(name: str, weights: str | Path | None, size: tuple[int, int]) -> keras.Model:
     architecture = getattr(keras.applications, name, None)
     if not isinstance(architecture, type(keras.applications.MobileNetV2)):
         raise ConfigError(
             f"trunk: expected 'compact', '{LITE0}' or a model of keras.applications such as 'MobileNetV2', received {name!r}"
         )
-    image = keras.Input((image_size, image_size, 3), dtype="uint8", name="image")
+    image = keras.Input((*size, 3), dtype="uint8", name="image")
     source = "imagenet" if weights == "imagenet" else None
     return architecture(include_top=False, weights=source, input_tensor=_preprocessed(image, name))
 

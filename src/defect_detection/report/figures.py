@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from defect_detection.data.extent import Box, Extent
 from defect_detection.evaluation.metrics import Bin, roc_curve
 from defect_detection.evaluation.rates import percent
 
@@ -185,12 +186,18 @@ def common_scale(maps: Sequence[np.ndarray | None]) -> tuple[float, float] | Non
     return float(np.median(together)), float(together.max())
 
 
-def overlay(image: np.ndarray, evidence: np.ndarray, scale: tuple[float, float] | None = None) -> np.ndarray:
+def overlay(
+    image: np.ndarray,
+    evidence: np.ndarray,
+    scale: tuple[float, float] | None = None,
+    extent: Extent | None = None,
+) -> np.ndarray:
     """Return the image with the evidence as heat over it, clear where there is none.
 
     Args:
         image: uint8 array of shape (height, width, 3), RGB.
-        evidence: float array of shape (h, w), higher = more defective; stretched over the image.
+        evidence: float array of shape (h, w), higher = more defective.
+        extent: the pixels of the image that the evidence covers; None: all of them.
         scale: evidence shown as nothing and as strongest; this map's own median and maximum by default.
 
     Returns:
@@ -198,19 +205,24 @@ def overlay(image: np.ndarray, evidence: np.ndarray, scale: tuple[float, float] 
     """
     low, high = scale or (float(np.median(evidence)), float(evidence.max()))
     strength = np.clip((evidence - low) / max(high - low, 1e-6), 0, 1).astype(np.float32)
-    result = np.empty_like(image)
-    rows = max(1, _BAND_PIXELS // image.shape[1])
-    for top in range(0, len(image), rows):
-        band = slice(top, min(top + rows, len(image)))
-        result[band] = _heated(image[band], _stretched(strength, band, image.shape))
+    extent = extent or Extent.whole((image.shape[1], image.shape[0]))
+    region, result = extent.region, image.copy()
+    rows = max(1, _BAND_PIXELS // region.width)
+    for top in range(region.top, region.bottom, rows):
+        band = Box(region.left, top, region.right, min(top + rows, region.bottom))
+        part = slice(band.top, band.bottom), slice(band.left, band.right)
+        result[part] = _heated(image[part], _stretched(strength, band, extent))
     return result
 
 
-def _stretched(strength: np.ndarray, band: slice, shape: tuple[int, ...]) -> np.ndarray:
-    """Return some rows of a map that is stretched over an image of this shape."""
+def _stretched(strength: np.ndarray, band: Box, extent: Extent) -> np.ndarray:
+    """Return the part of a map over some pixels of an image, one value a pixel."""
     height, width = strength.shape
-    box = (0, band.start * height / shape[0], width, band.stop * height / shape[0])
-    size = (shape[1], band.stop - band.start)
+    x, y = width / extent.width, height / extent.height
+    left, top = (band.left - extent.left) * x, (band.top - extent.top) * y
+    right, bottom = (band.right - extent.left) * x, (band.bottom - extent.top) * y
+    box = (max(left, 0), max(top, 0), min(right, width), min(bottom, height))
+    size = (band.width, band.height)
     smooth = Image.fromarray(strength).resize(size, Image.Resampling.BICUBIC, box)
     return np.clip(np.asarray(smooth), 0, 1)
 

@@ -88,6 +88,7 @@ def _retrain(settings: RetrainConfig, config: Config, watch: Watch, say: Say) ->
         start.config,
         partial(watch, "reading images", "decoding"),
         lambda line: say(Message(f"Data: {line}", "data")),
+        framing=start.framing,
     )
     _say_data(splits, say)
     audited = audit_splits(splits, start.config, watch)

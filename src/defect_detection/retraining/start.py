@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from defect_detection.config import Config, RetrainConfig
 from defect_detection.config.training import HyperparameterSet, Schedule
 from defect_detection.config.yaml_file import validate
+from defect_detection.data.framing import Framing
 from defect_detection.errors import BundleError, ConfigError
 from defect_detection.model.bundle import CARD_FILE, KERAS_FILE, read_card, verify
 from defect_detection.model.card import Card
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from defect_detection.model.trunks import Trunk
 
 _SETS_KEY = "training.hyperparameter_sets"
+_SEEN_KEYS = ("data.region", "data.ignore_mask", "data.resize")
 
 
 @dataclass(frozen=True)
@@ -29,12 +31,14 @@ class Start:
     """Sets to train, with their schedule filled in, and the settings that hold for them.
 
     reference: the base model; None from scratch. trunk: gives a fresh copy of its trunk; None: each set builds its own.
+    framing: what the base model sees of an image; None: what the settings say.
     """
 
     sets: tuple[HyperparameterSet, ...]
     config: Config
     reference: ModelRef | None = None
     trunk: "Callable[[], Trunk] | None" = None
+    framing: Framing | None = None
 
 
 def find_start(
@@ -98,6 +102,9 @@ def _from_base(
         if its != ours:
             text = f"{words}: {its or 'null'}{unit}, the base model's, instead of {ours or 'null'}{unit}"
             say(Message(text, "data"))
+    if card.frame.region != config.data.region:
+        its, ours = (list(one) if one else "null" for one in (card.frame.region, config.data.region))
+        say(Message(f"Region: {its}, the base model's, instead of {ours}", "data"))
     source = "re_train.yaml" if given else "the base model"
     say(Message(f"Hyperparameter sets of {source}: {', '.join(one.name for one in sets)}", "data"))
     data = config.data.model_copy(update={"image_size": card.image_size, "bit_depth": card.bit_depth})
@@ -106,6 +113,7 @@ def _from_base(
         config.model_copy(update={"data": data}),
         reference,
         partial(_read_trunk, bundle, str(reference)),
+        card.frame,
     )
 
 
@@ -124,6 +132,11 @@ def _refuse_contradictions(keys: Sequence[str], card: Card, reference: ModelRef,
                 f"override: data.{key}: expected {expected or 'null'}, that of the base model {reference}, received "
                 f"{received or 'null'}; leave it out, or set start_from: scratch in re_train.yaml"
             )
+    if seen := next((key for key in keys if key in _SEEN_KEYS), None):
+        raise ConfigError(
+            f"override: {seen}: expected none, since a retraining from a base model ({reference}) sees images as that does; leave it "
+            "out, or set start_from: scratch in re_train.yaml"
+        )
     if any(key == _SETS_KEY or key.startswith(f"{_SETS_KEY}.") for key in keys):
         raise ConfigError(
             f"override: {_SETS_KEY}: not used when a retraining starts from a base model ({reference}); set "

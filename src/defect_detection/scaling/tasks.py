@@ -11,10 +11,12 @@ from defect_detection.config import Config
 from defect_detection.config.training import HyperparameterSet
 from defect_detection.data.bounds import Limits
 from defect_detection.data.cache import RowStore
+from defect_detection.data.framing import Framing
 from defect_detection.data.pixels import decoded
 from defect_detection.data.samples import Sample
 from defect_detection.data.split import Splits
 from defect_detection.inference.runtime import Runtime
+from defect_detection.training.flips import symmetries
 from defect_detection.training.frozen import Frozen
 
 if TYPE_CHECKING:
@@ -38,12 +40,12 @@ class Relay:
         return self._told.pop(name, [])
 
 
-def decode(samples: Sequence[Sample], config: Config) -> None:
+def decode(samples: Sequence[Sample], framing: Framing, config: Config) -> None:
     """Decode a shard of images."""
     data = config.data
     decoded(
         samples,
-        (data.image_size, data.image_size),
+        framing,
         config.cache_dir,
         Limits.of(data),
         pages=data.pages,
@@ -69,7 +71,7 @@ def frozen_features(settings: HyperparameterSet, splits: Splits, config: Config)
         settings.weights,
         settings.levels,
         bool(settings.trainable_from),
-        splits.pixels,
+        splits,
         config,
     )
     if model is None:
@@ -77,21 +79,22 @@ def frozen_features(settings: HyperparameterSet, splits: Splits, config: Config)
     make_whole(model, frozen.model)
     pooled, local = "pooled" in settings.branches, "local" in settings.branches
     turns = {0: [name for name, used in (("pooled", pooled), ("cells", local)) if used]}
-    return FrozenFeatures(frozen, turns | {turn: ["pooled"] for turn in range(1, settings.turns) if pooled})
+    shown = symmetries(splits.framing.size, splits.framing.seen)[1 : settings.turns]
+    return FrozenFeatures(frozen, turns | {turn: ["pooled"] for turn in shown if pooled})
 
 
 def _frozen(
-    trunk: str, weights: Any, levels: Any, trained: bool, pixels: RowStore, config: Config
+    trunk: str, weights: Any, levels: Any, trained: bool, splits: Splits, config: Config
 ) -> tuple[Any, Any]:
     from defect_detection.model.graph import build_features
     from defect_detection.model.trunks import build_trunk
     from defect_detection.training.features import frozen_of
 
-    built = build_trunk(trunk, weights, config.data.image_size, levels, config.seed)
+    built = build_trunk(trunk, weights, splits.framing.size, levels, config.seed)
     if trained or built.weights is None:
         return None, None
-    model = build_features(built)
-    return model, frozen_of(model, pixels, config.cache_dir)
+    model = build_features(built, splits.framing.seen)
+    return model, frozen_of(model, splits.pixels, config.cache_dir)
 
 
 def features(frozen: Frozen, keys: Sequence[str], pixels: RowStore, names: Sequence[str], turn: int) -> None:

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from defect_detection.config import Config
 from defect_detection.config.training import HyperparameterSet
+from defect_detection.data.framing import Framing
 from defect_detection.data.samples import Sample
 from defect_detection.data.split import Splits
 from defect_detection.errors import ClusterError, ConfigError, DefectDetectionError
@@ -86,9 +87,9 @@ class OnRay:
         self._one_at_a_time = threading.Lock()
         self._sent: tuple[Splits, Any] | None = None
 
-    def decode(self, samples: Sequence[Sample], config: Config) -> None:
+    def decode(self, samples: Sequence[Sample], framing: Framing, config: Config) -> None:
         shards = self._shards(samples)
-        self._run(tasks.decode, [(shard, config) for shard in shards])
+        self._run(tasks.decode, [(shard, framing, config) for shard in shards])
 
     @contextmanager
     def room(self, splits: Splits, config: Config) -> Iterator[Path]:

@@ -104,8 +104,8 @@ def _json_length(header: str | None, length: int) -> int:
     return int(header)
 
 
-def images_of(request: Request, size: int, most: int) -> list[bytes] | list[np.ndarray]:
-    """Return the images of a request: encoded, or decoded as uint8 arrays of shape (size, size, 3), RGB.
+def images_of(request: Request, size: tuple[int, int], most: int) -> list[bytes] | list[np.ndarray]:
+    """Return the images of a request: encoded, or decoded as uint8 arrays of shape (*size, 3), RGB.
 
     Raises:
         UnprocessableEntity: shape and data don't fit together, or there are too many images.
@@ -121,7 +121,7 @@ def images_of(request: Request, size: int, most: int) -> list[bytes] | list[np.n
         if len(given.shape) > 2 or given.shape != [len(contents), 1][: len(given.shape)]:
             raise UnprocessableEntity(f"inputs.0: shape {given.shape} for {len(contents)} images")
         return contents
-    wanted = [given.shape[0], size, size, 3]
+    wanted = [given.shape[0], *size, 3]
     if given.shape != wanted:
         raise UnprocessableEntity(f"inputs.0.shape: expected {wanted} (RGB), received {given.shape}")
     pixels = np.frombuffer(binary, np.uint8) if binary is not None else _numbers(given.data)

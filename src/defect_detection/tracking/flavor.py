@@ -18,9 +18,11 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import yaml
 from PIL import Image
 
+from defect_detection.data.framing import Framing
 from defect_detection.files.unfinished import working_folder
 from defect_detection.model.bundle import KERAS_FILE, read_card
 from defect_detection.tracking.store import Store
@@ -76,9 +78,7 @@ def _write_description(folder: Path, bundle: Path, model: Any) -> None:
     (folder / "requirements.txt").write_text("\n".join(requirements) + "\n", encoding="utf-8")
     environment = {"python": platform.python_version(), "dependencies": ["-r requirements.txt"]}
     (folder / "python_env.yaml").write_text(yaml.safe_dump(environment), encoding="utf-8")
-    _description(bundle, model, _write_example(folder, read_card(bundle).image_size)).save(
-        str(folder / "MLmodel")
-    )
+    _description(bundle, model, _write_example(folder, read_card(bundle).frame)).save(str(folder / "MLmodel"))
 
 
 def _all_but_source(folder: str, names: list[str]) -> list[str]:
@@ -124,9 +124,9 @@ def _signature() -> Any:
     return ModelSignature(Schema([ColSpec(AnyType(), COLUMN)]), Schema(outputs))
 
 
-def _write_example(folder: Path, side: int) -> dict[str, str]:
+def _write_example(folder: Path, framing: Framing) -> dict[str, str]:
     """Write an input example for MLflow's page and its server. Return its entries for ``MLmodel``."""
-    Image.new("RGB", (side, side), "grey").save(buffer := BytesIO(), "PNG")
+    Image.new("RGB", framing.made_for or framing.size[::-1], "grey").save(buffer := BytesIO(), "PNG")
     example = {"columns": [COLUMN], "data": [[base64.b64encode(buffer.getvalue()).decode()]]}
     names = {"artifact_path": "input_example.json", "serving_input_path": "serving_input_example.json"}
     for name, content in zip(names.values(), (example, {"dataframe_split": example}), strict=True):
@@ -153,7 +153,8 @@ class PyfuncModel:
 
         Args:
             model_input: DataFrame with a column ``image`` (or only one column), or a list. Each item is the
-                bytes of an image file, the same as a base64 text, or a `pathlib.Path`. A text is never taken
+                bytes of an image file, the same as a base64 text, a `pathlib.Path`, or an array as the model gets it. A text is
+                never taken
                 for a path, so a caller of ``mlflow models serve`` can't make it open the server's files.
             params: not used; part of MLflow's interface.
 
@@ -180,9 +181,9 @@ def _items(model_input: Any) -> list[Any]:
     return list(model_input[COLUMN if COLUMN in columns else columns[0]])
 
 
-def _source(item: Any) -> Path | bytes:
+def _source(item: Any) -> Path | bytes | np.ndarray:
     """Return the input of `Inspector`. Values that are neither bytes nor base64 stay and are rejected as images later."""
-    if isinstance(item, (Path, bytes)):
+    if isinstance(item, (Path, bytes, np.ndarray)):
         return item
     text = "".join(str(item).split())
     try:

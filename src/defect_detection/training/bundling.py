@@ -43,7 +43,7 @@ def save_trial(trial: Trial, splits: Splits, config: Config, folder: Path) -> Ca
     Raises:
         BundleError: the exported form gives another score or verdict than Keras on a golden image.
     """
-    model = build_inspector(trial.trunk, trial.head)
+    model = build_inspector(trial.trunk, trial.head, splits.framing)
     card = describe(trial, splits, config)
     images = splits.pixels.rows([trial.validation[i].sha256 for i in golden_indices(trial)])
     scores = np.asarray(model.predict(images, batch_size=len(images), verbose=0)["score"])
@@ -102,7 +102,8 @@ def describe(trial: Trial, splits: Splits, config: Config) -> Card:
         kind="one_class" if trial.drawn else "classifier",
         name=trial.settings.name,
         created=utc_now(),
-        image_size=config.data.image_size,
+        image_size=splits.framing.image_size,
+        framing=None if splits.framing.is_plain else splits.framing,
         bit_depth=config.data.bit_depth,
         operating_point=trial.operating_point.model_copy(
             update={"claims": trial.operating_point.claims + trial.review.claims}

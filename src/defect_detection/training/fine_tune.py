@@ -13,6 +13,7 @@ from defect_detection.model.heads import Standardise, cell_features, judge_cells
 from defect_detection.model.trunks import Trunk, fingerprint
 from defect_detection.training.features import Rows, activations
 from defect_detection.training.fit import Examples, OnEpoch, Schedule, fit
+from defect_detection.training.flips import symmetries
 from defect_detection.training.folds import Folds
 from defect_detection.training.local_branch import cell_statistics
 
@@ -30,6 +31,7 @@ def fine_tune(
     cache_dir: Path,
     seed: int,
     on_epoch: OnEpoch,
+    seen: np.ndarray | None = None,
 ) -> Trunk:
     """Return the trunk with everything from layer ``settings.trainable_from`` up trained on the images.
 
@@ -38,15 +40,17 @@ def fine_tune(
     Args:
         keys, labels: content hashes and int labels (n_images,).
         folds: one fold, whose images are held out; no refit.
+        seen: pixels of the images that count; None: all.
 
     Raises:
         ConfigError: the trunk has no such layer, or can't be cut below it. DivergedError: as `fit`.
     """
     keras.utils.set_random_seed(seed)
     cut = cut_below(trunk, settings.trainable_from)
-    examples = Examples(_inputs_below(trunk, cut, keys, pixels, cache_dir), labels, folds)
+    turns = symmetries(trunk.model.input_shape[1:3], seen)
+    examples = Examples(_inputs_below(trunk, cut, keys, pixels, cache_dir), labels, folds, turns)
     _set_trainable(trunk, cut)
-    model = _trainable_part(trunk, cut, settings, examples)
+    model = _trainable_part(trunk, cut, settings, examples, seen)
     fit(model, examples, _schedule(trunk, settings), settings, seed, on_epoch)
     return Trunk(
         trunk.model,
@@ -108,7 +112,7 @@ def _frozen_part(trunk: Trunk, cut: int) -> keras.Model:
     """The part below the cut: image → activations at the cut, and the cells of the levels below it."""
     outputs = {BELOW: _inputs(trunk.model.layers[cut])[0]}
     if fixed := [output for output, below in _levels(trunk, cut) if below]:
-        outputs[FIXED] = cell_features(fixed, trunk.model.input_shape[1])
+        outputs[FIXED] = cell_features(fixed, trunk.model.input_shape[1:3])
     return keras.Model(trunk.model.inputs, outputs, name="below")
 
 
@@ -129,9 +133,11 @@ def _set_trainable(trunk: Trunk, cut: int) -> None:
             layer.momentum = 0.9  # a few hundred steps must be enough for its running statistics
 
 
-def _trainable_part(trunk: Trunk, cut: int, settings: HyperparameterSet, examples: Examples) -> keras.Model:
+def _trainable_part(
+    trunk: Trunk, cut: int, settings: HyperparameterSet, examples: Examples, seen: np.ndarray | None
+) -> keras.Model:
     """The part above the cut with the local branch on top: {below, fixed} → logit (B, 1). Shares the trunk's layers."""
-    size = trunk.model.input_shape[1]
+    size = trunk.model.input_shape[1:3]
     start = _inputs(trunk.model.layers[cut])[0]
     tuned = [output for output, below in _levels(trunk, cut) if not below]
     upper = keras.Model(start, cell_features(tuned, size), name="upper")
@@ -149,7 +155,7 @@ def _trainable_part(trunk: Trunk, cut: int, settings: HyperparameterSet, example
         standardised(cells, _first_statistics(upper, examples, trunk.weights is None), "tuned_standardise"),
     ]
     joined = keras.ops.concatenate([part for part in parts if part is not None], axis=-1)
-    _, logit = judge_cells(joined, settings.hidden_units, settings.dropout)
+    _, logit = judge_cells(joined, settings.hidden_units, settings.dropout, seen)
     return keras.Model(inputs, keras.ops.expand_dims(logit, -1), name="fine_tuning")
 
 

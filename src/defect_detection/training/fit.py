@@ -21,13 +21,13 @@ _LEAST_STEPS = 16  # of an epoch: few images must not mean few steps
 class Examples:
     """The training data: inputs with one row per image, int labels (n_images,), and the folds that learn from each image.
 
-    turns: show them in any of the eight flips and turns; of no use to a network that doesn't see where a cell lies.
+    turns: the flips and turns that they are shown in; others are of no use to a network that doesn't see where a cell lies.
     """
 
     inputs: dict[str, Rows]
     labels: np.ndarray
     folds: Folds
-    turns: bool = True
+    turns: tuple[int, ...] = (0,)
 
     def weights(self) -> np.ndarray:
         """Return how much each image counts in each fit, float32 (n_images, n_fits): both classes count the same."""
@@ -69,10 +69,10 @@ class Turned:
 
     def epoch(self) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
         """Yield inputs, and targets (batch, 1 + n_fits) of one pass over the images: the label, then its weight in each fit."""
-        order = self.rng.permutation(self.rows)
+        order, turns = self.rng.permutation(self.rows), self.examples.turns
         for number in range(len(self)):
             rows = np.sort(order[number * self.batch_size : (number + 1) * self.batch_size])
-            turn = int(self.rng.integers(8)) if self.examples.turns else 0
+            turn = turns[int(self.rng.integers(len(turns)))] if len(turns) > 1 else turns[0]
             labels = self.examples.labels[rows, None].astype(np.float32)
             inputs = {name: turned(values[rows], turn) for name, values in self.examples.inputs.items()}
             yield inputs, np.concatenate([labels, self.weights[rows]], axis=1)

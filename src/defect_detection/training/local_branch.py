@@ -12,6 +12,7 @@ from defect_detection.config.training import HyperparameterSet
 from defect_detection.data.cache import scratch
 from defect_detection.model.backend import keras, ops
 from defect_detection.model.heads import Local, Standardise, pool_evidence
+from defect_detection.model.seen import seen_places
 from defect_detection.training.divergence import require_numbers
 from defect_detection.training.features import Rows
 from defect_detection.training.fit import Examples, OnEpoch, Schedule, fit
@@ -28,48 +29,74 @@ _IMAGES = 64  # at a time
 class Cells:
     """What the local branch trains on: cells standardised, clipped and rotated onto their strongest components.
 
-    Half precision, shape (n_images, h, w, n_components); the rotation, (n_channels, n_components), folds into the first layer,
-    so the graph never sees it.
+    Half precision, shape (n_images, h, w, n_components), or (n_images, n_places, 1, n_components) where not all cells count;
+    the rotation, (n_channels, n_components), folds into the first layer, so the graph never sees it.
+    grid: rows and columns of all cells. places: which of them count, from the first row on; None: all.
     """
 
     standardise: Standardise
     rotation: np.ndarray
     rows: Rows
+    grid: tuple[int, ...]
+    places: list[int] | None = None
 
     def rotate(self, cells: np.ndarray) -> np.ndarray:
         """Do the same to cells of other images, (n, h, w, n_channels) → (n, h, w, n_components)."""
-        return _rotated(self.standardise(cells), self.rotation)
+        return _rotated(self.standardise(_counting(cells, self.places)), self.rotation)
 
 
-def rotated_cells(cells: Rows, kept: np.ndarray, cache_dir: Path, components: int = _COMPONENTS) -> Cells:
+def rotated_cells(
+    cells: Rows,
+    kept: np.ndarray,
+    cache_dir: Path,
+    seen: np.ndarray | None = None,
+    components: int = _COMPONENTS,
+) -> Cells:
     """Fit standardisation and rotation on the cells of some images, and apply them to all, a few images at a time.
 
     Args:
         kept: indices of the images that the kept fit learns from.
+        seen: pixels of the image that count; None: all.
     """
-    sample = _sample(cells, kept)
+    grid = cells.shape[:-1]
+    places = seen_places(seen, grid)
+    sample = _sample(cells, kept, places)
     require_numbers(sample, "a feature of the trunk")
     standardise = Standardise.fit(sample.mean(0), sample.var(0))
     sample = standardise(sample)
     _, axes = np.linalg.eigh(sample.T @ sample)  # eigenvalues ascend
     rotation = np.ascontiguousarray(axes[:, ::-1][:, :components])
-    return Cells(standardise, rotation, _rotate(cells, standardise, rotation, cache_dir))
+    return Cells(
+        standardise, rotation, _rotate(cells, standardise, rotation, places, cache_dir), grid, places
+    )
 
 
-def _sample(cells: Rows, indices: np.ndarray) -> np.ndarray:
+def _counting(cells: np.ndarray, places: list[int] | None) -> np.ndarray:
+    """Return the cells that count: (n, h, w, C) → (n, n_places, 1, C), or as they are where all do."""
+    if places is None:
+        return cells
+    return cells.reshape(len(cells), -1, 1, cells.shape[-1])[:, places]
+
+
+def _sample(cells: Rows, indices: np.ndarray, places: list[int] | None = None) -> np.ndarray:
     """Return the cells of at most 256 images, float32 (n_cells, n_channels); of large images only every so many."""
     chosen = indices[np.linspace(0, len(indices) - 1, min(len(indices), _STATISTICS_IMAGES)).astype(int)]
     n_channels = cells.shape[-1]
-    step = -(-len(chosen) * int(np.prod(cells.shape[:-1])) // _STATISTICS_CELLS)
-    parts = [cells[index : index + 1].reshape(-1, n_channels)[::step] for index in chosen]
+    n_cells = int(np.prod(cells.shape[:-1])) if places is None else len(places)
+    step = -(-len(chosen) * n_cells // _STATISTICS_CELLS)
+    parts = [_counting(cells[index : index + 1], places).reshape(-1, n_channels)[::step] for index in chosen]
     return np.concatenate(parts).astype(np.float32)
 
 
-def _rotate(cells: Rows, standardise: Standardise, rotation: np.ndarray, cache_dir: Path) -> Rows:
-    rotated = scratch((len(cells), *cells.shape[:-1], rotation.shape[1]), np.float16, cache_dir / "scratch")
+def _rotate(
+    cells: Rows, standardise: Standardise, rotation: np.ndarray, places: list[int] | None, cache_dir: Path
+) -> Rows:
+    grid = cells.shape[:-1] if places is None else (len(places), 1)
+    rotated = scratch((len(cells), *grid, rotation.shape[1]), np.float16, cache_dir / "scratch")
     n_images = min(rows_at_a_time(cells.shape), _IMAGES)
     for start in range(0, len(cells), n_images):
-        rotated[start : start + n_images] = _rotated(standardise(cells[start : start + n_images]), rotation)
+        some = _counting(cells[start : start + n_images], places)
+        rotated[start : start + n_images] = _rotated(standardise(some), rotation)
     return Rows(rotated, np.arange(len(cells)))
 
 
@@ -100,7 +127,7 @@ def fit_local(
     n_fits, units = folds.learns.shape[1], settings.hidden_units
     model = _side_by_side(cells.rows.shape, n_fits, units, settings.dropout)
     schedule = Schedule(settings.epochs, settings.learning_rate, settings.batch_size, settings.patience)
-    examples = Examples({"cells": cells.rows}, labels, folds, turns=False)
+    examples = Examples({"cells": cells.rows}, labels, folds)
     held_out = fit(
         model,
         examples,

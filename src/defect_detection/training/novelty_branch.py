@@ -87,9 +87,8 @@ class Places:
     fits: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
     @classmethod
-    def add_up(cls, cells: Rows, known: np.ndarray, fold: np.ndarray) -> "Places":
-        grid = cells.shape[:-1]
-        n_places = int(np.prod(grid))
+    def add_up(cls, of: Cells, known: np.ndarray, fold: np.ndarray) -> "Places":
+        cells, n_places = of.rows, int(np.prod(of.rows.shape[:-1]))
         k = min(COMPONENTS, cells.shape[-1], max(int((_PLACE_VALUES / n_places) ** 0.5), 1))
         made = cls({}, {}, {})
         for number in np.unique(fold[known]).tolist():
@@ -100,9 +99,9 @@ class Places:
                 x = some.astype(np.float32).transpose(1, 0, 2)  # (places, n, k)
                 sums += x.sum(1)
                 products += x.transpose(0, 2, 1) @ x
-            made.counts[number] = _with_neighbours(np.full((n_places, 1), len(own), np.float32), grid)
-            made.sums[number] = _with_neighbours(sums, grid)
-            made.products[number] = _with_neighbours(products, grid)
+            made.counts[number] = _with_neighbours(np.full((n_places, 1), len(own), np.float32), of)
+            made.sums[number] = _with_neighbours(sums, of)
+            made.products[number] = _with_neighbours(products, of)
         return made
 
     def without(self, number: int) -> tuple[np.ndarray, np.ndarray]:
@@ -127,15 +126,27 @@ class Places:
         return np.asarray(_length((y**2).sum(2)).T)
 
 
-def _with_neighbours(values: np.ndarray, grid: tuple[int, ...]) -> np.ndarray:
-    """Add to each place what its eight neighbours have, those that are there: (places, …) → (places, …)."""
-    total = values.reshape(*grid, -1)
+def _with_neighbours(values: np.ndarray, cells: Cells) -> np.ndarray:
+    """Add to each place what its eight neighbours have, those that count: (places, …) → (places, …)."""
+    total = _on_grid(values, cells)
     for axis in (0, 1):
         padded = np.pad(total, [(1, 1) if one == axis else (0, 0) for one in range(3)])
         length = total.shape[axis]
         shifted = [np.take(padded, np.arange(start, start + length), axis) for start in range(3)]
         total = shifted[0] + shifted[1] + shifted[2]
-    return total.reshape(values.shape)
+    if cells.places is None:
+        return total.reshape(values.shape)
+    return total.reshape(-1, *values.shape[1:])[cells.places]
+
+
+def _on_grid(values: np.ndarray, cells: Cells) -> np.ndarray:
+    """Return (places, …) as (h, w, values); places that do not count have 0."""
+    if cells.places is None:
+        return values.reshape(*cells.grid, -1)
+    flat = values.reshape(len(values), -1)
+    whole = np.zeros((int(np.prod(cells.grid)), flat.shape[1]), values.dtype)
+    whole[cells.places] = flat
+    return whole.reshape(*cells.grid, -1)
 
 
 @dataclass(frozen=True)
@@ -216,7 +227,7 @@ class Usual:
 
 
 def learn_usual(
-    cells: Rows, pooled: Rows, known: np.ndarray, fold: np.ndarray, n_features: int, seed: int
+    cells: Cells, pooled: Rows, known: np.ndarray, fold: np.ndarray, n_features: int, seed: int
 ) -> Usual:
     """Learn what is usual from some OK images.
 
@@ -229,7 +240,7 @@ def learn_usual(
     standardise = Standardise.fit(some.mean(0, dtype=np.float64), some.var(0, dtype=np.float64))
     return Usual(
         standardise,
-        Bank.choose(cells, known, fold, seed),
+        Bank.choose(cells.rows, known, fold, seed),
         Places.add_up(cells, known, fold),
         Pooled.take(standardise(some), np.arange(len(known)), fold[known]),
     )

@@ -49,10 +49,11 @@ def fit_one_class(
     Returns:
         the head; each image's novelty from a fit that held it out, (n_images,); and what drawn defects came to.
     """
-    keys, model = [sample.sha256 for sample in splits.samples], build_features(trunk)
+    keys, model = [sample.sha256 for sample in splits.samples], build_features(trunk, splits.framing.seen)
     rows = activations(model, keys, splits.pixels, config.cache_dir, partial(follow, "features"))
     follow("novelty", 0, 3)
-    cells = rotated_cells(rows["cells"], _distinct_ok(splits, folds.kept), config.cache_dir)
+    known = _distinct_ok(splits, folds.kept)
+    cells = rotated_cells(rows["cells"], known, config.cache_dir, splits.framing.seen)
     learned = _learn(trunk, cells, rows["pooled"], splits, folds, config.seed)
     follow("novelty", 1, 3)
     images, fold = _with_drawn_defects(splits, learned, config.seed)
@@ -104,7 +105,7 @@ def _learn(trunk: Trunk, cells: Cells, pooled: Rows, splits: Splits, folds: Fold
     known = _distinct_ok(splits, folds.kept)
     fold = folds.fold if folds.refit else _folds_of_parts(splits, folds)
     n_features = 3 * sum(level.shape[-1] for level in trunk.model.outputs)
-    usual = learn_usual(cells.rows, pooled, known, fold, n_features, seed)
+    usual = learn_usual(cells, pooled, known, fold, n_features, seed)
     return _Learned(
         usual,
         _distinct_ok(splits, np.flatnonzero(fold >= 0)),
@@ -131,4 +132,6 @@ def _with_drawn_defects(splits: Splits, learned: _Learned, seed: int) -> tuple[n
     chosen = learned.ok[np.linspace(0, len(learned.ok) - 1, count).round().astype(int)]
     rng = np.random.default_rng(seed)
     images = splits.pixels.rows([splits.samples[i].sha256 for i in chosen])
-    return np.stack([with_drawn_defect(image, rng) for image in images]), learned.fold[chosen]
+    return np.stack([with_drawn_defect(image, rng, splits.framing.seen) for image in images]), learned.fold[
+        chosen
+    ]

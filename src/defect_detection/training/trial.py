@@ -25,6 +25,7 @@ from defect_detection.training.calibration import calibrate
 from defect_detection.training.features import Rows, activations
 from defect_detection.training.fine_tune import fine_tune
 from defect_detection.training.fit import OnEpoch
+from defect_detection.training.flips import symmetries
 from defect_detection.training.folds import Folds
 from defect_detection.training.local_branch import Cells, fit_local, rotated_cells
 from defect_detection.training.one_class import HALF, Drawn, fit_novelty, fit_one_class
@@ -110,7 +111,7 @@ def run_trial(
     """
     started = time.perf_counter()
     history: dict[str, list[float]] = {}
-    size, cache = config.data.image_size, config.cache_dir
+    size, cache = splits.framing.size, config.cache_dir
     trunk = base or build_trunk(settings.trunk, settings.weights, size, settings.levels, config.seed)
     tuned = bool(settings.trainable_from) or trunk.weights is None
     judges = choose_judges(
@@ -127,8 +128,9 @@ def run_trial(
         keys, labels = _keys(splits.samples), labels_of(splits.samples)
         held_out = replace(folds, refit=False)
         known = np.union1d(trunk.learned, short_hashes(keys[i] for i in held_out.kept))
+        seen = splits.framing.seen
         trunk = fine_tune(
-            trunk, settings, keys, labels, held_out, splits.pixels, cache, config.seed, on_epoch
+            trunk, settings, keys, labels, held_out, splits.pixels, cache, config.seed, on_epoch, seen
         )
         trunk = replace(trunk, learned=known)
         _tell_early_end("fine-tuning", epochs, follow, history)
@@ -176,7 +178,8 @@ def fit_head(
 
     def rotated() -> Cells:
         def rotate() -> tuple[Cells]:
-            return (rotated_cells(rows["cells"], folds.kept, config.cache_dir),)
+            seen = splits.framing.seen
+            return (rotated_cells(rows["cells"], folds.kept, config.cache_dir, seen),)
 
         return cast(Cells, fits.once(("cells", *same), rotate)[0])
 
@@ -215,7 +218,7 @@ def _features(
     trunk: Trunk, keys: list[str], names: list[str], splits: Splits, config: Config, follow: Follow
 ) -> dict[str, Rows]:
     return activations(
-        build_features(trunk),
+        build_features(trunk, splits.framing.seen),
         keys,
         splits.pixels,
         config.cache_dir,
@@ -228,11 +231,12 @@ def _turned_features(
     trunk: Trunk, turns: int, keys: list[str], splits: Splits, config: Config, follow: Follow
 ) -> list[Rows]:
     """Return the pooled features of the images in each flip and rotation, without the identity."""
-    model, total = build_features(trunk), (turns - 1) * len(keys)
-    columns = []
-    for turn in range(1, turns):
+    framing, columns = splits.framing, []
+    model, shown = build_features(trunk, framing.seen), symmetries(framing.size, framing.seen)[1:turns]
+    total = len(shown) * len(keys)
+    for number, turn in enumerate(shown):
 
-        def on_progress(done: int, _: int, before: int = (turn - 1) * len(keys)) -> None:
+        def on_progress(done: int, _: int, before: int = number * len(keys)) -> None:
             follow("variants", before + done, total)
 
         rows = activations(

@@ -14,6 +14,7 @@ from defect_detection.data.audit.measure import measured
 from defect_detection.data.bounds import Limits
 from defect_detection.data.cache import RowStore
 from defect_detection.data.exported_feedback import with_feedback
+from defect_detection.data.framed import framing_of
 from defect_detection.data.samples import Sample, Skipped
 from defect_detection.data.shortcuts import find_shortcuts
 from defect_detection.data.split import Splits, readable, scan_split
@@ -77,12 +78,11 @@ def audit(config: Config, watch: Watch = unwatched) -> Audited:
     of_train, of_test = scan_split(lenient, "train_dir"), scan_split(lenient, "test_dir")
     found, left_out, of_feedback = with_feedback(of_train.samples, of_test.samples, lenient)
     skipped, skipped_test = [*of_train.skipped, *left_out], list(of_test.skipped)
-    train, pixels = readable(
-        lenient, "train_dir", found, skipped, partial(watch, "reading train images", "decoding")
-    )
-    test, _ = readable(
-        lenient, "test_dir", of_test.samples, skipped_test, partial(watch, "reading test images", "decoding")
-    )
+    framing = framing_of(lenient, found)
+    follow_train = partial(watch, "reading train images", "decoding")
+    train, pixels = readable(lenient, "train_dir", found, skipped, follow_train, framing)
+    follow_test = partial(watch, "reading test images", "decoding")
+    test, _ = readable(lenient, "test_dir", of_test.samples, skipped_test, follow_test, framing)
     scanned = (of_train, of_test, *of_feedback)
     masks = tuple(mask for one in scanned for mask in one.masks)
     said = tuple(line for one in scanned for line in one.said())

@@ -80,15 +80,20 @@ def check_servable(bundle: Path) -> Check:
     images, scores = read_golden(bundle)
     card = read_card(bundle)
     try:
-        answers = _answers(bundle, images)
+        answers = _answers(bundle, images, card.framing is not None)
     except (OSError, subprocess.SubprocessError, ValueError, KeyError) as error:
         return Check(name="servable", passed=False, text=f"It cannot be served: {_reason(error)}")
     verdicts = card.golden_verdicts or card.verdicts(scores)
+
+    def size_of(image: np.ndarray) -> tuple[int, int] | None:
+        """Golden images are passed as files, unless they are fitted already as no file can be."""
+        return None if card.framing else (image.shape[1], image.shape[0])
+
     expected = [
         "review"
         if verdict == "ok"
-        and (card.unlike(look_of(image), image.shape[:2]) or card.unseen(one.get("novelty"), one["score"]))
-        else verdict  # as square files
+        and (card.unlike(look_of(image), size_of(image)) or card.unseen(one.get("novelty"), one["score"]))
+        else verdict
         for verdict, image, one in zip(verdicts, images, answers, strict=True)
     ]
     differing = sum(a["verdict"] != b for a, b in zip(answers, expected, strict=True))
@@ -99,30 +104,32 @@ def check_servable(bundle: Path) -> Check:
     return Check(name="servable", passed=True, text=text)
 
 
-def _answers(bundle: Path, images: np.ndarray) -> list[dict[str, Any]]:
-    """Return the inspection of each image as JSON, in order."""
+def _answers(bundle: Path, images: np.ndarray, fitted: bool) -> list[dict[str, Any]]:
+    """Return the inspection of each golden image as JSON, in order.
+
+    Args:
+        fitted: the model cuts, pads or masks images, which was done to these already.
+    """
     with working_folder() as folder:
+        if fitted:
+            return _run(["-m", "defect_detection.inference.golden", str(bundle.absolute())], folder)
         paths = [str(folder / f"{number:04}.png") for number in range(len(images))]
         for path, image in zip(paths, images, strict=True):
             Image.fromarray(image).save(path)
-        command = [
-            sys.executable,
-            "-m",
-            "defect_detection.cli",
-            "inspect",
-            "--json",
-            "--model",
-            str(bundle.absolute()),
-        ]
-        done = subprocess.run(  # noqa: S603  our own command
-            [*command, *paths],
-            cwd=folder,  # a folder without config.yaml: nothing but the bundle may be needed
-            env=os.environ | READ_BY_A_PROGRAM | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT_S,
-            check=True,
-        )
+        command = ["-m", "defect_detection.cli", "inspect", "--json", "--model", str(bundle.absolute())]
+        return _run([*command, *paths], folder)
+
+
+def _run(arguments: Sequence[str], folder: Path) -> list[dict[str, Any]]:
+    done = subprocess.run(  # noqa: S603  our own command
+        [sys.executable, *arguments],
+        cwd=folder,  # a folder without config.yaml: nothing but the bundle may be needed
+        env=os.environ | READ_BY_A_PROGRAM | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        capture_output=True,
+        text=True,
+        timeout=_TIMEOUT_S,
+        check=True,
+    )
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
@@ -195,7 +202,7 @@ def unlike_facts(candidate: Scored, samples: Sequence[Sample], config: Config) -
 def _unlike(candidate: Scored, samples: Sequence[Sample], config: Config) -> list[str | None]:
     card, scores = candidate.inspector.card, candidate.scores.tolist()
     novelty = [None] * len(samples) if candidate.novelty is None else candidate.novelty.tolist()
-    store = readable(samples, (card.image_size,) * 2, card.bit_depth, config)
+    store = readable(samples, card, config)
     rows = measured(samples, store, config.cache_dir)
     assert card.reference is not None
     looks = [card.reference.reason(row["look"], (int(row["width"]), int(row["height"]))) for row in rows]

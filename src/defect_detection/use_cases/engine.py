@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from defect_detection.config import Config
 from defect_detection.config.training import HyperparameterSet
+from defect_detection.data.framing import Framing
 from defect_detection.data.samples import Sample
 from defect_detection.data.split import Splits
 from defect_detection.files.unfinished import working_folder
@@ -24,7 +25,7 @@ Result = TypeVar("Result")
 class Engine(Protocol):
     """Does the work of a training. What is chosen, recorded and registered stays with `use_cases`."""
 
-    def decode(self, samples: Sequence[Sample], config: Config) -> None:
+    def decode(self, samples: Sequence[Sample], framing: Framing, config: Config) -> None:
         """Decode images into the cache; those that it leaves are decoded when they are read."""
 
     def room(self, splits: Splits, config: Config) -> AbstractContextManager[Path]:
@@ -42,7 +43,7 @@ class Engine(Protocol):
 class Here:
     """One process, one thing after another."""
 
-    def decode(self, samples: Sequence[Sample], config: Config) -> None:
+    def decode(self, samples: Sequence[Sample], framing: Framing, config: Config) -> None:
         """Leave it to whoever reads the images."""
 
     def room(self, splits: Splits, config: Config) -> AbstractContextManager[Path]:

@@ -12,7 +12,7 @@ from defect_detection.data.samples import Sample
 from defect_detection.data.split import load_test
 from defect_detection.errors import BusyError, NoModelError
 from defect_detection.evaluation.gate import Decision, Improvement
-from defect_detection.model.bundle import identity, seen_in_training
+from defect_detection.model.bundle import identity, read_card, seen_in_training
 from defect_detection.model.card import Card
 from defect_detection.processes.watch import Watch, unwatched
 from defect_detection.report.report import Report
@@ -85,7 +85,8 @@ def _evaluate(
 ) -> Evaluated:
     registry = Registry(config.tracking_uri)
     source = _trained(config, registry)
-    samples, skipped = load_test(config)
+    framing = read_card(registry.bundle_of(source, config.cache_dir)).frame
+    samples, skipped = load_test(config, framing=framing)
     watch("evaluating", "candidate", 0, len(samples))
     candidate = score(source, registry, samples, config)
     leaks = leakage_notes(candidate, samples, config.data.allow_leakage)

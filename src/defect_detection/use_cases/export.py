@@ -223,7 +223,7 @@ def _calibration(card: Card, config: Config) -> Splits:
             raise ConfigError(
                 f"data.{key}: expected the model's, {expected or 'null'}, received {received or 'null'}"
             )
-    return load_splits(config)
+    return load_splits(config, framing=card.frame)
 
 
 def _ranges(splits: Splits, seed: int) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from defect_detection.data.bounds import DEFAULT_LIMITS, Limits
 from defect_detection.data.boxes import BoxRules
+from defect_detection.data.framing import Framing
 from defect_detection.data.images import Pages
 from defect_detection.data.other_files import OVERLAY_NOTE
 from defect_detection.data.walk import Walked, find_images, reasons
@@ -40,6 +41,7 @@ def inspect_images(
     model: Path | None = None,
     output: Path | None = None,
     config: "Config | None" = None,
+    show_region: bool = False,
 ) -> Inspecting:
     """Begin to inspect. With a model folder and images given, no configuration is needed.
 
@@ -47,6 +49,7 @@ def inspect_images(
         patterns: files, folders or patterns; without any, ``inference_images`` of the configuration.
         model: a model folder; the model in production when not given.
         output: a folder for the overlays of the images; without it none are written.
+        show_region: overlays are dark where the model does not see the image.
 
     Raises:
         DataError: there are no images; one cannot be read, and ``data.on_unreadable`` is ``refuse``; or `output` cannot be used.
@@ -63,7 +66,8 @@ def inspect_images(
     if output:
         open_overlay_folder(output, found.images)
         names = {path: output / name for path, name in overlay_names(found).items()}
-        how = {"bit_depth": inspector.card.bit_depth, "limits": limits, "pages": pages}
+        how: dict[str, Any] = {"bit_depth": inspector.card.bit_depth, "limits": limits, "pages": pages}
+        how |= {"shown": inspector.card.frame} if show_region else {}
         done.inspections = _with_overlays(inspections, names, how, done.failed)
     return done
 
@@ -132,12 +136,13 @@ def write_overlay(
     bit_depth: int | None = None,
     limits: Limits = DEFAULT_LIMITS,
     pages: Pages = "refuse",
+    shown: Framing | None = None,
 ) -> Path | None:
     """Write the image, in its own size, with its evidence over it as ``<name>.<verdict>.png``; None when it couldn't be read.
 
     Args:
         name: of the overlay, with its folder; see `defect_detection.use_cases.overlays.overlay_names`.
-        bit_depth, limits, pages: as the image was inspected with.
+        bit_depth, limits, pages: as the image was inspected with. shown: as for `overlay_png`.
 
     Raises:
         ImageError: the image can't be read any more. OSError: the overlay can't be written.
@@ -148,6 +153,12 @@ def write_overlay(
         return None
     source = Path(inspection.path)
     picture = overlay_png(
-        source, inspection, bit_depth=bit_depth, limits=limits, pages=pages, note=OVERLAY_NOTE
+        source,
+        inspection,
+        bit_depth=bit_depth,
+        limits=limits,
+        pages=pages,
+        note=OVERLAY_NOTE,
+        shown=shown,
     )
     return replace_overlay(name, inspection.verdict, lambda path: path.write_bytes(picture))

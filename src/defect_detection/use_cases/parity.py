@@ -71,6 +71,11 @@ def parity_lines(
         except ModuleNotFoundError as error:
             yield f"{form}: skipped, {error.name} is missing; `pip install 'defect-detection[export]'`", True
     if url:
+        if read_card(bundle).framing:
+            raise ConfigError(
+                "--url: expected a model that sees the whole image, stretched: the golden images of one with a region, a mask or "
+                "padding are fitted already and cannot be sent as files; leave --url out"
+            )
         send = http_sender(url)
         yield _line(golden_parity(bundle, lambda images: http_scores(send, images), "HTTP"))
 
@@ -178,8 +183,9 @@ def _openvino(bundle: Path, precision: str = "f32") -> Scorer:
 def _pyfunc(bundle: Path) -> Scorer:
     from defect_detection.tracking.flavor import PyfuncModel
 
-    model = PyfuncModel(Inspector.load(bundle))
-    return lambda images: model.predict([png(image) for image in images])["score"].to_numpy(np.float64)
+    inspector = Inspector.load(bundle)
+    model, as_sent = PyfuncModel(inspector), (lambda image: image) if inspector.card.framing else png
+    return lambda images: model.predict([as_sent(image) for image in images])["score"].to_numpy(np.float64)
 
 
 def _onnx(bundle: Path) -> Scorer:

@@ -9,6 +9,7 @@ import numpy as np
 
 from defect_detection.config import Config
 from defect_detection.data.bounds import Limits
+from defect_detection.data.framing import Framing
 from defect_detection.data.masks import find_mask, read_mask
 from defect_detection.data.samples import Sample, labels_of
 from defect_detection.data.units import join
@@ -86,7 +87,7 @@ def make_report(
         facts: name and text of further facts about the reliability of the figures.
         notes: what a reader must know about the data, one sentence each.
     """
-    masks, unusable = _masks(samples, candidate.inspector.card.image_size, config)
+    masks, unusable = _masks(samples, candidate.inspector.card.frame, config)
     card = candidate.inspector.card
     report = build_report(
         _info(candidate.reference, card),
@@ -133,13 +134,15 @@ def report_numbers(report: Report) -> dict[str, float]:
     return {f"test_{name}": value for name, value in numbers.items()}
 
 
-def _masks(samples: Sequence[Sample], size: int, config: Config) -> tuple[dict[int, np.ndarray], list[str]]:
-    """Return the masks of defective images by position, bool (size, size), and a note where some can't be used."""
+def _masks(
+    samples: Sequence[Sample], framing: Framing, config: Config
+) -> tuple[dict[int, np.ndarray], list[str]]:
+    """Return the masks of defective images by position, as the model sees images, and a note where some can't be used."""
     paths = {i: path for i, sample in enumerate(samples) if (path := find_mask(sample, config.data.test_dir))}
 
     def read(path: Path) -> np.ndarray | str:
         try:
-            return read_mask(path, size, Limits.of(config.data))
+            return read_mask(path, framing, Limits.of(config.data))
         except ImageError as error:
             return str(error)
 
@@ -194,8 +197,7 @@ def _pictures(
         return {}
     places = {path: i for i, path in enumerate(_shown(samples, config))}
     chosen = [places[path] for path in report.shown]
-    size = (candidate.inspector.card.image_size,) * 2
-    store = readable([samples[i] for i in chosen], size, candidate.inspector.card.bit_depth, config)
+    store = readable([samples[i] for i in chosen], candidate.inspector.card, config)
     images = store.rows([samples[i].sha256 for i in chosen])
     return {
         path: Picture(image, candidate.evidence[i], masks.get(i))

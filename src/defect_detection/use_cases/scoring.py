@@ -16,6 +16,7 @@ from defect_detection.errors import DataError
 from defect_detection.evaluation import metrics as figures_of
 from defect_detection.evaluation.metrics import Metrics
 from defect_detection.inference.inspect import Inspector
+from defect_detection.model.card import Card
 from defect_detection.tracking.reading import ModelRef
 from defect_detection.tracking.registry import Registry
 
@@ -41,8 +42,7 @@ def score(reference: ModelRef, registry: Registry, samples: Sequence[Sample], co
     """Load a registered version and score images with it, at its own size and threshold."""
     bundle = registry.bundle_of(reference, config.cache_dir)
     inspector = Inspector.load(bundle, name=str(reference), threads=config.inference.threads)
-    size = (inspector.card.image_size,) * 2
-    store = readable(samples, size, inspector.card.bit_depth, config)
+    store = readable(samples, inspector.card, config)
     chunks = (store.rows([s.sha256 for s in samples[i : i + 256]]) for i in range(0, len(samples), 256))
     answers = [inspector.score(images) for images in chunks]
     scores, evidence = (np.concatenate([one[name] for one in answers]) for name in ("score", "evidence"))
@@ -53,23 +53,21 @@ def score(reference: ModelRef, registry: Registry, samples: Sequence[Sample], co
     return Scored(reference, bundle, inspector, metrics, scores, evidence, novelty)
 
 
-def readable(
-    samples: Sequence[Sample], size: tuple[int, int], bit_depth: int | None, config: Config
-) -> RowStore:
-    """Return the decoded images, as a model of this size and bit depth sees them.
+def readable(samples: Sequence[Sample], card: Card, config: Config) -> RowStore:
+    """Return the decoded images, as the model with this card sees them.
 
     Raises:
-        DataError: it can't read one of them, though `data.bit_depth` could.
+        DataError: it can't read one of them, though the settings could.
     """
-    data = config.data
+    data, bit_depth = config.data, card.bit_depth
     store, unreadable = decoded(
-        samples, size, config.cache_dir, Limits.of(data), pages=data.pages, bit_depth=bit_depth
+        samples, card.frame, config.cache_dir, Limits.of(data), pages=data.pages, bit_depth=bit_depth
     )
     if unreadable:
         path, reason = next(iter(unreadable.items()))
         raise DataError(
-            f"{len(unreadable)} of {len(samples)} images cannot be read with the model's bit depth ({bit_depth or 16}; "
-            f"data.bit_depth is {data.bit_depth or 16}), such as {path}: {reason}; train again with the bit depth of the "
+            f"{len(unreadable)} of {len(samples)} images cannot be read as the model reads them (bit depth {bit_depth or 16}; "
+            f"data.bit_depth is {data.bit_depth or 16}), such as {path}: {reason}; train again with images and settings of this "
             "camera"
         )
     return store

@@ -254,7 +254,7 @@ def _trunk_of(bench: Bench, base: HyperparameterSet) -> str:
 
     if bench.base:
         return bench.base().fingerprint
-    size, seed = bench.config.data.image_size, bench.config.seed
+    size, seed = bench.splits.framing.size, bench.config.seed
     return build_trunk(base.trunk, base.weights, size, base.levels, seed).fingerprint
 
 
@@ -272,7 +272,7 @@ def search_name(
         trunk,
         splits.train_fingerprint,
         splits.validation_fingerprint,
-        config.data.image_size,
+        splits.framing.model_dump(mode="json") if splits.framing.key else splits.framing.image_size,
         config.data.bit_depth,
         config.seed,
         __version__,

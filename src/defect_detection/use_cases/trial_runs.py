@@ -54,7 +54,7 @@ class Bench:
 
     def params(self, settings: HyperparameterSet) -> dict[str, Any]:
         """Return the parameters of the run of a set."""
-        shared = {"seed": self.config.seed, "image_size": self.config.data.image_size}
+        shared = {"seed": self.config.seed, "image_size": self.splits.framing.image_size}
         return shared | settings.model_dump(mode="json")
 
     def run(

@@ -64,7 +64,8 @@ def measured(
     Returns:
         array of shape (n_samples,) of type `MEASURED`.
     """
-    folder = cache_dir / "audit" / f"v{_VERSION}-{pixels.folder.name}-{pixels.shape[0]}"
+    side = "x".join(map(str, dict.fromkeys(pixels.shape[:2])))
+    folder = cache_dir / "audit" / f"v{_VERSION}-{pixels.folder.name}-{side}"
     store = RowStore(folder, (MEASURED.itemsize,), np.uint8)
     by_content = {sample.sha256: sample for sample in samples}
     todo = [by_content[key] for key in store.missing(by_content)]

@@ -24,8 +24,8 @@ function fade() {
   canvas.style.opacity = slider.value / 100;
 }
 
-/** Draw a map of log-odds (rows of numbers, higher = more defective) of an image with this verdict. */
-export function drawHeat(rows, verdict) {
+/** Draw a map of log-odds (rows of numbers, higher = more defective) of an image with this verdict over the part that it covers. */
+export function drawHeat({ values: rows, extent: [left, top, across, down] }, verdict) {
   const [height, width] = [rows.length, rows[0].length];
   const values = rows.flat();
   const [low, high] = scale(values, verdict);
@@ -36,7 +36,8 @@ export function drawHeat(rows, verdict) {
   const context = canvas.getContext("2d");
   context.clearRect(0, 0, canvas.width, canvas.height);
   context.imageSmoothingQuality = "high";
-  context.drawImage(small, 0, 0, canvas.width, canvas.height);
+  const { width: wide, height: high } = canvas;
+  context.drawImage(small, left * wide, top * high, across * wide, down * high);
 }
 
 /** Heat begins at even odds; what isn't OK as a whole, though no cell is defective alone, shows its most defective half. */

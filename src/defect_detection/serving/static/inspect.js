@@ -105,7 +105,7 @@ function renderResult({ result, file }) {
   $("why").append(line(`${file.name} · ${model.name} ${model.version} · ${latency_ms.toFixed(0)}\u00a0ms`));
   $("image").alt = `${file.name}, ${WORDS[verdict]}`;
   $("live").textContent = `${WORDS[verdict]}: ${means}. ${reason ? `${reason}. ` : ""}Score ${percent(score, 0)}. ${file.name}`;
-  if (evidence?.values) drawHeat(evidence.values, verdict);
+  if (evidence?.values) drawHeat(evidence, verdict);
   if (boxes.length) drawBoxes(boxes, size);
 }
 

@@ -105,7 +105,7 @@ async function showHeat(one) {
   try {
     const now = await evidence(one);
     if (one !== queue[at]) return;
-    drawHeat(now.evidence.values, now.verdict);
+    drawHeat(now.evidence, now.verdict);
     drawBoxes(now.boxes, now.image_size);
     const unlike = now.reason && now.reason !== one.reason ? `Unlike the training images: ${now.reason}.` : "";
     $("now").textContent = [isSame(now.model, one) ? "" : otherModel(now, one), unlike].filter(Boolean).join(" ");

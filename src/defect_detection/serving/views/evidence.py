@@ -30,6 +30,10 @@ class EvidenceMap(BaseModel):
     """Where the defect is."""
 
     shape: list[int] = Field(description="rows and columns of the evidence map", examples=[[14, 14]])
+    extent: list[float] = Field(
+        description="left, top, width and height of the rectangle that the map covers, in fractions of the upright image",
+        examples=[[0, 0, 1, 1]],
+    )
     values: list[list[float]] = Field(
         description="log-odds of a defect in each cell; higher means more defective"
     )
@@ -56,14 +60,16 @@ class EvidenceNow(BaseModel):
 
     @classmethod
     def of(cls, inspection_id: str, inspection: Inspection, model: ModelRef) -> "EvidenceNow":
-        seen = inspection.evidence
-        assert seen is not None
+        seen, extent = inspection.evidence, inspection.extent
+        assert seen is not None and extent is not None
         facts = {
             name: getattr(inspection, name) for name in ("verdict", "score", "threshold", "page", "reason")
         }
         return cls(
             id=inspection_id,
-            evidence=EvidenceMap(shape=list(seen.shape), values=np.round(seen, 3).tolist()),
+            evidence=EvidenceMap(
+                shape=list(seen.shape), extent=extent.shares, values=np.round(seen, 3).tolist()
+            ),
             image_size=list(inspection.size or ()),
             boxes=BoxShown.all_of(inspection.boxes),
             model=ServedModel(name=model.name, version=model.version, uri=model.model_uri),

@@ -50,7 +50,9 @@ class Deciding(Tested):
     uri: str = Field(examples=["models:/Production_Reg/3"])
     run_id: str = Field(description="of its training; empty if unknown")
     created: str = Field(description="when it was trained, ISO 8601")
-    image_size: int = Field(description="height and width of its input, in pixels", examples=[224])
+    image_size: int | tuple[int, int] = Field(
+        description="height and width of its input, in pixels; one number for a square", examples=[224]
+    )
     threshold: float = Field(examples=[0.41])
     threshold_rule: str = Field(examples=["balanced"])
     score_is: Literal["probability", "anomaly"] = Field(

@@ -175,13 +175,15 @@ def _prediction(seen: _Seen, explain: Explain) -> Prediction:
 
 def _evidence(seen: _Seen, explain: Explain) -> Evidence | None:
     evidence = seen.inspection.evidence
-    if explain in ("0", "false") or evidence is None:
+    extent = seen.inspection.extent
+    if explain in ("0", "false") or evidence is None or extent is None:
         return None
+    shape, shares = list(evidence.shape), extent.shares
     if explain == "array":
         values = np.round(evidence, 3).tolist()
-        return Evidence.model_construct(shape=list(evidence.shape), values=values, overlay_png=None)
+        return Evidence.model_construct(shape=shape, extent=shares, values=values, overlay_png=None)
     png = base64.b64encode(seen.overlay or b"").decode()
-    return Evidence.model_construct(shape=list(evidence.shape), values=None, overlay_png=png)
+    return Evidence.model_construct(shape=shape, extent=shares, values=None, overlay_png=png)
 
 
 def _picture(seen: _Seen) -> Response:

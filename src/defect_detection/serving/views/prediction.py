@@ -26,6 +26,11 @@ class Evidence(BaseModel):
     """Where the defect is."""
 
     shape: list[int] = Field(description="rows and columns of the evidence map", examples=[[14, 14]])
+    extent: list[float] = Field(
+        description="left, top, width and height of the rectangle that the map covers, in fractions of the upright image; padding "
+        "lies outside of it",
+        examples=[[0, 0, 1, 1]],
+    )
     values: list[list[float]] | None = Field(
         None, description="explain=array: log-odds of a defect in each cell; higher means more defective"
     )

@@ -1,7 +1,7 @@
 """The Open Inference Protocol, version 2, over HTTP, for clients of other model servers.
 
 The model takes one input, ``image``: BYTES of shape [n], encoded images (in base64 within JSON), or UINT8 of shape
-[n, image_size, image_size, 3], RGB. It gives ``score``, ``verdict`` and, when asked for, ``reason`` (how an image is
+[n, height, width, 3], RGB. It gives ``score``, ``verdict`` and, when asked for, ``reason`` (how an image is
 unlike the training images; else empty), ``evidence`` and ``boxes`` (a JSON list as ``POST /predict`` has it).
 """
 
@@ -209,13 +209,13 @@ def _asked_for(name: str, version: str | None = None) -> Champion:
 
 
 def _metadata(champion: Champion) -> Response:
-    size = champion.inspector.card.image_size
+    height, width = champion.inspector.card.frame.size
     return as_json(
         ModelMetadata(
             name=champion.reference.name,
             versions=[str(champion.reference.version)],
             platform="openvino",
-            inputs=[Tensor(name="image", datatype="UINT8", shape=[-1, size, size, 3])],
+            inputs=[Tensor(name="image", datatype="UINT8", shape=[-1, height, width, 3])],
             outputs=[
                 Tensor(name="score", datatype="FP32", shape=[-1]),
                 Tensor(name="verdict", datatype="BYTES", shape=[-1]),
@@ -230,7 +230,7 @@ def _metadata(champion: Champion) -> Response:
 def _infer(champion: Champion) -> Response:
     predicting = services().predicting
     asked: Request = read_request(request)
-    images = images_of(asked, champion.inspector.card.image_size, predicting.max_images)
+    images = images_of(asked, champion.inspector.card.frame.size, predicting.max_images)
     inspections = _inspect_several(predicting, champion, images)
     outputs: list[Output] = outputs_of(asked, inspections)
     body, length = encoded_answer(asked, champion.reference, outputs)
