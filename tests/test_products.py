@@ -1,12 +1,15 @@
 """Products: folders of settings below the plant's own, and what they share."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from plant import Plant
 
 from defect_detection.cli import main
-from defect_detection.config import load_config
+from defect_detection.config import Config, load_config
+from defect_detection.config.products import _READ, _WRITTEN
+from defect_detection.config.yaml_file import section_in
 from defect_detection.errors import ConfigError
 from defect_detection.use_cases.backup import back_up
 from defect_detection.use_cases.evaluate import evaluate
@@ -106,6 +109,19 @@ def test_paths_of_a_product_stay_in_its_folder(factory, setting, allowed):
         return
     key = setting.partition("=")[0]
     assert f"products/bolt/config.yaml: {key}: expected" in refusal(factory, "bolt", setting)
+
+
+def test_every_setting_that_is_a_path_has_its_rule():
+    def paths(model, above: str = "") -> set[str]:
+        found = set()
+        for name, field in model.model_fields.items():
+            if Path in (field.annotation, *get_args(field.annotation)):
+                found.add(f"{above}{name}")
+            if section_in(field.annotation) is field.annotation:
+                found |= paths(field.annotation, f"{above}{name}.")
+        return found
+
+    assert paths(Config) - {"records.images_dir"} == {*_READ, *_WRITTEN} - {"inference_images"}
 
 
 def test_a_link_is_no_product(factory, tmp_path_factory):

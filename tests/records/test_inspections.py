@@ -125,3 +125,22 @@ def test_images_of_the_same_content_are_kept_once(records, write):
     files = list(records.images.folder.rglob("*.png"))
     assert files == [records.images.path_of(one.sha256, ".png")]
     assert files[0].read_bytes() == image_of(7)
+
+
+def test_product_line_station_and_type_filter_together(records, write):
+    for number in range(8):
+        facts = {
+            "product": "bolt" if number < 6 else "nut",
+            "line": f"L{number % 2}",
+            "station": f"S{number % 3}",
+        }
+        write(number, **facts)
+    for number in (0, 2, 6):
+        add_feedback(records.database, f"{number:08}", "defective", "anna", "scratch")
+    add_feedback(records.database, f"{2:08}", "defective", "ben", "dent")
+    assert numbers(records, product="bolt") == [5, 4, 3, 2, 1, 0]
+    assert numbers(records, product="bolt", line="L0") == [4, 2, 0]
+    assert numbers(records, product="bolt", line="L0", station="S1") == [4]
+    assert numbers(records, product="bolt", defect_type="scratch") == [0]
+    assert numbers(records, product="bolt", line="L0", defect_type="dent") == [2]
+    assert numbers(records, defect_type="scratch") == [6, 0]

@@ -9,17 +9,18 @@ import pytest
 from alembic import command
 from alembic.config import Config as AlembicConfig
 from recorded import START, image_of, inspected
-from sqlalchemy import create_engine, delete, text
+from sqlalchemy import create_engine, delete, func, select, text
 
 from defect_detection.records import counts
-from defect_detection.records.counts import Statistics, count_inspections
+from defect_detection.records.bins import latency_bin, latency_of
+from defect_detection.records.counts import Chosen, Statistics, count_inspections
 from defect_detection.records.database import MIGRATIONS, Database
 from defect_detection.records.feedback import add_feedback
 from defect_detection.records.inspections import Filter, Inspected, add_inspections, find_page
 from defect_detection.records.retention import prune
 from defect_detection.records.store import Records
 from defect_detection.records.tables import TallyRow
-from defect_detection.records.tallies import count_again, latency_bin, latency_of
+from defect_detection.records.tallies import count_again
 
 DAYS = 5
 TIMES = [
@@ -178,3 +179,40 @@ def test_bins_of_latencies_take_every_number():
     for ms in (0.11, 1.0, 17.3, 99_999.0):
         assert latency_of(latency_bin(ms)) == pytest.approx(ms, rel=0.05)
     assert [latency_bin(ms) for ms in (float("nan"), -1.0, 0.0, float("inf"))] == [0, 0, 0, latency_bin(1e9)]
+
+
+def test_sums_of_a_product_a_line_and_a_station_are_those_of_its_rows(records, write):
+    places = [
+        ("bolt", "L1", "A"),
+        ("bolt", "L1", ""),
+        ("bolt", "L2", "A"),
+        ("bolt", "", ""),
+        ("default", "L1", "A"),
+    ]
+    for number, (name, line, station) in enumerate(places):
+        write(
+            number,
+            product=name,
+            line=line,
+            station=station,
+            verdict="defective",
+            model_version=1 + number % 2,
+        )
+
+    def defective(**chosen: object) -> list[int]:
+        spans = [(START, START + timedelta(minutes=7)), (START, START + timedelta(days=1))]
+        found = [count_inspections(records.database, *span, 1, Chosen(**chosen)) for span in spans]
+        return [one.periods[0].defective for one in found]
+
+    assert defective() == [5, 5]
+    assert defective(product="bolt") == [4, 4]
+    assert defective(product="bolt", line="L1") == [2, 2]
+    assert defective(product="bolt", station="A") == [2, 2]
+    assert defective(product="bolt", line="L1", station="A") == [1, 1]
+    assert defective(product="bolt", model_version=1) == [2, 2]
+    assert defective(product="nut") == [0, 0]
+    count_again(records.database)
+    assert defective(product="bolt", line="L1") == [2, 2]
+    prune(records.database, records.images, 1, None, START + timedelta(days=9), lambda _s: None, None)
+    with records.database.reading() as session:
+        assert session.scalar(select(func.count()).select_from(TallyRow)) == 0

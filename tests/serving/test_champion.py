@@ -40,16 +40,16 @@ class Plant:
         self.registry = Registry(self.uri)
         self.client = connect(self.uri).client
 
-    def version(self, **how) -> int:
+    def version(self, name: str = NAME, **how) -> int:
         """Register a tiny bundle, as `write_tiny_bundle` makes it, and return its version."""
         source = self.root / f"source-{time.monotonic_ns()}"
         write_tiny_bundle(source / "bundle", **how)
         return int(
-            self.client.create_model_version(NAME, source.as_uri(), tags={"test_accuracy": "0.9"}).version
+            self.client.create_model_version(name, source.as_uri(), tags={"test_accuracy": "0.9"}).version
         )
 
-    def promote(self, version: int) -> None:
-        self.registry.set_alias(NAME, "prod", version)
+    def promote(self, version: int, name: str = NAME) -> None:
+        self.registry.set_alias(name, "prod", version)
 
 
 @cache

@@ -467,6 +467,22 @@ def test_the_table_of_jobs_is_the_queue_on_both_databases(database):
     assert [job.id for job in list_jobs(database, 10)] == [second.id, first.id]
 
 
+def test_the_product_that_waited_longest_is_retrained_next(database):
+    first = create_job(database, "anna", "bolt")
+    second = create_job(database, "anna", "nut")
+    with pytest.raises(BusyError, match=f"already queued: follow it at /jobs/{first.id}"):
+        create_job(database, "ben", "bolt")
+    assert claim_job(database) == first.id
+    third = create_job(database, "anna", "bolt")
+    with pytest.raises(BusyError, match="is already running"):
+        create_job(database, "ben", "pin", runs_here=True)
+    end_job(database, first.id, "succeeded", 0, "hold")
+    assert claim_job(database) == second.id
+    end_job(database, second.id, "succeeded", 0, "hold")
+    assert claim_job(database) == third.id
+    assert [job.product for job in list_jobs(database, 10, "bolt")] == ["bolt", "bolt"]
+
+
 def test_of_servers_that_start_a_retraining_at_once_one_does(database):
     def start(_number: int) -> bool:
         try:

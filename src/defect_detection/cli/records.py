@@ -56,11 +56,20 @@ def create(
             help="operator: reads inspections and gives feedback; admin: also retrains and promotes."
         ),
     ] = "operator",
+    products: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--product",
+            metavar="NAME",
+            help="Bind the key to a product (repeatable); without, it is good for all.",
+        ),
+    ] = None,
     config: ConfigFile = DEFAULT_CONFIG,
     overrides: Overrides = None,
 ) -> None:
     """Create a key and print it once. Only its hash is stored."""
     from defect_detection.config import load_config
+    from defect_detection.config.products import DEFAULT, settings_of
     from defect_detection.errors import ConfigError
     from defect_detection.records.keys import create_key
     from defect_detection.records.store import Records
@@ -69,10 +78,14 @@ def create(
     from defect_detection.tracking.lease import who
 
     settings = load_config(config, overrides or ())
-    key = create_key(Records.of(settings).database, name, role)
-    leave(settings.root, who(), "key made", name, role)
+    for product in products or ():
+        if product != DEFAULT:
+            settings_of(settings.root, product)
+    key = create_key(Records.of(settings).database, name, role, products or ())
+    bound = f", for {', '.join(products)}" if products else ""
+    leave(settings.root, who(), "key made", name, f"{role}{bound}")
     typer.echo(key)
-    typer.echo(f"Key '{name}' ({role}). Store it now: it cannot be shown again.", err=True)
+    typer.echo(f"Key '{name}' ({role}{bound}). Store it now: it cannot be shown again.", err=True)
     try:
         make_local_key(settings.root)
     except (ConfigError, OSError) as error:  # the key is made: a server's folder may be read-only
@@ -94,7 +107,8 @@ def list_(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> N
     keys = list_keys(Records.of(load_config(config, overrides or ())).database)
     for key in keys:
         state = f"revoked {key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else "in force"
-        typer.echo(f"{key.name:<24} {key.role:<9} created {key.created_at:%Y-%m-%d %H:%M}  {state}")
+        bound = f"  for {', '.join(key.products)}" if key.products else ""
+        typer.echo(f"{key.name:<24} {key.role:<9} created {key.created_at:%Y-%m-%d %H:%M}  {state}{bound}")
     if not keys:
         typer.echo("No keys. Create one with: defect keys create NAME")
 

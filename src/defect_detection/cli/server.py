@@ -2,7 +2,7 @@
 
 import typer
 
-from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, app
+from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, Product, app
 
 
 @app.command(rich_help_panel="Server")
@@ -32,11 +32,15 @@ def worker(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> 
 
 
 @app.command(rich_help_panel="Server")
-def page(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
+def page(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None, product: Product = None) -> None:
     """Print a link that opens the page on this machine with all rights. It works once, within five minutes."""
     from defect_detection.config import load_config
+    from defect_detection.config.products import DEFAULT
     from defect_detection.serving.local_key import make_link_code
 
-    settings = load_config(config, overrides or ())
+    settings = load_config(config, overrides or (), product)
+    below = f"/product/{settings.product}" if settings.product != DEFAULT else ""
     serving = settings.serving
-    typer.echo(f"http://localhost:{serving.port}{serving.root_path}/#link={make_link_code(settings.root)}")
+    typer.echo(
+        f"http://localhost:{serving.port}{serving.root_path}{below}/#link={make_link_code(settings.plant)}"
+    )

@@ -16,7 +16,7 @@ SHARED = ("serving", "records", "jobs")  # sections that a product takes from th
 NAME_PATTERN = "[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 
 _WRITTEN = ("cache_dir", "report_dir", "bundle_dir", "best_model_info", "data.feedback_dir")
-_READ = ("data.train_dir", "data.test_dir", "data.challenge_dir", "inference_images")
+_READ = ("data.train_dir", "data.test_dir", "data.challenge_dir", "data.ignore_mask", "inference_images")
 
 
 def check_name(name: str) -> str:

@@ -208,6 +208,14 @@ class ServingConfig(Section):
         advanced=True,
     )
     max_images: Count = setting(64, "images per request.", advanced=True)
+    max_models: Count = setting(
+        16,
+        "models in memory at the same time. The product that was not used for longest is unloaded first, never the default product.",
+        advanced=True,
+    )
+    preload: Annotated[tuple[str, ...], Expected("a list of names of products")] = setting(
+        (), "products whose model loads when the server starts; others load on first use.", advanced=True
+    )
     receive_timeout_s: Positive = setting(
         30, "seconds after which a request that has not arrived completely is refused.", advanced=True
     )

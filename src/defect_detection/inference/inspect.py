@@ -195,9 +195,9 @@ class Inspector:
             answered = [self._runtime.one(pixels, alone=count() == 1) for pixels in decoded.pages]
         return self._inspection(decoded, answered)
 
-    def prepare(self) -> None:
-        """Do now what the first images would wait for, and run each form of the model once."""
-        self._runtime.prepare()
+    def prepare(self, *, lean: bool = False) -> None:
+        """Do now what the first images would wait for, and run each form of the model once. lean: see `Runtime.prepare`."""
+        self._runtime.prepare(lean=lean)
         for alone in (True, False):
             self._runtime.one(np.zeros((*self.card.frame.size, 3), np.uint8), alone=alone)
 

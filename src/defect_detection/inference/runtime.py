@@ -90,9 +90,15 @@ class Runtime:
         """
         return (self._alone if alone else self._streams).start(image).finish()
 
-    def prepare(self) -> None:
-        """Compile the form for many now, instead of when many have come."""
+    def prepare(self, *, lean: bool = False) -> None:
+        """Compile the form for many now, instead of when many have come.
+
+        Args:
+            lean: have no such form. That takes half of the memory, and images that come together share the cores.
+        """
         self._seen = max(self._seen, FEW)
+        if lean:
+            self._streams = self._alone
         _ = self._streams
 
     @cached_property

@@ -8,17 +8,18 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 import numpy as np
-from sqlalchemy import between, or_
+from sqlalchemy import ColumnElement, and_, between, or_, select, true
 from sqlalchemy.orm import Session
 
+from defect_detection.records.bins import latency_of
 from defect_detection.records.clock import doubt_of_clock
 from defect_detection.records.database import READ_S, Database
 from defect_detection.records.tables import InspectionRow, TallyRow
 from defect_detection.records.tallies import (
     DAY_S,
+    IS_WHOLE,
     JUDGED_AT,
     LATENCIES_AT,
     N_COUNTS,
@@ -27,14 +28,15 @@ from defect_detection.records.tallies import (
     VERDICTS,
     Counted,
     Counts,
+    Key,
     begin_of,
     counted_rows,
     find_tallies,
-    latency_of,
     moment_of,
     tallied,
 )
 
+MOST_PLACES = 200
 MOST_ROWS = 20_000  # that are read one by one: about a tenth of a second
 
 Range = tuple[datetime, datetime]  # from the first moment until before the second
@@ -89,6 +91,7 @@ class Statistics:
     rounded: whether the bounds of periods were moved to whole quarter hours.
     scores: inspections by P(defective), in `SCORE_BINS` bins.
     p50_ms, p95_ms: latencies of the whole period. clock: why the clock of this server may be wrong, or "".
+    lines, stations: of the product in these days, whichever was chosen; `MOST_PLACES` of each at most.
     """
 
     since: datetime
@@ -100,9 +103,35 @@ class Statistics:
     p95_ms: float | None
     judged: Judged
     clock: str = ""
+    lines: tuple[str, ...] = ()
+    stations: tuple[str, ...] = ()
 
 
-def count_inspections(database: Database, since: datetime, until: datetime, n_periods: int) -> Statistics:
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Which inspections are counted; None where everything is wanted."""
+
+    product: str | None = None
+    line: str | None = None
+    station: str | None = None
+    model_version: int | None = None
+
+    def of(self, row: type[InspectionRow | TallyRow]) -> ColumnElement[bool]:
+        """Return the condition for inspections, or for their sums."""
+        wanted = {
+            name: value for name in self.__dataclass_fields__ if (value := getattr(self, name)) is not None
+        }
+        chosen = and_(true(), *(getattr(row, name) == value for name, value in wanted.items()))
+        is_whole = row is TallyRow and not (self.line or self.station)
+        return chosen & IS_WHOLE if is_whole else chosen
+
+
+ALL = Chosen()
+
+
+def count_inspections(
+    database: Database, since: datetime, until: datetime, n_periods: int, chosen: Chosen = ALL
+) -> Statistics:
     """Count the inspections from `since` until before `until`, in periods of equal length.
 
     Where more than `MOST_ROWS` inspections would have to be read one by one, the bounds of the periods move to whole quarter hours:
@@ -114,17 +143,31 @@ def count_inspections(database: Database, since: datetime, until: datetime, n_pe
     bounds = [since + (until - since) * i / n_periods for i in range(n_periods)] + [until]
     with database.reading(READ_S) as session:
         singly = list(_beside_quarters(bounds))
-        rounded = _count_at_most(session, singly) > MOST_ROWS
+        rounded = _count_at_most(session, singly, chosen) > MOST_ROWS
         if rounded:
             bounds = sorted({_quarter_before(since), *(_quarter_after(bound) for bound in bounds[1:])})
             singly = []
-        sums = _Sums(bounds)
+        sums = _Sums(bounds, chosen)
         if singly:
             at = InspectionRow.at
             within = or_(*((at >= from_) & (at < to) for from_, to in singly))
-            sums.add_rows(Counted(*row) for row in session.execute(counted_rows().where(within)))
+            sums.add_rows(
+                Counted(*row)
+                for row in session.execute(counted_rows().where(within, chosen.of(InspectionRow)))
+            )
         sums.add_whole(session)
-        return replace(sums.statistics(rounded), clock=doubt_of_clock(session))
+        found = sums.statistics(rounded)
+        lines, stations = (_places(session, found, name, chosen.product) for name in ("line", "station"))
+        return replace(found, clock=doubt_of_clock(session), lines=lines, stations=stations)
+
+
+def _places(session: Session, found: Statistics, name: str, product: str | None) -> tuple[str, ...]:
+    """Return the lines, or the stations, of a product in the days of a period."""
+    column, row = getattr(TallyRow, name), TallyRow
+    days = row.begin_s.between(begin_of(found.since, DAY_S), begin_of(found.until, DAY_S))
+    query = select(column).distinct().where(row.span_s == DAY_S, days, column != "")
+    query = query if product is None else query.where(row.product == product)
+    return tuple(session.scalars(query.order_by(column).limit(MOST_PLACES)))
 
 
 def _quarter_before(moment: datetime) -> datetime:
@@ -142,18 +185,21 @@ def _beside_quarters(bounds: Sequence[datetime]) -> Iterator[Range]:
         yield max(quarter, bounds[0]), min(quarter + timedelta(seconds=QUARTER_S), bounds[-1])
 
 
-def _count_at_most(session: Session, ranges: Sequence[Range]) -> int:
+def _count_at_most(session: Session, ranges: Sequence[Range], chosen: Chosen) -> int:
     """Count the inspections in quarter hours that are only partly inside the period."""
     begins = [begin_of(from_, QUARTER_S) for from_, _ in ranges]
-    found = find_tallies(session, (TallyRow.span_s == QUARTER_S) & TallyRow.begin_s.in_(begins))
+    found = find_tallies(
+        session, chosen.of(TallyRow) & (TallyRow.span_s == QUARTER_S) & TallyRow.begin_s.in_(begins)
+    )
     return sum(int(counts[:SCORES_AT].sum()) for _, counts, _ in found)
 
 
 class _Sums:
     """Counts of each period, and since when each model decided in it."""
 
-    def __init__(self, bounds: Sequence[datetime]) -> None:
+    def __init__(self, bounds: Sequence[datetime], chosen: Chosen) -> None:
         self._bounds = bounds
+        self._chosen = chosen
         self._counts = np.zeros((len(bounds) - 1, N_COUNTS), np.int64)
         self._models: list[dict[Decided, datetime]] = [{} for _ in bounds[1:]]
 
@@ -162,8 +208,9 @@ class _Sums:
         for row in rows:
             by_period.setdefault(bisect_right(self._bounds, row.at) - 1, []).append(row)
         for place, own in by_period.items():
-            for (_, *model), tally in tallied(own).items():
-                self._add(place, model, np.array(tally.counts), tally.first_at)
+            for key, tally in tallied(own).items():
+                if key.is_whole:
+                    self._add(place, key, np.array(tally.counts), tally.first_at)
 
     def add_whole(self, session: Session) -> None:
         """Add the days that no bound cuts, and of the others the quarter hours that none cuts."""
@@ -180,17 +227,17 @@ class _Sums:
             return
         begin = TallyRow.begin_s
         within = or_(*(between(begin, begin_of(a, QUARTER_S), begin_of(b, QUARTER_S)) for a, b in ranges))
-        for (_, begin_s, *model), counts, first_at in find_tallies(
-            session, (TallyRow.span_s == span_s) & within
-        ):
-            place = bisect_right(self._bounds, moment_of(begin_s)) - 1
+        chosen = self._chosen.of(TallyRow) & (TallyRow.span_s == span_s) & within
+        for key, counts, first_at in find_tallies(session, chosen):
+            place = bisect_right(self._bounds, moment_of(key.begin_s)) - 1
             inside = 0 <= place < len(self._models)
-            if inside and moment_of(begin_s + span_s) <= self._bounds[place + 1]:
-                self._add(place, model, counts, first_at)
+            if inside and moment_of(key.begin_s + span_s) <= self._bounds[place + 1]:
+                self._add(place, key, counts, first_at)
 
-    def _add(self, place: int, model: Sequence[Any], counts: Counts, first_at: datetime) -> None:
+    def _add(self, place: int, key: Key, counts: Counts, first_at: datetime) -> None:
         self._counts[place] += counts
-        decided, models = Decided(*model), self._models[place]
+        decided = Decided(key.model_name, key.model_version, key.threshold)
+        models = self._models[place]
         models[decided] = min(first_at, models.get(decided, first_at))
 
     def statistics(self, rounded: bool) -> Statistics:

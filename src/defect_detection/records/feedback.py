@@ -4,12 +4,12 @@ The latest is the one with the highest id: a clock may be set back between two l
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from sqlalchemy import Select, select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from defect_detection.errors import UnknownRecordError
@@ -32,6 +32,7 @@ class Said:
     defect_type: str  # "" for OK, and where none was named
     comment: str
     by: str  # name of the key, or "this machine"
+    product: str  # of the inspection
 
 
 def add_feedback(
@@ -56,25 +57,25 @@ def add_feedback(
             defect_type=defect_type,
             comment=comment,
             by=by,
+            product=inspection.product,
         )
         before = session.scalar(select(label_that_counts()).where(InspectionRow.id == inspection_id))
         session.add(row)
         session.flush()
-        count_label(session, inspection.sha256, before, label)
+        count_label(session, inspection.product, inspection.sha256, before, label)
         return _said(row)
 
 
-def said_about(session: Session, contents: Collection[str] | Select[str]) -> dict[str, list[Said]]:
-    """Return all that was said about images, by their sha256, the latest first.
+def said_about(session: Session, which: ColumnElement[bool]) -> dict[tuple[str, str], list[Said]]:
+    """Return all that was said about images, by product and sha256, the latest first.
 
     Args:
-        contents: sha256 of the images, or a query for them.
+        which: of the rows of feedback.
     """
-    query = select(FeedbackRow).where(FeedbackRow.sha256.in_(contents))
-    by_content: dict[str, list[Said]] = defaultdict(list)
-    for row in session.scalars(query.order_by(FeedbackRow.id.desc())):
-        by_content[row.sha256].append(_said(row))
-    return by_content
+    by_image: dict[tuple[str, str], list[Said]] = defaultdict(list)
+    for row in session.scalars(select(FeedbackRow).where(which).order_by(FeedbackRow.id.desc())):
+        by_image[row.product, row.sha256].append(_said(row))
+    return by_image
 
 
 def are_conflicting(said: Sequence[Said]) -> bool:

@@ -8,14 +8,21 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, or_, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, func, or_, select
 from sqlalchemy.orm import Session
 
+from defect_detection.config.products import DEFAULT
 from defect_detection.records.database import READ_S, Database, alone_with_labels, insert_missing
 from defect_detection.records.feedback import Said, said_about, unknown_inspection
 from defect_detection.records.senders import network_of
 from defect_detection.records.tables import FeedbackRow, ImageRow, InspectionRow
-from defect_detection.records.tallies import Counted, count_in, label_that_counts, labels_of
+from defect_detection.records.tallies import (
+    Counted,
+    count_in,
+    is_about_inspection,
+    label_that_counts,
+    labels_of,
+)
 from defect_detection.text import has_control
 
 DOUBTFUL_MARGIN = (
@@ -57,6 +64,8 @@ class Inspected:
     sharpness: float | None = None
     colour_balance: float | None = None
     boxes: str | None = None
+    product: str = DEFAULT
+    station: str = ""
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
@@ -82,7 +91,7 @@ class Recorded:
 class Filter:
     """Which inspections; None where everything is wanted. `since` counts, `until` doesn't.
 
-    search: a substring of the name, group, line or part; case is ignored. label: the one that counts.
+    search: a substring of the name, group, line, station or part; case is ignored. label, defect_type: of the label that counts.
     """
 
     verdict: str | None = None
@@ -96,6 +105,9 @@ class Filter:
     group: str | None = None
     part: str | None = None
     label: str | None = None
+    product: str | None = None
+    station: str | None = None
+    defect_type: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +135,9 @@ def add_inspections(
     count_in(session, (_counted(one, labels) for one in new))
 
 
-def _counted(one: Inspected, labels: Mapping[str, str]) -> Counted:
-    facts = (one.at, one.model_name, one.model_version, one.threshold, one.verdict, one.score, one.latency_ms)
-    return Counted(*facts, labels.get(one.sha256))
+def _counted(one: Inspected, labels: Mapping[tuple[str, str], str]) -> Counted:
+    facts = {name: getattr(one, name) for name in Counted._fields if name != "label"}
+    return Counted(**facts, label=labels.get((one.product, one.sha256)))
 
 
 def _row_of(one: Inspected) -> dict[str, Any]:
@@ -169,7 +181,7 @@ def find_page(database: Database, wanted: Filter, cursor: str | None, limit: int
         ValueError: the cursor is none that `next` of a page with this order was.
         SlowReadError: it takes too long. RecordsError: the database can't be reached.
     """
-    query = _in_order(_filtered(wanted), wanted.order, cursor).limit(limit + 1)
+    query = _in_order(_filtered(wanted), wanted, cursor).limit(limit + 1)
     with database.reading(READ_S) as session:
         rows = list(session.scalars(query))
         shown = rows[:limit]
@@ -180,33 +192,56 @@ def find_page(database: Database, wanted: Filter, cursor: str | None, limit: int
 def _filtered(wanted: Filter) -> Select[InspectionRow]:
     row = InspectionRow
     query = select(row)
-    for name in ("verdict", "model_version", "line", "group", "part"):
+    for name in ("verdict", "model_version", "line", "station", "group", "part"):
         if (value := getattr(wanted, name)) is not None:
             query = query.where(getattr(row, name) == value)
+    product, at = (_seen_by(wanted, column) for column in (row.product, row.at))
+    if wanted.product is not None:
+        query = query.where(product == wanted.product)
     if wanted.since is not None:
-        query = query.where(row.at >= wanted.since)
+        query = query.where(at >= wanted.since)
     if wanted.until is not None:
-        query = query.where(row.at < wanted.until)
+        query = query.where(at < wanted.until)
     if wanted.search is not None:
         query = query.where(_contains(wanted.search))
     if wanted.label is not None:
         query = query.where(label_that_counts() == wanted.label)
+    if wanted.defect_type is not None:
+        query = query.where(_has_type(wanted.defect_type, wanted.product))
     if wanted.labelled is None:
         return query
-    has_label = exists().where(FeedbackRow.sha256 == row.sha256)
+    has_label = exists().where(is_about_inspection())
     return query.where(has_label if wanted.labelled else ~has_label)
+
+
+def _has_type(defect_type: str, product: str | None) -> ColumnElement[bool]:
+    """Return the condition that the label that counts says a type."""
+    named = select(FeedbackRow.sha256).where(FeedbackRow.defect_type == defect_type)
+    named = named if product is None else named.where(FeedbackRow.product == product)
+    says = select(FeedbackRow.defect_type).where(is_about_inspection())
+    counts = says.order_by(FeedbackRow.id.desc()).limit(1).scalar_subquery()
+    return InspectionRow.sha256.in_(named) & (counts == defect_type)
+
+
+def _seen_by(wanted: Filter, column: Any) -> Any:
+    """Return a column, or, for a defect type, one for which the database finds no index.
+
+    Few images have a label. Their inspections are then looked for by their content, and not all of a product one by one.
+    """
+    return column if wanted.defect_type is None else func.coalesce(column, column)
 
 
 def _contains(search: str) -> ColumnElement[bool]:
     row = InspectionRow
     # SQLite knows upper and lower case of ASCII only
     forms = {search} if search.isascii() else {search, search.lower(), search.upper()}
-    texts = (row.name, row.group, row.line, row.part)
+    texts = (row.name, row.group, row.line, row.station, row.part)
     return or_(*(text.icontains(form, autoescape=True) for text in texts for form in forms))
 
 
-def _in_order(query: Select[InspectionRow], order: Order, cursor: str | None) -> Select[InspectionRow]:
-    column, last = getattr(InspectionRow, _ORDERED_BY[order]), InspectionRow.id
+def _in_order(query: Select[InspectionRow], wanted: Filter, cursor: str | None) -> Select[InspectionRow]:
+    order, last = wanted.order, InspectionRow.id
+    column = _seen_by(wanted, getattr(InspectionRow, _ORDERED_BY[order]))
     if order == "novel":
         query = query.where(column.is_not(None))
     if cursor is not None:
@@ -242,9 +277,10 @@ def _recorded(session: Session, rows: Sequence[InspectionRow]) -> list[Recorded]
     contents = {row.sha256 for row in rows}
     images = select(ImageRow.sha256, ImageRow.suffix).where(ImageRow.sha256.in_(contents))
     suffixes = {row.sha256: row.suffix for row in session.execute(images)}
-    said = said_about(session, contents)
+    said = said_about(session, FeedbackRow.sha256.in_(contents))
     return [
-        Recorded(_inspected(row), suffixes.get(row.sha256), tuple(said.get(row.sha256, ()))) for row in rows
+        Recorded(_inspected(row), suffixes.get(row.sha256), tuple(said.get((row.product, row.sha256), ())))
+        for row in rows
     ]
 
 

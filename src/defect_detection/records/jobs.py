@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
+from defect_detection.config.products import DEFAULT
 from defect_detection.errors import BusyError, UnknownRecordError
 from defect_detection.processes.ending import end_processes_of
 from defect_detection.processes.identity import is_dead, owner
@@ -40,20 +41,22 @@ class Job:
     outcome: str | None
     reason: str | None
     cancel_requested: bool
+    product: str = DEFAULT
 
     @property
     def has_ended(self) -> bool:
         return self.state not in ("queued", "running")
 
 
-def create_job(database: Database, by: str, *, runs_here: bool = False) -> Job:
-    """Queue a retraining.
+def create_job(database: Database, by: str, product: str = DEFAULT, *, runs_here: bool = False) -> Job:
+    """Queue a retraining of a product. At most one of each waits, and the one that waited longest runs next: that is fair.
 
     Args:
         runs_here: it does not wait for a worker: this process runs it now.
 
     Raises:
-        BusyError: another one waits already, both would do the same; or one runs, and this one is to run now.
+        BusyError: another one of the product waits already, both would do the same; or one runs or waits, and this one is to run
+            now.
         RecordsError: the database can't be written.
     """
     with database.writing() as session:
@@ -62,10 +65,11 @@ def create_job(database: Database, by: str, *, runs_here: bool = False) -> Job:
             raise BusyError(
                 f"a retraining is already running (/jobs/{running}): wait until it ends, then try again"
             )
-        if waiting := _of_state(session, "queued"):
+        if waiting := _of_state(session, "queued", None if runs_here else product):
             raise BusyError(f"a retraining is already queued: follow it at /jobs/{waiting}, or cancel it")
         last_label = session.scalar(select(func.max(FeedbackRow.id))) or 0
         facts = {"state": "queued", "by": by, "created_at": datetime.now(UTC), "last_label": last_label}
+        facts["product"] = product
         row = JobRow(id=uuid.uuid4().hex, **facts)
         if runs_here:
             _own(row)
@@ -74,17 +78,26 @@ def create_job(database: Database, by: str, *, runs_here: bool = False) -> Job:
         return _job(row)
 
 
-def create_job_if_due(database: Database, labels: int, by: str) -> Job | None:
-    """Queue a retraining when so many images were labelled since the last one was asked for, and none is under way."""
+def create_job_if_due(database: Database, labels: int, by: str, product: str = DEFAULT) -> Job | None:
+    """Queue a retraining when so many images were labelled since the last one was asked for, and none is under way.
+
+    All of that is about one product.
+    """
+    ours = JobRow.product == product
     with database.reading() as session:
-        last = session.scalar(select(func.max(JobRow.last_label))) or 0  # by id: a clock may be set back
-        active = session.scalar(select(JobRow.id).where(JobRow.state.in_(("queued", "running"))).limit(1))
-        new = select(func.count(FeedbackRow.sha256.distinct())).where(FeedbackRow.id > last)
+        last = (
+            session.scalar(select(func.max(JobRow.last_label)).where(ours)) or 0
+        )  # by id: a clock may be set back
+        under_way = select(JobRow.id).where(ours, JobRow.state.in_(("queued", "running")))
+        active = session.scalar(under_way.limit(1))
+        new = select(func.count(FeedbackRow.sha256.distinct())).where(
+            FeedbackRow.id > last, FeedbackRow.product == product
+        )
         count = session.scalar(new) or 0
     if active or count < labels:
         return None
     with suppress(BusyError):  # another server was faster
-        return create_job(database, by)
+        return create_job(database, by, product)
     return None
 
 
@@ -98,9 +111,10 @@ def find_job(database: Database, job_id: str) -> Job:
         return _job(_existing(session, job_id))
 
 
-def list_jobs(database: Database, limit: int) -> list[Job]:
-    """Return the latest jobs, the newest first."""
+def list_jobs(database: Database, limit: int, product: str | None = None) -> list[Job]:
+    """Return the latest jobs, of one product or of all, the newest first."""
     query = select(JobRow).order_by(JobRow.created_at.desc(), JobRow.id).limit(limit)
+    query = query if product is None else query.where(JobRow.product == product)
     with database.reading() as session:
         return [_job(row) for row in session.scalars(query)]
 
@@ -119,8 +133,10 @@ def has_waiting(database: Database) -> bool:
         return _of_state(session, "queued") is not None
 
 
-def _of_state(session: Session, state: State) -> str | None:
-    return session.scalar(select(JobRow.id).where(JobRow.state == state).limit(1))
+def _of_state(session: Session, state: State, product: str | None = None) -> str | None:
+    query = select(JobRow.id).where(JobRow.state == state)
+    query = query if product is None else query.where(JobRow.product == product)
+    return session.scalar(query.limit(1))
 
 
 def claim_job(database: Database) -> str | None:

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_address
@@ -30,16 +31,24 @@ _PREFIX = "defect_"  # makes a leaked key recognisable, for example in a log
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What is known about a key; the key itself isn't."""
+    """What is known about a key; the key itself isn't. `products`: that it is bound to; none: it is good for all."""
 
     name: str
     role: Role
     created_at: datetime
     revoked_at: datetime | None
+    products: tuple[str, ...] = ()
+
+    def may_use(self, product: str) -> bool:
+        """Say whether it is good for a product: it is bound to it, or to none."""
+        return not self.products or product in self.products
 
 
-def create_key(database: Database, name: str, role: Role) -> str:
+def create_key(database: Database, name: str, role: Role, products: Sequence[str] = ()) -> str:
     """Make a key and return it: the only time that it can be seen.
+
+    Args:
+        products: that it is bound to; none: it is good for all.
 
     Raises:
         ConfigError: the name has other characters, or a key has it already, also a revoked one: feedback names it.
@@ -50,7 +59,8 @@ def create_key(database: Database, name: str, role: Role) -> str:
             f"keys: expected an unused name with at most 64 letters, digits, spaces and .@-_, received {name!r}"
         )
     key = _PREFIX + secrets.token_urlsafe(32)
-    row = KeyRow(name=name, sha256=_hash_of(key), role=role, created_at=datetime.now(UTC))
+    facts = {"role": role, "created_at": datetime.now(UTC), "products": " ".join(dict.fromkeys(products))}
+    row = KeyRow(name=name, sha256=_hash_of(key), **facts)
     try:
         with database.writing() as session:
             session.add(row)
@@ -111,4 +121,4 @@ def _hash_of(key: str) -> str:
 
 def _key(row: KeyRow) -> Key:
     role: Role = "admin" if row.role == "admin" else "operator"
-    return Key(row.name, role, row.created_at, row.revoked_at)
+    return Key(row.name, role, row.created_at, row.revoked_at, tuple(row.products.split()))

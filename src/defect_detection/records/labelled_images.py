@@ -11,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock
 from sqlalchemy import select
 
+from defect_detection.config.products import DEFAULT
 from defect_detection.data.class_names import shown, why_no_type
 from defect_detection.data.formats import IMAGE_SUFFIXES
 from defect_detection.data.samples import Sample
@@ -66,21 +67,20 @@ class Exported:
         return sum(one.conflicting for one in self.usable)
 
 
-def find_labelled(database: Database) -> list[Labelled]:
-    """Return every image that has a label, in the order of their content.
+def find_labelled(database: Database, product: str = DEFAULT) -> list[Labelled]:
+    """Return every image that has a label as one of a product, in the order of their content.
 
     Raises:
         RecordsError: the database can't be reached.
     """
+    labelled = select(FeedbackRow.sha256).where(FeedbackRow.product == product)
     with database.reading() as session:
-        said = said_about(session, select(FeedbackRow.sha256))
-        images = select(ImageRow.sha256, ImageRow.suffix).where(
-            ImageRow.sha256.in_(select(FeedbackRow.sha256))
-        )
+        said = said_about(session, FeedbackRow.product == product)
+        images = select(ImageRow.sha256, ImageRow.suffix).where(ImageRow.sha256.in_(labelled))
         suffixes = {row.sha256: row.suffix for row in session.execute(images)}
         row = InspectionRow
         columns = (row.sha256, row.group, row.part, row.sent_by)
-        query = select(*columns).where(row.sha256.in_(select(FeedbackRow.sha256)))
+        query = select(*columns).where(row.product == product, row.sha256.in_(labelled))
         groups: dict[str, str] = {}
         for found in session.execute(query.order_by(row.at, row.id)):
             if found.sha256 not in groups or not (groups[found.sha256] or network_of(found.sent_by)):
@@ -96,7 +96,7 @@ def find_labelled(database: Database) -> list[Labelled]:
             labels[0].at,
             are_conflicting(labels),
         )
-        for sha256, labels in sorted(said.items())
+        for (_, sha256), labels in sorted(said.items())
     ]
 
 
@@ -106,6 +106,7 @@ def export_feedback(
     folder: Path,
     ok_classes: Sequence[str],
     held_out: Sequence[Sample] = (),
+    product: str = DEFAULT,
 ) -> Exported:
     """Update a data folder with the labels. No image in it is overwritten or deleted. Without labels, no folder is created.
 
@@ -115,6 +116,7 @@ def export_feedback(
     Args:
         ok_classes: names of folders of OK images; the first takes them.
         held_out: images of the test split. They, and others of their groups, must not be trained on.
+        product: whose labels.
 
     Raises:
         RecordsError: the database can't be reached. OSError: the folder can't be written.
@@ -122,11 +124,11 @@ def export_feedback(
     contents = {sample.sha256 for sample in held_out}
     groups = {sample.group for sample in held_out if sample.group}
     usable, skipped, repaired, counts = [], [], [], [0, 0]
-    if not folder.exists() and not find_labelled(database):
+    if not folder.exists() and not find_labelled(database, product):
         return Exported((), 0, 0, ())
     make_private(folder)
     with FileLock(folder / ".lock", timeout=_LOCK_TIMEOUT_S):
-        for labelled in find_labelled(database):
+        for labelled in find_labelled(database, product):
             one = _named_by_content(labelled, images)
             one, odd = _repaired(one, ok_classes)
             repaired += [f"{one.sha256[:NAME_DIGITS]}: {what}" for what in odd]

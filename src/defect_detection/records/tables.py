@@ -20,6 +20,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
+from defect_detection.config.products import DEFAULT
+
 NAMES = {
     "pk": "pk_%(table_name)s",
     "fk": "fk_%(table_name)s_%(column_0_name)s",
@@ -69,13 +71,37 @@ class InspectionRow(Table):
     __tablename__ = "inspections"
     __table_args__ = (
         Index("ix_inspections_at_id", "at", "id"),
-        Index("ix_inspections_verdict_at", "verdict", "at", "id"),
-        Index("ix_inspections_model_version_at", "model_version", "at", "id"),
-        Index("ix_inspections_margin_id", "margin", "id"),
-        Index("ix_inspections_line_at", "line", "at"),
-        Index("ix_inspections_in_group_at", "in_group", "at"),
-        Index("ix_inspections_part_at", "part", "at"),
-        Index("ix_inspections_novelty_id", "novelty", "id"),
+        # The columns behind id answer the other filters without a look at the rows: few may match
+        Index("ix_inspections_product_at", "product", "at", "id"),
+        Index("ix_inspections_product_verdict", "product", "verdict", "at", "id", "model_version"),
+        Index("ix_inspections_product_model_version", "product", "model_version", "at", "id", "verdict"),
+        Index(
+            "ix_inspections_product_line",
+            "product",
+            "line",
+            "at",
+            "id",
+            "station",
+            "verdict",
+            "model_version",
+        ),
+        Index(
+            "ix_inspections_product_station",
+            "product",
+            "station",
+            "at",
+            "id",
+            "line",
+            "verdict",
+            "model_version",
+        ),
+        Index(
+            "ix_inspections_product_margin",
+            *("product", "margin", "id", "line", "station", "verdict", "model_version", "at"),
+        ),
+        Index("ix_inspections_product_in_group", "product", "in_group", "at", "id"),
+        Index("ix_inspections_product_part", "product", "part", "at", "id"),
+        Index("ix_inspections_product_novelty", "product", "novelty", "id"),
     )
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
@@ -102,13 +128,26 @@ class InspectionRow(Table):
     sharpness: Mapped[float | None] = mapped_column(Float(53), default=None)
     colour_balance: Mapped[float | None] = mapped_column(Float(53), default=None)
     boxes: Mapped[str | None] = mapped_column(Text, default=None)  # as JSON
+    product: Mapped[str] = mapped_column(String(64), default=DEFAULT)
+    station: Mapped[str] = mapped_column(String(256), default="")
 
 
 class TallyRow(Table):
-    """Sums of inspections over a quarter hour or a day, of one model: see `tallies.py`."""
+    """Sums of inspections over a quarter hour or a day, of one model at one place: see `tallies.py`.
+
+    line, station: both empty for the sum of all places of the product.
+    """
 
     __tablename__ = "tallies"
+    __table_args__ = (
+        Index("ix_tallies_product_line", "product", "line", "span_s", "begin_s"),
+        Index("ix_tallies_product_station", "product", "station", "span_s", "begin_s"),
+        Index("ix_tallies_span_begin", "span_s", "begin_s"),
+    )
 
+    product: Mapped[str] = mapped_column(String(64), primary_key=True)
+    line: Mapped[str] = mapped_column(String(256), primary_key=True)
+    station: Mapped[str] = mapped_column(String(256), primary_key=True)
     span_s: Mapped[int] = mapped_column(Integer, primary_key=True)
     begin_s: Mapped[int] = mapped_column(BigInteger, primary_key=True)  # since 1970, UTC
     model_name: Mapped[str] = mapped_column(String(256), primary_key=True)
@@ -122,6 +161,10 @@ class FeedbackRow(Table):
     """A person's label for one image. Rows are added, never changed; the one with the highest id counts."""
 
     __tablename__ = "feedback"
+    __table_args__ = (
+        Index("ix_feedback_product_sha256", "product", "sha256"),
+        Index("ix_feedback_product_defect_type", "product", "defect_type"),
+    )
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
     at: Mapped[datetime] = mapped_column(UtcTime, index=True)
@@ -131,6 +174,7 @@ class FeedbackRow(Table):
     defect_type: Mapped[str] = mapped_column(String(64), default="")
     comment: Mapped[str] = mapped_column(Text, default="")
     by: Mapped[str] = mapped_column("said_by", String(64))
+    product: Mapped[str] = mapped_column(String(64), default=DEFAULT)  # of the inspection
 
 
 class KeyRow(Table):
@@ -143,6 +187,7 @@ class KeyRow(Table):
     role: Mapped[str] = mapped_column(String(16))
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcTime, default=None)
+    products: Mapped[str] = mapped_column(Text, default="")  # names with blanks between; "": all
 
 
 class JobRow(Table):
@@ -169,6 +214,7 @@ class JobRow(Table):
     owner_started: Mapped[str | None] = mapped_column(String(64), default=None)
     heartbeat: Mapped[int] = mapped_column(Integer, default=0)
     last_label: Mapped[int] = mapped_column(Integer, default=0)  # id of the last label when it was asked for
+    product: Mapped[str] = mapped_column(String(64), default=DEFAULT)
 
 
 class JobLogRow(Table):

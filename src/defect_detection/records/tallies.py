@@ -1,12 +1,13 @@
 """Maintain sums of inspections by quarter hour and by day, so views need not read all rows.
 
-They change in the transaction that changes the inspections or their labels. `count_again` makes them anew from the rows.
+A sum of a line and station has the inspections there; the sum without both has all of the product. So views of a whole product
+read as much with one line as with a thousand. Sums change in the transaction that changes the inspections or their labels.
+`count_again` makes them anew from the rows.
 """
 
-from collections.abc import Iterable, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from itertools import product
-from math import log10
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, ScalarSelect, Select, bindparam, delete, func, select
 from sqlalchemy.orm import Session
 
+from defect_detection.records.bins import LATENCY_BINS, SCORE_BINS, latency_bin, score_bin
 from defect_detection.records.database import Database, alone_with_labels, insert_or_replace
 from defect_detection.records.tables import FeedbackRow, InspectionRow, TallyRow
 
@@ -22,10 +24,6 @@ DAY_S = 86_400
 SPANS_S = (QUARTER_S, DAY_S)
 VERDICTS = ("ok", "defective", "review")
 LABELS = (None, "ok", "defective")
-SCORE_BINS = 20  # of equal width over [0, 1]
-BINS_PER_DECADE = 24  # each ends at 1.10 times its beginning: its middle is within 5 % of all that is in it
-LEAST_MS, DECADES = 0.1, 6
-LATENCY_BINS = BINS_PER_DECADE * DECADES
 SCORES_AT = len(VERDICTS) * len(LABELS)
 LATENCIES_AT = SCORES_AT + SCORE_BINS
 N_COUNTS = LATENCIES_AT + LATENCY_BINS
@@ -36,6 +34,9 @@ STORED = "<u4"  # each count in the database
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _STREAMED = {"yield_per": 5_000}  # rows in memory
 _KEY: tuple[Any, ...] = (
+    TallyRow.product,
+    TallyRow.line,
+    TallyRow.station,
     TallyRow.span_s,
     TallyRow.begin_s,
     TallyRow.model_name,
@@ -45,22 +46,19 @@ _KEY: tuple[Any, ...] = (
 # Of the tables, and made once: each batch of inspections runs these
 _FEEDBACK, _TALLIES = FeedbackRow.__table__.c, TallyRow.__table__.c
 _LABELS = (
-    select(_FEEDBACK.sha256, _FEEDBACK.label)
+    select(_FEEDBACK.product, _FEEDBACK.sha256, _FEEDBACK.label)
     .where(_FEEDBACK.sha256.in_(bindparam("contents", expanding=True)))
     .order_by(_FEEDBACK.id)
 )
-_TALLY = select(
-    _TALLIES.span_s,
-    _TALLIES.begin_s,
-    _TALLIES.model_name,
-    _TALLIES.model_version,
-    _TALLIES.threshold,
-    _TALLIES.counts,
-    _TALLIES.first_at,
-)
+_TALLY = select(*(_TALLIES[column.key] for column in _KEY), _TALLIES.counts, _TALLIES.first_at)
 _OF_BEGINS = _TALLY.where(
-    _TALLIES.begin_s.in_(bindparam("begins", expanding=True)), _TALLIES.span_s.in_(SPANS_S)
+    _TALLIES.product.in_(bindparam("products", expanding=True)),
+    _TALLIES.line.in_(bindparam("lines", expanding=True)),
+    _TALLIES.station.in_(bindparam("stations", expanding=True)),
+    _TALLIES.span_s.in_(SPANS_S),
+    _TALLIES.begin_s.in_(bindparam("begins", expanding=True)),
 )
+IS_WHOLE = (TallyRow.line == "") & (TallyRow.station == "")  # the sums of all places of a product
 
 
 class Counted(NamedTuple):
@@ -73,14 +71,32 @@ class Counted(NamedTuple):
     verdict: str
     score: float
     latency_ms: float
+    product: str
+    line: str
+    station: str
     label: str | None
 
 
-Key = tuple[
-    int, str, int, float
-]  # where a span begins, in seconds since 1970; name, version and threshold of the model
+class Key(NamedTuple):
+    """What one sum is about. `begin_s`: where its span begins, in seconds since 1970."""
+
+    product: str
+    line: str
+    station: str
+    span_s: int
+    begin_s: int
+    model_name: str
+    model_version: int
+    threshold: float
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is the sum of all places."""
+        return not (self.line or self.station)
+
+
 Counts = NDArray[np.int64]
-Found = tuple[tuple[int, *Key], Counts, datetime]
+Found = tuple[Key, Counts, datetime]
 
 
 class Tally:
@@ -94,45 +110,37 @@ class Tally:
 
 
 # Places in the counts: first the verdicts, each with each label
-JUDGED_AT = {pair: place for place, pair in enumerate(product(VERDICTS, LABELS))}
-
-
-def score_bin(score: float) -> int:
-    """Return the bin of a score. A score of 1 is in the last bin, NaN in the first."""
-    return int(min(score * SCORE_BINS, SCORE_BINS - 1)) if score > 0 else 0
-
-
-def latency_bin(ms: float) -> int:
-    """Return the bin of a latency; the outer bins also count values beyond them."""
-    if not ms > LEAST_MS:
-        return 0
-    return int(min(BINS_PER_DECADE * log10(ms / LEAST_MS), LATENCY_BINS - 1))
-
-
-def latency_of(place: int) -> float:
-    """Return the middle of a bin, in milliseconds."""
-    return float(LEAST_MS * 10 ** ((place + 0.5) / BINS_PER_DECADE))
+JUDGED_AT = {pair: place for place, pair in enumerate(itertools.product(VERDICTS, LABELS))}
 
 
 def tallied(rows: Iterable[Counted]) -> dict[Key, Tally]:
-    """Sum inspections by quarter hour and model."""
+    """Sum inspections by quarter hour and model: of each product as a whole, and of each line and station."""
     found: dict[Key, Tally] = {}
-    for at, name, version, threshold, verdict, score, latency_ms, label in rows:
-        counts = _tally_of(found, at, name, version, threshold).counts
-        counts[JUDGED_AT[verdict, label]] += 1
-        counts[SCORES_AT + score_bin(score)] += 1
-        counts[LATENCIES_AT + latency_bin(latency_ms)] += 1
+    for at, name, version, threshold, verdict, score, latency_ms, product, line, station, label in rows:
+        places = (
+            JUDGED_AT[verdict, label],
+            SCORES_AT + score_bin(score),
+            LATENCIES_AT + latency_bin(latency_ms),
+        )
+        for tally in _tallies_of(found, at, (product, line, station), (name, version, threshold)):
+            for place in places:
+                tally.counts[place] += 1
     return found
 
 
-def _tally_of(found: dict[Key, Tally], at: datetime, name: str, version: int, threshold: float) -> Tally:
-    key = (begin_of(at, QUARTER_S), name, version, threshold)
-    tally = found.get(key)
-    if tally is None:
-        tally = found[key] = Tally(at)
-    elif at < tally.first_at:
-        tally.first_at = at
-    return tally
+def _tallies_of(
+    found: dict[Key, Tally], at: datetime, where: tuple[str, str, str], model: tuple[str, int, float]
+) -> Iterator[Tally]:
+    """Yield the sum of the product, and that of the line and station if there are any."""
+    begin_s, whole = begin_of(at, QUARTER_S), (where[0], "", "")
+    for place in (whole,) if where == whole else (whole, where):
+        key = Key(*place, QUARTER_S, begin_s, *model)
+        tally = found.get(key)
+        if tally is None:
+            tally = found[key] = Tally(at)
+        elif at < tally.first_at:
+            tally.first_at = at
+        yield tally
 
 
 def begin_of(at: datetime, span_s: int) -> int:
@@ -149,19 +157,24 @@ def counted_rows() -> Select[*tuple[Any, ...]]:
     """Return the query for the columns of `Counted`."""
     row = InspectionRow
     facts = (row.at, row.model_name, row.model_version, row.threshold, row.verdict, row.score, row.latency_ms)
-    return select(*facts, label_that_counts())
+    return select(*facts, row.product, row.line, row.station, label_that_counts())
 
 
 def label_that_counts() -> ScalarSelect[str]:
     """Return the query for the label of an inspection's image that counts: the last by its id, since a clock may be set back."""
-    said = select(FeedbackRow.label).where(FeedbackRow.sha256 == InspectionRow.sha256)
+    said = select(FeedbackRow.label).where(is_about_inspection())
     return said.order_by(FeedbackRow.id.desc()).limit(1).scalar_subquery()
 
 
-def labels_of(session: Session, contents: Iterable[str]) -> dict[str, str]:
-    """Return the current label of each image that has one, by its sha256."""
+def is_about_inspection() -> ColumnElement[bool]:
+    """Return the condition that a label is about an inspection: about its image, as one of the same product."""
+    return (FeedbackRow.sha256 == InspectionRow.sha256) & (FeedbackRow.product == InspectionRow.product)
+
+
+def labels_of(session: Session, contents: Iterable[str]) -> dict[tuple[str, str], str]:
+    """Return the current label of each image that has one, by product and sha256."""
     rows = session.connection().execute(_LABELS, {"contents": list(contents)})
-    return {row.sha256: row.label for row in rows}
+    return {(row.product, row.sha256): row.label for row in rows}
 
 
 def count_in(session: Session, rows: Iterable[Counted]) -> None:
@@ -175,22 +188,24 @@ def count_out(session: Session, ids: Iterable[str]) -> None:
     _add(session, tallied(Counted(*row) for row in rows), -1)
 
 
-def count_label(session: Session, sha256: str, before: str | None, label: str) -> None:
-    """Move all inspections of an image to its new label. The transaction is `alone_with_labels`."""
+def count_label(session: Session, product: str, sha256: str, before: str | None, label: str) -> None:
+    """Move all inspections of a product's image to its new label. The transaction is `alone_with_labels`."""
     row = InspectionRow
-    query = select(row.at, row.model_name, row.model_version, row.threshold, row.verdict)
+    model = (row.model_name, row.model_version, row.threshold)
+    query = select(row.at, row.verdict, row.line, row.station, *model)
     changes: dict[Key, Tally] = {}
-    rows = session.execute(query.where(row.sha256 == sha256), execution_options=_STREAMED)
-    for at, name, version, threshold, verdict in rows:
-        counts = _tally_of(changes, at, name, version, threshold).counts
-        counts[JUDGED_AT[verdict, before]] -= 1
-        counts[JUDGED_AT[verdict, label]] += 1
+    of_image = query.where(row.sha256 == sha256, row.product == product)
+    for one in session.execute(of_image, execution_options=_STREAMED):
+        at, verdict, line, station, name, version, threshold = one
+        for tally in _tallies_of(changes, at, (product, line, station), (name, version, threshold)):
+            tally.counts[JUDGED_AT[verdict, before]] -= 1
+            tally.counts[JUDGED_AT[verdict, label]] += 1
     _add(session, changes, 1)
 
 
 def count_all(session: Session) -> int:
     """Return the number of all inspections."""
-    days = find_tallies(session, TallyRow.span_s == DAY_S)
+    days = find_tallies(session, (TallyRow.span_s == DAY_S) & IS_WHOLE)
     return sum(int(counts[:SCORES_AT].sum()) for _, counts, _ in days)
 
 
@@ -232,16 +247,26 @@ def count_next_day(session: Session, since: datetime) -> datetime | None:
 
 def _add(session: Session, changes: Mapping[Key, Tally], sign: int) -> None:
     """Add to the sums of the quarter hours and their days; empty rows are deleted."""
-    begins = {key[0] // span_s * span_s for key in changes for span_s in SPANS_S}
-    found = session.connection().execute(_OF_BEGINS, {"begins": list(begins)})
-    known = {key: (counts, first_at) for key, counts, first_at in _found(found)}
-    changed: dict[tuple[int, *Key], tuple[Counts, datetime]] = {}
-    for (begin_s, name, version, threshold), tally in changes.items():
+    if not changes:
+        return
+    known = {key: (counts, first_at) for key, counts, first_at in _known(session, changes)}
+    changed: dict[Key, tuple[Counts, datetime]] = {}
+    for quarter, tally in changes.items():
         for span_s in SPANS_S:
-            key = (span_s, begin_s // span_s * span_s, name, version, threshold)
+            key = quarter._replace(span_s=span_s, begin_s=quarter.begin_s // span_s * span_s)
             counts, first_at = changed.get(key) or known.get(key) or (0, tally.first_at)
             changed[key] = counts + sign * np.array(tally.counts), min(first_at, tally.first_at)
     _write(session, changed)
+
+
+def _known(session: Session, changes: Iterable[Key]) -> list[Found]:
+    """Return the sums that there are of the places and times of some."""
+    keys = list(changes)
+    wanted = {
+        f"{name}s": list({getattr(key, name) for key in keys}) for name in ("product", "line", "station")
+    }
+    wanted["begins"] = list({key.begin_s // span_s * span_s for key in keys for span_s in SPANS_S})
+    return _found(session.connection().execute(_OF_BEGINS, wanted))
 
 
 def find_tallies(session: Session, chosen: ColumnElement[bool]) -> list[Found]:
@@ -250,14 +275,13 @@ def find_tallies(session: Session, chosen: ColumnElement[bool]) -> list[Found]:
 
 
 def _found(rows: Iterable[Any]) -> list[Found]:
-    return [((*key,), np.frombuffer(counts, STORED).astype(np.int64), at) for *key, counts, at in rows]
+    return [(Key(*key), np.frombuffer(counts, STORED).astype(np.int64), at) for *key, counts, at in rows]
 
 
-def _write(session: Session, tallies: Mapping[tuple[int, *Key], tuple[Counts, datetime]]) -> None:
-    names = [column.key for column in _KEY]
+def _write(session: Session, tallies: Mapping[Key, tuple[Counts, datetime]]) -> None:
     kept = []
     for key, (counts, first_at) in tallies.items():
-        row = dict(zip(names, key, strict=True))
+        row: dict[str, Any] = key._asdict()
         if counts.any():
             kept.append(row | {"counts": counts.clip(0).astype(STORED).tobytes(), "first_at": first_at})
         else:

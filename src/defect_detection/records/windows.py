@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 import numpy as np
 from sqlalchemy import select
 
+from defect_detection.config.products import DEFAULT
 from defect_detection.evaluation.drift import FIGURES
 from defect_detection.records.database import READ_S, Database
 from defect_detection.records.tables import InspectionRow
@@ -30,6 +31,7 @@ def find_windows(
     size: int,
     count: int,
     apart: timedelta,
+    product: str = DEFAULT,
 ) -> tuple[list[Window], int]:
     """Return at most `count` windows before `until`, newest first, and how many inspections more there are for the next one.
 
@@ -43,7 +45,9 @@ def find_windows(
     """
     row, windows = InspectionRow, list[Window]()
     columns = (row.at, row.id, row.name, *(getattr(row, name) for name in FIGURES))
-    of_model = select(*columns).where(row.model_version == model[1], row.model_name == model[0])
+    of_model = select(*columns).where(
+        row.product == product, row.model_version == model[1], row.model_name == model[0]
+    )
     known = of_model.where(row.brightness.is_not(None)).order_by(row.at.desc(), row.id.desc()).limit(size)
     with database.reading(READ_S) as session:
         while len(windows) < count:

@@ -60,7 +60,9 @@ def export(config: Config, folder: Path) -> Exported:
     test = scan_folder(data.test_dir, data.ok_classes, data.group_pattern, data.defect_classes).samples
     records = Records.of(config)
     try:
-        return export_feedback(records.database, records.images, folder, data.ok_classes, test)
+        return export_feedback(
+            records.database, records.images, folder, data.ok_classes, test, config.product
+        )
     except OSError as error:
         raise RecordsError(f"{folder}: feedback cannot be exported: {error.strerror or error}") from error
     finally:

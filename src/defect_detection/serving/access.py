@@ -39,11 +39,12 @@ class Caller:
     """Who sent a request.
 
     name: of a key, `THIS_MACHINE`, or the address of who sends no key; no key is named like an address.
-    role: None for who sends no key.
+    role: None for who sends no key. products: that the key is bound to; none: it is good for all.
     """
 
     name: str
     role: Role | None
+    products: tuple[str, ...] = ()
 
 
 class Access:
@@ -146,7 +147,7 @@ class Access:
         if is_of_this_machine(sent):
             return self._of_this_machine(request, sent)
         found = find(sent)
-        return Caller(found.name, found.role) if found else None
+        return Caller(found.name, found.role, found.products) if found else None
 
     def _of_this_machine(self, request: Request, sent: str) -> Caller | None:
         """Return this machine as the caller, if its key was sent from there: elsewhere that key is worth nothing."""

@@ -22,6 +22,7 @@ from defect_detection.serving.document import openapi_document
 from defect_detection.serving.limits import RateLimit, limit_body, secure
 from defect_detection.serving.local_key import make_local_key
 from defect_detection.serving.noting import note_start, register_trail
+from defect_detection.serving.of_product import register_products
 from defect_detection.serving.origins import check_origin
 from defect_detection.serving.peers import Proxies
 from defect_detection.serving.problems import problem_of_values, register_problems
@@ -41,6 +42,7 @@ from defect_detection.serving.views.monitoring import monitoring_api
 from defect_detection.serving.views.pages import pages
 from defect_detection.serving.views.predict import predict_api
 from defect_detection.serving.views.production import register_production
+from defect_detection.serving.views.products import products_api
 from defect_detection.serving.views.records import register_records
 from defect_detection.serving.views.retrain import retrain_api
 from defect_detection.serving.views.statistics import statistics_api
@@ -67,8 +69,8 @@ def create_app(
     """
     app = _bare_app(config)
     parts = app.extensions[KEY] = Services.of(config, find_champion, load_champion, recorder)
-    parts.metrics.follow_model(parts.served)
-    parts.metrics.follow_line(parts.line_watch)
+    parts.metrics.follow_models(parts.products.served)
+    parts.metrics.follow_line(parts.products.default.line_watch)
     parts.metrics.follow(
         "defect_pruning_held_back",
         "1: the last pruning kept inspections beyond the retention limit",
@@ -105,10 +107,12 @@ def _register_checks(app: OpenAPI, parts: Services) -> None:
     register_problems(app)
     register_unknown(app)
     parts.metrics.watch(app)
-    app.before_request(RateLimit(settings.rate_limit, Proxies(settings.behind_proxy)).check)
+    limit = RateLimit(settings.rate_limit, Proxies(settings.behind_proxy), parts.products.has_records)
+    app.before_request(limit.check)
     app.before_request(check_origin)
     app.before_request(lambda: limit_body(request, parts.config))
     register_access(app)
+    register_products(app)
     register_strictness(app)
     app.after_request(secure)
     register_trail(app, parts)
@@ -128,6 +132,7 @@ def _register_views(app: OpenAPI, config: Config) -> None:
         monitoring_api,
         evidence_api,
         inspections_api,
+        products_api,
     ):
         app.register_api(view)
     app.register_blueprint(pages)
@@ -170,17 +175,16 @@ def run(app: OpenAPI, config: Config) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    parts.served.start()
+    parts.products.start()
     _announce(config, parts.access)
     parts.worker.start(takes_jobs=config.jobs.run_in_server)
     parts.upkeep.start()
-    parts.line_watch.start()
     server.run()
     parts.records.recorder.flush(FLUSH_S)
     ending.join()
     parts.refusals.close()
     parts.upkeep.stop()
-    parts.line_watch.stop()
+    parts.products.stop_watching()
     parts.records.close()
 
 

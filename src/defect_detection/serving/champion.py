@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from defect_detection.config import Config
+from defect_detection.config.products import DEFAULT
 from defect_detection.data.boxes import BoxRules
-from defect_detection.errors import BundleError, DefectDetectionError, NoModelError
+from defect_detection.errors import BundleError, ConfigError, DefectDetectionError, NoModelError
 from defect_detection.inference.inspect import Inspector
 from defect_detection.tracking.fetch import fetch_apart
 from defect_detection.tracking.reading import ModelRef
@@ -53,6 +54,7 @@ class Served:
         self._wake = threading.Event()
         self.problem: str | None = None
         self.swaps = 0
+        self.on_load: Callable[[], None] = lambda: None  # is called when a model was loaded
 
     @classmethod
     def of(
@@ -97,15 +99,19 @@ class Served:
         """Check for a new model now, after a known change. Returns before it is loaded."""
         self._wake.set()
 
-    def stop(self) -> None:
-        """Watch no longer; what is loaded stays."""
+    def release(self) -> None:
+        """Watch no longer, without waiting for the thread. Requests that wait for the model still get it."""
         self._stopping.set()
         self._wake.set()
+
+    def stop(self) -> None:
+        """Watch no longer; what is loaded stays."""
+        self.release()
         if self._thread is not None:
             self._thread.join()
 
     def _watch(self) -> None:
-        while not self._stopping.is_set():
+        while not (self._stopping.is_set() and self._asked_once.is_set()):
             self._refresh()
             self._asked_once.set()
             self._wake.wait(self._refresh_s / 2)  # the other half is for loading
@@ -114,6 +120,9 @@ class Served:
     def _refresh(self) -> None:
         try:
             self._follow(self._find())
+        except ConfigError as error:  # the product is no more, or archived
+            self._champion = None
+            self._report(str(error))
         except DefectDetectionError as error:
             self._report(str(error))
         except Exception:
@@ -129,6 +138,7 @@ class Served:
             self._champion = Champion(found, self._load(found))
             self.swaps += champion is not None
             log.info("serving %s%s", found, f" instead of {champion.reference}" if champion else "")
+            self.on_load()
         self.problem = None
 
     def _report(self, problem: str) -> None:
@@ -161,7 +171,7 @@ def load_champion(reference: ModelRef, config: Config) -> Inspector:
             "%s was registered by an earlier version, without the SHA-256 of its files: changed files are not detected",
             reference,
         )
-    inspector.prepare()
+    inspector.prepare(lean=config.product != DEFAULT)  # a server may have many products
     found = inspector.parity(folder, settings.precision)
     if found.flips:
         raise BundleError(

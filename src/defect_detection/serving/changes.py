@@ -34,10 +34,11 @@ class Changes:
         self._timeout_s = timeout_s
         self._one_at_a_time = threading.Lock()
 
-    def run(self, arguments: Sequence[str], caller: str) -> str:
+    def run(self, arguments: Sequence[str], caller: str, config: Config | None = None) -> str:
         """Run a command to its end, and return its output.
 
         Args:
+            config: of the product; that of the default one when not given.
             caller: name of the key, for the ledger.
 
         Raises:
@@ -50,15 +51,15 @@ class Changes:
                 "another change of production is in progress: wait until it ends, then check again"
             )
         try:
-            return self._run(arguments, caller)
+            return self._run(arguments, caller, config or self._config)
         finally:
             self._one_at_a_time.release()
 
-    def _run(self, arguments: Sequence[str], caller: str) -> str:
+    def _run(self, arguments: Sequence[str], caller: str, config: Config) -> str:
         process = subprocess.Popen(  # noqa: S603  our own command; what the caller sent is one argument of it
             [sys.executable, "-m", "defect_detection.cli", *arguments],
-            cwd=self._config.root,
-            env=os.environ | self._environment(caller),
+            cwd=config.root,
+            env=os.environ | _environment(caller, config),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -89,8 +90,9 @@ class Changes:
         log.error("defect %s ended with exit code %d: %s", verb, code, texts_of(read_all(stderr)))
         raise TrackingError(f"defect {verb} ended with exit code {code}: see the log of the server")
 
-    def _environment(self, caller: str) -> dict[str, str]:
-        """Return the author for the ledger: the name of the key; for a local caller, the user who runs the server."""
-        who = {} if caller == THIS_MACHINE else {"DEFECT_USER": f"{caller} (API key)"}
-        uri = {"MLFLOW_TRACKING_URI": self._config.tracking_uri}
-        return who | uri | self._config.for_children | READ_BY_A_PROGRAM
+
+def _environment(caller: str, config: Config) -> dict[str, str]:
+    """Return the author for the ledger: the name of the key; for a local caller, the user who runs the server."""
+    who = {} if caller == THIS_MACHINE else {"DEFECT_USER": f"{caller} (API key)"}
+    uri = {"MLFLOW_TRACKING_URI": config.tracking_uri}
+    return who | uri | config.for_children | READ_BY_A_PROGRAM

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from defect_detection.serving.addresses import absolute
 from defect_detection.serving.limits import FREE_OF_RATE
 from defect_detection.serving.problems import described
-from defect_detection.serving.routes import need_of
+from defect_detection.serving.routes import DESCRIBED, need_of, takes_product
 from defect_detection.serving.services import services_of
 from defect_detection.serving.strict import route_of
 from defect_detection.serving.tensors import InferRequest
@@ -24,6 +24,9 @@ def openapi_document(app: OpenAPI) -> dict[str, Any]:
     for path, item in document["paths"].items():
         for method, operation in item.items():
             responses = operation["responses"]
+            if takes_product(f"{method.upper()} {route_of(path, operation)}"):
+                operation["parameters"] = [*operation.get("parameters", []), DESCRIBED]
+                responses.setdefault("404", described(404))
             is_open = need_of(method.upper(), route_of(path, operation), access.opened) is None
             if not is_open:
                 operation["security"] = SECURITY

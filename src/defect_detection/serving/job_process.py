@@ -23,7 +23,8 @@ from filelock import FileLock, Timeout
 from defect_detection.config import Config
 from defect_detection.errors import BusyError
 from defect_detection.processes.ending import JOB_VARIABLE, end_group, lower_priority
-from defect_detection.processes.messages import READ_BY_A_PROGRAM, Message, error_of, read_all, texts_of
+from defect_detection.processes.messages import READ_BY_A_PROGRAM, error_of, read_all, texts_of
+from defect_detection.serving.outcome import Outcome
 
 SCRIPT = Path("re_train") / "re_train.py"
 SETTINGS = SCRIPT.with_suffix(
@@ -38,38 +39,6 @@ CANCELLED = "it was cancelled"
 LOST = "another process considered it dead and marked it as failed"
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a retraining ended. `failure` says why when it did not succeed.
-
-    stdout, stderr: what a person reads of it. said: all that the script told on standard output.
-    """
-
-    failure: str | None
-    duration_s: float
-    stdout: str
-    stderr: str
-    exit_code: int | None = None
-    said: tuple[Message, ...] = ()
-
-    @property
-    def decision(self) -> str | None:
-        """Promote, hold or insufficient evidence, as the script told last; None when it told none."""
-        return next((message.outcome for message in reversed(self.said) if message.outcome), None)
-
-    @property
-    def reason(self) -> str | None:
-        """Why it was decided so: the reasons of the last comparison that the script made, else what it told of the decision."""
-        given = [message for message in self.said if message.reason]
-        given = [message for message in given if not message.outcome] or given
-        return "; ".join(str(one.reason) for one in given if one.step == given[-1].step) or None
-
-    @property
-    def model(self) -> str | None:
-        """Which registered version came out of it; None when nothing was kept."""
-        return next((message.model for message in reversed(self.said) if message.model), None)
 
 
 class _Copy:
@@ -98,13 +67,25 @@ class _Copy:
             self._reached[source] += end
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a product is retrained: its folder, and the environment variables that name its settings."""
+
+    root: Path
+    environment: Mapping[str, str]
+
+    @classmethod
+    def of(cls, config: Config) -> "Place":
+        return cls(config.root, config.for_children)
+
+
 class Retraining:
     """The one retraining that may run at a time.
 
     Args:
-        root: folder of config.yaml; the script and the lock lie below it.
+        root: folder of the plant, which has the lock, and the script of the default product.
         timeout_s: after this many seconds the retraining is ended.
-        environment: variables that it gets besides the server's own.
+        environment: variables that a retraining of the default product gets besides the server's own.
         grace_s: seconds that it gets to end by itself after each of SIGINT and SIGTERM, before SIGKILL.
     """
 
@@ -116,9 +97,9 @@ class Retraining:
         environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._root = root
+        self._default = Place(root, environment)
         self._timeout_s = timeout_s
         self._grace_s = grace_s
-        self._environment = environment
         self._one_at_a_time = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
@@ -133,6 +114,7 @@ class Retraining:
         job_id: str = "",
         log_file: Path = Path(os.devnull),
         why_end: Callable[[], str | None] = lambda: None,
+        place: Place | None = None,
     ) -> Outcome:
         """Run the script as `run_job` does, for a caller who wants stdout and stderr apart; the file gets both, line by line.
 
@@ -146,18 +128,27 @@ class Retraining:
                 copy.lines()
                 return why_end()
 
-            outcome = self._run_script(stdout, stderr, job_id, look)
+            outcome = self._run_script(stdout, stderr, job_id, look, place or self._default)
             copy.rest()
             return outcome
 
-    def run_job(self, job_id: str, log_file: Path, why_end: Callable[[], str | None]) -> Outcome:
+    def run_job(
+        self,
+        job_id: str,
+        log_file: Path,
+        why_end: Callable[[], str | None],
+        place: Place | None = None,
+    ) -> Outcome:
         """Run the script to its end, or until `why_end` says why not; what it writes goes to a file as it comes.
+
+        Args:
+            place: of the product; of the default one when not given.
 
         Raises:
             BusyError: a retraining is running, started here or by another process.
         """
         with self._alone(), log_file.open("w+b") as output:
-            return self._run_script(output, output, job_id, why_end)
+            return self._run_script(output, output, job_id, why_end, place or self._default)
 
     def is_running(self) -> bool:
         """Say whether one runs, started here or by another process."""
@@ -191,9 +182,10 @@ class Retraining:
         stderr: IO[bytes],
         job_id: str,
         why_end: Callable[[], str | None],
+        place: Place,
     ) -> Outcome:
         started = time.monotonic()
-        process = self._start(stdout, stderr, job_id)
+        process = self._start(stdout, stderr, job_id, place)
         ended_early = self._wait_for(process, why_end)
         duration_s = time.monotonic() - started
         said, errors = read_all(_end_of(stdout)), _end_of(stderr)
@@ -206,26 +198,28 @@ class Retraining:
         )
         return outcome
 
-    def _start(self, stdout: IO[bytes], stderr: IO[bytes], job_id: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, str(self._root / SCRIPT)]
-        if not (self._root / SCRIPT).is_file():
+    def _start(
+        self, stdout: IO[bytes], stderr: IO[bytes], job_id: str, place: Place
+    ) -> subprocess.Popen[bytes]:
+        command = [sys.executable, str(place.root / SCRIPT)]
+        if not (place.root / SCRIPT).is_file():
             command = [
                 sys.executable,
                 "-m",
                 "defect_detection.cli",
                 "retrain",
                 "--settings",
-                str(self._root / SETTINGS),
+                str(place.root / SETTINGS),
             ]
         environment = {
-            **self._environment,
+            **place.environment,
             **READ_BY_A_PROGRAM,
             JOB_VARIABLE: job_id,
             "PYTHONUNBUFFERED": "1",
         }
         self._process = process = subprocess.Popen(  # noqa: S603  our own script
             command,
-            cwd=self._root,
+            cwd=place.root,
             env={**os.environ, **environment},
             stdin=subprocess.DEVNULL,
             stdout=stdout,

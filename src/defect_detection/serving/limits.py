@@ -3,7 +3,7 @@
 import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from flask import Request, Response, request
@@ -12,6 +12,7 @@ from werkzeug.exceptions import RequestEntityTooLarge, ServiceUnavailable, TooMa
 from defect_detection.config import Config
 from defect_detection.data.outline import PLAIN_PIXELS, Effort, Outline
 from defect_detection.serving.peers import Proxies, address_of, is_loopback
+from defect_detection.serving.routes import HEADER, PARAMETER
 
 PLAIN_BODY_BYTES = 16 * 1024  # of requests that carry no images
 PIXELS_AT_A_TIME = 12_000_000  # of plain images, decoded by all requests together
@@ -114,13 +115,20 @@ class Turns:
 
 
 class RateLimit:
-    """Lets each other machine send so many requests per second, and twice as many at once after a pause.
+    """Lets each other machine send so many requests per second and product, and twice as many at once after a pause.
 
-    What comes from this machine is not limited, unless it came through a proxy that ``serving.behind_proxy`` declares.
+    A product that is named in a form counts as the default one: the limit comes before the body is read. What comes from this
+    machine is not limited, unless it came through a proxy that ``serving.behind_proxy`` declares.
     """
 
-    def __init__(self, per_second: float | None, proxies: Proxies) -> None:
+    def __init__(
+        self,
+        per_second: float | None,
+        proxies: Proxies,
+        is_product: Callable[[str], bool] = lambda _name: False,
+    ) -> None:
         self._rate = per_second
+        self._is_product = is_product
         self._proxies = proxies
         self._lock = threading.Lock()
         self._tokens: dict[str, tuple[float, float]] = {}  # by peer: tokens left, and when that was
@@ -134,11 +142,16 @@ class RateLimit:
         peer = address_of(request, self._proxies)
         if self._rate is None or not peer or is_loopback(peer) or request.path.startswith(FREE_OF_RATE):
             return
-        if (wait_s := self.take(peer, time.monotonic())) > 0:
+        if (wait_s := self.take(f"{peer} {self._product()}", time.monotonic())) > 0:
             raise TooManyRequests(
                 f"{peer} sent more than {self._rate:g} requests per second (serving.rate_limit): wait and try again.",
                 retry_after=math.ceil(wait_s),
             )
+
+    def _product(self) -> str:
+        """Return the product that the request names, if there is such a one: names that are made up share one limit."""
+        name = request.args.get(PARAMETER) or request.headers.get(HEADER, "")
+        return name if name and self._is_product(name) else ""
 
     def take(self, peer: str, now_s: float) -> float:
         """Count one request, and return 0, or how many seconds the peer has to wait."""

@@ -102,7 +102,7 @@ class LineWatch:
         told = state.message if now else f"the alarm ended: {state.message}"
         log.warning("%s %d: %s", state.model, state.version, told)
         leave(
-            self._config.root,
+            self._config.plant,
             who(),
             "line drifted",
             f"{state.model} {state.version}",

@@ -16,6 +16,7 @@ from flask import request
 from werkzeug.exceptions import ClientDisconnected, UnprocessableEntity
 
 from defect_detection.config import Config
+from defect_detection.config.products import DEFAULT
 from defect_detection.data.bounded import look_at
 from defect_detection.data.bounds import Allowance, Limits
 from defect_detection.data.images import Pages
@@ -44,6 +45,7 @@ class Predicting:
     limits: Limits
     pages: Pages
     max_images: int
+    product: str = DEFAULT
 
     @classmethod
     def of(cls, config: Config, served: Served, recorder: Recorder, metrics: Metrics) -> "Predicting":
@@ -53,6 +55,11 @@ class Predicting:
         turns = Turns(max(1, config.serving.threads - 2))
         limits = Limits.of(config.data), config.data.pages, config.serving.max_images
         return cls(served, recorder, metrics, turns, pool, *limits)
+
+    def of_product(self, config: Config, served: Served) -> "Predicting":
+        """Return the services for another product, which shares pool, turns and records with this one."""
+        limits, pages = Limits.of(config.data), config.data.pages
+        return replace(self, served=served, limits=limits, pages=pages, product=config.product)
 
     def limits_for(self, n_bytes: int) -> Limits:
         """Return the limits of decoding for the current request, whose images have so many bytes together.
@@ -131,11 +138,16 @@ class Predicting:
             novelty=inspection.novelty,
             **(inspection.camera._asdict() if inspection.camera else {}),
             boxes=json.dumps(inspection.boxes.to_json()) if inspection.boxes.found else None,
+            product=self.product,
             **context,  # type: ignore[arg-type]
         )
         self.recorder.record(recorded, content)
-        self.metrics.inspected(inspection, champion.reference.version)
+        self.count(inspection, champion)
         return recorded.id
+
+    def count(self, inspection: Inspection, champion: Champion) -> None:
+        """Count an inspection that is not recorded."""
+        self.metrics.inspected(inspection, champion.reference.version, self.product)
 
 
 def _itself(result: Result) -> Result:

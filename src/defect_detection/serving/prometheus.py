@@ -3,12 +3,14 @@
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from typing import Any
 
 from flask import Flask, Response, g, request
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from defect_detection.config.products import DEFAULT
 from defect_detection.errors import DefectDetectionError
 from defect_detection.inference.inspect import Inspection
 from defect_detection.serving.champion import Served
@@ -34,36 +36,20 @@ class Metrics:
             buckets=LATENCIES_S,
             registry=self.registry,
         )
-        self._verdicts = Counter(
-            "defect_verdicts", "Images inspected", ["verdict", "model_version"], registry=self.registry
-        )
-        self._unlike = Counter(
-            "defect_unlike_training",
-            "Images unlike the training images (never OK)",
-            ["model_version"],
-            registry=self.registry,
-        )
-        self._inspection_seconds = Histogram(
-            "defect_inspection_seconds",
-            "Time for decoding and the model",
-            buckets=LATENCIES_S,
-            registry=self.registry,
-        )
-        self._scores = Histogram(
-            "defect_score", "Score of an image, P(defective)", buckets=SCORES, registry=self.registry
-        )
+        self._default, self._others = _Inspections([]), _Inspections(["product"])
+        self.registry.register(_InspectionsCollector(self._default, self._others))
 
     def watch(self, app: Flask) -> None:
         """Count and time every request of an application."""
         app.before_request(_start)
         app.after_request(self._answered)
 
-    def inspected(self, inspection: Inspection, model_version: int) -> None:
-        """Count one verdict."""
-        self._verdicts.labels(inspection.verdict, model_version).inc()
-        self._unlike.labels(model_version).inc(inspection.reason is not None)
-        self._inspection_seconds.observe(inspection.latency_ms / 1000)
-        self._scores.observe(inspection.score or 0.0)
+    def inspected(self, inspection: Inspection, model_version: int, product: str = DEFAULT) -> None:
+        """Count one verdict. Series of the default product have no label `product`, as before there were others."""
+        if product == DEFAULT:
+            self._default.add(inspection, model_version)
+        else:
+            self._others.add(inspection, model_version, product)
 
     def follow(self, name: str, text: str, value: Callable[[], float]) -> None:
         """Show what a function returns at the time of reading."""
@@ -75,8 +61,8 @@ class Metrics:
         """Export the values of a function at read time, by label; none while they are unknown."""
         self.registry.register(_EachCollector(name, text, label, values))
 
-    def follow_model(self, served: Served) -> None:
-        """Export the served model, the number of replacements, and whether a replacement fails."""
+    def follow_models(self, served: Callable[[], Mapping[str, Served]]) -> None:
+        """Export the served models by product, the number of replacements, and whether a replacement fails."""
         self.registry.register(_ServedCollector(served))
 
     def follow_line(self, watch: LineWatch) -> None:
@@ -99,21 +85,71 @@ class Metrics:
         return bytes(generate_latest(self.registry))
 
 
+class _Inspections:
+    """The series of inspections, each with some labels in front of its own."""
+
+    def __init__(self, labels: list[str]) -> None:
+        none: Any = {"registry": None}
+        self._verdicts = Counter(
+            "defect_verdicts", "Images inspected", [*labels, "verdict", "model_version"], **none
+        )
+        self._unlike = Counter(
+            "defect_unlike_training",
+            "Images unlike the training images (never OK)",
+            [*labels, "model_version"],
+            **none,
+        )
+        self._seconds = Histogram(
+            "defect_inspection_seconds",
+            "Time for decoding and the model",
+            labels,
+            buckets=LATENCIES_S,
+            **none,
+        )
+        self._scores = Histogram(
+            "defect_score", "Score of an image, P(defective)", labels, buckets=SCORES, **none
+        )
+
+    @property
+    def all(self) -> tuple[Collector, ...]:
+        return self._verdicts, self._unlike, self._seconds, self._scores
+
+    def add(self, inspection: Inspection, model_version: int, *labels: str) -> None:
+        self._verdicts.labels(*labels, inspection.verdict, model_version).inc()
+        self._unlike.labels(*labels, model_version).inc(inspection.reason is not None)
+        seconds = self._seconds.labels(*labels) if labels else self._seconds
+        seconds.observe(inspection.latency_ms / 1000)
+        (self._scores.labels(*labels) if labels else self._scores).observe(inspection.score or 0.0)
+
+
+class _InspectionsCollector(Collector):
+    """Shows series of the same name together, with and without the label `product`."""
+
+    def __init__(self, *parts: _Inspections) -> None:
+        self._parts = parts
+
+    def collect(self) -> Iterable[Metric]:
+        for same in zip(*(part.all for part in self._parts), strict=True):
+            family, *others = (next(iter(one.collect())) for one in same)
+            family.samples = [*family.samples, *(sample for other in others for sample in other.samples)]
+            yield family
+
+
 class _ServedCollector(Collector):
-    def __init__(self, served: Served) -> None:
+    def __init__(self, served: Callable[[], Mapping[str, Served]]) -> None:
         self._served = served
 
     def collect(self) -> Iterable[Metric]:
-        champion, served = self._served.loaded, self._served
         model = GaugeMetricFamily("defect_model", "The model served", labels=["name", "version"])
-        if champion is not None:
-            model.add_metric([champion.reference.name, str(champion.reference.version)], 1)
-        yield model
-        yield GaugeMetricFamily("defect_model_swaps", "Models replaced since the start", served.swaps)
-        failing = float(served.problem is not None)
-        yield GaugeMetricFamily(
-            "defect_model_refresh_failing", "1: the promoted version is not served", failing
-        )
+        swaps = Metric("defect_model_swaps", "Models replaced since the start", "gauge")
+        failing = Metric("defect_model_refresh_failing", "1: the promoted version is not served", "gauge")
+        for product, served in self._served().items():
+            labels = {} if product == DEFAULT else {"product": product}
+            if (champion := served.loaded) is not None:
+                model.add_metric([champion.reference.name, str(champion.reference.version)], 1)
+            swaps.add_sample("defect_model_swaps", labels, served.swaps)
+            failing.add_sample(failing.name, labels, float(served.problem is not None))
+        yield from (model, swaps, failing)
 
 
 class _EachCollector(Collector):

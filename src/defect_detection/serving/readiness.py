@@ -3,8 +3,9 @@
 import threading
 import time
 
-from defect_detection.errors import DefectDetectionError
-from defect_detection.serving.champion import Champion, Served
+from defect_detection.errors import DefectDetectionError, NoModelError
+from defect_detection.serving.champion import Champion
+from defect_detection.serving.products import Products, Project
 from defect_detection.serving.recording import Recorder
 
 REMEMBER_S = 3.0  # seconds for which the store's answer is cached: a probe each second must not become a query each second
@@ -13,8 +14,8 @@ REMEMBER_S = 3.0  # seconds for which the store's answer is cached: a probe each
 class Readiness:
     """Ready means a loaded model and a reachable store of records. An unreachable registry does not affect readiness."""
 
-    def __init__(self, served: Served, recorder: Recorder) -> None:
-        self._served, self._recorder = served, recorder
+    def __init__(self, products: Products, recorder: Recorder) -> None:
+        self._products, self._recorder = products, recorder
         self._lock = threading.Lock()
         self._expires = 0.0
         self._error: DefectDetectionError | None = None
@@ -24,8 +25,11 @@ class Readiness:
         """Be ready no longer: the server is being stopped."""
         self.is_stopping = True
 
-    def check(self) -> tuple[Champion, str | None]:
+    def check(self, project: Project | None = None) -> tuple[Champion, str | None]:
         """Return the model that is served, and why it isn't the one that is promoted, if so.
+
+        Args:
+            project: the product; None: the default one, or another one whose model is loaded where the default one has none.
 
         Raises:
             NoModelError: none is loaded.
@@ -33,14 +37,24 @@ class Readiness:
         """
         if self.is_stopping:
             raise DefectDetectionError("the server is stopping: send requests to another one")
-        champion = self._served.current()
+        project, champion = self._ready(project)
         with self._lock:
             if time.monotonic() >= self._expires:
                 self._error = self._asked()
                 self._expires = time.monotonic() + REMEMBER_S
             if self._error is not None:
                 raise self._error
-        return champion, self._served.problem
+        return champion, project.served.problem
+
+    def _ready(self, project: Project | None) -> tuple[Project, Champion]:
+        wanted = project or self._products.default
+        try:
+            return wanted, wanted.served.current()
+        except NoModelError:
+            if project is None:
+                for other in self._products.loaded():
+                    return other, other.served.current()
+            raise
 
     def _asked(self) -> DefectDetectionError | None:
         try:

@@ -4,8 +4,9 @@ Open is what a line needs, what load balancers ask, and the page without its dat
 """
 
 from collections.abc import Collection
-from typing import Literal
+from typing import Any, Literal
 
+from defect_detection.config.products import DEFAULT, NAME_PATTERN
 from defect_detection.records.keys import Role
 
 Need = Literal["open", "operator", "admin"]
@@ -18,6 +19,13 @@ NEEDS: dict[str, Need] = {
     "GET /page/monitor": "open",
     "GET /page/models": "open",
     "GET /page/retraining": "open",
+    "GET /page/products": "open",
+    "GET /product/<product>/": "open",
+    "GET /product/<product>/page/review": "open",
+    "GET /product/<product>/page/inspections": "open",
+    "GET /product/<product>/page/monitor": "open",
+    "GET /product/<product>/page/models": "open",
+    "GET /product/<product>/page/retraining": "open",
     "GET /static/<path:filename>": "open",
     "GET /docs": "open",
     "GET /docs/static/<path:filename>": "open",
@@ -41,6 +49,7 @@ NEEDS: dict[str, Need] = {
     "GET /access": "operator",
     "GET /metrics": "operator",
     "GET /models": "operator",
+    "GET /products": "operator",
     "GET /history": "operator",
     "GET /reports/<run_id>": "operator",
     "GET /statistics": "operator",
@@ -68,6 +77,38 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "models": ("GET /models",),
     "statistics": ("GET /statistics",),
 }
+
+
+PARAMETER, HEADER = "product", "X-Product"
+# Routes that are about one product and take its name as a query parameter
+TAKES_PRODUCT = frozenset(
+    {
+        "POST /predict",
+        "GET /health/ready",
+        "GET /models",
+        "GET /history",
+        "GET /reports/<run_id>",
+        "GET /statistics",
+        "GET /monitoring",
+        "GET /inspections",
+        "GET /inspections.csv",
+        "GET /jobs",
+        "POST /retrain",
+        "POST /models/<int:version>/promote",
+        "POST /models/rollback",
+    }
+)
+DESCRIBED: dict[str, Any] = {
+    "name": PARAMETER,
+    "in": "query",
+    "description": "name of the product; it may also be the header X-Product. The default product when not given",
+    "schema": {"type": "string", "pattern": f"^{NAME_PATTERN}$", "default": DEFAULT},
+}
+
+
+def takes_product(route: str) -> bool:
+    """Say whether a route, such as ``GET /models``, takes the name of a product as a query parameter."""
+    return route in TAKES_PRODUCT
 
 
 def need_of(method: str, rule: str, opened: Collection[str] = ()) -> Role | None:

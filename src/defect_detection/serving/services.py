@@ -14,7 +14,7 @@ from defect_detection.serving.champion import FindChampion, LoadChampion, Served
 from defect_detection.serving.changes import Changes
 from defect_detection.serving.job_process import Retraining
 from defect_detection.serving.line_watch import LineWatch
-from defect_detection.serving.predicting import Predicting
+from defect_detection.serving.products import Products
 from defect_detection.serving.prometheus import Metrics
 from defect_detection.serving.readiness import Readiness
 from defect_detection.serving.reads import Reads
@@ -35,11 +35,9 @@ class Services:
     access: Access
     reads: Reads
     refusals: Refusals
-    served: Served
+    products: Products
     metrics: Metrics
-    line_watch: LineWatch
     readiness: Readiness
-    predicting: Predicting
     retraining: Retraining
     worker: Worker
     changes: Changes
@@ -55,9 +53,9 @@ class Services:
     ) -> "Services":
         """Create the services of a server; arguments as for `create_app`. Nothing is started."""
         records, metrics = Records.of(config), Metrics()
-        served = Served.of(config, find_champion, load_champion)
         recorder = recorder or records.recorder
-        retraining, line_watch = Retraining.of(config), LineWatch(config, records.database, served)
+        products = Products(config, records.database, recorder, metrics, find_champion, load_champion)
+        retraining = Retraining.of(config)
         return cls(
             config=config,
             records=records,
@@ -65,15 +63,23 @@ class Services:
             access=Access(config, records.database),
             reads=Reads(config.serving.threads),
             refusals=Refusals(config.root),
-            served=served,
+            products=products,
             metrics=metrics,
-            line_watch=line_watch,
-            readiness=Readiness(served, recorder),
-            predicting=Predicting.of(config, served, recorder, metrics),
+            readiness=Readiness(products, recorder),
             retraining=retraining,
             worker=Worker(config, records, retraining),
             changes=Changes(config),
         )
+
+    @property
+    def served(self) -> Served:
+        """The model of the default product."""
+        return self.products.default.served
+
+    @property
+    def line_watch(self) -> LineWatch:
+        """What compares the line of the default product with its model."""
+        return self.products.default.line_watch
 
 
 def services_of(app: Flask) -> Services:

@@ -17,6 +17,7 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import UnprocessableEntity
 
 from defect_detection.config.yaml_file import did_you_mean
+from defect_detection.serving.routes import PARAMETER, takes_product
 from defect_detection.text import CONTROLS
 
 JSON = "application/json"
@@ -75,9 +76,10 @@ def register_strictness(app: Flask) -> None:
     operations = cache(lambda: operations_of(current_app.api_doc))  # type: ignore[attr-defined]
 
     def check() -> None:
-        takes = operations().get((request.url_rule.rule, _method())) if request.url_rule else None
+        rule = request.url_rule.rule if request.url_rule else ""
+        takes = operations().get((rule, _method()))
         if takes is not None:
-            _check(takes)
+            _check(takes, takes_product(f"{_method()} {rule}"))
 
     app.before_request(check)
 
@@ -131,8 +133,9 @@ def _without_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _check(takes: Takes) -> None:
-    refuse_names("query parameter", names_in(request.args), takes.query)
+def _check(takes: Takes, takes_product: bool) -> None:
+    of_product = (PARAMETER,) * takes_product
+    refuse_names("query parameter", names_in(request.args), (*takes.query, *of_product))
     if takes.json is not None:
         _check_json(takes.json)
     elif (

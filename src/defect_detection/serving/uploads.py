@@ -24,7 +24,9 @@ FIELD = "image"
 SAID = (
     "group",
     "line",
+    "station",
     "part",
+    "product",
     "explain",
 )  # fields that say something about the images; each may be a parameter instead
 MOST_OTHER_FIELDS = 16  # of a form, beside its images

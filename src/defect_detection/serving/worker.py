@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from defect_detection.config import Config
+from defect_detection.config.products import DEFAULT, product_names, require_plant
 from defect_detection.errors import BusyError, DefectDetectionError, RecordsError
 from defect_detection.files.permissions import make_private
 from defect_detection.processes.messages import read_all, texts_of
@@ -29,13 +30,16 @@ from defect_detection.records.jobs import (
     request_cancel,
 )
 from defect_detection.records.store import Records
-from defect_detection.serving.job_process import CANCELLED, LOST, MAX_OUTPUT_BYTES, Outcome, Retraining
+from defect_detection.serving.job_process import CANCELLED, LOST, MAX_OUTPUT_BYTES, Place, Retraining
+from defect_detection.serving.outcome import Outcome
+from defect_detection.use_cases.products import settings_of_product
 
 LOOK_EVERY_S = 0.5  # for a queued job, and for jobs of the dead
 RETRY_S = 2.0  # until the database can be written again
 TAKEN_S = 60.0  # seconds after which an unclaimed job is cancelled, if its caller waits
 NO_WORKER = f"the server: no worker took it within {TAKEN_S:g} s; start 'defect worker'"
 LEFT = "the server was stopped; the retraining goes on in the worker: GET /jobs shows how it ends"
+ARCHIVED = "its product was archived"
 STOP_S = 30.0  # that a job gets to end when its server is stopped
 
 log = logging.getLogger(__name__)
@@ -45,6 +49,8 @@ class Worker:
     """Runs queued jobs, one at a time, between `start` and `stop`."""
 
     def __init__(self, config: Config, records: Records, retraining: Retraining) -> None:
+        require_plant(config)
+        self._plant = config
         self._root = config.root
         self._database = records.database
         self._retraining = retraining
@@ -64,17 +70,19 @@ class Worker:
         if self._thread is not None:
             self._thread.join(STOP_S)
 
-    def run_now(self, by: str) -> tuple[str, Outcome]:
-        """Run a retraining while the caller waits, as a job that all can see and cancel; return its id and how it ended.
+    def run_now(self, by: str, product: str = DEFAULT) -> tuple[str, Outcome]:
+        """Run a retraining of a product while the caller waits, as a job that all can see and cancel; return its id and how it ended.
 
         Raises:
             BusyError: a retraining runs or waits. RecordsError: the job can't be written down.
         """
         if self._retraining.is_running():
             raise BusyError("a retraining is already running: wait until it ends, then try again")
-        job_id = create_job(self._database, by, runs_here=True).id
+        job_id = create_job(self._database, by, product, runs_here=True).id
         try:
-            outcome = self._retraining.run(job_id, self._log_file(job_id), self._watch(job_id))
+            outcome = self._retraining.run(
+                job_id, self._log_file(job_id), self._watch(job_id, product), self._place_of(product)
+            )
         except Exception as error:
             end_job(self._database, job_id, "failed", reason=_why_not_run(error))
             raise
@@ -84,15 +92,15 @@ class Worker:
             log.warning("the end of job %s cannot be recorded: %s", job_id, error)
         return job_id, outcome
 
-    def run_apart(self, by: str) -> tuple[str, Outcome]:
-        """Queue a retraining for ``defect worker``, and wait until it has ended; return its id and how it ended.
+    def run_apart(self, by: str, product: str = DEFAULT) -> tuple[str, Outcome]:
+        """Queue a retraining of a product for ``defect worker``, and wait until it has ended; return its id and how it ended.
 
         Raises:
             BusyError: a retraining runs or waits. RecordsError: the database cannot be reached.
         """
         if count_jobs(self._database)["running"]:
             raise BusyError("a retraining is already running: wait until it ends, then try again")
-        started, job = time.monotonic(), create_job(self._database, by)
+        started, job = time.monotonic(), create_job(self._database, by, product)
         while not job.has_ended:
             if self._stopping.wait(LOOK_EVERY_S):
                 return job.id, Outcome(LEFT, time.monotonic() - started, "", "")
@@ -130,7 +138,10 @@ class Worker:
 
     def _run(self, job_id: str) -> None:
         try:
-            outcome = self._retraining.run_job(job_id, self._log_file(job_id), self._watch(job_id))
+            product = find_job(self._database, job_id).product
+            outcome = self._retraining.run_job(
+                job_id, self._log_file(job_id), self._watch(job_id, product), self._place_of(product)
+            )
         except BusyError:  # a retraining without a job was faster
             self._insist(lambda: put_back(self._database, job_id))
         except Exception as error:  # whatever it is: a job must not seem to run for ever
@@ -145,12 +156,25 @@ class Worker:
         make_private(file.parent)
         return file
 
-    def _watch(self, job_id: str) -> Callable[[], str | None]:
+    def _place_of(self, product: str) -> Place | None:
+        """Return where a product is retrained; None: where the default one is.
+
+        Raises:
+            ConfigError: its settings are wrong, or it is archived.
+        """
+        return None if product == DEFAULT else Place.of(settings_of_product(self._plant, product))
+
+    def _is_there(self, product: str) -> bool:
+        return product == DEFAULT or product in product_names(self._root)
+
+    def _watch(self, job_id: str, product: str) -> Callable[[], str | None]:
         """Return a function that sends heartbeats, and returns why the job must be ended, or None."""
         beaten_at = time.monotonic()
 
         def look() -> str | None:
             nonlocal beaten_at
+            if not self._is_there(product):
+                return ARCHIVED
             try:
                 if time.monotonic() - beaten_at >= HEARTBEAT_S:
                     beaten_at = time.monotonic()

@@ -115,7 +115,9 @@ def look_at_line(
     if baseline is not None:
         key, size = (model.name, model.version), settings.window
         level = level_of(settings.false_alarms_per_year, settings.every_h, len(baseline.quantiles))
-        windows, more = find_windows(database, key, at, size=size, count=settings.persistence, apart=every)
+        windows, more = find_windows(
+            database, key, at, size=size, count=settings.persistence, apart=every, product=config.product
+        )
         figures = compare(
             [window.figures for window in windows],
             baseline,

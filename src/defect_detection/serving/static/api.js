@@ -51,10 +51,11 @@ export function hasKey() {
   return sessionStorage.getItem(KEY) !== null;
 }
 
-/** Headers that say that this page sends a request, with the key of this tab, if there is one; for requests that `send` can't make. */
+/** Headers that say that this page sends a request, about which product, with the key of this tab, if there is one; for requests that `send` can't make. */
 export function keyHeaders() {
   const key = sessionStorage.getItem(KEY);
-  return { "X-Requested-With": "defect-detection", ...(key && { "X-API-Key": key }) };
+  const { product } = document.documentElement.dataset;
+  return { "X-Requested-With": "defect-detection", ...(product && { "X-Product": product }), ...(key && { "X-API-Key": key }) };
 }
 
 await useLink().catch(() => {}); // what imports this waits for it

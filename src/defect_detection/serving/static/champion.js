@@ -1,7 +1,7 @@
 // What decides now, on the page Models.
-import { address } from "./api.js";
 import { figuresOf } from "./decision.js";
 import { el, facts, moment, notice } from "./dom.js";
+import { here } from "./product.js";
 
 /** What the panel holds below its title; `rollBack(version)` is called by its button. */
 export function championOf({ models, history, may }, rollBack) {
@@ -23,7 +23,7 @@ function nothing({ problem, versions }) {
   const isPromoted = versions.some(({ aliases }) => aliases.includes("prod")); // and is just being loaded, or can't be
   const [newest] = versions;
   const registered = newest && `${newest.name} ${newest.version} is registered, but not in production. Promote it below, or start a retraining.`;
-  const retrain = [el("a", { href: address("/page/retraining") }, "Start a retraining"), " when there are training images."];
+  const retrain = [el("a", { href: here("/page/retraining") }, "Start a retraining"), " when there are training images."];
   return [
     el("p", { class: "big" }, "No model yet"),
     el("p", {}, problem || "The model is being loaded."),

@@ -1,13 +1,14 @@
 // The page Inspections: search and filter what was inspected, look at an image of it, save the list.
-import { address, get, send } from "./api.js";
+import { get, send } from "./api.js";
 import { saveUrl } from "./csv.js";
 import { el, facts, fill, moment, table } from "./dom.js";
 import { pictureOf } from "./picture.js";
+import { here } from "./product.js";
 import { WORDS, percent, shape } from "./verdict.js";
 
 const PAGE = 50;
 const WAIT_MS = 300; // while someone types
-const COLUMNS = ["Time", "Image", "Verdict", "Score", "Label", "Line", "Group", "Part", "Sent by", "Model"];
+const COLUMNS = ["Time", "Image", "Verdict", "Score", "Label", "Line", "Station", "Group", "Part", "Sent by", "Model"];
 const $ = (id) => document.getElementById(id);
 const filters = $("filters");
 
@@ -55,7 +56,7 @@ function show() {
 }
 
 function nothing() {
-  const start = el("a", { class: "button", href: address("/") }, "Inspect images");
+  const start = el("a", { class: "button", href: here("/") }, "Inspect images");
   return el("div", {}, el("h2", {}, "No inspections yet"), el("p", { class: "lede" }, "Inspections from this page and from the line appear here."), el("p", { class: "buttons" }, start));
 }
 
@@ -68,6 +69,7 @@ function cells(one) {
     percent(one.score),
     labelOf(one) ?? "–",
     one.line || "–",
+    one.station || "–",
     one.group || "–",
     one.part || "–",
     one.sent_by || "–",
@@ -91,7 +93,7 @@ async function look(one) {
     ["Why", one.reason && `Unlike the training images: ${one.reason}`],
     ["Time", moment(one.at)],
     ["Label", said.length ? said.join("; ") : "none yet"],
-    ["Line", one.line], ["Group", one.group], ["Part", one.part], ["Sent by", one.sent_by],
+    ["Line", one.line], ["Station", one.station], ["Group", one.group], ["Part", one.part], ["Sent by", one.sent_by],
     ["Model", `${one.model_name} ${one.model_version}`],
   ]));
   $("look").showModal();

@@ -3,6 +3,7 @@ import { get } from "./api.js";
 import { bars, isOutside, lines, mark, pChart } from "./chart.js";
 import { el } from "./dom.js";
 import { refreshLine } from "./line.js";
+import { chosen, offer, onChoice } from "./places.js";
 import { poll } from "./poll.js";
 import { percent, shape } from "./verdict.js";
 
@@ -20,10 +21,11 @@ async function refresh() {
   const number = ++newest;
   const [since, until] = time(SPANS[span]);
   try {
-    const query = new URLSearchParams({ since: since.toISOString(), until: until.toISOString(), periods: SPANS[span].n });
+    const query = new URLSearchParams({ since: since.toISOString(), until: until.toISOString(), periods: SPANS[span].n, ...chosen() });
     const figures = await get(`/statistics?${query}`);
     if (number !== newest) return;
     drawn = figures;
+    offer({ line: figures.lines, station: figures.stations, model_version: figures.periods.flatMap(({ models }) => models.map(({ version }) => version)) });
     $("problem").hidden = true;
     draw();
   } catch (error) {
@@ -185,6 +187,7 @@ for (const button of document.querySelectorAll("[data-span]"))
     for (const other of document.querySelectorAll("[data-span]")) other.ariaPressed = String(other === button);
     refresh();
   });
+onChoice(refresh);
 let resized;
 addEventListener("resize", () => {
   clearTimeout(resized);

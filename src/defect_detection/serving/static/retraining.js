@@ -1,8 +1,9 @@
 // The page Retraining: start one, follow what it writes, cancel it, and see what came of it.
-import { address, get, post } from "./api.js";
+import { get, post } from "./api.js";
 import { confirm } from "./confirm.js";
 import { duration, el, moment, notice, table } from "./dom.js";
 import { poll } from "./poll.js";
+import { here } from "./product.js";
 import { rights, showReason } from "./rights.js";
 import { follow } from "./stream.js";
 
@@ -203,7 +204,7 @@ function outcomeOf(job, messages) {
     notice(last ? `${words} ${last}.` : words, kind),
     reasons.length ? el("h3", {}, "Why") : null,
     reasons.length ? el("ul", { class: "reasons" }, reasons.map((message) => el("li", {}, message.text))) : null,
-    el("p", {}, el("a", { href: address("/page/models") }, "See models and history")),
+    el("p", {}, el("a", { href: here("/page/models") }, "See models and history")),
   ].filter(Boolean);
 }
 

@@ -4,12 +4,14 @@ import { clearBoxes, drawBoxes } from "./boxes.js";
 import { clearHeat, drawHeat, prepareStage } from "./heat.js";
 import { onEnter, onKeys } from "./keys.js";
 import { pictureOf } from "./picture.js";
+import { chosen, offer, onChoice } from "./places.js";
 import { WORDS, percent, shape } from "./verdict.js";
 import { ZOOM_KEYS, prepareZoom, showWhole } from "./zoom.js";
 
 const $ = (id) => document.getElementById(id);
 const TAKE_BACK_MS = 8000; // so long what was said isn't sent yet, and undoing leaves no trace
 const PAGE = 50;
+const MONTH_MS = 30 * 24 * 3600e3;
 
 const queue = []; // inspections in order; those before `at` were judged or skipped
 const pictures = new Map(); // id → promise of an address
@@ -18,8 +20,15 @@ let at = 0;
 let next = null; // cursor of the page after
 let waiting = null; // {one, label, type, timer}: said, not sent yet
 let kept = 0;
-const UNCERTAIN = "order=uncertain";
+const UNCERTAIN = { order: "uncertain" };
 let order = UNCERTAIN; // while the parts have changed, the most novel images come first
+
+/** Offer the lines and stations of the last month. */
+async function offerPlaces() {
+  const query = new URLSearchParams({ since: new Date(Date.now() - MONTH_MS).toISOString(), periods: 1 });
+  const { lines, stations } = await get(`/statistics?${query}`);
+  offer({ line: lines, station: stations });
+}
 
 /** Load from the start. */
 async function begin() {
@@ -33,13 +42,13 @@ async function begin() {
 /** Ask whether the line needs labels of what the model has never seen. Without an answer the order is the usual one. */
 async function chooseOrder() {
   const line = await get("/monitoring").catch(() => null);
-  order = line?.asks_for_labels ? `order=novel&model_version=${line.version}` : UNCERTAIN;
+  order = line?.asks_for_labels ? { order: "novel", model_version: line.version } : UNCERTAIN;
   $("order").textContent = order === UNCERTAIN ? "Most uncertain images first: these labels help the model most." : "The parts have changed: the most novel images come first. Their labels teach the model.";
 }
 
 async function load() {
   const cursor = next ? `&cursor=${encodeURIComponent(next)}` : "";
-  const page = await get(`/inspections?${order}&labelled=false&limit=${PAGE}${cursor}`);
+  const page = await get(`/inspections?${new URLSearchParams({ ...order, labelled: "false", limit: PAGE, ...chosen() })}${cursor}`);
   const known = new Set(queue.map((one) => one.sha256));
   if (waiting) known.add(waiting.one.sha256);
   for (const one of page.inspections) {
@@ -144,7 +153,8 @@ function cell(tag, text) {
 function renderNothing() {
   const some = kept + (waiting ? 1 : 0) + at > 0;
   $("nothing-title").textContent = some ? "All done for now" : "Nothing to review";
-  $("nothing-why").textContent = some
+  const isFiltered = Object.keys(chosen()).length > 0;
+  $("nothing-why").textContent = isFiltered && !some ? "No image of this choice waits for a label. Choose another one above." : some
     ? `${kept + (waiting ? 1 : 0)} images labelled. Look again to see the images that you skipped.`
     : "All stored images have a label, or there are no inspections yet. New images appear here, most uncertain first.";
   $("live").textContent = $("nothing-title").textContent;
@@ -258,4 +268,8 @@ onEnter($("type"), () => {
   $("type").focus(); // the next may have a type as well
 });
 onKeys({ o: () => say("ok"), d: () => say("defective"), z: undo, s: skip, ...ZOOM_KEYS });
-begin();
+onChoice(async () => {
+  await sendWaiting();
+  await begin();
+});
+begin().then(offerPlaces).catch(() => {}); // after the images: the server lets few look through records at a time

@@ -49,7 +49,8 @@ function asked(request, each) {
 
 function tab() {
   if (!sessionStorage.getItem(TAB)) sessionStorage.setItem(TAB, String(Math.random()).slice(2));
-  return sessionStorage.getItem(TAB);
+  const { product } = document.documentElement.dataset; // images of one product are not shown on the page of another
+  return sessionStorage.getItem(TAB) + (product && product !== "default" ? `/${product}` : "");
 }
 
 function ofThisTab() {

@@ -12,14 +12,16 @@ from defect_detection.data.decoders import MOST_PAGES
 from defect_detection.errors import ImageError
 from defect_detection.inference.inspect import Inspection
 from defect_detection.inference.overlay import MOST_PREVIEW, preview_png
+from defect_detection.serving.of_product import predicting_for, project_of
+from defect_detection.serving.predicting import Predicting
 from defect_detection.serving.problems import described
-from defect_detection.serving.services import services
 from defect_detection.serving.uploads import check_image
 from defect_detection.serving.views.prediction import BoxShown, ServedModel
 from defect_detection.serving.views.records import (
     INSPECTIONS,
     InspectionPath,
-    read_inspected_image,
+    find_recorded,
+    read_image,
 )
 from defect_detection.tracking.reading import ModelRef
 
@@ -96,13 +98,13 @@ class PreviewQuery(BaseModel):
     },
 )
 def preview(path: InspectionPath, query: PreviewQuery) -> Response:
-    content, _suffix = read_inspected_image(path.id)
-    answer = Response(_preview_png(content, query.page), content_type="image/png")
-    return answer
+    found = find_recorded(path.id)
+    predicting = predicting_for(found.inspected.product)
+    content, _suffix = read_image(found)
+    return Response(_preview_png(predicting, content, query.page), content_type="image/png")
 
 
-def _preview_png(content: bytes, number: int) -> bytes:
-    predicting = services().predicting
+def _preview_png(predicting: Predicting, content: bytes, number: int) -> bytes:
     champion = predicting.served.loaded
     bit_depth = champion.inspector.card.bit_depth if champion else None
     limits, pages = predicting.limits_for(len(content)), predicting.pages
@@ -128,8 +130,9 @@ def _preview_png(content: bytes, number: int) -> bytes:
     },
 )
 def evidence(path: InspectionPath) -> Response:
-    content, _suffix = read_inspected_image(path.id)
-    predicting = services().predicting
+    found = find_recorded(path.id)
+    content, _suffix = read_image(found)
+    predicting = project_of(found.inspected.product).predicting
     champion = predicting.served.current()
     inspection = predicting.inspect(champion, content, predicting.limits_for(len(content)))
     shown = EvidenceNow.of(path.id, inspection, champion.reference)

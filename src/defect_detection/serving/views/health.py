@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from defect_detection.errors import DefectDetectionError
 from defect_detection.serving.answer import as_json
+from defect_detection.serving.of_product import is_named, project
 from defect_detection.serving.problems import described, for_caller, problem
 from defect_detection.serving.prometheus import MEDIA_TYPE
 from defect_detection.serving.services import services
@@ -53,11 +54,11 @@ def live() -> Response:
 def ready() -> Response:
     readiness = services().readiness
     try:
-        champion, why_not_another = readiness.check()
+        champion, why_not_another = readiness.check(project() if is_named() else None)
     except DefectDetectionError as error:
         return problem(HTTPStatus.SERVICE_UNAVAILABLE, for_caller(str(error)))
     served, problem_of_another = champion.reference, why_not_another and for_caller(why_not_another)
-    alarm = services().line_watch.alarm
+    alarm = project().line_watch.alarm if is_named() else services().line_watch.alarm
     return as_json(
         Ready(
             name=served.name,

@@ -15,7 +15,9 @@ from werkzeug.exceptions import BadRequest
 from defect_detection.records.database import Database
 from defect_detection.records.inspections import Filter, Page, Recorded, find_page
 from defect_detection.serving.answer import as_json
+from defect_detection.serving.of_product import product_name
 from defect_detection.serving.problems import described
+from defect_detection.serving.routes import PARAMETER
 from defect_detection.serving.services import services
 from defect_detection.serving.strict import Moment, Words
 from defect_detection.serving.views.records import INSPECTIONS, InspectionShown
@@ -25,6 +27,7 @@ OF_INSPECTION = ["id", "at", "name", "verdict", "score", "threshold", "reason"]
 OF_LABEL = ["label", "defect_type", "comment", "labelled_by"]
 OF_REST = ["group", "line", "part", "sent_by", "model_name", "model_version", "latency_ms", "sha256"]
 OF_IMAGE = ["novelty", "brightness", "contrast", "sharpness", "colour_balance", "boxes"]
+OF_PLACE = ["station", "product"]  # at the end: programs may know the others by their place
 _ROWS = 500  # read at a time
 
 inspections_api = APIBlueprint("inspections", __name__)
@@ -34,12 +37,14 @@ class InspectionsFilter(BaseModel):
     """Which inspections."""
 
     search: Words | None = Field(
-        None, description="substring of the name, group, line or part; case is ignored"
+        None, description="substring of the name, group, line, station or part; case is ignored"
     )
     verdict: Literal["ok", "defective", "review"] | None = None
     line: Words | None = None
     group: Words | None = None
     part: Words | None = None
+    station: Words | None = None
+    defect_type: Words | None = Field(None, description="defect type of the current label")
     label: Literal["ok", "defective"] | None = Field(None, description="the current label")
     labelled: bool | None = Field(None, description="whether its image has a label")
     since: Moment | None = Field(None, description="start (ISO 8601, by default UTC), included")
@@ -52,9 +57,9 @@ class InspectionsFilter(BaseModel):
     )
 
     def wanted(self) -> Filter:
-        """Return the query of the database."""
-        facts = {name: getattr(self, name) for name in Filter.__dataclass_fields__}
-        return Filter(**facts)
+        """Return the query of the database, for the product of the request."""
+        facts = {name: getattr(self, name) for name in Filter.__dataclass_fields__ if name != PARAMETER}
+        return Filter(**facts, product=product_name())
 
 
 class InspectionsQuery(InspectionsFilter):
@@ -107,7 +112,7 @@ def inspections_csv(query: InspectionsFilter) -> Response:
 
 
 def _lines(database: Database, wanted: Filter, page: Page) -> Iterator[bytes]:
-    yield "\ufeff".encode() + _line([*OF_INSPECTION, *OF_LABEL, *OF_REST, *OF_IMAGE])
+    yield "\ufeff".encode() + _line([*OF_INSPECTION, *OF_LABEL, *OF_REST, *OF_IMAGE, *OF_PLACE])
     while True:
         yield b"".join(_line(_row(one)) for one in page.inspections)
         if page.next is None:
@@ -119,7 +124,7 @@ def _row(recorded: Recorded) -> list[Any]:
     one, said = recorded.inspected, recorded.said[0] if recorded.said else None
     label = (said.label, said.defect_type, said.comment, said.by) if said else ("",) * len(OF_LABEL)
     facts = [getattr(one, name) for name in OF_INSPECTION]
-    return [*facts, *label, *(getattr(one, name) for name in OF_REST + OF_IMAGE)]
+    return [*facts, *label, *(getattr(one, name) for name in (*OF_REST, *OF_IMAGE, *OF_PLACE))]
 
 
 def _line(values: Sequence[Any]) -> bytes:

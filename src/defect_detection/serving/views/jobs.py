@@ -38,6 +38,7 @@ from defect_detection.serving.addresses import absolute
 from defect_detection.serving.answer import as_json
 from defect_detection.serving.callers import caller
 from defect_detection.serving.connections import NOTICE_LOSS
+from defect_detection.serving.of_product import allowed, product_name
 from defect_detection.serving.problems import described
 from defect_detection.serving.services import MAX_STREAMS, services, services_of
 from defect_detection.serving.strict import RecordId
@@ -92,6 +93,7 @@ class JobShown(BaseModel):
     exit_code: int | None
     outcome: str | None = Field(description="promote, hold or insufficient evidence, where it succeeded")
     reason: str | None = Field(description="why it failed or was cancelled")
+    product: str
     log: str = Field(description="address of its log, as server-sent events")
 
     @classmethod
@@ -110,22 +112,22 @@ def wants_async(asked: Request) -> bool:
     return any(one.partition(";")[0].strip() == "respond-async" for one in preferences)
 
 
-def accept(by: Caller) -> Response:
-    """Queue a retraining, and return the address of its job."""
-    job = create_job(_database(), by.name)
+def accept(by: Caller, product: str) -> Response:
+    """Queue a retraining of a product, and return the address of its job."""
+    job = create_job(_database(), by.name, product)
     answer = as_json(JobShown.of(job), HTTPStatus.ACCEPTED)
     answer.headers["Location"] = absolute(f"/jobs/{job.id}")
     answer.headers["Preference-Applied"] = "respond-async"
     return answer
 
 
-def retrain_if_due() -> None:
-    """Queue a retraining when enough images were labelled since the last; feedback never fails because of it."""
+def retrain_if_due(product: str) -> None:
+    """Queue a retraining when enough images of a product were labelled since the last; feedback never fails because of it."""
     labels = services().config.jobs.retrain_after_labels
     if labels is None:
         return
     try:
-        job = create_job_if_due(_database(), labels, NEW_LABELS)
+        job = create_job_if_due(_database(), labels, NEW_LABELS, product)
     except RecordsError as error:
         log.warning("the retraining could not be queued: %s", error)
     else:
@@ -144,7 +146,8 @@ def retrain_if_due() -> None:
     responses={200: JobsList, **{status: described(status) for status in (401, 403, 503)}},
 )
 def jobs(query: JobsQuery) -> Response:
-    return as_json(JobsList(jobs=[JobShown.of(job) for job in list_jobs(_database(), query.limit)]))
+    found = list_jobs(_database(), query.limit, product_name())
+    return as_json(JobsList(jobs=[JobShown.of(job) for job in found]))
 
 
 @jobs_api.get(
@@ -154,7 +157,7 @@ def jobs(query: JobsQuery) -> Response:
     responses={200: JobShown, **{status: described(status) for status in (401, 403, 404, 503)}},
 )
 def job(path: JobPath) -> Response:
-    return as_json(JobShown.of(find_job(_database(), path.id)))
+    return as_json(JobShown.of(_find(path.id)))
 
 
 @jobs_api.post(
@@ -164,6 +167,7 @@ def job(path: JobPath) -> Response:
     responses={200: JobShown, **{status: described(status) for status in (401, 403, 404, 503)}},
 )
 def cancel(path: JobPath) -> Response:
+    _find(path.id)
     return as_json(JobShown.of(request_cancel(_database(), path.id, caller().name)))
 
 
@@ -181,7 +185,7 @@ def cancel(path: JobPath) -> Response:
     },
 )
 def job_log(path: JobPath) -> Response:
-    found = find_job(_database(), path.id)
+    found = _find(path.id)
     sent = request.headers.get("Last-Event-ID", "")
     place = int(sent) if PLACE.fullmatch(sent) else 0
     has_left = request.environ.get("waitress.client_disconnected", lambda: False)
@@ -261,6 +265,13 @@ def _lines(read: Callable[[int], bytes], place: int, is_complete: bool) -> Itera
 
 def _shown(line: bytes) -> str:
     return line.decode(errors="replace").rstrip("\r").rpartition("\r")[2]
+
+
+def _find(job_id: str) -> Job:
+    """Return a job of a product that the caller may use."""
+    job = find_job(_database(), job_id)
+    allowed(job.product)
+    return job
 
 
 def _database() -> Database:

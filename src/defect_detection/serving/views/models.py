@@ -12,8 +12,9 @@ from pydantic import BaseModel, Field
 from defect_detection.serving.addresses import absolute
 from defect_detection.serving.answer import as_json
 from defect_detection.serving.champion import Champion
+from defect_detection.serving.of_product import project
 from defect_detection.serving.problems import described, for_caller
-from defect_detection.serving.services import services
+from defect_detection.tracking.lease import PROMOTIONS
 from defect_detection.tracking.ledger_entry import Kind
 from defect_detection.tracking.ledger_listing import ListedEntry, list_entries
 from defect_detection.tracking.reading import Listed, ModelRef, versions_of
@@ -98,11 +99,15 @@ class Models(BaseModel):
     responses={200: Models, 503: described(503)},
 )
 def models() -> Response:
-    served, config = services().served, services().config
+    served, config = project().served, project().config
     names = dict.fromkeys(
         (config.inference_model_name, config.mlflow.production_model_name, config.mlflow.testing_model_name)
     )
-    entries = [one for one in list_entries(config.tracking_uri) if one.entry.kind is Kind.EVALUATION]
+    entries = [
+        one
+        for one in list_entries(config.tracking_uri, config.named(PROMOTIONS))
+        if one.entry.kind is Kind.EVALUATION
+    ]
     listed = [one for name in names for one in versions_of(config.tracking_uri, name)]
     answer = Models(
         champion=_deciding(served.loaded) if served.loaded else None,

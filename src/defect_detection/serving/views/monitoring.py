@@ -9,6 +9,7 @@ from flask_openapi3.blueprint import APIBlueprint
 from pydantic import BaseModel, Field
 
 from defect_detection.serving.answer import as_json
+from defect_detection.serving.of_product import project
 from defect_detection.serving.problems import described
 from defect_detection.serving.services import services
 from defect_detection.serving.views.records import INSPECTIONS
@@ -93,4 +94,4 @@ class LineShown(BaseModel):
 )
 def monitoring() -> Response:
     with services().reads.page():
-        return as_json(LineShown.of(services().line_watch.look()))
+        return as_json(LineShown.of(project().line_watch.look()))

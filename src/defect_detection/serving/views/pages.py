@@ -4,6 +4,7 @@ from functools import partial
 
 from flask import Blueprint, render_template
 
+from defect_detection.config.products import DEFAULT
 from defect_detection.serving.services import services
 
 # address → (template, title), in the order of the navigation
@@ -15,22 +16,30 @@ PAGES = {
     "/page/models": ("models", "Models"),
     "/page/retraining": ("retraining", "Retraining"),
 }
+PRODUCTS = "/page/products"  # all products; the other pages are about one
+OF_PRODUCT = "/product/<product>"  # begins the address of a page about a product that is not the default one
 
 pages = Blueprint("pages", __name__)
 
 
-def _show(path: str) -> str:
+def _show(path: str, product: str = DEFAULT) -> str:
     name, title = PAGES[path]
-    return render_template(
-        f"{name}.html.j2", pages=PAGES, current=path, title=title, defect_types=_known_types()
-    )
+    return _rendered(name, title, path, product)
 
 
-def _known_types() -> tuple[str, ...]:
+def _rendered(name: str, title: str, path: str, product: str) -> str:
+    check = {"product": product, "below": "" if product == DEFAULT else f"product/{product}/"}
+    facts = {"pages": PAGES, "current": path, "title": title, "defect_types": _known_types(product)}
+    return render_template(f"{name}.html.j2", **check, **facts)
+
+
+def _known_types(product: str) -> tuple[str, ...]:
     """Return the types of defects that the model in production was trained on; none while it isn't loaded."""
-    served = services().served
-    return tuple(served.loaded.inspector.card.defect_types) if served.loaded else ()
+    served = services().products.served().get(product)
+    return tuple(served.loaded.inspector.card.defect_types) if served and served.loaded else ()
 
 
 for _path, (_name, _title) in PAGES.items():
     pages.add_url_rule(_path, _name, partial(_show, _path))
+    pages.add_url_rule(f"{OF_PRODUCT}{_path}", f"{_name}_of_product", partial(_show, _path))
+pages.add_url_rule(PRODUCTS, "products", partial(_rendered, "products", "Products", PRODUCTS, DEFAULT))

@@ -19,6 +19,7 @@ from defect_detection.inference.inspect import Inspection
 from defect_detection.inference.overlay import overlay_png
 from defect_detection.serving.callers import sender, shows
 from defect_detection.serving.champion import Champion
+from defect_detection.serving.of_product import project_of_form
 from defect_detection.serving.predicting import Predicting
 from defect_detection.serving.problems import described, problem_of, problem_of_values
 from defect_detection.serving.services import services
@@ -56,13 +57,16 @@ class _Seen:
     "/predict",
     summary="Inspect one or more images",
     tags=[INSPECTION],
-    responses={200: Answer, **{status: described(status) for status in (403, 406, 413, 415, 422, 429, 503)}},
+    responses={
+        200: Answer,
+        **{status: described(status) for status in (403, 404, 406, 413, 415, 422, 429, 503)},
+    },
     openapi_extensions={"requestBody": REQUEST_BODY},
 )
 def predict(query: PredictQuery) -> Response:
-    predicting = services().predicting
+    uploads = take_images(request, services().config.serving.max_images)
+    predicting = project_of_form().predicting
     champion = predicting.served.current()
-    uploads = take_images(request, predicting.max_images)
     asked = _with_form(query)
     as_picture = _wants_picture(len(uploads))
     limits = predicting.limits_for(request.content_length or 0)
@@ -111,7 +115,7 @@ def _with_form(query: PredictQuery) -> PredictQuery:
 
 
 def _context(asked: PredictQuery) -> dict[str, str]:
-    return {name: getattr(asked, name) for name in ("group", "line", "part")} | sender()
+    return {name: getattr(asked, name) for name in ("group", "line", "station", "part")} | sender()
 
 
 def _looker(

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from defect_detection.data.boxes import Boxes
 from defect_detection.serving.problems import Problem
+from defect_detection.serving.routes import DESCRIBED, PARAMETER
 from defect_detection.serving.strict import PLAIN_PATTERN, PlainName, Words
 from defect_detection.serving.uploads import FIELD, SAID
 
@@ -140,6 +141,7 @@ class PredictQuery(BaseModel):
     name: Words = Field("", description="file name, if the image is the body")
     group: PlainName = Field("", description="the same for all images of one part or lot")
     line: PlainName = ""
+    station: PlainName = ""
     part: PlainName = ""
 
     @classmethod
@@ -203,7 +205,8 @@ REQUEST_BODY = {
                         "minItems": 1,
                         "description": "one or more files",
                     },
-                    **{name: WORDS for name in SAID if name != "explain"},
+                    **{name: WORDS for name in SAID if name not in ("explain", PARAMETER)},
+                    PARAMETER: DESCRIBED["schema"],
                     "explain": {"type": "string", "enum": list(get_args(Explain))},
                 },
                 "additionalProperties": False,

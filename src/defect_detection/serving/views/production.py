@@ -15,10 +15,12 @@ from defect_detection.serving.addresses import absolute
 from defect_detection.serving.answer import as_json
 from defect_detection.serving.callers import caller
 from defect_detection.serving.changes import RefusedError
+from defect_detection.serving.of_product import project
 from defect_detection.serving.problems import described, problem
 from defect_detection.serving.services import services
 from defect_detection.serving.views.models import MODELS
 from defect_detection.text import CONTROLS
+from defect_detection.tracking.lease import PROMOTIONS
 from defect_detection.tracking.ledger import previous
 from defect_detection.tracking.ledger_listing import ListedEntry, list_entries, report_of
 from defect_detection.tracking.registry import Registry
@@ -128,6 +130,9 @@ class CallerShown(BaseModel):
 
     name: str = Field(description="name of the key, or: this machine")
     role: Role
+    products: list[str] | None = Field(
+        None, description="that the key is bound to; absent if it is good for all"
+    )
 
 
 class PageKey(BaseModel):
@@ -144,7 +149,8 @@ class PageKey(BaseModel):
 )
 def access() -> Response:
     by = caller()
-    return as_json(CallerShown(name=by.name, role=by.role or "operator"))
+    shown = CallerShown(name=by.name, role=by.role or "operator", products=list(by.products) or None)
+    return Response(shown.model_dump_json(exclude_none=True), content_type="application/json")
 
 
 @production_api.post(
@@ -165,9 +171,9 @@ def page_key() -> Response:
     responses={200: HistoryShown, **{status: described(status) for status in (401, 403, 503)}},
 )
 def history(query: HistoryQuery) -> Response:
-    config = services().config
+    config = project().config
     name = config.mlflow.production_model_name
-    listed = list_entries(config.tracking_uri)
+    listed = list_entries(config.tracking_uri, config.named(PROMOTIONS))
     entries = tuple(one.entry for one in listed)
     current = number_of(Registry(config.tracking_uri).glance(name, PRODUCTION_ALIAS))
     return as_json(
@@ -215,8 +221,8 @@ def rollback(body: Rollback) -> Response:
     },
 )
 def report(path: ReportPath) -> Response:
-    config = services().config
-    file = report_of(config.tracking_uri, path.run_id)
+    config = project().config
+    file = report_of(config.tracking_uri, path.run_id, config.named(PROMOTIONS))
     if file is None:
         raise NotFound(
             f"No report of a decision {path.run_id} is on this machine: open the run in MLflow, experiment 'promotions'."
@@ -226,11 +232,11 @@ def report(path: ReportPath) -> Response:
 
 
 def _change(arguments: list[str], caller: str) -> Response:
-    config = services().config
+    config = project().config
     registry, name = Registry(config.tracking_uri), config.mlflow.production_model_name
     registry.glance(name, PRODUCTION_ALIAS)  # an unreachable store is reported immediately
-    message = services().changes.run(arguments, caller)
-    services().served.look_now()
+    message = services().changes.run(arguments, caller, config)
+    services().products.look_now(config.product)
     found = registry.glance(name, PRODUCTION_ALIAS)
     return as_json(Changed(message=message, in_production=found.version if found else 0))
 

@@ -23,6 +23,7 @@ from defect_detection.records.store import Records
 from defect_detection.serving.addresses import absolute
 from defect_detection.serving.answer import as_json
 from defect_detection.serving.callers import caller
+from defect_detection.serving.of_product import allowed, config_of
 from defect_detection.serving.problems import described, for_caller, problem
 from defect_detection.serving.services import services
 from defect_detection.serving.strict import RecordId
@@ -114,7 +115,9 @@ class InspectionShown(BaseModel):
     name: str = Field(description="the file name given by the sender")
     group: str
     line: str
+    station: str
     part: str
+    product: str
     sent_by: str = Field(
         description="name of the key, or address of a caller without a key; empty if recorded by an earlier version"
     )
@@ -162,7 +165,7 @@ class Recording(BaseModel):
     responses={200: InspectionShown, **{status: described(status) for status in (401, 403, 404, 503)}},
 )
 def inspection(path: InspectionPath) -> Response:
-    return as_json(InspectionShown.of(_find(path.id)))
+    return as_json(InspectionShown.of(find_recorded(path.id)))
 
 
 @records_api.get(
@@ -175,7 +178,7 @@ def inspection(path: InspectionPath) -> Response:
     },
 )
 def image(path: InspectionPath) -> Response:
-    content, suffix = read_inspected_image(path.id)
+    content, suffix = read_image(find_recorded(path.id))
     answer = Response(content, content_type=MEDIA_TYPES.get(suffix, "application/octet-stream"))
     answer.headers["X-Content-Type-Options"] = "nosniff"
     return answer
@@ -188,7 +191,8 @@ def image(path: InspectionPath) -> Response:
     responses={201: FeedbackKept, **{status: described(status) for status in (401, 403, 404, 413, 503)}},
 )
 def feedback(body: FeedbackGiven) -> Response:
-    _check_type(body.type_of_defect or "")
+    product = find_recorded(body.inspection_id).inspected.product
+    _check_type(body.type_of_defect or "", product)
     say = partial(
         add_feedback,
         _records().database,
@@ -198,13 +202,14 @@ def feedback(body: FeedbackGiven) -> Response:
         body.type_of_defect or "",
         body.comment,
     )
-    said = _once_written(say)
-    retrain_if_due()
+    said = say()
+    retrain_if_due(product)
     return as_json(FeedbackKept.of(said), HTTPStatus.CREATED)
 
 
-def _check_type(defect_type: str) -> None:
-    if defect_type and (why := why_no_type(defect_type, services().config.data.ok_classes)):
+def _check_type(defect_type: str, product: str) -> None:
+    ok_classes = config_of(product).data.ok_classes
+    if defect_type and (why := why_no_type(defect_type, ok_classes)):
         raise UnprocessableEntity(
             f"defect_type: expected the name of a defect, received {defect_type!r}, {why}"
         )
@@ -223,14 +228,12 @@ def recording() -> Response:
     return as_json(Recording(status="failing" if state.error else "recording", **facts))
 
 
-def read_inspected_image(inspection_id: str) -> tuple[bytes, str]:
+def read_image(found: Recorded) -> tuple[bytes, str]:
     """Return the bytes of an inspection's image, and the suffix of its kind: ``.png``.
 
     Raises:
-        UnknownRecordError: no such inspection.
         Gone: its image isn't kept.
     """
-    found = _find(inspection_id)
     suffix = found.image_suffix
     content = suffix and _records().images.read(found.inspected.sha256, suffix)
     if not suffix or not content:
@@ -240,8 +243,15 @@ def read_inspected_image(inspection_id: str) -> tuple[bytes, str]:
     return content, suffix
 
 
-def _find(inspection_id: str) -> Recorded:
-    return _once_written(partial(find_inspection, _records().database, inspection_id))
+def find_recorded(inspection_id: str) -> Recorded:
+    """Return an inspection.
+
+    Raises:
+        UnknownRecordError: no such inspection. Forbidden: the caller's key is bound to other products.
+    """
+    found = _once_written(partial(find_inspection, _records().database, inspection_id))
+    allowed(found.inspected.product)
+    return found
 
 
 def _once_written(ask: Callable[[], T]) -> T:

@@ -10,7 +10,8 @@ from pydantic import BaseModel, Field
 
 from defect_detection.serving.answer import as_json
 from defect_detection.serving.callers import caller
-from defect_detection.serving.job_process import Outcome
+from defect_detection.serving.of_product import project
+from defect_detection.serving.outcome import Outcome
 from defect_detection.serving.problems import described
 from defect_detection.serving.services import services
 from defect_detection.serving.views.jobs import JobShown, accept, wants_async
@@ -67,10 +68,10 @@ class RetrainingFailed(RetrainingEnded):
 )
 def retrain() -> Response:
     if wants_async(request):
-        return accept(caller())
+        return accept(caller(), project().name)
     parts = services()
     run = parts.worker.run_now if parts.config.jobs.run_in_server else parts.worker.run_apart
-    return _answer(*run(caller().name))
+    return _answer(*run(caller().name, project().name))
 
 
 def _answer(job_id: str, outcome: Outcome) -> Response:

@@ -8,11 +8,12 @@ from pydantic import BaseModel, Field
 from werkzeug.exceptions import BadRequest
 
 from defect_detection.evaluation.control import Limits, p_chart
-from defect_detection.records.counts import MOST_ROWS, Period, Statistics, count_inspections
+from defect_detection.records.counts import MOST_ROWS, Chosen, Period, Statistics, count_inspections
 from defect_detection.serving.answer import as_json
+from defect_detection.serving.of_product import product_name
 from defect_detection.serving.problems import described
 from defect_detection.serving.services import services
-from defect_detection.serving.strict import Moment
+from defect_detection.serving.strict import Moment, Words
 from defect_detection.serving.views.records import INSPECTIONS
 
 LONGEST = timedelta(days=800)
@@ -28,6 +29,14 @@ class StatisticsQuery(BaseModel):
     )
     until: Moment | None = Field(None, description="end, excluded; default: now")
     periods: int = Field(24, ge=1, le=200)
+    line: Words | None = None
+    station: Words | None = None
+    model_version: int | None = Field(None, ge=1, le=2**31 - 1)
+
+    @property
+    def chosen(self) -> Chosen:
+        """Which inspections of the request's product are counted."""
+        return Chosen(product_name(), self.line or None, self.station or None, self.model_version)
 
 
 class ModelShown(BaseModel):
@@ -91,6 +100,8 @@ class StatisticsShown(BaseModel):
     clock: str | None = Field(
         description="why the clock may be wrong, according to the dates of inspections; null: no sign"
     )
+    lines: list[str] = Field(description="lines of the product in these days, whichever was chosen")
+    stations: list[str] = Field(description="stations of the product in these days")
     periods: list[PeriodShown]
 
 
@@ -103,7 +114,7 @@ class StatisticsShown(BaseModel):
 def statistics(query: StatisticsQuery) -> Response:
     since, until = _time(query)
     with services().reads.page():
-        counted = count_inspections(services().records.database, since, until, query.periods)
+        counted = count_inspections(services().records.database, since, until, query.periods, query.chosen)
     return as_json(_shown(counted))
 
 
@@ -130,6 +141,8 @@ def _shown(counted: Statistics) -> StatisticsShown:
         until=counted.until,
         rounded=counted.rounded,
         clock=counted.clock or None,
+        lines=list(counted.lines),
+        stations=list(counted.stations),
         **totals,
         **judged,
         reject_rate=centre,

@@ -22,8 +22,10 @@ from defect_detection.inference.inspect import Inspection
 from defect_detection.serving.answer import as_json
 from defect_detection.serving.callers import sender
 from defect_detection.serving.champion import Champion
+from defect_detection.serving.of_product import allowed, project_of
 from defect_detection.serving.predicting import Predicting
 from defect_detection.serving.problems import described, for_caller, problem
+from defect_detection.serving.products import Project
 from defect_detection.serving.services import services
 from defect_detection.serving.tensors import (
     LENGTH_HEADER,
@@ -200,12 +202,26 @@ def version_infer(path: VersionPath) -> Response:
 
 
 def _asked_for(name: str, version: str | None = None) -> Champion:
-    champion = services().served.current()
+    champion = _project_of(name).served.current()
     served = champion.reference
     if name != served.name or version not in (None, str(served.version)):
         asked = name if version is None else f"{name} version {version}"
         raise NotFound(f"{asked} is not served here; {served} is.")
     return champion
+
+
+def _project_of(name: str) -> Project:
+    """Return the product whose registered model has a name; the default one for all others."""
+    products = services().products
+    _, dot, product = name.rpartition(".")
+    if (
+        dot
+        and products.has_records(product)
+        and (found := project_of(product)).config.inference_model_name == name
+    ):
+        return found
+    allowed(products.default.name)
+    return products.default
 
 
 def _metadata(champion: Champion) -> Response:
@@ -228,7 +244,7 @@ def _metadata(champion: Champion) -> Response:
 
 
 def _infer(champion: Champion) -> Response:
-    predicting = services().predicting
+    predicting = _project_of(champion.reference.name).predicting
     asked: Request = read_request(request)
     images = images_of(asked, champion.inspector.card.frame.size, predicting.max_images)
     inspections = _inspect_several(predicting, champion, images)
@@ -261,7 +277,7 @@ def _inspect_several(
         if isinstance(image, bytes):
             predicting.keep(inspection, champion, image, sent_by)
         else:
-            predicting.metrics.inspected(inspection, champion.reference.version)
+            predicting.count(inspection, champion)
         return inspection
 
     if len(images) == 1:

@@ -1,10 +1,7 @@
-"""Sums of inspections, made from those that are there; inspections by verdict, model and part."""
+"""Sums of inspections, which a later migration makes; inspections by verdict, model and part."""
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.orm import Session
-
-from defect_detection.records.tallies import BEGINNING, count_next_day
 
 revision = "0007"
 down_revision = "0006"
@@ -28,10 +25,6 @@ def upgrade() -> None:
     op.create_index("ix_inspections_model_version_at", "inspections", ["model_version", "at", "id"])
     op.drop_index("ix_inspections_model_version", "inspections")
     op.create_index("ix_inspections_part_at", "inspections", ["part", "at"])
-    with Session(op.get_bind()) as session:
-        since = BEGINNING
-        while (after := count_next_day(session, since)) is not None:
-            since = after
 
 
 def downgrade() -> None:

@@ -1,0 +1,37 @@
+"""How a retraining in a separate process ended."""
+
+from dataclasses import dataclass
+
+from defect_detection.processes.messages import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a retraining ended. `failure` says why when it did not succeed.
+
+    stdout, stderr: what a person reads of it. said: all that the script told on standard output.
+    """
+
+    failure: str | None
+    duration_s: float
+    stdout: str
+    stderr: str
+    exit_code: int | None = None
+    said: tuple[Message, ...] = ()
+
+    @property
+    def decision(self) -> str | None:
+        """Promote, hold or insufficient evidence, as the script told last; None when it told none."""
+        return next((message.outcome for message in reversed(self.said) if message.outcome), None)
+
+    @property
+    def reason(self) -> str | None:
+        """Why it was decided so: the reasons of the last comparison that the script made, else what it told of the decision."""
+        given = [message for message in self.said if message.reason]
+        given = [message for message in given if not message.outcome] or given
+        return "; ".join(str(one.reason) for one in given if one.step == given[-1].step) or None
+
+    @property
+    def model(self) -> str | None:
+        """Which registered version came out of it; None when nothing was kept."""
+        return next((message.model for message in reversed(self.said) if message.model), None)
