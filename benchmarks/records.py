@@ -13,13 +13,14 @@ from benchmarks import datasets
 from benchmarks.options import Options
 from benchmarks.tables import table
 from defect_detection.errors import RecordsError
-from defect_detection.records.counts import count_inspections
+from defect_detection.records.counts import Chosen, count_inspections
 from defect_detection.records.database import Database
 from defect_detection.records.feedback import add_feedback
 from defect_detection.records.image_store import ImageFolder
 from defect_detection.records.inspections import Filter, Inspected, add_inspections, find_page
 from defect_detection.records.jobs import count_jobs
 from defect_detection.records.labelled_images import find_labelled
+from defect_detection.records.overview import overview_of_products
 from defect_detection.records.retention import prune
 from defect_detection.records.tallies import count_again
 from defect_detection.records.writer import BATCH
@@ -29,6 +30,8 @@ LABELS = 500
 AT_A_TIME = 5_000  # are inserted to fill a database
 END = datetime(2026, 11, 1, tzinfo=UTC)
 REPETITIONS = 3
+PRODUCTS = (*["bolt"] * 8, "nut", "default")  # eight of ten inspections are about bolts
+LIMIT_MS = 300  # of a view
 View = Callable[[], object]
 
 
@@ -55,11 +58,18 @@ def _at_sizes(
             _insert(database, first, min(AT_A_TIME, size - first))
         if not held:
             for number in range(0, LABELS):
-                add_feedback(database, _id_of(number), ("ok", "defective")[number % 2], "benchmark")
+                _label(database, number)
         held = size
         views = _views(database, images) | {"insert 64 inspections": _inserting(database)}
         yield size, {name: _timed(view) for name, view in views.items()}
     database.close()
+
+
+def _label(database: Database, number: int) -> None:
+    if number % 2:
+        add_feedback(database, _id_of(number), "ok", "benchmark")
+    else:
+        add_feedback(database, _id_of(number), "defective", "benchmark", ("scratch", "dent")[number % 4 // 2])
 
 
 def _insert(database: Database, first: int, count: int) -> None:
@@ -81,6 +91,8 @@ def _inspected(number: int) -> Inspected:
         model_version=3 + number % 2,
         latency_ms=dice.lognormvariate(2, 0.5),
         line=f"line {number % 4}",
+        station=f"station {number % 3}",
+        product=PRODUCTS[number % len(PRODUCTS)],
         group=f"lot {number // 500}",
         part=f"part {number // 2}",
         at=END - timedelta(days=DAYS * dice.random()),
@@ -92,11 +104,13 @@ def _id_of(number: int) -> str:
 
 
 def _views(database: Database, images: ImageFolder) -> dict[str, View]:
-    def statistics(days: float, periods: int, until: datetime = END) -> View:
-        return partial(count_inspections, database, until - timedelta(days=days), until, periods)
+    def statistics(days: float, periods: int, until: datetime = END, **chosen: Any) -> View:
+        return partial(
+            count_inspections, database, until - timedelta(days=days), until, periods, Chosen(**chosen)
+        )
 
     def listing(**wanted: Any) -> View:
-        return partial(find_page, database, Filter(**wanted), None, 50)
+        return partial(find_page, database, Filter(**({"product": "bolt"} | wanted)), None, 50)
 
     odd = END - timedelta(minutes=7, seconds=3)
     return {
@@ -106,6 +120,8 @@ def _views(database: Database, images: ImageFolder) -> dict[str, View]:
         "`/statistics`, 30 days in 30 periods": statistics(30, 30),
         "`/statistics`, 30 days in 200 periods from any second": statistics(30, 200, odd),
         "`/statistics`, 800 days in 200 periods": statistics(800, 200),
+        **_filtered(statistics, listing, odd),
+        "`/products`": partial(overview_of_products, database, END),
         "`/inspections`, newest": listing(),
         "`/inspections`, least certain": listing(order="uncertain"),
         "`/inspections`, least certain without label": listing(order="uncertain", labelled=False),
@@ -127,12 +143,66 @@ def _views(database: Database, images: ImageFolder) -> dict[str, View]:
         "`search` on one day, none": listing(
             search="nowhere", since=END - timedelta(days=3), until=END - timedelta(days=2)
         ),
-        "500 rows of `/inspections.csv`": partial(find_page, database, Filter(), None, 500),
-        "labelled images for an export": partial(find_labelled, database),
+        "500 rows of `/inspections.csv`": partial(find_page, database, Filter(product="bolt"), None, 500),
+        "labelled images for an export": partial(find_labelled, database, "bolt"),
         "`/metrics`, jobs": partial(count_jobs, database),
         "pruning, nothing to remove": lambda: prune(database, images, 2 * DAYS, 1e12, END),
         "counting again (`defect records rebuild`)": partial(count_again, database),
     }
+
+
+def _filtered(
+    statistics: Callable[..., View], listing: Callable[..., View], odd: datetime
+) -> dict[str, View]:
+    """Return the views of a product by line, station, model version, verdict, defect type and time, together."""
+    day = {"since": END - timedelta(days=3), "until": END - timedelta(days=2)}
+    place = {"line": "line 2", "station": "station 1"}
+    chosen: dict[str, dict[str, Any]] = {
+        "": {},
+        "line": {"line": "line 2"},
+        "station": {"station": "station 1"},
+        "line, station": place,
+        "model version": {"model_version": 3},
+        "line, station, model version": place | {"model_version": 3},
+        "a line that is not there": {"line": "line 9"},
+    }
+    spans = {"7 days in 28 periods": (7, 28, END), "30 days in 200 periods from any second": (30, 200, odd)}
+    lists = chosen | {
+        "verdict": {"verdict": "defective"},
+        "line, verdict": place | {"verdict": "defective"},
+        "line, verdict, none": place | {"verdict": "review"},
+        "line, model version, none": place | {"model_version": 99},
+        "station of another line, none": {"line": "line 2", "station": "station 9"},
+        "defect type": {"defect_type": "scratch"},
+        "defect type, none": {"defect_type": "crack"},
+        "line, station, model version, verdict, type, one day": {
+            **place,
+            **day,
+            "model_version": 3,
+            "verdict": "ok",
+            "defect_type": "dent",
+        },
+        "line, verdict, one day": place | day | {"verdict": "ok"},
+    }
+    views = {
+        f"`/statistics` of a product, {span}{f', {name}' if name else ''}": statistics(
+            *times, product="bolt", **wanted
+        )
+        for span, times in spans.items()
+        for name, wanted in chosen.items()
+    }
+    orders: dict[str, dict[str, Any]] = {
+        "newest": {},
+        "least certain": {"order": "uncertain", "labelled": False},
+    }
+    for order, of_order in orders.items():
+        views |= {
+            f"`/inspections` of a product, {order}{f', {name}' if name else ''}": listing(
+                product="bolt", **wanted, **of_order
+            )
+            for name, wanted in lists.items()
+        }
+    return views
 
 
 def _inserting(database: Database) -> View:
@@ -161,8 +231,15 @@ def render(result: dict[str, Any]) -> str:
     rows = result["rows"]
     columns = [f"{row['database']}, {row['size']:,}" for row in rows]
     cells = [[name, *(_cell(row["ms"][name]) for row in rows)] for name in rows[0]["ms"]]
-    about = f"Milliseconds. Inspections of {DAYS} days, {LABELS} of them labelled."
-    return f"{about}\n\n{table(['', *columns], cells)}"
+    about = f"Milliseconds. Inspections of {DAYS} days, {LABELS} of them labelled, eight of ten about one product."
+    slow = [one for one in cells if _is_slow([row["ms"][one[0]] for row in rows], one[0])]
+    late = f"Views beyond {LIMIT_MS} ms: {', '.join(one[0] for one in slow) or 'none'}."
+    return f"{about} {late}\n\n{table(['', *columns], cells)}"
+
+
+def _is_slow(milliseconds: list[float | None], name: str) -> bool:
+    """Say whether a view by product takes too long."""
+    return "of a product" in name and any(one is None or one > LIMIT_MS for one in milliseconds)
 
 
 def _cell(milliseconds: float | None) -> str:
