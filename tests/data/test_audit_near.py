@@ -106,9 +106,8 @@ def test_of_many_parts_that_look_alike_few_are_compared_in_full():
         [np.asarray(one.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)) for one in images]
     )
     words = np.zeros_like(np.ascontiguousarray(hashes).view(np.uint64))  # as if all hashes were close
-    compared = [
-        columns for _, columns, _ in near._candidates(words, near._sketches(near._grain(thumbnails, None)))
-    ]
+    sketches = near._sketches(near._grain(thumbnails, None))
+    compared = [columns for _, columns, _ in near._candidates(words, sketches, np.full(len(images), 0.6))]
     assert sum(map(len, compared)) < 0.1 * len(images)
     assert 300 in compared[0]
 
@@ -121,3 +120,41 @@ def test_a_file_for_very_many_images_changes_nothing(tmp_path, monkeypatch):
     np.testing.assert_array_equal(
         near._grain(thumbnails, tmp_path)[np.arange(30)], near._grain(thumbnails, None)
     )
+
+
+def drawn_pairs(n_pairs: int) -> list[np.ndarray]:
+    """Return arguments of `nearest`: images of noise, and for each another with more or less of the same noise and hash."""
+    random = np.random.default_rng(0)
+    noise, more = random.normal(0, 40, (2, n_pairs, THUMBNAIL, THUMBNAIL))
+    share = np.linspace(0.7, 1, n_pairs)[:, None, None]
+    thumbnails = np.concatenate([noise, share * noise + np.sqrt(1 - share**2) * more])
+    bits = random.integers(0, 2, (n_pairs, HASH_SIDE**2), np.uint8)
+    other = bits ^ (random.random(bits.shape) < random.uniform(0, 0.3, (n_pairs, 1)))
+    hashes = np.packbits(np.concatenate([bits, other]), axis=1)
+    numbers = np.arange(2 * n_pairs)
+    relations = random.integers(0, 2, (2, len(numbers)))
+    return [hashes, (128 + thumbnails).clip(0, 255).astype(np.uint8), numbers, numbers, relations]
+
+
+def compared_in_full(hashes, thumbnails, contents, units, relations) -> list[list[tuple[int, float]]]:
+    """Return what `nearest` should, from the grain and the hash of every two images: partner and similarity of each image."""
+    grain = near._grain(thumbnails, None)
+    needed = np.tanh(np.arctanh(near._usual(grain).clip(0, 0.999)) + near.STANDS_OUT)
+    needed = needed.clip(near.LEAST_SIMILARITY, near.CERTAIN)
+    bits = np.unpackbits(hashes, axis=1)
+    is_pair = (bits[:, None] != bits).sum(axis=2) <= near.MOST_BITS
+    similarity = grain @ grain.T
+    is_pair &= similarity >= np.maximum(needed[:, None], needed)
+    for numbers in (contents, units):
+        is_pair &= numbers[:, None] != numbers
+    separated = [relation[:, None] != relation for relation in relations]
+    tables = [np.where(is_pair & where, similarity, -1) for where in (*separated, ~np.any(separated, axis=0))]
+    return [[(int(row.argmax()) if row.max() > -1 else -1, row.max()) for row in table] for table in tables]
+
+
+def test_what_is_found_is_what_a_full_comparison_of_all_pairs_finds():
+    images = drawn_pairs(200)
+    for found, expected in zip(nearest(*images), compared_in_full(*images), strict=True):
+        assert (found.partner >= 0).sum() > 25
+        assert found.partner.tolist() == [partner for partner, _ in expected]
+        np.testing.assert_allclose(found.similarity, [similarity for _, similarity in expected], atol=1e-5)

@@ -19,16 +19,20 @@ LEAST_SIMILARITY = 0.8  # correlation of grain, from -1 to 1
 CERTAIN = 0.95  # above it, a pair needn't be rarer than others: a burst of the same view
 STANDS_OUT = 0.5  # required distance above the usual correlation of both images, as arctanh
 
-_BLOCK = 256  # images compared at a time,
-_COLUMNS = 4096  # with this many other images
+_BLOCK = 256  # images prepared at a time
+_ROWS = 64  # images compared at a time, with all later ones
+_WASTE = (
+    16  # products of grain that a block may take for each pair; one that is taken by itself is slower by this
+)
 _REFERENCES = 1000  # images that define the usual similarity
 _USUAL = 100  # the usual similarity is exceeded by one in this number of images,
 _LEAST_RANK = 8  # but at least by this number: the same spot is often photographed several times
 _GRAIN_PX = 2.0  # of the thumbnail: coarser structure is removed
 _NOISE_LEVELS = 1.0  # gray levels of contrast that count as none
 _SKETCH = 128  # random directions that the sketch of an image's grain is taken in (Johnson and Lindenstrauss)
-# Of normalised sketches of a pair with LEAST_SIMILARITY: 6 standard deviations of (1 - similarity²) / sqrt(_SKETCH) below it.
-_LEAST_SKETCH = 0.6
+_DEVIATIONS = (
+    6  # by which the similarity of sketches may be too low; one is (1 - similarity²) / sqrt(_SKETCH)
+)
 _SHRINKAGE = 10  # images: with fewer, the common structure is unknown
 
 
@@ -74,7 +78,8 @@ def nearest(
     grain = _grain(thumbnails, folder)
     needed = np.tanh(np.arctanh(_usual(grain).clip(0, 0.999)) + STANDS_OUT).clip(LEAST_SIMILARITY, CERTAIN)
     found = [Nearest(np.full(len(grain), -1), np.full(len(grain), -1.0)) for _ in range(len(relations) + 1)]
-    for rows, columns, bits in _candidates(words, _sketches(grain)):
+    least = needed - _DEVIATIONS * (1 - needed**2) / _SKETCH**0.5
+    for rows, columns, bits in _candidates(words, _sketches(grain), least.astype(np.float32)):
         similarity = grain[rows] @ grain[columns].T
         is_pair = similarity >= np.maximum(needed[rows][:, None], needed[columns])
         if not is_pair.any():
@@ -88,17 +93,39 @@ def nearest(
 
 
 def _candidates(
-    words: np.ndarray, sketches: np.ndarray
+    words: np.ndarray, sketches: np.ndarray, least: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield blocks of images, of later images that one of them may resemble, and the bits in which their hashes differ."""
-    for start in range(0, len(words), _BLOCK):
-        rows = np.arange(start, min(start + _BLOCK, len(words)))
-        for first in range(start, len(words), _COLUMNS):
-            bits = _bits(words[rows], words[first : first + _COLUMNS])
-            alike = sketches[rows] @ sketches[first : first + _COLUMNS].T >= _LEAST_SKETCH
-            is_later = np.arange(first, first + bits.shape[1]) > rows[:, None]
-            near = np.flatnonzero((alike & is_later & (bits <= MOST_BITS)).any(axis=0))
-            yield rows, first + near, bits[:, near]
+    """Yield blocks of images, of later images that one of them may resemble, and the bits in which their hashes differ.
+
+    All pairs of sketches are compared, in about 4 ns each, and nothing else is done for all pairs. So it takes little beside the
+    work for each image, also with a hundred thousand images.
+
+    Args:
+        least: similarity of sketches that each image needs, (n_images,).
+    """
+    for start in range(0, len(words), _ROWS):
+        products = sketches[start : start + _ROWS] @ sketches[start:].T
+        rows, columns = (start + indices for indices in np.nonzero(products >= least[start:]))
+        rows, columns = _where(columns > rows, rows, columns)
+        rows, columns = _where(products[rows - start, columns - start] >= least[rows], rows, columns)
+        bits = np.bitwise_count(words[rows] ^ words[columns]).sum(axis=1, dtype=np.uint16)
+        for some, others in _grouped(*_where(bits <= MOST_BITS, rows, columns)):
+            yield some, others, _bits(words[some], words[others])
+
+
+def _where(chosen: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return rows[chosen], columns[chosen]
+
+
+def _grouped(rows: np.ndarray, columns: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the images of some pairs, sorted by row, with their partners: all at once, or where pairs are rare each by itself."""
+    some, starts = np.unique(rows, return_index=True)
+    others = np.unique(columns)
+    if len(some) * len(others) <= _WASTE * len(rows):
+        yield some, others
+        return
+    for row, partners in zip(some, np.split(columns, starts[1:]), strict=True):
+        yield np.array([row]), partners
 
 
 def _grain(thumbnails: np.ndarray, folder: Path | None) -> np.ndarray:
