@@ -46,7 +46,7 @@ REPETITIONS = {
     "scaling": 1,
     "ray": 3,
 }  # when not told; quality has seeds
-LARGE = 10_000  # images
+LARGE, HUGE = scaling.MANY, 100_000  # images
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -110,7 +110,7 @@ def _options(name: str, arguments: argparse.Namespace) -> Options:
         peers=arguments.peers,
         repetitions=arguments.repetitions or REPETITIONS.get(name, 1),
         seeds=arguments.seeds,
-        sizes=(*arguments.sizes, LARGE) if arguments.large else tuple(arguments.sizes),
+        sizes=(*arguments.sizes, *([LARGE] if arguments.large else []), *([HUGE] if arguments.huge else [])),
         image_sizes=tuple(arguments.image_sizes),
         images=arguments.images,
         yolo_epochs=arguments.yolo_epochs,
@@ -146,6 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seeds", type=int, default=1, help="of quality (default: 1)")
     add("--sizes", type=int, nargs="+", default=[1000], help="training images of scaling (default: 1000)")
     add("--large", action="store_true", help=f"scaling at {LARGE} images too")
+    add("--huge", action="store_true", help=f"scaling at {HUGE} images too, and all images drawn small")
     add(
         "--image-sizes",
         type=int,

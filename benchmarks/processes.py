@@ -23,12 +23,13 @@ class Unavailable(Exception):  # noqa: N818  not an error: it becomes a row that
 class Finished:
     """A command that ended well.
 
-    seconds: wall clock, of the whole process.
+    seconds: wall clock, of the whole process. cpu_s: processor seconds, of the process and all below it that ended.
     peak_bytes: the most resident memory of the process and all below it, summed (pages that they share count once); None where there
     is no /proc.
     """
 
     seconds: float
+    cpu_s: float
     peak_bytes: int | None
     output: str
 
@@ -53,7 +54,7 @@ def run(
         Unavailable: it can't be started, or ended with an error.
     """
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
-        started = time.perf_counter()
+        started, used = time.perf_counter(), _children_cpu_s()
         try:
             process = subprocess.Popen(
                 [str(part) for part in command],
@@ -70,7 +71,13 @@ def run(
         errors.seek(0)
         if process.returncode not in expected:
             raise Unavailable(reason(errors.read() or output.read(), process.returncode))
-        return Finished(seconds, peak, output.read())
+        return Finished(seconds, _children_cpu_s() - used, peak, output.read())
+
+
+def _children_cpu_s() -> float:
+    """Return the processor seconds of all children that have ended."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:

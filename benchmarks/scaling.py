@@ -1,5 +1,5 @@
 """How training grows: seconds and memory at a number of drawn images, with nothing cached and with all cached, with a fourth
-hyperparameter set, and after 5 % new images.
+hyperparameter set, and after 5 % new images. Processor time per image says how training grows on a busy machine, too.
 """
 
 import csv
@@ -17,30 +17,32 @@ from benchmarks.project import Project, sets_override
 from benchmarks.tables import mebibytes, spread, table
 from defect_detection.data.samples import Sample, scan
 
-COLUMNS = ("training images", "step", "seconds", "peak memory, MiB")
-IMAGE_PX = 256
+COLUMNS = ("training images", "step", "seconds", "processor ms an image", "peak memory, MiB")
+IMAGE_PX, SMALL_PX = 256, 64
+MANY = 10_000  # with more images than this at one size, all are drawn small
 ONE_IN_NEW = 20  # 5 % of the images come later
 
 
 def measure(options: Options) -> dict[str, Any]:
     """Go through the steps at every size, several times."""
     rows: list[dict[str, Any]] = []
+    side = SMALL_PX if max(options.sizes) > MANY else IMAGE_PX
     for n_images in options.sizes:
-        repeated = [_steps(n_images, options) for _ in range(options.repetitions)]
+        repeated = [_steps(n_images, side, options) for _ in range(options.repetitions)]
         for step in repeated[0]:
-            runs = [{"seconds": one[step].seconds, "peak_bytes": one[step].peak_bytes} for one in repeated]
+            runs = [vars(one[step]) | {"output": ""} for one in repeated]
             rows.append({"images": n_images, "step": step, "runs": runs})
-    return {"rows": rows}
+    return {"side": side, "rows": rows}
 
 
-def _steps(n_images: int, options: Options) -> dict[str, Finished]:
+def _steps(n_images: int, side: int, options: Options) -> dict[str, Finished]:
     """Train a project from nothing, and again and again as it changes; return what each training took."""
     _say(f"{n_images} images: drawing, where they aren't there yet")
     drawn = datasets.drawn(
-        options.cache / "drawn" / f"scaling-{n_images}",
+        options.cache / "drawn" / f"scaling-{n_images}-{side}",
         n_train=n_images + n_images // ONE_IN_NEW,
         n_test=max(30, n_images // 10),
-        size=IMAGE_PX,
+        size=side,
     )
     data, new = _held_back(drawn, options.work / "scaling" / "data")
     project = Project.new(options.work / "scaling" / "project", data, options.overrides)
@@ -103,8 +105,9 @@ def render(result: dict[str, Any]) -> str:
             str(row["images"]),
             row["step"],
             spread([run["seconds"] for run in row["runs"]], 1),
+            spread([1000 * run["cpu_s"] / row["images"] for run in row["runs"]], 1),
             mebibytes(row["runs"]),
         ]
         for row in result["rows"]
     ]
-    return f"Images drawn at {IMAGE_PX} px. Each step is a process of its own.\n\n{table(COLUMNS, rows, texts=2)}"
+    return f"Images drawn at {result['side']} px. Each step is a process of its own.\n\n{table(COLUMNS, rows, texts=2)}"

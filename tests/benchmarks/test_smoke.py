@@ -168,7 +168,7 @@ def scripts_in_this_process(monkeypatch):
             patch.setenv("PYTHONPATH", str(ROOT / "src"))
             runpy.run_path(str(command[1]), run_name="__main__")
         assert ended.value.code in expected
-        return Finished(time.perf_counter() - started, None, "")
+        return Finished(time.perf_counter() - started, 0.0, None, "")
 
     monkeypatch.setattr(project, "run", run_here)
 
@@ -234,13 +234,14 @@ def test_only_what_stands_between_the_markers_is_replaced(tmp_path):
 def test_tables_are_written_again_from_the_results(tmp_path):
     result = {
         "machine": {"date": "today"},
-        "rows": [{"images": 9, "step": "cold", "runs": [{"seconds": 2, "peak_bytes": None}]}],
+        "side": 64,
+        "rows": [{"images": 9, "step": "cold", "runs": [{"seconds": 2, "cpu_s": 0.9, "peak_bytes": None}]}],
     }
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "scaling.json").write_text(json.dumps(result))
     readme = tmp_path / "README.md"
     assert main(["tables", "--cache", str(tmp_path), "--readme", str(readme)]) == 0
-    assert "| 9 | cold | 2.0 | not measured |" in readme.read_text()
+    assert "| 9 | cold | 2.0 | 100.0 | not measured |" in readme.read_text()
 
 
 def test_records_has_a_row_for_each_view(measure):
