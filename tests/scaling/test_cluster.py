@@ -1,6 +1,7 @@
 """A cluster that cannot be used says so within seconds, before anything is begun."""
 
 import socket
+from functools import cache
 
 import pytest
 
@@ -24,6 +25,20 @@ def test_an_address_that_does_not_answer_is_told_at_once(scheme, monkeypatch):
             pass
 
 
+def test_no_cluster_on_this_machine_is_told_at_once(monkeypatch, tmp_path):
+    services = pytest.importorskip("ray._private.services")
+    monkeypatch.setattr(services, "find_gcs_addresses", cache(set))  # else those of other tests
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with (
+        pytest.raises(
+            ClusterError, match=r"no Ray cluster answers at auto.*or leave it out.*Nothing was begun"
+        ),
+        cluster.connected("auto"),
+    ):
+        pass
+
+
 def test_options_of_the_cluster_need_the_engine(capsys, tmp_path):
     assert main(["inspect", "a.png", "--address", "auto"]) == 3
     assert "--address: is for --engine ray" in capsys.readouterr().err
@@ -35,3 +50,22 @@ def test_an_inspection_refuses_a_client_server(project, tmp_path):
     config = project("scaling.address=ray://127.0.0.1:10001")
     with pytest.raises(ConfigError, match=r"expected auto or host:port for an inspection.*--address auto"):
         inspect_on_ray(["."], (tmp_path, None), str(tmp_path / "out"), config, None, unwatched)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "cpus"),
+    [
+        ([1, 1, 1], 1),
+        ([2], 2),
+        ([0, 4], 4),
+        ([12], 6),
+        ([16, 8], 8),
+        ([8, 1], 1),
+        ([64, 64], 8),
+        ([7, 14], 7),
+    ],
+)
+def test_processes_leave_no_processor_unused(nodes, cpus):
+    of_nodes = cluster.Cluster({str(number): have for number, have in enumerate(nodes)})
+    assert of_nodes.cpus_of_a_process(8) == cpus
+    assert of_nodes.slots(cpus) * cpus == sum(nodes)

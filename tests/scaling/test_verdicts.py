@@ -19,11 +19,12 @@ def inspection(path: str, **more) -> Inspection:
 
 def test_rows_are_found_again_and_a_shard_that_is_written_twice_counts_once(tmp_path):
     output = Verdicts(str(tmp_path / "out"))
-    assert output.begin(ABOUT, BUNDLE) == set()
+    assert output.done(ABOUT) == set()
+    output.begin(ABOUT, BUNDLE)
     for _ in range(2):
         output.write("1", [inspection("/a.png"), inspection("/b\udcff.png", error="cut off")])
     output.write("2", [inspection("s3://bucket/c.png")])
-    assert Verdicts(str(tmp_path / "out")).begin(ABOUT, BUNDLE) == {
+    assert Verdicts(str(tmp_path / "out")).done(ABOUT) == {
         "/a.png",
         "/b\\xff.png",
         "s3://bucket/c.png",
@@ -50,7 +51,7 @@ def test_verdicts_of_two_models_do_not_mix(tmp_path):
     with pytest.raises(
         ConfigError, match=r"holds verdicts with model a v1, and model is a v2 now; choose another"
     ):
-        Verdicts(str(tmp_path)).begin(ABOUT | {"model": "a v2"}, BUNDLE)
+        Verdicts(str(tmp_path)).done(ABOUT | {"model": "a v2"})
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
@@ -58,7 +59,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
     with pytest.raises(
         ConfigError, match=r"expected an empty folder or the output of an earlier .* found notes\.txt"
     ):
-        Verdicts(str(tmp_path)).begin(ABOUT, BUNDLE)
+        Verdicts(str(tmp_path)).done(ABOUT)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
@@ -70,6 +71,6 @@ def test_a_half_written_file_of_verdicts_is_named_and_costs_no_other(tmp_path):
     path = tmp_path / "verdicts-1.parquet"
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(DataError, match=r"verdicts-1\.parquet: is no whole Parquet file; remove it, and run"):
-        output.begin(ABOUT, BUNDLE)
+        output.done(ABOUT)
     path.unlink()
-    assert output.begin(ABOUT, BUNDLE) == {"/b.png"}
+    assert output.done(ABOUT) == {"/b.png"}

@@ -3,7 +3,8 @@
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,11 @@ class Cluster:
     @property
     def cpus(self) -> int:
         return sum(self.nodes.values())
+
+    def cpus_of_a_process(self, most: int) -> int:
+        """Return how many processors each of equal processes has, at most `most`, so that few are left over."""
+        least = min((have for have in self.nodes.values() if have), default=1)
+        return max(range(1, min(most, least) + 1), key=lambda cpus: (cpus * self.slots(cpus), cpus))
 
     def slots(self, cpus: int) -> int:
         """Return how many tasks of so many processors run at the same time, at least 1."""
@@ -131,10 +137,9 @@ def _looked_at(paths: Sequence[str]) -> Cluster:
         )
         for name in nodes
     }
-    ready, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=_LOOK_S)
-    for name, answer in asked.items():
+    for name, answer in _as_they_come(asked):
         where = f"Ray node {nodes[name]['NodeManagerHostname']} ({name[:8]})"
-        if answer not in ready:
+        if answer is None:
             raise ClusterError(
                 f"{where}: did not answer within {_LOOK_S} s; look at it with `ray status`, or remove it"
             )
@@ -147,6 +152,18 @@ def _looked_at(paths: Sequence[str]) -> Cluster:
                 ) from error
             del nodes[name]  # it died meanwhile
     return Cluster({name: int(node["Resources"].get("CPU", 0)) for name, node in nodes.items()})
+
+
+def _as_they_come(asked: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the name and the answer of each node that was asked; None instead of the answers that do not come in time."""
+    import ray
+
+    names = {answer: name for name, answer in asked.items()}
+    end = time.monotonic() + _LOOK_S
+    while names:
+        ready, _ = ray.wait(list(names), timeout=max(end - time.monotonic(), 0))
+        for answer in ready or list(names):
+            yield names.pop(answer), answer if ready else None
 
 
 def _alive() -> dict[str, Any]:

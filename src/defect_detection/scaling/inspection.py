@@ -19,6 +19,7 @@ from defect_detection.data.images import Pages
 from defect_detection.errors import BusyError, ClusterError, ConfigError, DataError, DefectDetectionError
 from defect_detection.files.unfinished import working_folder
 from defect_detection.inference.inspect import Inspection, Inspector
+from defect_detection.model.bundle import read_card
 from defect_detection.model.seal import seal
 from defect_detection.scaling import storage, tables
 from defect_detection.scaling.cluster import Cluster, connected
@@ -32,15 +33,16 @@ if TYPE_CHECKING:
 
 _LOCK = ".inspecting.lock"
 _BLOCKS = 5000  # that a cluster is given at most; each holds one shard or several
-_CPUS = 1  # of a process, with one inspector
+_MOST_CPUS = 8  # of a process, with one inspector: Python's own work keeps no more busy
 
 
 @dataclass(frozen=True)
 class Job:
-    """How each process inspects, and where the model lies and the verdicts go. model: what verdicts call it."""
+    """How each process inspects, and where the model lies and the verdicts go. model: what verdicts call it. cpus: of a process."""
 
     model: str
     precision: str
+    cpus: int
     limits: Limits
     pages: Pages
     box_rules: BoxRules
@@ -91,31 +93,33 @@ def inspect_on_ray(
     """
     _require_direct(config.scaling.address)
     folder, name = bundle
-    inspector = Inspector.load(folder, name=name, precision=config.inference.precision)
     verdicts = Verdicts(output)
-    job = Job(
-        inspector.name,
-        config.inference.precision,
-        Limits.of(config.data),
-        config.data.pages,
-        BoxRules.of(config),
-        verdicts.address,
-    )
+    rules = BoxRules.of(config)
+    about = {
+        "model": name,
+        "seal": seal(folder),
+        "threshold": read_card(folder).threshold,
+        "pages": config.data.pages,
+        "mm_per_px": rules.mm_per_px,
+        "min_defect_px": rules.min_px or None,
+    }
     found = find(sources, column, leave_out=verdicts.address)
     with _alone(verdicts.address):
-        about = {
-            "model": name,
-            "seal": seal(folder),
-            "threshold": inspector.card.threshold,
-            "pages": job.pages,
-            "mm_per_px": job.box_rules.mm_per_px,
-            "min_defect_px": job.box_rules.min_px or None,
-        }
-        done = verdicts.begin(about, folder)
+        done = verdicts.done(about)
         if next(found.shards(done, at_once=1), None) is None:
-            return Inspected(Counter(), len(found), 0.0, "", job.output, tuple(found.said))
+            return Inspected(Counter(), len(found), 0.0, "", verdicts.address, tuple(found.said))
         with connected(config.scaling.address, _shared_paths(found, verdicts)) as cluster:
+            job = _job(folder, name, config, verdicts, cluster)
+            verdicts.begin(about, folder)
             return _inspect(found, done, job, cluster, partial(watch, "inspecting"))
+
+
+def _job(folder: Path, name: str | None, config: "Config", verdicts: Verdicts, cluster: Cluster) -> Job:
+    """Return how to inspect with a model, which is loaded here first: what is wrong with it is told once."""
+    precision, data = config.inference.precision, config.data
+    model = Inspector.load(folder, name=name, precision=precision).name
+    cpus = cluster.cpus_of_a_process(_MOST_CPUS)
+    return Job(model, precision, cpus, Limits.of(data), data.pages, BoxRules.of(config), verdicts.address)
 
 
 def _require_direct(address: str | None) -> None:
@@ -153,7 +157,7 @@ def _alone(address: str) -> Iterator[None]:
 def _inspect(found: Found, done: set[str], job: Job, cluster: Cluster, follow: Any) -> Inspected:
     import ray
 
-    shards = list(found.shards(done, cluster.slots(_CPUS)))
+    shards = list(found.shards(done, cluster.slots(job.cpus)))
     total = sum(len(shard.names) for shard in shards)
     counts: Counter[str] = Counter()
     started = time.perf_counter()
@@ -190,13 +194,13 @@ def _answers(shards: Sequence[Shard], job: Job, cluster: Cluster) -> Iterator[di
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     rows = [{"shard": pickle.dumps(shard)} for shard in shards]
-    actors = min(cluster.slots(_CPUS), len(shards))
+    actors = min(cluster.slots(job.cpus), len(shards))
     yield from (
         ray.data.from_items(rows, override_num_blocks=min(len(rows), _BLOCKS))
         .map(
             Inspecting,
             fn_constructor_args=(job,),
-            num_cpus=_CPUS,
+            num_cpus=job.cpus,
             compute=ray.data.ActorPoolStrategy(size=actors),
         )
         .iter_rows()
@@ -212,7 +216,7 @@ class Inspecting:
         with working_folder() as folder:
             self._verdicts.unpack_model(folder)
             self._inspector = Inspector.load(
-                folder, name=job.model, threads=_CPUS, precision=job.precision, box_rules=job.box_rules
+                folder, name=job.model, threads=job.cpus, precision=job.precision, box_rules=job.box_rules
             )
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def _s3() -> Any:
     endpoint = os.environ.get("AWS_ENDPOINT_URL")
     return fs.S3FileSystem(
         connect_timeout=3,
-        request_timeout=10,
+        request_timeout=5,
         retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=2),
         allow_bucket_creation=False,
         **({"endpoint_override": endpoint} if endpoint else {}),

@@ -25,11 +25,11 @@ class Verdicts:
     def __init__(self, address: str) -> None:
         self.address = storage.absolute(address).rstrip("/")
 
-    def begin(self, about: Mapping[str, Any], bundle: Path) -> set[str]:
-        """Keep what is inspected with, and return the names of the images that have their row already.
+    def done(self, about: Mapping[str, Any]) -> set[str]:
+        """Return the names of the images that have their row already.
 
         Args:
-            about: what must not change within one output. bundle: the model's folder, which each node then reads here.
+            about: what must not change within one output.
 
         Raises:
             ConfigError: the folder holds verdicts of another model, or other files. DataError: a file is not whole.
@@ -42,11 +42,14 @@ class Verdicts:
                 f"{printable(self.address)}: expected an empty folder or the output of an earlier inspection, found "
                 f"{printable(others[0])}; choose another --output"
             )
-        else:
-            storage.write(self._at(MODEL), _zipped(bundle))
-            storage.write(self._at(ABOUT), json.dumps(dict(about), indent=2).encode())
         files = [name for name in names if name.startswith(_START) and name.endswith(_END)]
         return {path for file in files for path in self._paths(file)}
+
+    def begin(self, about: Mapping[str, Any], bundle: Path) -> None:
+        """Keep what is inspected with: the model's folder, which each node then reads here. An output that has begun stays."""
+        if ABOUT not in storage.names_in(self.address):
+            storage.write(self._at(MODEL), _zipped(bundle))
+            storage.write(self._at(ABOUT), json.dumps(dict(about), indent=2).encode())
 
     def unpack_model(self, folder: Path) -> None:
         """Write the files of the model into an empty folder."""
