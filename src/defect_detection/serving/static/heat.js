@@ -36,8 +36,8 @@ export function drawHeat({ values: rows, extent: [left, top, across, down] }, ve
   const context = canvas.getContext("2d");
   context.clearRect(0, 0, canvas.width, canvas.height);
   context.imageSmoothingQuality = "high";
-  const { width: wide, height: high } = canvas;
-  context.drawImage(small, left * wide, top * high, across * wide, down * high);
+  const { width: wide, height: tall } = canvas;
+  context.drawImage(small, left * wide, top * tall, across * wide, down * tall);
 }
 
 /** Heat begins at even odds; what isn't OK as a whole, though no cell is defective alone, shows its most defective half. */
