@@ -215,6 +215,8 @@ def test_a_bound_key_is_good_for_its_products_only(app):
     for route in about_others:
         method, path = route.split(" ")
         assert client.open(path, method=method, headers=bound).status_code == 403, route
+    promotion = {"reason": "why", "name": "Testing_Reg.nut"}
+    assert client.post("/models/1/promote?product=bolt", json=promotion, headers=bound).status_code == 403
     label = {"inspection_id": theirs, "label": "ok"}
     assert client.post("/feedback", json=label, headers=bound).status_code == 403
     assert client.post("/feedback", json=label | {"inspection_id": ours}, headers=bound).status_code == 201

@@ -17,7 +17,7 @@ from defect_detection.serving.products import Project, UnknownProductError, list
 from defect_detection.serving.routes import HEADER, PARAMETER
 from defect_detection.serving.services import services
 
-_OF_ALL = ("GET /metrics",)  # show all products at once
+_OF_ALL = ("/metrics",)  # show all products at once
 
 
 def register_products(app: Flask) -> None:
@@ -107,7 +107,7 @@ def visible(names: Sequence[str]) -> list[str]:
 def _check() -> None:
     if request.url_rule is None:
         return
-    if f"{request.method} {request.url_rule.rule}" in _OF_ALL and caller().products:
+    if request.url_rule.rule in _OF_ALL and caller().products:
         raise Forbidden(
             f"The key '{caller().name}' is bound to products, and this address is about all of them."
         )

@@ -8,7 +8,7 @@ from flask import Response, request
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.openapi import OpenAPI
 from pydantic import BaseModel, Field, StringConstraints
-from werkzeug.exceptions import NotFound
+from werkzeug.exceptions import Forbidden, NotFound
 
 from defect_detection.records.keys import Role
 from defect_detection.serving.addresses import absolute
@@ -195,8 +195,19 @@ def history(query: HistoryQuery) -> Response:
     responses={200: Changed, **{status: described(status) for status in (401, 403, 409, 413, 503)}},
 )
 def promote(path: VersionPath, body: Promotion) -> Response:
+    _check_model(body.name)
     of_model = [] if body.name is None else [f"--model={body.name}"]
     return _change(["promote", str(path.version), f"--reason={body.reason}", *of_model], caller().name)
+
+
+def _check_model(name: str | None) -> None:
+    """Refuse the model of another product, if the caller's key is bound to products."""
+    names = project().config.mlflow
+    ours = (None, names.production_model_name, names.testing_model_name, names.registered_model_name)
+    if caller().products and name not in ours:
+        raise Forbidden(
+            f"The key '{caller().name}' is bound to products, and {name!r} is no model of '{project().name}'."
+        )
 
 
 @production_api.post(
