@@ -14,6 +14,7 @@ from benchmarks import (
     image_size,
     inference,
     machine,
+    novelty,
     quality,
     records,
     refusals,
@@ -32,6 +33,7 @@ BENCHMARKS = {
     "inference": inference,
     "serving": serving,
     "quality": quality,
+    "novelty": novelty,
     "scaling": scaling,
     "image_size": image_size,
     "records": records,
@@ -143,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
         "--model", type=Path, help="a model folder to measure inference and serving with; else one is trained"
     )
     add("--repetitions", type=int, help=f"of each measurement, in turn (default: {REPETITIONS})")
-    add("--seeds", type=int, default=1, help="of quality (default: 1)")
+    add("--seeds", type=int, default=1, help="of quality, and draws of novelty (default: 1)")
     add("--sizes", type=int, nargs="+", default=[1000], help="training images of scaling (default: 1000)")
     add("--large", action="store_true", help=f"scaling at {LARGE} images too")
     add("--huge", action="store_true", help=f"scaling at {HUGE} images too, and all images drawn small")

@@ -1,5 +1,6 @@
 """Find data sets, draw one if none is given, and convert one to the layout of other tools."""
 
+import csv
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -72,6 +73,22 @@ def _copy(samples: Sequence[Sample], folder: Path) -> None:
     for sample in samples:
         name = f"{sample.sha256[:16]}{sample.path.suffix.lower()}"
         shutil.copyfile(sample.path, folder / ("defective" if sample.label else "ok") / name)
+
+
+def add(samples: Sequence[Sample], folder: Path) -> None:
+    """Add samples to a folder: files in a folder per class, and rows of its index.csv, which say their groups."""
+    index = folder / "index.csv"
+    rows = []
+    for sample in samples:
+        file = Path(sample.defect_type or "ok", sample.path.name)
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(sample.path, folder / file)
+        rows.append(
+            (file.as_posix(), "defective" if sample.label else "ok", sample.defect_type, sample.group)
+        )
+    first = [] if index.exists() else [("file", "label", "defect_type", "group")]
+    with index.open("a", newline="", encoding="utf-8") as text:
+        csv.writer(text).writerows([*first, *rows])
 
 
 def flat_folder(data: DataSet, folder: Path, count: int) -> Path:

@@ -17,7 +17,7 @@ class Options:
     data: a data set, or a folder of them; None draws one. on: the name of the one that training and inference are measured on.
     weights: of a MobileNetV2 without its top; None leaves the pretrained configuration out.
     model: a model folder to measure inference with; None trains one.
-    repetitions: of training and inference, alternated. seeds: of quality. sizes: numbers of images, of scaling.
+    repetitions: of training and inference, alternated. seeds: of quality; draws of novelty. sizes: numbers of images, of scaling.
     image_sizes: in px, of image_size. images: in the folder whose throughput is measured. yolo_epochs: of Ultralytics' training.
     seconds: of each point of serving. soak: minutes of load, 0 for none. swaps: of the served model under load, 0 for none.
     retraining: whether serving is measured beside one too.

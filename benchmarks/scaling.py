@@ -2,8 +2,6 @@
 hyperparameter set, and after 5 % new images. Processor time per image says how training grows on a busy machine, too.
 """
 
-import csv
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,7 +54,7 @@ def _steps(n_images: int, side: int, options: Options) -> dict[str, Finished]:
     _say(f"{n_images} images: training with one more set")
     steps[f"{_sets(more)}, all cached"] = project.train(sets_override(more))
     project.evaluate()
-    _write(new, data.train)
+    datasets.add(new, data.train)
     _say(f"{n_images} images and {len(new)} new ones: training and retraining")
     steps[f"{_sets(sets)}, after 5 % new images"] = project.train()
     steps["re_train/re_train.py, from the registry"] = project.retrain()
@@ -77,25 +75,9 @@ def _held_back(drawn: DataSet, folder: Path) -> tuple[DataSet, list[Sample]]:
     train, test = scan(drawn.train, OK_CLASSES)[0], scan(drawn.test, OK_CLASSES)[0]
     new = train[:: ONE_IN_NEW + 1]
     names = {sample.sha256 for sample in new}
-    _write([sample for sample in train if sample.sha256 not in names], folder / "train")
-    _write(test, folder / "test")
+    datasets.add([sample for sample in train if sample.sha256 not in names], folder / "train")
+    datasets.add(test, folder / "test")
     return DataSet(folder.resolve()), new
-
-
-def _write(samples: Sequence[Sample], folder: Path) -> None:
-    """Add samples to a folder: files in a folder per class, and rows of its index.csv, which say their groups."""
-    index = folder / "index.csv"
-    rows = []
-    for sample in samples:
-        file = Path(sample.defect_type or "ok", sample.path.name)
-        (folder / file).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(sample.path, folder / file)
-        rows.append(
-            (file.as_posix(), "defective" if sample.label else "ok", sample.defect_type, sample.group)
-        )
-    first = [] if index.exists() else [("file", "label", "defect_type", "group")]
-    with index.open("a", newline="", encoding="utf-8") as text:
-        csv.writer(text).writerows([*first, *rows])
 
 
 def render(result: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from plant import Plant
 
-from benchmarks import project, quality
+from benchmarks import novelty, project, quality
 from benchmarks.__main__ import main
 from benchmarks.alternate import alternate
 from benchmarks.endurance import _slope
@@ -23,6 +23,7 @@ from benchmarks.processes import ROOT, Finished, Unavailable, run
 from benchmarks.project import Project
 from benchmarks.serving import BARE, OURS
 from benchmarks.tables import put_into
+from defect_detection.data.samples import Sample
 
 QUICK = (
     "data.image_size=32",
@@ -183,6 +184,38 @@ def test_scaling_has_a_row_per_step(measure, scripts_in_this_process):
         ["40", "re_train/re_train.py, from the registry"],
     ]
     assert all(float(row[2]) > 0 for row in rows)
+
+
+def test_novelty_has_its_rows(trained_once, tmp_path, monkeypatch):
+    monkeypatch.setattr(novelty, "CALLS", 2)
+    bundle = trained_once.config().bundle_dir
+    judged = novelty._aurocs(bundle, trained_once.samples())
+    figures = {"auroc": {"value": 0.98, "low": 0.95, "high": 1.0}}
+    draws = [{"data": "parts", "defective": 5, "draw": draw} | judged for draw in range(2)]
+    result = {
+        "draws": 2,
+        "alone": [{"data": "parts", "trunk": "own", "metrics": figures}],
+        "few": draws,
+        "fit": {"images": 1000, "runs": [{"seconds": 40.0, "peak_bytes": 2**30}]},
+        "one_image_ms": novelty._one_image(bundle, tmp_path),
+    }
+    lines = novelty.render(result).splitlines()
+    assert "| parts | own | 0.980 (0.950 to 1.000) |" in lines
+    (few,) = [line for line in lines if line.startswith("| parts | 5 |")]
+    assert few.count("1.000 (1.000 to 1.000)") == 3, "novelty, the classifier and both see these defects"
+    assert "| training from 1000 OK images of 256 px, nothing cached, s | 40.0 |" in lines
+    assert sum(line.startswith("| one image") for line in lines) == 2
+
+
+def test_a_draw_takes_defective_images_of_as_many_parts_as_there_are():
+    ok = [Sample(Path(f"ok{i}"), 0, "", "", f"ok{i}") for i in range(3)]
+    bad = [Sample(Path(f"{i}"), 1, "scratch", f"part {i % 4}", f"{i}") for i in range(12)]
+    for draw in range(3):
+        chosen = novelty._drawn([*ok, *bad], 5, draw)
+        assert chosen[:3] == ok
+        assert len(chosen) == 8
+        assert {sample.group for sample in chosen[3:]} == {f"part {i}" for i in range(4)}
+    assert novelty._drawn([*ok, *bad], 12, 0) == []
 
 
 def test_a_contender_that_cannot_be_measured_says_why_and_the_others_go_on():
