@@ -216,6 +216,18 @@ def test_a_label_is_suspect_when_the_held_out_score_contradicts_it_strongly():
     ]
 
 
+def test_ok_images_far_above_the_usual_anomaly_score_are_listed_highest_first():
+    ok, rng = [sample for sample in ORDINARY if not sample.label], np.random.default_rng(0)
+    usual = 1 / (1 + np.exp(4 - rng.normal(0, 1, len(ok)).clip(-2, 2)))  # 4 standard deviations below 0.5
+    scores = {sample.sha256: float(score) for sample, score in zip(ok, usual, strict=True)}
+    assert "unlike_the_others" not in look(ok, scores=scores)
+    scores |= {ok[5].sha256: 0.8, ok[9].sha256: 0.99}
+    finding = look(ok, scores=scores)["unlike_the_others"]
+    assert finding.severity is Severity.WARNING
+    assert [entry.paths[0] for entry in finding.entries] == [ok[9].path, ok[5].path]
+    assert finding.entries[0].text == "labelled OK · anomaly score 0.990"
+
+
 def test_unreadable_files_are_listed_with_the_reason():
     finding = look(ORDINARY, skipped=[Skipped(Path("broken.png"), "empty file (0 bytes)")])["unreadable"]
     assert [(entry.paths[0].name, entry.text) for entry in finding.entries] == [

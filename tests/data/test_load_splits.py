@@ -136,11 +136,16 @@ def test_images_without_defects_are_enough_to_begin_with(data, project, folder):
     assert splits.mode == ("one_class" if folder == "train" else "supervised")
 
 
-def test_only_broken_images_of_a_class_are_reported_with_the_first_reason(data, project: Project):
-    for path in (data / "train" / "dent").iterdir():
+@pytest.mark.parametrize(
+    ("class_name", "counts"), [("dent", "10 OK and 0 defective"), ("good", "0 OK and 10 defective")]
+)
+def test_only_broken_images_of_a_class_are_reported_with_the_first_reason(
+    data, project: Project, class_name, counts
+):
+    for path in (data / "train" / class_name).iterdir():
         path.write_bytes(b"")
     with pytest.raises(
-        DataError, match=r"10 OK and 0 defective \(10 files were skipped, such as .*dent/000.png: empty"
+        DataError, match=rf"{counts} \(10 files were skipped, such as .*{class_name}/000.png: empty"
     ):
         load_splits(project())
 

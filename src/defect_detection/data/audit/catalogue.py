@@ -97,6 +97,14 @@ _ALL = (
         "Look at each image. If its label is wrong, move it to the right folder.",
     ),
     Kind(
+        "unlike_the_others",
+        Severity.WARNING,
+        "OK images unlike the others",
+        "In cross-validation, their anomaly score is far above that of the other OK images. They may show a defect. The threshold "
+        "takes them for OK parts, so similar defects pass.",
+        "Look at each image, the first ones first. If it shows a defect, move it into a folder of that defect.",
+    ),
+    Kind(
         "shortcut_days",
         Severity.WARNING,
         "The day predicts the label",

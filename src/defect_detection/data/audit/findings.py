@@ -9,6 +9,7 @@ import numpy as np
 from defect_detection.data.audit.alike import copies, copies_across_splits, groups_across_splits, near_copies
 from defect_detection.data.audit.catalogue import Severity
 from defect_detection.data.audit.material import Entry, Finding, Material, counted, finding, labels_in_words
+from defect_detection.data.outlying import from_median
 from defect_detection.data.samples import DEFECTIVE, OK, labels_of
 from defect_detection.data.shortcuts import DAYS, described
 from defect_detection.data.walk import endings
@@ -19,6 +20,7 @@ LEAST_ENTROPY = 3.0  # bits
 FAR = 4.0  # robust standard deviations from the median
 _LEAST_BLUR = 1.4  # and so far in log sharpness: a quarter of the usual
 _LEAST_STRETCH = np.log(1.5)  # and so far in log size or log shape
+_LEAST_ODD = 2.0  # and so far in the logit of the anomaly score: standard deviations of held-out OK images
 _SURE = 0.8  # P(the other label) of a suspect, at least
 _RARE = 0.1  # share of the images
 _DEPTHS = (8, 10, 12, 14)  # of cameras that write 16-bit files
@@ -72,6 +74,29 @@ def _label_suspects(material: Material) -> Iterator[Finding]:
     if entries:
         summary = f"{counted(len(entries), 'label')} of {len(scored)} contradicted by the model"
         yield finding("label_suspects", summary, entries)
+
+
+def _unlike_the_others(material: Material) -> Iterator[Finding]:
+    """List OK images far above the usual anomaly score, the highest first: without defective images no other label is likelier."""
+    scored = [sample for sample in material.train if sample.sha256 in material.scores]
+    if not scored or set(labels_of(scored)) != {OK}:
+        return
+    scores = np.array([material.scores[sample.sha256] for sample in scored])
+    far = are_unlike_the_others(scores)
+    entries = [
+        Entry((scored[i].path,), f"labelled OK · anomaly score {scores[i]:.3f}")
+        for i in np.argsort(-scores, kind="stable")
+        if far[i]
+    ]
+    if entries:
+        summary = f"{counted(len(entries), 'image')} of {len(scored)} unlike the other OK images"
+        yield finding("unlike_the_others", summary, entries)
+
+
+def are_unlike_the_others(scores: np.ndarray) -> np.ndarray:
+    """Mark the anomaly scores of OK images that are far above the usual one, bool (n_images,)."""
+    likely = np.clip(scores, 1e-6, 1 - 1e-6)
+    return _is_far(np.log(1 / likely - 1), _LEAST_ODD, only_below=True)
 
 
 def _unreadable(material: Material) -> Iterator[Finding]:
@@ -160,10 +185,9 @@ def _is_far(values: np.ndarray, least: float, only_below: bool = False) -> np.nd
     """Mark outliers: values far from the median in units of the median deviation, and by at least this distance."""
     if not len(values):
         return np.zeros(0, bool)
-    distance = np.median(values) - values
-    distance = distance if only_below else abs(distance)
-    spread = 1.4826 * np.median(abs(values - np.median(values)))  # that of a normal distribution
-    return np.asarray(distance > max(least, FAR * spread))
+    above, spread = from_median(values)
+    distance = -above if only_below else abs(above)
+    return np.asarray(distance > max(least, FAR * float(spread)))
 
 
 _LOOKS: tuple[Callable[[Material], Iterator[Finding]], ...] = (
@@ -173,6 +197,7 @@ _LOOKS: tuple[Callable[[Material], Iterator[Finding]], ...] = (
     copies,
     near_copies,
     _label_suspects,
+    _unlike_the_others,
     _masks,
     _unreadable,
     _imbalance,
