@@ -6,10 +6,13 @@ import pytest
 
 from defect_detection.model.graph import build_features, build_inspector
 from defect_detection.model.heads import (
+    DISTANCES,
     Calibration,
     Head,
     Local,
+    Novelty,
     Pooled,
+    Scale,
     Standardise,
     judge_cells,
     pooled_features,
@@ -74,6 +77,37 @@ def test_the_score_is_the_calibrated_sum_of_the_branches(trunk, features, branch
         expected += calibration.local * local_logit(local, features["cells"])
     assert outputs["evidence"].shape == (3, 4, 4)
     np.testing.assert_allclose(logit(outputs["score"]), expected, atol=2e-3)
+
+
+def random_novelty(features: dict[str, np.ndarray], n_statistics: int) -> Novelty:
+    height, width, channels = features["cells"].shape[1:]
+    arrays = [
+        RANDOM.normal(0, 0.1, shape).astype(np.float32)
+        for shape in ((channels, 4), (6, 4), (height * width, 4, 4), (height * width, 4), (n_statistics, 3))
+    ]
+    pooled = standardise(features["pooled"][:, :n_statistics])
+    scales = {name: Scale(weight, 0.2, 0.7) for name, weight in zip(DISTANCES, (0.2, 0.3, 0.5), strict=True)}
+    return Novelty(standardise(features["cells"]), *arrays[:4], pooled, arrays[4], scales, 0.3, 0.5)
+
+
+@pytest.mark.parametrize("branches", [("pooled",), ("pooled", "local")])
+def test_novelty_beside_a_classifier_adds_to_score_and_evidence_with_one_weight(trunk, features, branches):
+    pooled = random_pooled(features["pooled"])
+    local = random_local(features["cells"]) if "local" in branches else None
+    n_statistics = 3 * sum(level.shape[-1] for level in trunk.model.outputs)
+    novelty = random_novelty(features, n_statistics)
+
+    def outputs(weight):
+        head = Head(pooled, local, Calibration(0.7, 0.4, -0.1, novelty=weight), novelty)
+        return build_inspector(trunk, head).predict(IMAGES, verbose=0)
+
+    without, joined, twice = outputs(0.0), outputs(0.6), outputs(1.2)
+    np.testing.assert_array_equal(joined["novelty"], without["novelty"])
+    added = logit(joined["score"]) - logit(without["score"])
+    np.testing.assert_allclose(added, 0.6 * without["novelty"], atol=2e-3)
+    shown = joined["evidence"] - without["evidence"]
+    assert shown.std() > 0.01
+    np.testing.assert_allclose(twice["evidence"] - without["evidence"], 2 * shown, atol=1e-3)
 
 
 def test_narrow_levels_add_the_covariances_of_their_channels():

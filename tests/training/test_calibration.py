@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
-from defect_detection.training.calibration import calibrate, platt
+from defect_detection.training.calibration import calibrate, lean_on_novelty, platt
 
 RANDOM = np.random.default_rng(0)
 LABELS = RANDOM.integers(0, 2, 4000)
@@ -69,3 +70,46 @@ def test_a_missing_branch_gets_no_weight(branch):
 def test_a_branch_that_says_the_same_of_every_image_does_no_harm():
     made = calibrate(np.zeros(len(LABELS)), None, LABELS)
     assert np.isfinite([made.pooled, made.bias]).all()
+
+
+def lean(n_defective, novelty_noise=0.5, classifier_noise=0.5, n_ok=500):
+    """Calibrate a classifier on few or many defective parts, and let novelty decide beside it."""
+    rng = np.random.default_rng(n_defective)
+    labels = np.repeat([0, 1], [n_ok, n_defective])
+    logits = {"pooled": labels + rng.normal(0, classifier_noise, len(labels))}
+    novelty = labels + rng.normal(0, novelty_noise, len(labels))
+    parts = [str(i) for i in range(len(labels))]
+    classifier = calibrate(logits["pooled"], None, labels, parts)
+    return (
+        classifier,
+        lean_on_novelty(classifier, logits, novelty, labels, n_defective),
+        logits,
+        novelty,
+        labels,
+    )
+
+
+def test_with_many_defective_parts_the_classifier_decides_exactly_as_without_novelty():
+    classifier, joined, logits, novelty, _ = lean(400)
+    assert joined is classifier
+    np.testing.assert_array_equal(joined(logits | {"novelty": novelty}), classifier(logits))
+
+
+def test_with_few_defective_parts_both_decide_and_rank_better_than_each():
+    classifier, joined, logits, novelty, labels = lean(12)
+    both = joined(logits | {"novelty": novelty})
+    aurocs = [roc_auc_score(labels, values) for values in (both, classifier(logits), novelty)]
+    assert aurocs[0] == max(aurocs)
+    share = joined.novelty_share
+    assert 0.4 < share < 0.6
+    # The weights of the score are those shares of the calibrated logits of both.
+    (slope,), _ = platt(novelty[:, None], labels)
+    assert joined.novelty / slope / (joined.pooled / classifier.pooled) == pytest.approx(share / (1 - share))
+
+
+def test_novelty_counts_more_while_the_classifier_errs_and_less_with_each_defective_part():
+    shares = [lean(n)[1].novelty_share for n in (2, 10, 40, 150, 400)]
+    assert shares == sorted(shares, reverse=True)
+    assert shares[0] > 0.7
+    assert lean(40, classifier_noise=3)[1].novelty_share > lean(40)[1].novelty_share
+    assert lean(40, novelty_noise=3)[1].novelty_share < lean(40)[1].novelty_share

@@ -10,6 +10,7 @@ from defect_detection.training.features import Rows
 from defect_detection.training.folds import Folds
 from defect_detection.training.local_branch import Cells
 from defect_detection.training.novelty_branch import learn_usual, novelty_of
+from defect_detection.training.one_class import are_usual
 
 CHANNELS, FEATURES, N = 8, 12, 40
 FOLDS = Folds(np.arange(N) % 4, refit=True)
@@ -81,6 +82,21 @@ def test_a_held_out_image_is_measured_without_what_its_fold_taught(images):
         as_cells(Rows(cells, np.arange(N))), Rows(pooled, np.arange(N)), others, FOLDS.fold, FEATURES, seed=0
     )
     np.testing.assert_allclose(own[:, 1], without.logarithms(cells[:1], pooled[:1], -1)[:, 1], rtol=1e-4)
+
+
+def test_odd_images_among_the_ok_ones_are_not_usual(images):
+    *_, logarithms = fitted(images, np.arange(N))  # the six odd ones were learned as OK
+    left_out = np.flatnonzero(~are_usual(logarithms))
+    assert len(left_out) == 3  # of 40
+    assert left_out.min() >= N - 6
+
+
+def test_of_ok_images_a_tenth_at_most_is_left_out_and_of_a_few_none():
+    logarithms = np.random.default_rng(0).normal(0, 1, (200, 3))
+    logarithms[:60] += 20  # another product
+    assert (~are_usual(logarithms)).sum() == 19
+    assert are_usual(logarithms[[0, 100, 101]]).all()
+    assert are_usual(np.zeros((50, 3))).all()
 
 
 @pytest.mark.parametrize("count", [2, 3])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from plant import SETTINGS, SIDE, Plant, draw_part, draw_parts
 
 from defect_detection.cli.training import in_words
@@ -119,3 +120,16 @@ def test_one_ok_image_cannot_be_held_out(started, tmp_path, copies):
         path.write_bytes(paths[0].read_bytes())
     with pytest.raises(DataError, match="at least 2 different images or groups of OK parts"):
         train(plant.config())
+
+
+def test_ok_images_that_show_the_same_pixels_still_tell_a_defect(started, tmp_path):
+    plant = started[0].copy(tmp_path)
+    paths = sorted((tmp_path / "data/train/ok").iterdir())
+    with Image.open(paths[0]) as first:
+        for number, path in enumerate(paths):
+            first.save(path, compress_level=number % 10)
+    train(plant.config())
+    inspector = Inspector.load(plant.config().bundle_dir)
+    odd = np.asarray(draw_part(np.random.default_rng(5), True).convert("RGB"))
+    found = [inspector.inspect_one(paths[0]), inspector.inspect_one(odd)]
+    assert [one.verdict for one in found] == ["ok", "defective"]

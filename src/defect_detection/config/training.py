@@ -111,8 +111,9 @@ class TrainingConfig(Schedule):
     mode: Annotated[Literal["auto", "one_class", "supervised"], Expected("auto, one_class or supervised")] = (
         setting(
             "auto",
-            "auto: from 2 defective parts on a classifier is trained, else OK images alone teach what is usual. one_class: OK images "
-            "alone teach. supervised: training stops without defective images. See docs/good-parts-only.md.",
+            "auto: with 0 or 1 defective parts OK images alone teach what is usual; with a few, novelty and a classifier decide "
+            "together; with many, the classifier decides. one_class: OK images alone teach. supervised: training stops without "
+            "defective images. See docs/good-parts-only.md.",
             advanced=True,
         )
     )

@@ -23,7 +23,7 @@ from defect_detection.data.leakage import check_leakage, leaking
 from defect_detection.data.pixels import decoded
 from defect_detection.data.samples import DEFECTIVE, OK, Sample, Scanned, Skipped, fingerprint, scan_folder
 from defect_detection.data.shortcuts import check_shortcuts, find_shortcuts
-from defect_detection.data.units import Unit, join
+from defect_detection.data.units import Unit, join, parts_of
 from defect_detection.errors import DataError
 from defect_detection.processes.watch import OnProgress
 from defect_detection.text import printable
@@ -85,6 +85,11 @@ class Splits:
         if self.folds:
             return np.array(self.folds)
         return np.repeat([-1, 0], [len(self.train), len(self.validation)])
+
+    @cached_property
+    def n_defective_parts(self) -> int:
+        """Return how many defective parts training knows."""
+        return len(set(parts_of(sample for sample in self.samples if sample.label == DEFECTIVE)))
 
     @cached_property
     def leaking(self) -> tuple[Sample, ...]:

@@ -130,6 +130,12 @@ class Card(BaseModel):
         """What the score says: a model of OK images alone gives an anomaly score, which is no P(defective)."""
         return "anomaly" if self.kind == "one_class" else "probability"
 
+    @property
+    def novelty_share(self) -> float:
+        """How much novelty counts in the score, from 0 to 1; in a classifier of an earlier version it does not."""
+        share = self.calibration.get("novelty_share", float(self.kind == "one_class"))
+        return share if isinstance(share, float) else 0.0
+
     def other_bit_depth(self, wanted: int | None) -> str | None:
         """Return a remark if the settings name another bit depth than the model's, which is used; else None."""
         if wanted in (None, self.bit_depth):

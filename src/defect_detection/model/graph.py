@@ -3,7 +3,8 @@
     image uint8 (B, H, W, 3) RGB → {"score": float32 (B,), P(defective); "evidence": float32 (B, H / 16, W / 16), log-odds}
 
 A head with a novelty branch also gives "novelty": float32 (B,), in standard deviations of OK images. Where it is the only branch, the
-score is an anomaly score, and the evidence is the novelty of each cell.
+score is an anomaly score, and the evidence is the novelty of each cell. Where it decides beside other branches, the evidence has the
+same weights as the score.
 
 It is made of Keras' own layers and operations only, so any Keras 3 loads it with ``safe_mode=True`` and without this package.
 """
@@ -71,6 +72,8 @@ def build_inspector(trunk: Trunk, head: Head, framing: Framing | None = None) ->
             logit += calibration.novelty * novelty
         if evidence is None:
             evidence, scale = cell_novelty, calibration.novelty
+        elif calibration.novelty:
+            evidence, scale = scale * evidence + calibration.novelty * cell_novelty, 1.0
     logit += calibration.bias
     outputs |= {
         "score": keras.layers.Activation("sigmoid", name="score")(logit),

@@ -116,12 +116,16 @@ class Novelty:
 
 @dataclass(frozen=True)
 class Calibration:
-    """score = sigmoid(pooled · pooled logit + local · local logit + novelty · novelty + bias)."""
+    """score = sigmoid(pooled · pooled logit + local · local logit + novelty · novelty + bias).
+
+    novelty_share: how much novelty counts against the other branches, from 0 to 1.
+    """
 
     pooled: float = 1.0
     local: float = 1.0
     bias: float = 0.0
     novelty: float = 0.0
+    novelty_share: float = 0.0
 
     def __call__(self, logits: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return the calibrated logits, (n_images,), from those of each branch that is there."""

@@ -27,8 +27,9 @@ from defect_detection.use_cases.audit import audit_splits
 from defect_detection.use_cases.candidates import Candidate
 from defect_detection.use_cases.evaluate import Evaluated, evaluate
 from defect_detection.use_cases.judge import called, pairs_of, policy_of
+from defect_detection.use_cases.knowledge import after_training, suited
 from defect_detection.use_cases.scoring import measure, score
-from defect_detection.use_cases.train import diverged_in_words, keep, suited, train_sets
+from defect_detection.use_cases.train import diverged_in_words, keep, train_sets
 from defect_detection.use_cases.trial_runs import Bench
 from defect_detection.use_cases.turn import PRODUCTION_ALIAS
 
@@ -120,6 +121,8 @@ def _train(start: Start, splits: Splits, folder: Path, watch: Watch, say: Say) -
     bench = Bench(splits, start.config, recorder, watch, start.trunk, tags)
     sets = suited(start.sets, splits, lambda line: say(Message(line, "training")))
     best, figures = train_sets(sets, bench, folder)
+    for line in after_training(best, splits):
+        say(Message(line, "training"))
     for line in diverged_in_words(bench.diverged):
         say(Message(f"Failed: {line}", "training"))
     for name, values in figures.items():

@@ -1,10 +1,12 @@
 """Combine the branches and calibrate the score on validation images."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy.optimize import minimize
+from sklearn.metrics import roc_auc_score
 
+from defect_detection.evaluation.novelty_share import novelty_share
 from defect_detection.model.heads import Calibration
 
 _FLATTEST = 1e-3  # a score that ranks the wrong way round is flattened, never turned
@@ -33,6 +35,38 @@ def calibrate(
     weights, offset = platt(np.stack(list(branches.values()), axis=-1) / spreads, labels, evidence)
     weight = {name: float(w / s) for name, w, s in zip(branches, weights, spreads, strict=True)}
     return Calibration(weight.get("pooled", 0.0), weight.get("local", 0.0), offset)
+
+
+def lean_on_novelty(
+    calibration: Calibration,
+    logits: Mapping[str, np.ndarray],
+    novelty: np.ndarray,
+    labels: np.ndarray,
+    n_parts: int,
+) -> Calibration:
+    """Let novelty decide beside the classifier while there are few defective parts; with many, return the calibration as it is.
+
+    Args:
+        calibration: of the branches of the classifier. logits: theirs on the validation images, each (n_images,).
+        novelty: of the same images, float (n_images,). labels: as in `calibrate`.
+        n_parts: defective parts that training knows, held out or not.
+    """
+    classifier = calibration(logits)
+    of_novelty, of_classifier = (float(roc_auc_score(labels, values)) for values in (novelty, classifier))
+    share = novelty_share(of_novelty, of_classifier, n_parts)
+    if not share:
+        return calibration
+    (slope,), offset = platt(novelty[:, np.newaxis], labels)
+    joined = (1 - share) * classifier + share * (slope * novelty + offset)
+    (scale,), shift = platt(joined[:, np.newaxis], labels)
+    kept = float(scale * (1 - share))
+    return Calibration(
+        pooled=kept * calibration.pooled,
+        local=kept * calibration.local,
+        bias=float(kept * calibration.bias + scale * share * offset + shift),
+        novelty=float(scale * share * slope),
+        novelty_share=share,
+    )
 
 
 def platt(logits: np.ndarray, labels: np.ndarray, evidence: float = 1.0) -> tuple[np.ndarray, float]:

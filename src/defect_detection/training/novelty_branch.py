@@ -23,7 +23,7 @@ _POOLED_IMAGES = 512  # that give the axes of pooled features: they cost the cub
 _POOLED_AXES = 256
 _POOLED_SHARE = 0.95  # of the variance
 _LEAST_VARIANCE = 1e-3  # of a component of cells
-_LEAST_SPREAD = 0.05  # of a logarithm: OK images that are all alike say little of the next one
+LEAST_SPREAD = 0.05  # of a logarithm: OK images that are all alike say little of the next one
 _LEAST_WEIGHT = 0.05  # of a distance: what it tells may not be among the defects that weighed it
 _IMAGES = 64  # at a time
 
@@ -255,7 +255,7 @@ def novelty_of(
         ok, defective: logarithms of distances of held-out images, (n, 3); the defects may be drawn ones.
         evidence: as in `platt`.
     """
-    mean, spread = ok.mean(0), np.maximum(ok.std(0), _LEAST_SPREAD)
+    mean, spread = ok.mean(0), np.maximum(ok.std(0), LEAST_SPREAD)
     columns = (np.concatenate([ok, defective]) - mean) / spread
     slopes, _ = platt(columns, np.repeat([0, 1], [len(ok), len(defective)]), evidence)
     weights = np.maximum(slopes / slopes.sum(), _LEAST_WEIGHT)
@@ -273,7 +273,7 @@ def novelty_of(
         scales,
     )
     together = plain(ok)
-    return replace(plain, mean=float(together.mean()), spread=max(float(together.std()), _LEAST_SPREAD))
+    return replace(plain, mean=float(together.mean()), spread=max(float(together.std()), LEAST_SPREAD))
 
 
 def _highest(distances: np.ndarray) -> np.ndarray:

@@ -8,9 +8,11 @@ from sklearn.metrics import roc_auc_score
 
 from defect_detection.config import Config
 from defect_detection.data.cross_validation import MOST_FOLDS
+from defect_detection.data.outlying import from_median
 from defect_detection.data.samples import DEFECTIVE, OK, labels_of
 from defect_detection.data.split import Splits
 from defect_detection.data.units import parts_of
+from defect_detection.evaluation.novelty_share import may_decide
 from defect_detection.evaluation.parts import numbered
 from defect_detection.model.graph import build_features
 from defect_detection.model.heads import Calibration, Head, Novelty
@@ -20,9 +22,12 @@ from defect_detection.training.drawn import with_drawn_defect
 from defect_detection.training.features import Rows, activations, features_of
 from defect_detection.training.folds import Folds
 from defect_detection.training.local_branch import Cells, rotated_cells
-from defect_detection.training.novelty_branch import Usual, learn_usual, novelty_of
+from defect_detection.training.novelty_branch import LEAST_SPREAD, Usual, learn_usual, novelty_of
 
 HALF = 4.0  # standard deviations above the average OK image at which the anomaly score is 0.5
+_ODD = 2.5  # robust standard deviations above the median: such an OK image may be defective
+_MOST_ODD = 0.1  # of the OK images
+_REFITS = 2  # the first fit has learned the odd ones, so it finds only some of them
 _DRAWN = 120  # images that get a defect
 _MOST_OF_ONE = 8  # of them of one image
 
@@ -54,7 +59,7 @@ def fit_one_class(
     follow("novelty", 0, 3)
     known = _distinct_ok(splits, folds.kept)
     cells = rotated_cells(rows["cells"], known, config.cache_dir, splits.framing.seen)
-    learned = _learn(trunk, cells, rows["pooled"], splits, folds, config.seed)
+    learned = _learn(trunk, cells, rows["pooled"], splits, folds, config.seed, refit=True)
     follow("novelty", 1, 3)
     images, fold = _with_drawn_defects(splits, learned, config.seed)
     outputs = features_of(model, images, splits.pixels, config.cache_dir)
@@ -65,7 +70,7 @@ def fit_one_class(
     labels = np.repeat([0, 1], [len(learned.ok), len(of_drawn)])
     auroc = float(roc_auc_score(labels, np.concatenate([novelty[learned.ok], of_drawn])))
     follow("novelty", 3, 3)
-    calibration = Calibration(pooled=0.0, local=0.0, bias=-HALF, novelty=1.0)
+    calibration = Calibration(pooled=0.0, local=0.0, bias=-HALF, novelty=1.0, novelty_share=1.0)
     return Head(None, None, calibration, branch), novelty, Drawn(of_drawn - HALF, auroc)
 
 
@@ -77,7 +82,8 @@ def fit_novelty(
     Returns:
         the branch, and the novelty of each image from a fit that held it out, (n_images,).
     """
-    learned, parts = _learn(trunk, cells, pooled, splits, folds, seed), parts_of(splits.samples)
+    learned = _learn(trunk, cells, pooled, splits, folds, seed, refit=may_decide(splits.n_defective_parts))
+    parts = parts_of(splits.samples)
     defective = learned.held_out[labels_of(splits.samples) == DEFECTIVE]
     evidence = len(set(parts)) / len(parts)
     branch = novelty_of(learned.usual, cells, learned.held_out[learned.ok], defective, evidence)
@@ -97,21 +103,37 @@ class _Learned:
     held_out: np.ndarray
 
 
-def _learn(trunk: Trunk, cells: Cells, pooled: Rows, splits: Splits, folds: Folds, seed: int) -> _Learned:
+def _learn(
+    trunk: Trunk, cells: Cells, pooled: Rows, splits: Splits, folds: Folds, seed: int, refit: bool
+) -> _Learned:
     """Learn what is usual from the images that the kept fit learns from, and measure every image without its own fold.
 
     Where one split is set apart, the others are dealt into folds of their own: a few held-out images say too little of the tail.
+
+    Args:
+        refit: learn again without those OK images that may be defective.
     """
     known = _distinct_ok(splits, folds.kept)
     fold = folds.fold if folds.refit else _folds_of_parts(splits, folds)
     n_features = 3 * sum(level.shape[-1] for level in trunk.model.outputs)
-    usual = learn_usual(cells, pooled, known, fold, n_features, seed)
-    return _Learned(
-        usual,
-        _distinct_ok(splits, np.flatnonzero(fold >= 0)),
-        fold,
-        usual.held_out(cells.rows, pooled, fold),
-    )
+    images = known
+    for _ in range(1 + _REFITS * refit):
+        usual = learn_usual(cells, pooled, images, fold, n_features, seed)
+        held_out = usual.held_out(cells.rows, pooled, fold)
+        images = known[are_usual(held_out[known])]
+    ok = _distinct_ok(splits, np.flatnonzero(fold >= 0))
+    return _Learned(usual, ok[are_usual(held_out[ok])] if refit else ok, fold, held_out)
+
+
+def are_usual(logarithms: np.ndarray) -> np.ndarray:
+    """Mark OK images whose distances are not far above those of the others, (n, 3) → bool (n,). A tenth at most is not marked.
+
+    The others may be defective: a few of them, learned as OK, would hide all that are like them.
+    """
+    above, spread = from_median(logarithms)
+    novelty = np.logaddexp.reduce(above / np.maximum(spread, LEAST_SPREAD), axis=1)
+    above, spread = from_median(novelty)
+    return np.asarray(above <= max(_ODD * spread, np.quantile(above, 1 - _MOST_ODD, method="higher")))
 
 
 def _folds_of_parts(splits: Splits, folds: Folds) -> np.ndarray:

@@ -21,7 +21,7 @@ from defect_detection.model.graph import build_features
 from defect_detection.model.heads import Head, Local, Pooled
 from defect_detection.model.trunks import Trunk, build_trunk
 from defect_detection.processes.watch import Follow
-from defect_detection.training.calibration import calibrate
+from defect_detection.training.calibration import calibrate, lean_on_novelty
 from defect_detection.training.features import Rows, activations
 from defect_detection.training.fine_tune import fine_tune
 from defect_detection.training.fit import OnEpoch
@@ -202,12 +202,13 @@ def fit_head(
     some = folds.scored
     known = {name: values[some] for name, values in logits.items()}
     parts = parts_of(splits.samples[i] for i in some)
-    calibration = calibrate(known.get("pooled"), known.get("local"), labels[some], parts)
     branch, novelty = fits.once(
         ("novelty", *same),
         lambda: fit_novelty(trunk, rotated(), rows["pooled"], splits, folds, config.seed),
     )
-    return Head(pooled, local, calibration, branch), calibration(logits), novelty
+    classifier = calibrate(known.get("pooled"), known.get("local"), labels[some], parts)
+    calibration = lean_on_novelty(classifier, known, novelty[some], labels[some], splits.n_defective_parts)
+    return Head(pooled, local, calibration, branch), calibration(logits | {"novelty": novelty}), novelty
 
 
 def _values(settings: HyperparameterSet, names: Sequence[str]) -> list[object]:
@@ -257,12 +258,11 @@ def _measure(
     history: dict[str, list[float]],
     started: float,
 ) -> Trial:
-    folds, some = judges.folds, judges.folds.scored
+    folds, some, alone = judges.folds, judges.folds.scored, splits.mode == "one_class"
     samples = tuple(splits.samples[i] for i in some)
     labels = labels_of(samples)
     scores = 1 / (1 + np.exp(-np.clip(logits[some], -50, 50)))
     name = "validation (out-of-fold scores)" if splits.is_cross_validated else "validation"
-    alone = splits.mode == "one_class"
     point, review = decide(scores, samples, config.evaluation, name, judges.learned, alone)
     metrics = evaluate(
         scores,

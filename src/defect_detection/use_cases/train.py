@@ -13,9 +13,9 @@ from defect_detection.config import Config
 from defect_detection.config.training import HyperparameterSet
 from defect_detection.data.cache_folder import bound
 from defect_detection.data.samples import labels_of
-from defect_detection.data.split import ENOUGH_DEFECTIVE, Say, Splits, load_splits, silent
+from defect_detection.data.split import Say, load_splits, silent
 from defect_detection.data.units import parts_of
-from defect_detection.errors import ConfigError, DivergedError
+from defect_detection.errors import DivergedError
 from defect_detection.evaluation.metrics import ranking
 from defect_detection.files.switch import switched
 from defect_detection.model.bundle import KERAS_FILE
@@ -33,6 +33,7 @@ from defect_detection.use_cases.audit import Audited, audit_splits
 from defect_detection.use_cases.candidates import Candidate, best_of
 from defect_detection.use_cases.engine import HERE, Engine
 from defect_detection.use_cases.judge import small_test_note
+from defect_detection.use_cases.knowledge import after_training, suited
 from defect_detection.use_cases.search import check_search, search
 from defect_detection.use_cases.trial_runs import Bench, record_data, record_figures
 
@@ -97,6 +98,8 @@ def train(config: Config, watch: Watch = unwatched, say: Say = silent, engine: E
         sets.append(found)
     with engine.room(splits, config) as folder, _parent(sets, config, recorder) as parent:
         best, figures = train_sets(sets, bench, folder, parent)
+        for line in after_training(best, splits):
+            say(line)
         watch("keeping the best", best.card.name, 0, 1)
         reference = keep(best, config)
         watch("keeping the best", best.card.name, 1, 1)
@@ -115,43 +118,6 @@ def train(config: Config, watch: Watch = unwatched, say: Say = silent, engine: E
         bench.diverged,
         tuple(small_test_note(splits.test, config)),
     )
-
-
-def suited(sets: Sequence[HyperparameterSet], splits: Splits, say: Say) -> list[HyperparameterSet]:
-    """Return the sets that the images can teach, and say what state of knowledge that is and what would change it.
-
-    From OK images alone the sets of one trunk come to the same, and no trunk is trained.
-
-    Raises:
-        ConfigError: no set is left.
-    """
-    defective = sum(sample.label for sample in splits.samples)
-    count = f"{defective} defective image{'' if defective == 1 else 's'}"
-    if splits.mode == "supervised":
-        say(f"State: {count}: a classifier is trained")
-        return list(sets)
-    why = (
-        "training.mode: one_class"
-        if defective >= ENOUGH_DEFECTIVE
-        else f"from {ENOUGH_DEFECTIVE} defective parts on a classifier is trained"
-    )
-    say(f"State: {count}: novelty alone decides, learned from OK images ({why})")
-    first = {
-        (one.trunk, one.weights, one.levels): one
-        for one in reversed(sets)
-        if one.weights and not one.trainable_from
-    }
-    chosen = [one for one in sets if one in first.values()]
-    if not chosen:
-        raise ConfigError(
-            "training.hyperparameter_sets: expected a set with a frozen trunk, since OK images alone train none, received only "
-            "sets with trainable_from, or with weights: null"
-        )
-    if left_out := [one.name for one in sets if one not in chosen]:
-        say(
-            f"Sets left out, since from OK images alone they come to the same or train a trunk: {', '.join(left_out)}"
-        )
-    return chosen
 
 
 def _parent(

@@ -1,0 +1,73 @@
+"""The states of knowledge: OK images alone, a few defects, many. Say which one a model is in, and which sets it can train."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from defect_detection.config.training import HyperparameterSet
+from defect_detection.data.audit.findings import are_unlike_the_others
+from defect_detection.data.audit.material import counted
+from defect_detection.data.samples import OK
+from defect_detection.data.split import ENOUGH_DEFECTIVE, Say, Splits
+from defect_detection.errors import ConfigError
+from defect_detection.evaluation.novelty_share import parts_without_novelty
+from defect_detection.model.card import Card
+from defect_detection.use_cases.candidates import Candidate
+
+
+def state_in_words(card: Card, splits: Splits) -> str:
+    """Return which state of knowledge a model of these images is in, and what would change it, in one line."""
+    n_parts, share = splits.n_defective_parts, card.novelty_share
+    state = f"State: {counted(sum(sample.label for sample in splits.samples), 'defective image')}: "
+    if card.kind == "one_class":
+        why = (
+            "training.mode: one_class"
+            if n_parts >= ENOUGH_DEFECTIVE
+            else f"from {ENOUGH_DEFECTIVE} defective parts on a classifier decides too"
+        )
+        return f"{state}novelty alone decides, learned from OK images ({why})"
+    if not share:
+        return f"{state}the classifier decides; novelty marks what is unlike anything seen in training"
+    return (
+        f"{state}novelty counts {share:.0%}, the classifier {1 - share:.0%} "
+        f"(with about {parts_without_novelty(share, n_parts)} defective parts instead of {n_parts} the classifier decides alone)"
+    )
+
+
+def after_training(best: Candidate, splits: Splits) -> list[str]:
+    """Return what a person should know of a new model, in lines: its state of knowledge, and OK images that may not be OK."""
+    lines = [state_in_words(best.card, splits)]
+    if best.card.kind == "one_class":
+        known = [one.sha256 for one in splits.samples if one.label == OK and one.sha256 in best.scores]
+        odd = int(are_unlike_the_others(np.array([best.scores[sha256] for sha256 in known])).sum())
+        if odd:
+            lines.append(f"! {counted(odd, 'OK image')} unlike the others; `defect data check` lists them")
+    return lines
+
+
+def suited(sets: Sequence[HyperparameterSet], splits: Splits, say: Say) -> list[HyperparameterSet]:
+    """Return the sets that the images can teach, and name those that are left out.
+
+    From OK images alone the sets of one trunk come to the same, and no trunk is trained.
+
+    Raises:
+        ConfigError: no set is left.
+    """
+    if splits.mode == "supervised":
+        return list(sets)
+    first = {
+        (one.trunk, one.weights, one.levels): one
+        for one in reversed(sets)
+        if one.weights and not one.trainable_from
+    }
+    chosen = [one for one in sets if one in first.values()]
+    if not chosen:
+        raise ConfigError(
+            "training.hyperparameter_sets: expected a set with a frozen trunk, since OK images alone train none, received only "
+            "sets with trainable_from, or with weights: null"
+        )
+    if left_out := [one.name for one in sets if one not in chosen]:
+        say(
+            f"Sets left out, since from OK images alone they come to the same or train a trunk: {', '.join(left_out)}"
+        )
+    return chosen

@@ -1,0 +1,53 @@
+"""Training says in one line which state of knowledge a model is in, and what would change it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from defect_detection.data.samples import Sample
+from defect_detection.data.split import load_splits
+from defect_detection.model.bundle import read_card
+from defect_detection.use_cases.knowledge import state_in_words
+
+
+@pytest.fixture
+def state(trained_once):
+    """A function that gives the line for a kind of model, a number of defective images and a weight of novelty."""
+    card, splits = read_card(trained_once.config().bundle_dir), load_splits(trained_once.config())
+
+    def say(n_defective, share=0.0, kind="classifier", parts=None):
+        samples = tuple(
+            Sample(
+                Path(f"{i}"), int(i < n_defective), "", f"{i % (parts or 999)}" if parts else "", f"{i:064x}"
+            )
+            for i in range(100)
+        )
+        known = replace(splits, train=samples, validation=())
+        calibration = card.calibration | {"novelty_share": share}
+        return state_in_words(card.model_copy(update={"kind": kind, "calibration": calibration}), known)
+
+    return say
+
+
+def test_with_a_few_defects_it_names_both_weights_and_the_number_that_would_end_it(state):
+    assert state(12, share=0.625) == (
+        "State: 12 defective images: novelty counts 62%, the classifier 38% "
+        "(with about 380 defective parts instead of 12 the classifier decides alone)"
+    )
+    assert "instead of 4 the" in state(12, share=0.8, parts=4), "images of one part are one"
+
+
+def test_with_many_the_classifier_decides_and_with_none_novelty(state):
+    assert state(90).startswith("State: 90 defective images: the classifier decides; novelty marks")
+    assert state(1, 1.0, "one_class").endswith("(from 2 defective parts on a classifier decides too)")
+    assert state(5, 1.0, "one_class").endswith("(training.mode: one_class)")
+
+
+def test_a_trained_model_carries_the_weight_and_one_of_an_earlier_version_has_none(trained_once):
+    card = read_card(trained_once.config().bundle_dir)
+    assert 0.05 < card.novelty_share < 1, "30 defective parts are few"
+    assert card.calibration["novelty"] > 0
+    earlier = {name: value for name, value in card.calibration.items() if not name.startswith("novelty")}
+    assert card.model_copy(update={"calibration": earlier}).novelty_share == 0
+    assert card.model_copy(update={"calibration": earlier, "kind": "one_class"}).novelty_share == 1
