@@ -138,6 +138,6 @@ def test_the_card_of_a_model_with_a_calibration_curve_is_read(trained_once):
         "curve_bends": [0.5, -0.25],
     }
     card = read_card(trained_once.config().bundle_dir)
-    assert card.calibration.keys() == {"pooled", "local", "bias", "novelty"}
+    assert card.calibration.keys() == {"pooled", "local", "bias", "novelty", "novelty_share"}
     old = card.model_copy(update={"calibration": curved}).model_dump_json()
     assert Card.model_validate_json(old).calibration == curved

@@ -12,6 +12,7 @@ from defect_detection.data.outlying import from_median
 from defect_detection.data.samples import DEFECTIVE, OK, labels_of
 from defect_detection.data.split import Splits
 from defect_detection.data.units import parts_of
+from defect_detection.errors import DataError
 from defect_detection.evaluation.novelty_share import may_decide
 from defect_detection.evaluation.parts import numbered
 from defect_detection.model.graph import build_features
@@ -53,7 +54,11 @@ def fit_one_class(
 
     Returns:
         the head; each image's novelty from a fit that held it out, (n_images,); and what drawn defects came to.
+
+    Raises:
+        DataError: all OK images are the same.
     """
+    _require_different(splits)
     keys, model = [sample.sha256 for sample in splits.samples], build_features(trunk, splits.framing.seen)
     rows = activations(model, keys, splits.pixels, config.cache_dir, partial(follow, "features"))
     follow("novelty", 0, 3)
@@ -72,6 +77,14 @@ def fit_one_class(
     follow("novelty", 3, 3)
     calibration = Calibration(pooled=0.0, local=0.0, bias=-HALF, novelty=1.0, novelty_share=1.0)
     return Head(None, None, calibration, branch), novelty, Drawn(of_drawn - HALF, auroc)
+
+
+def _require_different(splits: Splits) -> None:
+    """Refuse files that differ but show the same: nothing could be learned of how OK parts vary."""
+    ok = [sample.sha256 for sample in splits.samples if sample.label == OK]
+    first = splits.pixels.rows(ok[:1])
+    if all((splits.pixels.rows([key]) == first).all() for key in ok[1:]):
+        raise DataError("data.train_dir: all OK images show the same pixels; add images of other OK parts")
 
 
 def fit_novelty(
