@@ -39,7 +39,7 @@ def check(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None, prod
             "leakage, data.allow_shortcuts: true allows shortcuts)"
         )
         raise typer.Exit(1)
-    typer.echo("Next: defect train")
+    typer.echo(f"Next: defect train{settings.option}")
 
 
 cache_app = typer.Typer(help="Show or clear the cache of decoded images and features.")

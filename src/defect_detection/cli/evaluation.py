@@ -57,7 +57,7 @@ def _next(evaluated: "Evaluated", settings: "Config") -> str:
     from defect_detection.evaluation.gate import Outcome
 
     if evaluated.champion or evaluated.decision.outcome is Outcome.PROMOTE:
-        return "Next: defect inspect"
+        return f"Next: defect inspect{settings.option}"
     return (
         "No model is in production. Next: look at the worst images in the report; train again with more images or better "
         f"labels; try the model with `defect inspect --model {short(settings.bundle_dir)} IMAGE`; or, if its accuracy is "

@@ -65,7 +65,7 @@ def train(
         typer.echo(f"  {trained.skipped} files were skipped; skipped.txt in each run lists them")
     typer.echo(
         f"Best: {trained.best} ({trained.metric} {trained.value:.3f}), registered as {trained.reference}, saved in "
-        f"{short(trained.bundle)}. Next: defect evaluate"
+        f"{short(trained.bundle)}. Next: defect evaluate{settings.option}"
     )
 
 

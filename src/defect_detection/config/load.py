@@ -133,6 +133,11 @@ class Config(Section):
         """The name of the product."""
         return self._product
 
+    @property
+    def option(self) -> str:
+        """What a command line needs behind a verb to be about this product; nothing for the default one."""
+        return "" if self._product == DEFAULT else f" --product {self._product}"
+
     def named(self, name: str) -> str:
         """Return the name that something of this product has in a store that all products share."""
         return name if self._product == DEFAULT else f"{name}.{self._product}"

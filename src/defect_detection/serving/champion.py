@@ -40,11 +40,13 @@ class Served:
     Args:
         find: returns the promoted model or None.
         load: loads it, or raises a `DefectDetectionError`.
-        wanted: ``name@alias``, for messages.
+        wanted: ``name@alias``, for messages. option: of commands about the product, see `Config.option`.
     """
 
-    def __init__(self, find: FindChampion, load: LoadChampion, wanted: str, refresh_s: float) -> None:
-        self._find, self._load = find, load
+    def __init__(
+        self, find: FindChampion, load: LoadChampion, wanted: str, refresh_s: float, option: str = ""
+    ) -> None:
+        self._find, self._load, self._option = find, load, option
         self._wanted, self._refresh_s = wanted, refresh_s
         self._champion: Champion | None = None
         self._starting = threading.Lock()
@@ -68,6 +70,7 @@ class Served:
             load or (lambda reference: load_champion(reference, config)),
             f"{name}@{alias}",
             config.serving.refresh_s,
+            config.option,
         )
 
     def current(self) -> Champion:
@@ -132,7 +135,8 @@ class Served:
     def _follow(self, found: ModelRef | None) -> None:
         champion = self._champion
         if found is None:
-            self._report(f"No model is promoted as {self._wanted}: run 'defect train' and 'defect evaluate'.")
+            commands = f"'defect train{self._option}' and 'defect evaluate{self._option}'"
+            self._report(f"No model is promoted as {self._wanted}: run {commands}.")
             return
         if champion is None or _identity(champion.reference) != _identity(found):
             self._champion = Champion(found, self._load(found))

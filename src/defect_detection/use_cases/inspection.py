@@ -123,8 +123,8 @@ def production_bundle(config: "Config") -> tuple[Path, str]:
     reference = registry.version_of(name, alias)
     if reference is None:
         raise NoModelError(
-            f"{name}@{alias}: no such model in {config.tracking_uri}; create one with `defect train` and `defect evaluate`, "
-            "or use a model folder: `defect inspect --model DIR`"
+            f"{name}@{alias}: no such model in {config.tracking_uri}; create one with `defect train{config.option}` and "
+            f"`defect evaluate{config.option}`, or use a model folder: `defect inspect --model DIR`"
         )
     return registry.bundle_of(reference, config.cache_dir), f"{name} v{reference.version} @{alias}"
 

@@ -79,7 +79,8 @@ def monitor(config: Config) -> LineState:
     reference = Registry(config.tracking_uri).glance(name, alias)
     if reference is None:
         raise NoModelError(
-            f"No model is promoted as {name}@{alias}: run 'defect train' and 'defect evaluate'."
+            f"No model is promoted as {name}@{alias}: run 'defect train{config.option}' and "
+            f"'defect evaluate{config.option}'."
         )
     card = read_card(fetch_apart(reference, config.tracking_uri, config.cache_dir))
     records = Records.of(config)

@@ -54,8 +54,8 @@ def _in_production(config: Config) -> ModelRef:
     name, alias = config.inference_model_name, config.inference_model_alias
     if (reference := Registry(config.tracking_uri).version_of(name, alias)) is None:
         raise NoModelError(
-            f"{name}@{alias}: no such model; run `defect train` and `defect evaluate`, or use a model folder with --model "
-            "DIR"
+            f"{name}@{alias}: no such model; run `defect train{config.option}` and `defect evaluate{config.option}`, or use a "
+            "model folder with --model DIR"
         )
     return reference
 
