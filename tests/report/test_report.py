@@ -10,6 +10,8 @@ import pytest
 from defect_detection.evaluation.gate import GatePolicy, decide
 from defect_detection.evaluation.metrics import evaluate
 from defect_detection.evaluation.operating_point import Costs, ReviewBand, choose_threshold
+from defect_detection.evaluation.rates import Rate
+from defect_detection.evaluation.types_left_out import TypeLeftOut
 from defect_detection.report.charts import Picture
 from defect_detection.report.page import write_report
 from defect_detection.report.rendering import about
@@ -21,6 +23,7 @@ from defect_detection.report.report import (
     build_report,
     report_schema,
 )
+from defect_detection.report.unseen import drawn_defects, unseen
 
 LABELS = np.array([0] * 30 + [1] * 20)
 SCORES = np.linspace(0.05, 0.45, 50) + 0.5 * LABELS
@@ -61,6 +64,13 @@ def full_report():
         costs=Costs(escape=40, overkill=0.5),
         facts=[("Used before", "This test set has served 3 decisions.")],
         notes=["One image could not be read: <broken>.png"],
+        unseen=unseen(
+            [TypeLeftOut(name="crack", without_novelty=Rate.of(9, 12), with_novelty=Rate.of(3, 12))],
+            ["crack", "dent"],
+            drawn_defects(
+                np.arange(120) % 4 > 0, ["scratch", "pit"] * 60, np.arange(120), Rate.of(2, 30), 0.95
+            ),
+        ),
     )
 
 
@@ -199,6 +209,11 @@ def test_page_is_well_formed_and_fetches_nothing(written):
         "Caught, but the strongest evidence is not on the defect",
         "Used before This test set has served 3 decisions.",
         "expected calibration error (ECE)",
+        "crack 9/12 (75.0 %) 3/12 25.0 %",
+        "Not measured: dent. A type needs at least 10 parts in the training images",
+        "Caught 90 of 120 drawn defects (75.0 %, interval 66.3 to 82.5 %). Before drawing, 2 of the 30 OK images",
+        "scratch 30/60 50.0 %",
+        "Pixel AUROC of the evidence map: 0.9",
     ],
 )
 def test_page_says(written, statement):

@@ -1,5 +1,7 @@
 """Sets of one experiment share what they have in common."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from defect_detection.config.training import HyperparameterSet
@@ -59,6 +61,27 @@ def test_sets_with_local_branches_of_their_own_share_the_cells(trained_once, mon
         scores.append(made.scores)
     assert len(rotations) == 1
     assert not np.array_equal(*scores)
+
+
+def test_each_defect_type_is_left_out_once_where_that_is_asked_for(trained_once):
+    config, splits = trained_once.config(), load_splits(trained_once.config())
+    base = config.training.resolved(config.training.hyperparameter_sets[0])
+    settings = base.model_copy(update={"branches": ("pooled",), "pooled_regularization": 0.1})
+    train, validation = (
+        tuple(replace(one, defect_type=("dent", "hole")[i % 2] * one.label) for i, one in enumerate(samples))
+        for samples in (splits.train, splits.validation)
+    )
+    typed, fits = replace(splits, train=train, validation=validation), trial.Fits()
+    asked, not_asked = (
+        trial.run_trial(settings, typed, config, lambda *_: None, fits=fits, leave_out=one)
+        for one in (True, False)
+    )
+    assert not_asked.types_left_out == ()
+    assert sorted(one.name for one in asked.types_left_out) == ["dent", "hole"]
+    assert asked.scores.tolist() == not_asked.scores.tolist()
+    assert all(
+        one.with_novelty.count <= one.without_novelty.count < 4 for one in asked.types_left_out
+    )  # both are holes
 
 
 def test_a_branch_that_stops_early_is_told_of_as_done(trained_once):

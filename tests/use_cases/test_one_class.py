@@ -14,7 +14,11 @@ from defect_detection.data.samples import Sample
 from defect_detection.data.split import mode_of
 from defect_detection.errors import DataError
 from defect_detection.inference.inspect import Inspector
+from defect_detection.model.bundle import read_card
+from defect_detection.retraining.cycle import retrain
+from defect_detection.use_cases.drawn_defects import try_drawn_defects
 from defect_detection.use_cases.evaluate import evaluate
+from defect_detection.use_cases.scoring import score
 from defect_detection.use_cases.train import train
 
 
@@ -62,6 +66,25 @@ def test_the_report_says_that_escapes_are_unknown_and_what_would_tell(started):
     assert written["metrics"]["auroc"] is None
     assert written["metrics"]["escape"]["value"] is None
     assert written["metrics"]["overkill"]["total"] == 10
+
+
+def test_drawn_defects_are_counted_apart_from_the_test_images(started):
+    plant, _, evaluated, _ = started
+    drawn, metrics = evaluated.report.unseen.drawn, evaluated.report.metrics
+    assert drawn.caught.total == sum(rate.total for rate in drawn.per_kind.values()) <= 120
+    assert len(drawn.per_kind) == 15
+    assert drawn.caught.count > 0.3 * drawn.caught.total
+    assert drawn.without.total == metrics.n == 10
+    assert metrics.escape.total == 0
+    assert f"Caught {drawn.caught.count} of {drawn.caught.total} drawn defects" in evaluated.files[
+        "html"
+    ].read_text().replace("\u00a0", " ")
+    again = try_drawn_defects(
+        score(evaluated.registered, plant.registry, plant.samples(), plant.config()),
+        plant.samples(),
+        plant.config(),
+    )
+    assert again == drawn
 
 
 def test_a_defect_that_nobody_had_seen_is_defective_and_its_score_is_called_an_anomaly_score(started):
@@ -130,3 +153,17 @@ def test_ok_images_that_all_show_the_same_pixels_are_refused(started, tmp_path):
             first.save(path, compress_level=number % 10)
     with pytest.raises(DataError, match="all OK images show the same pixels; add images of other OK parts"):
         train(plant.config())
+
+
+def test_a_retraining_goes_on_to_the_next_state_by_itself(started, tmp_path):
+    """The model of OK images alone is the base. Defects that came in as feedback make a classifier of it."""
+    plant, said = started[0].copy(tmp_path), []
+    draw_parts(tmp_path / "data/feedback", 0, 6, seed=7)
+    draw_parts(tmp_path / "data/test", 0, 10, seed=8)
+    settings = tmp_path / "re_train.yaml"
+    settings.write_text("config: config.yaml\nhyperparameter_sets: [{name: pooled, branches: [pooled]}]\n")
+    retrained = retrain(settings, say=lambda message: said.append(message.text))
+    assert any(line.startswith("State: 6 defective images") for line in said)
+    assert retrained.candidate is not None
+    card = read_card(plant.registry.bundle_of(retrained.candidate, plant.config().cache_dir))
+    assert (card.kind, read_card(plant.config().bundle_dir).kind) == ("classifier", "classifier")

@@ -16,6 +16,7 @@ from defect_detection.evaluation.drift import Baseline
 from defect_detection.evaluation.operating_point import OperatingPoint, ReviewBand
 from defect_detection.evaluation.plateaus import HIGHEST_CUT
 from defect_detection.evaluation.rates import Rate
+from defect_detection.evaluation.types_left_out import TypeLeftOut
 
 Verdict = Literal["ok", "defective", "review"]
 ScoreIs = Literal["probability", "anomaly"]
@@ -41,6 +42,7 @@ class Card(BaseModel):
     reference: how its training images look; a model of an earlier version has none, and guards nothing.
     novelty_limit: beyond it an image is unlike anything seen in training; a model of an earlier version measures no novelty.
     baseline: figures of held-out OK images, to compare the line with; an earlier version, or few images, gave none.
+    types_left_out: the escapes of each defect type that had enough parts to be left out of a fit; none of an earlier version.
     golden_verdicts: on the golden images, of the scores and the threshold that it was trained with; none of an earlier version.
     checksums: of the files beside it and, under the name of its own file, of all its other values.
     """
@@ -67,6 +69,7 @@ class Card(BaseModel):
     reference: Reference | None = None
     novelty_limit: float | None = None
     baseline: Baseline | None = None
+    types_left_out: tuple[TypeLeftOut, ...] | None = None
     data: dict[str, str | int]
     validation: dict[str, float]
     versions: dict[str, str]

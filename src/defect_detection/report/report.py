@@ -10,13 +10,16 @@ from defect_detection.evaluation.claims import Units
 from defect_detection.evaluation.gate import Decision
 from defect_detection.evaluation.metrics import Bin, Metrics, checked, reliability
 from defect_detection.evaluation.operating_point import Costs, OperatingPoint, ReviewBand
-from defect_detection.evaluation.rates import Frozen, Rate, escape_limit
+from defect_detection.evaluation.parts import numbered
+from defect_detection.evaluation.rates import Estimate, Frozen, Rate, escape_limit
 from defect_detection.text import utc_now
 
 from .costs import CostCurve, cost_curve
 from .localisation import Border, Pointing, border, defect_cells, evidence_remark, pointing, points_at
 from .outlook import Claim, Forecast, Review, evidence_text, forecast, review_workload, stronger_claims
+from .pixels import pixel_auroc
 from .slices import DefectType, Groups, by_defect_type, by_group
+from .unseen import Unseen
 
 SCHEMA_VERSION: Literal[1] = 1  # raise it when a field of the JSON goes away or changes its meaning
 
@@ -75,8 +78,10 @@ class Report(Frozen):
     more_defectives_needed: str
     reliability: tuple[Bin, ...]
     defect_types: tuple[DefectType, ...]
+    unseen: Unseen | None = None
     groups: Groups | None
     pointing: Pointing | None
+    pixel_auroc: Estimate | None = None
     border: Border | None
     evidence_remark: str | None = None
     worst_escapes: tuple[Mistake, ...]
@@ -99,10 +104,12 @@ class Evidence(NamedTuple):
 
     maps: float array of shape (n_images, h, w), higher = more defective.
     masks: by the position of an image, bool array of shape (height, width), True = defective.
+    seen: bool array of the shape of a mask, where the model sees the image; None: everywhere.
     """
 
     maps: np.ndarray
     masks: Mapping[int, np.ndarray]
+    seen: np.ndarray | None = None
 
 
 def report_schema() -> dict[str, Any]:
@@ -131,6 +138,7 @@ def build_report(
     notes: Sequence[str] = (),
     worst: int = 6,
     score_is_anomaly: bool = False,
+    unseen: Unseen | None = None,
 ) -> Report:
     """Collect the content of the report.
 
@@ -149,6 +157,7 @@ def build_report(
         notes: further remarks about the data, one sentence each.
         worst: images shown of each kind of mistake.
         score_is_anomaly: the model learned from OK images alone.
+        unseen: what is known of defects that the model has not learned.
     """
     scores, labels = checked(scores, labels, needed=(0,))
     names = [str(path) for path in paths]
@@ -191,8 +200,10 @@ def build_report(
             labels,
             types,
         ),
+        unseen=unseen,
         groups=by_group(called, labels, groups, confidence=confidence),
         pointing=seen.pointing,
+        pixel_auroc=_pixels(evidence, labels, groups, confidence),
         border=seen.border,
         evidence_remark=remark,
         worst_escapes=listed(~called & (labels == 1), scores),
@@ -217,6 +228,15 @@ def _missed_parts(
     """Return the defective parts with a missed image, and their name."""
     found = Units.of("escape", scores, labels, groups)
     return Rate.of((found.scores < threshold).sum(), len(found.scores), confidence), found.unit
+
+
+def _pixels(
+    evidence: Evidence | None, labels: np.ndarray, groups: Sequence[str], confidence: float
+) -> Estimate | None:
+    if evidence is None:
+        return None
+    part = numbered(groups, len(labels))
+    return pixel_auroc(evidence.maps, evidence.masks, labels, part, seen=evidence.seen, confidence=confidence)
 
 
 class _Localised(NamedTuple):

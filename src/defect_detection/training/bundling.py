@@ -120,6 +120,7 @@ def describe(trial: Trial, splits: Splits, config: Config) -> Card:
         reference=_reference(splits, looks),
         novelty_limit=trial.novelty_limit,
         baseline=_baseline(trial, splits, looks),
+        types_left_out=trial.types_left_out,
         data=_data(trial, splits),
         validation=_validation(trial),
         versions={

@@ -101,12 +101,7 @@ def fit(
     Raises:
         DivergedError: loss or held-out logits are no longer numbers.
     """
-    batches = Turned(examples, schedule.batch_size, seed)
-    rate = keras.optimizers.schedules.CosineDecay(schedule.learning_rate, schedule.epochs * len(batches))
-    model.compile(
-        optimizer=keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay, clipnorm=1.0),
-        loss=_weighted_loss(settings.label_smoothing),
-    )
+    batches = _compiled(model, examples, schedule, settings, seed)
     judge = held_out or (
         lambda: examples.folds.held_out(logits_of(model, examples.inputs, batches.batch_size))
     )
@@ -125,6 +120,33 @@ def fit(
             break
     model.set_weights(kept)
     return logits
+
+
+def fit_to_the_end(
+    model: keras.Model, examples: Examples, schedule: Schedule, settings: HyperparameterSet, seed: int
+) -> None:
+    """Train such a model for all epochs of its schedule: no held-out image decides which is the best.
+
+    Raises:
+        DivergedError: the loss is no longer a number.
+    """
+    batches = _compiled(model, examples, schedule, settings, seed)
+    for epoch in range(schedule.epochs):
+        losses = [model.train_on_batch(inputs, targets) for inputs, targets in batches.epoch()]
+        require_numbers(np.array(losses), f"loss after epoch {epoch + 1}", f"lower {schedule.rate_setting}")
+
+
+def _compiled(
+    model: keras.Model, examples: Examples, schedule: Schedule, settings: HyperparameterSet, seed: int
+) -> Turned:
+    """Give the model its optimizer and loss, and return the batches."""
+    batches = Turned(examples, schedule.batch_size, seed)
+    rate = keras.optimizers.schedules.CosineDecay(schedule.learning_rate, schedule.epochs * len(batches))
+    model.compile(
+        optimizer=keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay, clipnorm=1.0),
+        loss=_weighted_loss(settings.label_smoothing),
+    )
+    return batches
 
 
 def _weighted_loss(label_smoothing: float) -> Callable[..., keras.KerasTensor]:

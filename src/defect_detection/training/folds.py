@@ -67,3 +67,21 @@ class Folds:
     def only(self, number: int) -> "Folds":
         """Return these folds with only one of them: where a trunk was trained on the images of the others."""
         return Folds(np.where(self.fold == number, 0, -1), self.refit)
+
+
+@dataclass(frozen=True)
+class LeftOut(Folds):
+    """Fits that each leave some images out, and judge those of them that lie in their fold.
+
+    out: bool array of shape (n_images, n_fits): an image may be left out of several fits.
+    """
+
+    out: np.ndarray
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for number in range(self.count):
+            yield np.flatnonzero(~self.out[:, number]), np.flatnonzero(self.fold == number)
+
+    @cached_property
+    def learns(self) -> np.ndarray:
+        return (~self.out).astype(np.float32)

@@ -15,7 +15,7 @@ from defect_detection.model.heads import Local, Standardise, pool_evidence
 from defect_detection.model.seen import seen_places
 from defect_detection.training.divergence import require_numbers
 from defect_detection.training.features import Rows
-from defect_detection.training.fit import Examples, OnEpoch, Schedule, fit
+from defect_detection.training.fit import Examples, OnEpoch, Schedule, fit, fit_to_the_end
 from defect_detection.training.folds import Folds
 from defect_detection.training.frozen import rows_at_a_time
 
@@ -141,6 +141,25 @@ def fit_local(
     return Local(
         cells.standardise, (cells.rotation @ kept.hidden_weights).astype(np.float32), *kept[1:]
     ), held_out
+
+
+def score_left_out(
+    cells: Rows, labels: np.ndarray, folds: Folds, settings: HyperparameterSet, epochs: int, seed: int
+) -> np.ndarray:
+    """Train the branch once for each fold, and return its images' logits, (n_images,); NaN for images in none.
+
+    No image of the folds decides when to stop: they may be of one label.
+
+    Args:
+        cells: as in `Cells.rows`.
+    """
+    keras.utils.set_random_seed(seed)
+    model = _side_by_side(cells.shape, folds.count, settings.hidden_units, settings.dropout)
+    examples = Examples({"cells": cells}, labels, folds)
+    fit_to_the_end(
+        model, examples, Schedule(epochs, settings.learning_rate, settings.batch_size), settings, seed
+    )
+    return _held_out(_judges(model, folds.count), cells, folds)
 
 
 class _OnePerFit(keras.layers.Layer):

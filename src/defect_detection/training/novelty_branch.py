@@ -255,12 +255,6 @@ def novelty_of(
         ok, defective: logarithms of distances of held-out images, (n, 3); the defects may be drawn ones.
         evidence: as in `platt`.
     """
-    mean, spread = ok.mean(0), np.maximum(ok.std(0), LEAST_SPREAD)
-    columns = (np.concatenate([ok, defective]) - mean) / spread
-    slopes, _ = platt(columns, np.repeat([0, 1], [len(ok), len(defective)]), evidence)
-    weights = np.maximum(slopes / slopes.sum(), _LEAST_WEIGHT)
-    values = zip(weights / weights.sum(), mean, spread, strict=True)
-    scales = {name: Scale(*map(float, one)) for name, one in zip(DISTANCES, values, strict=True)}
     axes, offset = usual.places.without(-1)
     plain = Novelty(
         cells.standardise,
@@ -270,8 +264,20 @@ def novelty_of(
         offset,
         usual.standardise,
         usual.pooled.without(-1),
-        scales,
+        {},
     )
+    return weighed(plain, ok, defective, evidence)
+
+
+def weighed(novelty: Novelty, ok: np.ndarray, defective: np.ndarray, evidence: float) -> Novelty:
+    """Return the branch with the weights that these images give: see `novelty_of`."""
+    mean, spread = ok.mean(0), np.maximum(ok.std(0), LEAST_SPREAD)
+    columns = (np.concatenate([ok, defective]) - mean) / spread
+    slopes, _ = platt(columns, np.repeat([0, 1], [len(ok), len(defective)]), evidence)
+    weights = np.maximum(slopes / slopes.sum(), _LEAST_WEIGHT)
+    values = zip(weights / weights.sum(), mean, spread, strict=True)
+    scales = {name: Scale(*map(float, one)) for name, one in zip(DISTANCES, values, strict=True)}
+    plain = replace(novelty, scales=scales, mean=0.0, spread=1.0)
     together = plain(ok)
     return replace(plain, mean=float(together.mean()), spread=max(float(together.std()), LEAST_SPREAD))
 

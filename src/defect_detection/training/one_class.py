@@ -89,18 +89,19 @@ def _require_different(splits: Splits) -> None:
 
 def fit_novelty(
     trunk: Trunk, cells: Cells, pooled: Rows, splits: Splits, folds: Folds, seed: int
-) -> tuple[Novelty, np.ndarray]:
+) -> tuple[Novelty, np.ndarray, np.ndarray]:
     """Fit the branch beside a classifier: real defects weigh its distances.
 
     Returns:
-        the branch, and the novelty of each image from a fit that held it out, (n_images,).
+        the branch; the logarithms of the distances of each image from a fit that held it out, (n_images, 3); and the indices of the
+        OK images that it was fitted on.
     """
     learned = _learn(trunk, cells, pooled, splits, folds, seed, refit=may_decide(splits.n_defective_parts))
     parts = parts_of(splits.samples)
     defective = learned.held_out[labels_of(splits.samples) == DEFECTIVE]
     evidence = len(set(parts)) / len(parts)
     branch = novelty_of(learned.usual, cells, learned.held_out[learned.ok], defective, evidence)
-    return branch, branch(learned.held_out)
+    return branch, learned.held_out, learned.ok
 
 
 @dataclass(frozen=True)

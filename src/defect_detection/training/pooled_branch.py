@@ -50,11 +50,7 @@ def fit_pooled(
         the branch, and each image's logit from the fit that held it out, (n_images,); NaN where none did.
     """
     kept = folds.kept
-    standardise = _statistics(variants, kept)
-    centre, rotation = _principal_axes(variants, kept, standardise, components)
-    rotated = np.stack(
-        [_rotated(variant, standardise, centre, rotation) for variant in variants]
-    )  # (n_variants, n_images, k)
+    standardise, centre, rotation, rotated = _on_axes(variants, kept, components)
     tried = REGULARIZATIONS if regularization is None else (regularization,)
     with threadpool_limits(
         1, "blas"
@@ -64,6 +60,41 @@ def fit_pooled(
         weights, bias = _classify(_classifier(), rotated[:, kept], labels[kept], chosen)
     folded = rotation @ weights
     return Pooled(standardise, folded.astype(np.float32), bias - float(centre @ folded)), held_out[chosen]
+
+
+def score_left_out(
+    variants: Sequence[Indexed],
+    labels: np.ndarray,
+    folds: Folds,
+    judges: Folds,
+    *,
+    regularization: float | None,
+    components: int | None,
+) -> np.ndarray:
+    """Fit the branch once for each fold, and return its images' logits, (n_images,); NaN for images in none.
+
+    No image of the folds decides on its own score: they may be of one label.
+
+    Args:
+        judges: the first of these folds chooses the regularization, where it is None.
+    """
+    *_, rotated = _on_axes(variants, np.arange(len(labels)), components)
+    with threadpool_limits(1, "blas"):
+        if regularization is None:
+            one = judges.only(0)
+            found = _held_out(rotated, labels, one, REGULARIZATIONS)
+            regularization = min(REGULARIZATIONS, key=lambda c: _loss(found[c], labels, one))
+        return _held_out(rotated, labels, folds, [regularization])[regularization]
+
+
+def _on_axes(
+    variants: Sequence[Indexed], kept: np.ndarray, components: int | None
+) -> tuple[Standardise, np.ndarray, np.ndarray, np.ndarray]:
+    """Return what standardises, the centre, the axes, and all variants on them, (n_variants, n_images, k)."""
+    standardise = _statistics(variants, kept)
+    centre, rotation = _principal_axes(variants, kept, standardise, components)
+    rotated = [_rotated(variant, standardise, centre, rotation) for variant in variants]
+    return standardise, centre, rotation, np.stack(rotated)
 
 
 def _chunks(indices: np.ndarray) -> list[np.ndarray]:

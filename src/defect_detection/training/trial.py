@@ -1,7 +1,7 @@
 """One trial: train one hyperparameter set and measure it on validation."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
@@ -16,21 +16,23 @@ from defect_detection.data.split import LABELS_NEEDED, Splits
 from defect_detection.data.units import parts_of
 from defect_detection.evaluation.metrics import Metrics, evaluate
 from defect_detection.evaluation.operating_point import OperatingPoint, ReviewBand
+from defect_detection.evaluation.types_left_out import TypeLeftOut
 from defect_detection.model.bundle import short_hashes
 from defect_detection.model.graph import build_features
 from defect_detection.model.heads import Head, Local, Pooled
 from defect_detection.model.trunks import Trunk, build_trunk
 from defect_detection.processes.watch import Follow
 from defect_detection.training.calibration import calibrate, lean_on_novelty
+from defect_detection.training.epochs import recorder, tell_early_end
 from defect_detection.training.features import Rows, activations
 from defect_detection.training.fine_tune import fine_tune
-from defect_detection.training.fit import OnEpoch
 from defect_detection.training.flips import symmetries
 from defect_detection.training.folds import Folds
 from defect_detection.training.local_branch import Cells, fit_local, rotated_cells
 from defect_detection.training.one_class import HALF, Drawn, fit_novelty, fit_one_class
 from defect_detection.training.pooled_branch import fit_pooled
 from defect_detection.training.threshold import decide, novelty_limit
+from defect_detection.training.types_left_out import Fitted, leave_types_out
 from defect_detection.training.unseen import Judges, choose_judges
 
 # What each branch's fit depends on, beside trunk and folds.
@@ -58,6 +60,7 @@ class Trial:
     judges: how `validation` was chosen. novelty_limit: beyond it an image is unlike anything seen in training.
     novelty: of each image of the splits, from a fit that held it out, float array of shape (n_images,).
     drawn: what drawn defects came to, where the head learned from OK images alone; else None.
+    types_left_out: the escapes of each defect type without which the head was fitted again, where that was asked for.
     """
 
     settings: HyperparameterSet
@@ -75,6 +78,7 @@ class Trial:
     drawn: Drawn | None = None
     novelty_limit: float | None = None
     novelty: np.ndarray | None = None
+    types_left_out: tuple[TypeLeftOut, ...] = ()
 
 
 class Fits(dict[tuple[object, ...], tuple[Any, ...]]):
@@ -99,6 +103,7 @@ def run_trial(
     follow: Follow,
     base: Trunk | None = None,
     fits: Fits | None = None,
+    leave_out: bool = False,
 ) -> Trial:
     """Train one hyperparameter set.
 
@@ -108,6 +113,7 @@ def run_trial(
         follow: is told of progress and of the metrics after each epoch.
         base: start from this trunk instead of building ``settings.trunk``.
         fits: of earlier trials on the same splits; those of this one are added.
+        leave_out: also fit without each defect type: see `leave_types_out`.
     """
     started = time.perf_counter()
     history: dict[str, list[float]] = {}
@@ -124,7 +130,7 @@ def run_trial(
     folds = judges.folds
     if tuned:
         epochs = settings.epochs if trunk.weights is None else settings.fine_tune_epochs
-        on_epoch = _recorder("fine-tuning", epochs, follow, history)
+        on_epoch = recorder("fine-tuning", epochs, follow, history)
         keys, labels = _keys(splits.samples), labels_of(splits.samples)
         held_out = replace(folds, refit=False)
         known = np.union1d(trunk.learned, short_hashes(keys[i] for i in held_out.kept))
@@ -133,18 +139,20 @@ def run_trial(
             trunk, settings, keys, labels, held_out, splits.pixels, cache, config.seed, on_epoch, seen
         )
         trunk = replace(trunk, learned=known)
-        _tell_early_end("fine-tuning", epochs, follow, history)
-    drawn = None
+        tell_early_end("fine-tuning", epochs, follow, history)
+    drawn, left_out = None, tuple[TypeLeftOut, ...]()
     if splits.mode == "one_class":
         head, novelty, drawn = fit_one_class(trunk, splits, folds, config, follow)
         logits = novelty - HALF
     else:
-        head, logits, novelty = fit_head(
+        head, logits, fitted = fit_head(
             trunk, settings, splits, folds, config, follow, history, Fits() if fits is None else fits
         )
+        novelty = fitted.novelty(fitted.logarithms)
+        left_out = leave_types_out(fitted, trunk.learned, settings, config) if leave_out else ()
     trial = _measure(settings, trunk, head, logits, splits, judges, config, history, started)
     limit = novelty_limit(novelty, splits.samples, config.evaluation)
-    return replace(trial, drawn=drawn, novelty_limit=limit, novelty=novelty)
+    return replace(trial, drawn=drawn, novelty_limit=limit, novelty=novelty, types_left_out=left_out)
 
 
 def fit_head(
@@ -156,11 +164,11 @@ def fit_head(
     follow: Follow,
     history: dict[str, list[float]],
     fits: Fits,
-) -> tuple[Head, np.ndarray, np.ndarray]:
+) -> tuple[Head, np.ndarray, Fitted]:
     """Train the branches on the trunk's frozen features, and calibrate those that decide.
 
     Returns:
-        the head; each image's logit from the fits that held it out, (n_images,), NaN where none did; and its novelty, likewise.
+        the head; each image's logit from the fits that held it out, (n_images,), NaN where none did; and what it comes from.
     """
     keys, labels = _keys(splits.samples), labels_of(splits.samples)
     rows = _features(trunk, keys, ["pooled", "cells"], splits, config, follow)  # novelty needs both
@@ -185,9 +193,9 @@ def fit_head(
 
     def fit_local_branch() -> tuple[Local, np.ndarray, dict[str, list[float]]]:
         curves: dict[str, list[float]] = {}
-        on_epoch = _recorder("head", settings.epochs, follow, curves)
+        on_epoch = recorder("head", settings.epochs, follow, curves)
         fitted = fit_local(rotated(), labels, folds, settings, config.seed, on_epoch)
-        _tell_early_end("head", settings.epochs, follow, curves)
+        tell_early_end("head", settings.epochs, follow, curves)
         return *fitted, curves
 
     if "pooled" in settings.branches:
@@ -202,13 +210,15 @@ def fit_head(
     some = folds.scored
     known = {name: values[some] for name, values in logits.items()}
     parts = parts_of(splits.samples[i] for i in some)
-    branch, novelty = fits.once(
+    branch, logarithms, ok = fits.once(
         ("novelty", *same),
         lambda: fit_novelty(trunk, rotated(), rows["pooled"], splits, folds, config.seed),
     )
+    novelty = branch(logarithms)
     classifier = calibrate(known.get("pooled"), known.get("local"), labels[some], parts)
     calibration = lean_on_novelty(classifier, known, novelty[some], labels[some], splits.n_defective_parts)
-    return Head(pooled, local, calibration, branch), calibration(logits | {"novelty": novelty}), novelty
+    fitted = Fitted(splits.samples, folds, rows["pooled"], rotated, logits, branch, logarithms, ok)
+    return Head(pooled, local, calibration, branch), calibration(logits | {"novelty": novelty}), fitted
 
 
 def _values(settings: HyperparameterSet, names: Sequence[str]) -> list[object]:
@@ -282,24 +292,6 @@ def _measure(
 
 def _auroc(scores: np.ndarray, labels: np.ndarray, chosen: np.ndarray) -> float | None:
     return float(roc_auc_score(labels[chosen], scores[chosen])) if len(set(labels[chosen])) == 2 else None
-
-
-def _recorder(phase: str, epochs: int, follow: Follow, history: dict[str, list[float]]) -> OnEpoch:
-    prefix = "" if phase == "head" else "fine_tune_"
-
-    def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
-        named = {f"{prefix}{name}": value for name, value in metrics.items()}
-        for name, value in named.items():
-            history.setdefault(name, []).append(value)
-        follow(phase, epoch + 1, epochs, named)
-
-    return on_epoch
-
-
-def _tell_early_end(phase: str, epochs: int, follow: Follow, history: Mapping[str, list[float]]) -> None:
-    done = max(map(len, history.values()))
-    if done < epochs:
-        follow(phase, done, done)
 
 
 def _keys(samples: Sequence[Sample]) -> list[str]:

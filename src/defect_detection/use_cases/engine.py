@@ -55,7 +55,9 @@ class Here:
         from defect_detection.training.trial import run_trial
 
         base = bench.base() if bench.base else None
-        trial = run_trial(settings, bench.splits, bench.config, follow, base, bench.fits)
+        trial = run_trial(
+            settings, bench.splits, bench.config, follow, base, bench.fits, leave_out=folder is not None
+        )
         return trial, None if folder is None else _saved(trial, bench, follow, folder)
 
     def each(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterable[Result]:

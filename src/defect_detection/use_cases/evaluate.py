@@ -24,6 +24,7 @@ from defect_detection.tracking.reading import ModelRef
 from defect_detection.tracking.registry import Registry
 from defect_detection.tracking.wear import count_decisions, in_words
 from defect_detection.use_cases.checks import leakage_notes, unlike_facts
+from defect_detection.use_cases.drawn_defects import try_drawn_defects
 from defect_detection.use_cases.judge import judge, small_test_note
 from defect_detection.use_cases.parity import check_parity, deployed_forms, most_flips, parity_fact
 from defect_detection.use_cases.promotion import record
@@ -104,7 +105,10 @@ def _evaluate(
         ("Trunk", _trunk_in_words(candidate.inspector.card)),
     ]
     watch("evaluating", "report", 0, 1)
-    prepared = make_report(candidate, champion, decision, samples, config, facts=facts, notes=notes)
+    drawn = try_drawn_defects(candidate, samples, config)
+    prepared = make_report(
+        candidate, champion, decision, samples, config, facts=facts, notes=notes, drawn=drawn
+    )
     watch("evaluating", "report", 1, 1)
     decision = prepared.report.decision or decision
     if same and same.after is not None:

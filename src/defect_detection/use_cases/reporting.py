@@ -22,6 +22,7 @@ from defect_detection.model.card import Card
 from defect_detection.report.charts import Picture
 from defect_detection.report.page import GALLERIES, write_report
 from defect_detection.report.report import Champion, Evidence, ModelInfo, Report, build_report
+from defect_detection.report.unseen import DrawnDefects, unseen
 from defect_detection.text import from_root, markdown, printable
 from defect_detection.tracking.reading import ModelRef
 from defect_detection.use_cases.scoring import Scored, readable
@@ -79,6 +80,7 @@ def make_report(
     *,
     facts: Sequence[tuple[str, str]] = (),
     notes: Sequence[str] = (),
+    drawn: DrawnDefects | None = None,
 ) -> PreparedReport:
     """Draw the report on the test split. It is published by whoever carries out the decision.
 
@@ -86,6 +88,7 @@ def make_report(
         candidate, champion: scored on `samples`.
         facts: name and text of further facts about the reliability of the figures.
         notes: what a reader must know about the data, one sentence each.
+        drawn: what drawn defects came to.
     """
     masks, unusable = _masks(samples, candidate.inspector.card.frame, config)
     card = candidate.inspector.card
@@ -97,7 +100,7 @@ def make_report(
         labels_of(samples),
         defect_types=[sample.defect_type for sample in samples],
         groups=_shown_parts(samples, config),
-        evidence=Evidence(candidate.evidence, masks),
+        evidence=Evidence(candidate.evidence, masks, card.frame.seen),
         operating_point=card.operating_point,
         review_band=card.review,
         defect_rate=config.evaluation.defect_rate,
@@ -107,6 +110,7 @@ def make_report(
         facts=facts,
         notes=[*notes, *unusable],
         score_is_anomaly=card.kind == "one_class",
+        unseen=unseen(card.types_left_out, card.defect_types, drawn),
     )
     pictures = _pictures(report, candidate, samples, masks, config)
     return _prepared(report, candidate.scores, labels_of(samples), pictures, config.report_dir)
@@ -123,6 +127,7 @@ def report_numbers(report: Report) -> dict[str, float]:
         "overkill_per_10000": f.overkill,
     }
     more |= {"pointing_accuracy": report.pointing.all if report.pointing else None}
+    more |= {"pixel_auroc": report.pixel_auroc}
     known = {name: one for name, one in (plain | more).items() if one is not None}
     numbers = {f"{name}_{end}": getattr(one, end) for name, one in known.items() for end in ("low", "high")}
     numbers |= {name: one.value for name, one in known.items() if name in more}
