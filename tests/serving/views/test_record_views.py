@@ -73,6 +73,7 @@ def test_an_inspection_says_all_that_was_recorded(client):
         "product": "default",
         "sent_by": "",
         **dict.fromkeys(("novelty", "brightness", "contrast", "sharpness", "colour_balance")),
+        "boxes": [],
         "sha256": one.sha256,
         "image": f"/inspections/{1:08}/image",
         "label": None,
