@@ -39,7 +39,7 @@ def test_the_product_is_chosen_on_the_start_page_or_in_the_header_and_is_part_of
     bolt.get_by_role("link", name="Monitor").click()
     expect(page).to_have_url(f"{url}/product/bolt/page/monitor")
     expect(page.locator("#tiles")).to_contain_text("1 of 3 defective")
-    page.get_by_label("Line").select_option("line 2")
+    page.get_by_label("Line", exact=True).select_option("line 2")
     expect(page.locator("#tiles")).to_contain_text("0 of 2 defective")
     expect(page).to_have_url(re.compile(r"/product/bolt/page/monitor\?line=line\+2$"))
     check(page)
@@ -47,12 +47,12 @@ def test_the_product_is_chosen_on_the_start_page_or_in_the_header_and_is_part_of
     expect(page.locator("#tiles")).to_contain_text("0 of 2 defective")
     page.get_by_role("link", name="Inspections").click()
     expect(page.locator("#list tbody tr")).to_have_count(3)
-    page.get_by_label("Product").select_option("Default product")
+    page.get_by_label("Product", exact=True).select_option("Default product")
     expect(page).to_have_url(f"{url}/page/inspections")
     expect(page.locator("#list tbody tr")).to_have_count(1)
     page.go_back()
     expect(page.locator("#list tbody tr")).to_have_count(3)
-    expect(page.get_by_label("Product")).to_have_value("bolt")
+    expect(page.get_by_label("Product", exact=True)).to_have_value("bolt")
 
 
 def test_a_plant_with_one_product_has_no_choice(open_page, app, send):
