@@ -14,6 +14,7 @@ from benchmarks import (
     image_size,
     inference,
     machine,
+    monitoring,
     novelty,
     quality,
     records,
@@ -40,6 +41,7 @@ BENCHMARKS = {
     "bombs": bombs,
     "hostile": refusals,
     "ray": cluster,
+    "monitoring": monitoring,
 }
 REPETITIONS = {
     "training": 2,

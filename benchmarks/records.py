@@ -23,6 +23,7 @@ from defect_detection.records.labelled_images import find_labelled
 from defect_detection.records.overview import overview_of_products
 from defect_detection.records.retention import prune
 from defect_detection.records.tallies import count_again
+from defect_detection.records.windows import find_windows
 from defect_detection.records.writer import BATCH
 
 DAYS = 30  # of inspections, equally often by day and by night
@@ -95,6 +96,11 @@ def _inspected(number: int) -> Inspected:
         product=PRODUCTS[number % len(PRODUCTS)],
         group=f"lot {number // 500}",
         part=f"part {number // 2}",
+        novelty=dice.gauss(0, 1),
+        brightness=100 + 20 * score,
+        contrast=40 + 5 * score,
+        sharpness=9 + score,
+        colour_balance=1.0,
         at=END - timedelta(days=DAYS * dice.random()),
     )
 
@@ -125,6 +131,10 @@ def _views(database: Database, images: ImageFolder) -> dict[str, View]:
         "`/inspections`, newest": listing(),
         "`/inspections`, least certain": listing(order="uncertain"),
         "`/inspections`, least certain without label": listing(order="uncertain", labelled=False),
+        "`/inspections`, most novel without label": listing(order="novel", model_version=3, labelled=False),
+        "`/monitoring`, 3 windows of 500": partial(
+            find_windows, database, ("Production_Reg", 3), END, size=500, count=3, apart=timedelta(hours=1)
+        ),
         "`verdict=review`, none": listing(verdict="review"),
         "`verdict=review`, none, least certain": listing(verdict="review", order="uncertain"),
         "`verdict=defective`": listing(verdict="defective"),

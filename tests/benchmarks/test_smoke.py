@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from plant import Plant
 
-from benchmarks import novelty, project, quality
+from benchmarks import monitoring, novelty, project, quality
 from benchmarks.__main__ import main
 from benchmarks.alternate import alternate
 from benchmarks.endurance import _slope
@@ -106,6 +106,17 @@ def test_training_quality_and_image_size_have_their_rows(measure, parts, trained
 def test_quality_says_how_often_the_evidence_peaks_on_the_defect():
     seeds = [{"pointing": {"all": {"count": n, "total": 20}, "by_chance": 0.25}} for n in (16, 18)]
     assert quality._pointing(seeds) == "85.0 % (16 to 18 of 20); chance 25%"
+
+
+def test_monitoring_counts_false_alarms_and_delays(measure, trained_once, monkeypatch):
+    for name, few in {"QUIET_SHIFTS": 3, "CHANGES": 2, "LONGEST": 5}.items():
+        monkeypatch.setattr(monitoring, name, few)
+    rows = measure(
+        "monitoring", "--data", trained_once.root / "data", "--model", trained_once.config().bundle_dir
+    )
+    counts = {row[0]: row[1:] for row in rows}
+    assert all(int(cell) >= 0 for cell in counts["false alarms in 3 quiet shifts, independent images"])
+    assert len([name for name in counts if name.endswith(": noticed after")]) == len(monitoring.CHANGED)
 
 
 def test_inference_measures_latency_folder_and_limits(measure, parts, trained_once):

@@ -50,7 +50,7 @@ class Baseline(BaseModel):
 
 def _evenly(values: np.ndarray, count: int) -> tuple[float, ...]:
     places = (np.arange(count) + 0.5) / count
-    return tuple(np.quantile(values, places, method="inverted_cdf").tolist())
+    return tuple(float(f"{value:.6g}") for value in np.quantile(values, places, method="inverted_cdf"))
 
 
 @dataclass(frozen=True, slots=True)

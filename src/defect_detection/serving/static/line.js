@@ -5,7 +5,7 @@ import { pictureOf } from "./picture.js";
 import { svg } from "./verdict.js";
 
 const KINDS = { alarm: "bad", usual: "good", "too few": "", "no baseline": "", differs: "" };
-const COLUMNS = ["Figure", "Usual", "Now", "Usual and now, 90 % of the images", "Windows that differ in a row"];
+const COLUMNS = ["Figure", "Usual", "Now", "Usual and now, 90 % of the images", "Windows in a row that differ"];
 const [WIDTH, HEIGHT] = [220, 26];
 
 let shown = ""; // what is drawn: pictures are not loaded again every half minute
@@ -37,21 +37,23 @@ function draw(place, line) {
   );
 }
 
-function compared({ model, version, state, inspections, needed, compared_at, next_at }) {
+function compared({ model, version, state, windows, inspections, needed, compared_at, next_at }) {
   const name = `${model} ${version}`;
   if (state === "no baseline") return `${name} is in production.`;
-  const count = `${inspections.toLocaleString()} of the ${needed.toLocaleString()} inspections of ${name} that a comparison needs`;
+  const full = `${windows.length} windows of ${(needed / windows.length).toLocaleString()} inspections of ${name}`;
+  const some = `${inspections.toLocaleString()} of the ${needed.toLocaleString()} inspections of ${name} that a comparison needs`;
+  const count = inspections < needed ? some : full;
   return ["Compared at ", moment(compared_at), `, with ${count}. Next at `, moment(next_at), "."];
 }
 
 function figures({ figures }) {
-  const head = COLUMNS.map((name, i) => el("th", { scope: "col", class: i === 1 || i === 2 ? "number" : null }, name));
+  const head = COLUMNS.map((name, i) => el("th", { scope: "col", class: ["", "number", "number", "bars", ""][i] }, name));
   const rows = figures.map((one) =>
     el("tr", { class: one.alarm ? "moved" : null },
       el("th", { scope: "row" }, name(one.name)),
       el("td", { class: "number" }, brief(one.usual.middle)),
       el("td", { class: "number" }, brief(one.now.middle)),
-      el("td", {}, ranges(one)),
+      el("td", { class: "bars" }, ranges(one)),
       el("td", {}, one.in_a_row ? `${one.in_a_row}, ${one.difference.sign > 0 ? "higher" : "lower"}${one.alarm ? ": alarm" : ""}` : "none"),
     ),
   );
@@ -96,7 +98,7 @@ function name(figure) {
   return figure.replace("_", " ");
 }
 
-/** Three digits that matter. */
+/** Three digits that matter, at most three after the point. */
 function brief(value) {
-  return String(Number(value.toPrecision(3)));
+  return String(Number(Math.abs(value) < 0.1 ? value.toFixed(3) : value.toPrecision(3)));
 }
