@@ -33,7 +33,7 @@ def test_evidence_is_what_the_model_served_now_sees(app):
     row = [0.5] * (CELLS // 2) + [-0.5] * (CELLS // 2)
     assert answer.json == {
         "id": f"{1:08}",
-        "evidence": {"shape": [CELLS, CELLS], "values": [row] * CELLS},
+        "evidence": {"shape": [CELLS, CELLS], "extent": [0, 0, 1, 1], "values": [row] * CELLS},
         "verdict": "defective",
         "score": 0.5,
         "threshold": 0.5,

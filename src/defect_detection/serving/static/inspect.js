@@ -7,6 +7,7 @@ import { clearHeat, drawHeat, prepareStage } from "./heat.js";
 import { addFiles, beginItems, clearItems, items, setLabel, state, tryAgain } from "./items.js";
 import { onEnter, onKeys } from "./keys.js";
 import { drawnOf } from "./picture.js";
+import { prepareRegion } from "./region.js";
 import { addSmall, clearSmalls, currentSmall, markSmall, showSmall } from "./strip.js";
 import { MEANS, WORDS, percent, showVerdict } from "./verdict.js";
 import { ZOOM_KEYS, prepareZoom, showWhole } from "./zoom.js";
@@ -164,7 +165,7 @@ async function clear() {
   clearBoxes();
   renderProblem();
   count();
-  for (const id of ["frame", "unshown", "judge", "bar"]) $(id).hidden = true;
+  for (const id of ["frame", "unshown", "judge", "bar", "region-tool"]) $(id).hidden = true;
   $("drop").hidden = isOn();
   showVerdict($("verdict"), null, "No image yet", "The verdict appears here.");
   $("choose").focus();
@@ -191,6 +192,7 @@ async function prepare() {
 }
 
 function listen() {
+  prepareRegion(() => shown >= 0 && !items[shown].isDrawn);
   for (const id of ["choose", "drop"]) $(id).addEventListener("click", () => $("files").click());
   $("files").addEventListener("change", ({ target }) => {
     add([...target.files]);
