@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 
 from defect_detection.config.base import Section, setting
 from defect_detection.config.kinds import (
@@ -22,6 +22,7 @@ from defect_detection.config.kinds import (
     Region,
     RootPath,
     Text,
+    WholeNumber,
     YesNo,
 )
 
@@ -39,6 +40,24 @@ class MlflowConfig(Section):
     testing_model_name: Text = setting(
         "Testing_Reg", "registered model for models below evaluation_threshold.", advanced=True
     )
+
+
+class TilesConfig(Section):
+    size: Annotated[
+        int,
+        Field(ge=32, le=1024, multiple_of=16, strict=True),
+        Expected("a multiple of 16 from 32 to 1024 (pixels)"),
+    ] = setting(448, "height and width of a tile, and of the input of the model.")
+    overlap: WholeNumber = setting(64, "pixels that neighbouring tiles share; below size.")
+    scale: Annotated[float, Field(gt=0, le=1), Expected("a number, 0 < x <= 1")] = setting(
+        1.0, "images are resized by this factor before they are cut.", advanced=True
+    )
+
+    @model_validator(mode="after")
+    def _overlap_below_size(self) -> "TilesConfig":
+        if self.overlap > self.size - 16:
+            raise ValueError(f"overlap to be at most size - 16, {self.size - 16}, not {self.overlap}")
+        return self
 
 
 class DataConfig(Section):
@@ -84,6 +103,12 @@ class DataConfig(Section):
     resize: Annotated[Literal["stretch", "keep_aspect"], Expected("stretch or keep_aspect")] = setting(
         "stretch",
         "stretch: to image_size. keep_aspect: the shape stays, and padding, which counts for nothing, fills the rest.",
+        advanced=True,
+    )
+    tiles: Annotated[TilesConfig | None, Expected("null or keys with values")] = setting(
+        None,
+        "cut large images into tiles and judge each at full resolution; null: an image is one input. image_size and resize do not "
+        "apply then. See docs/large-images.md.",
         advanced=True,
     )
     group_pattern: Pattern = setting(

@@ -9,7 +9,7 @@ import numpy as np
 from defect_detection.config import Config
 from defect_detection.data.bounds import Limits
 from defect_detection.data.extent import Box
-from defect_detection.data.framing import Framing, Size, fit_into, png_of_hidden
+from defect_detection.data.framing import Framing, Size, Tiling, fit_into, png_of_hidden
 from defect_detection.data.images import read_header, read_image
 from defect_detection.data.samples import Sample
 from defect_detection.errors import ConfigError, ImageError
@@ -25,14 +25,19 @@ def framing_of(config: Config, samples: Sequence[Sample]) -> Framing:
         ConfigError: region or mask does not fit the images. Names file and key.
     """
     data, framing = config.data, Framing.plain(config.data.image_size)
-    if data.region is None and data.ignore_mask is None and data.resize == "stretch":
+    if data.tiles:
+        tiling = Tiling(**data.tiles.model_dump())
+        framing = Framing(size=(tiling.size, tiling.size), tiles=tiling)
+    elif data.region is None and data.ignore_mask is None and data.resize == "stretch":
         return framing
     usual = _usual_size(samples)
     if usual is None:  # no image can be read, which others report
         return framing
     box = _region(config, usual)
     update = {"region": data.region, "made_for": usual}
-    if data.resize == "keep_aspect":
+    if framing.tiles:
+        _check_tiles(config, framing.tiles, box)
+    elif data.resize == "keep_aspect":
         width, height = fit_into(framing.size, (box.width, box.height))
         update["content"] = (height, width)
     framing = framing.model_copy(update=update)
@@ -40,11 +45,18 @@ def framing_of(config: Config, samples: Sequence[Sample]) -> Framing:
         return framing
     hidden = _hidden(config, box, usual)
     framing = framing.model_copy(update={"hidden": png_of_hidden(_in_input(hidden, framing, box))})
-    if framing.seen is not None and not framing.seen.any():
+    if framing.shown is not None and not framing.shown.any():
         raise _unfit(
             config, "ignore_mask", "white pixels, which count, received a mask that hides everything"
         )
     return framing
+
+
+def _check_tiles(config: Config, tiling: Tiling, box: Box) -> None:
+    try:
+        tiling.scaled(box.width, box.height)
+    except ImageError as error:
+        raise ConfigError(f"{config.file}: data.tiles: {error}") from None
 
 
 def _usual_size(samples: Sequence[Sample]) -> Size | None:
@@ -99,6 +111,9 @@ def _read(config: Config, path: Path) -> np.ndarray:
 
 def _in_input(hidden: np.ndarray, framing: Framing, box: Box) -> np.ndarray:
     """Return the mask in the model's input: hidden is every pixel that gets anything from a hidden one."""
+    if framing.tiles:
+        width, height = framing.tiles.scaled(box.width, box.height)
+        return _touched(_touched(hidden, height).T, width).T
     place = framing.fitted(box.width, box.height)
     return framing.padded(_touched(_touched(hidden, place.height).T, place.width).T, place)
 

@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict
 from defect_detection.data.extent import Box, Extent
 from defect_detection.errors import ImageError
 
+CELL = 16  # px of the input per cell of the evidence map
+OVERVIEW = (224, 224)  # height and width
 HIDDEN = 128  # gray level of all that is hidden
 _SHAPE_TOLERANCE = 0.02  # of width / height between an image and the mask made for its like
 
@@ -31,13 +33,44 @@ class Fitted(NamedTuple):
     top: int
 
 
+class Tiling(BaseModel):
+    """How an image is cut: tiles of `size` px that share `overlap` px with their neighbours, after scaling by `scale`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size: int
+    overlap: int
+    scale: float = 1.0
+
+    def scaled(self, width: int, height: int) -> Size:
+        """Return (width, height) of a region after scaling.
+
+        Raises:
+            ImageError: a tile is larger.
+        """
+        size = max(round(width * self.scale), 1), max(round(height * self.scale), 1)
+        if min(size) < self.size:
+            raise ImageError(
+                f"expected at least {self.size} x {self.size} px, the size of a tile (data.tiles.size), received {_px(size)}"
+                f"{' after scaling' if self.scale != 1 else ''}"
+            )
+        return size
+
+    def starts(self, length: int) -> list[int]:
+        """Return where tiles begin along a side. The last one ends at the next multiple of 16 px, so that all cells align."""
+        last = -(-length // CELL) * CELL - self.size
+        step = (self.size - self.overlap) // CELL * CELL
+        return [*range(0, last, step), last]
+
+
 class Framing(BaseModel):
     """What a model sees of an image.
 
     size: height and width of the model's input. region: left, top, width and height, in pixels of an image of the size `made_for`
     (width, height), or in fractions where all are at most 1; None: the whole image.
     content: height and width that the usual image fills of the input, in the middle; the rest is padding. None: images are stretched.
-    hidden: PNG of the input's size in base64, white where a mask hides the image.
+    hidden: PNG of the input's size in base64, white where a mask hides the image; with tiles, of the size of the scaled region.
+    tiles: how the region is cut into tiles, each of the input's size; None: it is one input.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,6 +80,7 @@ class Framing(BaseModel):
     made_for: Size | None = None
     content: Size | None = None
     hidden: str | None = None
+    tiles: Tiling | None = None
 
     @classmethod
     def plain(cls, image_size: int | Size) -> "Framing":
@@ -55,7 +89,7 @@ class Framing(BaseModel):
 
     @property
     def is_plain(self) -> bool:
-        return self.region is None and self.content is None and self.hidden is None
+        return self.region is None and self.content is None and self.hidden is None and self.tiles is None
 
     @property
     def image_size(self) -> int | Size:
@@ -73,8 +107,17 @@ class Framing(BaseModel):
         return None if self.hidden is None else _shown(self.hidden)
 
     @property
+    def overview(self) -> "Framing":
+        """The region as one small picture: for the audit, reports and comparison with the training images."""
+        return (
+            self if self.tiles is None else Framing(size=OVERVIEW, region=self.region, made_for=self.made_for)
+        )
+
+    @property
     def seen(self) -> np.ndarray | None:
         """bool array of the input's size, True where a pixel counts: neither padding nor hidden; None where all count."""
+        if self.tiles:  # hidden pixels are gray, and their cells are left out of the evidence
+            return None
         height, width = self.content or self.size
         top, left = (self.size[0] - height) // 2, (self.size[1] - width) // 2
         seen = np.zeros(self.size, bool)
@@ -122,6 +165,11 @@ class Framing(BaseModel):
     def extent(self, width: int, height: int) -> Extent:
         """Return the pixels of an upright image of this size that an evidence map of the model covers."""
         box = self.box(width, height)
+        if self.tiles:
+            wide, high = self.tiles.scaled(box.width, box.height)
+            x, y = box.width / wide, box.height / high
+            across, down = (-(-length // CELL) * CELL for length in (wide, high))
+            return Extent(float(box.left), float(box.top), across * x, down * y, box, (width, height))
         place = self.fitted(box.width, box.height)
         x, y = box.width / place.width, box.height / place.height
         left, top = box.left - place.left * x, box.top - place.top * y
@@ -166,7 +214,7 @@ def _shown(hidden: str) -> np.ndarray:
 
 def _share(region: tuple[float, float, float, float], width: int, height: int) -> Box:
     left, top, wide, high = region
-    first = round(left * width), round(top * height)
+    first = min(round(left * width), width - 1), min(round(top * height), height - 1)
     last = round((left + wide) * width), round((top + high) * height)
     return Box(*first, max(last[0], first[0] + 1), max(last[1], first[1] + 1))
 

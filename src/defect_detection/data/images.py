@@ -166,6 +166,21 @@ def decode_pages(
     return found
 
 
+@contextmanager
+def open_page(
+    source: Source, file: IO[bytes], limits: Limits, choose: Choice
+) -> Iterator[tuple[ImageFile, Callable[[], Image.Image]]]:
+    """Open the one page that `choose` takes. Yield it, and a function that gives the low bytes of 16-bit colours."""
+    with _named(source), open_image(file) as image:
+        (frame,) = choose(pages_of(image))
+        if frame != image.tell():
+            image.seek(frame)
+        check_colours(image)
+        if reason := limits.why_too_large(image.width, image.height):
+            raise ImageError(reason)
+        yield image, partial(_low_bytes, image, file)
+
+
 def _effort(size: Fit) -> Effort:
     return "full" if size is None else "reduced"
 

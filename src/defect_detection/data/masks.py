@@ -40,16 +40,21 @@ def read_mask(path: Path, framing: Framing, limits: Limits = DEFAULT_LIMITS) -> 
     Raises:
         ImageError: it can't be read, or marks nothing. Names the file.
     """
-    values = read_image(path, limits=limits).max(axis=2)
-    if not values.any():
-        raise ImageError(f"{path}: expected a mask with the defect in white, received an all-black image")
-    box = framing.box(values.shape[1], values.shape[0])
-    marked = (values > values.max() / 2)[box.top : box.bottom, box.left : box.right]
-    place = framing.fitted(box.width, box.height)
+    marked = read_marked(path, framing, limits)
+    place = framing.fitted(marked.shape[1], marked.shape[0])
     whole = np.zeros(framing.size, bool)
     inner = any_below(marked, (place.height, place.width))
     whole[place.top : place.top + place.height, place.left : place.left + place.width] = inner
     return whole if framing.seen is None else whole & framing.seen
+
+
+def read_marked(path: Path, framing: Framing, limits: Limits = DEFAULT_LIMITS) -> np.ndarray:
+    """Return the marked pixels of the framing's region, bool (height, width), in the size of the mask. Raises as `read_mask`."""
+    values = read_image(path, limits=limits).max(axis=2)
+    if not values.any():
+        raise ImageError(f"{path}: expected a mask with the defect in white, received an all-black image")
+    box = framing.box(values.shape[1], values.shape[0])
+    return np.asarray((values > values.max() / 2)[box.top : box.bottom, box.left : box.right])
 
 
 def any_below(marked: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

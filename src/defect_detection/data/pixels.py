@@ -12,6 +12,7 @@ from defect_detection.data.bounds import DEFAULT_LIMITS, Limits
 from defect_detection.data.cache import RowStore
 from defect_detection.data.framing import Framing
 from defect_detection.data.images import DECODER_VERSION, Pages, read_image
+from defect_detection.data.large import opened_large
 from defect_detection.data.samples import Sample
 from defect_detection.errors import ImageError
 from defect_detection.processes.watch import OnProgress
@@ -45,11 +46,11 @@ def decoded(
         threads: that decode; None: one for each processor.
 
     Returns:
-        store: uint8 rows of shape (height, width, 3), RGB, by the sample's ``sha256``.
+        store: uint8 rows of shape (height, width, 3), RGB, by the sample's ``sha256``; small pictures where the model sees tiles.
         unreadable: from the path of each image that can't be read to the reason.
     """
     framing = fit if isinstance(fit, Framing) else Framing.plain(fit)
-    size, folder = framing.size, cache_dir / "pixels" / _kind_of(pages, bit_depth, framing)
+    size, folder = framing.overview.size, cache_dir / "pixels" / _kind_of(pages, bit_depth, framing)
     store = RowStore(folder, (*size, 3), np.uint8)
     decode = partial(_decode, framing=framing, limits=limits, pages=pages, bit_depth=bit_depth)
     by_content = {sample.sha256: sample for sample in samples}
@@ -88,6 +89,9 @@ def _decode(
     path: Path, framing: Framing, limits: Limits, pages: Pages, bit_depth: int | None
 ) -> np.ndarray | str:
     try:
+        if framing.tiles:
+            with opened_large(path, framing, limits, pages=pages, bit_depth=bit_depth) as large:
+                return large.overview()
         return read_image(path, framing, limits, pages=pages, bit_depth=bit_depth)
     except ImageError as error:
         return str(error).removeprefix(f"{path}: ")

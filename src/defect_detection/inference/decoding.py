@@ -66,7 +66,7 @@ def decode(image: Source, index: int, card: Card, limits: Limits, pages: Pages) 
     error, framing = None, card.frame
     try:
         if isinstance(image, np.ndarray):
-            found = [_checked(image, framing.size)]
+            found = [checked(image, framing.size)]
             sizes, extents = [None], [Extent.whole(framing.size[::-1])]
         else:
             read = read_pages(image, framing, limits, pages=pages, bit_depth=card.bit_depth)
@@ -77,13 +77,18 @@ def decode(image: Source, index: int, card: Card, limits: Limits, pages: Pages) 
         error = str(reason)
     looks = [look_of(pixels) for pixels in found]
     unlike, cameras = tuple(map(card.unlike, looks, sizes)), tuple(map(camera_of, looks))
-    label = str(image) if isinstance(image, Path) else f"image {index}"
+    label = label_of(image, index)
     took_ms = (time.perf_counter() - started) * 1000
     own = tuple(one or framing.size[::-1] for one in sizes)
     return Decoded(label, tuple(found), unlike, cameras, tuple(extents), own, error, took_ms)
 
 
-def _checked(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def label_of(image: Source, index: int) -> str:
+    """Return what an image is called; `index` names one without a path."""
+    return str(image) if isinstance(image, Path) else f"image {index}"
+
+
+def checked(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if pixels.dtype != np.uint8 or pixels.shape != (*size, 3):
         raise ImageError(
             f"expected a uint8 array of shape ({size[0]}, {size[1]}, 3), RGB, received {pixels.dtype} of shape {pixels.shape}; "

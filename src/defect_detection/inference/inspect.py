@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,9 +18,10 @@ from defect_detection.data.extent import Extent
 from defect_detection.data.framing import Framing
 from defect_detection.data.images import Pages
 from defect_detection.data.reference import Camera
-from defect_detection.errors import BundleError, ConfigError
-from defect_detection.inference.decoding import Decoded, Source, decode, decoded_ahead
+from defect_detection.errors import BundleError, ConfigError, ImageError
+from defect_detection.inference.decoding import Decoded, Source, decode, decoded_ahead, label_of
 from defect_detection.inference.runtime import Answer, Runtime
+from defect_detection.inference.tiled import judge_large
 from defect_detection.model.bundle import CARD_FILE, OPENVINO_FILE, read_card, verify
 from defect_detection.model.card import Card, ScoreIs
 from defect_detection.model.parity import FormParity, allowed_difference, golden_parity
@@ -171,6 +173,9 @@ class Inspector:
             limits: a larger image is refused before it is decoded, and one that takes too long is not decoded to its end.
             pages: what to do with a file of several pages. With "all" each page is judged, and the highest score decides.
         """
+        if self.card.tile_rule:
+            yield from (self._tiled(image, number, limits, pages) for number, image in enumerate(images))
+            return
         decode_one = partial(decode, card=self.card, limits=limits, pages=pages)
         answered: list[Answer] = []
         with (
@@ -190,6 +195,8 @@ class Inspector:
 
         A single call has all cores for itself, of several each gets its share. Arguments as for `inspect`.
         """
+        if self.card.tile_rule:
+            return self._tiled(image, 0, limits, pages)
         with self._under_way as count:
             decoded = decode(image, 0, self.card, limits, pages)
             answered = [self._runtime.one(pixels, alone=count() == 1) for pixels in decoded.pages]
@@ -200,6 +207,36 @@ class Inspector:
         self._runtime.prepare(lean=lean)
         for alone in (True, False):
             self._runtime.one(np.zeros((*self.card.frame.size, 3), np.uint8), alone=alone)
+
+    def _tiled(self, image: Source, number: int, limits: Limits, pages: Pages) -> Inspection:
+        """Inspect a large image tile by tile."""
+        started, card, path = time.perf_counter(), self.card, label_of(image, number)
+
+        def took_ms() -> float:
+            return (time.perf_counter() - started) * 1000
+
+        try:
+            seen = judge_large(image, card, self._runtime, limits, pages)
+        except ImageError as error:
+            return Inspection(path, None, None, card.threshold, self.name, took_ms(), error=str(error))
+        reason = seen.unlike or card.unseen(seen.novelty, seen.score)
+        verdict = card.verdict(seen.score, reason)
+        return Inspection(
+            path,
+            seen.score,
+            verdict,
+            card.threshold,
+            self.name,
+            took_ms(),
+            seen.evidence,
+            seen.extent,
+            reason=reason,
+            score_is=card.score_is,
+            novelty=seen.novelty,
+            camera=seen.camera,
+            boxes=find_boxes(seen.evidence, seen.score, card.threshold, seen.extent, self.box_rules),
+            size=seen.extent.size,
+        )
 
     def _inspection(self, image: Decoded, answered: Sequence[Answer]) -> Inspection:
         """Return what the page with the highest score says."""

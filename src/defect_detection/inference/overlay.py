@@ -124,8 +124,14 @@ def _darkened(image: np.ndarray, framing: Framing, extent: Extent) -> np.ndarray
     part = slice(region.top, region.bottom), slice(region.left, region.right)
     result[part] = image[part]
     if framing.shown is not None:
-        rows = (np.arange(region.top, region.bottom) + 0.5 - extent.top) * framing.size[0] / extent.height
-        columns = (np.arange(region.left, region.right) + 0.5 - extent.left) * framing.size[1] / extent.width
+        around = (
+            extent
+            if framing.tiles is None
+            else Extent(*region[:2], region.width, region.height, region, extent.size)
+        )
+        high, wide = framing.shown.shape
+        rows = (np.arange(region.top, region.bottom) + 0.5 - around.top) * high / around.height
+        columns = (np.arange(region.left, region.right) + 0.5 - around.left) * wide / around.width
         hidden = ~framing.shown[np.ix_(rows.astype(int), columns.astype(int))]
         result[part][hidden] //= 4
     return result

@@ -29,6 +29,36 @@ _EARLIER = {
 }
 
 
+class TileRule(BaseModel):
+    """The log-odds of an image are slope · the highest log-odds of its tiles + bias, fitted on held-out images."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    slope: float
+    bias: float
+
+    def logits(self, highest: np.ndarray) -> np.ndarray:
+        return self.slope * highest + self.bias
+
+    def of_tiles(self, scores: np.ndarray) -> np.ndarray:
+        """Undo `scores`: return the highest score of the tiles of each image."""
+        return expit((log_odds(scores) - self.bias) / self.slope)
+
+    def scores(self, of_tiles: np.ndarray) -> np.ndarray:
+        """Return the scores of images from the highest score of the tiles of each, (n_images,)."""
+        return expit(self.logits(log_odds(of_tiles)))
+
+
+def log_odds(scores: np.ndarray) -> np.ndarray:
+    """Return the logarithm of the odds; a score of single precision is never quite 0 or 1 here."""
+    inside = np.clip(np.asarray(scores, np.float64), 1e-7, 1 - 1e-7)
+    return np.asarray(np.log(inside) - np.log1p(-inside))
+
+
+def expit(logits: np.ndarray) -> np.ndarray:
+    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -50, 50))))
+
+
 class Card(BaseModel):
     """What travels with a model. An image is defective when ``score >= threshold``; review when low <= score < high.
 
@@ -36,6 +66,7 @@ class Card(BaseModel):
     score is an anomaly score).
     image_size: height and width of its input; one number for both.
     framing: what it sees of an image; None of a model that sees all of it, stretched.
+    tile_rule: makes the score of an image of those of its tiles; None of a model without tiles.
     bit_depth: bits that the training images used of 16-bit values, None for all: images are read so at every inspection.
     operating_point: on validation, with all claims, including the review band. review: None without a review band.
     calibration: weights and bias of the score, as in `heads.Calibration`; models of earlier versions can have lists here: a curve.
@@ -55,6 +86,7 @@ class Card(BaseModel):
     created: str
     image_size: int | tuple[int, int]
     framing: Framing | None = None
+    tile_rule: TileRule | None = None
     bit_depth: Annotated[int, Field(ge=8, le=16)] | None = None
     operating_point: OperatingPoint
     review: ReviewBand | None = None

@@ -97,7 +97,7 @@ def _without_hidden(
     trunk: Trunk, framing: Framing | None
 ) -> tuple[list[keras.KerasTensor], list[keras.KerasTensor]]:
     """Return the inputs and the maps of a trunk, for which all that a mask hides has one gray, whatever the image has there."""
-    if framing is None or framing.shown is None:
+    if framing is None or framing.shown is None or framing.tiles:
         return trunk.model.inputs, trunk.model.outputs
     image = keras.Input((*framing.size, 3), dtype="uint8", name="image")
     shown = framing.shown[np.newaxis, ..., np.newaxis].astype(np.float32)

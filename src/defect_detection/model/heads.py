@@ -16,11 +16,12 @@ from itertools import groupby
 
 import numpy as np
 
+from defect_detection.data.framing import CELL
 from defect_detection.model.backend import keras, ops
 from defect_detection.model.seen import counting, on_grid
 
 CLIP = 6.0  # standard deviations; features of a part unlike all training parts can't drown the rest
-CELL_STRIDE = 16  # px of the input per cell of the evidence map
+CELL_STRIDE = CELL
 DISTANCES = ("bank", "place", "pooled")  # of the novelty branch
 COVARIANCE_CHANNELS = 96  # a level with more has too many pairs of channels
 

@@ -63,9 +63,11 @@ class FrozenFeatures:
 
 
 def frozen_features(settings: HyperparameterSet, splits: Splits, config: Config) -> FrozenFeatures | None:
-    """Return what a set learns from, and keep the model that computes it in the cache. None where the trunk is trained too."""
+    """Return what a set learns from, and keep the model that computes it in the cache. None if its trunk is trained, or with tiles."""
     from defect_detection.training.features import make_whole
 
+    if splits.framing.tiles:  # each trial chooses its tiles itself
+        return None
     model, frozen = _frozen(
         settings.trunk,
         settings.weights,

@@ -45,7 +45,7 @@ def save_trial(trial: Trial, splits: Splits, config: Config, folder: Path) -> Ca
     """
     model = build_inspector(trial.trunk, trial.head, splits.framing)
     card = describe(trial, splits, config)
-    images = splits.pixels.rows([trial.validation[i].sha256 for i in golden_indices(trial)])
+    images = _golden(trial, splits)
     scores = np.asarray(model.predict(images, batch_size=len(images), verbose=0)["score"])
     with whole_folder(folder) as partial:
         model.save(partial / bundle.KERAS_FILE)
@@ -70,6 +70,12 @@ def _require_parity(inspector: Inspector, bundle_folder: Path) -> None:
             f"{inspector.name}: the exported model differs from the trained one, so it was not saved: {found} "
             f"({allowed_difference('f32')})"
         )
+
+
+def _golden(trial: Trial, splits: Splits) -> np.ndarray:
+    """Return the golden images as the model gets them; of a model of tiles they are tiles."""
+    inner, pixels = (trial.tiles.trial, trial.tiles.pixels) if trial.tiles else (trial, splits.pixels)
+    return pixels.rows([inner.validation[i].sha256 for i in golden_indices(inner)])
 
 
 def golden_indices(trial: Trial) -> list[int]:
@@ -103,6 +109,7 @@ def describe(trial: Trial, splits: Splits, config: Config) -> Card:
         name=trial.settings.name,
         created=utc_now(),
         image_size=splits.framing.image_size,
+        tile_rule=trial.tiles.rule if trial.tiles else None,
         framing=None if splits.framing.is_plain else splits.framing,
         bit_depth=config.data.bit_depth,
         operating_point=trial.operating_point.model_copy(

@@ -32,6 +32,7 @@ from defect_detection.training.local_branch import Cells, fit_local, rotated_cel
 from defect_detection.training.one_class import HALF, Drawn, fit_novelty, fit_one_class
 from defect_detection.training.pooled_branch import fit_pooled
 from defect_detection.training.threshold import decide, novelty_limit
+from defect_detection.training.tiled_trial import TileFit, run_tiled
 from defect_detection.training.types_left_out import Fitted, leave_types_out
 from defect_detection.training.unseen import Judges, choose_judges
 
@@ -59,6 +60,7 @@ class Trial:
     history: per phase ("fine_tune", "local") and metric, the value after each epoch.
     judges: how `validation` was chosen. novelty_limit: beyond it an image is unlike anything seen in training.
     novelty: of each image of the splits, from a fit that held it out, float array of shape (n_images,).
+    tiles: what a model of tiles adds; None where an image is one input.
     drawn: what drawn defects came to, where the head learned from OK images alone; else None.
     types_left_out: the escapes of each defect type without which the head was fitted again, where that was asked for.
     """
@@ -79,6 +81,7 @@ class Trial:
     novelty_limit: float | None = None
     novelty: np.ndarray | None = None
     types_left_out: tuple[TypeLeftOut, ...] = ()
+    tiles: TileFit | None = None
 
 
 class Fits(dict[tuple[object, ...], tuple[Any, ...]]):
@@ -115,6 +118,10 @@ def run_trial(
         fits: of earlier trials on the same splits; those of this one are added.
         leave_out: also fit without each defect type: see `leave_types_out`.
     """
+    if splits.framing.tiles:
+        key = ("tiles", settings.trunk, settings.weights, settings.levels)
+        once = (Fits() if fits is None else fits).once
+        return run_tiled(settings, splits, config, follow, base, partial(once, key), run_trial, _measure)
     started = time.perf_counter()
     history: dict[str, list[float]] = {}
     size, cache = splits.framing.size, config.cache_dir

@@ -84,15 +84,17 @@ def check_servable(bundle: Path) -> Check:
     except (OSError, subprocess.SubprocessError, ValueError, KeyError) as error:
         return Check(name="servable", passed=False, text=f"It cannot be served: {_reason(error)}")
     verdicts = card.golden_verdicts or card.verdicts(scores)
+    if card.tile_rule:  # each golden image is one tile
+        verdicts = card.verdicts(card.tile_rule.scores(scores))
 
-    def size_of(image: np.ndarray) -> tuple[int, int] | None:
-        """Golden images are passed as files, unless they are fitted already as no file can be."""
-        return None if card.framing else (image.shape[1], image.shape[0])
+    def unlike(image: np.ndarray) -> str | None:
+        """Golden images are passed as files, unless they are fitted already as no file can be; a tile is like no image."""
+        size = None if card.framing else (image.shape[1], image.shape[0])
+        return None if card.tile_rule else card.unlike(look_of(image), size)
 
     expected = [
         "review"
-        if verdict == "ok"
-        and (card.unlike(look_of(image), size_of(image)) or card.unseen(one.get("novelty"), one["score"]))
+        if verdict == "ok" and (unlike(image) or card.unseen(one.get("novelty"), one["score"]))
         else verdict
         for verdict, image, one in zip(verdicts, images, answers, strict=True)
     ]

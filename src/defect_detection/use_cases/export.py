@@ -77,6 +77,8 @@ def export(form: str, bundle: Path, output: Path, config: Config, *, int8: bool 
     _check_wanted(form, int8, bundle, output, config)
     card = read_card(bundle)
     verify(bundle, card)
+    if int8 and card.tile_rule:
+        raise ConfigError("--int8: expected a model without tiles (data.tiles); leave --int8 out")
     try:
         splits = _calibration(card, config) if int8 else None
         with whole_folder(output) as folder:

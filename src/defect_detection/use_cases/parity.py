@@ -185,7 +185,13 @@ def _pyfunc(bundle: Path) -> Scorer:
 
     inspector = Inspector.load(bundle)
     model, as_sent = PyfuncModel(inspector), (lambda image: image) if inspector.card.framing else png
-    return lambda images: model.predict([as_sent(image) for image in images])["score"].to_numpy(np.float64)
+
+    def score(images: np.ndarray) -> np.ndarray:
+        scores = model.predict([as_sent(image) for image in images])["score"].to_numpy(np.float64)
+        rule = inspector.card.tile_rule
+        return rule.of_tiles(scores) if rule else scores  # each golden image is one tile
+
+    return score
 
 
 def _onnx(bundle: Path) -> Scorer:

@@ -90,7 +90,7 @@ def make_report(
         notes: what a reader must know about the data, one sentence each.
         drawn: what drawn defects came to.
     """
-    masks, unusable = _masks(samples, candidate.inspector.card.frame, config)
+    masks, unusable = _masks(samples, candidate.inspector.card.frame.overview, config)
     card = candidate.inspector.card
     report = build_report(
         _info(candidate.reference, card),

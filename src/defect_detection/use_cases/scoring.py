@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from defect_detection.inference.inspect import Inspector
 from defect_detection.model.card import Card
 from defect_detection.tracking.reading import ModelRef
 from defect_detection.tracking.registry import Registry
+
+_MAP = 56  # rows and columns of the evidence map of a large image in reports
 
 
 @dataclass(frozen=True)
@@ -42,15 +45,50 @@ def score(reference: ModelRef, registry: Registry, samples: Sequence[Sample], co
     """Load a registered version and score images with it, at its own size and threshold."""
     bundle = registry.bundle_of(reference, config.cache_dir)
     inspector = Inspector.load(bundle, name=str(reference), threads=config.inference.threads)
-    store = readable(samples, inspector.card, config)
-    chunks = (store.rows([s.sha256 for s in samples[i : i + 256]]) for i in range(0, len(samples), 256))
-    answers = [inspector.score(images) for images in chunks]
+    answers = _answers(inspector, samples, config)
     scores, evidence = (np.concatenate([one[name] for one in answers]) for name in ("score", "evidence"))
     scores = scores.astype(np.float64)
     metrics = measure(scores, samples, inspector.card.threshold, config)
     tells = answers and "novelty" in answers[0]
     novelty = np.concatenate([one["novelty"] for one in answers]) if tells else None
     return Scored(reference, bundle, inspector, metrics, scores, evidence, novelty)
+
+
+def _answers(inspector: Inspector, samples: Sequence[Sample], config: Config) -> list[dict[str, np.ndarray]]:
+    """Return the model's outputs for images, some images at a time."""
+    if inspector.card.tile_rule:
+        return [seen_in_tiles(inspector, [sample.path for sample in samples], config)]
+    store = readable(samples, inspector.card, config)
+    chunks = (store.rows([s.sha256 for s in samples[i : i + 256]]) for i in range(0, len(samples), 256))
+    return [inspector.score(images) for images in chunks]
+
+
+def seen_in_tiles(inspector: Inspector, paths: Sequence[Path], config: Config) -> dict[str, np.ndarray]:
+    """Inspect large images; their evidence maps are brought to one small size, each cell with the highest of those it covers.
+
+    Raises:
+        DataError: one cannot be read.
+    """
+    outputs: dict[str, list[Any]] = {"score": [], "evidence": [], "novelty": []}
+    data = config.data
+    for found in inspector.inspect(paths, limits=Limits.of(data), pages=data.pages):
+        if found.evidence is None:
+            raise DataError(found.error or f"{found.path}: cannot be read")
+        outputs["score"].append(found.score)
+        outputs["evidence"].append(_small(found.evidence))
+        outputs["novelty"].append(found.novelty)
+    return {name: np.array(values, np.float32) for name, values in outputs.items()}
+
+
+def _small(evidence: np.ndarray) -> np.ndarray:
+    """Return an evidence map of `_MAP` rows and columns: the highest value of the cells that each covers."""
+    for axis in (0, 1):
+        length = evidence.shape[axis]
+        starts = np.arange(_MAP) * length // _MAP
+        ends = np.maximum(-(-(np.arange(_MAP) + 1) * length // _MAP), starts + 1)
+        parts = [np.take(evidence, range(a, b), axis).max(axis) for a, b in zip(starts, ends, strict=True)]
+        evidence = np.stack(parts, axis)
+    return evidence
 
 
 def readable(samples: Sequence[Sample], card: Card, config: Config) -> RowStore:

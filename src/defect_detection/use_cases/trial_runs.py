@@ -95,6 +95,7 @@ def record_figures(record: TrialRecord, trial: "Trial", bench: Bench, bundle: Pa
 
     from defect_detection.inference.inspect import Inspector
     from defect_detection.report import figures
+    from defect_detection.use_cases.scoring import seen_in_tiles
 
     metrics, samples = trial.metrics, trial.validation
     if trial.history:
@@ -105,7 +106,11 @@ def record_figures(record: TrialRecord, trial: "Trial", bench: Bench, bundle: Pa
     labels = labels_of(samples)
     worst = np.argsort(-np.abs(trial.scores - labels))[:6]
     images = bench.splits.pixels.rows([samples[i].sha256 for i in worst])
-    evidence = Inspector.load(bundle).score(images)["evidence"]
+    inspector = Inspector.load(bundle)
+    evidence: Any = inspector.score(images)["evidence"] if not inspector.card.tile_rule else None
+    if evidence is None:
+        paths = [samples[i].path for i in worst]
+        evidence = seen_in_tiles(inspector, paths, bench.config)["evidence"]
     tiles = [
         figures.Tile(image, map_, f"{samples[i].defect_type or 'ok'} · score {trial.scores[i]:.2f}")
         for i, image, map_ in zip(worst, images, evidence, strict=True)

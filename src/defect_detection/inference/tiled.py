@@ -1,0 +1,106 @@
+"""Judge a large image by its tiles: the highest of them decides by a calibrated rule, and their evidence becomes one map."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from defect_detection.data.bounds import Limits
+from defect_detection.data.extent import Extent
+from defect_detection.data.images import Pages
+from defect_detection.data.large import Large, Tile, opened_large
+from defect_detection.data.reference import Camera, camera_of, look_of
+from defect_detection.errors import ImageError
+from defect_detection.inference.decoding import Source, checked
+from defect_detection.inference.runtime import Runtime
+from defect_detection.model.card import Card, TileRule, expit, log_odds
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the tiles of an image come to: score, evidence (h, w), its extent, and the highest novelty of a tile.
+
+    unlike: how the image is unlike the training images. camera: figures of the image.
+    """
+
+    score: float
+    evidence: np.ndarray
+    extent: Extent
+    novelty: float | None
+    unlike: str | None = None
+    camera: Camera | None = None
+
+
+def judge_large(image: Source, card: Card, runtime: Runtime, limits: Limits, pages: Pages) -> Judged:
+    """Judge an image by its tiles; an array is one tile.
+
+    Raises:
+        ImageError: it cannot be read, or a mask hides all of it.
+    """
+    assert card.tile_rule is not None
+    if isinstance(image, np.ndarray):
+        return _judge_one(checked(image, card.frame.size), runtime, card.tile_rule)
+    with opened_large(image, card.frame, limits, pages=pages, bit_depth=card.bit_depth) as large:
+        look = look_of(large.overview())
+        judged = judge_tiles(large, runtime, card.tile_rule)
+        return replace(judged, unlike=card.unlike(look, large.size), camera=camera_of(look))
+
+
+def judge_tiles(large: Large, runtime: Runtime, rule: TileRule) -> Judged:
+    """Run all tiles that are not hidden, several at a time; only few are in memory.
+
+    Raises:
+        ImageError: a mask hides all of them.
+    """
+    highest, novelty, stitched = -np.inf, None, Stitched(large.cells)
+    for tile, answer in runtime.each(_tagged(large.tiles())):
+        assert answer is not None
+        highest = max(highest, float(log_odds(answer.outputs["score"])))
+        if (one := answer.outputs.get("novelty")) is not None:
+            novelty = float(one) if novelty is None else max(novelty, float(one))
+        stitched.add(tile, answer.outputs["evidence"])
+    if highest == -np.inf:
+        raise ImageError("data.ignore_mask hides every tile of the image")
+    score = float(expit(rule.logits(np.array(highest))))
+    evidence = rule.logits(stitched.map(large.shown)).astype(np.float32)
+    return Judged(score, evidence, large.extent, novelty)
+
+
+def _judge_one(pixels: np.ndarray, runtime: Runtime, rule: TileRule) -> Judged:
+    """Judge an image that is one tile, uint8 (size, size, 3), RGB."""
+    outputs = runtime.one(pixels, alone=True).outputs
+    novelty = outputs.get("novelty")
+    score = float(rule.scores(outputs["score"]))
+    evidence = rule.logits(outputs["evidence"]).astype(np.float32)
+    extent = Extent.whole((pixels.shape[1], pixels.shape[0]))
+    return Judged(score, evidence, extent, None if novelty is None else float(novelty))
+
+
+def _tagged(tiles: Iterator[Tile]) -> Iterator[tuple[Tile, np.ndarray | None]]:
+    for tile in tiles:
+        yield tile._replace(pixels=np.empty(0, np.uint8)), tile.pixels
+
+
+class Stitched:
+    """An evidence map that is put together from those of tiles. Where tiles overlap, each counts the more the farther its edge is."""
+
+    def __init__(self, cells: tuple[int, int]) -> None:
+        self._sum, self._weight = np.zeros(cells), np.zeros(cells)
+
+    def add(self, tile: Tile, evidence: np.ndarray) -> None:
+        height, width = evidence.shape
+        weight = np.outer(_tent(height), _tent(width))
+        part = slice(tile.row, tile.row + height), slice(tile.column, tile.column + width)
+        self._sum[part] += weight * evidence
+        self._weight[part] += weight
+
+    def map(self, shown: np.ndarray | None) -> np.ndarray:
+        """Return the map; cells that are hidden, or in no tile, have the lowest evidence of the others."""
+        counts = self._weight > 0 if shown is None else (self._weight > 0) & shown
+        values = self._sum / np.maximum(self._weight, 1e-9)
+        return np.where(counts, values, values[counts].min())
+
+
+def _tent(length: int) -> np.ndarray:
+    place = np.arange(length)
+    return np.minimum(place + 1, length - place).astype(float)
