@@ -209,10 +209,10 @@ def test_page_is_well_formed_and_fetches_nothing(written):
         "Caught, but the strongest evidence is not on the defect",
         "Used before This test set has served 3 decisions.",
         "expected calibration error (ECE)",
-        "crack 9/12 (75.0 %) 3/12 25.0 %",
+        "crack 9/12 (75.0 %) 42.8 to 94.5 % 3/12 (25.0 %) 5.5 to 57.2 %",
         "Not measured: dent. A type needs at least 10 parts in the training images",
         "Caught 90 of 120 drawn defects (75.0 %, interval 66.3 to 82.5 %). Before drawing, 2 of the 30 OK images",
-        "scratch 30/60 50.0 %",
+        "scratch 30/60 (50.0 %)",
         "Pixel AUROC of the evidence map: 0.9",
     ],
 )

@@ -128,6 +128,27 @@ def _settings_of(product: str | None) -> Path:
 
 
 @app.command(rich_help_panel="Model")
+def advise(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    config: ConfigFile = DEFAULT_CONFIG,
+    overrides: Overrides = None,
+    product: Product = None,
+) -> None:
+    """Say what the images and labels support, what 20 more labels would change, and which command comes next."""
+    from defect_detection.config import load_config
+    from defect_detection.records.store import Records
+    from defect_detection.retraining.advice import advise as run
+
+    settings = load_config(config, overrides or (), product)
+    records = Records.of(settings)
+    try:
+        found = run(settings, records.database)
+    finally:
+        records.close()
+    typer.echo(found.model_dump_json(indent=2) if as_json else found.text)
+
+
+@app.command(rich_help_panel="Model")
 def pretrain(
     steps: Annotated[int | None, typer.Option(help="Training steps (default: those of the recipe).")] = None,
     teacher: Annotated[

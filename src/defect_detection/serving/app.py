@@ -32,6 +32,7 @@ from defect_detection.serving.services import KEY, Services, services_of
 from defect_detection.serving.strict import register_strictness
 from defect_detection.serving.unknown import register_unknown
 from defect_detection.serving.uploads import UploadRequest
+from defect_detection.serving.views.advice import advice_api
 from defect_detection.serving.views.api_docs import reference
 from defect_detection.serving.views.evidence import evidence_api
 from defect_detection.serving.views.health import health_api
@@ -125,6 +126,7 @@ def _register_views(app: OpenAPI, config: Config) -> None:
     for view in (
         health_api,
         retrain_api,
+        advice_api,
         predict_api,
         models_api,
         v2_api,

@@ -1,4 +1,5 @@
 // The page Retraining: start one, follow what it writes, cancel it, and see what came of it.
+import { showAdvice } from "./advice.js";
 import { get, post } from "./api.js";
 import { confirm } from "./confirm.js";
 import { duration, el, moment, notice, table } from "./dom.js";
@@ -31,6 +32,7 @@ let jobs = [];
 let listed = "";
 let shown = null; // the job whose log is followed, with its messages
 let following = new AbortController();
+let advised = ""; // what the advice on the page depends on: the role, and the retrainings that have ended
 
 at("start").addEventListener("click", start);
 at("cancel").addEventListener("click", cancel);
@@ -43,8 +45,18 @@ async function look() {
   if (may.role) await lookForJobs();
   else at("jobs").replaceChildren(el("p", { class: "quiet" }, "A key is needed to see them."));
   const waiting = jobs.some((one) => one.state === "queued");
+  showAdviceOnce();
   at("start").disabled = may.role !== "admin" || waiting;
   at("start").title = waiting ? "A retraining is already waiting" : "";
+}
+
+/** Ask for advice when the page opens and after each retraining: the server reads all images for it. */
+function showAdviceOnce() {
+  const state = `${may.role} ${jobs.filter(hasEnded).length}`;
+  if (state === advised) return;
+  advised = state;
+  if (may.role) showAdvice(at("advice"));
+  else at("advice").replaceChildren(el("p", { class: "quiet" }, "A key is needed to see it."));
 }
 
 async function lookForJobs() {
