@@ -17,13 +17,13 @@ help: ## list these targets
 demo: $(VENV)/.installed ## sample data, train, evaluate, promote, inspect: the whole way, in a minute
 	$(BIN)/defect demo
 
-# Two processes for two cores: threads within them would only wait for each other.
+# Three processes for two cores, since tests also wait. Threads within them would only wait for each other.
 test: export OMP_NUM_THREADS := 1
 test: export OPENBLAS_NUM_THREADS := 1
 test: export TF_NUM_INTRAOP_THREADS := 1
 test: export TF_NUM_INTEROP_THREADS := 1
 test: $(VENV)/.installed-dev ## run the tests (some of them: make test ARGS="tests/data -k corrupt")
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --durations 10 $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 3 --dist worksteal --durations 10 $(ARGS)
 
 bench: $(VENV)/.installed-dev ## measure, into benchmarks/README.md (other data: make bench ARGS="--data DIR --weights FILE")
 	$(BIN)/python -m benchmarks all $(ARGS)

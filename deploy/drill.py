@@ -40,10 +40,10 @@ class Load:
 
 
 class Drill:
-    """One run: `load` goes on while the other methods do harm."""
+    """One run: `load` goes on while the other methods do harm. pause_s: of a client, between two images."""
 
-    def __init__(self, parts: Parts, key: str) -> None:
-        self.parts, self.key = parts, key
+    def __init__(self, parts: Parts, key: str, pause_s: float = 0.0) -> None:
+        self.parts, self.key, self.pause_s = parts, key, pause_s
         self.load = Load()
         self.jobs: list[str] = []
         self.rows: list[tuple[str, str]] = []
@@ -202,7 +202,7 @@ class Drill:
                 self._send(connection, image)
 
     def _send(self, connection: Any, image: bytes) -> None:
-        while not self._ended.is_set():
+        while not self._ended.wait(self.pause_s):
             try:
                 connection.request("POST", "/predict", image, {"Content-Type": "application/octet-stream"})
                 answer = connection.getresponse()
@@ -231,9 +231,11 @@ class Drill:
         return self.ask("GET", f"/jobs/{job}") or {"state": "unknown"}
 
 
-def run(parts: Parts, image: bytes, of: str, clients: int) -> tuple[Drill, dict[str, int]]:
+def run(
+    parts: Parts, image: bytes, of: str, clients: int, pause_s: float = 0.0
+) -> tuple[Drill, dict[str, int]]:
     """Do all harm in turn under load; return the drill and its losses."""
-    drill = Drill(parts, parts.start_application())
+    drill = Drill(parts, parts.start_application(), pause_s)
     with drill.under_load(image, clients):
         drill.promote(2, of)
         drill.kill_worker()

@@ -1,5 +1,6 @@
 """Each benchmark runs on a tiny input without peers and writes its table. Speed is not checked."""
 
+import io
 import json
 import runpy
 import shutil
@@ -7,13 +8,14 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import pytest
 from plant import Plant
 
-from benchmarks import monitoring, novelty, project, quality
+from benchmarks import inference, monitoring, novelty, project, quality
 from benchmarks.__main__ import main
 from benchmarks.alternate import alternate
 from benchmarks.endurance import _slope
@@ -57,18 +59,19 @@ def parts(tmp_path) -> Path:
 
 @pytest.fixture
 def trained_alike_once(monkeypatch):
-    """Let projects with the same settings and images share one training and one evaluation, each a process of its own."""
+    """Let projects with the same settings share one training and one evaluation."""
     train, evaluate = Project.train, Project.evaluate
-    trained: dict[str, tuple[Path, Finished]] = {}
+    trained: dict[tuple[str, ...], tuple[Path, Finished]] = {}
     evaluated: dict[str, dict[str, Any]] = {}
 
     def settings(one: Project) -> str:
         return (one.folder / "config.yaml").read_text()
 
-    def train_once(one: Project) -> Finished:
-        if settings(one) not in trained:
-            trained[settings(one)] = one.folder, train(one)
-        folder, finished = trained[settings(one)]
+    def train_once(one: Project, *overrides: str) -> Finished:
+        key = (settings(one), *overrides)
+        if key not in trained:
+            trained[key] = one.folder, train(one, *overrides)
+        folder, finished = trained[key]
         if folder != one.folder:
             shutil.copytree(folder, one.folder, dirs_exist_ok=True)
         return finished
@@ -81,6 +84,28 @@ def trained_alike_once(monkeypatch):
     monkeypatch.setattr(Project, "train", train_once)
     monkeypatch.setattr(Project, "evaluate", evaluate_once)
     return trained
+
+
+@pytest.fixture
+def scripts_in_this_process(monkeypatch):
+    """Run scripts here: the benchmarks of training and serving show that each is a process of its own."""
+
+    def run_here(command: list[str | Path], folder: Path, expected: Sequence[int] = (0,)) -> Finished:
+        started, said, code = time.perf_counter(), io.StringIO(), 0
+        with monkeypatch.context() as patch, redirect_stdout(said):
+            patch.chdir(folder)
+            patch.setattr(sys, "argv", [str(part) for part in command[1:]])
+            patch.setattr(sys, "path", [str(Path(command[1]).parent), *sys.path])
+            patch.setenv("PYTHONPATH", str(ROOT / "src"))
+            try:
+                runpy.run_path(str(command[1]), run_name="__main__")
+            except SystemExit as ended:
+                code = ended.code or 0
+        assert code in expected
+        return Finished(time.perf_counter() - started, 0.0, None, said.getvalue())
+
+    for module in (project, inference):
+        monkeypatch.setattr(module, "run", run_here)
 
 
 def test_training_quality_and_image_size_have_their_rows(measure, parts, trained_alike_once):
@@ -119,7 +144,10 @@ def test_monitoring_counts_false_alarms_and_delays(measure, trained_once, monkey
     assert len([name for name in counts if name.endswith(": noticed after")]) == len(monitoring.CHANGED)
 
 
-def test_inference_measures_latency_folder_and_limits(measure, parts, trained_once):
+def test_inference_measures_latency_folder_and_limits(
+    measure, parts, trained_once, scripts_in_this_process, monkeypatch
+):
+    monkeypatch.setattr(inference, "LATENCY_IMAGES", 5)
     rows = measure(
         "inference", "--data", parts, "--model", trained_once.root / "temp_best_model", "--images", "40"
     )
@@ -167,25 +195,8 @@ def test_the_slope_of_memory_leaves_the_warm_up_out():
     assert _slope(looks, from_minute=2)["slope_mb_per_min"] == pytest.approx(2)
 
 
-@pytest.fixture
-def scripts_in_this_process(monkeypatch):
-    """Run a project's scripts here: the benchmark of training shows that each is a process of its own."""
-
-    def run_here(command: list[str | Path], folder: Path, expected: Sequence[int]) -> Finished:
-        started = time.perf_counter()
-        with monkeypatch.context() as patch, pytest.raises(SystemExit) as ended:
-            patch.chdir(folder)
-            patch.setattr(sys, "argv", [str(part) for part in command[1:]])
-            patch.setattr(sys, "path", [*sys.path])
-            patch.setenv("PYTHONPATH", str(ROOT / "src"))
-            runpy.run_path(str(command[1]), run_name="__main__")
-        assert ended.value.code in expected
-        return Finished(time.perf_counter() - started, 0.0, None, "")
-
-    monkeypatch.setattr(project, "run", run_here)
-
-
-def test_scaling_has_a_row_per_step(measure, scripts_in_this_process):
+def test_scaling_has_a_row_per_step(measure, scripts_in_this_process, trained_alike_once):
+    """One set, two sets and the retraining, which comes after the new images, are trained."""
     rows = measure("scaling", "--sizes", "40")
     assert [row[:2] for row in rows] == [
         ["40", "1 set, nothing cached"],
@@ -195,6 +206,7 @@ def test_scaling_has_a_row_per_step(measure, scripts_in_this_process):
         ["40", "re_train/re_train.py, from the registry"],
     ]
     assert all(float(row[2]) > 0 for row in rows)
+    assert len(trained_alike_once) == 2
 
 
 def test_novelty_has_its_rows(trained_once, tmp_path, monkeypatch):

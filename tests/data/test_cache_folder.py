@@ -2,6 +2,7 @@ import gc
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,15 @@ def fill(folder: Path, n_rows: int, last_used: float, side: int = ROW_BYTES) -> 
     for path in (keys, rows):
         os.utime(path, (last_used, last_used))
     return rows
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _only_new_objects() -> Iterator[None]:
+    """Have each look for garbage here leave out what was there before: with TensorFlow loaded that takes a second."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture

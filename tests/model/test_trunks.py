@@ -45,11 +45,14 @@ def test_levels_of_other_trunks_are_maps_at_three_resolutions():
     assert [output.shape[1] for output in trunk.model.outputs] == [12, 6, 3]
 
 
-def test_mobilenet_is_built_from_random_weights():
+def test_mobilenet_is_built_from_random_weights_and_its_fingerprint_survives_saving(tmp_path):
     trunk = build_trunk("MobileNetV2", None, 64)
     assert [output.shape[1] for output in trunk.model.outputs] == [8, 4, 4, 2]
     assert trunk.levels[-1] == "out_relu"
     assert trunk.weights is None
+    features = build_features(trunk)
+    features.save(tmp_path / "features.keras")
+    assert fingerprint(keras.models.load_model(tmp_path / "features.keras")) == fingerprint(features)
 
 
 @pytest.mark.parametrize(
@@ -130,25 +133,15 @@ def test_the_fingerprint_is_the_same_for_the_same_trunk():
     assert fingerprint(build_features(one)) == fingerprint(build_features(other))
 
 
-def test_the_fingerprint_survives_saving(tmp_path):
-    trunk = build_trunk("MobileNetV2", None, 32)
-    features = build_features(trunk)
-    features.save(tmp_path / "features.keras")
-    assert fingerprint(keras.models.load_model(tmp_path / "features.keras")) == fingerprint(features)
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
+def test_the_fingerprint_changes_with_all_that_changes_the_maps():
+    plain = {"name": "compact", "weights": None, "image_size": 32}
+    changes = [
+        {},
         {"seed": 1},
         {"weights": "procedural"},
         {"weights": "distilled"},
         {"image_size": 48},
         {"levels": ("level1_add", "level2", "level3")},  # of the same shape as the default ones
         {"levels": ("level3", "level2", "level1")},
-    ],
-    ids=str,
-)
-def test_the_fingerprint_changes_with_all_that_changes_the_maps(other):
-    plain = {"name": "compact", "weights": None, "image_size": 32}
-    assert build_trunk(**plain).fingerprint != build_trunk(**{**plain, **other}).fingerprint
+    ]
+    assert len({build_trunk(**{**plain, **one}).fingerprint for one in changes}) == len(changes)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from drawn_once import drawn_once  # noqa: F401  fixture
 from once import once
 from plant import Plant
 

@@ -15,7 +15,8 @@ from defect_detection.tracking.best_model import BestModelInfo
 from defect_detection.tracking.store import connect
 from defect_detection.use_cases.evaluate import evaluate
 
-POOLED_ONLY = [{"name": "again", "branches": ["pooled"]}]
+QUICK = {"branches": ["pooled"], "turns": 1, "pooled_regularization": 0.1}
+POOLED_ONLY = [{"name": "again", **QUICK}]
 
 
 class Retraining:
@@ -126,20 +127,25 @@ def test_a_test_that_shows_too_little_ends_without_promotion(beatable):
     assert plant.in_production().version == 1
 
 
-def test_without_a_base_model_it_starts_from_scratch_and_makes_the_first(plant, retraining):
-    retrained = retraining("evaluation_threshold=0.5")
+def test_without_a_base_model_it_starts_from_scratch_names_a_set_that_diverges_and_makes_the_first(
+    plant, retraining
+):
+    wild = {"name": "wild", "branches": ["local"], "learning_rate": 1e30}
+    retrained = retraining("evaluation_threshold=0.5", hyperparameter_sets=[wild, *POOLED_ONLY])
     assert (retrained.outcome, retrained.base) == (Outcome.PROMOTE, None)
     assert "none of Testing_Reg@re-train, Production_Reg@prod exists" in retraining.said("Start")
     assert "no model in production" in retraining.said("On validation")
     assert plant.in_production().version == 1
+    assert "lower learning_rate" in retraining.said("Failed: set wild diverged")
+    assert {run.info.run_name: run.info.status for run in runs_of_retrainings(plant)} == {
+        "wild": "FAILED",
+        "again": "FINISHED",
+    }
 
 
 def test_each_fine_tuned_set_starts_from_the_base_model_itself(promoted):
     """Fine-tuning changes the trunk that it is given, so sets must not share one."""
-    sets = [
-        {"name": name, "trainable_from": "level3", "fine_tune_epochs": 1, "branches": ["pooled"]}
-        for name in "ab"
-    ]
+    sets = [{"name": name, "trainable_from": "level3_wide", "fine_tune_epochs": 1, **QUICK} for name in "ab"]
     Retraining(promoted)(hyperparameter_sets=sets)
     first, second = runs_of_retrainings(promoted)
     for metric in ("fine_tune_val_loss", "val_log_loss"):
@@ -164,17 +170,6 @@ def test_without_unseen_validation_images_the_test_decides(plant):
     goes_on, (reason,) = compare_on_validation(plant.candidate(), splits, plant.registry, plant.config())
     assert goes_on
     assert "0 OK and 0 defective images remain, too few to compare; the test decides" in reason
-
-
-def test_a_retraining_names_a_set_that_diverges_and_goes_on(plant, retraining):
-    wild = {"name": "wild", "branches": ["local"], "learning_rate": 1e30}
-    retrained = retraining("evaluation_threshold=0.5", hyperparameter_sets=[wild, *POOLED_ONLY])
-    assert retrained.outcome is Outcome.PROMOTE
-    assert "lower learning_rate" in retraining.said("Failed: set wild diverged")
-    assert {run.info.run_name: run.info.status for run in runs_of_retrainings(plant)} == {
-        "wild": "FAILED",
-        "again": "FINISHED",
-    }
 
 
 def test_a_second_retraining_at_the_same_time_is_refused(plant, retraining):

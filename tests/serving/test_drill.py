@@ -10,7 +10,7 @@ from parts import Parts
 from postgres import program as postgres_program
 from test_nginx import program
 
-CLIENTS = 4
+CLIENTS, PAUSE_S = 4, 0.02  # the pause leaves the processors to what is started meanwhile
 SCRIPT = """
 import pathlib, time
 print("training", flush=True)
@@ -39,7 +39,7 @@ def test_nothing_is_lost_when_a_server_the_worker_and_the_database_die_under_loa
     image = next((promoted.root / "data" / "test").rglob("*.png")).read_bytes()
     promoted.make()  # another version, which only the drill promotes
     parts.start_stores()
-    drill, losses = run(parts, image, "Defect_CNN", clients=CLIENTS)
+    drill, losses = run(parts, image, "Defect_CNN", CLIENTS, PAUSE_S)
     assert [one for one in drill.load.failed if one not in drill.cut_off] == []
     assert len(drill.cut_off) <= CLIENTS  # each has one request under way
     assert set(losses.values()) == {0}, losses

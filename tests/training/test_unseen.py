@@ -103,8 +103,9 @@ def test_what_a_trunk_has_learned_survives_several_retrainings(plant, tmp_path):
     """Fine-tuned, then a head on it alone, then fine-tuned again: all that any of them has learned is known."""
     config = plant.config("training.cv_below=1000")
     splits = load_splits(config)
-    base = config.training.resolved(config.training.hyperparameter_sets[1])
-    tuned = base.model_copy(update={"trainable_from": "level3", "fine_tune_epochs": 1})
+    quick = {"turns": 1, "pooled_regularization": 0.1}
+    base = config.training.resolved(config.training.hyperparameter_sets[1]).model_copy(update=quick)
+    tuned = base.model_copy(update={"trainable_from": "level3_wide", "fine_tune_epochs": 1})
     trunk, known = None, np.empty(0, np.uint64)
     for generation, settings in enumerate((tuned, base, tuned)):
         trial = run_trial(settings, splits, config, lambda *_: None, trunk)

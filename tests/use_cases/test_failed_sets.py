@@ -14,11 +14,11 @@ DIVERGING = {"name": "wild", "branches": ["local"], "hidden_units": 4, "learning
 TUNED = {
     "name": "tuned",
     "branches": ["pooled"],
-    "trainable_from": "level3",
+    "trainable_from": "level3_wide",
     "fine_tune_epochs": 1,
     "fine_tune_learning_rate": 1e30,
 }
-CALM = {"name": "calm", "branches": ["pooled"], "pooled_regularization": 0.1}
+CALM = {"name": "calm", "branches": ["pooled"], "turns": 1, "pooled_regularization": 0.1}
 
 
 def sets(*some: dict[str, object]) -> str:

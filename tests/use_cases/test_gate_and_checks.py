@@ -128,12 +128,6 @@ def test_the_outcome_is_the_exit_code_and_each_decision_on_the_test_images_is_co
     assert plant.in_production().version == 1
 
 
-def test_other_test_images_start_anew(promoted):
-    plant = promoted
-    next(sample.path for sample in plant.samples()).unlink()
-    assert evaluate(plant.config()).decision.test_set_decisions == 1
-
-
 def test_a_wrong_command_line_is_an_error_and_no_outcome(capsys):
     assert main(["evaluate", "--unknown"]) == 3
     assert main(["no-such-verb"]) == 3
@@ -143,11 +137,14 @@ def test_a_wrong_command_line_is_an_error_and_no_outcome(capsys):
 # -- self-check -------------------------------------------------------------------------------------------------------
 
 
-def test_the_model_in_production_is_checked(plant, capsys):
-    config = ["--config", str(plant.root / "config.yaml")]
-    assert main(["selfcheck", *config]) == 3
+def test_without_a_model_in_production_there_is_nothing_to_check(trained_once, capsys):
+    assert main(["selfcheck", "--config", str(trained_once.root / "config.yaml")]) == 3
     assert "no such model" in capsys.readouterr().err
-    evaluate(plant.config())
+
+
+def test_the_model_in_production_is_checked(promoted, capsys):
+    plant = promoted
+    config = ["--config", str(plant.root / "config.yaml")]
     assert main(["selfcheck", *config]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in lines[:-1]] == [
@@ -177,10 +174,12 @@ def test_golden_images_pass_although_their_files_are_smaller_than_those_of_train
     assert check_servable(with_card(plant, "photographs", reference=reference)).passed
 
 
-def test_the_report_says_how_many_test_images_are_unlike_those_of_training(plant):
+def test_other_test_images_start_anew_and_the_report_says_how_many_are_unlike_those_of_training(promoted):
+    plant = promoted
     for path in sorted((plant.root / "data/test/ok").glob("*.png"))[:2]:
         Image.new("L", (64, 64), int(path.stem[-1])).save(path)
     done = evaluate(plant.config())
+    assert done.decision.test_set_decisions == 1
     (fact,) = [fact.text for fact in done.report.facts if fact.name == "Unlike the training images"]
     assert fact.startswith("2 of 20 test images are unlike the training images; ")
 

@@ -203,9 +203,8 @@ def test_a_repeated_evaluation_decides_the_same_and_adds_nothing(plant, capsys, 
     assert decisions(plant) == 3
 
 
-def test_with_other_settings_or_another_threshold_a_decision_is_a_new_one(plant):
-    plant.make(plant.threshold_missing(2))
-    assert evaluate(plant.config()).decision.outcome == "promote"
+def test_with_other_settings_or_another_threshold_a_decision_is_a_new_one(missing_two):
+    plant = missing_two
     held = evaluate(plant.config("evaluation_threshold=0.95"))
     assert (held.decision.outcome, held.repeated, decisions(plant)) == ("hold", None, 2)
     plant.make(plant.threshold_missing(1))
@@ -307,11 +306,10 @@ def test_production_moves_back_when_what_the_alias_points_to_does_not_load(two, 
     ]
 
 
-def test_a_model_that_was_rolled_back_from_does_not_return_by_an_evaluation(plant, capsys, monkeypatch):
+def test_a_model_that_was_rolled_back_from_does_not_return_by_an_evaluation(missing_two, capsys, monkeypatch):
+    plant = missing_two
     monkeypatch.chdir(plant.root)
     config = plant.config()
-    plant.make(plant.threshold_missing(2))
-    evaluate(config)
     plant.make()
     assert evaluate(config).registered.version == 2
     rollback(config, reason="dents are missed")

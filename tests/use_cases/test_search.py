@@ -14,6 +14,7 @@ from typing import Any
 
 import optuna
 import pytest
+from once import once
 from plant import Plant
 from waiting import LIMIT_S
 
@@ -75,6 +76,24 @@ def figures_of(plant: Plant, run: Any) -> set[str]:
     return {Path(file.path).stem for file in client.list_artifacts(run.info.run_id, "figures")}
 
 
+@pytest.fixture(scope="session")
+def searched_once(trained_once: Plant, tmp_path_factory: pytest.TempPathFactory) -> Plant:
+    """The plant after a search of one trial."""
+
+    def make(root: Path) -> None:
+        with pytest.MonkeyPatch.context() as environment:
+            environment.delenv("MLFLOW_TRACKING_URI", raising=False)
+            search_of(trained_once.copy(root), searching(1))
+
+    return Plant(once(tmp_path_factory, "searched", make))
+
+
+@pytest.fixture
+def searched(searched_once: Plant, tmp_path: Path) -> Plant:
+    """The plant after a search of one trial, as a copy of the test's own."""
+    return searched_once.copy(tmp_path)
+
+
 def test_each_trial_is_a_run_below_the_run_of_the_search(plant):
     best = search_of(plant, searching(3))
     parent, trials = runs_of_search(plant)
@@ -97,10 +116,9 @@ def test_each_trial_is_a_run_below_the_run_of_the_search(plant):
     assert (run.data.metrics["val_auroc"], -run.data.metrics["val_log_loss"]) == max(ranks)
 
 
-def test_the_first_trial_is_the_set_as_it_is(plant):
-    search_of(plant, searching(1))
-    _, (run,) = runs_of_search(plant)
-    (base,) = [one for one in plant.config().training.hyperparameter_sets if one.name == "both"]
+def test_the_first_trial_is_the_set_as_it_is(searched_once):
+    _, (run,) = runs_of_search(searched_once)
+    (base,) = [one for one in searched_once.config().training.hyperparameter_sets if one.name == "both"]
     tried = {name: run.data.params[name] for name in SPACE}
     assert tried == {
         name: str(value) for name, value in base.model_dump(mode="json").items() if name in SPACE
@@ -221,15 +239,14 @@ def test_a_search_that_is_killed_goes_on_where_it_was(plant):
     assert failed.params == again.params, "what was killed is tried once more"
 
 
-def test_values_that_were_killed_twice_are_not_tried_a_third_time(plant):
-    search_of(plant, searching(1))
-    study = study_of(plant.config())
+def test_values_that_were_killed_twice_are_not_tried_a_third_time(searched):
+    study = study_of(searched.config())
     killed = {"pooled_regularization": 0.5, "hidden_units": 8, "branches": '["pooled"]'}
     study.enqueue_trial(killed, user_attrs={"again": True})
     proposal = study.ask()
     assert proposal.suggest_float("pooled_regularization", 0.001, 1.0, log=True) == 0.5
-    search_of(plant, searching(2))
-    tried = [trial.params["pooled_regularization"] for trial in study_of(plant.config()).trials]
+    search_of(searched, searching(2))
+    tried = [trial.params["pooled_regularization"] for trial in study_of(searched.config()).trials]
     assert tried.count(0.5) == 1
 
 
@@ -272,11 +289,10 @@ def test_two_searches_at_the_same_time_are_refused(plant):
         search_of(plant, searching(1))
 
 
-def test_the_search_has_a_file_of_its_own_beside_the_settings(plant):
-    search_of(plant, searching(1))
-    assert count_in(plant.root / "search.db", "SELECT count(*) FROM trials") == 1
+def test_the_search_has_a_file_of_its_own_beside_the_settings(searched_once):
+    assert count_in(searched_once.root / "search.db", "SELECT count(*) FROM trials") == 1
     query = "SELECT count(*) FROM sqlite_master WHERE name IN ('trials', 'studies')"
-    assert count_in(plant.root / "mlflow.db", query) == 0
+    assert count_in(searched_once.root / "mlflow.db", query) == 0
 
 
 def test_without_optuna_the_error_says_what_to_install(plant, monkeypatch):
