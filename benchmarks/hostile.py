@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from collections.abc import Callable
 
 from PIL import Image
 
@@ -81,35 +82,52 @@ def jpeg_with(before: bytes) -> bytes:
     return content[:2] + before + content[2:]
 
 
-def hostile_files() -> dict[str, bytes]:
-    """Return files of at most 1 MB that must not be decoded like others."""
-    hidden = zlib.compress(b"\nexif\n  90000\n457869660000" + exif(3000).hex().encode())
+def _hidden_exif() -> bytes:
+    return zlib.compress(b"\nexif\n  90000\n457869660000" + exif(3000).hex().encode())
+
+
+def _segment_of_exif() -> bytes:
     block = (b"Exif\0\0" + exif(4500)).ljust(60_000, b"\0")
-    two = [Image.new("RGB", (64, 64), colour) for colour in ("red", "blue")]
-    return {
-        "BMP of runs": bmp_of_runs(4000, 4000, b"\xff\0" * 300_000 + b"\0\1"),
-        "BMP of runs, very wide": bmp_of_runs(100_000_000, 1, b"\0\1"),
-        "WebP without loss": encoded(Image.new("RGB", (4900, 4900)), "WEBP", lossless=True, method=0),
-        "WebP without loss, very large": encoded(
-            Image.new("1", (12_000, 12_000)), "WEBP", lossless=True, method=0
-        ),
-        "JPEG of 64 scans": jpeg_of_scans(3000, 60),
-        "JPEG of segments": jpeg_with(b"\xff\xfe\0\2" * 200_000),
-        "JPEG of fill bytes": jpeg_with(b"\xff" * 900_000),
-        "JPEG with much EXIF": jpeg_with(b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block),
-        "PNG with alpha": png(5000, coding=(8, 6)),
-        "PNG of 16 bits": png(4000, coding=(16, 6)),
-        "PNG, interlaced": png(3000, coding=(8, 2), interlaced=True),
-        "PNG of empty chunks": png(8, chunk(b"teXt") * 80_000),
-        "PNG of empty pixels": png(8, chunk(b"IDAT") * 80_000),
-        "PNG with a packed profile": png(8, chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(600_000_000), 9))),
-        "PNG with much EXIF": png(8, chunk(b"eXIf", exif(60_000))),
-        "PNG with hidden EXIF": png(8, chunk(b"zTXt", b"Raw profile type exif\0\0" + hidden)),
-        "TIFF with a strip a row": tiff(60, 16_000, 16_000, 1),
-        "TIFF with a strip a row, very high": tiff(1, 120_000, 120_000, 1),
-        "TIFF that is drawn over and over": tiff(500, 500, 4000, 500),
-        "TIFF of directories": chain_of_directories(50_000),
-        "TIFF, LZMA": encoded(Image.new("RGB", (3000, 3000)), "TIFF", compression="lzma"),
-        "PNG of two pages": encoded(two[0], "PNG", save_all=True, append_images=two[1:]),
-        "JPEG of two pages": encoded(two[0], "MPO", save_all=True, append_images=two[1:]),
-    }
+    return b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block
+
+
+def _two_pages(format: str) -> bytes:
+    first, second = (Image.new("RGB", (64, 64), colour) for colour in ("red", "blue"))
+    return encoded(first, format, save_all=True, append_images=[second])
+
+
+# Files of at most 1 MB that must not be decoded like others; making them all takes seconds.
+HOSTILE: dict[str, Callable[[], bytes]] = {
+    "BMP of runs": lambda: bmp_of_runs(4000, 4000, b"\xff\0" * 300_000 + b"\0\1"),
+    "BMP of runs, very wide": lambda: bmp_of_runs(100_000_000, 1, b"\0\1"),
+    "WebP without loss": lambda: encoded(Image.new("RGB", (4900, 4900)), "WEBP", lossless=True, method=0),
+    "WebP without loss, very large": lambda: encoded(
+        Image.new("1", (12_000, 12_000)), "WEBP", lossless=True, method=0
+    ),
+    "JPEG of 64 scans": lambda: jpeg_of_scans(3000, 60),
+    "JPEG of segments": lambda: jpeg_with(b"\xff\xfe\0\2" * 200_000),
+    "JPEG of fill bytes": lambda: jpeg_with(b"\xff" * 900_000),
+    "JPEG with much EXIF": lambda: jpeg_with(_segment_of_exif()),
+    "PNG with alpha": lambda: png(5000, coding=(8, 6)),
+    "PNG of 16 bits": lambda: png(4000, coding=(16, 6)),
+    "PNG, interlaced": lambda: png(3000, coding=(8, 2), interlaced=True),
+    "PNG of empty chunks": lambda: png(8, chunk(b"teXt") * 80_000),
+    "PNG of empty pixels": lambda: png(8, chunk(b"IDAT") * 80_000),
+    "PNG with a packed profile": lambda: png(
+        8, chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(600_000_000), 9))
+    ),
+    "PNG with much EXIF": lambda: png(8, chunk(b"eXIf", exif(60_000))),
+    "PNG with hidden EXIF": lambda: png(8, chunk(b"zTXt", b"Raw profile type exif\0\0" + _hidden_exif())),
+    "TIFF with a strip a row": lambda: tiff(60, 16_000, 16_000, 1),
+    "TIFF with a strip a row, very high": lambda: tiff(1, 120_000, 120_000, 1),
+    "TIFF that is drawn over and over": lambda: tiff(500, 500, 4000, 500),
+    "TIFF of directories": lambda: chain_of_directories(50_000),
+    "TIFF, LZMA": lambda: encoded(Image.new("RGB", (3000, 3000)), "TIFF", compression="lzma"),
+    "PNG of two pages": lambda: _two_pages("PNG"),
+    "JPEG of two pages": lambda: _two_pages("MPO"),
+}
+
+
+def hostile_files() -> dict[str, bytes]:
+    """Return all files of `HOSTILE`."""
+    return {name: make() for name, make in HOSTILE.items()}

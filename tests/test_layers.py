@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from importlib.util import resolve_name
 from pathlib import Path
@@ -39,16 +40,22 @@ RANK = {unit: rank for rank, units in enumerate(LAYERS) for unit in units}
 HEAVY = {"tensorflow", "keras", "jax", "mlflow"}
 
 
-def parse_package() -> dict[str, ast.Module]:
-    """Return every module's syntax tree by its full name, without the package's own."""
-    trees = {}
+def find_modules() -> dict[str, Path]:
+    """Return every module's file by its full name, without the package's own."""
+    files = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
-        trees[".".join(parts).removesuffix(".__init__")] = ast.parse(path.read_text(encoding="utf-8"))
-    return {module: tree for module, tree in trees.items() if module != NAME}
+        files[".".join(parts).removesuffix(".__init__")] = path
+    return {module: path for module, path in files.items() if module != NAME}
 
 
-MODULES = parse_package()
+MODULES = find_modules()
+
+
+@cache
+def tree_of(module: str) -> ast.Module:
+    """Return a module's syntax tree."""
+    return ast.parse(MODULES[module].read_text(encoding="utf-8"))
 
 
 def unit_of(module: str) -> str:
@@ -58,7 +65,7 @@ def unit_of(module: str) -> str:
 
 def imports_of(module: str, nodes: Iterable[ast.AST] | None = None) -> Iterator[str]:
     """Yield the full name of everything that a module imports, also inside its functions; or what some of its nodes import."""
-    for node in ast.walk(MODULES[module]) if nodes is None else nodes:
+    for node in ast.walk(tree_of(module)) if nodes is None else nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -94,8 +101,8 @@ def test_imports_point_down_only():
 
 def test_no_modules_import_each_other_in_a_circle():
     graph = {}
-    for module, tree in MODULES.items():
-        names = set(imports_of(module, tree.body))
+    for module in MODULES:
+        names = set(imports_of(module, tree_of(module).body))
         graph[module] = (names | {name.rpartition(".")[0] for name in names}) & MODULES.keys() - {module}
         graph[module] -= {folder_of(module)}  # a folder's own file is not asked for what lies in it
     TopologicalSorter(graph).prepare()
@@ -124,8 +131,8 @@ def test_a_library_is_imported_where_it_belongs(library, allowed):
 def test_only_the_command_line_prints():
     printing = {
         module
-        for module, tree in MODULES.items()
-        for node in ast.walk(tree)
+        for module in MODULES
+        for node in ast.walk(tree_of(module))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
     }
     apart = {  # a process of its own, which answers on its standard output; what a retraining's caller may pass as `say`

@@ -8,16 +8,15 @@ import pytest
 from hostile import die, wait_for
 from PIL import Image
 
-from benchmarks.hostile import chunk, encoded, hostile_files, jpeg_of_scans, png, tiff
+from benchmarks.hostile import HOSTILE, chunk, encoded, jpeg_of_scans, png, tiff
 from defect_detection.data.bounded import bounded, look_at
 from defect_detection.data.bounds import DEFAULT_LIMITS, Allowance, Limits
 from defect_detection.data.decoder_pool import DecoderPool
 from defect_detection.data.images import choice_of, decode_pages, read_image
 from defect_detection.errors import ImageError
 
-FILES = hostile_files()
 SCANS = jpeg_of_scans(1000, 3000)  # more than 2 s of any core
-PAGES = FILES["PNG of two pages"]  # not plain, and quick
+PAGES = HOSTILE["PNG of two pages"]()  # not plain, and quick
 RGB = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 40, 3), dtype=np.uint8))
 
 
@@ -27,9 +26,9 @@ def limits(seconds: float = 10.0, memory: int = 250_000_000, check=lambda: None)
     return Limits(allowance=allowance)
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_file_is_read_or_refused_outside_of_the_thread_that_asks(name):
-    content = FILES[name]
+    content = HOSTILE[name]()
     assert len(content) <= 1_000_000
     found = look_at(content)
     assert not found.is_quick("reduced")
@@ -70,7 +69,7 @@ def test_a_file_that_takes_too_long_or_too_much_is_refused_and_the_next_one_is_r
     ):
         read_image(SCANS, limits=limits(seconds=0.2))
     with pytest.raises(ImageError, match="bytes: needs more memory than allowed for a file of this size"):
-        read_image(FILES["PNG with alpha"], limits=limits(memory=50_000_000))
+        read_image(HOSTILE["PNG with alpha"](), limits=limits(memory=50_000_000))
     assert read_image(PAGES, pages="first").shape == (64, 64, 3)
 
 
@@ -134,4 +133,4 @@ def test_a_longer_side_is_refused():
     with pytest.raises(
         ImageError, match=r"at most 16384 px per side \(data.max_side\), received 100000000 x 1"
     ):
-        read_image(FILES["BMP of runs, very wide"])
+        read_image(HOSTILE["BMP of runs, very wide"]())
