@@ -46,22 +46,18 @@ pytestmark = [
 LOAD = """
 import json, sys
 import mlflow, pandas
+from mlflow.models import Model
 model = mlflow.pyfunc.load_model(sys.argv[1])
 rows = model.predict(pandas.DataFrame({"image": [open(path, "rb").read() for path in sys.argv[2:]]}))
 source = sys.modules["defect_detection"].__file__
 too_many = sorted({"tensorflow", "keras", "jax"} & set(sys.modules))
-print(json.dumps([too_many, source, rows.to_dict("records")]))
-"""
-TELL = """
-import json, sys
-import mlflow
-from mlflow.models import Model
 path = mlflow.artifacts.download_artifacts(sys.argv[1])
-model = Model.load(path)
-example = model.load_input_example(path).to_dict("split")
+logged = Model.load(path)
+example = logged.load_input_example(path).to_dict("split")
 example.pop("index")
-serving = json.loads(model.get_serving_input(path))
-print(json.dumps([model.signature.inputs.input_names(), model.signature.outputs.input_names(), example, serving]))
+serving = json.loads(logged.get_serving_input(path))
+names = [logged.signature.inputs.input_names(), logged.signature.outputs.input_names()]
+print(json.dumps([too_many, source, rows.to_dict("records"), names, example, serving]))
 """
 INSPECT = """
 import json, sys
@@ -161,26 +157,20 @@ def test_columns_without_an_image_are_refused(model: PyfuncModel):
         model.predict(pd.DataFrame({"a": [1], "b": [2]}))
 
 
-def test_pyfunc_gives_the_inspectors_score_from_its_own_source_and_without_keras(
+def test_pyfunc_gives_the_inspectors_score_from_its_own_source_without_keras_and_tells_its_input(
     uri: str,
     log_model: Callable[[str], str],
+    model: PyfuncModel,
     images: list[Path],
     inspections: list[Inspection],
     run_python: Any,
 ):
-    modules, source, rows = run_python(LOAD, uri, log_model(uri), *images)
+    modules, source, rows, names, example, serving = run_python(LOAD, uri, log_model(uri), *images)
     assert modules == []
     assert source.endswith("/code/defect_detection/__init__.py")
     assert [row["score"] for row in rows] == [one.score for one in inspections]
     assert [row["verdict"] for row in rows] == [one.verdict for one in inspections]
-
-
-def test_the_model_tells_its_input_and_gives_an_example(
-    uri: str, log_model: Callable[[str], str], model: PyfuncModel, run_python: Any
-):
-    names, outputs, example, serving = run_python(TELL, uri, log_model(uri))
-    assert names == ["image"]
-    assert outputs == ["score", "verdict", "threshold", "reason", "error"]
+    assert names == [["image"], ["score", "verdict", "threshold", "reason", "error"]]
     assert list(model.predict(pd.DataFrame(**example))["error"]) == [None]
     assert serving == {"dataframe_split": example}
 
