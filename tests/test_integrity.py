@@ -46,13 +46,21 @@ def forged(folder: Path, **changes: object) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def served_once(trained_once, tmp_path_factory):
+    plant = trained_once.copy(tmp_path_factory.mktemp("served"))
+    with pytest.MonkeyPatch.context() as environment:
+        environment.delenv("MLFLOW_TRACKING_URI", raising=False)
+        for version in (1, 2):
+            plant.registry.promote_copy(plant.make(), "Production_Reg")
+            promote(plant.config(), version, "test")
+    return plant
+
+
 @pytest.fixture
-def served(plant):
+def served(served_once, tmp_path):
     """The plant with versions 1 and 2, the second in production. Return it with the copy that this machine keeps of it."""
-    plant.registry.promote_copy(plant.make(), "Production_Reg")
-    plant.registry.promote_copy(plant.make(), "Production_Reg")
-    for version in (1, 2):
-        promote(plant.config(), version, "test")
+    plant = served_once.copy(tmp_path)
     return plant, kept_at(plant.in_production(), plant.config().cache_dir)
 
 

@@ -13,21 +13,10 @@ from defect_detection.use_cases.evaluate import evaluate
 from defect_detection.use_cases.inspection import load_inspector
 
 
-@pytest.fixture(scope="module")
-def line1_once(trained_once: Plant, tmp_path_factory: pytest.TempPathFactory) -> Plant:
-    """The plant with version 1 in production, for both tests."""
-    plant = trained_once.copy(tmp_path_factory.mktemp("lines") / "line1")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.delenv("MLFLOW_TRACKING_URI", raising=False)
-        plant.make(plant.threshold_missing(2))
-        evaluate(plant.config())
-    return plant
-
-
 @pytest.fixture
-def line1(line1_once: Plant, tmp_path: Path) -> Plant:
-    """The same, as a copy of the test's own."""
-    return line1_once.copy(tmp_path / "line1")
+def line1(missing_two_once: Plant, tmp_path: Path) -> Plant:
+    """The plant with version 1 in production, in a folder of its own."""
+    return missing_two_once.copy(tmp_path / "line1")
 
 
 def digests(folder: Path) -> dict[str, str]:

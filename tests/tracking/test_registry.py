@@ -3,10 +3,12 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -20,12 +22,35 @@ from defect_detection.tracking.store import connect, sqlite_file
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
 
 
-@pytest.fixture
-def candidate(registry: Registry, name: str, bundle: Path) -> ModelRef:
-    """A version of ``<name>-candidates``, as training registers it."""
+def register(registry: Registry, name: str, bundle: Path) -> ModelRef:
+    """Register a bundle as version 1 of ``<name>-candidates``, as training does."""
     with ExperimentRecorder(registry.tracking_uri, name).trial("a", {}) as record:
         model_uri = record.model(bundle)
     return registry.register(model_uri, f"{name}-candidates", {"accuracy": 0.75})
+
+
+@pytest.fixture
+def candidate(registry: Registry, name: str, bundle: Path) -> ModelRef:
+    """A version of ``<name>-candidates`` of the test's own."""
+    return register(registry, name, bundle)
+
+
+@pytest.fixture(scope="module")
+def shared_bundle(make_bundle: Callable[[Path], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bundle(tmp_path_factory.mktemp("shared") / "bundle")
+
+
+@pytest.fixture(scope="module")
+def registered() -> dict[str, ModelRef]:
+    """By store: the version that is shared by tests which change neither it nor its model."""
+    return {}
+
+
+@pytest.fixture
+def shared(registry: Registry, shared_bundle: Path, registered: dict[str, ModelRef]) -> ModelRef:
+    if registry.tracking_uri not in registered:
+        registered[registry.tracking_uri] = register(registry, f"shared-{uuid4().hex[:8]}", shared_bundle)
+    return registered[registry.tracking_uri]
 
 
 def test_registering_numbers_the_versions_and_keeps_their_origin(registry: Registry, candidate: ModelRef):
@@ -37,14 +62,14 @@ def test_registering_numbers_the_versions_and_keeps_their_origin(registry: Regis
     assert registry.version_of_run(candidate.name, "0" * 32) is None
 
 
-def test_promoting_the_same_model_twice_makes_one_version(registry: Registry, candidate: ModelRef, name: str):
-    first = registry.promote_copy(candidate, name, {"test_accuracy": 0.5})
-    second = registry.promote_copy(candidate, name, {"test_accuracy": 0.25})
+def test_promoting_the_same_model_twice_makes_one_version(registry: Registry, shared: ModelRef, name: str):
+    first = registry.promote_copy(shared, name, {"test_accuracy": 0.5})
+    second = registry.promote_copy(shared, name, {"test_accuracy": 0.25})
     assert (first.version, second.version) == (1, 1)
     assert (first.tags["test_accuracy"], second.tags["test_accuracy"]) == ("0.5", "0.25")
-    assert second.tags["source_run_id"] == candidate.run_id
+    assert second.tags["source_run_id"] == shared.run_id
     source = connect(registry.tracking_uri).client.get_model_version(name, "1").source
-    assert source == candidate.model_uri
+    assert source == shared.model_uri
 
 
 def test_the_logged_model_names_its_versions(registry: Registry, candidate: ModelRef, name: str):
@@ -71,14 +96,14 @@ def test_an_alias_that_nobody_has_set_points_to_nothing(registry: Registry, cand
 
 @pytest.mark.parametrize(("alias", "version"), [("latest", 1), ("prod", 99)])
 def test_an_alias_that_cannot_be_set_is_reported(
-    registry: Registry, candidate: ModelRef, alias: str, version: int
+    registry: Registry, shared: ModelRef, alias: str, version: int
 ):
-    with pytest.raises(TrackingError, match=f"pointing {candidate.name}@{alias} to version {version} failed"):
-        registry.set_alias(candidate.name, alias, version)
+    with pytest.raises(TrackingError, match=f"pointing {shared.name}@{alias} to version {version} failed"):
+        registry.set_alias(shared.name, alias, version)
 
 
-def test_the_direct_look_up_finds_what_mlflow_finds(registry: Registry, candidate: ModelRef, name: str):
-    copy = registry.promote_copy(candidate, name, {"line": "5 ü"})
+def test_the_direct_look_up_finds_what_mlflow_finds(registry: Registry, shared: ModelRef, name: str):
+    copy = registry.promote_copy(shared, name, {"line": "5 ü"})
     registry.set_alias(name, "prod", copy.version)
     if database := sqlite_file(registry.tracking_uri):
         direct = looked_up(database, name, "prod", True)
@@ -121,17 +146,17 @@ def test_an_unreachable_registry_is_reported(closed_port: int):
 
 
 def test_a_bundle_is_fetched_once_and_whole(
-    registry: Registry, candidate: ModelRef, name: str, bundle: Path, tmp_path: Path
+    registry: Registry, shared: ModelRef, name: str, shared_bundle: Path, tmp_path: Path
 ):
-    promoted = registry.promote_copy(candidate, name)
+    promoted = registry.promote_copy(shared, name)
     registry.set_alias(name, "prod", promoted.version)
     found = registry.version_of(name, "prod")
     with ThreadPoolExecutor(4) as threads:
         folders = set(threads.map(lambda _: registry.bundle_of(found, tmp_path / "cache"), range(4)))
     (folder,) = folders
-    assert folder.name == f"{name}-1-{candidate.tags['model_id']}"
+    assert folder.name == f"{name}-1-{shared.tags['model_id']}"
     assert [one.name for one in folder.parent.iterdir()] == [folder.name]
-    assert contents(folder) == contents(bundle)
+    assert contents(folder) == contents(shared_bundle)
     (folder / "model.bin").write_bytes(b"mark")
     assert (registry.bundle_of(found, tmp_path / "cache") / "model.bin").read_bytes() == b"mark"
 
@@ -151,11 +176,11 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_version_is_found_by_its_number_and_its_files_are_fetched_anew(
-    registry: Registry, candidate: ModelRef, tmp_path: Path
+    registry: Registry, shared: ModelRef, tmp_path: Path
 ):
-    found = registry.version(candidate.name, 1)
-    assert (str(found), found.run_id) == (str(candidate), candidate.run_id)
-    assert registry.version(candidate.name, 2) is None
+    found = registry.version(shared.name, 1)
+    assert (str(found), found.run_id) == (str(shared), shared.run_id)
+    assert registry.version(shared.name, 2) is None
     assert registry.version("nothing", 1) is None
     kept = registry.bundle_of(found, tmp_path / "cache")
     (kept / "model.bin").write_bytes(b"damaged here")

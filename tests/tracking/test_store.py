@@ -124,7 +124,8 @@ def test_a_locked_store_is_left_where_it_is(tmp_path, monkeypatch):
     assert "Move" not in str(raised.value)
 
 
-def test_a_user_without_a_home_folder_can_use_the_store(tmp_path):
+def test_a_user_without_a_home_folder_can_use_the_store(embedded_uri, tmp_path):
+    shutil.copyfile(store.sqlite_file(embedded_uri), tmp_path / "mlflow.db")
     code = "import sys; from defect_detection.tracking.store import connect; print(connect(sys.argv[1]).uri)"
     done = subprocess.run(
         [*without_a_name(), sys.executable, "-c", code, f"sqlite:///{tmp_path}/mlflow.db"],

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from drawn_once import drawn_once  # noqa: F401  fixture
-from once import once
 from plant import SIDE, Plant, with_threshold
 
 from defect_detection.model.bundle import (
@@ -22,28 +21,7 @@ from defect_detection.model.forms import to_openvino
 from defect_detection.model.graph import build_features, build_inspector
 from defect_detection.model.heads import Calibration, Head, Local, Pooled, Standardise
 from defect_detection.model.trunks import Trunk, build_trunk
-from defect_detection.use_cases.evaluate import evaluate
 from defect_detection.use_cases.export import Exported, export
-
-
-@pytest.fixture(scope="session")
-def missing_two_once(trained_once: Plant, tmp_path_factory: pytest.TempPathFactory) -> Plant:
-    """The plant with a model in production that misses two defects of the test images. Change nothing in it."""
-
-    def make(root: Path) -> None:
-        plant = trained_once.copy(root)
-        with pytest.MonkeyPatch.context() as environment:
-            environment.delenv("MLFLOW_TRACKING_URI", raising=False)
-            plant.make(plant.threshold_missing(2))
-            assert evaluate(plant.config()).decision.outcome == "promote"
-
-    return Plant(once(tmp_path_factory, "missing-two", make))
-
-
-@pytest.fixture
-def missing_two(missing_two_once: Plant, tmp_path: Path) -> Plant:
-    """The plant with a model in production that misses two defects, as a copy of the test's own."""
-    return missing_two_once.copy(tmp_path)
 
 
 @pytest.fixture(scope="session")
