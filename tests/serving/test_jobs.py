@@ -495,6 +495,14 @@ def test_of_servers_that_start_a_retraining_at_once_one_does(database):
         assert sum(pool.map(start, range(8))) == 1
 
 
+def test_of_workers_that_look_at_once_one_takes_a_job_and_none_the_next(database):
+    first = create_job(database, "anna", "bolt")
+    create_job(database, "ben", "nut")
+    with ThreadPoolExecutor(8) as pool:
+        claimed = list(pool.map(lambda _: claim_job(database), range(8)))
+    assert [one for one in claimed if one] == [first.id]
+
+
 def test_a_process_that_got_the_id_of_a_dead_owner_isnt_taken_for_it(database):
     job = create_job(database, "anna")
     claim_job(database)

@@ -32,16 +32,15 @@ def copies(material: Material) -> Iterator[Finding]:
     for sample in material.samples:
         by_content[sample.sha256].append(sample)
     alike = [samples for samples in by_content.values() if len(samples) > 1]
-    torn = [samples for samples in alike if len({sample.label for sample in samples}) > 1]
+    torn, whole = [], []
+    for samples in alike:
+        (torn if len({sample.label for sample in samples}) > 1 else whole).append(samples)
     if torn:
         entries = [Entry(tuple(s.path for s in samples), labels_in_words(samples)) for samples in torn]
         yield finding("copies_across_labels", f"{counted(len(torn), 'image')} with two labels", entries)
     train = {sample.path for sample in material.train}
     sides = [
-        [s.path for s in samples if (s.path in train) == side]
-        for samples in alike
-        if samples not in torn
-        for side in (True, False)
+        [s.path for s in samples if (s.path in train) == side] for samples in whole for side in (True, False)
     ]
     entries = [Entry(tuple(paths)) for paths in sides if len(paths) > 1]
     if entries:

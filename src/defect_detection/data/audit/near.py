@@ -21,18 +21,15 @@ STANDS_OUT = 0.5  # required distance above the usual correlation of both images
 
 _BLOCK = 256  # images prepared at a time
 _ROWS = 64  # images compared at a time, with all later ones
-_WASTE = (
-    16  # products of grain that a block may take for each pair; one that is taken by itself is slower by this
-)
+_WASTE = 16  # products of grain for each pair up to which a block of images takes less time than each image by itself
 _REFERENCES = 1000  # images that define the usual similarity
 _USUAL = 100  # the usual similarity is exceeded by one in this number of images,
 _LEAST_RANK = 8  # but at least by this number: the same spot is often photographed several times
 _GRAIN_PX = 2.0  # of the thumbnail: coarser structure is removed
 _NOISE_LEVELS = 1.0  # gray levels of contrast that count as none
 _SKETCH = 128  # random directions that the sketch of an image's grain is taken in (Johnson and Lindenstrauss)
-_DEVIATIONS = (
-    6  # by which the similarity of sketches may be too low; one is (1 - similarity²) / sqrt(_SKETCH)
-)
+# Standard deviations, (1 - similarity²) / sqrt(_SKETCH) each, by which the similarity of sketches may be too low:
+_DEVIATIONS = 6
 _SHRINKAGE = 10  # images: with fewer, the common structure is unknown
 
 
