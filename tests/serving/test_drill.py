@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from drill import run
+from object_storage import juicefs
 from parts import Parts
 from postgres import program as postgres_program
 from test_nginx import program
@@ -25,6 +26,7 @@ def parts(promoted):
         postgres_program(name)
     for name in ("nginx", "openssl"):
         program(name)
+    juicefs()
     (promoted.root / "re_train").mkdir(exist_ok=True)
     (promoted.root / "re_train" / "re_train.py").write_text(SCRIPT)
     folder = Path(tempfile.mkdtemp(prefix="drill-"))  # tmp_path can't be entered by another user
