@@ -32,7 +32,8 @@ def copies(material: Material) -> Iterator[Finding]:
     for sample in material.samples:
         by_content[sample.sha256].append(sample)
     alike = [samples for samples in by_content.values() if len(samples) > 1]
-    torn, whole = [], []
+    torn: list[list[Sample]] = []
+    whole: list[list[Sample]] = []
     for samples in alike:
         (torn if len({sample.label for sample in samples}) > 1 else whole).append(samples)
     if torn:
