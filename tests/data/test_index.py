@@ -164,3 +164,35 @@ def test_labels_are_compared_as_folders_are(data):
         one.path.name: one for one in scan(data / "train", OK_CLASSES)[0] if one.path.parent.name == "ok"
     }
     assert [(one.label, one.defect_type.casefold()) for one in samples.values()] == [(0, ""), (1, "scratch")]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "defective,scratch; Dent ;scratch\n",
+        "defective,scratch\ntrain/ok/000.png,defective,dent\n",
+        "scratch;dent,\n",
+    ],
+)
+def test_an_image_may_have_several_types_of_defects(data, rows):
+    (data / "train/scratch").mkdir()
+    (data / "train/dent").mkdir()
+    for name in ("scratch", "dent"):
+        (data / f"train/{name}/0.png").write_bytes((data / "train/ok/001.png").read_bytes() + name.encode())
+    (data / "index.csv").write_text(f"file,label,defect_type\ntrain/ok/000.png,{rows}")
+    found = {one.path.name: one for one in scan(data / "train", OK_CLASSES)[0]}["000.png"]
+    assert [name.casefold() for name in found.defect_types] == ["scratch", "dent"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ("1,scratch\ntrain/ok/000.png,0,dent", "line 3: file 'train/ok/000.png' is also in line 2"),
+        ("1,scratch\ntrain/ok/000.png,1,scratch", "line 3: file 'train/ok/000.png' is also in line 2"),
+        ("1,scratch;good", "line 2: defect type 'good' of a defective image is the name of an OK class"),
+    ],
+)
+def test_rows_that_disagree_and_types_named_as_ok_classes_are_refused(data, rows, expected):
+    (data / "index.csv").write_text(f"file,label,defect_type\ntrain/ok/000.png,{rows}\n")
+    with pytest.raises(DataError, match=expected):
+        scan(data / "train", OK_CLASSES)

@@ -41,6 +41,7 @@ def test_rows_are_found_again_and_a_shard_that_is_written_twice_counts_once(tmp_
         "latency_ms": 1.23,
         "error": None,
         "reason": None,
+        "defect_types": [],
         "boxes": [],
         "ignored_boxes": 0,
     }

@@ -19,23 +19,24 @@ from defect_detection.model.bundle import (
 )
 from defect_detection.model.forms import to_openvino
 from defect_detection.model.graph import build_features, build_inspector
-from defect_detection.model.heads import Calibration, Head, Local, Pooled, Standardise
+from defect_detection.model.heads import Calibration, Head, Local, Pooled, Standardise, Types
 from defect_detection.model.trunks import Trunk, build_trunk
 from defect_detection.use_cases.export import Exported, export
 
 
 @pytest.fixture(scope="session")
 def both_branches(trained_once: Plant, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The plant's bundle with another model: pooled and local branch, weights at random; scores all over the range."""
+    """The plant's bundle with another model: pooled and local branch and types, weights at random; scores all over the range."""
     folder = tmp_path_factory.mktemp("both") / "bundle"
     shutil.copytree(trained_once.config().bundle_dir, folder)
     trunk = build_trunk("compact", "procedural", SIDE)
     images, _ = read_golden(folder)
-    model = build_inspector(trunk, random_head(trunk, images))
+    model = build_inspector(trunk, make_head(trunk, images))
     model.save(folder / KERAS_FILE)
     to_openvino(model, folder / OPENVINO_FILE)
-    scores = np.asarray(model.predict(images, verbose=0)["score"])
-    write_golden(folder, images, scores)
+    outputs = model.predict(images, verbose=0)
+    scores = np.asarray(outputs["score"])
+    write_golden(folder, images, scores, outputs["types"])
     write_card(folder, with_threshold(read_card(folder), far_from(scores)))
     return folder
 
@@ -47,7 +48,13 @@ def far_from(scores: np.ndarray) -> float:
     return float(ordered[widest : widest + 2].mean())
 
 
-def random_head(trunk: Trunk, images: np.ndarray) -> Head:
+@pytest.fixture
+def random_head() -> Callable[[Trunk, np.ndarray], Head]:
+    """A function that returns a head with all its parts for images."""
+    return make_head
+
+
+def make_head(trunk: Trunk, images: np.ndarray) -> Head:
     rng = np.random.default_rng(0)
     features = build_features(trunk).predict(images, verbose=0)
     pooled, cells = features["pooled"], features["cells"].reshape(-1, features["cells"].shape[-1])
@@ -57,10 +64,13 @@ def random_head(trunk: Trunk, images: np.ndarray) -> Head:
         Standardise.fit(cells.mean(0), cells.var(0)), hidden, np.zeros(8, np.float32),
         rng.normal(0, 1, 8).astype(np.float32), 0.0, rng.normal(0, 1, 8).astype(np.float32),
     )  # fmt: skip
+    standardise = Standardise.fit(pooled.mean(0), pooled.var(0))
+    of_types = rng.normal(0, 1 / np.sqrt(pooled.shape[1]), (pooled.shape[1], 3)).astype(np.float32)
     return Head(
-        Pooled(Standardise.fit(pooled.mean(0), pooled.var(0)), weights, 0.0),
+        Pooled(standardise, weights, 0.0),
         local,
         Calibration(bias=-4.0),  # the sum of the logits is about 4
+        types=Types(standardise, of_types, np.zeros(3, np.float32), several=False),
     )
 
 

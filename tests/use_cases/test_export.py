@@ -43,8 +43,8 @@ def test_an_export_gives_the_scores_of_keras_and_carries_the_card(form, exported
     assert done.parity.difference < 1e-4
     name, scorer = SCORERS[form]
     score, (images, scores) = scorer(folder / name), read_golden(bundle)
-    np.testing.assert_allclose(score(images), scores, atol=1e-4)
-    np.testing.assert_allclose(score(images[:1]), scores[:1], atol=1e-4)
+    np.testing.assert_allclose(score(images)["score"], scores, atol=1e-4)
+    np.testing.assert_allclose(score(images[:1])["score"], scores[:1], atol=1e-4)
     card = Card.model_validate_json((folder / CARD_FILE).read_text())
     assert card.threshold == read_card(bundle).threshold
     of_files = {name: one for name, one in card.checksums.items() if name != CARD_FILE}
@@ -78,7 +78,7 @@ def test_onnx_in_8_bits_is_smaller_and_gives_the_same_verdicts(exported, trained
     assert [path.name for path in sorted(folder.iterdir())] == [MANIFEST, CARD_FILE, "model.onnx"]
     assert (folder / "model.onnx").stat().st_size < (exact / "model.onnx").stat().st_size / 2
     assert (done.parity.flips, done.loss.flips) == (0, 0)
-    moved = np.abs(onnx_scorer(folder / "model.onnx")(images) - scores).max()
+    moved = np.abs(onnx_scorer(folder / "model.onnx")(images)["score"] - scores).max()
     assert done.parity.difference == pytest.approx(moved)
     assert 0 < moved <= MOST_DIFFERENCE["int8"]
 

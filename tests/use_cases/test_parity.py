@@ -1,6 +1,8 @@
 """Every form of a model gives the same golden verdicts; a form that does not is detected."""
 
 import json
+import shutil
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 
@@ -12,8 +14,19 @@ from defect_detection.cli import main
 from defect_detection.errors import BundleError, ConfigError
 from defect_detection.evaluation.gate import Outcome
 from defect_detection.inference.inspect import Inspector
-from defect_detection.model.bundle import read_card, read_golden, write_card, write_golden
+from defect_detection.inference.runtime import Runtime
+from defect_detection.model.bundle import (
+    CARD_FILE,
+    read_card,
+    read_golden,
+    read_golden_types,
+    write_card,
+    write_golden,
+)
+from defect_detection.model.forms import to_openvino
+from defect_detection.model.graph import build_inspector
 from defect_detection.model.parity import FormParity, compare
+from defect_detection.model.trunks import build_trunk
 from defect_detection.use_cases.evaluate import evaluate
 from defect_detection.use_cases.parity import (
     FORMS,
@@ -33,7 +46,30 @@ def test_every_form_gives_the_scores_of_keras_for_a_head_with_all_its_parts(both
     assert scores.max() - scores.min() > 0.2  # the images aren't all alike to it
     for found in check_parity(both_branches, FORMS):
         assert found.allowed, found
-        assert found.precision == "bf16" or found.difference < 1e-4, found
+        assert found.precision == "bf16" or max(found.difference, found.types) < 1e-4, found
+
+
+def test_another_probability_of_a_type_is_no_parity(both_branches, tmp_path):
+    folder = shutil.copytree(both_branches, tmp_path / "bundle")
+    images, scores = read_golden(folder)
+    write_golden(folder, images, scores, read_golden_types(folder) + 0.01)
+    card = read_card(folder)
+    (folder / CARD_FILE).unlink()
+    write_card(folder, card)
+    (found,) = check_parity(folder, ["openvino"])
+    assert (found.allowed, found.flips, round(found.types, 3)) == (False, 0, 0.01)
+    assert "probabilities of types by up to 0.01" in str(found)
+
+
+def test_types_do_not_change_a_score_by_a_bit(both_branches, random_head, tmp_path):
+    images, _ = read_golden(both_branches)
+    trunk = build_trunk("compact", "procedural", images.shape[1])
+    head = random_head(trunk, images)
+    scores = []
+    for number, one in enumerate((head, replace(head, types=None))):
+        to_openvino(build_inspector(trunk, one), tmp_path / f"{number}.xml")
+        scores.append(Runtime(tmp_path / f"{number}.xml")(images)["score"])
+    np.testing.assert_array_equal(*scores)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from defect_detection.data.system_names import is_system_file, is_system_folder
 from defect_detection.text import printable
 
+UNNAMED_TYPE = "defective"  # of defective images without a type
 MOST_TYPE_CHARACTERS = 64  # of the name of a type of defect
 _OF_TYPES = " _.-\u200c\u200d"  # beside letters, marks on them, and digits; the last two join letters of some alphabets
 

@@ -2,14 +2,15 @@
 
 Columns: ``file`` (relative to the folder of the index), and any of ``label``, ``defect_type``, ``group`` and ``mask``. An empty
 cell leaves the matter to the folders. A label is 0 (OK) or 1, or the name of an OK class or of a class folder. Images that are
-not listed are labelled by their folder. What the index says is understood or refused: a row that names no image is an error.
+not listed are labelled by their folder. An image with several types of defects has them in one cell, separated by ``;``, or in one
+row each. What the index says is understood or refused: a row that names no image is an error.
 """
 
 import os
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -29,6 +30,14 @@ class IndexRow:
     defect_type: str
     group: str
     mask: Path | None
+    more_types: tuple[str, ...] = ()
+
+    def joined(self, other: "IndexRow") -> "IndexRow | None":
+        """Return this row with the types of another one of the same image; None where that says anything else, or nothing new."""
+        types = (self.defect_type, *self.more_types)
+        new = tuple(one for one in (other.defect_type, *other.more_types) if one and one not in types)
+        same = all(getattr(self, name) == getattr(other, name) for name in ("label", "group", "mask"))
+        return replace(self, more_types=self.more_types + new) if same and new and types[0] else None
 
 
 NOTHING_SAID = IndexRow(line=0, label=None, defect_type="", group="", mask=None)
@@ -101,12 +110,12 @@ class _Reading:
             if isinstance(file, str):
                 missing += 1
                 problems.append(f"line {row.line}: {file}")
-            elif file in rows:
-                problems.append(
-                    f"line {row.line}: file '{printable(named)}' is also in line {rows[file].line}"
-                )
             elif file is not None:
-                rows[file], wrong = self._row(row.line, row.cells)
+                found, wrong = self._row(row.line, row.cells)
+                joined = rows[file].joined(found) if file in rows else found
+                if joined is None:
+                    wrong = [f"file '{printable(named)}' is also in line {rows[file].line}"]
+                rows[file] = joined or rows[file]
                 problems += [f"line {row.line}: {text}" for text in wrong]
         if missing:
             count = f"{missing} of {len(self._file.rows)} rows match no image"
@@ -165,20 +174,27 @@ class _Reading:
 
     def _row(self, line: int, cells: dict[str, str]) -> tuple[IndexRow, list[str]]:
         """Return the content of a row, and its errors."""
-        said, defect_type = cells.get("label", ""), shown(cells.get("defect_type", ""))
-        label = self._labels.get(comparable(said))
+        said, types = cells.get("label", ""), _several(cells.get("defect_type", ""))
+        label = self._label(said)
         problems = []
         if said and label is None:
             known = ", ".join(sorted(self._labels))
             problems.append(f"unknown label '{printable(said)}', expected one of: {known}")
-        if not defect_type and comparable(said) not in ("", "1", "defective"):
-            defect_type = shown(said)
+        if not types and comparable(said) not in ("", "1", "defective"):
+            types = _several(said)
+        if label and (named_ok := [one for one in types if comparable(one) in self._ok]):
+            problems.append(f"defect type '{named_ok[0]}' of a defective image is the name of an OK class")
         mask = self._mask(cells.get("mask", ""))
         if isinstance(mask, str):
             problems.append(mask)
             mask = None
         group = unicodedata.normalize("NFC", cells.get("group", ""))
-        return IndexRow(line, label, defect_type, group, mask), problems
+        return IndexRow(line, label, types[0] if types else "", group, mask, types[1:]), problems
+
+    def _label(self, said: str) -> int | None:
+        """Return the label of a cell, which may name several types of defects."""
+        labels = {self._labels.get(comparable(one)) for one in _several(said) or [said]}
+        return labels.pop() if len(labels) == 1 else None
 
     def _names_a_defect(self, defect_type: str) -> bool:
         is_ok = self._labels.get(comparable(defect_type)) == 0 or suggests_ok(defect_type, self._ok)
@@ -189,6 +205,11 @@ class _Reading:
             return None
         places = [self._file.path.parent / spelling for spelling in (named, named.replace("\\", "/"))]
         return next((place for place in places if place.is_file()), f"no such mask: '{printable(named)}'")
+
+
+def _several(cell: str) -> tuple[str, ...]:
+    """Return the names in a cell, each once."""
+    return tuple(dict.fromkeys(name for one in cell.split(";") if (name := shown(one))))
 
 
 def _known_labels(folder: Path, images: Iterable[Path], classes: Classes) -> dict[str, int]:

@@ -43,6 +43,12 @@ class Sample:
     group: str  # images of one group stay on one side of a split; "" = none
     sha256: str  # of the file's bytes, hex
     mask: Path | None = None
+    more_types: tuple[str, ...] = ()  # beside defect_type
+
+    @property
+    def defect_types(self) -> tuple[str, ...]:
+        """All types of defects that it has."""
+        return (self.defect_type, *self.more_types) if self.defect_type else ()
 
 
 @dataclass(frozen=True)
@@ -195,15 +201,23 @@ def _sample(path: Path, sha256: str, meaning: Meaning | None, row: IndexRow) -> 
     label = row.label if row.label is not None or meaning is None else meaning.label
     folder_type = meaning.defect_type if meaning else ""
     defect_type = (row.defect_type or folder_type or "defective") if label == DEFECTIVE else ""
-    return Sample(path, DEFECTIVE if label == DEFECTIVE else OK, defect_type, row.group, sha256, row.mask)
+    more = row.more_types if label == DEFECTIVE else ()
+    return Sample(
+        path, DEFECTIVE if label == DEFECTIVE else OK, defect_type, row.group, sha256, row.mask, more
+    )
 
 
 def _with_one_spelling(samples: list[Sample]) -> list[Sample]:
     """Name each type of defect as its first sample does, where spellings differ in case or blanks."""
     spelling: dict[str, str] = {}
-    for sample in samples:
-        spelling.setdefault(comparable(sample.defect_type), sample.defect_type)
-    return [replace(one, defect_type=spelling[comparable(one.defect_type)]) for one in samples]
+    for name in (name for sample in samples for name in sample.defect_types):
+        spelling.setdefault(comparable(name), name)
+    return [_spelt(one, spelling) if one.defect_type else one for one in samples]
+
+
+def _spelt(sample: Sample, spelling: dict[str, str]) -> Sample:
+    first, *more = dict.fromkeys(spelling[comparable(name)] for name in sample.defect_types)
+    return replace(sample, defect_type=first, more_types=tuple(more))
 
 
 def _grouped(samples: list[Sample], folder: Path, pattern: str | None) -> list[Sample]:

@@ -25,6 +25,7 @@ from defect_detection.inference.tiled import judge_large
 from defect_detection.model.bundle import CARD_FILE, OPENVINO_FILE, read_card, verify
 from defect_detection.model.card import Card, ScoreIs
 from defect_detection.model.parity import FormParity, allowed_difference, golden_parity
+from defect_detection.model.type_rule import NamedType, types_json
 from defect_detection.text import printable
 
 MOST_DECODING = 16  # threads; each may hold one image at its full size
@@ -41,6 +42,7 @@ class Inspection:
     latency_ms: decoding plus the model, with the model's waiting for other images.
     evidence: float32 array of shape (h, w), log-odds per cell: where the defect is. extent: the pixels of the upright image that it
         covers. boxes: its connected areas above the level that corresponds to the threshold; none below the threshold.
+    types: of its defects, strongest first; empty of an OK image, and of a model that names none.
     size: (width, height) of the upright image, at the page that decided.
     """
 
@@ -60,7 +62,13 @@ class Inspection:
     novelty: float | None = None
     camera: Camera | None = None
     boxes: Boxes = NO_BOXES
+    types: tuple[NamedType, ...] = ()
     size: tuple[int, int] | None = None
+
+    @property
+    def defect_type(self) -> str | None:
+        """The strongest type of its defects; None where the model names none."""
+        return self.types[0].name if self.types else None
 
     def to_json(self) -> dict[str, Any]:
         """Return what a line of ``--json`` holds: no evidence map; `reason`, `error`, pages and boxes only where there are some.
@@ -74,6 +82,7 @@ class Inspection:
         fields |= {"novelty": round(self.novelty, 2)} if self.novelty is not None else {}
         fields |= {"page": self.page, "pages": self.pages} if self.pages > 1 else {}
         fields |= {"reason": self.reason} if self.reason else {}
+        fields |= types_json(self.types) if self.types else {}
         fields |= {"boxes": self.boxes.to_json()} if self.boxes.found else {}
         fields |= {"ignored_boxes": self.boxes.ignored} if self.boxes.ignored else {}
         return fields | ({"error": self.error} if self.error else {})
@@ -147,7 +156,7 @@ class Inspector:
         Raises:
             BundleError: the golden images, or their verdicts, were changed.
         """
-        return golden_parity(folder, lambda images: self.score(images)["score"], "OpenVINO", precision)
+        return golden_parity(folder, self.score, "OpenVINO", precision)
 
     def score(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Score decoded images.
@@ -254,10 +263,11 @@ class Inspector:
             for look, novelty, score in zip(image.unlike, novelties, scores, strict=True)
         ]
         reason = unlike[worst] or next(filter(None, unlike), None)
+        verdict = self.card.verdict(score, reason)
         return Inspection(
             path,
             score,
-            self.card.verdict(score, reason),
+            verdict,
             threshold,
             self.name,
             took_ms,
@@ -271,7 +281,14 @@ class Inspector:
             camera=image.cameras[worst],
             boxes=find_boxes(evidence, score, threshold, extent, self.box_rules),
             size=image.sizes[worst],
+            types=self._types(answered[worst], verdict),
         )
+
+    def _types(self, answer: Answer, verdict: str) -> tuple[NamedType, ...]:
+        rule, novelty = self.card.types, answer.outputs.get("novelty")
+        if rule is None or verdict == "ok":
+            return ()
+        return rule.named(answer.outputs["types"].tolist(), None if novelty is None else float(novelty))
 
 
 class _UnderWay:

@@ -3,7 +3,8 @@
 best_cnn_model.keras   the Keras model
 model.xml, model.bin   the same for OpenVINO: what inspects
 inspector.json         the card: classes, input size, operating point, origin, checksums
-golden.npz             a few validation images (uint8) with their Keras scores: every runtime must give the same
+golden.npz             a few validation images (uint8) with their Keras scores, and the probabilities of types: every runtime
+                       must give the same
 trained_on.npy         uint64, the first 8 bytes of the sha256 of every training image, those of its trunk included: whoever tests
                        the model on one of them is warned
 trunk_trained_on.npy   the same for the images that the trunk was fine-tuned on, by this training or one that it started from
@@ -121,14 +122,25 @@ def verify(folder: Path, card: Card, names: Iterable[str] = _CHECKED) -> None:
             )
 
 
-def write_golden(folder: Path, images: np.ndarray, scores: np.ndarray) -> None:
-    np.savez_compressed(folder / GOLDEN_FILE, images=images, scores=scores)
+def write_golden(
+    folder: Path, images: np.ndarray, scores: np.ndarray, types: np.ndarray | None = None
+) -> None:
+    """Write golden images with their Keras scores and, of a model that names types of defects, their probabilities (n, K)."""
+    arrays: dict[str, Any] = {"images": images, "scores": scores}
+    arrays |= {} if types is None else {"types": types}
+    np.savez_compressed(folder / GOLDEN_FILE, **arrays)
 
 
 def read_golden(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return golden images, uint8 (n, H, W, 3), and their Keras scores, float32 (n,)."""
     with np.load(folder / GOLDEN_FILE, allow_pickle=False) as file:
         return file["images"], file["scores"]
+
+
+def read_golden_types(folder: Path) -> np.ndarray | None:
+    """Return the probabilities of types that Keras gave to the golden images, float32 (n, K); None of a model that names none."""
+    with np.load(folder / GOLDEN_FILE, allow_pickle=False) as file:
+        return file.get("types")
 
 
 def short_hashes(sha256s: Iterable[str]) -> np.ndarray:

@@ -17,6 +17,7 @@ from defect_detection.evaluation.operating_point import OperatingPoint, ReviewBa
 from defect_detection.evaluation.plateaus import HIGHEST_CUT
 from defect_detection.evaluation.rates import Rate
 from defect_detection.evaluation.types_left_out import TypeLeftOut
+from defect_detection.model.type_rule import TypeRule
 
 Verdict = Literal["ok", "defective", "review"]
 ScoreIs = Literal["probability", "anomaly"]
@@ -71,6 +72,7 @@ class Card(BaseModel):
     operating_point: on validation, with all claims, including the review band. review: None without a review band.
     calibration: weights and bias of the score, as in `heads.Calibration`; models of earlier versions can have lists here: a curve.
     reference: how its training images look; a model of an earlier version has none, and guards nothing.
+    defect_types: of the training images. types: how the model names them; None of a model that does not.
     novelty_limit: beyond it an image is unlike anything seen in training; a model of an earlier version measures no novelty.
     baseline: figures of held-out OK images, to compare the line with; an earlier version, or few images, gave none.
     types_left_out: the escapes of each defect type that had enough parts to be left out of a fit; none of an earlier version.
@@ -91,6 +93,7 @@ class Card(BaseModel):
     operating_point: OperatingPoint
     review: ReviewBand | None = None
     defect_types: tuple[str, ...]
+    types: TypeRule | None = None
     trunk: str
     levels: tuple[str, ...]
     weights: str | None

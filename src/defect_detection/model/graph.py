@@ -2,6 +2,7 @@
 
     image uint8 (B, H, W, 3) RGB → {"score": float32 (B,), P(defective); "evidence": float32 (B, H / 16, W / 16), log-odds}
 
+A head that names types of defects also gives "types": float32 (B, n_types), the probability of each for a defective image.
 A head with a novelty branch also gives "novelty": float32 (B,), in standard deviations of OK images. Where it is the only branch, the
 score is an anomaly score, and the evidence is the novelty of each cell. Where it decides beside other branches, the evidence has the
 same weights as the score.
@@ -29,6 +30,7 @@ from defect_detection.model.card import Card
 from defect_detection.model.heads import (
     Head,
     Pooled,
+    Types,
     cell_features,
     judge_cells,
     pooled_features,
@@ -51,7 +53,7 @@ def build_inspector(trunk: Trunk, head: Head, framing: Framing | None = None) ->
     inputs, maps = _without_hidden(trunk, framing)
     size = trunk.model.input_shape[1:3]
     cells = cell_features(maps, size)
-    pooled = pooled_features(maps, seen) if head.pooled or head.novelty else None
+    pooled = pooled_features(maps, seen) if head.pooled or head.novelty or head.types else None
     calibration, outputs = head.calibration, {}
     logit, evidence = 0.0, None
     if head.pooled:
@@ -74,6 +76,8 @@ def build_inspector(trunk: Trunk, head: Head, framing: Framing | None = None) ->
             evidence, scale = cell_novelty, calibration.novelty
         elif calibration.novelty:
             evidence, scale = scale * evidence + calibration.novelty * cell_novelty, 1.0
+    if head.types:
+        outputs["types"] = _name_types(pooled, head.types)
     logit += calibration.bias
     outputs |= {
         "score": keras.layers.Activation("sigmoid", name="score")(logit),
@@ -90,6 +94,8 @@ def build_inspector(trunk: Trunk, head: Head, framing: Framing | None = None) ->
         write_local(model, head.local)
     if head.novelty:
         write_novelty(model, head.novelty)
+    if head.types:
+        model.get_layer("types_linear").set_weights([head.types.weights, head.types.bias])
     return model
 
 
@@ -103,6 +109,13 @@ def _without_hidden(
     shown = framing.shown[np.newaxis, ..., np.newaxis].astype(np.float32)
     seen = ops.cast(image, "float32") * shown + HIDDEN * (1 - shown)  # LiteRT multiplies no uint8
     return [image], trunk.model(ops.cast(seen, "uint8"))
+
+
+def _name_types(pooled: keras.KerasTensor, types: Types) -> keras.KerasTensor:
+    """Return P(type) of each type, (B, n_types), of an image that is defective."""
+    x = standardised(pooled, types.standardise, "types_standardise")
+    logits = keras.layers.Dense(len(types.bias), name="types_linear")(x)
+    return keras.layers.Activation("sigmoid" if types.several else "softmax", name="types")(logits)
 
 
 def _mean_term(maps: list[keras.KerasTensor], pooled: Pooled, image_size: int) -> list[np.ndarray]:

@@ -116,6 +116,20 @@ class Novelty:
 
 
 @dataclass(frozen=True)
+class Types:
+    """Linear classifier of the type of a defect on pooled features, calibrated.
+
+    weights: float32 (n_features, n_types); bias: (n_types,). several: an image may have several types, so each has a probability of
+    its own (sigmoid); otherwise the types share one (softmax).
+    """
+
+    standardise: Standardise
+    weights: np.ndarray
+    bias: np.ndarray
+    several: bool
+
+
+@dataclass(frozen=True)
 class Calibration:
     """score = sigmoid(pooled · pooled logit + local · local logit + novelty · novelty + bias).
 
@@ -141,6 +155,7 @@ class Head:
     local: Local | None
     calibration: Calibration = field(default_factory=Calibration)
     novelty: Novelty | None = None
+    types: Types | None = None
 
 
 def pooled_features(maps: list[keras.KerasTensor], seen: np.ndarray | None = None) -> keras.KerasTensor:

@@ -1,17 +1,26 @@
 """Compare another form of a model with the trained one on the golden images, and define the allowed differences."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from defect_detection.errors import BundleError
-from defect_detection.model.bundle import CARD_FILE, GOLDEN_FILE, read_card, read_golden, verify
+from defect_detection.model.bundle import (
+    CARD_FILE,
+    GOLDEN_FILE,
+    read_card,
+    read_golden,
+    read_golden_types,
+    verify,
+)
 from defect_detection.model.card import Card
 
-Scorer = Callable[[np.ndarray], np.ndarray]
-"""uint8 images (n, H, W, 3), RGB → float scores (n,), P(defective)."""
+Scorer = Callable[[np.ndarray], Mapping[str, np.ndarray]]
+"""uint8 images (n, H, W, 3), RGB → "score", float (n,), P(defective), and, of a form that gives them, "types", (n, n_types)."""
+
+OUTPUTS = ("score", "types")  # that are compared
 
 MOST_DIFFERENCE = {"f32": 1e-3, "bf16": 0.05, "int8": 0.15}  # between two scores of one image, by precision
 
@@ -20,7 +29,8 @@ MOST_DIFFERENCE = {"f32": 1e-3, "bf16": 0.05, "int8": 0.15}  # between two score
 class FormParity:
     """A form of a model, such as OpenVINO's, beside the scores that Keras gave to the same images.
 
-    flips: images whose verdict differs. difference: the largest between two scores.
+    flips: images whose verdict differs. difference: the largest between two scores. types: the largest between two probabilities of a
+    type; 0 of a model that names none.
     """
 
     form: str
@@ -28,16 +38,19 @@ class FormParity:
     flips: int
     difference: float
     precision: str = "f32"
+    types: float = 0.0
 
     @property
     def allowed(self) -> bool:
-        """Check that no verdict differs, and no score by more than its precision allows."""
-        return not self.flips and self.difference <= MOST_DIFFERENCE[self.precision]  # NaN isn't
+        """Check that no verdict differs, no score by more than its precision allows, and no probability of a type by twice that."""
+        most = MOST_DIFFERENCE[self.precision]
+        return not self.flips and self.difference <= most and self.types <= 2 * most  # NaN isn't
 
     def __str__(self) -> str:
+        types = f", probabilities of types by up to {self.types:.2g}" if self.types else ""
         return (
             f"{self.form} {self.precision}: {self.flips} of {self.images} verdicts differ from Keras, scores by up to "
-            f"{self.difference:.2g}"
+            f"{self.difference:.2g}{types}"
         )
 
 
@@ -75,7 +88,11 @@ def golden_parity(bundle: Path, score: Scorer, form: str, precision: str = "f32"
             f"{bundle / CARD_FILE}: golden_verdicts: expected {len(images)}, one for each golden image, received {len(stored)}; "
             "copy the whole folder again, or train again"
         )
-    return compare(card, expected, score(images), form, precision, stored)
+    found, types = score(images), read_golden_types(bundle)
+    parity = compare(card, expected, found["score"], form, precision, stored)
+    if types is None or "types" not in found:
+        return parity
+    return replace(parity, types=float(np.abs(types - found["types"]).max()))
 
 
 def allowed_difference(precision: str) -> str:

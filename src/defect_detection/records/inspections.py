@@ -41,7 +41,8 @@ class Inspected:
     one `part` do. reason: how the image is unlike the training images; None where it is not, or where it was not recorded.
     sent_by: name of the key, or the address of a caller without one; "" of what earlier versions recorded.
     novelty, brightness and the rest: see `Inspection` and `Camera`; None of what earlier versions recorded.
-    boxes: where the defects are, a list as JSON; None where there are none.
+    boxes: where the defects are, a list as JSON; None where there are none. defect_type, defect_types: by the model, the strongest
+    and all as JSON; None where it names none.
     """
 
     id: str
@@ -66,6 +67,8 @@ class Inspected:
     boxes: str | None = None
     product: str = DEFAULT
     station: str = ""
+    defect_type: str | None = None
+    defect_types: str | None = None
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 

@@ -12,7 +12,7 @@ from filelock import FileLock
 from sqlalchemy import select
 
 from defect_detection.config.products import DEFAULT
-from defect_detection.data.class_names import shown, why_no_type
+from defect_detection.data.class_names import UNNAMED_TYPE, shown, why_no_type
 from defect_detection.data.formats import IMAGE_SUFFIXES
 from defect_detection.data.samples import Sample
 from defect_detection.files.permissions import make_private
@@ -25,7 +25,6 @@ from defect_detection.text import cell, of_cell, plain
 
 INDEX = "index.csv"
 COLUMNS = ("file", "label", "defect_type", "group")
-UNNAMED_TYPE = "defective"  # for defective images without a type
 NAME_DIGITS = 32  # of the content hash, in a file's name
 _LOCK_TIMEOUT_S = 60
 

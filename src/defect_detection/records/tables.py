@@ -16,6 +16,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Text,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
@@ -28,6 +29,9 @@ NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_name)s",
     "uq": "uq_%(table_name)s_%(column_0_name)s",
 }
+
+
+_TYPED = text("defect_type IS NOT NULL")
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -102,6 +106,12 @@ class InspectionRow(Table):
         Index("ix_inspections_product_in_group", "product", "in_group", "at", "id"),
         Index("ix_inspections_product_part", "product", "part", "at", "id"),
         Index("ix_inspections_product_novelty", "product", "novelty", "id"),
+        Index(
+            "ix_inspections_typed_at",
+            *("product", "at", "defect_type", "line"),
+            sqlite_where=_TYPED,
+            postgresql_where=_TYPED,
+        ),
     )
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
@@ -130,6 +140,10 @@ class InspectionRow(Table):
     boxes: Mapped[str | None] = mapped_column(Text, default=None)  # as JSON
     product: Mapped[str] = mapped_column(String(64), default=DEFAULT)
     station: Mapped[str] = mapped_column(String(256), default="")
+    defect_type: Mapped[str | None] = mapped_column(String(256), default=None)  # the strongest, by the model
+    defect_types: Mapped[str | None] = mapped_column(
+        Text, default=None
+    )  # all with their probabilities, as JSON
 
 
 class TallyRow(Table):

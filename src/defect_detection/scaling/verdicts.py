@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from defect_detection.errors import ConfigError, DataError
 from defect_detection.inference.inspect import Inspection
+from defect_detection.model.type_rule import types_json
 from defect_detection.scaling import storage
 from defect_detection.text import encodable, printable
 
@@ -103,7 +104,7 @@ def _zipped(folder: Path) -> bytes:
 
 
 def _table(inspections: Sequence[Inspection]) -> "pa.Table":
-    """Return one row an image; `defect_type` is empty as long as models name none."""
+    """Return one row an image; `defect_type` is empty of an OK image and of a model that names none."""
     import pyarrow as pa
 
     text, number = pa.string(), pa.float64()
@@ -112,15 +113,22 @@ def _table(inspections: Sequence[Inspection]) -> "pa.Table":
         "verdict": ([one.verdict for one in inspections], text),
         "score": ([one.score for one in inspections], number),
         "threshold": ([one.threshold for one in inspections], number),
-        "defect_type": ([None for _ in inspections], text),
+        "defect_type": ([one.defect_type for one in inspections], text),
         "model_version": ([encodable(one.model) for one in inspections], text),
         "latency_ms": ([round(one.latency_ms, 2) for one in inspections], number),
         "error": ([one.error and encodable(one.error) for one in inspections], text),
         "reason": ([one.reason for one in inspections], text),
+        "defect_types": ([types_json(one.types)["defect_types"] for one in inspections], _types()),
         "boxes": ([[*one.boxes.to_json()] for one in inspections], _boxes()),
         "ignored_boxes": ([one.boxes.ignored for one in inspections], pa.int32()),
     }
     return pa.table({name: pa.array(values, kind) for name, (values, kind) in columns.items()})
+
+
+def _types() -> "pa.DataType":
+    import pyarrow as pa
+
+    return pa.list_(pa.struct([("type", pa.string()), ("probability", pa.float64())]))
 
 
 def _boxes() -> "pa.DataType":

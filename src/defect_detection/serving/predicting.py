@@ -21,6 +21,7 @@ from defect_detection.data.bounded import look_at
 from defect_detection.data.bounds import Allowance, Limits
 from defect_detection.data.images import Pages
 from defect_detection.inference.inspect import Inspection
+from defect_detection.model.type_rule import types_json
 from defect_detection.records.inspections import Inspected
 from defect_detection.serving.champion import Champion, Served
 from defect_detection.serving.limits import Turns
@@ -28,6 +29,7 @@ from defect_detection.serving.prometheus import Metrics
 from defect_detection.serving.recording import Recorder
 from defect_detection.serving.uploads import check_image
 
+MOST_OF_A_NAME = 256  # characters of a type in the database
 AHEAD = 2 * (os.cpu_count() or 1)  # images of one request that are worked on or wait for it
 
 Result = TypeVar("Result")
@@ -137,7 +139,7 @@ class Predicting:
             reason=inspection.reason,
             novelty=inspection.novelty,
             **(inspection.camera._asdict() if inspection.camera else {}),
-            boxes=json.dumps(inspection.boxes.to_json()) if inspection.boxes.found else None,
+            **_found(inspection),
             product=self.product,
             **context,  # type: ignore[arg-type]
         )
@@ -148,6 +150,16 @@ class Predicting:
     def count(self, inspection: Inspection, champion: Champion) -> None:
         """Count an inspection that is not recorded."""
         self.metrics.inspected(inspection, champion.reference.version, self.product)
+
+
+def _found(inspection: Inspection) -> dict[str, Any]:
+    """Return where the defects are and of which types, as they are recorded."""
+    types = types_json(inspection.types)["defect_types"]
+    return {
+        "boxes": json.dumps(inspection.boxes.to_json()) if inspection.boxes.found else None,
+        "defect_type": inspection.defect_type and inspection.defect_type[:MOST_OF_A_NAME],
+        "defect_types": json.dumps(types) if types else None,
+    }
 
 
 def _itself(result: Result) -> Result:

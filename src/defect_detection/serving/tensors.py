@@ -4,7 +4,7 @@ import base64
 import binascii
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, ValidationError
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnprocessableEntity
 
 from defect_detection.inference.inspect import Inspection
+from defect_detection.model.type_rule import types_json
 from defect_detection.tracking.reading import ModelRef
 
 LENGTH_HEADER = "Inference-Header-Content-Length"  # bytes of JSON before the binary data
@@ -35,7 +36,7 @@ class InferInput(BaseModel):
 
 
 class WantedOutput(BaseModel):
-    name: Literal["score", "verdict", "reason", "evidence", "boxes"]
+    name: Literal["score", "verdict", "reason", "evidence", "boxes", "defect_type", "defect_types"]
     parameters: dict[str, Any] | None = Field(
         default=None, description="binary_data: true returns it after the JSON"
     )
@@ -199,15 +200,20 @@ def outputs_of(request: Request, inspections: Sequence[Inspection]) -> list[Outp
 
 
 def _values(name: str, inspections: Sequence[Inspection]) -> np.ndarray | list[str]:
-    if name == "verdict":
-        return [str(one.verdict) for one in inspections]
-    if name == "reason":
-        return [one.reason or "" for one in inspections]
-    if name == "boxes":
-        return [json.dumps(one.boxes.to_json()) for one in inspections]
     if name == "score":
         return np.array([one.score for one in inspections], np.float32)
-    return np.stack([np.asarray(one.evidence, np.float32) for one in inspections])
+    if name == "evidence":
+        return np.stack([np.asarray(one.evidence, np.float32) for one in inspections])
+    return [_TEXTS[name](one) for one in inspections]
+
+
+_TEXTS: dict[str, Callable[[Inspection], str]] = {
+    "verdict": lambda one: str(one.verdict),
+    "reason": lambda one: one.reason or "",
+    "defect_type": lambda one: one.defect_type or "",
+    "defect_types": lambda one: json.dumps(types_json(one.types)["defect_types"]),
+    "boxes": lambda one: json.dumps(one.boxes.to_json()),
+}
 
 
 def encoded_answer(request: Request, model: ModelRef, outputs: Sequence[Output]) -> tuple[bytes, int | None]:

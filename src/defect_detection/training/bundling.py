@@ -46,11 +46,12 @@ def save_trial(trial: Trial, splits: Splits, config: Config, folder: Path) -> Ca
     model = build_inspector(trial.trunk, trial.head, splits.framing)
     card = describe(trial, splits, config)
     images = _golden(trial, splits)
-    scores = np.asarray(model.predict(images, batch_size=len(images), verbose=0)["score"])
+    outputs = model.predict(images, batch_size=len(images), verbose=0)
+    scores = np.asarray(outputs["score"])
     with whole_folder(folder) as partial:
         model.save(partial / bundle.KERAS_FILE)
         to_openvino(model, partial / bundle.OPENVINO_FILE)
-        bundle.write_golden(partial, images, scores)
+        bundle.write_golden(partial, images, scores, outputs.get("types"))
         bundle.write_trained_on(partial, (sample.sha256 for sample in splits.train), trial.trunk.learned)
         bundle.write_held_out(partial, {} if trial.judges.learned else held_out(trial))
         bundle.write_card(partial, card)
@@ -116,7 +117,8 @@ def describe(trial: Trial, splits: Splits, config: Config) -> Card:
             update={"claims": trial.operating_point.claims + trial.review.claims}
         ),
         review=None if trial.review.is_empty else trial.review,
-        defect_types=tuple(sorted({sample.defect_type for sample in splits.train if sample.defect_type})),
+        defect_types=tuple(sorted({name for sample in splits.train for name in sample.defect_types})),
+        types=trial.type_rule,
         trunk=trial.trunk.name,
         levels=trial.trunk.levels,
         weights=trial.trunk.weights,

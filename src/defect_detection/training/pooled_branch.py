@@ -50,7 +50,7 @@ def fit_pooled(
         the branch, and each image's logit from the fit that held it out, (n_images,); NaN where none did.
     """
     kept = folds.kept
-    standardise, centre, rotation, rotated = _on_axes(variants, kept, components)
+    standardise, centre, rotation, rotated = on_axes(variants, kept, components)
     tried = REGULARIZATIONS if regularization is None else (regularization,)
     with threadpool_limits(
         1, "blas"
@@ -78,7 +78,7 @@ def score_left_out(
     Args:
         judges: the first of these folds chooses the regularization, where it is None.
     """
-    *_, rotated = _on_axes(variants, np.arange(len(labels)), components)
+    *_, rotated = on_axes(variants, np.arange(len(labels)), components)
     with threadpool_limits(1, "blas"):
         if regularization is None:
             one = judges.only(0)
@@ -87,7 +87,7 @@ def score_left_out(
         return _held_out(rotated, labels, folds, [regularization])[regularization]
 
 
-def _on_axes(
+def on_axes(
     variants: Sequence[Indexed], kept: np.ndarray, components: int | None
 ) -> tuple[Standardise, np.ndarray, np.ndarray, np.ndarray]:
     """Return what standardises, the centre, the axes, and all variants on them, (n_variants, n_images, k)."""

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -18,21 +17,21 @@ from defect_detection.evaluation.metrics import Metrics, evaluate
 from defect_detection.evaluation.operating_point import OperatingPoint, ReviewBand
 from defect_detection.evaluation.types_left_out import TypeLeftOut
 from defect_detection.model.bundle import short_hashes
-from defect_detection.model.graph import build_features
 from defect_detection.model.heads import Head, Local, Pooled
 from defect_detection.model.trunks import Trunk, build_trunk
+from defect_detection.model.type_rule import TypeRule
 from defect_detection.processes.watch import Follow
 from defect_detection.training.calibration import calibrate, lean_on_novelty
 from defect_detection.training.epochs import recorder, tell_early_end
-from defect_detection.training.features import Rows, activations
 from defect_detection.training.fine_tune import fine_tune
-from defect_detection.training.flips import symmetries
 from defect_detection.training.folds import Folds
 from defect_detection.training.local_branch import Cells, fit_local, rotated_cells
 from defect_detection.training.one_class import HALF, Drawn, fit_novelty, fit_one_class
 from defect_detection.training.pooled_branch import fit_pooled
 from defect_detection.training.threshold import decide, novelty_limit
 from defect_detection.training.tiled_trial import TileFit, run_tiled
+from defect_detection.training.trunk_features import trunk_features, turned_features
+from defect_detection.training.type_branch import fit_type_branch
 from defect_detection.training.types_left_out import Fitted, leave_types_out
 from defect_detection.training.unseen import Judges, choose_judges
 
@@ -62,6 +61,7 @@ class Trial:
     novelty: of each image of the splits, from a fit that held it out, float array of shape (n_images,).
     tiles: what a model of tiles adds; None where an image is one input.
     drawn: what drawn defects came to, where the head learned from OK images alone; else None.
+    type_rule: how the types of defects are named; None where there are fewer than two to learn.
     types_left_out: the escapes of each defect type without which the head was fitted again, where that was asked for.
     """
 
@@ -82,6 +82,7 @@ class Trial:
     novelty: np.ndarray | None = None
     types_left_out: tuple[TypeLeftOut, ...] = ()
     tiles: TileFit | None = None
+    type_rule: TypeRule | None = None
 
 
 class Fits(dict[tuple[object, ...], tuple[Any, ...]]):
@@ -147,19 +148,21 @@ def run_trial(
         )
         trunk = replace(trunk, learned=known)
         tell_early_end("fine-tuning", epochs, follow, history)
-    drawn, left_out = None, tuple[TypeLeftOut, ...]()
+    drawn, rule, left_out = None, None, tuple[TypeLeftOut, ...]()
+    fits = Fits() if fits is None else fits
     if splits.mode == "one_class":
         head, novelty, drawn = fit_one_class(trunk, splits, folds, config, follow)
         logits = novelty - HALF
     else:
-        head, logits, fitted = fit_head(
-            trunk, settings, splits, folds, config, follow, history, Fits() if fits is None else fits
-        )
+        head, logits, fitted = fit_head(trunk, settings, splits, folds, config, follow, history, fits)
         novelty = fitted.novelty(fitted.logarithms)
+        types, rule = fit_type_branch(trunk, settings, splits, folds, novelty, config, follow, fits.once)
+        head = replace(head, types=types)
         left_out = leave_types_out(fitted, trunk.learned, settings, config) if leave_out else ()
     trial = _measure(settings, trunk, head, logits, splits, judges, config, history, started)
     limit = novelty_limit(novelty, splits.samples, config.evaluation)
-    return replace(trial, drawn=drawn, novelty_limit=limit, novelty=novelty, types_left_out=left_out)
+    trial = replace(trial, novelty_limit=limit, novelty=novelty, types_left_out=left_out)
+    return replace(trial, drawn=drawn, type_rule=rule)
 
 
 def fit_head(
@@ -178,13 +181,13 @@ def fit_head(
         the head; each image's logit from the fits that held it out, (n_images,), NaN where none did; and what it comes from.
     """
     keys, labels = _keys(splits.samples), labels_of(splits.samples)
-    rows = _features(trunk, keys, ["pooled", "cells"], splits, config, follow)  # novelty needs both
+    rows = trunk_features(trunk, keys, ["pooled", "cells"], splits, config, follow)  # novelty needs both
     pooled, local, logits = None, None, {}
     same = (trunk.fingerprint, folds.fold.tobytes(), folds.refit)
 
     def fit_pooled_branch() -> tuple[Pooled, np.ndarray]:
         return fit_pooled(
-            [rows["pooled"], *_turned_features(trunk, settings.turns, keys, splits, config, follow)],
+            [rows["pooled"], *turned_features(trunk, settings.turns, keys, splits, config, follow)],
             labels,
             folds,
             regularization=settings.pooled_regularization,
@@ -230,38 +233,6 @@ def fit_head(
 
 def _values(settings: HyperparameterSet, names: Sequence[str]) -> list[object]:
     return [getattr(settings, name) for name in names]
-
-
-def _features(
-    trunk: Trunk, keys: list[str], names: list[str], splits: Splits, config: Config, follow: Follow
-) -> dict[str, Rows]:
-    return activations(
-        build_features(trunk, splits.framing.seen),
-        keys,
-        splits.pixels,
-        config.cache_dir,
-        partial(follow, "features"),
-        only=names,
-    )
-
-
-def _turned_features(
-    trunk: Trunk, turns: int, keys: list[str], splits: Splits, config: Config, follow: Follow
-) -> list[Rows]:
-    """Return the pooled features of the images in each flip and rotation, without the identity."""
-    framing, columns = splits.framing, []
-    model, shown = build_features(trunk, framing.seen), symmetries(framing.size, framing.seen)[1:turns]
-    total = len(shown) * len(keys)
-    for number, turn in enumerate(shown):
-
-        def on_progress(done: int, _: int, before: int = number * len(keys)) -> None:
-            follow("variants", before + done, total)
-
-        rows = activations(
-            model, keys, splits.pixels, config.cache_dir, on_progress, only=["pooled"], turn=turn
-        )
-        columns.append(rows["pooled"])
-    return columns
 
 
 def _measure(

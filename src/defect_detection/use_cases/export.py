@@ -275,4 +275,6 @@ def _loss(card: Card, before: np.ndarray, after: np.ndarray, labels: np.ndarray)
 
 def _scores(score: Scorer, splits: Splits, samples: Sequence[Sample]) -> np.ndarray:
     chunks = (samples[start : start + 64] for start in range(0, len(samples), 64))
-    return np.concatenate([score(splits.pixels.rows([one.sha256 for one in chunk])) for chunk in chunks])
+    return np.concatenate(
+        [score(splits.pixels.rows([one.sha256 for one in chunk]))["score"] for chunk in chunks]
+    )

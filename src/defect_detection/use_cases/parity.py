@@ -22,7 +22,7 @@ from defect_detection.files.unfinished import working_folder
 from defect_detection.inference.inspect import Inspector
 from defect_detection.inference.runtime import Runtime
 from defect_detection.model.bundle import KERAS_FILE, OPENVINO_FILE, read_card, verify
-from defect_detection.model.parity import FormParity, Scorer, allowed_difference, golden_parity
+from defect_detection.model.parity import OUTPUTS, FormParity, Scorer, allowed_difference, golden_parity
 
 _TIMEOUT_S = 30  # for one image by HTTP
 
@@ -77,7 +77,7 @@ def parity_lines(
                 "padding are fitted already and cannot be sent as files; leave --url out"
             )
         send = http_sender(url)
-        yield _line(golden_parity(bundle, lambda images: http_scores(send, images), "HTTP"))
+        yield _line(golden_parity(bundle, lambda images: {"score": http_scores(send, images)}, "HTTP"))
 
 
 def _line(found: FormParity) -> tuple[str, bool]:
@@ -141,7 +141,7 @@ def png(image: np.ndarray) -> bytes:
 
 def openvino_scorer(path: Path, precision: str = "f32") -> Scorer:
     runtime = Runtime(path, precision=precision)
-    return lambda images: runtime(images)["score"]
+    return runtime
 
 
 def onnx_scorer(path: Path) -> Scorer:
@@ -149,7 +149,8 @@ def onnx_scorer(path: Path) -> Scorer:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return lambda images: np.asarray(session.run(["score"], {"image": images})[0])
+    names = [output.name for output in session.get_outputs() if output.name in OUTPUTS]
+    return lambda images: dict(zip(names, session.run(names, {"image": images}), strict=True))
 
 
 def litert_scorer(path: Path) -> Scorer:
@@ -166,14 +167,14 @@ def litert_scorer(path: Path) -> Scorer:
         raise BundleError(
             f"{path.name}: LiteRT cannot run this model ({str(error).splitlines()[0]}); use another format"
         ) from error
-    return lambda images: np.asarray(run(image=images)["score"])
+    return lambda images: run(image=images)
 
 
 def _keras(bundle: Path) -> Scorer:
     from defect_detection.model.forms import load_keras
 
     model = load_keras(bundle / KERAS_FILE)
-    return lambda images: np.asarray(model.predict(images, verbose=0)["score"])
+    return lambda images: model.predict(images, verbose=0)
 
 
 def _openvino(bundle: Path, precision: str = "f32") -> Scorer:
@@ -186,10 +187,10 @@ def _pyfunc(bundle: Path) -> Scorer:
     inspector = Inspector.load(bundle)
     model, as_sent = PyfuncModel(inspector), (lambda image: image) if inspector.card.framing else png
 
-    def score(images: np.ndarray) -> np.ndarray:
+    def score(images: np.ndarray) -> dict[str, np.ndarray]:
         scores = model.predict([as_sent(image) for image in images])["score"].to_numpy(np.float64)
         rule = inspector.card.tile_rule
-        return rule.of_tiles(scores) if rule else scores  # each golden image is one tile
+        return {"score": rule.of_tiles(scores) if rule else scores}  # each golden image is one tile
 
     return score
 

@@ -67,6 +67,8 @@ def test_one_image_gets_a_verdict_with_all_that_decided_it(client):
         "novelty": None,
         "model": {"name": "Production_Reg", "version": 3, "uri": "models:/Production_Reg/3"},
         "defect_type": None,
+        "defect_type_probability": None,
+        "defect_types": [],
         "image_size": [32, 32],
         "boxes": [{"box": [0, 0, 32, 32], "area_px": 1024, "share": 1.0, "box_mm": None, "area_mm2": None}],
         "ignored_boxes": 0,

@@ -9,6 +9,7 @@ import { onEnter, onKeys } from "./keys.js";
 import { drawnOf } from "./picture.js";
 import { prepareRegion } from "./region.js";
 import { addSmall, clearSmalls, currentSmall, markSmall, showSmall } from "./strip.js";
+import { typesInWords } from "./types.js";
 import { MEANS, WORDS, percent, showVerdict } from "./verdict.js";
 import { ZOOM_KEYS, prepareZoom, showWhole } from "./zoom.js";
 
@@ -95,11 +96,12 @@ function renderProblem(item) {
 
 function renderResult({ result, file }) {
   const { verdict, score, score_is: scoreIs, threshold, model, latency_ms, evidence, reason, page, pages } = result;
-  const { boxes = [], image_size: size, ignored_boxes: ignored } = result; // what an earlier version kept has none
+  const { boxes = [], image_size: size, ignored_boxes: ignored, defect_types: types = [] } = result; // what an earlier version kept has none
   const means = meansOf(verdict, reason);
   showVerdict($("verdict"), verdict, WORDS[verdict], means);
   if (reason) $("why").append(line(`Unlike the training images: ${reason}`));
   $("why").append(line(`${scoreIs === "anomaly" ? "Anomaly score" : "Score"} ${percent(score)}${threshold === null ? "" : `, defective from ${percent(threshold)}`}`));
+  if (types.length) $("why").append(line(`Defect type: ${typesInWords(types)}`));
   const where = boxesInWords(boxes, ignored);
   if (where) $("why").append(line(where));
   if (pages > 1) $("why").append(line(`Page ${page} of ${pages} decided`));
@@ -171,12 +173,12 @@ async function clear() {
   $("choose").focus();
 }
 
-const COLUMNS = ["file", "verdict", "score", "threshold", "model", "version", "reason", "label", "defect_type", "inspection", "error"];
+const COLUMNS = ["file", "verdict", "score", "threshold", "model", "version", "reason", "label", "defect_type", "inspection", "error", "model_type", "boxes"];
 
 function save() {
   const rows = items.map(({ file, result, error, label, type }) => [
     file.name, result?.verdict, result?.score, result?.threshold, result?.model.name, result?.model.version,
-    result?.reason, label, type, result?.id, error,
+    result?.reason, label, type, result?.id, error, result?.defect_type, result?.boxes?.length ? JSON.stringify(result.boxes) : "",
   ]);
   const time = new Date().toISOString().slice(0, 16).replaceAll(":", "-");
   saveCsv(`inspected-${time}.csv`, [COLUMNS, ...rows]);

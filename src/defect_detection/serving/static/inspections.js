@@ -1,9 +1,11 @@
 // The page Inspections: search and filter what was inspected, look at an image of it, save the list.
 import { get, send } from "./api.js";
 import { saveUrl } from "./csv.js";
+import { boxesInWords } from "./boxes.js";
 import { el, facts, fill, moment, table } from "./dom.js";
 import { pictureOf } from "./picture.js";
 import { here } from "./product.js";
+import { typesInWords } from "./types.js";
 import { WORDS, percent, shape } from "./verdict.js";
 
 const PAGE = 50;
@@ -91,6 +93,8 @@ async function look(one) {
     ["Verdict", WORDS[one.verdict]],
     ["Score", `${percent(one.score)}, defective from ${percent(one.threshold)}`],
     ["Why", one.reason && `Unlike the training images: ${one.reason}`],
+    ["Defect type", typesInWords(one.defect_types)],
+    ["Boxes", boxesInWords(one.boxes)],
     ["Time", moment(one.at)],
     ["Label", said.length ? said.join("; ") : "none yet"],
     ["Line", one.line], ["Station", one.station], ["Group", one.group], ["Part", one.part], ["Sent by", one.sent_by],

@@ -5,6 +5,7 @@ import { clearHeat, drawHeat, prepareStage } from "./heat.js";
 import { onEnter, onKeys } from "./keys.js";
 import { pictureOf } from "./picture.js";
 import { chosen, offer, onChoice } from "./places.js";
+import { proposed, typesInWords } from "./types.js";
 import { WORDS, percent, shape } from "./verdict.js";
 import { ZOOM_KEYS, prepareZoom, showWhole } from "./zoom.js";
 
@@ -70,7 +71,7 @@ async function show() {
 }
 
 async function render(one) {
-  $("type").value = "";
+  $("type").value = proposed(one.defect_type);
   $("word").textContent = WORDS[one.verdict];
   $("shape").replaceChildren(shape(one.verdict));
   renderFacts(one);
@@ -116,6 +117,7 @@ async function showHeat(one) {
     if (one !== queue[at]) return;
     drawHeat(now.evidence, now.verdict);
     drawBoxes(now.boxes, now.image_size);
+    if (!one.defect_type) $("type").value ||= proposed(now.defect_type);
     const unlike = now.reason && now.reason !== one.reason ? `Unlike the training images: ${now.reason}.` : "";
     $("now").textContent = [isSame(now.model, one) ? "" : otherModel(now, one), unlike].filter(Boolean).join(" ");
   } catch (error) {
@@ -137,6 +139,7 @@ function renderFacts(one) {
   const facts = {
     Why: one.reason && `Unlike the training images: ${one.reason}`,
     Score: `${percent(one.score)}, defective from ${percent(one.threshold)}`,
+    "Defect type": typesInWords(one.defect_types),
     File: one.name, Line: one.line, Part: one.part, When: when,
     Model: `${one.model_name} ${one.model_version}`,
     Waiting: `${queue.length - at}${next ? " or more" : ""} to review`,

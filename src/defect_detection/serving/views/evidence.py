@@ -48,6 +48,9 @@ class EvidenceNow(BaseModel):
     evidence: EvidenceMap
     image_size: list[int] = Field(description="width and height of the upright image in pixels")
     boxes: list[BoxShown] = Field(description="where the served model sees defects, strongest first")
+    defect_type: str | None = Field(
+        None, description="the strongest type of defect by the served model; absent if it names none"
+    )
     verdict: Literal["ok", "defective", "review"] = Field(description="of the model that is served now")
     score: float = Field(description="P(defective)", ge=0, le=1)
     threshold: float = Field(description="an image is defective when score >= threshold")
@@ -65,7 +68,8 @@ class EvidenceNow(BaseModel):
         seen, extent = inspection.evidence, inspection.extent
         assert seen is not None and extent is not None
         facts = {
-            name: getattr(inspection, name) for name in ("verdict", "score", "threshold", "page", "reason")
+            name: getattr(inspection, name)
+            for name in ("verdict", "score", "threshold", "page", "reason", "defect_type")
         }
         return cls(
             id=inspection_id,

@@ -27,7 +27,7 @@ OF_INSPECTION = ["id", "at", "name", "verdict", "score", "threshold", "reason"]
 OF_LABEL = ["label", "defect_type", "comment", "labelled_by"]
 OF_REST = ["group", "line", "part", "sent_by", "model_name", "model_version", "latency_ms", "sha256"]
 OF_IMAGE = ["novelty", "brightness", "contrast", "sharpness", "colour_balance", "boxes"]
-OF_PLACE = ["station", "product"]  # at the end: programs may know the others by their place
+OF_PLACE = ["station", "product", "defect_types"]  # at the end: programs may know the others by their place
 _ROWS = 500  # read at a time
 
 inspections_api = APIBlueprint("inspections", __name__)

@@ -17,6 +17,7 @@ from defect_detection.data.bounds import Limits
 from defect_detection.errors import ImageError
 from defect_detection.inference.inspect import Inspection
 from defect_detection.inference.overlay import overlay_png
+from defect_detection.model.type_rule import types_json
 from defect_detection.serving.callers import sender, shows
 from defect_detection.serving.champion import Champion
 from defect_detection.serving.of_product import project_of_form
@@ -34,6 +35,7 @@ from defect_detection.serving.views.prediction import (
     Prediction,
     PredictQuery,
     ServedModel,
+    TypeShown,
 )
 
 INSPECTION = Tag(name="inspection", description="Inspect images")
@@ -168,13 +170,18 @@ def _prediction(seen: _Seen, explain: Explain) -> Prediction:
         latency_ms=round(inspection.latency_ms, 2),
         page=inspection.page,
         pages=inspection.pages,
-        defect_type=None,
+        **_types(inspection),
         image_size=list(inspection.size or ()),
         boxes=BoxShown.all_of(inspection.boxes),
         ignored_boxes=inspection.boxes.ignored,
         evidence=_evidence(seen, explain),
         error=None,
     )
+
+
+def _types(inspection: Inspection) -> dict[str, Any]:
+    found = types_json(inspection.types)
+    return found | {"defect_types": [TypeShown.model_construct(**one) for one in found["defect_types"]]}
 
 
 def _evidence(seen: _Seen, explain: Explain) -> Evidence | None:

@@ -67,6 +67,15 @@ class BoxShown(BaseModel):
         return [cls.model_construct(**(empty | one)) for one in boxes.to_json()]
 
 
+class TypeShown(BaseModel):
+    """A type of defect that the model names."""
+
+    type: str = Field(description="a type of the training images, other or unknown", examples=["scratch"])
+    probability: float | None = Field(
+        description="of this type, if the part is defective; null of unknown", examples=[0.92]
+    )
+
+
 class Prediction(BaseModel):
     """The verdict on one image. Of an image that got none, all but `name` and `error` is null."""
 
@@ -111,7 +120,19 @@ class Prediction(BaseModel):
     )
     pages: int | None = Field(default=None, description="number of inspected pages")
     defect_type: str | None = Field(
-        default=None, description="null: this model does not distinguish defect types"
+        default=None,
+        description="the strongest type of defect: one of the training images, other (a type with few images) or unknown (the model "
+        "is unsure); null if the verdict is ok, or if this model does not distinguish types",
+        examples=["scratch"],
+    )
+    defect_type_probability: float | None = Field(
+        default=None,
+        description="of the strongest type, if the part is defective; null of unknown",
+        examples=[0.92],
+    )
+    defect_types: list[TypeShown] | None = Field(
+        default=None,
+        description="all types, strongest first; more than one only if training images have several",
     )
     image_size: list[int] | None = Field(
         default=None, description="width and height of the upright image in pixels", examples=[[640, 480]]
@@ -165,7 +186,9 @@ EXAMPLE = {
     "latency_ms": 6.1,
     "page": 1,
     "pages": 1,
-    "defect_type": None,
+    "defect_type": "scratch",
+    "defect_type_probability": 0.92,
+    "defect_types": [{"type": "scratch", "probability": 0.92}],
     "image_size": [640, 480],
     "boxes": [
         {

@@ -28,7 +28,7 @@ from defect_detection.serving.problems import described, for_caller, problem
 from defect_detection.serving.services import services
 from defect_detection.serving.strict import RecordId
 from defect_detection.serving.views.jobs import retrain_if_due
-from defect_detection.serving.views.prediction import BoxShown
+from defect_detection.serving.views.prediction import BoxShown, TypeShown
 from defect_detection.text import CONTROLS
 
 T = TypeVar("T")
@@ -121,6 +121,10 @@ class InspectionShown(BaseModel):
     sent_by: str = Field(
         description="name of the key, or address of a caller without a key; empty if recorded by an earlier version"
     )
+    defect_type: str | None = Field(
+        description="the strongest type of defect by the model, other or unknown; null if it names none"
+    )
+    defect_types: list[TypeShown] = Field(description="all types by the model, strongest first")
     boxes: list[BoxShown] = Field(description="where the model saw defects, strongest first")
     sha256: str = Field(description="of the image's bytes")
     image: str | None = Field(description="address of the image; null if it is not stored")
@@ -132,7 +136,7 @@ class InspectionShown(BaseModel):
     def of(cls, recorded: Recorded) -> "InspectionShown":
         one, said = recorded.inspected, recorded.said
         facts = {name: getattr(one, name) for name in one.__dataclass_fields__}
-        facts["boxes"] = json.loads(one.boxes or "[]")
+        facts |= {name: json.loads(facts[name] or "[]") for name in ("boxes", "defect_types")}
         return cls(
             **facts,
             image=recorded.image_suffix and absolute(f"/inspections/{one.id}/image"),

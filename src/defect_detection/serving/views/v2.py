@@ -2,7 +2,8 @@
 
 The model takes one input, ``image``: BYTES of shape [n], encoded images (in base64 within JSON), or UINT8 of shape
 [n, height, width, 3], RGB. It gives ``score``, ``verdict`` and, when asked for, ``reason`` (how an image is
-unlike the training images; else empty), ``evidence`` and ``boxes`` (a JSON list as ``POST /predict`` has it).
+unlike the training images; else empty), ``evidence``, ``defect_type`` (else empty), ``defect_types`` and ``boxes`` (JSON
+lists as ``POST /predict`` has them).
 """
 
 from collections.abc import Sequence
@@ -237,7 +238,10 @@ def _metadata(champion: Champion) -> Response:
                 Tensor(name="verdict", datatype="BYTES", shape=[-1]),
                 Tensor(name="reason", datatype="BYTES", shape=[-1]),
                 Tensor(name="evidence", datatype="FP32", shape=[-1, -1, -1]),
-                Tensor(name="boxes", datatype="BYTES", shape=[-1]),
+                *(
+                    Tensor(name=name, datatype="BYTES", shape=[-1])
+                    for name in ("boxes", "defect_type", "defect_types")
+                ),
             ],
         )
     )
