@@ -80,13 +80,14 @@ class ReviewConfig(Section):
 
 class GateConfig(Section):
     guards: Annotated[
-        tuple[Literal["escapes", "slices", "parity", "servable", "challenge", "gain"], ...],
-        Expected("a list of escapes, slices, parity, servable, challenge and gain, or []"),
+        tuple[Literal["escapes", "slices", "parity", "servable", "challenge", "gain", "types"], ...],
+        Expected("a list of escapes, slices, parity, servable, challenge, gain and types, or []"),
     ] = setting(
         ("escapes", "slices", "parity", "servable", "challenge"),
         "escapes: a non-inferiority test of the escape rate, with margin and level. slices: no defect type gets "
         "significantly worse. parity: deployed forms give the same verdicts. servable: a fresh process can load the model. "
-        "challenge: all images of data.challenge_dir are caught. gain: the higher accuracy is significant.",
+        "challenge: all images of data.challenge_dir are caught. gain: the higher accuracy is significant. "
+        "types: no defect type is named significantly worse.",
     )
     margin: InsideUnit = setting(
         0.05,

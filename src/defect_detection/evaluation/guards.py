@@ -1,7 +1,7 @@
 """Guards of the gate: tests on two models' verdicts for the same parts."""
 
 from .paired import Differences, Pairs, chance_beyond, chance_of_worse, fewest_parts, parts_needed
-from .policy import GatePolicy, Outcome, Rule
+from .policy import Check, GatePolicy, Outcome, Rule
 from .rates import percent
 
 
@@ -50,18 +50,7 @@ def slices(pairs: Pairs, policy: GatePolicy) -> Rule:
     if len(pairs.types) < 2:
         reason = "All defects have the same type" if pairs.types else "There is no defect to compare by type"
         return Rule(name="slices", outcome=Outcome.PROMOTE, reason=reason)
-    found = {name: pairs.escapes_of(name) for name in pairs.types}
-    tested = {
-        name: chance_of_worse(one) for name, one in found.items() if _may_be_significant(one, policy.level)
-    }
-    worse = []
-    for place, name in enumerate(sorted(tested, key=lambda name: (tested[name], name))):
-        if tested[name] * (len(tested) - place) > policy.level:
-            break
-        worse.append(
-            f"{name} (misses {found[name].worse} of {found[name].total} that the champion catches, "
-            f"catches {found[name].better} that it misses, {_p(tested[name])})"
-        )
+    worse = _worse_types(pairs, policy.level, "misses", "catches")
     if worse:
         return Rule(
             name="slices",
@@ -69,6 +58,37 @@ def slices(pairs: Pairs, policy: GatePolicy) -> Rule:
             reason=f"Significantly worse on defects of type {', '.join(worse)}",
         )
     return Rule(name="slices", outcome=Outcome.PROMOTE, reason="Not significantly worse on any defect type")
+
+
+def types(named: Pairs, level: float) -> Check:
+    """Check that no type of defect is named wrongly significantly more often, as `slices` does with escapes.
+
+    Args:
+        named: defective images whose type both models should name; "called" is whether each named it.
+    """
+    worse = _worse_types(named, level, "misnames", "names")
+    if worse:
+        return Check(
+            name="types", passed=False, text=f"Significantly worse at naming the type {', '.join(worse)}"
+        )
+    return Check(
+        name="types", passed=True, text=f"Names no type significantly worse, on {len(named.labels)} images"
+    )
+
+
+def _worse_types(pairs: Pairs, level: float, wrong: str, right: str) -> list[str]:
+    """Describe the types on which the candidate is significantly worse."""
+    found = {name: pairs.escapes_of(name) for name in pairs.types}
+    tested = {name: chance_of_worse(one) for name, one in found.items() if _may_be_significant(one, level)}
+    worse = []
+    for place, name in enumerate(sorted(tested, key=lambda name: (tested[name], name))):
+        if tested[name] * (len(tested) - place) > level:
+            break
+        worse.append(
+            f"{name} ({wrong} {found[name].worse} of {found[name].total} that the champion {right}, "
+            f"{right} {found[name].better} that it {wrong}, {_p(tested[name])})"
+        )
+    return worse
 
 
 def _may_be_significant(found: Differences, level: float) -> bool:

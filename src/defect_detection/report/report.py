@@ -20,6 +20,7 @@ from .outlook import Claim, Forecast, Review, evidence_text, forecast, review_wo
 from .pixels import pixel_auroc
 from .slices import DefectType, Groups, by_defect_type, by_group
 from .unseen import Unseen
+from .type_answers import TypeAnswers
 
 SCHEMA_VERSION: Literal[1] = 1  # raise it when a field of the JSON goes away or changes its meaning
 
@@ -79,6 +80,7 @@ class Report(Frozen):
     reliability: tuple[Bin, ...]
     defect_types: tuple[DefectType, ...]
     unseen: Unseen | None = None
+    type_answers: TypeAnswers | None = None
     groups: Groups | None
     pointing: Pointing | None
     pixel_auroc: Estimate | None = None
@@ -139,6 +141,7 @@ def build_report(
     worst: int = 6,
     score_is_anomaly: bool = False,
     unseen: Unseen | None = None,
+    type_answers: TypeAnswers | None = None,
 ) -> Report:
     """Collect the content of the report.
 
@@ -158,6 +161,7 @@ def build_report(
         worst: images shown of each kind of mistake.
         score_is_anomaly: the model learned from OK images alone.
         unseen: what is known of defects that the model has not learned.
+        type_answers: how it names the types of caught images.
     """
     scores, labels = checked(scores, labels, needed=(0,))
     names = [str(path) for path in paths]
@@ -201,6 +205,7 @@ def build_report(
             types,
         ),
         unseen=unseen,
+        type_answers=type_answers,
         groups=by_group(called, labels, groups, confidence=confidence),
         pointing=seen.pointing,
         pixel_auroc=_pixels(evidence, labels, groups, confidence),

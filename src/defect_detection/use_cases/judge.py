@@ -7,10 +7,11 @@ import numpy as np
 from defect_detection.config import Config
 from defect_detection.data.samples import DEFECTIVE, Sample, labels_of
 from defect_detection.data.units import parts_of
+from defect_detection.evaluation import guards
 from defect_detection.evaluation.gate import Check, Decision, GatePolicy, Improvement, decide
 from defect_detection.evaluation.paired import Pairs, fewest_parts
 from defect_detection.use_cases.checks import check_challenge, check_servable
-from defect_detection.use_cases.scoring import Scored
+from defect_detection.use_cases.scoring import Scored, truth_of
 
 
 def judge(
@@ -30,7 +31,10 @@ def judge(
         policy,
         pairs=pairs_of(called(candidate), called(champion), samples) if champion else None,
         parity_flips=parity_flips,
-        checks=_checks(candidate, config, policy.guards),
+        checks=[
+            *_checks(candidate, config, policy.guards),
+            *_type_checks(candidate, champion, samples, policy),
+        ],
         test_set_decisions=earlier_decisions + 1,
     )
 
@@ -82,3 +86,29 @@ def _checks(candidate: Scored, config: Config, guards: Sequence[str]) -> list[Ch
     if "challenge" in guards:
         checks.append(check_challenge(candidate.inspector, config))
     return checks
+
+
+def _type_checks(
+    candidate: Scored, champion: Scored | None, samples: Sequence[Sample], policy: GatePolicy
+) -> list[Check]:
+    """Compare how both models name the types that the champion knows, on images that both call defective."""
+    if "types" not in policy.guards or champion is None:
+        return []
+    if champion.types is None:
+        text = "The model in production names no types of defects, so there is nothing to compare"
+        return [Check(name="types", passed=None, text=text)]
+    both = called(candidate) & called(champion)
+    known = [i for i, one in enumerate(samples) if both[i] and truth_of(one, champion)]
+    chosen = [samples[i] for i in known]
+    right = [
+        np.array([_names_it(model, one, i) for i, one in zip(known, chosen, strict=True)], bool)
+        for model in (candidate, champion)
+    ]
+    kinds = [min(truth_of(one, champion)) for one in chosen]
+    pairs = Pairs.of(np.ones(len(chosen), int), right[0], right[1], kinds, parts_of(chosen))
+    return [guards.types(pairs, policy.level)]
+
+
+def _names_it(model: Scored, sample: Sample, place: int) -> bool:
+    """Check whether the strongest type that a model names is one of the image's types."""
+    return model.types is not None and model.types[place] in truth_of(sample, model)

@@ -12,20 +12,22 @@ from defect_detection.data.bounds import Limits
 from defect_detection.data.framing import Framing
 from defect_detection.data.masks import find_mask, read_mask
 from defect_detection.data.samples import Sample, labels_of
-from defect_detection.data.units import join
+from defect_detection.data.units import join, parts_of
 from defect_detection.errors import ImageError
 from defect_detection.evaluation.gate import Decision
 from defect_detection.evaluation.operating_point import Costs
 from defect_detection.evaluation.rates import Estimate, Rate
 from defect_detection.files.unfinished import working_folder, write_text
 from defect_detection.model.card import Card
+from defect_detection.model.type_rule import UNKNOWN
 from defect_detection.report.charts import Picture
 from defect_detection.report.page import GALLERIES, write_report
 from defect_detection.report.report import Champion, Evidence, ModelInfo, Report, build_report
 from defect_detection.report.unseen import DrawnDefects, unseen
+from defect_detection.report.type_answers import TypeAnswers, type_answers
 from defect_detection.text import from_root, markdown, printable
 from defect_detection.tracking.reading import ModelRef
-from defect_detection.use_cases.scoring import Scored, readable
+from defect_detection.use_cases.scoring import Scored, readable, truth_of
 
 MOST_THREADS = 4  # that read masks, each at its full size
 
@@ -111,9 +113,29 @@ def make_report(
         notes=[*notes, *unusable],
         score_is_anomaly=card.kind == "one_class",
         unseen=unseen(card.types_left_out, card.defect_types, drawn),
+        type_answers=_type_answers(candidate, samples, config),
     )
     pictures = _pictures(report, candidate, samples, masks, config)
     return _prepared(report, candidate.scores, labels_of(samples), pictures, config.report_dir)
+
+
+def _type_answers(scored: Scored, samples: Sequence[Sample], config: Config) -> TypeAnswers | None:
+    """Return how the model names the types of caught images; None of a model that names none."""
+    if scored.types is None:
+        return None
+    caught = [
+        i
+        for i, one in enumerate(samples)
+        if one.defect_types and scored.scores[i] >= scored.metrics.threshold
+    ]
+    chosen = [samples[i] for i in caught]
+    return type_answers(
+        [scored.types[i] for i in caught],
+        [truth_of(one, scored) for one in chosen],
+        UNKNOWN,
+        config.evaluation.confidence,
+        parts_of(chosen),
+    )
 
 
 def report_numbers(report: Report) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """Score images with a model at its own image size and threshold, for evaluation and retraining."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import numpy as np
 from defect_detection.config import Config
 from defect_detection.data.bounds import Limits
 from defect_detection.data.cache import RowStore
+from defect_detection.data.class_names import UNNAMED_TYPE, comparable
 from defect_detection.data.pixels import decoded
 from defect_detection.data.samples import Sample, fingerprint, labels_of
 from defect_detection.data.units import parts_of
@@ -18,6 +19,8 @@ from defect_detection.evaluation import metrics as figures_of
 from defect_detection.evaluation.metrics import Metrics
 from defect_detection.inference.inspect import Inspector
 from defect_detection.model.card import Card
+from defect_detection.model.type_rule import OTHER, UNKNOWN, TypeRule
+from defect_detection.report.type_answers import learned_types
 from defect_detection.tracking.reading import ModelRef
 from defect_detection.tracking.registry import Registry
 
@@ -30,6 +33,7 @@ class Scored:
 
     evidence: float32 array of shape (n_images, h, w), log-odds per cell: where it sees defects.
     novelty: of each image, (n_images,), in standard deviations of OK images; None of a model that cannot tell.
+    types: the strongest type that it names, of each image as if it were defective; None of a model that names none.
     """
 
     reference: ModelRef
@@ -39,6 +43,7 @@ class Scored:
     scores: np.ndarray
     evidence: np.ndarray
     novelty: np.ndarray | None = None
+    types: tuple[str, ...] | None = None
 
 
 def score(reference: ModelRef, registry: Registry, samples: Sequence[Sample], config: Config) -> Scored:
@@ -51,7 +56,18 @@ def score(reference: ModelRef, registry: Registry, samples: Sequence[Sample], co
     metrics = measure(scores, samples, inspector.card.threshold, config)
     tells = answers and "novelty" in answers[0]
     novelty = np.concatenate([one["novelty"] for one in answers]) if tells else None
-    return Scored(reference, bundle, inspector, metrics, scores, evidence, novelty)
+    types = _named(inspector.card.types, answers, novelty)
+    return Scored(reference, bundle, inspector, metrics, scores, evidence, novelty, types)
+
+
+def _named(
+    rule: TypeRule | None, answers: Sequence[Mapping[str, np.ndarray]], novelty: np.ndarray | None
+) -> tuple[str, ...] | None:
+    if rule is None or not answers:
+        return None
+    rows = np.concatenate([one["types"] for one in answers]).tolist()
+    own = [None] * len(rows) if novelty is None else novelty.tolist()
+    return tuple(rule.named(row, value)[0].name for row, value in zip(rows, own, strict=True))
 
 
 def _answers(inspector: Inspector, samples: Sequence[Sample], config: Config) -> list[dict[str, np.ndarray]]:
@@ -125,3 +141,10 @@ def measure(scores: np.ndarray, samples: Sequence[Sample], threshold: float, con
         repetitions=settings.bootstrap_repetitions,
         seed=config.seed,
     )
+
+
+def truth_of(sample: Sample, scored: Scored) -> set[str]:
+    """Return the types of an image as the model should name them; empty where it cannot, or where the types are unknown."""
+    rule = scored.inspector.card.types
+    types = [name for name in sample.defect_types if comparable(name) not in (UNNAMED_TYPE, UNKNOWN)]
+    return learned_types(types, rule.names, OTHER) if rule else set()
