@@ -47,6 +47,7 @@ from defect_detection.serving.views.products import products_api
 from defect_detection.serving.views.records import register_records
 from defect_detection.serving.views.retrain import retrain_api
 from defect_detection.serving.views.statistics import statistics_api
+from defect_detection.serving.views.type_statistics import type_statistics_api
 from defect_detection.serving.views.v2 import v2_api
 
 FLUSH_S = 10.0  # that inspections which wait to be written get when the server is stopped
@@ -131,6 +132,7 @@ def _register_views(app: OpenAPI, config: Config) -> None:
         models_api,
         v2_api,
         statistics_api,
+        type_statistics_api,
         monitoring_api,
         evidence_api,
         inspections_api,

@@ -53,6 +53,7 @@ NEEDS: dict[str, Need] = {
     "GET /history": "operator",
     "GET /reports/<run_id>": "operator",
     "GET /statistics": "operator",
+    "GET /statistics/types": "operator",
     "GET /monitoring": "operator",
     "GET /inspections": "operator",
     "GET /inspections.csv": "operator",
@@ -76,7 +77,7 @@ NEEDS: dict[str, Need] = {
 GROUPS: dict[str, tuple[str, ...]] = {
     "metrics": ("GET /metrics",),
     "models": ("GET /models",),
-    "statistics": ("GET /statistics",),
+    "statistics": ("GET /statistics", "GET /statistics/types"),
 }
 
 
@@ -90,6 +91,7 @@ TAKES_PRODUCT = frozenset(
         "GET /history",
         "GET /reports/<run_id>",
         "GET /statistics",
+        "GET /statistics/types",
         "GET /monitoring",
         "GET /inspections",
         "GET /inspections.csv",

@@ -4,6 +4,7 @@ import { bars, isOutside, lines, mark, pChart } from "./chart.js";
 import { el } from "./dom.js";
 import { refreshLine } from "./line.js";
 import { chosen, offer, onChoice } from "./places.js";
+import { refreshTypes } from "./pareto.js";
 import { poll } from "./poll.js";
 import { percent, shape } from "./verdict.js";
 
@@ -28,6 +29,7 @@ async function refresh() {
     offer({ line: figures.lines, station: figures.stations, model_version: figures.periods.flatMap(({ models }) => models.map(({ version }) => version)) });
     $("problem").hidden = true;
     draw();
+    await refreshTypes(query, figures.periods.map(({ since }) => inFull(new Date(since))));
   } catch (error) {
     if (number !== newest) return;
     $("problem").textContent = error.message;

@@ -112,13 +112,18 @@ class StatisticsShown(BaseModel):
     responses={200: StatisticsShown, **{status: described(status) for status in (400, 401, 403, 503)}},
 )
 def statistics(query: StatisticsQuery) -> Response:
-    since, until = _time(query)
+    since, until = time_of(query)
     with services().reads.page():
         counted = count_inspections(services().records.database, since, until, query.periods, query.chosen)
     return as_json(_shown(counted))
 
 
-def _time(query: StatisticsQuery) -> tuple[datetime, datetime]:
+def time_of(query: StatisticsQuery) -> tuple[datetime, datetime]:
+    """Return start and end of a query.
+
+    Raises:
+        BadRequest: they are too near or too far.
+    """
     until = query.until or datetime.now(UTC)
     since = query.since or until - timedelta(days=1)
     if not timedelta(minutes=1) <= until - since <= LONGEST:
