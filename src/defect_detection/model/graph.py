@@ -76,8 +76,7 @@ def build_inspector(trunk: Trunk, head: Head, framing: Framing | None = None) ->
             evidence, scale = cell_novelty, calibration.novelty
         elif calibration.novelty:
             evidence, scale = scale * evidence + calibration.novelty * cell_novelty, 1.0
-    if head.types:
-        outputs["types"] = _name_types(pooled, head.types)
+    outputs |= {"types": _name_types(pooled, head.types)} if head.types else {}
     logit += calibration.bias
     outputs |= {
         "score": keras.layers.Activation("sigmoid", name="score")(logit),
@@ -94,8 +93,6 @@ def build_inspector(trunk: Trunk, head: Head, framing: Framing | None = None) ->
         write_local(model, head.local)
     if head.novelty:
         write_novelty(model, head.novelty)
-    if head.types:
-        model.get_layer("types_linear").set_weights([head.types.weights, head.types.bias])
     return model
 
 
@@ -114,7 +111,9 @@ def _without_hidden(
 def _name_types(pooled: keras.KerasTensor, types: Types) -> keras.KerasTensor:
     """Return P(type) of each type, (B, n_types), of an image that is defective."""
     x = standardised(pooled, types.standardise, "types_standardise")
-    logits = keras.layers.Dense(len(types.bias), name="types_linear")(x)
+    linear = keras.layers.Dense(len(types.bias), name="types_linear")
+    logits = linear(x)
+    linear.set_weights([types.weights, types.bias])
     return keras.layers.Activation("sigmoid" if types.several else "softmax", name="types")(logits)
 
 
