@@ -16,6 +16,7 @@ from defect_detection.text import utc_now
 
 from .costs import CostCurve, cost_curve
 from .localisation import Border, Pointing, border, defect_cells, evidence_remark, pointing, points_at
+from .located import Located, locate
 from .outlook import Claim, Forecast, Review, evidence_text, forecast, review_workload, stronger_claims
 from .pixels import pixel_auroc
 from .slices import DefectType, Groups, by_defect_type, by_group
@@ -81,6 +82,7 @@ class Report(Frozen):
     defect_types: tuple[DefectType, ...]
     unseen: Unseen | None = None
     type_answers: TypeAnswers | None = None
+    located: Located | None = None
     groups: Groups | None
     pointing: Pointing | None
     pixel_auroc: Estimate | None = None
@@ -206,6 +208,8 @@ def build_report(
         ),
         unseen=unseen,
         type_answers=type_answers,
+        located=evidence
+        and locate(evidence.maps, evidence.masks, scores, metrics.threshold, groups, confidence),
         groups=by_group(called, labels, groups, confidence=confidence),
         pointing=seen.pointing,
         pixel_auroc=_pixels(evidence, labels, groups, confidence),
