@@ -73,7 +73,6 @@ def test_an_inspection_says_all_that_was_recorded(client):
         "product": "default",
         "sent_by": "",
         **dict.fromkeys(("novelty", "brightness", "contrast", "sharpness", "colour_balance", "defect_type")),
-        "boxes": [],
         "defect_types": [],
         "boxes": [],
         "sha256": one.sha256,
