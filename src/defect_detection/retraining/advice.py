@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from defect_detection.config import Config
+from defect_detection.data.class_names import UNNAMED_TYPE
 from defect_detection.data.exported_feedback import with_feedback
 from defect_detection.data.samples import DEFECTIVE, OK, Sample
 from defect_detection.data.split import ENOUGH_DEFECTIVE, Mode, mode_of, scan_split
@@ -16,7 +17,7 @@ from defect_detection.evaluation.types_left_out import LEAST_PARTS
 from defect_detection.model.bundle import CARD_FILE, read_card
 from defect_detection.model.card import Card
 from defect_detection.records.database import Database
-from defect_detection.records.labelled_images import UNNAMED_TYPE, Labelled, find_labelled
+from defect_detection.records.labelled_images import Labelled, find_labelled
 from defect_detection.report.outlook import evidence_text
 from defect_detection.retraining.new_labels import count_new
 from defect_detection.tracking.registry import Registry
