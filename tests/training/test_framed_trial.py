@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 from plant import SIDE
+from pydantic import ValidationError
 
 from defect_detection.cli import main
 from defect_detection.data.split import load_splits
 from defect_detection.inference.inspect import Inspector
 from defect_detection.model.bundle import CARD_FILE, read_card
+from defect_detection.model.card import Card
 from defect_detection.model.graph import read_trunk
 from defect_detection.training.bundling import save_trial
 from defect_detection.training.trial import run_trial
@@ -86,3 +88,5 @@ def test_the_card_of_a_model_that_sees_all_has_no_framing(trained_once):
     card = json.loads((trained_once.config().bundle_dir / CARD_FILE).read_text())
     assert card["framing"] is None
     assert card["image_size"] == SIDE
+    with pytest.raises(ValidationError, match="tile_rule: expected one exactly where framing has tiles"):
+        Card.model_validate(card | {"tile_rule": {"slope": 1.0, "bias": 0.0}})

@@ -90,6 +90,8 @@ def _of_image(sample: Sample, choosing: Choosing) -> Candidates:
         numbers, features = _features(large, choosing)
         order = np.argsort(-_suspicion(features), kind="stable")
         marks = _marks(sample, large, choosing) if sample.label == DEFECTIVE else None
+        if marks is not None and not marks[numbers].any():  # nothing of it lies in what the model sees
+            marks = None
         if marks is not None:
             area = marks[numbers]
             chosen = [i for i in np.argsort(-area, kind="stable") if area[i] >= _MARKED * area.max() > 0]
