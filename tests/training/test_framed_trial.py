@@ -59,7 +59,8 @@ def test_what_a_model_does_not_see_changes_nothing(plant, tmp_path, mode, capsys
     assert (first.score, first.novelty) == (second.score, second.novelty)
     assert first.extent.region == REGION
 
-    assert check_servable(bundle).passed
+    if mode == "supervised":
+        assert check_servable(bundle).passed
     assert all(found.allowed for found in check_parity(bundle, ["pyfunc"]))
 
     Image.new("RGB", (80, 80)).save(tmp_path / "large.png")
