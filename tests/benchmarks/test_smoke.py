@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from plant import Plant
 
-from benchmarks import inference, monitoring, novelty, project, quality
+from benchmarks import inference, monitoring, novelty, project, quality, scaling
 from benchmarks.__main__ import main
 from benchmarks.alternate import alternate
 from benchmarks.endurance import _slope
@@ -195,8 +195,9 @@ def test_the_slope_of_memory_leaves_the_warm_up_out():
     assert _slope(looks, from_minute=2)["slope_mb_per_min"] == pytest.approx(2)
 
 
-def test_scaling_has_a_row_per_step(measure, scripts_in_this_process, trained_alike_once):
+def test_scaling_has_a_row_per_step(measure, scripts_in_this_process, trained_alike_once, monkeypatch):
     """One set, two sets and the retraining, which comes after the new images, are trained."""
+    monkeypatch.setattr(scaling, "IMAGE_PX", 64)
     rows = measure("scaling", "--sizes", "40")
     assert [row[:2] for row in rows] == [
         ["40", "1 set, nothing cached"],
