@@ -30,7 +30,7 @@ def test_the_files_of_a_form_cost_no_more_than_one(predicting):
 
 def test_what_may_take_long_leaves_threads_for_ordinary_images(predicting):
     app = predicting("serving.threads=3")
-    client, turns = app.test_client(), services_of(app).predicting.turns
+    client, turns = app.test_client(), services_of(app).products.default.predicting.turns
     with turns.taking(Outline(9000, 9000), "full"):
         answer = client.post("/predict", data=PROGRESSIVE, content_type="image/jpeg")
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
