@@ -26,7 +26,8 @@ def openapi_document(app: OpenAPI) -> dict[str, Any]:
             responses = operation["responses"]
             if takes_product(f"{method.upper()} {route_of(path, operation)}"):
                 operation["parameters"] = [*operation.get("parameters", []), DESCRIBED]
-                responses.setdefault("404", described(404))
+                for status in (403, 404):  # a key that is bound to others, an unknown product
+                    responses.setdefault(str(status), described(status))
             is_open = need_of(method.upper(), route_of(path, operation), access.opened) is None
             if not is_open:
                 operation["security"] = SECURITY

@@ -106,7 +106,7 @@ DESCRIBED: dict[str, Any] = {
     "name": PARAMETER,
     "in": "query",
     "description": "name of the product; it may also be the header X-Product. The default product when not given",
-    "schema": {"type": "string", "pattern": f"^{NAME_PATTERN}$", "default": DEFAULT},
+    "schema": {"type": "string", "pattern": f"^({NAME_PATTERN})?$", "default": DEFAULT},
 }
 
 

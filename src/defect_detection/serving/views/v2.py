@@ -142,7 +142,7 @@ def server_ready() -> Response:
     return as_json(ServerReady(ready=True))
 
 
-_MODEL: dict[str | int, Any] = {404: described(404), 503: described(503)}
+_MODEL: dict[str | int, Any] = {status: described(status) for status in (403, 404, 503)}
 
 
 @v2_api.get(
