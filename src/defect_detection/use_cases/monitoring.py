@@ -166,7 +166,10 @@ def _message(state: State, figures: Sequence[Compared], model: ModelRef, persist
         return "Too few inspections of this model to tell whether the line is what the model learned."
     if state == "usual":
         return "The line is what the model learned."
-    moved = ", ".join(in_words(one) for one in figures if (one.alarm if state == "alarm" else one.in_a_row))
+    camera_first = sorted(figures, key=lambda one: one.cause)
+    moved = ", ".join(
+        in_words(one) for one in camera_first if (one.alarm if state == "alarm" else one.in_a_row)
+    )
     if state == "differs":
         return f"The last inspections differ from the training images: {moved}. {persistence} windows in a row are an alarm."
     if cause_of(figures) == "camera":

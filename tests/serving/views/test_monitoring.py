@@ -37,8 +37,8 @@ def test_a_dim_line_says_to_clean_the_lens_and_shows_the_darkest_images(line):
     client = line({}, *[{"brightness": -30, "novelty": 4}] * 3)
     said = client.get("/monitoring").json
     assert (said["state"], said["cause"], said["asks_for_labels"]) == ("alarm", "camera", False)
-    assert said["message"].startswith("Clean the lens and check the light: ")
-    assert "brightness fell from 13" in said["message"]
+    assert said["message"].startswith("Clean the lens and check the light: brightness fell from 13")
+    assert "novelty rose from" in said["message"]
     values = [one["value"] for one in said["moved_most"]]
     assert (len(values), values) == (12, sorted(values))
     assert {one["figure"] for one in said["moved_most"]} == {"brightness"}
