@@ -180,7 +180,7 @@ def test_the_openapi_document_lists_every_route_with_its_answers(project):
         "/jobs/{id}/log": {"200", "404"} | KEPT,
         "/statistics": {"200"} | KEPT | OF_PRODUCT,
         "/statistics/types": {"200"} | KEPT | OF_PRODUCT,
-        "/advice": {"200"} | KEPT | OF_PRODUCT,
+        "/advice": {"200", "409"} | KEPT | OF_PRODUCT,
         "/monitoring": {"200"} | KEPT | OF_PRODUCT,
         "/access": {"200"} | KEPT - {"422"},
         "/history": {"200"} | KEPT | OF_PRODUCT,
