@@ -70,5 +70,5 @@ def test_the_database_reads_the_rows_of_the_windows_by_an_index(records):
         if not records.database.file:
             connection.exec_driver_sql("SET enable_seqscan = off")  # 30 rows need no index
         plan = str(connection.exec_driver_sql(f"{explain} {statement}", values).all())
-    assert "ix_inspections_model_version_at" in plan
+    assert "ix_inspections_product_model_version" in plan
     assert "SORT" not in plan.upper().replace("SORT KEY", "SORT")
