@@ -14,7 +14,7 @@ from waiting import LIMIT_S
 
 from defect_detection.cli import main
 from defect_detection.config import Config, load_config
-from defect_detection.config.yaml_file import with_value
+from defect_detection.config.yaml_edit import with_value
 from defect_detection.errors import BackupError
 from defect_detection.files.copies import read_sums, write_sums
 from defect_detection.records.copying import images_of
