@@ -30,7 +30,8 @@ def test_every_setting_is_in_the_reference_with_its_values(site):
     page = site.settings_page()
     for section, field in Config.model_fields.items():
         assert f"| `{section}" in page, field
-    assert "| `data.image_size` | a multiple of 16 from 32 to 1024 (pixels) | `224` |" in page
+    kind = "a multiple of 16 from 32 to 1024 (pixels), or [height, width] of two such numbers"
+    assert f"| `data.image_size` | {kind} | `224` |" in page
 
 
 def test_every_operation_is_in_the_reference_with_what_it_takes(site):

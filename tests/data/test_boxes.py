@@ -66,6 +66,6 @@ def test_small_areas_are_counted_and_sizes_are_also_in_millimetres():
 
 
 def test_padding_is_no_part_of_a_box():
-    extent = Extent(0.0, -40.0, 160.0, 160.0, Box(0, 0, 160, 80))  # a wide image in a square
+    extent = Extent(0.0, -40.0, 160.0, 160.0, Box(0, 0, 160, 80), (160, 80))  # a wide image in a square
     (one,) = find_boxes(evidence_of((1, 2, 6), (2, 2, 5)), SURE, 0.5, extent).found
     assert (one.box, one.area_px) == (Box(40, 0, 60, 20), 400)

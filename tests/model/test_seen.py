@@ -87,13 +87,14 @@ def test_hidden_pixels_change_no_output_of_any_form(model, framing, images, tmp_
     to_onnx(model, tmp_path / "model.onnx")
     to_litert(model, tmp_path / "model.tflite")
     forms = [
-        lambda each: Runtime(tmp_path / "model.xml")(each)["score"],
+        Runtime(tmp_path / "model.xml"),
         onnx_scorer(tmp_path / "model.onnx"),
         litert_scorer(tmp_path / "model.tflite"),
     ]
-    for score in forms:
-        np.testing.assert_array_equal(score(other), score(images))
-        np.testing.assert_allclose(score(images), expected["score"], atol=1e-4)
+    for form in forms:
+        score = form(images)["score"]
+        np.testing.assert_array_equal(form(other)["score"], score)
+        np.testing.assert_allclose(score, expected["score"], atol=1e-4)
 
 
 def test_a_defect_that_is_seen_changes_the_score(model, images):
