@@ -30,6 +30,7 @@ def routes(app, project, send) -> list[tuple[str, str]]:
     job = json.loads(send("POST", "/retrain", Prefer="respond-async").body)["id"]
     send("POST", f"/jobs/{job}/cancel")  # so that its log ends
     known = {"run_id": "0" * 32, "name": "Production_Reg", "filename": "page.css", "version": "3"}
+    known["product"] = "default"
     found = []
     for rule in app.url_map.iter_rules():
         values = known | {"id": job if rule.rule.startswith("/jobs") else inspected(1).id}
