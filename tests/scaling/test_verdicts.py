@@ -5,6 +5,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from defect_detection.data.boxes import Boxes, DefectBox
+from defect_detection.data.extent import Box
 from defect_detection.errors import ConfigError, DataError
 from defect_detection.inference.inspect import Inspection
 from defect_detection.scaling.verdicts import Verdicts
@@ -45,6 +47,17 @@ def test_rows_are_found_again_and_a_shard_that_is_written_twice_counts_once(tmp_
         "boxes": [],
         "ignored_boxes": 0,
     }
+
+
+@pytest.mark.parametrize("mm_per_px", [None, 0.5])
+def test_boxes_are_read_back_with_and_without_millimetres(tmp_path, mm_per_px):
+    output = Verdicts(str(tmp_path / "out"))
+    output.begin(ABOUT, BUNDLE)
+    box = DefectBox(Box(2, 4, 12, 8), 40, 1.0, mm_per_px)
+    output.write("1", [inspection("/a.png", boxes=Boxes((box,))), inspection("/b.png")])
+    (first, second) = pq.read_table(tmp_path / "out").to_pylist()
+    assert {name: value for name, value in first["boxes"][0].items() if value is not None} == box.to_json()
+    assert second["boxes"] == []
 
 
 def test_verdicts_of_two_models_do_not_mix(tmp_path):

@@ -135,6 +135,7 @@ def _boxes() -> "pa.DataType":
     import pyarrow as pa
 
     number = pa.float64()
-    fields = {"box": pa.list_(pa.int64(), 4), "area_px": pa.int64(), "share": number}
-    fields |= {"box_mm": pa.list_(number, 4), "area_mm2": number}
+    # Lists of any length: Parquet cannot give back a list of fixed length that is null, as `box_mm` is without `data.mm_per_px`.
+    fields = {"box": pa.list_(pa.int64()), "area_px": pa.int64(), "share": number}
+    fields |= {"box_mm": pa.list_(number), "area_mm2": number}
     return pa.list_(pa.struct(list(fields.items())))

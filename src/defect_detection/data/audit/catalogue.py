@@ -152,7 +152,7 @@ _ALL = (
         "odd_size",
         Severity.NOTE,
         "Sizes or shapes unlike the others",
-        "All images are stretched to a square, so the parts in these images get other proportions.",
+        "All images are brought to one size, so the parts in these images get another size, other proportions or wide margins.",
         "Check the camera, the crop and the export; crop them like the other images.",
     ),
     Kind(
