@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from defect_detection.data.boxes import BoxRules, find_boxes, level_of
+from defect_detection.data.boxes import NO_BOXES, BoxRules, find_boxes, level_of
 from defect_detection.data.extent import Box, Extent
 
 SURE = 0.999
@@ -47,6 +47,11 @@ def test_a_level_is_never_below_half_of_the_peak(score, threshold):
 def test_a_flat_map_is_one_box_of_the_whole_image():
     (one,) = find_boxes(evidence_of(), SURE, 0.5, Extent.whole((30, 20))).found
     assert (one.box, one.area_px, one.share) == (Box(0, 0, 30, 20), 600, pytest.approx(1))
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_evidence_that_is_not_finite_gives_no_box(value):
+    assert find_boxes(evidence_of((2, 2, value)), SURE, 0.5, Extent.whole((8, 8))) == NO_BOXES
 
 
 def test_small_areas_are_counted_and_sizes_are_also_in_millimetres():

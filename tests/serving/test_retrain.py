@@ -131,7 +131,10 @@ def test_what_came_out_of_a_retraining_stands_in_its_answer(project, serving):
     ]
 
 
-def test_an_error_of_several_lines_reaches_the_caller_whole(project, serving):
+def test_an_error_of_several_lines_reaches_the_caller_whole(project, serving, monkeypatch):
+    monkeypatch.setenv(
+        "TMPDIR", str(project.root)
+    )  # what killed processes left elsewhere is none of this test's
     project.script("""
         from defect_detection.cli import main
         raise SystemExit(main(["retrain", "-s", "seed=-1", "-s", "training.epochs=0"]))

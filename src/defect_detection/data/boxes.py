@@ -72,12 +72,12 @@ NO_BOXES = Boxes()
 def find_boxes(
     evidence: np.ndarray, score: float, threshold: float, extent: Extent, rules: BoxRules = ANY_SIZE
 ) -> Boxes:
-    """Return the boxes of one image; none where the score is below the threshold.
+    """Return the boxes of one image; none where the score is below the threshold, or the evidence is not finite (a damaged model).
 
     Args:
         evidence: float array of shape (h, w), log-odds per cell. extent: the pixels that it covers.
     """
-    if score < threshold:
+    if score < threshold or not np.isfinite(evidence).all():
         return NO_BOXES
     odds = np.exp(evidence - evidence.max())
     odds /= odds.sum()

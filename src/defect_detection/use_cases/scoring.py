@@ -57,7 +57,9 @@ def score(reference: ModelRef, registry: Registry, samples: Sequence[Sample], co
     tells = answers and "novelty" in answers[0]
     novelty = np.concatenate([one["novelty"] for one in answers]) if tells else None
     types = _named(inspector.card.types, answers, novelty)
-    return Scored(reference, bundle, inspector, metrics, scores, evidence, novelty, types)
+    # A damaged form can give numbers that are not finite. The golden images tell of it; its maps show nothing.
+    shown = np.nan_to_num(evidence, nan=0.0, posinf=0.0, neginf=0.0)
+    return Scored(reference, bundle, inspector, metrics, scores, shown, novelty, types)
 
 
 def _named(

@@ -24,6 +24,7 @@ export async function send(path, options = {}) {
   if (response.status === 401 && !declined && (await askForKey(true))) {
     const again = await attempt(path, options);
     if (again.ok) return again;
+    declined = again.status === 401; // a page with several requests asks once
     throw await problemOf(again);
   }
   throw await problemOf(response);
@@ -60,7 +61,7 @@ export function keyHeaders() {
 
 await useLink().catch(() => {}); // what imports this waits for it
 let asking = null;
-let declined = false; // who cancelled is not asked again, until the button is pressed or another page is opened
+let declined = false; // who cancelled, or gave a key that is not valid, is not asked again, until the button is pressed or another page is opened
 
 /** Show the dialog; resolve to true when a key was given. Requests that fail at the same time share one dialog. */
 export function askForKey(required = false) {
