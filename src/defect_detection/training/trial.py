@@ -159,7 +159,14 @@ def run_trial(
         novelty = fitted.novelty(fitted.logarithms)
         types, rule = fit_type_branch(trunk, settings, splits, folds, novelty, config, follow, fits.once)
         head = replace(head, types=types)
-        left_out = leave_types_out(fitted, trunk.learned, settings, config) if leave_out else ()
+        if leave_out:
+            same = (trunk.fingerprint, folds.fold.tobytes(), folds.refit)
+
+            def once_a_branch(branch: str, fit: Callable[[], tuple[np.ndarray]]) -> tuple[np.ndarray]:
+                values = _values(settings, {"pooled": POOLED_SETTINGS, "local": LOCAL_SETTINGS}[branch])
+                return cast(tuple[np.ndarray], fits.once((f"{branch} without", *same, *values), fit))
+
+            left_out = leave_types_out(fitted, trunk.learned, settings, config, once_a_branch)
     trial = _measure(settings, trunk, head, logits, splits, judges, config, history, started)
     limit = novelty_limit(novelty, splits.samples, config.evaluation)
     trial = replace(trial, novelty_limit=limit, novelty=novelty, types_left_out=left_out)

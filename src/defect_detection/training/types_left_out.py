@@ -27,6 +27,8 @@ from defect_detection.training.novelty_branch import weighed
 from defect_detection.training.pooled_branch import score_left_out as pooled_without
 from defect_detection.training.threshold import decide, novelty_limit
 
+Once = Callable[[str, Callable[[], tuple[np.ndarray]]], tuple[np.ndarray]]  # branch, its fit: the result
+
 _MOST_TYPES = 8  # those with the most parts
 # Fewer images, epochs and variants than the kept fit: that moves the rates less than another seed does (docs/decisions).
 _OK_IMAGES = 300
@@ -52,13 +54,18 @@ class Fitted:
     ok: np.ndarray
 
 
+def _anew(_branch: str, fit: Callable[[], tuple[np.ndarray]]) -> tuple[np.ndarray]:
+    return fit()
+
+
 def leave_types_out(
-    fitted: Fitted, known: np.ndarray, settings: HyperparameterSet, config: Config
+    fitted: Fitted, known: np.ndarray, settings: HyperparameterSet, config: Config, once: Once = _anew
 ) -> tuple[TypeLeftOut, ...]:
     """Return the escapes of each type that has enough parts, and where enough others are left to learn from.
 
     Args:
         known: short hashes of what the trunk has learned: a type that it knows can't be left out.
+        once: fits a branch, or gives what another set with the same settings of the branch has fitted.
     """
     samples = fitted.samples
     parts, some = np.array(parts_of(samples)), _chosen(samples, config.seed)
@@ -66,7 +73,7 @@ def leave_types_out(
     if not types:
         return ()
     folds = _without(samples, parts, types)
-    without = _logits_without(fitted, some, folds, settings, config.seed)
+    without = _logits_without(fitted, some, folds, settings, config.seed, once)
     return tuple(
         _escapes(name, some[folds.fold[some] == number], without, fitted, parts, config)
         for number, name in enumerate(types)
@@ -121,24 +128,30 @@ def _without(samples: Sequence[Sample], parts: np.ndarray, types: Sequence[str])
 
 
 def _logits_without(
-    fitted: Fitted, some: np.ndarray, folds: LeftOut, settings: HyperparameterSet, seed: int
+    fitted: Fitted, some: np.ndarray, folds: LeftOut, settings: HyperparameterSet, seed: int, once: Once
 ) -> dict[str, np.ndarray]:
     """Return by branch each image's logit from the fit without its type, (n_images,); NaN for the others."""
     labels = labels_of([fitted.samples[i] for i in some])
     folds = replace(folds, fold=folds.fold[some], out=folds.out[some])
-    found = {}
-    if "pooled" in fitted.logits:
-        found["pooled"] = pooled_without(
-            [_of(fitted.pooled, some)],
-            labels,
-            folds,
-            Folds(fitted.folds.fold[some], refit=False),
-            regularization=settings.pooled_regularization,
-            components=settings.pooled_components,
+
+    def pooled() -> tuple[np.ndarray]:
+        return (
+            pooled_without(
+                [_of(fitted.pooled, some)],
+                labels,
+                folds,
+                Folds(fitted.folds.fold[some], refit=False),
+                regularization=settings.pooled_regularization,
+                components=settings.pooled_components,
+            ),
         )
-    if "local" in fitted.logits:
+
+    def local() -> tuple[np.ndarray]:
         epochs = min(settings.epochs, _EPOCHS)
-        found["local"] = local_without(_of(fitted.cells().rows, some), labels, folds, settings, epochs, seed)
+        return (local_without(_of(fitted.cells().rows, some), labels, folds, settings, epochs, seed),)
+
+    fits = {"pooled": pooled, "local": local}
+    found = {name: once(name, fits[name])[0] for name in fitted.logits}
     spread = {name: np.full(len(fitted.samples), np.nan) for name in found}
     for name, values in found.items():
         spread[name][some] = values
