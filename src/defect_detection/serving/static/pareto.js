@@ -17,7 +17,7 @@ function draw({ types, lines, periods, typed }, times) {
   const rows = shortened(types);
   const most = rows[0].count;
   fill($("t-chart"), el("ol", { class: "pareto", "aria-label": "Types of defects, the most frequent first" }, rows.map((one) => bar(one, most))));
-  $("t-sum").textContent = `${typed} inspections that are not OK have a type. ${most} of them are ${rows[0].type}.`;
+  $("t-sum").textContent = `Inspections that are not OK and have a type: ${typed}, ${most} of them ${rows[0].type}.`;
   const names = types.slice(0, MOST).map(({ type }) => type);
   const cells = (counts) => names.map((name) => counts[name] ?? "–");
   const byLine = lines.map(({ line, counts }) => ({ cells: [line || "without a line", ...cells(counts)] }));
