@@ -120,13 +120,14 @@ def run_trial(
         fits: of earlier trials on the same splits; those of this one are added.
         leave_out: also fit without each defect type: see `leave_types_out`.
     """
+    fits = Fits() if fits is None else fits
     if splits.framing.tiles:
         key = ("tiles", settings.trunk, settings.weights, settings.levels)
-        once = (Fits() if fits is None else fits).once
-        return run_tiled(settings, splits, config, follow, base, partial(once, key), run_trial, _measure)
+        once = partial(fits.once, key)
+        return run_tiled(settings, splits, config, follow, base, once, run_trial, _measure)
     started = time.perf_counter()
     history: dict[str, list[float]] = {}
-    size, cache = splits.framing.size, config.cache_dir
+    size = splits.framing.size
     trunk = base or build_trunk(settings.trunk, settings.weights, size, settings.levels, config.seed)
     tuned = bool(settings.trainable_from) or trunk.weights is None
     judges = choose_judges(
@@ -138,19 +139,8 @@ def run_trial(
     )
     folds = judges.folds
     if tuned:
-        epochs = settings.epochs if trunk.weights is None else settings.fine_tune_epochs
-        on_epoch = recorder("fine-tuning", epochs, follow, history)
-        keys, labels = _keys(splits.samples), labels_of(splits.samples)
-        held_out = replace(folds, refit=False)
-        known = np.union1d(trunk.learned, short_hashes(keys[i] for i in held_out.kept))
-        seen = splits.framing.seen
-        trunk = fine_tune(
-            trunk, settings, keys, labels, held_out, splits.pixels, cache, config.seed, on_epoch, seen
-        )
-        trunk = replace(trunk, learned=known)
-        tell_early_end("fine-tuning", epochs, follow, history)
+        trunk = _tuned(trunk, settings, splits, folds, config, follow, history)
     drawn, rule, left_out = None, None, tuple[TypeLeftOut, ...]()
-    fits = Fits() if fits is None else fits
     if splits.mode == "one_class":
         head, novelty, drawn = fit_one_class(trunk, splits, folds, config, follow)
         logits = novelty - HALF
@@ -160,17 +150,47 @@ def run_trial(
         types, rule = fit_type_branch(trunk, settings, splits, folds, novelty, config, follow, fits.once)
         head = replace(head, types=types)
         if leave_out:
-            same = (trunk.fingerprint, folds.fold.tobytes(), folds.refit)
-
-            def once_a_branch(branch: str, fit: Callable[[], tuple[np.ndarray]]) -> tuple[np.ndarray]:
-                values = _values(settings, {"pooled": POOLED_SETTINGS, "local": LOCAL_SETTINGS}[branch])
-                return cast(tuple[np.ndarray], fits.once((f"{branch} without", *same, *values), fit))
-
-            left_out = leave_types_out(fitted, trunk.learned, settings, config, once_a_branch)
+            once = partial(_once_a_branch, fits, settings, trunk, folds)
+            left_out = leave_types_out(fitted, trunk.learned, settings, config, once)
     trial = _measure(settings, trunk, head, logits, splits, judges, config, history, started)
     limit = novelty_limit(novelty, splits.samples, config.evaluation)
     trial = replace(trial, novelty_limit=limit, novelty=novelty, types_left_out=left_out)
     return replace(trial, drawn=drawn, type_rule=rule)
+
+
+def _tuned(
+    trunk: Trunk,
+    settings: HyperparameterSet,
+    splits: Splits,
+    folds: Folds,
+    config: Config,
+    follow: Follow,
+    history: dict[str, list[float]],
+) -> Trunk:
+    """Train the trunk itself, without the images that judge it, and note what it has learned."""
+    epochs = settings.epochs if trunk.weights is None else settings.fine_tune_epochs
+    on_epoch = recorder("fine-tuning", epochs, follow, history)
+    keys, labels = _keys(splits.samples), labels_of(splits.samples)
+    held_out = replace(folds, refit=False)
+    known = np.union1d(trunk.learned, short_hashes(keys[i] for i in held_out.kept))
+    pixels, cache, seen = splits.pixels, config.cache_dir, splits.framing.seen
+    trunk = fine_tune(trunk, settings, keys, labels, held_out, pixels, cache, config.seed, on_epoch, seen)
+    tell_early_end("fine-tuning", epochs, follow, history)
+    return replace(trunk, learned=known)
+
+
+def _once_a_branch(
+    fits: Fits,
+    settings: HyperparameterSet,
+    trunk: Trunk,
+    folds: Folds,
+    branch: str,
+    fit: Callable[[], tuple[np.ndarray]],
+) -> tuple[np.ndarray]:
+    """Fit a branch without each defect type, unless a set with the same settings of the branch has done so."""
+    values = _values(settings, {"pooled": POOLED_SETTINGS, "local": LOCAL_SETTINGS}[branch])
+    key = (f"{branch} without types", trunk.fingerprint, folds.fold.tobytes(), folds.refit, *values)
+    return cast(tuple[np.ndarray], fits.once(key, fit))
 
 
 def fit_head(

@@ -42,30 +42,7 @@ def upgrade() -> None:
     for column in ("sha256", "defect_type"):
         op.create_index(f"ix_feedback_product_{column}", "feedback", ["product", column])
     op.drop_table("tallies")
-    op.create_table(
-        "tallies",
-        sa.Column("product", sa.String(64), nullable=False),
-        sa.Column("line", sa.String(256), nullable=False),
-        sa.Column("station", sa.String(256), nullable=False),
-        sa.Column("span_s", sa.Integer, nullable=False),
-        sa.Column("begin_s", sa.BigInteger, nullable=False),
-        sa.Column("model_name", sa.String(256), nullable=False),
-        sa.Column("model_version", sa.Integer, nullable=False),
-        sa.Column("threshold", sa.Float(53), nullable=False),
-        sa.Column("counts", sa.LargeBinary, nullable=False),
-        sa.Column("first_at", sa.DateTime, nullable=False),
-        sa.PrimaryKeyConstraint(
-            "product",
-            "line",
-            "station",
-            "span_s",
-            "begin_s",
-            "model_name",
-            "model_version",
-            "threshold",
-            name="pk_tallies",
-        ),
-    )
+    _make_tallies("product", "line", "station")
     for column in ("line", "station"):
         op.create_index(f"ix_tallies_product_{column}", "tallies", ["product", column, "span_s", "begin_s"])
     op.create_index("ix_tallies_span_begin", "tallies", ["span_s", "begin_s"])
@@ -75,10 +52,12 @@ def upgrade() -> None:
             since = after
 
 
-def downgrade() -> None:
-    op.drop_table("tallies")
+def _make_tallies(*places: str) -> None:
+    """Make the table of sums anew: of the whole plant, or of each place."""
+    lengths = {"product": 64, "line": 256, "station": 256}
     op.create_table(
         "tallies",
+        *(sa.Column(place, sa.String(lengths[place]), nullable=False) for place in places),
         sa.Column("span_s", sa.Integer, nullable=False),
         sa.Column("begin_s", sa.BigInteger, nullable=False),
         sa.Column("model_name", sa.String(256), nullable=False),
@@ -87,9 +66,14 @@ def downgrade() -> None:
         sa.Column("counts", sa.LargeBinary, nullable=False),
         sa.Column("first_at", sa.DateTime, nullable=False),
         sa.PrimaryKeyConstraint(
-            "span_s", "begin_s", "model_name", "model_version", "threshold", name="pk_tallies"
+            *places, "span_s", "begin_s", "model_name", "model_version", "threshold", name="pk_tallies"
         ),
     )
+
+
+def downgrade() -> None:
+    op.drop_table("tallies")
+    _make_tallies()
     for column in ("defect_type", "sha256"):
         op.drop_index(f"ix_feedback_product_{column}", "feedback")
     for ending in INDEXES:
