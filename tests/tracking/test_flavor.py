@@ -170,7 +170,10 @@ def test_pyfunc_gives_the_inspectors_score_from_its_own_source_without_keras_and
     assert source.endswith("/code/defect_detection/__init__.py")
     assert [row["score"] for row in rows] == [one.score for one in inspections]
     assert [row["verdict"] for row in rows] == [one.verdict for one in inspections]
-    assert names == [["image"], ["score", "verdict", "threshold", "reason", "error"]]
+    columns = ["score", "verdict", "threshold", "reason", "error"]
+    columns += ["defect_type", "defect_type_probability", "defect_types", "boxes"]
+    assert names == [["image"], columns]
+    assert [row["boxes"] for row in rows] == [one.boxes.to_json() for one in inspections]
     assert list(model.predict(pd.DataFrame(**example))["error"]) == [None]
     assert serving == {"dataframe_split": example}
 
@@ -216,6 +219,8 @@ def test_mlflow_serves_the_model(
     ):
         rows = json.load(answer)["predictions"]
     assert [row["score"] for row in rows] == [*(one.score for one in inspections), None]
+    assert [row["boxes"] for row in rows] == [*(one.boxes.to_json() for one in inspections), []]
+    assert rows[2]["boxes"] and rows[2]["defect_types"] == []
 
 
 def test_the_requirements_hold_every_package_that_inference_imports(

@@ -13,6 +13,7 @@ from plant import with_threshold
 from defect_detection.cli import main
 from defect_detection.errors import BundleError, ConfigError
 from defect_detection.evaluation.gate import Outcome
+from defect_detection.evaluation.rates import Rate
 from defect_detection.inference.inspect import Inspector
 from defect_detection.inference.runtime import Runtime
 from defect_detection.model.bundle import (
@@ -27,6 +28,8 @@ from defect_detection.model.forms import to_openvino
 from defect_detection.model.graph import build_inspector
 from defect_detection.model.parity import FormParity, compare
 from defect_detection.model.trunks import build_trunk
+from defect_detection.model.type_rule import TypeRule, types_json
+from defect_detection.tracking.flavor import PyfuncModel
 from defect_detection.use_cases.evaluate import evaluate
 from defect_detection.use_cases.parity import (
     FORMS,
@@ -70,6 +73,25 @@ def test_types_do_not_change_a_score_by_a_bit(both_branches, random_head, tmp_pa
         to_openvino(build_inspector(trunk, one), tmp_path / f"{number}.xml")
         scores.append(Runtime(tmp_path / f"{number}.xml")(images)["score"])
     np.testing.assert_array_equal(*scores)
+
+
+def test_pyfunc_gives_types_and_boxes_as_the_json_lines_do(both_branches, tmp_path):
+    folder, sure = shutil.copytree(both_branches, tmp_path / "bundle"), Rate.of(9, 10)
+    rule = TypeRule(
+        names=("a", "b", "c"), several=True, least=(0.2,) * 3, novelty_limit=None, right=sure, unknown=sure
+    )
+    card = read_card(folder).model_copy(update={"types": rule})
+    (folder / CARD_FILE).unlink()
+    write_card(folder, card)
+    inspector, (images, _) = Inspector.load(folder), read_golden(folder)
+    rows = PyfuncModel(inspector).predict([*images, b"no image"]).to_dict("records")
+    lines = [one.to_json() for one in inspector.inspect([*images, b"no image"])]
+    nothing = types_json(()) | {"boxes": []}
+    for row, line in zip(rows, lines, strict=True):
+        assert {name: row[name] for name in nothing} == {
+            name: line.get(name, value) for name, value in nothing.items()
+        }
+    assert max(len(row["defect_types"]) for row in rows) > 1 and any(row["boxes"] for row in rows)
 
 
 @pytest.fixture

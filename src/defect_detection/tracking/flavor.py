@@ -25,6 +25,7 @@ from PIL import Image
 from defect_detection.data.framing import Framing
 from defect_detection.files.unfinished import working_folder
 from defect_detection.model.bundle import KERAS_FILE, read_card
+from defect_detection.model.type_rule import types_json
 from defect_detection.tracking.store import Store
 
 if TYPE_CHECKING:
@@ -36,7 +37,14 @@ REQUIRED_PACKAGES = ("filelock", "mlflow", "numpy", "openvino", "pandas", "pillo
 _CODE = "code"
 _PACKAGE = Path(__file__).parents[1]
 COLUMN = "image"  # of the input
-_COLUMNS = ["score", "verdict", "threshold", "reason", "error"]
+_OWN = (
+    "score",
+    "verdict",
+    "threshold",
+    "reason",
+    "error",
+)  # columns with the names of an inspection's fields
+_COLUMNS = (*_OWN, *types_json(()), "boxes")
 
 
 def log_bundle(store: Store, bundle: Path, name: str, run_id: str, params: Mapping[str, str]) -> str:
@@ -117,10 +125,20 @@ def _description(bundle: Path, model: Any, example: Mapping[str, str]) -> Any:
 def _signature() -> Any:
     """One column of any type, since a binary one decodes some inputs only. Given by hand: MLflow would run the model to infer it."""
     from mlflow.models import ModelSignature
-    from mlflow.types.schema import AnyType, ColSpec, Schema
+    from mlflow.types import DataType
+    from mlflow.types.schema import AnyType, Array, ColSpec, Object, Property, Schema
 
-    outputs = [ColSpec("double", "score"), ColSpec("string", "verdict"), ColSpec("double", "threshold")]
-    outputs += [ColSpec("string", "reason"), ColSpec("string", "error")]
+    def rows(names: str, **more: Any) -> Any:
+        own = dict.fromkeys(names.split(), "double") | more
+        return Array(Object([Property(name, kind, required=False) for name, kind in own.items()]))
+
+    kinds: dict[str, Any] = dict.fromkeys(_COLUMNS, "string")
+    kinds |= dict.fromkeys(("score", "threshold", "defect_type_probability"), "double")
+    kinds["defect_types"] = rows("probability", type="string")
+    kinds["boxes"] = rows(
+        "share area_mm2", area_px="long", box=Array(DataType.long), box_mm=Array(DataType.double)
+    )
+    outputs = [ColSpec(kind, name) for name, kind in kinds.items()]
     return ModelSignature(Schema([ColSpec(AnyType(), COLUMN)]), Schema(outputs))
 
 
@@ -160,16 +178,20 @@ class PyfuncModel:
 
         Returns:
             DataFrame with one row per image: score (None on error), verdict, threshold, reason
-            (how the image is unlike the training images) and error; these two are None if there is none.
+            (how the image is unlike the training images) and error; these two are None if there is none. Then
+            defect_type, its probability, all types, and boxes, as in ``defect inspect --json``; null or empty if there are none.
         """
         import pandas as pd  # type: ignore[import-untyped]
 
         sources = [_source(item) for item in _items(model_input)]
         with self._one_at_a_time:
             inspections = list(self._inspector.inspect(sources))
-        rows = [[getattr(inspection, name) for name in _COLUMNS] for inspection in inspections]
+        rows = [
+            [*(getattr(one, name) for name in _OWN), *types_json(one.types).values(), one.boxes.to_json()]
+            for one in inspections
+        ]
         index = model_input.index if hasattr(model_input, "columns") else None
-        return pd.DataFrame(rows, columns=_COLUMNS, dtype=object, index=index)
+        return pd.DataFrame(rows, columns=list(_COLUMNS), dtype=object, index=index)
 
 
 def _items(model_input: Any) -> list[Any]:
