@@ -1,4 +1,4 @@
-"""Commands for the images of a project: the data audit and the cache."""
+"""Commands for the images of a project: the data audit, differences and the cache."""
 
 from typing import Annotated
 
@@ -6,14 +6,15 @@ import typer
 
 from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, Product, app, short
 
-data_app = typer.Typer(help="Check the data before training.", no_args_is_help=True)
+data_app = typer.Typer(help="Check the data before training, and compare it.", no_args_is_help=True)
 app.add_typer(data_app, name="data", rich_help_panel="Data")
+_SIDE = "A model version (3, NAME/3 or NAME@prod), a manifest.jsonl, or a folder of images."
 _MARKS = {"blocks": "!!", "allowed": "!!", "warning": " !", "note": "  "}
 
 
 @data_app.callback()
 def data() -> None:
-    """Check the data before training."""
+    """Check the data before training, and compare it."""
 
 
 @data_app.command()
@@ -40,6 +41,24 @@ def check(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None, prod
         )
         raise typer.Exit(1)
     typer.echo(f"Next: defect train{settings.option}")
+
+
+@data_app.command()
+def diff(
+    old: Annotated[str, typer.Argument(help=_SIDE)],
+    new: Annotated[str, typer.Argument(help=_SIDE)],
+    config: ConfigFile = DEFAULT_CONFIG,
+    overrides: Overrides = None,
+    product: Product = None,
+) -> None:
+    """Say which images were added, removed, relabelled, retyped or moved to another split. Exit code 1 means that there are any."""
+    from defect_detection.config import load_config
+    from defect_detection.use_cases.manifest import diff as run
+
+    found = run(old, new, load_config(config, overrides or (), product))
+    typer.echo("\n".join(found.lines()))
+    if not found.is_empty:
+        raise typer.Exit(1)
 
 
 cache_app = typer.Typer(help="Show or clear the cache of decoded images and features.")

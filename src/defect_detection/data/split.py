@@ -20,6 +20,7 @@ from defect_detection.data.framed import framing_of
 from defect_detection.data.framing import Framing
 from defect_detection.data.index_file import shortened
 from defect_detection.data.leakage import check_leakage, leaking
+from defect_detection.data.manifest import Manifest
 from defect_detection.data.pixels import decoded
 from defect_detection.data.samples import DEFECTIVE, OK, Sample, Scanned, Skipped, fingerprint, scan_folder
 from defect_detection.data.shortcuts import check_shortcuts, find_shortcuts
@@ -57,6 +58,7 @@ class Splits:
     folds: then the fold that each of them is held out in, from 0; else empty. said: how the folders were understood, in lines.
     mode: whether defective images teach (supervised), or OK images alone (one_class).
     shortcuts: what beside the picture tells the label: none unless that is allowed.
+    manifest: the list of these images, with the findings of the audit; None before that.
     """
 
     train: tuple[Sample, ...]
@@ -69,6 +71,7 @@ class Splits:
     said: tuple[str, ...] = ()
     shortcuts: tuple[str, ...] = ()
     mode: Mode = "supervised"
+    manifest: Manifest | None = None
 
     @property
     def is_cross_validated(self) -> bool:

@@ -27,11 +27,12 @@ SCHEMA_VERSION: Literal[1] = 1  # raise it when a field of the JSON goes away or
 
 
 class ModelInfo(Frozen):
-    """Which model a report is about."""
+    """Which model a report is about. manifest: SHA-256 of the list of its images, which lies beside the report; "" without one."""
 
     name: str
     version: str = ""
     run_id: str = ""
+    manifest: str = ""
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}".strip()

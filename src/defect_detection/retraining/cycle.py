@@ -28,6 +28,7 @@ from defect_detection.use_cases.candidates import Candidate
 from defect_detection.use_cases.evaluate import Evaluated, evaluate
 from defect_detection.use_cases.judge import called, pairs_of, policy_of
 from defect_detection.use_cases.knowledge import after_training, suited
+from defect_detection.use_cases.manifest import listed
 from defect_detection.use_cases.scoring import measure, score
 from defect_detection.use_cases.train import diverged_in_words, keep, train_sets
 from defect_detection.use_cases.trial_runs import Bench
@@ -93,6 +94,7 @@ def _retrain(settings: RetrainConfig, config: Config, watch: Watch, say: Say) ->
     )
     _say_data(splits, say)
     audited = audit_splits(splits, start.config, watch)
+    splits = listed(splits, audited.findings, start.config)
     for line in (f"Data: {audited}; see {audited.files['html']}", *audited.warnings):
         say(Message(line, "data"))
     with working_folder() as folder:

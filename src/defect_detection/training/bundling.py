@@ -151,6 +151,8 @@ def _data(trial: Trial, splits: Splits) -> dict[str, str | int]:
         "validation_fingerprint": trial.metrics.fingerprint,
         "cross_validation_folds": len(trial.fold_auroc) if splits.is_cross_validated else 0,
     }
+    if splits.manifest:
+        data["manifest"] = splits.manifest.sha256
     if trial.judges.left_out:
         data["validation_left_out"] = trial.judges.left_out
     if trial.judges.learned:

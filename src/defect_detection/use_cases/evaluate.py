@@ -26,6 +26,7 @@ from defect_detection.tracking.wear import count_decisions, in_words
 from defect_detection.use_cases.checks import leakage_notes, unlike_facts
 from defect_detection.use_cases.drawn_defects import try_drawn_defects
 from defect_detection.use_cases.judge import judge, small_test_note
+from defect_detection.use_cases.manifest import manifest_of
 from defect_detection.use_cases.parity import check_parity, deployed_forms, most_flips, parity_fact
 from defect_detection.use_cases.promotion import record
 from defect_detection.use_cases.reporting import make_report
@@ -107,7 +108,15 @@ def _evaluate(
     watch("evaluating", "report", 0, 1)
     drawn = try_drawn_defects(candidate, samples, config)
     prepared = make_report(
-        candidate, champion, decision, samples, config, facts=facts, notes=notes, drawn=drawn
+        candidate,
+        champion,
+        decision,
+        samples,
+        config,
+        facts=facts,
+        notes=notes,
+        drawn=drawn,
+        manifest=manifest_of(source, registry, config),
     )
     watch("evaluating", "report", 1, 1)
     decision = prepared.report.decision or decision

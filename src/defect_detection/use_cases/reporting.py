@@ -10,6 +10,8 @@ import numpy as np
 from defect_detection.config import Config
 from defect_detection.data.bounds import Limits
 from defect_detection.data.framing import Framing
+from defect_detection.data.manifest import NAME as MANIFEST
+from defect_detection.data.manifest import Manifest
 from defect_detection.data.masks import find_mask, read_mask
 from defect_detection.data.samples import Sample, labels_of
 from defect_detection.data.units import join, parts_of
@@ -48,11 +50,13 @@ class PreparedReport:
     scores: np.ndarray
     labels: np.ndarray
     pictures: dict[str, Picture]
+    manifest: Manifest | None = None
 
     def decided(self, decision: Decision) -> "PreparedReport":
         """Write the report again with another decision, after the first could not be carried out."""
         report = self.report.model_copy(update={"decision": decision})
-        return _prepared(report, self.scores, self.labels, self.pictures, self.files["json"].parent)
+        folder = self.files["json"].parent
+        return _prepared(report, self.scores, self.labels, self.pictures, folder, self.manifest)
 
     def write(self, folder: Path) -> None:
         for name, content in self.contents.items():
@@ -69,7 +73,8 @@ class PreparedReport:
             self.write(work)
             for name in sorted(self.contents, key=lambda name: not name.endswith(".png")):
                 (work / name).replace(folder / name)
-        for name in {f"{gallery}.png" for gallery in GALLERIES} - self.contents.keys():
+        optional = {f"{gallery}.png" for gallery in GALLERIES} | {MANIFEST}
+        for name in optional - self.contents.keys():
             (folder / name).unlink(missing_ok=True)
 
 
@@ -83,6 +88,7 @@ def make_report(
     facts: Sequence[tuple[str, str]] = (),
     notes: Sequence[str] = (),
     drawn: DrawnDefects | None = None,
+    manifest: Manifest | None = None,
 ) -> PreparedReport:
     """Draw the report on the test split. It is published by whoever carries out the decision.
 
@@ -91,11 +97,12 @@ def make_report(
         facts: name and text of further facts about the reliability of the figures.
         notes: what a reader must know about the data, one sentence each.
         drawn: what drawn defects came to.
+        manifest: the list of the candidate's images, which the report links.
     """
     masks, unusable = _masks(samples, candidate.inspector.card.frame.overview, config)
     card = candidate.inspector.card
     report = build_report(
-        _info(candidate.reference, card),
+        _info(candidate.reference, card, manifest),
         candidate.metrics,
         _shown(samples, config),
         candidate.scores,
@@ -116,7 +123,7 @@ def make_report(
         type_answers=_type_answers(candidate, samples, config),
     )
     pictures = _pictures(report, candidate, samples, masks, config)
-    return _prepared(report, candidate.scores, labels_of(samples), pictures, config.report_dir)
+    return _prepared(report, candidate.scores, labels_of(samples), pictures, config.report_dir, manifest)
 
 
 def _type_answers(scored: Scored, samples: Sequence[Sample], config: Config) -> TypeAnswers | None:
@@ -198,8 +205,9 @@ def _shown_parts(samples: Sequence[Sample], config: Config) -> list[str]:
     return [names[sample.path] for sample in samples]
 
 
-def _info(reference: ModelRef, card: Card) -> ModelInfo:
-    return ModelInfo(name=card.name, version=str(reference), run_id=reference.run_id)
+def _info(reference: ModelRef, card: Card, manifest: Manifest | None = None) -> ModelInfo:
+    listed = manifest.sha256 if manifest else ""
+    return ModelInfo(name=card.name, version=str(reference), run_id=reference.run_id, manifest=listed)
 
 
 def _costs(config: Config) -> Costs | None:
@@ -233,14 +241,22 @@ def _pictures(
 
 
 def _prepared(
-    report: Report, scores: np.ndarray, labels: np.ndarray, pictures: dict[str, Picture], folder: Path
+    report: Report,
+    scores: np.ndarray,
+    labels: np.ndarray,
+    pictures: dict[str, Picture],
+    folder: Path,
+    manifest: Manifest | None,
 ) -> PreparedReport:
     with working_folder() as drawn:
         files = write_report(report, scores, labels, pictures, drawn)
         files["summary"] = _write_summary(report, drawn)
+        if manifest:
+            files["manifest"] = drawn / MANIFEST
+            write_text(files["manifest"], manifest.text)
         contents = {path.name: path.read_bytes() for path in files.values()}
     places = {kind: folder / path.name for kind, path in files.items()}
-    return PreparedReport(report, contents, places, scores, labels, pictures)
+    return PreparedReport(report, contents, places, scores, labels, pictures, manifest)
 
 
 def _write_summary(report: Report, folder: Path) -> Path:

@@ -34,6 +34,7 @@ from defect_detection.use_cases.candidates import Candidate, best_of
 from defect_detection.use_cases.engine import HERE, Engine
 from defect_detection.use_cases.judge import small_test_note
 from defect_detection.use_cases.knowledge import after_training, suited
+from defect_detection.use_cases.manifest import listed
 from defect_detection.use_cases.search import check_search, search
 from defect_detection.use_cases.trial_runs import Bench, record_data, record_figures
 
@@ -86,6 +87,7 @@ def train(config: Config, watch: Watch = unwatched, say: Say = silent, engine: E
     check_store(config.tracking_uri)
     splits = load_splits(config, partial(watch, "reading images", "decoding"), say, engine.decode)
     audited = audit_splits(splits, config, watch)
+    splits = listed(splits, audited.findings, config)
     for line in audited.warnings:
         say(line)
     recorder = ExperimentRecorder(config.tracking_uri, config.mlflow.experiment_name, config.root)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from defect_detection.config import Config
 from defect_detection.config.training import HyperparameterSet
+from defect_detection.data.manifest import NAME as MANIFEST
 from defect_detection.data.samples import labels_of
 from defect_detection.data.split import Splits
 from defect_detection.processes.watch import Follow, Watch
@@ -75,7 +76,7 @@ class Bench:
 
 
 def record_data(record: TrialRecord, splits: Splits, config: Config) -> None:
-    """Log the configuration, the images of each split, and the skipped images."""
+    """Log the configuration, the images of each split with their manifest, and the skipped images."""
     record.text("config.json", config.model_dump_json(indent=2))
     for name, samples, fingerprint in (
         ("train", splits.train, splits.train_fingerprint),
@@ -85,6 +86,8 @@ def record_data(record: TrialRecord, splits: Splits, config: Config) -> None:
         source = str(config.data.test_dir if name == "test" else config.data.train_dir)
         defective = sum(sample.label for sample in samples)
         record.dataset(name, fingerprint, source=source, images=len(samples), defective=defective)
+    if splits.manifest:
+        record.text(MANIFEST, splits.manifest.text)
     if splits.skipped:
         record.text("skipped.txt", "".join(f"{item}\n" for item in splits.skipped))
 
