@@ -10,8 +10,9 @@ from defect_detection.records import retention
 from defect_detection.records.clock import doubt_of_clock
 from defect_detection.records.counts import count_inspections
 from defect_detection.records.feedback import add_feedback
-from defect_detection.records.inspections import Filter, find_inspection, find_page
+from defect_detection.records.inspections import find_inspection
 from defect_detection.records.jobs import create_job, create_job_if_due, end_job
+from defect_detection.records.pages import Filter, find_page
 from defect_detection.records.retention import prune
 from defect_detection.records.tables import FeedbackRow
 

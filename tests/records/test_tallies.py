@@ -16,7 +16,8 @@ from defect_detection.records.bins import latency_bin, latency_of
 from defect_detection.records.counts import Chosen, Statistics, count_inspections
 from defect_detection.records.database import MIGRATIONS, Database
 from defect_detection.records.feedback import add_feedback
-from defect_detection.records.inspections import Filter, Inspected, add_inspections, find_page
+from defect_detection.records.inspections import Inspected, add_inspections
+from defect_detection.records.pages import Filter, find_page
 from defect_detection.records.retention import prune
 from defect_detection.records.store import Records
 from defect_detection.records.tables import TallyRow

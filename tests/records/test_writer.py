@@ -20,7 +20,7 @@ from defect_detection.records import writer
 from defect_detection.records.database import Database
 from defect_detection.records.feedback import add_feedback
 from defect_detection.records.image_store import ImageFolder
-from defect_detection.records.inspections import Filter, find_page
+from defect_detection.records.pages import Filter, find_page
 from defect_detection.records.store import Records
 from defect_detection.records.writer import BATCH, Recorder
 

@@ -11,7 +11,7 @@ from tiny import encoded
 from waiting import wait_until
 from whole import whole_server
 
-from defect_detection.records.inspections import Filter, find_page
+from defect_detection.records.pages import Filter, find_page
 from defect_detection.records.store import Records
 from defect_detection.serving.services import services_of
 from defect_detection.use_cases.backup import back_up

@@ -16,7 +16,7 @@ from defect_detection.data.class_names import UNNAMED_TYPE, shown, why_no_type
 from defect_detection.data.formats import IMAGE_SUFFIXES
 from defect_detection.data.samples import Sample
 from defect_detection.files.permissions import make_private
-from defect_detection.records.database import Database
+from defect_detection.records.database import Database, unindexed
 from defect_detection.records.feedback import are_conflicting, said_about
 from defect_detection.records.image_store import UNKNOWN_SUFFIX, ImageStore, suffix_of, write_whole
 from defect_detection.records.senders import network_of
@@ -79,7 +79,7 @@ def find_labelled(database: Database, product: str = DEFAULT) -> list[Labelled]:
         suffixes = {row.sha256: row.suffix for row in session.execute(images)}
         row = InspectionRow
         columns = (row.sha256, row.group, row.part, row.sent_by)
-        query = select(*columns).where(row.product == product, row.sha256.in_(labelled))
+        query = select(*columns).where(unindexed(row.product) == product, row.sha256.in_(labelled))
         groups: dict[str, str] = {}
         for found in session.execute(query.order_by(row.at, row.id)):
             if found.sha256 not in groups or not (groups[found.sha256] or network_of(found.sent_by)):

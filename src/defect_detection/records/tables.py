@@ -75,6 +75,7 @@ class InspectionRow(Table):
     __tablename__ = "inspections"
     __table_args__ = (
         Index("ix_inspections_at_id", "at", "id"),
+        Index("ix_inspections_sha256_product", "sha256", "product"),  # both: SQLite prefers more columns
         # The columns behind id answer the other filters without a look at the rows: few may match
         Index("ix_inspections_product_at", "product", "at", "id"),
         Index("ix_inspections_product_verdict", "product", "verdict", "at", "id", "model_version"),
@@ -105,10 +106,13 @@ class InspectionRow(Table):
         ),
         Index("ix_inspections_product_in_group", "product", "in_group", "at", "id"),
         Index("ix_inspections_product_part", "product", "part", "at", "id"),
-        Index("ix_inspections_product_novelty", "product", "novelty", "id"),
+        Index(
+            "ix_inspections_product_novelty",
+            *("product", "novelty", "id", "line", "station", "verdict", "model_version", "at"),
+        ),
         Index(
             "ix_inspections_typed_at",
-            *("product", "at", "defect_type", "line"),
+            *("product", "at", "defect_type", "line", "station", "model_version"),
             sqlite_where=_TYPED,
             postgresql_where=_TYPED,
         ),
@@ -116,7 +120,7 @@ class InspectionRow(Table):
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
     at: Mapped[datetime] = mapped_column(UtcTime)
-    sha256: Mapped[str] = mapped_column(String(64), index=True)
+    sha256: Mapped[str] = mapped_column(String(64))
     name: Mapped[str] = mapped_column(Text)
     verdict: Mapped[str] = mapped_column(String(16))
     score: Mapped[float] = mapped_column(Float(53))

@@ -6,7 +6,7 @@ read as much with one line as with a thousand. Sums change in the transaction th
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -58,6 +58,8 @@ _OF_BEGINS = _TALLY.where(
     _TALLIES.span_s.in_(SPANS_S),
     _TALLIES.begin_s.in_(bindparam("begins", expanding=True)),
 )
+_MODEL = (_TALLIES.begin_s, _TALLIES.model_name, _TALLIES.model_version, _TALLIES.threshold)
+_SUM = select(*_MODEL, _TALLIES.first_at, _TALLIES.counts)
 IS_WHOLE = (TallyRow.line == "") & (TallyRow.station == "")  # the sums of all places of a product
 
 
@@ -272,6 +274,13 @@ def _known(session: Session, changes: Iterable[Key]) -> list[Found]:
 def find_tallies(session: Session, chosen: ColumnElement[bool]) -> list[Found]:
     """Return sums with the keys of `TallyRow`, and when the first inspection of each was."""
     return _found(session.connection().execute(_TALLY.where(chosen)))
+
+
+def find_sums(session: Session, chosen: ColumnElement[bool]) -> tuple[Sequence[Any], Counts]:
+    """Return what many sums are about, without their places, and their counts as one array of shape (n_sums, N_COUNTS)."""
+    rows = session.connection().execute(_SUM.where(chosen)).all()
+    counts = np.frombuffer(b"".join(row.counts for row in rows), STORED)
+    return rows, counts.reshape(-1, N_COUNTS).astype(np.int64)
 
 
 def _found(rows: Iterable[Any]) -> list[Found]:

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 
-from defect_detection.records.counts import Chosen
+from defect_detection.records.counts import Chosen, is_between
 from defect_detection.records.database import READ_S, Database
 from defect_detection.records.tables import InspectionRow
 
@@ -31,15 +32,21 @@ def count_types(database: Database, bounds: Sequence[datetime], chosen: Chosen) 
     Raises:
         SlowReadError: it takes too long. RecordsError: the database can't be reached.
     """
-    row, periods = InspectionRow, []
-    lines: dict[str, Counter[str]] = {}
-    named = select(row.defect_type, row.line, func.count()).where(row.defect_type.is_not(None))
+    periods, lines = [], dict[str, Counter[str]]()
+    query = _of_a_period(chosen)
     with database.reading(READ_S) as session:
+        connection = session.connection()
         for since, until in pairwise(bounds):
-            within = named.where(row.at >= since, row.at < until, chosen.of(row))
             counts: Counter[str] = Counter()
-            for name, line, count in session.execute(within.group_by(row.defect_type, row.line)):
-                counts[str(name)] += count
-                lines.setdefault(line, Counter())[str(name)] += count
+            for name, line, count in connection.execute(query, {"since": since, "until": until}):
+                counts[name] += count
+                lines.setdefault(line, Counter())[name] += count
             periods.append(counts)
     return TypeCounts(tuple(periods), lines)
+
+
+def _of_a_period(chosen: Chosen) -> Select[*tuple[Any, ...]]:
+    """Return the query for the counts by type and line. An index answers it alone."""
+    row = InspectionRow
+    counted = select(row.defect_type, row.line, func.count()).where(row.defect_type.is_not(None))
+    return counted.where(is_between(row.at), chosen.of(row)).group_by(row.defect_type, row.line)

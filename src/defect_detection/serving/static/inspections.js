@@ -19,17 +19,21 @@ let next = null; // cursor of the page after
 let newest = 0; // of requests: an answer that comes late isn't shown
 let typing;
 
-/** Ask for the first page under the filters, or for the page after. */
+/** Ask for the first page under the filters, or for the page after. A search goes on until a page has a match. */
 async function load(more = false) {
   const number = ++newest;
-  const query = new URLSearchParams({ ...wanted(), limit: PAGE, ...(more && { cursor: next }) });
+  const before = more ? found : [];
+  let cursor = more ? next : null;
   try {
-    const page = await get(`/inspections?${query}`);
-    if (number !== newest) return;
-    found = more ? [...found, ...page.inspections] : page.inspections;
-    next = page.next;
-    $("problem").hidden = true;
-    show();
+    do {
+      const query = new URLSearchParams({ ...wanted(), limit: PAGE, ...(cursor && { cursor }) });
+      const page = await get(`/inspections?${query}`);
+      if (number !== newest) return;
+      found = [...before, ...page.inspections];
+      next = cursor = page.next;
+      $("problem").hidden = true;
+      show();
+    } while (next && found.length === before.length);
   } catch (error) {
     if (number === newest) complain(error);
   }
@@ -49,10 +53,10 @@ function show() {
   const isFiltered = Object.keys(wanted()).length > 0;
   $("count").textContent = some
     ? `${found.length}${next ? " or more" : ""} ${found.length === 1 ? "inspection" : "inspections"}`
-    : isFiltered ? "No inspection matches. Change the search, or show all." : "";
+    : next ? "Searching older inspections …" : isFiltered ? "No inspection matches. Change the search, or show all." : "";
   const rows = found.map((one) => ({ cells: cells(one) }));
   fill($("list"), some ? table("Inspections, newest first", COLUMNS, rows) : isFiltered ? null : nothing());
-  $("more-row").hidden = !next;
+  $("more-row").hidden = !next || !some;
   $("all").hidden = !isFiltered;
   $("save").disabled = !some;
 }

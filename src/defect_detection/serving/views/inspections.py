@@ -13,7 +13,8 @@ from pydantic import BaseModel, Field
 from werkzeug.exceptions import BadRequest
 
 from defect_detection.records.database import Database
-from defect_detection.records.inspections import Filter, Page, Recorded, find_page
+from defect_detection.records.inspections import Recorded
+from defect_detection.records.pages import MOST_SEARCHED, Filter, Page, find_page
 from defect_detection.serving.answer import as_json
 from defect_detection.serving.of_product import product_name
 from defect_detection.serving.problems import described
@@ -37,7 +38,9 @@ class InspectionsFilter(BaseModel):
     """Which inspections."""
 
     search: Words | None = Field(
-        None, description="substring of the name, group, line, station or part; case is ignored"
+        None,
+        description="substring of the name, group, line, station or part; case is ignored. One page looks through "
+        f"{MOST_SEARCHED} inspections: it may be short or empty, with a cursor in `next`",
     )
     verdict: Literal["ok", "defective", "review"] | None = None
     line: Words | None = None
