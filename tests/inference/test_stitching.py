@@ -6,6 +6,7 @@ import pytest
 from defect_detection.data.large import Tile
 from defect_detection.inference.tiled import Stitched
 from defect_detection.model.card import TileRule
+from defect_detection.model.type_rule import types_of_tiles
 
 NOTHING = np.empty(0, np.uint8)
 
@@ -40,3 +41,11 @@ def test_hidden_cells_and_those_in_no_tile_have_the_lowest_evidence():
 def test_the_rule_is_undone_exactly_enough_to_compare_golden_tiles():
     rule, scores = TileRule(slope=0.7, bias=-1.5), np.array([0.001, 0.4, 0.99])
     np.testing.assert_allclose(rule.of_tiles(rule.scores(scores)), scores, rtol=1e-9)
+
+
+def test_the_tile_with_the_highest_score_names_the_type_and_defective_tiles_several():
+    types, logits = np.array([[0.9, 0.3], [0.2, 0.6], [0.5, 0.99]]), np.array([1.0, 4.0, -3.0])
+    one, strongest = types_of_tiles(types, logits, logits > 0, several=False)
+    assert (one.tolist(), strongest) == ([0.2, 0.6], 1)
+    assert types_of_tiles(types, logits, logits > 0, several=True)[0].tolist() == [0.9, 0.6]
+    assert types_of_tiles(types, logits, logits > 9, several=True)[0].tolist() == [0.2, 0.6]

@@ -17,10 +17,23 @@ from defect_detection.training.tiles import Candidates, tile_splits
 from defect_detection.training.trial import run_trial
 from defect_detection.use_cases.checks import check_servable
 from defect_detection.use_cases.parity import check_parity
+from defect_detection.use_cases.scoring import seen_in_tiles
+
+
+def spotted(folder):
+    """Make every second hole a bright spot, which is another type."""
+    (folder / "spot").mkdir()
+    for path in sorted((folder / "hole").iterdir())[::2]:
+        pixels = np.asarray(Image.open(path))
+        Image.fromarray(np.where(pixels < 80, np.uint8(250), pixels)).save(folder / "spot" / path.name)
+        path.unlink()
 
 
 @pytest.mark.parametrize("mode", ["supervised", "one_class"])
 def test_a_model_of_tiles_is_trained_checked_and_used(plant, tmp_path, capsys, mode):
+    if mode == "supervised":
+        spotted(plant.root / "data/train")
+        spotted(plant.root / "data/test")
     config = plant.config("data.tiles={size: 32, overlap: 0}", f"training.mode={mode}")
     splits = load_splits(config)
     settings = config.training.resolved(config.training.hyperparameter_sets[1])
@@ -38,6 +51,16 @@ def test_a_model_of_tiles_is_trained_checked_and_used(plant, tmp_path, capsys, m
     assert inspector.inspect_one(splits.test[0].path.read_bytes()).score == pytest.approx(scores[0], abs=1e-6)
     if mode == "supervised":
         assert check_servable(bundle).passed
+        caught = [
+            (one.defect_type, sample.defect_type) for one, sample in zip(found, splits.test, strict=True)
+        ]
+        caught = [pair for pair in caught if pair[1] and pair[0]]
+        assert len(caught) >= 8 and np.mean([named == true for named, true in caught]) >= 0.9
+        assert card.types.names == ("hole", "spot") and card.types.unknown.total == len(
+            [one for one in splits.validation if one.label]
+        )
+        named = seen_in_tiles(inspector, [sample.path for sample in splits.test], config)["named"]
+        assert {"hole", "spot"} <= set(named) <= {"hole", "spot", "unknown"}
     assert all(one.allowed for one in check_parity(bundle, ["pyfunc", "openvino"]))
 
     Image.new("L", (20, 20)).save(tmp_path / "small.png")

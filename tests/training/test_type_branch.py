@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from defect_detection.config.evaluation import EvaluationConfig
 from defect_detection.data.samples import Sample
 from defect_detection.evaluation.rates import Rate
 from defect_detection.model.heads import Types
@@ -33,7 +34,7 @@ def drawn(samples: list[Sample], noise: float = 1.0) -> np.ndarray:
 def fitted(samples: list[Sample], noise: float = 1.0) -> tuple[Types, TypeRule, np.ndarray]:
     folds = Folds(np.arange(len(samples)) % 5, refit=True)
     rows, labelled = drawn(samples, noise), labelled_types(samples, folds.kept)
-    head, rule = fit_types([rows], labelled, samples, folds, np.zeros(len(samples)), 0.005, 0.95)
+    head, rule, _ = fit_types([rows], labelled, samples, folds, np.zeros(len(samples)), EvaluationConfig())
     logits = head.standardise(rows) @ head.weights + head.bias
     return head, rule, probabilities_of(logits, head.several)
 
@@ -82,7 +83,7 @@ def test_probabilities_are_calibrated_on_what_each_fit_held_out():
     rows = rng.normal(0, 1, (90, 60)).astype(np.float32)
     folds = Folds(np.arange(90) % 5, refit=True)
     labelled = labelled_types(samples, folds.kept)
-    head, rule = fit_types([rows], labelled, samples, folds, np.zeros(90), 0.005, 0.95)
+    head, rule, _ = fit_types([rows], labelled, samples, folds, np.zeros(90), EvaluationConfig())
     fresh = head.standardise(rng.normal(0, 1, (200, 60))) @ head.weights + head.bias
     assert probabilities_of(fresh, several=False)[:, 0].mean() == pytest.approx(2 / 3, abs=0.1)
     assert rule.unknown.value > 0.8

@@ -42,7 +42,7 @@ class Inspection:
     latency_ms: decoding plus the model, with the model's waiting for other images.
     evidence: float32 array of shape (h, w), log-odds per cell: where the defect is. extent: the pixels of the upright image that it
         covers. boxes: its connected areas above the level that corresponds to the threshold; none below the threshold.
-    types: of its defects, strongest first; empty of an OK image, and of a model that names none.
+    types_if_defective: the types of its defects, strongest first, as if it were defective; empty of a model that names none.
     size: (width, height) of the upright image, at the page that decided.
     """
 
@@ -62,8 +62,13 @@ class Inspection:
     novelty: float | None = None
     camera: Camera | None = None
     boxes: Boxes = NO_BOXES
-    types: tuple[NamedType, ...] = ()
+    types_if_defective: tuple[NamedType, ...] = ()
     size: tuple[int, int] | None = None
+
+    @property
+    def types(self) -> tuple[NamedType, ...]:
+        """The types of its defects, strongest first; empty of an OK image, and of a model that names none."""
+        return () if self.verdict == "ok" else self.types_if_defective
 
     @property
     def defect_type(self) -> str | None:
@@ -245,6 +250,7 @@ class Inspector:
             camera=seen.camera,
             boxes=find_boxes(seen.evidence, seen.score, card.threshold, seen.extent, self.box_rules),
             size=seen.extent.size,
+            types_if_defective=self._named(seen.types, seen.type_novelty),
         )
 
     def _inspection(self, image: Decoded, answered: Sequence[Answer]) -> Inspection:
@@ -281,14 +287,12 @@ class Inspector:
             camera=image.cameras[worst],
             boxes=find_boxes(evidence, score, threshold, extent, self.box_rules),
             size=image.sizes[worst],
-            types=self._types(answered[worst], verdict),
+            types_if_defective=self._named(answered[worst].outputs.get("types"), novelties[worst]),
         )
 
-    def _types(self, answer: Answer, verdict: str) -> tuple[NamedType, ...]:
-        rule, novelty = self.card.types, answer.outputs.get("novelty")
-        if rule is None or verdict == "ok":
-            return ()
-        return rule.named(answer.outputs["types"].tolist(), None if novelty is None else float(novelty))
+    def _named(self, types: Any, novelty: float | None) -> tuple[NamedType, ...]:
+        rule = self.card.types
+        return rule.named(np.asarray(types).tolist(), novelty) if rule else ()
 
 
 class _UnderWay:

@@ -1,6 +1,6 @@
 """Judge a large image by its tiles: the highest of them decides by a calibrated rule, and their evidence becomes one map."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,13 +13,15 @@ from defect_detection.data.reference import Camera, camera_of, look_of
 from defect_detection.errors import ImageError
 from defect_detection.inference.decoding import Source, checked
 from defect_detection.inference.runtime import Runtime
-from defect_detection.model.card import Card, TileRule, expit, log_odds
+from defect_detection.model.card import Card, expit, log_odds
+from defect_detection.model.type_rule import types_of_tiles
 
 
 @dataclass(frozen=True)
 class Judged:
     """What the tiles of an image come to: score, evidence (h, w), its extent, and the highest novelty of a tile.
 
+    types: probability of each type, if the image is defective; None without any. type_novelty: of the tile that has them.
     unlike: how the image is unlike the training images. camera: figures of the image.
     """
 
@@ -27,6 +29,8 @@ class Judged:
     evidence: np.ndarray
     extent: Extent
     novelty: float | None
+    types: list[float] | None = None
+    type_novelty: float | None = None
     unlike: str | None = None
     camera: Camera | None = None
 
@@ -39,41 +43,66 @@ def judge_large(image: Source, card: Card, runtime: Runtime, limits: Limits, pag
     """
     assert card.tile_rule is not None
     if isinstance(image, np.ndarray):
-        return _judge_one(checked(image, card.frame.size), runtime, card.tile_rule)
+        return _judge_one(checked(image, card.frame.size), runtime, card)
     with opened_large(image, card.frame, limits, pages=pages, bit_depth=card.bit_depth) as large:
         look = look_of(large.overview())
-        judged = judge_tiles(large, runtime, card.tile_rule)
+        judged = judge_tiles(large, runtime, card)
         return replace(judged, unlike=card.unlike(look, large.size), camera=camera_of(look))
 
 
-def judge_tiles(large: Large, runtime: Runtime, rule: TileRule) -> Judged:
+def judge_tiles(large: Large, runtime: Runtime, card: Card) -> Judged:
     """Run all tiles that are not hidden, several at a time; only few are in memory.
 
     Raises:
         ImageError: a mask hides all of them.
     """
-    highest, novelty, stitched = -np.inf, None, Stitched(large.cells)
+    assert card.tile_rule is not None
+    rule, found, stitched = card.tile_rule, _Outputs(), Stitched(large.cells)
     for tile, answer in runtime.each(_tagged(large.tiles())):
         assert answer is not None
-        highest = max(highest, float(log_odds(answer.outputs["score"])))
-        if (one := answer.outputs.get("novelty")) is not None:
-            novelty = float(one) if novelty is None else max(novelty, float(one))
+        found.add(answer.outputs)
         stitched.add(tile, answer.outputs["evidence"])
-    if highest == -np.inf:
+    if not found.logits:
         raise ImageError("data.ignore_mask hides every tile of the image")
-    score = float(expit(rule.logits(np.array(highest))))
     evidence = rule.logits(stitched.map(large.shown)).astype(np.float32)
-    return Judged(score, evidence, large.extent, novelty)
+    return found.judged(card, evidence, large.extent)
 
 
-def _judge_one(pixels: np.ndarray, runtime: Runtime, rule: TileRule) -> Judged:
+def _judge_one(pixels: np.ndarray, runtime: Runtime, card: Card) -> Judged:
     """Judge an image that is one tile, uint8 (size, size, 3), RGB."""
-    outputs = runtime.one(pixels, alone=True).outputs
-    novelty = outputs.get("novelty")
-    score = float(rule.scores(outputs["score"]))
-    evidence = rule.logits(outputs["evidence"]).astype(np.float32)
-    extent = Extent.whole((pixels.shape[1], pixels.shape[0]))
-    return Judged(score, evidence, extent, None if novelty is None else float(novelty))
+    assert card.tile_rule is not None
+    outputs, found = runtime.one(pixels, alone=True).outputs, _Outputs()
+    found.add(outputs)
+    evidence = card.tile_rule.logits(outputs["evidence"]).astype(np.float32)
+    return found.judged(card, evidence, Extent.whole((pixels.shape[1], pixels.shape[0])))
+
+
+class _Outputs:
+    """What the model says of the tiles of an image, beside their evidence."""
+
+    def __init__(self) -> None:
+        self.logits: list[float] = []
+        self._novelty: list[float] = []
+        self._types: list[np.ndarray] = []
+
+    def add(self, outputs: Mapping[str, np.ndarray]) -> None:
+        self.logits.append(float(log_odds(outputs["score"])))
+        if "novelty" in outputs:
+            self._novelty.append(float(outputs["novelty"]))
+        if "types" in outputs:
+            self._types.append(outputs["types"])
+
+    def judged(self, card: Card, evidence: np.ndarray, extent: Extent) -> Judged:
+        assert card.tile_rule is not None
+        score = float(expit(card.tile_rule.logits(np.array(max(self.logits)))))
+        judged = Judged(score, evidence, extent, max(self._novelty, default=None))
+        if card.types is None:
+            return judged
+        logits = np.array(self.logits)
+        defective = expit(card.tile_rule.logits(logits)) >= card.threshold
+        types, strongest = types_of_tiles(np.stack(self._types), logits, defective, card.types.several)
+        novelty = self._novelty[strongest] if self._novelty else None
+        return replace(judged, types=types.tolist(), type_novelty=novelty)
 
 
 def _tagged(tiles: Iterator[Tile]) -> Iterator[tuple[Tile, np.ndarray | None]]:

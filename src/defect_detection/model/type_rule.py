@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from defect_detection.evaluation.rates import Rate
@@ -27,6 +28,23 @@ def types_json(types: "Sequence[NamedType]") -> dict[str, Any]:
         "defect_type_probability": first["probability"],
         "defect_types": rows,
     }
+
+
+def types_of_tiles(
+    probabilities: np.ndarray, logits: np.ndarray, defective: np.ndarray, several: bool
+) -> tuple[np.ndarray, int]:
+    """Return the probability of each type of a defective image, (K,), from those of its tiles, and the tile with the highest logit.
+
+    That tile alone decides where an image has one type. Where it may have several, each has its highest probability among the
+    tiles that are defective themselves.
+
+    Args:
+        probabilities: (n_tiles, K). logits: of the score of each tile, (n_tiles,). defective: which reach the threshold, bool.
+    """
+    strongest = int(np.argmax(logits))
+    if not several:
+        return probabilities[strongest], strongest
+    return probabilities[defective | (np.arange(len(logits)) == strongest)].max(0), strongest
 
 
 class TypeRule(BaseModel):

@@ -118,7 +118,7 @@ def describe(trial: Trial, splits: Splits, config: Config) -> Card:
         ),
         review=None if trial.review.is_empty else trial.review,
         defect_types=tuple(sorted({name for sample in splits.train for name in sample.defect_types})),
-        types=trial.type_rule,
+        types=trial.types and trial.types.rule,
         trunk=trial.trunk.name,
         levels=trial.trunk.levels,
         weights=trial.trunk.weights,

@@ -21,7 +21,8 @@ from defect_detection.training.calibration import platt
 from defect_detection.training.folds import Folds
 from defect_detection.training.one_class import HALF, Drawn
 from defect_detection.training.threshold import novelty_limit
-from defect_detection.training.tiles import Candidates, choose_tiles, key_of, tile_splits
+from defect_detection.training.tiled_types import types_of_images
+from defect_detection.training.tiles import Candidates, choose_tiles, image_of, key_of, tile_splits
 from defect_detection.training.unseen import Judges
 
 if TYPE_CHECKING:
@@ -126,18 +127,18 @@ def _of_images(
     held_out = np.full(len(splits.samples), np.nan)
     held_out[some] = [novelty[one.sha256] for one in samples]
     limit = novelty_limit(held_out[some], samples, config.evaluation)
+    threshold = trial.operating_point.threshold
+    types = types_of_images(inner, splits.samples, rule, threshold, config.evaluation)
     drawn = inner.drawn and Drawn(rule.logits(inner.drawn.logits), inner.drawn.auroc)
-    return replace(
-        trial, drawn=drawn, novelty_limit=limit, novelty=held_out, tiles=TileFit(rule, inner, store)
-    )
+    tiles = TileFit(rule, inner, store)
+    return replace(trial, drawn=drawn, novelty_limit=limit, novelty=held_out, tiles=tiles, types=types)
 
 
 def _highest(inner: "Trial", values: np.ndarray) -> dict[str, float]:
     """Return the highest value of the tiles of each image, by its content."""
     found: dict[str, float] = {}
     for tile, value in zip(inner.validation, values.tolist(), strict=True):
-        content = tile.sha256.partition("#")[0]
-        found[content] = max(found.get(content, -np.inf), value)
+        found[image_of(tile)] = max(found.get(image_of(tile), -np.inf), value)
     return found
 
 

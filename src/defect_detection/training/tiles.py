@@ -62,6 +62,11 @@ def key_of(sample: Sample, number: int) -> str:
     return f"{sample.sha256}#{number}"
 
 
+def image_of(tile: Sample) -> str:
+    """Return the content hash of the image that a tile is of: undoes `key_of`."""
+    return tile.sha256.partition("#")[0]
+
+
 def choose_tiles(
     trunk: Trunk, splits: Splits, config: Config, follow: Follow
 ) -> tuple[list[Candidates], RowStore]:

@@ -20,7 +20,6 @@ from defect_detection.evaluation.types_left_out import TypeLeftOut
 from defect_detection.model.bundle import short_hashes
 from defect_detection.model.heads import Head, Local, Pooled
 from defect_detection.model.trunks import Trunk, build_trunk
-from defect_detection.model.type_rule import TypeRule
 from defect_detection.processes.watch import Follow
 from defect_detection.training.calibration import calibrate, lean_on_novelty
 from defect_detection.training.epochs import recorder, tell_early_end
@@ -32,7 +31,7 @@ from defect_detection.training.pooled_branch import fit_pooled
 from defect_detection.training.threshold import decide, novelty_limit
 from defect_detection.training.tiled_trial import TileFit, run_tiled
 from defect_detection.training.trunk_features import trunk_features, turned_features
-from defect_detection.training.type_branch import fit_type_branch
+from defect_detection.training.type_branch import TypeFit, fit_type_branch
 from defect_detection.training.types_left_out import Fitted, leave_types_out
 from defect_detection.training.unseen import Judges, choose_judges
 
@@ -62,7 +61,7 @@ class Trial:
     novelty: of each image of the splits, from a fit that held it out, float array of shape (n_images,).
     tiles: what a model of tiles adds; None where an image is one input.
     drawn: what drawn defects came to, where the head learned from OK images alone; else None.
-    type_rule: how the types of defects are named; None where there are fewer than two to learn.
+    types: how the types of defects are named; None where there are fewer than two to learn.
     types_left_out: the escapes of each defect type without which the head was fitted again, where that was asked for.
     """
 
@@ -83,7 +82,7 @@ class Trial:
     novelty: np.ndarray | None = None
     types_left_out: tuple[TypeLeftOut, ...] = ()
     tiles: TileFit | None = None
-    type_rule: TypeRule | None = None
+    types: TypeFit | None = None
 
 
 class Fits(dict[tuple[object, ...], tuple[Any, ...]]):
@@ -140,22 +139,22 @@ def run_trial(
     folds = judges.folds
     if tuned:
         trunk = _tuned(trunk, settings, splits, folds, config, follow, history)
-    drawn, rule, left_out = None, None, tuple[TypeLeftOut, ...]()
+    drawn, types, left_out = None, None, tuple[TypeLeftOut, ...]()
     if splits.mode == "one_class":
         head, novelty, drawn = fit_one_class(trunk, splits, folds, config, follow)
         logits = novelty - HALF
     else:
         head, logits, fitted = fit_head(trunk, settings, splits, folds, config, follow, history, fits)
         novelty = fitted.novelty(fitted.logarithms)
-        types, rule = fit_type_branch(trunk, settings, splits, folds, novelty, config, follow, fits.once)
-        head = replace(head, types=types)
+        types = fit_type_branch(trunk, settings, splits, folds, novelty, config, follow, fits.once)
+        head = replace(head, types=types and types.head)
         if leave_out:
             once = partial(_once_a_branch, fits, settings, trunk, folds)
             left_out = leave_types_out(fitted, trunk.learned, settings, config, once)
     trial = _measure(settings, trunk, head, logits, splits, judges, config, history, started)
     limit = novelty_limit(novelty, splits.samples, config.evaluation)
     trial = replace(trial, novelty_limit=limit, novelty=novelty, types_left_out=left_out)
-    return replace(trial, drawn=drawn, type_rule=rule)
+    return replace(trial, drawn=drawn, types=types)
 
 
 def _tuned(

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -12,19 +12,19 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from defect_detection.config import Config
+from defect_detection.config.evaluation import EvaluationConfig
 from defect_detection.config.training import HyperparameterSet
 from defect_detection.data.class_names import UNNAMED_TYPE, comparable
 from defect_detection.data.samples import Sample
 from defect_detection.data.split import Splits
 from defect_detection.data.units import parts_of
-from defect_detection.evaluation.operating_point import usual_limit
-from defect_detection.evaluation.parts import numbered, rate_of
 from defect_detection.model.heads import Types
 from defect_detection.model.trunks import Trunk
 from defect_detection.model.type_rule import OTHER, UNKNOWN, TypeRule
 from defect_detection.processes.watch import Follow
 from defect_detection.training.calibration import platt
 from defect_detection.training.folds import Folds
+from defect_detection.training.held_out_types import HeldOut, rule_of
 from defect_detection.training.pooled_branch import (
     REGULARIZATIONS,
     Indexed,
@@ -37,8 +37,6 @@ Once = Callable[[tuple[object, ...], Callable[[], tuple[Any, ...]]], tuple[Any, 
 
 LEAST_PARTS = 10  # of a type that is learned by itself
 LEAST_OTHER_PARTS = 5  # of all smaller types together, to be learned as `OTHER`
-MOST_WRONG = 0.1  # share of the held-out answers that may be wrong
-_SURE = 0.9  # probability that always suffices for an answer
 _NEVER = -30.0  # logit of a type that a fit has not seen
 _MOST_COMPONENTS = 384
 _NO_TYPES = {comparable(name) for name in (UNNAMED_TYPE, UNKNOWN)}  # names that tell no type
@@ -91,6 +89,14 @@ def _types_of(sample: Sample) -> set[str]:
     return {name for name in sample.defect_types if comparable(name) not in _NO_TYPES}
 
 
+class TypeFit(NamedTuple):
+    """The branch that names types, the rule that goes with it, and the answers that the rule comes from."""
+
+    head: Types
+    rule: TypeRule
+    held_out: HeldOut
+
+
 def fit_type_branch(
     trunk: Trunk,
     settings: HyperparameterSet,
@@ -100,22 +106,20 @@ def fit_type_branch(
     config: Config,
     follow: Follow,
     once: Once,
-) -> tuple[Types | None, TypeRule | None]:
-    """Fit the branch that names types of defects on the features that the pooled branch has; (None, None) without two types."""
+) -> TypeFit | None:
+    """Fit the branch that names types of defects on the features that the pooled branch has; None without two types."""
     labelled = labelled_types(splits.samples, folds.kept)
     if labelled is None:
-        return None, None
-    keys, evaluation = [sample.sha256 for sample in splits.samples], config.evaluation
+        return None
+    keys = [sample.sha256 for sample in splits.samples]
 
-    def fit() -> tuple[Types | None, TypeRule | None]:
+    def fit() -> tuple[TypeFit | None]:
         rows = trunk_features(trunk, keys, ["pooled"], splits, config, follow)["pooled"]
         variants = [rows, *turned_features(trunk, settings.turns, keys, splits, config, follow)]
-        some = evaluation.max_unknown_rate, evaluation.confidence
-        return fit_types(variants, labelled, splits.samples, folds, novelty, *some) or (None, None)
+        return (fit_types(variants, labelled, splits.samples, folds, novelty, config.evaluation),)
 
     same = (trunk.fingerprint, folds.fold.tobytes(), folds.refit, settings.turns)
-    types, rule = once(("types", *same), fit)
-    return types, rule
+    return cast(TypeFit | None, once(("types", *same), fit)[0])
 
 
 def fit_types(
@@ -124,9 +128,8 @@ def fit_types(
     samples: Sequence[Sample],
     folds: Folds,
     novelty: np.ndarray,
-    max_unknown_rate: float,
-    confidence: float,
-) -> tuple[Types, TypeRule] | None:
+    evaluation: EvaluationConfig,
+) -> TypeFit | None:
     """Fit once for each fold, calibrate on what each fit held out, and fit once to keep; None where nothing was held out.
 
     Args:
@@ -149,12 +152,9 @@ def fit_types(
     bias = (bias - centre @ rotation @ weights) * slopes + offsets
     head = Types(standardise, folded.astype(np.float32), bias.astype(np.float32), labelled.several)
     probabilities = probabilities_of(held[c][scored] * slopes + offsets, labelled.several)
-    own_novelty = novelty[some[scored]]
-    known = own_novelty[~np.isnan(own_novelty)]
-    limit = usual_limit(known, max_unknown_rate, confidence) if len(known) else None
-    parts = numbered(parts_of([samples[i] for i in some[scored]]), int(scored.sum()))
-    rule = _rule(labelled, probabilities, has[scored], limit, own_novelty, parts, confidence)
-    return head, rule
+    judged, names, several = some[scored], labelled.names, labelled.several
+    answers = HeldOut(names, several, judged, has[scored], probabilities, novelty[judged])
+    return TypeFit(head, rule_of(answers, samples, evaluation), answers)
 
 
 @dataclass(frozen=True)
@@ -242,58 +242,3 @@ def _calibrated(logits: np.ndarray, has: np.ndarray, several: bool) -> tuple[np.
 
     slope = float(np.exp(minimize_scalar(loss, bounds=(-4, 4), method="bounded").x))
     return np.full(has.shape[1], slope), np.zeros(has.shape[1])
-
-
-def _rule(
-    labelled: Labelled,
-    probabilities: np.ndarray,
-    has: np.ndarray,
-    novelty_limit: float | None,
-    novelty: np.ndarray,
-    parts: np.ndarray,
-    confidence: float,
-) -> TypeRule:
-    """Choose the least probabilities, and count what the rule gives on held-out images."""
-    least = _least_of_each(probabilities, has) if labelled.several else _least_of_one(probabilities, has)
-    empty = rate_of(np.zeros(0, bool), np.zeros(0, int), confidence)
-    rule = TypeRule(
-        names=labelled.names,
-        several=labelled.several,
-        least=tuple(least),
-        novelty_limit=novelty_limit,
-        right=empty,
-        unknown=empty,
-    )
-    measured = [None if np.isnan(one) else float(one) for one in novelty]
-    answers = [
-        {one.name for one in rule.named(row, own)} for row, own in zip(probabilities, measured, strict=True)
-    ]
-    truth = [set(np.array(labelled.names)[row]) for row in has]
-    unknown = np.array([answer == {UNKNOWN} for answer in answers])
-    right = np.array([answer == true for answer, true in zip(answers, truth, strict=True)])
-    update = {
-        "right": rate_of(right[~unknown], parts[~unknown], confidence),
-        "unknown": rate_of(unknown, parts, confidence),
-    }
-    return rule.model_copy(update=update)
-
-
-def _least_of_one(probabilities: np.ndarray, has: np.ndarray) -> list[float]:
-    """Return the least probability above which at most `MOST_WRONG` of the held-out answers are wrong; at most `_SURE`."""
-    best, right = probabilities.max(1), has[np.arange(len(has)), probabilities.argmax(1)]
-    order = np.argsort(-best)
-    wrong = np.cumsum(~right[order]) / np.arange(1, len(order) + 1)
-    allowed = np.flatnonzero(wrong <= MOST_WRONG)
-    found = float(best[order[allowed[-1]]]) if len(allowed) else _SURE
-    return [min(found, _SURE)] * has.shape[1]
-
-
-def _least_of_each(probabilities: np.ndarray, has: np.ndarray) -> list[float]:
-    """Return of each type the probability with the highest F1 on held-out images."""
-    least = []
-    for values, own in zip(probabilities.T, has.T, strict=True):
-        order = np.argsort(-values)
-        hits = np.cumsum(own[order])
-        f1 = 2 * hits / (np.arange(1, len(order) + 1) + max(int(own.sum()), 1))
-        least.append(float(values[order[int(f1.argmax())]]))
-    return least

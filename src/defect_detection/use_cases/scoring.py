@@ -67,6 +67,8 @@ def _named(
 ) -> tuple[str, ...] | None:
     if rule is None or not answers:
         return None
+    if "named" in answers[0]:
+        return tuple(str(name) for one in answers for name in one["named"])
     rows = np.concatenate([one["types"] for one in answers]).tolist()
     own = [None] * len(rows) if novelty is None else novelty.tolist()
     return tuple(rule.named(row, value)[0].name for row, value in zip(rows, own, strict=True))
@@ -84,18 +86,22 @@ def _answers(inspector: Inspector, samples: Sequence[Sample], config: Config) ->
 def seen_in_tiles(inspector: Inspector, paths: Sequence[Path], config: Config) -> dict[str, np.ndarray]:
     """Inspect large images; their evidence maps are brought to one small size, each cell with the highest of those it covers.
 
+    A model that names types also gives "named": the strongest type of each image, as if it were defective.
+
     Raises:
         DataError: one cannot be read.
     """
     outputs: dict[str, list[Any]] = {"score": [], "evidence": [], "novelty": []}
-    data = config.data
+    named, data = [], config.data
     for found in inspector.inspect(paths, limits=Limits.of(data), pages=data.pages):
         if found.evidence is None:
             raise DataError(found.error or f"{found.path}: cannot be read")
         outputs["score"].append(found.score)
         outputs["evidence"].append(_small(found.evidence))
         outputs["novelty"].append(found.novelty)
-    return {name: np.array(values, np.float32) for name, values in outputs.items()}
+        named += [one.name for one in found.types_if_defective[:1]]
+    arrays = {name: np.array(values, np.float32) for name, values in outputs.items()}
+    return arrays | ({"named": np.array(named)} if named else {})
 
 
 def _small(evidence: np.ndarray) -> np.ndarray:
