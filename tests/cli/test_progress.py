@@ -37,3 +37,13 @@ def test_ctrl_c_that_a_library_drops_ends_the_work_at_its_next_step():
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_bars_on_the_terminal_leave_standard_output_where_it_goes(capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes standard error for a terminal
+    with progress.bars() as watch:
+        watch("tiles", "a.tif", 1, 2)
+        print("a line")
+    printed = capsys.readouterr()
+    assert printed.out == "a line\n"
+    assert "a.tif" in printed.err

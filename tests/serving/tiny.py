@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from defect_detection.data.framing import CELL, Framing, Tiling
 from defect_detection.evaluation.operating_point import OperatingPoint
 from defect_detection.model.bundle import (
     GOLDEN_FILE,
@@ -15,7 +16,7 @@ from defect_detection.model.bundle import (
     write_card,
     write_golden,
 )
-from defect_detection.model.card import Card
+from defect_detection.model.card import Card, TileRule
 from defect_detection.model.openvino import load_openvino
 
 SIDE, CELLS = 32, 4
@@ -23,17 +24,23 @@ DARK, BRIGHT = np.zeros((SIDE, SIDE, 3), np.uint8), np.full((SIDE, SIDE, 3), 255
 
 
 def write_tiny_bundle(
-    folder: Path, *, threshold: float = 0.5, golden_scores: tuple[float, float] = (1, 0)
+    folder: Path,
+    *,
+    threshold: float = 0.5,
+    golden_scores: tuple[float, float] = (1, 0),
+    tiles: bool = False,
 ) -> Path:
-    """Write a bundle whose score is 1 - mean / 255, and whose evidence is the same of each cell, minus 0.5."""
+    """Write a bundle whose score is 1 - mean / 255, and whose evidence is the same of each cell, minus 0.5. tiles: it judges tiles."""
     folder.mkdir(parents=True)
     openvino = load_openvino()
-    openvino.save_model(_graph(), folder / OPENVINO_FILE, compress_to_fp16=False)
+    openvino.save_model(
+        _graph(SIDE // CELL if tiles else CELLS), folder / OPENVINO_FILE, compress_to_fp16=False
+    )
     (folder / KERAS_FILE).write_bytes(b"nothing reads this one")
     np.save(folder / TRAINED_ON_FILE, np.zeros(1, np.uint64))
     write_golden(folder, np.stack([DARK, BRIGHT]), np.array(golden_scores, np.float32))
     assert (folder / GOLDEN_FILE).exists()
-    write_card(folder, _card(threshold))
+    write_card(folder, _card(threshold, tiles))
     return folder
 
 
@@ -44,7 +51,7 @@ def encoded(pixels: np.ndarray, form: str = "PNG") -> bytes:
     return file.getvalue()
 
 
-def _graph():
+def _graph(n_cells: int):
     openvino = load_openvino()
     from openvino import opset13 as ops
 
@@ -54,7 +61,7 @@ def _graph():
     score = ops.clamp(mean, 0.0, 1.0)
     gray = ops.reduce_mean(darkness, np.array([3], np.int64), keep_dims=False)
     cells = ops.reshape(
-        gray, np.array([-1, CELLS, SIDE // CELLS, CELLS, SIDE // CELLS], np.int64), special_zero=False
+        gray, np.array([-1, n_cells, SIDE // n_cells, n_cells, SIDE // n_cells], np.int64), special_zero=False
     )
     evidence = ops.subtract(
         ops.reduce_mean(cells, np.array([2, 4], np.int64), keep_dims=False), np.float32(0.5)
@@ -65,8 +72,11 @@ def _graph():
     return openvino.Model(results, [image], "tiny")
 
 
-def _card(threshold: float) -> Card:
+def _card(threshold: float, tiles: bool) -> Card:
+    framing = Framing(size=(SIDE, SIDE), tiles=Tiling(size=SIDE, overlap=0))
     return Card(
+        framing=framing if tiles else None,
+        tile_rule=TileRule(slope=1.0, bias=0.0) if tiles else None,
         name="tiny",
         created="2026-01-01T00:00:00+00:00",
         image_size=SIDE,

@@ -69,7 +69,8 @@ def _shown() -> Iterator[Watch]:
         TimeElapsedColumn(),
         TextColumn("{task.fields[note]}", style="dim", markup=False),
     )
-    with Progress(*columns, console=console) as progress:
+    # Where standard output is a file or a pipe, it stays so: rich would send it to the terminal too.
+    with Progress(*columns, console=console, redirect_stdout=sys.stdout.isatty()) as progress:
         yield _bar_per_task(progress)
 
 

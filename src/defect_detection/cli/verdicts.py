@@ -25,7 +25,7 @@ def show_verdicts(inspecting: Inspecting, json_lines: bool, output: Path | None)
         print(note, file=sys.stderr)
     if json_lines:
         all_read, stream = (
-            _print_json(inspecting.inspections),
+            _print_json(_watched(inspecting, count=False)),
             sys.stderr,
         )  # standard output has one line an image
     else:
@@ -52,7 +52,7 @@ def _print_table(inspecting: Inspecting, output: Path | None) -> bool:
     shown: list[Inspection] = []
     counts: Counter[str] = Counter()
     started = time.perf_counter()
-    for inspection in _watched(inspecting.inspections, total):
+    for inspection in _watched(inspecting, count=total > 1):
         counts[inspection.verdict or "unreadable"] += 1
         if len(shown) < _MOST_ROWS:
             shown.append(inspection)
@@ -62,16 +62,20 @@ def _print_table(inspecting: Inspecting, output: Path | None) -> bool:
     return not counts["unreadable"]
 
 
-def _watched(inspections: Iterable[Inspection], total: int) -> Iterator[Inspection]:
-    if total == 1:
-        yield from inspections
+def _watched(inspecting: Inspecting, *, count: bool) -> Iterator[Inspection]:
+    """Yield the inspections. Show how many are done, if they count, and the tiles of large images."""
+    if not (count or inspecting.inspector.card.tile_rule):
+        yield from inspecting.inspections
         return
     from defect_detection.cli.progress import bars
 
+    total = len(inspecting.found.images)
     with bars() as watch:
-        for done, inspection in enumerate(inspections, 1):
+        inspecting.watch = watch
+        for done, inspection in enumerate(inspecting.inspections, 1):
             yield inspection
-            watch("inspecting", "", done, total)
+            if count:
+                watch("inspecting", "", done, total)
 
 
 def _print_rows(inspections: Sequence[Inspection], more: int) -> None:

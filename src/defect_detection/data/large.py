@@ -61,17 +61,22 @@ class Large:
             wanted: tells of a tile's number whether it is.
         """
         height, width, _ = self._shape
-        number, size, shown = -1, self._tiling.size, self._framing.shown
+        number, size = -1, self._tiling.size
         with self._path.open("rb") as file:
             for top in self._tiling.starts(height):
                 band: np.ndarray | None = None
                 for left in self._tiling.starts(width):
                     number += 1
                     part = slice(top, top + size), slice(left, left + size)
-                    if (shown is not None and not shown[part].any()) or not wanted(number):
+                    if not wanted(number) or not self.is_shown(part):
                         continue
                     band = self._rows(file, top, size) if band is None else band
                     yield Tile(number, top // CELL, left // CELL, self._cut(band, left, part))
+
+    def is_shown(self, part: tuple[slice, slice]) -> bool:
+        """Whether a mask leaves a pixel of some rows and columns of the scaled region."""
+        shown = self._framing.shown
+        return shown is None or bool(shown[part].any())
 
     @property
     def scaled(self) -> tuple[int, int]:

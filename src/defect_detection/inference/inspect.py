@@ -28,7 +28,14 @@ from defect_detection.model.parity import FormParity, allowed_difference, golden
 from defect_detection.model.type_rule import NamedType, types_json
 from defect_detection.text import printable
 
+OnTile = Callable[[str, int, int], None]
+"""Is told, of an image that is judged in tiles, what it is called, how many tiles are done, and how many there are."""
+
 MOST_DECODING = 16  # threads; each may hold one image at its full size
+
+
+def _no_matter(image: str, done: int, total: int) -> None:
+    """Follow no tiles."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +182,12 @@ class Inspector:
         return self._runtime(images)
 
     def inspect(
-        self, images: Iterable[Source], *, limits: Limits = DEFAULT_LIMITS, pages: Pages = "refuse"
+        self,
+        images: Iterable[Source],
+        *,
+        limits: Limits = DEFAULT_LIMITS,
+        pages: Pages = "refuse",
+        on_tile: OnTile = _no_matter,
     ) -> Generator[Inspection, None, None]:
         """Yield one inspection per image, in order; an image that can't be read gets its error.
 
@@ -186,9 +198,10 @@ class Inspector:
             images: paths, encoded bytes, or uint8 arrays of shape (height, width, 3), RGB, as `card.frame` fits them.
             limits: a larger image is refused before it is decoded, and one that takes too long is not decoded to its end.
             pages: what to do with a file of several pages. With "all" each page is judged, and the highest score decides.
+            on_tile: follows the tiles of a large image.
         """
         if self.card.tile_rule:
-            yield from (self._tiled(image, number, limits, pages) for number, image in enumerate(images))
+            yield from (self._tiled(one, i, limits, pages, on_tile) for i, one in enumerate(images))
             return
         decode_one = partial(decode, card=self.card, limits=limits, pages=pages)
         answered: list[Answer] = []
@@ -203,14 +216,19 @@ class Inspector:
                     answered = []
 
     def inspect_one(
-        self, image: Source, *, limits: Limits = DEFAULT_LIMITS, pages: Pages = "refuse"
+        self,
+        image: Source,
+        *,
+        limits: Limits = DEFAULT_LIMITS,
+        pages: Pages = "refuse",
+        on_tile: OnTile = _no_matter,
     ) -> Inspection:
         """Inspect one image in the thread that calls; many threads may at the same time.
 
         A single call has all cores for itself, of several each gets its share. Arguments as for `inspect`.
         """
         if self.card.tile_rule:
-            return self._tiled(image, 0, limits, pages)
+            return self._tiled(image, 0, limits, pages, on_tile)
         with self._under_way as count:
             decoded = decode(image, 0, self.card, limits, pages)
             answered = [self._runtime.one(pixels, alone=count() == 1) for pixels in decoded.pages]
@@ -222,7 +240,7 @@ class Inspector:
         for alone in (True, False):
             self._runtime.one(np.zeros((*self.card.frame.size, 3), np.uint8), alone=alone)
 
-    def _tiled(self, image: Source, number: int, limits: Limits, pages: Pages) -> Inspection:
+    def _tiled(self, image: Source, number: int, limits: Limits, pages: Pages, on_tile: OnTile) -> Inspection:
         """Inspect a large image tile by tile."""
         started, card, path = time.perf_counter(), self.card, label_of(image, number)
 
@@ -230,7 +248,7 @@ class Inspector:
             return (time.perf_counter() - started) * 1000
 
         try:
-            seen = judge_large(image, card, self._runtime, limits, pages)
+            seen = judge_large(image, card, self._runtime, limits, pages, partial(on_tile, path))
         except ImageError as error:
             return Inspection(path, None, None, card.threshold, self.name, took_ms(), error=str(error))
         reason = seen.unlike or card.unseen(seen.novelty, seen.score)

@@ -15,6 +15,7 @@ from defect_detection.inference.decoding import Source, checked
 from defect_detection.inference.runtime import Runtime
 from defect_detection.model.card import Card, expit, log_odds
 from defect_detection.model.type_rule import types_of_tiles
+from defect_detection.processes.watch import OnProgress
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,13 @@ class Judged:
     camera: Camera | None = None
 
 
-def judge_large(image: Source, card: Card, runtime: Runtime, limits: Limits, pages: Pages) -> Judged:
+def judge_large(
+    image: Source, card: Card, runtime: Runtime, limits: Limits, pages: Pages, on_tile: OnProgress
+) -> Judged:
     """Judge an image by its tiles; an array is one tile.
+
+    Args:
+        on_tile: is told of each tile that is judged.
 
     Raises:
         ImageError: it cannot be read, or a mask hides all of it.
@@ -46,11 +52,11 @@ def judge_large(image: Source, card: Card, runtime: Runtime, limits: Limits, pag
         return _judge_one(checked(image, card.frame.size), runtime, card)
     with opened_large(image, card.frame, limits, pages=pages, bit_depth=card.bit_depth) as large:
         look = look_of(large.overview())
-        judged = judge_tiles(large, runtime, card)
+        judged = judge_tiles(large, runtime, card, on_tile)
         return replace(judged, unlike=card.unlike(look, large.size), camera=camera_of(look))
 
 
-def judge_tiles(large: Large, runtime: Runtime, card: Card) -> Judged:
+def judge_tiles(large: Large, runtime: Runtime, card: Card, on_tile: OnProgress) -> Judged:
     """Run all tiles that are not hidden, several at a time; only few are in memory.
 
     Raises:
@@ -58,10 +64,12 @@ def judge_tiles(large: Large, runtime: Runtime, card: Card) -> Judged:
     """
     assert card.tile_rule is not None
     rule, found, stitched = card.tile_rule, _Outputs(), Stitched(large.cells)
+    total = sum(large.is_shown(part) for part in large.parts())
     for tile, answer in runtime.each(_tagged(large.tiles())):
         assert answer is not None
         found.add(answer.outputs)
         stitched.add(tile, answer.outputs["evidence"])
+        on_tile(len(found.logits), total)
     if not found.logits:
         raise ImageError("data.ignore_mask hides every tile of the image")
     evidence = rule.logits(stitched.map(large.shown)).astype(np.float32)

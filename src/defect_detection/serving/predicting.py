@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import logging
 import os
+import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,7 +22,7 @@ from defect_detection.config.products import DEFAULT
 from defect_detection.data.bounded import look_at
 from defect_detection.data.bounds import Allowance, Limits
 from defect_detection.data.images import Pages
-from defect_detection.inference.inspect import Inspection
+from defect_detection.inference.inspect import Inspection, OnTile
 from defect_detection.model.type_rule import types_json
 from defect_detection.records.inspections import Inspected
 from defect_detection.serving.champion import Champion, Served
@@ -30,8 +32,10 @@ from defect_detection.serving.recording import Recorder
 from defect_detection.serving.uploads import check_image
 
 MOST_OF_A_NAME = 256  # characters of a type in the database
+_SILENCE_S = 10  # between two lines about the tiles of one image
 AHEAD = 2 * (os.cpu_count() or 1)  # images of one request that are worked on or wait for it
 
+log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 
@@ -82,7 +86,9 @@ class Predicting:
         Raises:
             HTTPException: says why it can't be inspected.
         """
-        inspect_one = partial(champion.inspector.inspect_one, image, limits=limits, pages=self.pages)
+        inspect_one = partial(
+            champion.inspector.inspect_one, image, limits=limits, pages=self.pages, on_tile=_on_tile(limits)
+        )
         if isinstance(image, bytes):
             with self.turns.taking(check_image(image, limits), "reduced"):
                 inspection = inspect_one()
@@ -150,6 +156,21 @@ class Predicting:
     def count(self, inspection: Inspection, champion: Champion) -> None:
         """Count an inspection that is not recorded."""
         self.metrics.inspected(inspection, champion.reference.version, self.product)
+
+
+def _on_tile(limits: Limits) -> OnTile:
+    """Return a function that stops the tiles of a large image when its sender has gone, and logs them now and then."""
+    logged = time.monotonic()
+
+    def follow(_image: str, done: int, total: int) -> None:
+        nonlocal logged
+        if limits.allowance:
+            limits.allowance.check()
+        if time.monotonic() - logged >= _SILENCE_S:
+            logged = time.monotonic()
+            log.info("inspecting a large image: %d of %d tiles", done, total)
+
+    return follow
 
 
 def _found(inspection: Inspection) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from defect_detection.data.other_files import OVERLAY_NOTE
 from defect_detection.data.walk import Walked, find_images, reasons
 from defect_detection.errors import DataError, ImageError, NoModelError
 from defect_detection.inference.inspect import Inspection, Inspector
+from defect_detection.processes.watch import Watch, unwatched
+from defect_detection.text import printable
 from defect_detection.use_cases.overlays import open_overlay_folder, overlay_names, replace_overlay
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ class Inspecting:
     """An inspection of folders, files or patterns, which yields verdicts lazily.
 
     inspections: one of each image. failed: why overlays could not be written, so far; the verdicts stand.
+    watch: follows the tiles of a large image; may be set before the first verdict.
     """
 
     inspector: Inspector
@@ -34,6 +37,7 @@ class Inspecting:
     inspections: Iterator[Inspection]
     notes: tuple[str, ...] = ()
     failed: list[str] = field(default_factory=list)
+    watch: Watch = unwatched
 
 
 def inspect_images(
@@ -61,7 +65,12 @@ def inspect_images(
     note = inspector.card.other_bit_depth(config.data.bit_depth) if config else None
     limits = Limits.of(config.data) if config else DEFAULT_LIMITS
     pages: Pages = config.data.pages if config else "refuse"
-    inspections = inspector.inspect(found.images, limits=limits, pages=pages)
+
+    def on_tile(image: str, number: int, total: int) -> None:
+        if total > 1:
+            done.watch("tiles", printable(image), number, total)
+
+    inspections = inspector.inspect(found.images, limits=limits, pages=pages, on_tile=on_tile)
     done = Inspecting(inspector, found, iter(inspections), (note,) if note else ())
     if output:
         open_overlay_folder(output, found.images)
