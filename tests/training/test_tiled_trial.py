@@ -1,20 +1,27 @@
 """A model of tiles is trained and judged by part, finds defects without masks, and is used as any other."""
 
 import json
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from plant import Plant
 
 from defect_detection.cli import main
+from defect_detection.config import Config, load_retrain_config
 from defect_detection.data.samples import labels_of
-from defect_detection.data.split import load_splits
+from defect_detection.data.split import Splits, load_splits
 from defect_detection.data.units import parts_of
+from defect_detection.errors import ConfigError
 from defect_detection.inference.inspect import Inspector
 from defect_detection.model.bundle import read_card
-from defect_detection.training.bundling import save_trial
+from defect_detection.retraining.start import Start, find_start
+from defect_detection.tracking.runs import ExperimentRecorder
+from defect_detection.training.bundling import describe, save_trial
 from defect_detection.training.tiles import Candidates, tile_splits
-from defect_detection.training.trial import run_trial
+from defect_detection.training.trial import Trial, run_trial
 from defect_detection.use_cases.checks import check_servable
 from defect_detection.use_cases.parity import check_parity
 from defect_detection.use_cases.scoring import seen_in_tiles
@@ -29,46 +36,109 @@ def spotted(folder):
         path.unlink()
 
 
-@pytest.mark.parametrize("mode", ["supervised", "one_class"])
-def test_a_model_of_tiles_is_trained_checked_and_used(plant, tmp_path, capsys, mode):
-    if mode == "supervised":
+@dataclass(frozen=True)
+class Tiled:
+    """A plant, and a model of tiles that is trained on its images."""
+
+    plant: Plant
+    config: Config
+    splits: Splits
+    trial: Trial
+    bundle: Path
+    mode: str
+
+
+@pytest.fixture(scope="module", params=["supervised", "one_class"])
+def tiled(request, trained_once, tmp_path_factory) -> Tiled:
+    plant = trained_once.copy(tmp_path_factory.mktemp("tiled"))
+    if request.param == "supervised":
         spotted(plant.root / "data/train")
         spotted(plant.root / "data/test")
-    config = plant.config("data.tiles={size: 32, overlap: 0}", f"training.mode={mode}")
-    splits = load_splits(config)
-    settings = config.training.resolved(config.training.hyperparameter_sets[1])
-    trial = run_trial(settings, splits, config, lambda *_: None)
-    assert set(trial.validation) == set(splits.validation)  # images, not tiles
-    bundle = tmp_path / "tiled"
-    save_trial(trial, splits, config, bundle)
+    config = plant.config("data.tiles={size: 32, overlap: 0}", f"training.mode={request.param}")
+    splits, settings = load_splits(config), config.training.hyperparameter_sets[1]
+    trial = run_trial(config.training.resolved(settings), splits, config, lambda *_: None)
+    save_trial(trial, splits, config, plant.root / "tiles")
+    return Tiled(plant, config, splits, trial, plant.root / "tiles", request.param)
 
+
+with_types = pytest.mark.parametrize("tiled", ["supervised"], indirect=True)
+
+
+def test_a_model_of_tiles_is_trained_checked_and_used(tiled, tmp_path, capsys):
+    splits, bundle = tiled.splits, tiled.bundle
+    assert set(tiled.trial.validation) == set(splits.validation)  # images, not tiles
     card, inspector = read_card(bundle), Inspector.load(bundle)
     assert card.image_size == 32 and card.tile_rule
     found = list(inspector.inspect([sample.path for sample in splits.test]))
     scores, labels = np.array([one.score for one in found]), labels_of(splits.test)
-    assert scores[labels == 1].mean() > scores[labels == 0].mean() + (0.3 if mode == "supervised" else 0)
+    apart = 0.3 if tiled.mode == "supervised" else 0
+    assert scores[labels == 1].mean() > scores[labels == 0].mean() + apart
     assert {one.evidence.shape for one in found} == {(4, 4)}
     assert inspector.inspect_one(splits.test[0].path.read_bytes()).score == pytest.approx(scores[0], abs=1e-6)
-    if mode == "supervised":
+    if tiled.mode == "supervised":
         assert check_servable(bundle).passed
-        caught = [
-            (one.defect_type, sample.defect_type) for one, sample in zip(found, splits.test, strict=True)
-        ]
-        caught = [pair for pair in caught if pair[1] and pair[0]]
-        assert len(caught) >= 8 and np.mean([named == true for named, true in caught]) >= 0.9
-        assert card.types.names == ("hole", "spot") and card.types.unknown.total == len(
-            [one for one in splits.validation if one.label]
-        )
-        named = seen_in_tiles(inspector, [sample.path for sample in splits.test], config)["named"]
-        assert {"hole", "spot"} <= set(named) <= {"hole", "spot", "unknown"}
     assert all(one.allowed for one in check_parity(bundle, ["pyfunc", "openvino"]))
 
     Image.new("L", (20, 20)).save(tmp_path / "small.png")
     command = ["inspect", "--json", "--model", str(bundle), "--config", str(tmp_path / "none.yaml")]
     assert main([*command, str(splits.test[0].path), str(tmp_path / "small.png")]) == 3
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    printed = capsys.readouterr()
+    lines = [json.loads(line) for line in printed.out.splitlines()]
     assert lines[0]["score"] == pytest.approx(scores[0], abs=1e-6)
     assert "expected at least 32 x 32 px, the size of a tile" in lines[1]["error"]
+    assert printed.err.splitlines()[0] == f"tiles: {splits.test[0].path} 4/4"
+
+
+@with_types
+def test_the_types_of_tiles_become_those_of_images(tiled):
+    splits, inspector = tiled.splits, Inspector.load(tiled.bundle)
+    rule = inspector.card.types
+    assert rule.names == ("hole", "spot")
+    assert rule.unknown.total == sum(labels_of(splits.validation))  # images, not tiles
+    found = inspector.inspect([sample.path for sample in splits.test])
+    named = [
+        (one.defect_type, true.defect_type)
+        for one, true in zip(found, splits.test, strict=True)
+        if true.label
+    ]
+    caught = [(name, true) for name, true in named if name]
+    assert len(caught) >= 8 and np.mean([name == true for name, true in caught]) >= 0.8
+    of_report = seen_in_tiles(inspector, [sample.path for sample in splits.test], tiled.config)["named"]
+    assert {"hole", "spot"} <= set(of_report) <= {"hole", "spot", "unknown"}
+
+
+@with_types
+def test_a_retraining_from_a_model_of_tiles_sees_tiles_too(tiled):
+    plant, registry = tiled.plant, tiled.plant.registry
+    recorder = ExperimentRecorder(tiled.config.tracking_uri, "tiles")
+    with recorder.trial("tiles", {}) as record:
+        version = registry.register(record.model(tiled.bundle), "Production_Reg")
+    registry.set_alias("Production_Reg", "prod", version.version)
+    (plant.root / "re_train").mkdir(exist_ok=True)
+    file = plant.root / "re_train/re_train.yaml"
+    file.write_text("start_from: registry\n")
+    settings, lines = load_retrain_config(file), []
+
+    def start(*overrides: str) -> Start:
+        return find_start(settings, plant.config(*overrides), registry, overrides, lines.append)
+
+    with pytest.raises(
+        ConfigError, match=r"override: data\.tiles\.overlap: expected none, since a retraining"
+    ):
+        start("data.tiles.overlap=32")
+    begun = start()
+    assert "Tiles: {size: 32, overlap: 0, scale: 1.0}, the base model's, instead of null" in [
+        line.text for line in lines
+    ]
+    assert not any(line.text.startswith("Image size") for line in lines)
+    splits = load_splits(begun.config, framing=begun.framing)
+    trial = run_trial(begun.sets[0], splits, begun.config, lambda *_: None, base=begun.trunk())
+    card = describe(trial, splits, begun.config)
+    assert (card.framing, card.trunk_fingerprint) == (
+        begun.framing,
+        read_card(tiled.bundle).trunk_fingerprint,
+    )
+    assert card.types.names == ("hole", "spot")
 
 
 def test_tiles_of_a_part_stay_in_its_fold(trained_once):

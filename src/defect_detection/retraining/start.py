@@ -1,6 +1,7 @@
 """Choose the start of a retraining: the first existing base model, or from scratch."""
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from defect_detection.config import Config, RetrainConfig
 from defect_detection.config.training import HyperparameterSet, Schedule
 from defect_detection.config.yaml_file import validate
-from defect_detection.data.framing import Framing
+from defect_detection.data.framing import Framing, Tiling
 from defect_detection.errors import BundleError, ConfigError
 from defect_detection.model.bundle import CARD_FILE, KERAS_FILE, read_card, verify
 from defect_detection.model.card import Card
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from defect_detection.model.trunks import Trunk
 
 _SETS_KEY = "training.hyperparameter_sets"
-_SEEN_KEYS = ("data.region", "data.ignore_mask", "data.resize")
+_SEEN_KEYS = ("data.region", "data.ignore_mask", "data.resize", "data.tiles")
 
 
 @dataclass(frozen=True)
@@ -97,14 +98,8 @@ def _from_base(
     trained_on = f"{card.data.get('train_images', 'unknown')} images"
     text = f"Start: {reference} ({name_and_alias}), {card.trunk} at {card.image_size} px, trained on {trained_on}"
     say(Message(text, "data"))
-    for words, unit, key in (("Image size", " px", "image_size"), ("Bit depth", "", "bit_depth")):
-        its, ours = getattr(card, key), getattr(config.data, key)
-        if its != ours:
-            text = f"{words}: {its or 'null'}{unit}, the base model's, instead of {ours or 'null'}{unit}"
-            say(Message(text, "data"))
-    if card.frame.region != config.data.region:
-        its, ours = (list(one) if one else "null" for one in (card.frame.region, config.data.region))
-        say(Message(f"Region: {its}, the base model's, instead of {ours}", "data"))
+    for words, its, ours in _differences(card, config):
+        say(Message(f"{words}: {its}, the base model's, instead of {ours}", "data"))
     source = "re_train.yaml" if given else "the base model"
     say(Message(f"Hyperparameter sets of {source}: {', '.join(one.name for one in sets)}", "data"))
     data = config.data.model_copy(update={"image_size": card.image_size, "bit_depth": card.bit_depth})
@@ -115,6 +110,25 @@ def _from_base(
         partial(_read_trunk, bundle, str(reference)),
         card.frame,
     )
+
+
+def _differences(card: Card, config: Config) -> Iterator[tuple[str, str, str]]:
+    """Yield what the base model sees in another way than the settings say: in words, its value, and theirs."""
+    data, frame = config.data, card.frame
+    if frame.tiles is None and card.image_size != data.image_size:
+        yield "Image size", f"{card.image_size} px", f"{data.image_size} px"
+    values = {
+        "Bit depth": (card.bit_depth, data.bit_depth),
+        "Region": tuple(list(one) if one else None for one in (frame.region, data.region)),
+        "Tiles": (
+            frame.tiles and frame.tiles.model_dump(),
+            data.tiles and Tiling(**data.tiles.model_dump()).model_dump(),
+        ),
+    }
+    for words, pair in values.items():
+        its, ours = (json.dumps(one).replace('"', "") for one in pair)
+        if its != ours:
+            yield words, its, ours
 
 
 def _read_trunk(bundle: Path, origin: str) -> "Trunk":
@@ -132,7 +146,7 @@ def _refuse_contradictions(keys: Sequence[str], card: Card, reference: ModelRef,
                 f"override: data.{key}: expected {expected or 'null'}, that of the base model {reference}, received "
                 f"{received or 'null'}; leave it out, or set start_from: scratch in re_train.yaml"
             )
-    if seen := next((key for key in keys if key in _SEEN_KEYS), None):
+    if seen := next((key for key in keys if key.startswith(_SEEN_KEYS)), None):
         raise ConfigError(
             f"override: {seen}: expected none, since a retraining from a base model ({reference}) sees images as that does; leave it "
             "out, or set start_from: scratch in re_train.yaml"
