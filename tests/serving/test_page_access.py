@@ -9,7 +9,15 @@ from tiny import BRIGHT, DARK, encoded
 from defect_detection.records.keys import create_key
 from defect_detection.serving.services import services_of
 
-PATHS = ("/", "/page/review", "/page/inspections", "/page/monitor", "/page/models", "/page/retraining")
+PATHS = (
+    "/",
+    "/page/data",
+    "/page/review",
+    "/page/inspections",
+    "/page/monitor",
+    "/page/models",
+    "/page/retraining",
+)
 PHONES = (390, 320)  # px
 CUT_OFF = """links => links.filter(link => {
     const { left, right } = link.getBoundingClientRect();
@@ -71,7 +79,7 @@ def inspect_two(page: Page, url: str) -> None:
 def test_a_keyboard_alone_is_enough(open_page, send):
     page = open_page(f"http://127.0.0.1:{send.port}")
     reached = []
-    for _ in range(10):
+    for _ in range(11):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.textContent.trim()"))
         outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
@@ -133,7 +141,15 @@ def test_every_page_fits_its_window_and_a_phone_shows_every_place_whole(open_pag
 
 def check_places(page: Page, width: int) -> None:
     links = page.get_by_role("navigation", name="Pages").get_by_role("link")
-    assert links.all_inner_texts() == ["Inspect", "Review", "Inspections", "Monitor", "Models", "Retraining"]
+    assert links.all_inner_texts() == [
+        "Inspect",
+        "Data",
+        "Review",
+        "Inspections",
+        "Monitor",
+        "Models",
+        "Retraining",
+    ]
     assert links.evaluate_all(CUT_OFF) == []
     assert (
         page.evaluate("document.querySelector('nav').scrollWidth - document.querySelector('nav').clientWidth")

@@ -48,6 +48,17 @@ class IndexFile:
     unused: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Table:
+    """All cells of the file. lines: each with its number. places: the position of each known column."""
+
+    delimiter: str
+    header: list[str]
+    lines: list[tuple[int, list[str]]]
+    places: dict[str, int]
+    unused: tuple[str, ...]
+
+
 def index_in(folder: Path) -> Path | None:
     """Return the index directly in a folder; the case of its name is ignored.
 
@@ -81,25 +92,15 @@ def read_rows(path: Path) -> IndexFile:
     Raises:
         DataError: no CSV in UTF-8, no column ``file``, a column that nearly has a known name, or rows of the wrong length.
     """
-    text = _text_of(path)
-    first, _, rest = text.partition("\n")
-    if first.strip().casefold().startswith("sep="):  # as Excel writes it
-        text = rest
-    try:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
-        lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
-    except csv.Error as error:
-        raise DataError(f"{path}: cannot be read as CSV in UTF-8 ({error})") from error
-    header = lines[0][1] if lines else []
-    places, unused = _columns(path, header)
-    problems, rows = [], []
-    for line, cells in lines[1:]:
-        row = Row(line, {name: _said(name, cells, place) for name, place in places.items()})
+    table = read_table(path)
+    width, problems, rows = len(table.header), [], []
+    for line, cells in table.lines:
+        row = Row(line, {name: _said(name, cells, place) for name, place in table.places.items()})
         if any("\n" in cell for cell in row.cells.values()):
             problems.append(f"line {line}: a cell spans several lines; a quote before it is not closed")
-        elif any(cells[len(header) :]):
+        elif any(cells[width:]):
             problems.append(
-                f"line {line}: expected {len(header)} cells, received {len(cells)}; put cells with commas into quotes"
+                f"line {line}: expected {width} cells, received {len(cells)}; put cells with commas into quotes"
             )
         elif row.cells["file"]:
             rows.append(row)
@@ -107,7 +108,28 @@ def read_rows(path: Path) -> IndexFile:
             problems.append(f"line {line}: the column file is empty")
     if problems:
         raise DataError("\n".join(f"{path}: {text}" for text in shortened(problems)))
-    return IndexFile(path, tuple(rows), tuple(unused))
+    return IndexFile(path, tuple(rows), table.unused)
+
+
+def read_table(path: Path) -> Table:
+    """Return all cells as they are.
+
+    Raises:
+        DataError: no CSV in UTF-8, no column ``file``, or a column that nearly has a known name.
+    """
+    text = _text_of(path)
+    first, _, rest = text.partition("\n")
+    if first.strip().casefold().startswith("sep="):  # as Excel writes it
+        text = rest
+    delimiter = _delimiter(text)
+    try:
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
+    except csv.Error as error:
+        raise DataError(f"{path}: cannot be read as CSV in UTF-8 ({error})") from error
+    header = lines[0][1] if lines else []
+    places, unused = _columns(path, header)
+    return Table(delimiter, header, lines[1:], places, tuple(unused))
 
 
 def _said(name: str, cells: Sequence[str], place: int) -> str:

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -94,6 +94,7 @@ def scan_folder(
     ok_classes: Sequence[str],
     group_pattern: str | None = None,
     defect_classes: Sequence[str] = (),
+    content_hash: Callable[[Path], str | Skipped] | None = None,
 ) -> Scanned:
     """Find the images below a folder that holds one folder per class.
 
@@ -108,6 +109,7 @@ def scan_folder(
         group_pattern: regular expression with one group, searched in the path below `folder` of every image
             that the index gives no group.
         defect_classes: names of folders with defective images, where that is not clear by itself.
+        content_hash: for who needs none, or knows it; by default the file is read.
 
     Raises:
         DataError: no such folder, folders that may hold OK or defective images, a wrong index, or an image that
@@ -128,7 +130,7 @@ def scan_folder(
     rows = {path: index.rows.get(path, NOTHING_SAID) for path in paths}
     refuse_questions(folder, Counter(one for path, one in meant.items() if one and rows[path].label is None))
     with ThreadPoolExecutor() as threads:
-        hashes = list(threads.map(_content_hash, paths))
+        hashes = list(threads.map(content_hash or _content_hash, paths))
     items = [
         _sample(path, sha256, meant[path], rows[path]) if isinstance(sha256, str) else sha256
         for path, sha256 in zip(paths, hashes, strict=True)

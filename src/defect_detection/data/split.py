@@ -18,6 +18,7 @@ from defect_detection.data.cross_validation import assign_folds, check_can_split
 from defect_detection.data.exported_feedback import with_feedback
 from defect_detection.data.framed import framing_of
 from defect_detection.data.framing import Framing
+from defect_detection.data.image_folders import said_of_unlabelled
 from defect_detection.data.index_file import shortened
 from defect_detection.data.leakage import check_leakage, leaking
 from defect_detection.data.manifest import Manifest
@@ -25,6 +26,7 @@ from defect_detection.data.pixels import decoded
 from defect_detection.data.samples import DEFECTIVE, OK, Sample, Scanned, Skipped, fingerprint, scan_folder
 from defect_detection.data.shortcuts import check_shortcuts, find_shortcuts
 from defect_detection.data.units import Unit, join, parts_of
+from defect_detection.data.whole_changes import finish_changes
 from defect_detection.errors import DataError
 from defect_detection.processes.watch import OnProgress
 from defect_detection.text import printable
@@ -136,9 +138,11 @@ def load_splits(
         ShortcutError: something beside the picture tells the label, and ``data.allow_shortcuts`` is false.
     """
     data = config.data
+    finish_changes(config.root)
     scanned, scanned_test = scan_split(config, "train_dir"), scan_split(config, "test_dir")
     found, left_out, of_feedback = with_feedback(scanned.samples, scanned_test.samples, config)
     lines = [line for one in (scanned, scanned_test, *of_feedback) for line in one.said()]
+    lines += said_of_unlabelled(config)
     for line in lines:
         say(line)
     for one in (scanned, scanned_test, *of_feedback):

@@ -5,12 +5,14 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from types import MappingProxyType
 
 FILE = "trail.jsonl"  # beside config.yaml
 MAX_BYTES = 5_000_000  # of the file; then it becomes trail.jsonl.1, and so on
@@ -24,23 +26,48 @@ log = logging.getLogger(__name__)
 _writing = threading.Lock()
 
 
-def leave(root: Path, who: str, what: str, on: str, outcome: str, times: int = 1) -> None:
+def leave(
+    root: Path,
+    who: str,
+    what: str,
+    on: str,
+    outcome: str,
+    times: int = 1,
+    more: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Append a line. Never fails: a line that cannot be written goes to the log.
 
     Args:
-        root: the folder of config.yaml. who: name of a key, address, or user and host.
+        root: the folder of config.yaml. who: name of a key, address, or user and host. more: further values, such as before and after.
     """
-    values = {"who": who, "what": what, "on": on, "outcome": outcome}
-    line = {"when": datetime.now(UTC).isoformat(timespec="seconds")}
-    line |= {name: value[:LONGEST] for name, value in values.items()}
-    text = json.dumps(
-        line | ({"times": times} if times > 1 else {})
-    )  # ASCII: no control character gets through
+    leave_all(root, [{"who": who, "what": what, "on": on, "outcome": outcome, **more}], times)
+
+
+def leave_all(root: Path, lines: Iterable[Mapping[str, str]], times: int = 1) -> None:
+    """Append lines together, each with the values that `leave` takes. Never fails."""
+    when = {"when": datetime.now(UTC).isoformat(timespec="seconds")}
     file = _File(root / FILE, maxBytes=MAX_BYTES, backupCount=EARLIER, delay=True)
     with _writing:
-        file.emit(logging.makeLogRecord({"msg": text}))
+        for values in lines:
+            line = when | {name: value[:LONGEST] for name, value in values.items()}
+            text = json.dumps(
+                line | ({"times": times} if times > 1 else {})
+            )  # ASCII: no control character gets through
+            file.emit(logging.makeLogRecord({"msg": text}))
         with suppress(OSError):  # a full disk: said already
             file.close()
+
+
+def read_trail(root: Path) -> Iterator[dict[str, str]]:
+    """Yield the lines that are kept, the oldest first. What is no line of ours is left out."""
+    files = [root / FILE, *(root / f"{FILE}.{number}" for number in range(1, EARLIER + 1))]
+    for path in reversed(files):
+        with suppress(OSError), path.open(encoding="utf-8", errors="replace") as file:
+            for text in file:
+                with suppress(ValueError):
+                    line = json.loads(text)
+                    if isinstance(line, dict):
+                        yield line
 
 
 class _File(RotatingFileHandler):

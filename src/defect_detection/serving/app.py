@@ -36,6 +36,7 @@ from defect_detection.serving.views.advice import advice_api
 from defect_detection.serving.views.api_docs import reference
 from defect_detection.serving.views.evidence import evidence_api
 from defect_detection.serving.views.health import health_api
+from defect_detection.serving.views.images_of_product import images_of_product_api
 from defect_detection.serving.views.inspections import inspections_api
 from defect_detection.serving.views.jobs import register_jobs
 from defect_detection.serving.views.models import models_api
@@ -137,6 +138,7 @@ def _register_views(app: OpenAPI, config: Config) -> None:
         evidence_api,
         inspections_api,
         products_api,
+        images_of_product_api,
     ):
         app.register_api(view)
     app.register_blueprint(pages)

@@ -34,7 +34,9 @@ HEADERS = {
 
 def takes_images(path: str) -> bool:
     """Check whether a path accepts bodies as long as images."""
-    return path == "/predict" or (path.startswith("/v2/models/") and path.endswith("/infer"))
+    return path in ("/predict", "/data/images") or (
+        path.startswith("/v2/models/") and path.endswith("/infer")
+    )
 
 
 def limit_body(request: Request, config: Config) -> None:

@@ -30,6 +30,7 @@ from defect_detection.serving.predicting import Predicting
 from defect_detection.serving.prometheus import Metrics
 from defect_detection.serving.recording import Recorder
 from defect_detection.tracking.registry import Registry
+from defect_detection.use_cases.product_images import ProductImages
 from defect_detection.use_cases.products import settings_of_product
 
 log = logging.getLogger(__name__)
@@ -42,13 +43,14 @@ class UnknownProductError(DefectDetectionError):
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A product as a server has it: its settings, its model in memory, and what inspects with it."""
+    """A product as a server has it: its settings, its model in memory, what inspects with it, and its images."""
 
     name: str
     config: Config
     served: Served
     predicting: Predicting
     line_watch: LineWatch
+    images: ProductImages
 
     def release(self) -> None:
         """Let the product go: requests that have begun still finish with it."""
@@ -77,7 +79,9 @@ class Products:
         self._is_watching = False
         served = Served.of(plant, find, load)
         predicting = Predicting.of(plant, served, recorder, metrics)
-        self.default = Project(DEFAULT, plant, served, predicting, LineWatch(plant, database, served))
+        self.default = Project(
+            DEFAULT, plant, served, predicting, LineWatch(plant, database, served), ProductImages(plant)
+        )
         self._used: OrderedDict[str, tuple[Stamp, Project]] = OrderedDict()  # the last one was used last
         self._lock = threading.Lock()
 
@@ -189,7 +193,8 @@ class Products:
         watch = LineWatch(config, self._database, served)
         if self._is_watching:
             watch.start()
-        return Project(name, config, served, self.default.predicting.of_product(config, served), watch)
+        predicting = self.default.predicting.of_product(config, served)
+        return Project(name, config, served, predicting, watch, ProductImages(config))
 
     def _make_room(self) -> None:
         """Let models go that were not used for longest. That of the default product counts, and stays."""

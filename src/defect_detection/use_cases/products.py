@@ -62,18 +62,24 @@ def settings_of_product(plant: Config, name: str) -> Config:
     return plant if name == DEFAULT else product_settings(plant, name, settings_of(plant.root, name))
 
 
-def create_product(plant: Config, name: str) -> Path:
+def create_product(plant: Config, name: str, by: str | None = None) -> Path:
     """Make a product with the default settings, and folders for its images. Return its folder.
+
+    Args:
+        by: who asks for it; the user of this process when not given.
 
     Raises:
         ConfigError: the name is none, or is taken.
     """
     texts = {FILE: without_sections(shipped(FILE), SHARED), _RETRAINING: shipped(_RETRAINING)}
-    return _make(plant, name, texts, "product created")
+    return _make(plant, name, texts, "product created", by)
 
 
-def copy_product(plant: Config, name: str, new: str) -> Path:
+def copy_product(plant: Config, name: str, new: str, by: str | None = None) -> Path:
     """Make a product with the settings of another one. Images and models are not copied. Return its folder.
+
+    Args:
+        by: as for `create_product`.
 
     Raises:
         ConfigError: there is no such product, or the new name is none, or is taken.
@@ -83,7 +89,7 @@ def copy_product(plant: Config, name: str, new: str) -> Path:
     retraining = source.root / _RETRAINING
     other = retraining.read_text(encoding="utf-8") if retraining.is_file() else shipped(_RETRAINING)
     texts = {FILE: without_sections(text, SHARED), _RETRAINING: other}
-    return _make(plant, new, texts, f"product copied from {name}")
+    return _make(plant, new, texts, f"product copied from {name}", by)
 
 
 def archive_product(plant: Config, name: str, *, undo: bool = False) -> Path:
@@ -116,7 +122,7 @@ def _listed(plant: Config, name: str) -> Product:
     return Product(name, folder, "active", number_of(found))
 
 
-def _make(plant: Config, name: str, texts: Mapping[str, str], what: str) -> Path:
+def _make(plant: Config, name: str, texts: Mapping[str, str], what: str, by: str | None) -> Path:
     """Write the files of a product beside its place, check them, and give the folder its name last."""
     folder = _free_folder(plant, name)
     folder.parent.mkdir(exist_ok=True)
@@ -129,7 +135,7 @@ def _make(plant: Config, name: str, texts: Mapping[str, str], what: str) -> Path
             (new / file).write_text(text, encoding="utf-8")
         product_settings(plant, name, new / FILE)
         new.rename(folder)
-    leave(plant.plant, who(), what, name, str(folder))
+    leave(plant.plant, by or who(), what, name, str(folder))
     return folder
 
 

@@ -1,5 +1,5 @@
 // The start page: all products with their state, reject rate and what waits for review.
-import { get } from "./api.js";
+import { get, post } from "./api.js";
 import { el, fill } from "./dom.js";
 import { poll } from "./poll.js";
 import { addressOf, nameOf } from "./product.js";
@@ -40,11 +40,27 @@ function card(one) {
 }
 
 function links(one, title) {
-  return [link(one, "/", "Inspect", title), link(one, "/page/review", "Review", title), link(one, "/page/monitor", "Monitor", title)];
+  return [link(one, "/", "Inspect", title), link(one, "/page/data", "Data", title), link(one, "/page/review", "Review", title), link(one, "/page/monitor", "Monitor", title)];
 }
 
 function link(one, page, text, title) {
   return el("a", { class: "button", href: addressOf(one.name, page), "aria-label": `${text}: ${title}` }, text);
 }
 
+/** Create a product, and go on to its images. */
+async function create(event) {
+  event.preventDefault();
+  $("create").disabled = true;
+  $("new-problem").hidden = true;
+  try {
+    const { name } = await post("/products", { name: $("name").value.trim() });
+    location.href = addressOf(name, "/page/data");
+  } catch (error) {
+    $("new-problem").textContent = error.message;
+    $("new-problem").hidden = false;
+  }
+  $("create").disabled = false;
+}
+
+$("new").addEventListener("submit", create);
 poll(refresh, REFRESH_MS);

@@ -10,6 +10,7 @@ from defect_detection.serving.services import services
 # address → (template, title), in the order of the navigation
 PAGES = {
     "/": ("inspect", "Inspect"),
+    "/page/data": ("data", "Data"),
     "/page/review": ("review", "Review"),
     "/page/inspections": ("inspections", "Inspections"),
     "/page/monitor": ("monitor", "Monitor"),

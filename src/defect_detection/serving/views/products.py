@@ -1,21 +1,25 @@
-"""``GET /products``: all products of the plant, with their state and their figures."""
+"""Views of the products of the plant: all of them with their state and their figures; a new one."""
 
+from http import HTTPStatus
 from typing import Literal
 
 from flask import Response
 from flask_openapi3.blueprint import APIBlueprint
 from pydantic import BaseModel, Field
+from werkzeug.exceptions import Conflict, UnprocessableEntity
 
-from defect_detection.errors import ConfigError, TrackingError
+from defect_detection.config.products import NAME_PATTERN
+from defect_detection.errors import ConfigError, TrackingError, explain
 from defect_detection.records.overview import Overview, overview_of_products
 from defect_detection.serving.answer import as_json
-from defect_detection.serving.of_product import visible
-from defect_detection.serving.problems import described, for_caller
+from defect_detection.serving.callers import caller
+from defect_detection.serving.of_product import allowed, visible
+from defect_detection.serving.problems import described, for_caller, problem
 from defect_detection.serving.products import Products
 from defect_detection.serving.services import services
 from defect_detection.serving.views.models import MODELS
 from defect_detection.tracking.registry import Registry
-from defect_detection.use_cases.products import settings_of_product
+from defect_detection.use_cases.products import copy_product, create_product, settings_of_product
 
 products_api = APIBlueprint("products", __name__)
 
@@ -39,6 +43,21 @@ class ProductsShown(BaseModel):
     products: list[ProductShown] = Field(description="the default product first, archived ones last")
 
 
+class NewProduct(BaseModel):
+    """A product that is to be created."""
+
+    name: str = Field(pattern=f"^{NAME_PATTERN}$", examples=["bolt"])
+    settings_of: str | None = Field(
+        None,
+        pattern=f"^{NAME_PATTERN}$",
+        description="the product whose settings are copied; null: the default settings",
+    )
+
+
+class CreatedProduct(BaseModel):
+    name: str
+
+
 @products_api.get(
     "/products",
     summary="List the products with their state, reject rate and what waits for review",
@@ -52,6 +71,30 @@ def products() -> Response:
     shown = [_shown(known, name, figures.get(name, Overview())) for name in active]
     shown += [_product(name, figures.get(name, Overview()), "archived", None, None) for name in archived]
     return as_json(ProductsShown(products=shown))
+
+
+@products_api.post(
+    "/products",
+    summary="Create a product, with the default settings or with those of another product",
+    tags=[MODELS],
+    responses={201: CreatedProduct, **{status: described(status) for status in (401, 403, 409, 422, 507)}},
+)
+def new_product(body: NewProduct) -> Response:
+    parts, by = services(), caller().name
+    name = allowed(body.name)
+    taken = [*parts.products.names(), *parts.products.archived()]
+    if any(one.casefold() == name.casefold() for one in taken):
+        raise Conflict(f"name: expected a new name, received '{name}': there is such a product already")
+    try:
+        if body.settings_of is None:
+            create_product(parts.config, name, by)
+        else:
+            copy_product(parts.config, allowed(body.settings_of), name, by)
+    except ConfigError as error:
+        raise UnprocessableEntity(str(error)) from error
+    except OSError as error:
+        return problem(HTTPStatus.INSUFFICIENT_STORAGE, f"{explain(error) or error}. Nothing was created.")
+    return as_json(CreatedProduct(name=name), HTTPStatus.CREATED)
 
 
 def _shown(known: Products, name: str, figures: Overview) -> ProductShown:

@@ -1,0 +1,49 @@
+"""Name the folders of a product's images, with those that training does not read, and say which of them may be changed."""
+
+from collections.abc import Iterator
+from itertools import permutations
+from pathlib import Path
+from typing import Literal, get_args
+
+from defect_detection.config import Config
+from defect_detection.data.walk import walk
+from defect_detection.text import from_root
+
+Place = Literal["unlabelled", "train", "test", "challenge", "bin"]
+PLACES: tuple[Place, ...] = get_args(Place)
+FOLDER = "data"  # in the folder of a product: holds what the page writes beside the folders of the settings
+
+
+def folders_of(config: Config) -> dict[Place, Path]:
+    """Return the folder of each place."""
+    own = config.root / FOLDER
+    return {
+        "unlabelled": own / "unlabelled",
+        "train": config.data.train_dir,
+        "test": config.data.test_dir,
+        "challenge": config.data.challenge_dir,
+        "bin": own / "bin",
+    }
+
+
+def why_unchangeable(config: Config) -> str | None:
+    """Return why the page must not change the images of a product, or None."""
+    folders, root = folders_of(config), config.root
+    for place, folder in folders.items():
+        if not folder.resolve().is_relative_to(root.resolve()):
+            return (
+                f"data.{place}_dir is {folder}, outside the folder of the product: add and label images there with other "
+                "programs, or set a folder inside the product's folder"
+            )
+    for (_, outer), (place, inner) in permutations(folders.items(), 2):
+        if inner.is_relative_to(outer):
+            return f"the folder of {place}, {from_root(inner, root)}, lies in {from_root(outer, root)}: set separate folders"
+    return None
+
+
+def said_of_unlabelled(config: Config) -> Iterator[str]:
+    """Yield a line that says how many images wait for a label; nothing where none does."""
+    folder = folders_of(config)["unlabelled"]
+    count = len(walk(folder).images) if folder.is_dir() else 0
+    if count:
+        yield f"not labelled: {count} image{'' if count == 1 else 's'} in {from_root(folder, config.root)}"

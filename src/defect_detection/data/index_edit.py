@@ -1,0 +1,146 @@
+"""Change rows of ``index.csv`` as images move and get parts. Other rows and columns stay as they are."""
+
+import csv
+import io
+import os
+import unicodedata
+from pathlib import Path
+
+from defect_detection.data.index_file import NAME, index_in, read_rows, read_table
+from defect_detection.text import cell
+
+CELLS = ("label", "defect_type", "group", "mask")  # beside the column file
+Cells = dict[str, str]
+
+
+class Indexes:
+    """The index files that hold the rows of some folders, read when they are needed.
+
+    Args:
+        folders: each with images; the index of a folder lies in it or in its parent.
+    """
+
+    def __init__(self, folders: list[Path]) -> None:
+        self._folders = folders
+        self._of_folder: dict[Path, Path] = {}
+        self._files: dict[Path, _File] = {}
+
+    def take(self, image: Path) -> Cells:
+        """Remove the row of an image, and return its cells; "" where there is no row, or no such column."""
+        return self._of(image).take(image)
+
+    def put(self, image: Path, cells: Cells) -> None:
+        """Give an image, which has no row, a row, unless all cells are empty."""
+        if any(cells.values()):
+            self._of(image).put(image, cells)
+
+    def texts(self) -> dict[Path, str]:
+        """Return the new text of each index that has changed."""
+        return {file.path: file.text() for file in self._files.values() if file.has_changed}
+
+    def _of(self, image: Path) -> "_File":
+        folder = next(folder for folder in self._folders if image.is_relative_to(folder))
+        path = self._of_folder.get(folder) or self._of_folder.setdefault(folder, _used(folder))
+        if path not in self._files:
+            self._files[path] = _File(path)
+        return self._files[path]
+
+
+def _used(folder: Path) -> Path:
+    """Return the index that has the rows of a folder, as `read_index` finds it; the one to be made where there is none."""
+    inner, outer = (index_in(place) if place.is_dir() else None for place in (folder, folder.parent))
+    if outer is not None and (inner is None or _has_rows(outer, folder)):
+        return outer
+    return inner or folder / NAME
+
+
+def _has_rows(index: Path, folder: Path) -> bool:
+    below = _key(folder / "x")[:-1]
+    return any(
+        _key(index.parent / _spelt(row.cells["file"])).startswith(below) for row in read_rows(index).rows
+    )
+
+
+class _File:
+    """One index file, or one to be made."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.has_changed = False
+        self._header, self._rows, self._delimiter = ["file", "group"], list[list[str]](), ","
+        self._places = {name: place for place, name in enumerate(self._header)}
+        if path.is_file():
+            table = read_table(path)
+            self._header, self._delimiter = list(table.header), table.delimiter
+            self._rows = [cells for _, cells in table.lines if any(cells)]
+            known = set(table.places.values())
+            others = {name: place for place, name in enumerate(self._header) if place not in known}
+            self._places = table.places | others
+        self._by_key: dict[str, list[int]] = {}
+        for number, row in enumerate(self._rows):
+            named = row[self._places["file"]] if len(row) > self._places["file"] else ""
+            self._by_key.setdefault(self._key_of(named), []).append(number)
+
+    def _key_of(self, named: str) -> str:
+        return _key(self.path.parent / _spelt(named))
+
+    def take(self, image: Path) -> Cells:
+        found = self._by_key.pop(_key(image), [])
+        cells = dict.fromkeys((*CELLS, *self._places), "")
+        for number in found:
+            row, self._rows[number] = self._rows[number], []
+            self.has_changed = True
+            for name in self._places:
+                said = self._cell(row, name)
+                if name == "defect_type" and said and cells[name]:
+                    cells[name] += f";{said}"  # one row for each type
+                else:
+                    cells[name] = cells[name] or said
+        del cells["file"]
+        if cells["mask"]:
+            cells["mask"] = os.path.normpath(self.path.parent / _spelt(cells["mask"]))
+        return cells
+
+    def put(self, image: Path, cells: Cells) -> None:
+        named = {"file": _relative(image, self.path), **cells}
+        if named.get("mask"):
+            named["mask"] = _relative(Path(named["mask"]), self.path)
+        for name in [name for name, said in named.items() if said and name not in self._places]:
+            self._places[name] = len(self._header)
+            self._header.append(name)
+        row = [""] * len(self._header)
+        for name, said in named.items():
+            if said:
+                row[self._places[name]] = said
+        self._by_key[_key(image)] = [len(self._rows)]
+        self._rows.append(row)
+        self.has_changed = True
+
+    def _cell(self, row: list[str], name: str) -> str:
+        place = self._places.get(name, len(row))
+        return row[place] if place < len(row) else ""
+
+    def text(self) -> str:
+        text = io.StringIO()
+        writer = csv.writer(text, delimiter=self._delimiter, lineterminator="\n")
+        writer.writerow(self._header)
+        writer.writerows(row for row in self._rows if row)
+        return text.getvalue()
+
+
+def with_part(cells: Cells, part: str) -> Cells:
+    """Return the cells of a row with another part; "" for none."""
+    return cells | {"group": cell(part)}
+
+
+def _relative(path: Path, index: Path) -> str:
+    return Path(os.path.relpath(path, index.parent)).as_posix()
+
+
+def _spelt(named: str) -> str:
+    return named.replace("\\", "/")
+
+
+def _key(path: Path) -> str:
+    """Return a path as it is compared: rows may spell it in another case or Unicode form."""
+    return unicodedata.normalize("NFC", os.path.normpath(path.absolute())).casefold()

@@ -1,0 +1,130 @@
+"""Move images and replace index files together: all of a change is done, or nothing.
+
+New texts are written first, as ``.NAME.next`` beside the files that they replace. Then a journal in the product's folder lists all
+renames, and then they are done. A journal that a killed process left is finished by who comes next; a full disk fails before it.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from defect_detection.data.image_folders import FOLDER
+from defect_detection.errors import BusyError
+from defect_detection.files.unfinished import write_text
+
+JOURNAL = ".images-under-way.json"
+LOCK = ".images.lock"
+WAIT_S = 20.0
+
+Move = tuple[Path, Path]
+
+
+@dataclass
+class Change:
+    """What is to be done. moves: (from, to), in order; texts: the new text of a file; removed: files.
+
+    emptied: folders that are removed if nothing is left in them, the innermost first.
+    """
+
+    moves: list[Move] = field(default_factory=list)
+    texts: dict[Path, str] = field(default_factory=dict)
+    removed: list[Path] = field(default_factory=list)
+    emptied: list[Path] = field(default_factory=list)
+
+
+@contextmanager
+def alone(root: Path) -> Iterator[None]:
+    """Let nobody else change the images of a product, and finish what a killed process began.
+
+    Raises:
+        BusyError: another process holds the lock for long.
+    """
+    folder = root / FOLDER
+    folder.mkdir(exist_ok=True)
+    try:
+        with FileLock(folder / LOCK, timeout=WAIT_S, poll_interval=0.01):
+            _finish(folder)
+            yield
+    except Timeout:
+        raise BusyError(
+            f"{folder}: another process is changing these images: try again in a moment"
+        ) from None
+
+
+def finish_changes(root: Path) -> None:
+    """Finish what a killed process began. Costs a look at one file."""
+    if (root / FOLDER / JOURNAL).is_file():
+        with alone(root):
+            pass
+
+
+def carry_out(root: Path, change: Change) -> None:
+    """Do all of a change. The caller holds `alone`, and has chosen names that are free.
+
+    Raises:
+        OSError: nothing was done, or (after a fault of the disk) the rest is done by who comes next.
+    """
+    folder = root / FOLDER
+    made = [made for _, new in change.moves for made in _made_for(new)]
+    try:
+        for path, text in change.texts.items():
+            made += _made_for(path)
+            write_text(_next(path), text)
+        write_text(folder / JOURNAL, json.dumps(_journal(root, change)))
+    except OSError:
+        for path in change.texts:
+            _next(path).unlink(missing_ok=True)
+        _remove_empty(made[::-1])
+        raise
+    _finish(folder)
+
+
+def _journal(root: Path, change: Change) -> dict[str, Any]:
+    def named(paths: Iterable[Path]) -> list[str]:
+        return [path.relative_to(root).as_posix() for path in paths]
+
+    moves = [named(move) for move in change.moves]
+    lists = {"texts": change.texts, "removed": change.removed, "emptied": change.emptied}
+    return {"moves": moves, **{name: named(paths) for name, paths in lists.items()}}
+
+
+def _finish(folder: Path) -> None:
+    """Do what the journal lists, as far as it is not done. What is missing was done before."""
+    journal, root = folder / JOURNAL, folder.parent
+    if not journal.is_file():
+        return
+    said: dict[str, Any] = json.loads(journal.read_text(encoding="utf-8"))
+    for old, new in said["moves"]:
+        (root / new).parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            (root / old).replace(root / new)
+    for name in said["texts"]:
+        with suppress(FileNotFoundError):
+            _next(root / name).replace(root / name)
+    for name in said["removed"]:
+        (root / name).unlink(missing_ok=True)
+    _remove_empty([root / name for name in said["emptied"]])
+    journal.unlink(missing_ok=True)
+
+
+def _next(path: Path) -> Path:
+    return path.with_name(f".{path.name}.next")
+
+
+def _made_for(path: Path) -> list[Path]:
+    """Make the folder of a file, and return the folders that were made, the innermost last."""
+    missing = [one for one in path.parents if not one.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return missing[::-1]
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    """Remove folders that hold nothing any more."""
+    for folder in folders:
+        with suppress(OSError):  # others use it
+            folder.rmdir()

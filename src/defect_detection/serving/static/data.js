@@ -1,0 +1,165 @@
+// Data: add images of a product, label them, move them. Each request carries the state that this page saw.
+import { get, post } from "./api.js";
+import { beginAdding } from "./adding.js";
+import { el, fill, notice } from "./dom.js";
+import { beginGrid, renamed, selectAll, selected, showImages } from "./grid.js";
+import { onEnter, onKeys } from "./keys.js";
+
+const $ = (id) => document.getElementById(id);
+const MOST_BYTES = 14000; // of one request: the server takes 16 KiB
+const MOST_IMAGES = 500;
+const REDRAW_MS = 250; // while images are added
+
+const images = new Map(); // file → image
+let unchangeable = null;
+let redraw = null;
+
+async function load() {
+  try {
+    const [counted, listed] = await Promise.all([get("/data"), get("/data/images")]);
+    images.clear();
+    for (const one of listed.images) images.set(one.file, one);
+    unchangeable = counted.unchangeable;
+    fill($("notes"), [unchangeable && `This page only shows these images: ${unchangeable}.`, ...counted.problems].filter(Boolean).map((text) => notice(text, "")));
+    $("drop").hidden = Boolean(unchangeable);
+    $("problem").hidden = true;
+  } catch (error) {
+    complain(error);
+  }
+  $("loading").hidden = true;
+  render();
+}
+
+function complain(error) {
+  $("problem").textContent = error.message;
+  $("problem").hidden = false;
+}
+
+/** Draw soon: many images come one after the other. */
+function renderSoon() {
+  redraw ??= setTimeout(() => {
+    redraw = null;
+    render();
+  }, REDRAW_MS);
+}
+
+function render() {
+  renderCounts();
+  offerTypes();
+  const shown = [...images.values()].filter(isShown).sort((a, b) => a.file.localeCompare(b.file, undefined, { numeric: true }));
+  $("nothing").hidden = shown.length > 0;
+  $("nothing").textContent = images.size ? "No image of this choice." : "No images yet. Drop some above: about 30 of good parts are enough to begin.";
+  showImages(shown);
+}
+
+function isShown({ place, label, types, file, part }) {
+  const { place: at, label: is, type, text } = Object.fromEntries(new FormData($("filters")));
+  const words = text.trim().toLowerCase();
+  return (at ? place === at : place !== "bin") && (!is || label === is) && (!type || types.includes(type)) &&
+    (!words || file.toLowerCase().includes(words) || part.toLowerCase().includes(words));
+}
+
+function renderCounts() {
+  const at = { unlabelled: [], train: [], test: [], challenge: [], bin: [] };
+  for (const one of images.values()) at[one.place].push(one);
+  const tile = (title, found, text) => el("div", { class: "tile" }, el("h2", {}, title), el("p", { class: "big" }, found.length.toLocaleString()), el("p", { class: "quiet" }, text));
+  const split = (found) => `${found.filter(({ label }) => label === "ok").length} OK, ${found.filter(({ label }) => label === "defective").length} defective`;
+  fill($("counts"), [
+    tile("Not labelled", at.unlabelled, at.unlabelled.length ? "wait for a label" : "nothing waits"),
+    tile("Train", at.train, split(at.train)),
+    tile("Test", at.test, at.test.length ? split(at.test) : "no test split yet"),
+    tile("Known defects", at.challenge, `${at.bin.length} in the bin`),
+  ]);
+}
+
+function offerTypes() {
+  const types = [...new Set([...images.values()].flatMap(({ types }) => types))].sort();
+  fill($("types"), types.filter((one) => one !== "defective").map((one) => el("option", { value: one })));
+  const field = $("by-type");
+  const value = field.value;
+  fill(field, el("option", { value: "" }, "all"), types.map((one) => el("option", { value: one }, one)));
+  field.value = types.includes(value) ? value : "";
+}
+
+function renderSelection(found) {
+  $("selected").textContent = found.length ? `${found.length.toLocaleString()} selected` : "Nothing selected";
+  const all = found.length > 0 && !unchangeable;
+  const every = (check) => all && found.every(check);
+  const inUse = ({ place }) => place !== "bin";
+  $("say-ok").disabled = !every(({ place }) => inUse({ place }) && place !== "challenge");
+  $("say-defective").disabled = !every(inUse);
+  $("remove").disabled = !every(inUse);
+  show("to-challenge", every(({ place, label }) => label === "defective" && ["train", "unlabelled"].includes(place)));
+  show("to-train", every(({ place }) => place === "challenge"));
+  show("restore", every(({ place }) => place === "bin"));
+  $("all").textContent = found.length ? "Select none" : "Select all";
+}
+
+function show(id, isShown) {
+  $(id).hidden = !isShown;
+}
+
+/** Send a change of the selected images, in as many requests as they need; what was done is shown even if a later one fails. */
+async function change(path, body, said) {
+  const chosen = selected();
+  if (!chosen.length) return;
+  let done = 0;
+  let toTest = 0;
+  try {
+    for (const some of inRequests(chosen)) {
+      const answer = await post(path, { ...body, images: some.map(({ file, tag }) => ({ file, tag })) });
+      for (const { before, image } of answer.images) take(before, image);
+      done += some.length;
+      toTest += answer.to_test;
+      $("selected").textContent = `${done} of ${chosen.length} …`;
+    }
+    const more = toTest ? ` ${toTest} went to the test split, because their part is there.` : "";
+    $("live").textContent = `${said}: ${done} images.${more}`;
+    $("problem").hidden = true;
+    if (more) fill($("notes"), notice(more.trim(), ""));
+    selectAll(false);
+    render();
+  } catch (error) {
+    await load();
+    complain(error);
+  }
+}
+
+function inRequests(chosen) {
+  const requests = [[]];
+  let bytes = 0;
+  for (const one of chosen) {
+    const size = new TextEncoder().encode(JSON.stringify([one.file, one.tag])).length + 20;
+    if (bytes + size > MOST_BYTES || requests.at(-1).length === MOST_IMAGES) requests.push([]), (bytes = 0);
+    requests.at(-1).push(one);
+    bytes += size;
+  }
+  return requests;
+}
+
+function take(before, image) {
+  images.delete(before);
+  images.set(image.file, image);
+  renamed(before, image.file);
+}
+
+function say(label) {
+  const type = $("type").value.trim();
+  if ($(`say-${label}`).disabled) return;
+  return change("/data/label", { label, types: label === "defective" && type ? [type] : [] }, label === "ok" ? "OK" : "Defective");
+}
+
+beginGrid(renderSelection);
+beginAdding({ changed: (image) => (images.set(image.file, image), renderSoon()), ended: load });
+$("filters").addEventListener("input", render);
+$("filters").addEventListener("submit", (event) => event.preventDefault());
+$("all").addEventListener("click", () => selectAll(!selected().length));
+$("say-ok").addEventListener("click", () => say("ok"));
+$("say-defective").addEventListener("click", () => say("defective"));
+$("to-challenge").addEventListener("click", () => change("/data/move", { to: "challenge" }, "Known defects"));
+$("to-train").addEventListener("click", () => change("/data/move", { to: "train" }, "Back in train"));
+$("remove").addEventListener("click", () => change("/data/move", { to: "bin" }, "Removed"));
+$("restore").addEventListener("click", () => change("/data/move", { to: "back" }, "Restored"));
+onEnter($("type"), () => say("defective"));
+onKeys({ o: () => say("ok"), d: () => say("defective") });
+load();

@@ -1,0 +1,313 @@
+"""Views of the images of a product: list them, add one, label them, give them parts, move them."""
+
+from collections import Counter
+from http import HTTPStatus
+from typing import Annotated, Any, Literal
+
+from flask import Response, request
+from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.models.tag import Tag
+from pydantic import BaseModel, Field
+from werkzeug.exceptions import BadRequest, NotFound, UnsupportedMediaType
+
+from defect_detection.data.bounds import Limits
+from defect_detection.data.image_folders import PLACES, Place
+from defect_detection.errors import DataError, ImageError, explain
+from defect_detection.serving.answer import as_json
+from defect_detection.serving.callers import caller
+from defect_detection.serving.of_product import project
+from defect_detection.serving.problems import described, problem
+from defect_detection.serving.strict import Words
+from defect_detection.serving.uploads import check_image
+from defect_detection.serving.views.prediction import BINARY, IMAGE_TYPES
+from defect_detection.text import CONTROLS
+from defect_detection.use_cases.add_images import add_image
+from defect_detection.use_cases.change_images import Changed, label_images, move_images, set_part
+from defect_detection.use_cases.product_images import Listed, ProductImage, ProductImages
+from defect_detection.use_cases.thumbnails import MEDIA_TYPE, thumbnail
+
+DATA = Tag(name="data", description="Images of a product, from which its models are trained")
+MOST_AT_ONCE = 500  # images of one request; its body has at most 16 KiB
+FAILURES: dict[str | int, Any] = {status: described(status) for status in (401, 403, 404, 409, 422, 503, 507)}
+
+images_of_product_api = APIBlueprint("images_of_product", __name__)
+
+Tagged = Annotated[str, Field(max_length=12, pattern="^[0-9a-f]{12}$")]
+File = Annotated[str, Field(max_length=1000, pattern=rf"^[^{CONTROLS}]*$")]
+
+
+class SeenImage(BaseModel):
+    """An image, in the state that the caller saw."""
+
+    file: File
+    tag: Tagged = Field(
+        description="as GET /data/images gave it: another tag means that the image was changed"
+    )
+
+
+class ImageShown(SeenImage):
+    """An image of a product."""
+
+    place: Place
+    label: Literal["ok", "defective"] | None = Field(description="null: it has none yet")
+    types: list[str] = Field(description="types of its defects")
+    part: str = Field(description="images of one part stay in one split; empty: it is a part of its own")
+    bytes: int
+    day: str = Field(description="on which its file was written, as the file says")
+
+    @classmethod
+    def of(cls, one: ProductImage) -> "ImageShown":
+        return cls.model_construct(
+            file=one.file,
+            tag=one.tag,
+            place=one.place,
+            label=one.label,
+            types=list(one.types),
+            part=one.part,
+            bytes=one.n_bytes,
+            day=one.day,
+        )
+
+
+class PlaceShown(BaseModel):
+    """The images of one place."""
+
+    images: int
+    ok: int
+    defective: int
+    parts: int = Field(description="an image without a part is one of its own")
+    types: dict[str, int] = Field(description="images of each type of defect")
+
+
+class DataShown(BaseModel):
+    """How many images a product has."""
+
+    product: str
+    state: str = Field(description="another one means that some image has changed")
+    unlabelled: PlaceShown
+    train: PlaceShown
+    test: PlaceShown
+    challenge: PlaceShown
+    bin: PlaceShown
+    frozen: bool = Field(
+        description="whether there is a test split, which is never changed but by new images of its parts"
+    )
+    unchangeable: str | None = Field(description="why these images cannot be changed here; null: they can")
+    problems: list[str] = Field(description="why some images are shown without a label")
+
+
+class ImagesShown(BaseModel):
+    """All images of a product, sorted by file."""
+
+    state: str
+    images: list[ImageShown]
+
+
+class AddQuery(BaseModel):
+    name: Annotated[str, Field(max_length=1000)] = Field(
+        "", description="of the file, with its folders if it has some"
+    )
+    modified: float | None = Field(
+        None,
+        ge=0,
+        le=1e11,
+        description="when the file was written, in seconds since 1970; kept with the image",
+    )
+
+
+class AddedShown(BaseModel):
+    """What became of an image."""
+
+    state: Literal["added", "there"] = Field(
+        description="there: the same content is there already, as this image"
+    )
+    image: ImageShown
+
+
+class SeenImages(BaseModel):
+    images: list[SeenImage] = Field(min_length=1, max_length=MOST_AT_ONCE)
+
+
+class LabelBody(SeenImages):
+    label: Literal["ok", "defective"]
+    types: list[Words] = Field(
+        [], max_length=16, description="types of the defects; without one it is 'defective'"
+    )
+
+
+class PartBody(SeenImages):
+    part: Words = Field(description="images of one part stay in one split; empty: each is a part of its own")
+
+
+class MoveBody(SeenImages):
+    to: Literal["bin", "challenge", "train", "back"] = Field(
+        description="bin; challenge: the known defects; train: known defects back to train; back: from the bin to where it was"
+    )
+
+
+class ChangedImage(BaseModel):
+    before: File = Field(description="its file before")
+    image: ImageShown
+
+
+class ChangedShown(BaseModel):
+    """The images as they are now."""
+
+    images: list[ChangedImage]
+    to_test: int = Field(description="how many of them went to the test split, because their part is there")
+
+
+class ThumbnailQuery(BaseModel):
+    file: File
+
+
+@images_of_product_api.get(
+    "/data", summary="Count the images of a product", tags=[DATA], responses={200: DataShown, **FAILURES}
+)
+def count_images() -> Response:
+    images = project().images
+    listed = images.listed()
+    places = {place: _counted(list(listed.at(place))) for place in PLACES}
+    return as_json(
+        DataShown(
+            product=images.config.product,
+            state=listed.state,
+            frozen=places["test"].images > 0,
+            unchangeable=images.why_unchangeable,
+            problems=list(listed.problems),
+            **places,
+        )
+    )
+
+
+def _counted(found: list[ProductImage]) -> PlaceShown:
+    labels = Counter(one.label for one in found)
+    parts = len({one.part or one.file for one in found})
+    types = Counter(name for one in found for name in one.types)
+    return PlaceShown(
+        images=len(found),
+        ok=labels["ok"],
+        defective=labels["defective"],
+        parts=parts,
+        types=dict(types.most_common()),
+    )
+
+
+@images_of_product_api.get(
+    "/data/images",
+    summary="List the images of a product",
+    tags=[DATA],
+    responses={200: ImagesShown, **FAILURES},
+)
+def list_images() -> Response:
+    listed: Listed = project().images.listed()
+    shown = [ImageShown.of(listed.images[file]) for file in sorted(listed.images)]
+    return as_json(ImagesShown.model_construct(state=listed.state, images=shown))
+
+
+@images_of_product_api.get(
+    "/data/thumbnail",
+    summary="Show a small picture of an image",
+    tags=[DATA],
+    responses={
+        200: {"description": "a picture of at most 128 px", "content": {MEDIA_TYPE: {"schema": BINARY}}},
+        **FAILURES,
+    },
+)
+def show_thumbnail(query: ThumbnailQuery) -> Response:
+    images = project().images
+    one = _found(images, query.file)
+    try:
+        content = thumbnail(images.path(one), images.hash_of(one), images.config)
+    except FileNotFoundError:
+        raise _no_such(query.file) from None
+    return Response(content, content_type=MEDIA_TYPE)
+
+
+def _found(images: ProductImages, file: str) -> ProductImage:
+    if one := images.listed().images.get(file):
+        return one
+    raise _no_such(file)
+
+
+def _no_such(file: str) -> NotFound:
+    return NotFound(f"{file[:200]}: no such image here; GET /data/images lists them.")
+
+
+@images_of_product_api.post(
+    "/data/images",
+    summary="Add an image, which then waits for a label",
+    tags=[DATA],
+    responses={200: AddedShown, **FAILURES, **{status: described(status) for status in (400, 413, 415)}},
+    openapi_extensions={
+        "requestBody": {
+            "description": "an image file",
+            "required": True,
+            "content": {kind: {"schema": BINARY} for kind in IMAGE_TYPES},
+        }
+    },
+)
+def add(query: AddQuery) -> Response:
+    product = project()
+    if request.mimetype and request.mimetype not in IMAGE_TYPES:
+        raise UnsupportedMediaType(
+            f"expected an image as the body, with the Content-Type {', '.join(IMAGE_TYPES)}, received {request.mimetype}"
+        )
+    content = request.get_data(cache=False)
+    if not content:
+        raise BadRequest(f"{query.name[:200] or 'image'}: an empty file (0 bytes)")
+    limits = Limits.of(product.config.data)
+    with product.predicting.turns.taking(check_image(content, limits), "full"):
+        added = add_image(product.images, query.name, content, caller().name, query.modified)
+    return as_json(AddedShown(state=added.state, image=ImageShown.of(added.image)))
+
+
+@images_of_product_api.post(
+    "/data/label", summary="Label images", tags=[DATA], responses={200: ChangedShown, **FAILURES}
+)
+def label(body: LabelBody) -> Response:
+    return _changed(label_images(project().images, _seen(body), body.label, body.types, caller().name))
+
+
+@images_of_product_api.post(
+    "/data/part", summary="Give images a part", tags=[DATA], responses={200: ChangedShown, **FAILURES}
+)
+def part(body: PartBody) -> Response:
+    return _changed(set_part(project().images, _seen(body), body.part, caller().name))
+
+
+@images_of_product_api.post(
+    "/data/move",
+    summary="Move images to the bin and back, or to the known defects and back",
+    tags=[DATA],
+    responses={200: ChangedShown, **FAILURES},
+)
+def move(body: MoveBody) -> Response:
+    to: Place | None = None if body.to == "back" else body.to
+    return _changed(move_images(project().images, _seen(body), to, caller().name))
+
+
+def _seen(body: SeenImages) -> list[tuple[str, str]]:
+    return [(one.file, one.tag) for one in body.images]
+
+
+def _changed(done: Changed) -> Response:
+    shown = [
+        ChangedImage.model_construct(before=before, image=ImageShown.of(one)) for before, one in done.images
+    ]
+    return as_json(ChangedShown.model_construct(images=shown, to_test=done.to_test))
+
+
+@images_of_product_api.errorhandler(DataError)
+def _of_data(error: DataError) -> Response:
+    status = (
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+        if isinstance(error, ImageError)
+        else HTTPStatus.UNPROCESSABLE_ENTITY
+    )
+    return problem(status, str(error))
+
+
+@images_of_product_api.errorhandler(OSError)
+def _of_system(error: OSError) -> Response:
+    return problem(HTTPStatus.INSUFFICIENT_STORAGE, f"{explain(error) or error}. Nothing was stored.")

@@ -1,0 +1,235 @@
+"""Label the images of a product, give them parts, and move them: to the bin and back, to the known defects, to the test split."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from defect_detection.config import Config
+from defect_detection.data.class_names import (
+    SPLITS,
+    UNNAMED_TYPE,
+    comparable,
+    shown,
+    suggests_ok,
+    why_no_type,
+)
+from defect_detection.data.image_folders import Place, folders_of
+from defect_detection.data.whole_changes import alone, carry_out
+from defect_detection.errors import BusyError, DataError
+from defect_detection.records.trail import leave_all, read_trail
+from defect_detection.text import has_control
+from defect_detection.use_cases.image_moves import Moves
+from defect_detection.use_cases.product_images import (
+    Label,
+    Listed,
+    ProductImage,
+    ProductImages,
+    image_at,
+)
+
+IN_USE: tuple[Place, ...] = ("unlabelled", "train", "test", "challenge")
+MOST_PART_CHARACTERS = 200
+Seen = Sequence[tuple[str, str]]
+"""Files with the tag that the caller saw of each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What was done. images: (file before, image now). to_test: how many went to the test split because their part is there."""
+
+    images: tuple[tuple[str, ProductImage], ...]
+    to_test: int = 0
+
+
+def label_images(images: ProductImages, seen: Seen, label: Label, types: Sequence[str], by: str) -> Changed:
+    """Label images. One without a label goes to train, or to test where its part is there.
+
+    Raises:
+        DataError: a type is no name of one, an image is in the bin, or the folders cannot be changed.
+        BusyError: an image is not as the caller saw it.
+    """
+    types = _checked_types(types, images.config) if label == "defective" else ()
+
+    def wanted(one: ProductImage) -> ProductImage:
+        if one.place == "bin":
+            raise DataError(f"{one.file}: is in the bin: restore it first")
+        if one.place == "challenge" and label == "ok":
+            raise DataError(f"{one.file}: is a known defect: take it out of the known defects first")
+        place: Place = "train" if one.place == "unlabelled" else one.place
+        return replace(one, place=place, label=label, types=types or _unnamed(label))
+
+    return _change(images, seen, wanted, "image labelled", by)
+
+
+def set_part(images: ProductImages, seen: Seen, part: str, by: str) -> Changed:
+    """Give images a part; "" for none. Raises as `label_images`."""
+    part = checked_part(part)
+    return _change(images, seen, lambda one: replace(one, part=part), "image given a part", by)
+
+
+def move_images(images: ProductImages, seen: Seen, to: Place | None, by: str) -> Changed:
+    """Move images to the bin, to the known defects, back from there (train), or back from the bin (None). Raises as `label_images`."""
+    what = {"bin": "image removed", "challenge": "image made a known defect", None: "image restored"}
+
+    def wanted(one: ProductImage) -> ProductImage:
+        if (to is None) != (one.place == "bin"):
+            raise DataError(f"{one.file}: is {'not ' if to is None else ''}in the bin")
+        if to == "challenge" and one.label != "defective":
+            raise DataError(f"{one.file}: only defective images can be known defects: label it first")
+        if to == "train" and one.place != "challenge":
+            raise DataError(f"{one.file}: is not a known defect")
+        return replace(one, place=to or _before(one, images.config))
+
+    return _change(images, seen, wanted, what.get(to, "image no known defect"), by)
+
+
+def empty_bin(images: ProductImages, by: str) -> int:
+    """Delete what is in the bin, for good. Return how many images that were."""
+    with changing(images) as listed:
+        binned = list(listed.at("bin"))
+        work = Moves(images)
+        for one in binned:
+            work.remove(one)
+        carry_out(images.config.root, work.change())
+        leave_lines(images, by, "image deleted", ((one.said, "", one.file) for one in binned))
+        images.replace([one.file for one in binned], ())
+    return len(binned)
+
+
+def checked_part(part: str) -> str:
+    """Return the name of a part as it is kept.
+
+    Raises:
+        DataError: it is too long, or has control characters.
+    """
+    part = part.strip()
+    if has_control(part) or len(part) > MOST_PART_CHARACTERS:
+        raise DataError(
+            f"part: expected at most {MOST_PART_CHARACTERS} characters in one line, received {part[:60]!r}"
+        )
+    return part
+
+
+def _checked_types(types: Sequence[str], config: Config) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name for one in types if (name := shown(one))))
+    data = config.data
+    for name in names:
+        why = why_no_type(name, data.ok_classes)
+        is_listed = comparable(name) in map(comparable, data.defect_classes)
+        if why is None and not is_listed:
+            if comparable(name) in SPLITS:
+                why = "the name of a split"
+            elif suggests_ok(name, [comparable(one) for one in data.ok_classes]):
+                why = "a name that suggests OK images"
+        if why:
+            raise DataError(f"type: expected the name of a defect, received {name[:80]!r}, {why}")
+    return names
+
+
+def _unnamed(label: Label) -> tuple[str, ...]:
+    return (UNNAMED_TYPE,) if label == "defective" else ()
+
+
+def _before(one: ProductImage, config: Config) -> Place:
+    """Return where an image in the bin was."""
+    first = (config.root / one.file).relative_to(folders_of(config)["bin"]).parts[0]
+    place: Place = next((place for place in IN_USE if place == first), "unlabelled")
+    if one.label is None:
+        return "unlabelled"
+    return place
+
+
+def _change(
+    images: ProductImages, seen: Seen, wanted: Callable[[ProductImage], ProductImage], what: str, by: str
+) -> Changed:
+    with changing(images) as listed:
+        before = [_as_seen(images, listed, file, tag) for file, tag in dict(seen).items()]
+        after = {one.file: wanted(one) for one in before}
+        to_test = _keep_parts_together(listed, after)
+        return apply(images, listed, after, what, by, to_test)
+
+
+def apply(
+    images: ProductImages,
+    listed: Listed,
+    after: dict[str, ProductImage],
+    what: str,
+    by: str,
+    to_test: int = 0,
+) -> Changed:
+    """Bring images into the state that they are to have, by their file, and leave lines in the trail. The caller has the lock."""
+    work = Moves(images)
+    before = [listed.images[file] for file in after]
+    paths = [work.bring(one, after[one.file]) for one in before]
+    carry_out(images.config.root, work.change())
+    root = images.config.root
+    now = [
+        image_at(root, path, wanted.place, wanted.label, wanted.types, wanted.part)
+        for path, wanted in zip(paths, after.values(), strict=True)
+    ]
+    images.replace(after, now)
+    leave_lines(
+        images, by, what, ((one.said, new.said, new.file) for one, new in zip(before, now, strict=True))
+    )
+    return Changed(tuple(zip(after, now, strict=True)), to_test)
+
+
+def _keep_parts_together(listed: Listed, after: dict[str, ProductImage]) -> int:
+    """Have images go to the test split whose part has an image there, whichever of the two came first. Return their number."""
+    kept = (one for file, one in listed.images.items() if file not in after)
+    in_test = {one.part for one in (*kept, *after.values()) if one.place == "test" and one.part}
+    moved = 0
+    for file, one in {**listed.images, **after}.items():
+        if one.place == "train" and one.part in in_test:
+            after[file] = replace(one, place="test")
+            moved += 1
+    return moved
+
+
+def _as_seen(images: ProductImages, listed: Listed, file: str, tag: str) -> ProductImage:
+    found = listed.images.get(file)
+    if found is not None and found.tag == tag:
+        return found
+    raise BusyError(
+        f"{file}: {_who_changed(images, file)}. Nothing of this request was done: look again, then repeat it"
+    )
+
+
+def _who_changed(images: ProductImages, file: str) -> str:
+    """Say who changed an image last, and when."""
+    last = None
+    for line in read_trail(images.config.plant):
+        if line.get("product") == images.config.product and (
+            line.get("on") == file or line.get("before", "").startswith(f"{file}: ")
+        ):
+            last = line
+    if last is None:
+        return "another program has changed or moved it"
+    return (
+        f"{last['who']} changed it at {last['when']} ({last['what']}, now {last.get('after') or 'deleted'})"
+    )
+
+
+@contextmanager
+def changing(images: ProductImages) -> Iterator[Listed]:
+    """Let nobody else change the images of a product, and give the list of them.
+
+    Raises:
+        DataError: the page must not change these folders, or what they hold is not clear.
+    """
+    if why := images.why_unchangeable:
+        raise DataError(why)
+    with images.changing, alone(images.config.root):
+        listed = images.listed()
+        if listed.problems:
+            raise DataError("\n".join(listed.problems))
+        yield listed
+
+
+def leave_lines(images: ProductImages, by: str, what: str, changes: Iterable[tuple[str, str, str]]) -> None:
+    """Leave a line in the trail for each image: (before, after, file now)."""
+    config = images.config
+    facts = {"who": by, "what": what, "outcome": "done", "product": config.product}
+    leave_all(
+        config.plant, ({**facts, "on": file, "before": was, "after": now} for was, now, file in changes)
+    )

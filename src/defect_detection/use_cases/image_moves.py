@@ -1,0 +1,117 @@
+"""Work out where images go, and what their rows in ``index.csv`` say then. Nothing is done here: see `whole_changes`."""
+
+from pathlib import Path
+
+from defect_detection.data.class_names import comparable
+from defect_detection.data.image_folders import folders_of
+from defect_detection.data.index_edit import Cells, Indexes, with_part
+from defect_detection.data.whole_changes import Change
+from defect_detection.errors import DataError
+from defect_detection.use_cases.product_images import ProductImage, ProductImages, part_of_path
+
+
+class Moves:
+    """Collects the moves of one change."""
+
+    def __init__(self, images: ProductImages) -> None:
+        self._images, self._config = images, images.config
+        self._folders = folders_of(images.config)
+        self._indexes = Indexes(list(self._folders.values()))
+        self._change = Change()
+        self._taken: set[Path] = set()
+        self._emptied: dict[Path, None] = {}
+        self._classes: dict[Path, dict[str, str]] = {}
+
+    def bring(self, one: ProductImage, wanted: ProductImage) -> Path:
+        """Bring an image into another state, and return its path then."""
+        old = self._images.path(one)
+        is_kept = (one.place, one.label, one.types[:1]) == (wanted.place, wanted.label, wanted.types[:1])
+        new = old if is_kept else self.free(self._folder(one, wanted) / old.name)
+        cells = self._indexes.take(old)
+        if not is_kept:
+            cells |= {"label": "", "defect_type": ""}
+            self._move(old, new, one)
+        if len(wanted.types) > 1 or one.types != wanted.types:
+            cells["defect_type"] = ";".join(wanted.types) if len(wanted.types) > 1 else ""
+        self._indexes.put(new, self._with_mask(self._with_part(cells, one, wanted, new), one, wanted))
+        return new
+
+    def remove(self, one: ProductImage) -> None:
+        """Delete an image, with its row and its mask."""
+        path = self._images.path(one)
+        mask = self._indexes.take(path)["mask"]
+        self._change.removed += [path, *([Path(mask)] if mask else [])]
+        self._note_emptied(path, one)
+
+    def change(self) -> Change:
+        """Return all of it as one change."""
+        self._change.texts = self._indexes.texts()
+        self._change.emptied = sorted(self._emptied, key=lambda folder: -len(folder.parts))
+        return self._change
+
+    def free(self, path: Path) -> Path:
+        """Return a path that nothing has, and none of these moves gives: with a number behind its name, if need be."""
+        found, number = path, 1
+        while found in self._taken or found.exists():
+            number += 1
+            found = path.with_name(f"{path.stem}-{number}{path.suffix}")
+        self._taken.add(found)
+        return found
+
+    def _folder(self, one: ProductImage, wanted: ProductImage) -> Path:
+        """Return the folder that says the place, the label and the first type of an image."""
+        base = self._folders[wanted.place]
+        if wanted.place == "bin":
+            base, place = base / one.place, one.place
+        else:
+            place = wanted.place
+        if place == "unlabelled" or (place == "challenge" and not wanted.types):
+            return base
+        if wanted.label == "ok":
+            return base / self._ok_class(base)
+        return base / self._known_in(base).get(comparable(wanted.types[0]), wanted.types[0])
+
+    def _ok_class(self, base: Path) -> str:
+        names = self._config.data.ok_classes
+        known = self._known_in(base)
+        return next((known[key] for key in map(comparable, names) if key in known), names[0])
+
+    def _known_in(self, base: Path) -> dict[str, str]:
+        """Return the names of the class folders that are there, by how they are compared."""
+        if base not in self._classes:
+            found = sorted(path.name for path in base.iterdir() if path.is_dir()) if base.is_dir() else []
+            self._classes[base] = {comparable(name): name for name in found}
+        return self._classes[base]
+
+    def _move(self, old: Path, new: Path, one: ProductImage) -> None:
+        self._change.moves.append((old, new))
+        self._note_emptied(old, one)
+
+    def _note_emptied(self, path: Path, one: ProductImage) -> None:
+        base = self._folders[one.place]
+        self._emptied |= dict.fromkeys(
+            folder for folder in path.parents if folder != base and folder.is_relative_to(base)
+        )
+
+    def _with_part(self, cells: Cells, one: ProductImage, wanted: ProductImage, new: Path) -> Cells:
+        """Return the cells with the part, where neither they nor ``data.group_pattern`` say it."""
+        if wanted.part != one.part:
+            return with_part(cells, wanted.part)
+        if wanted.part and not cells["group"]:
+            by_pattern = part_of_path(self._config, new, self._folders[wanted.place])
+            return cells if by_pattern == wanted.part else with_part(cells, wanted.part)
+        return cells
+
+    def _with_mask(self, cells: Cells, one: ProductImage, wanted: ProductImage) -> Cells:
+        """Have the mask of an image go to the folder of the split where the image goes."""
+        mask = Path(cells["mask"])
+        base = self._folders[one.place]
+        if not cells["mask"] or one.place == wanted.place or not mask.is_relative_to(base):
+            return cells
+        if wanted.place == "challenge":
+            raise DataError(
+                f"{one.file}: has a mask, so it cannot be a known defect; delete the mask in index.csv first"
+            )
+        new = self.free(self._folders[wanted.place] / "masks" / mask.name)
+        self._move(mask, new, one)
+        return cells | {"mask": str(new)}

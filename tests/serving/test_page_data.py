@@ -1,0 +1,56 @@
+"""The page Data: from a new product to labelled images, with mouse and keyboard."""
+
+import re
+
+import numpy as np
+from playwright.sync_api import expect
+from test_page_access import check
+from tiny import encoded
+
+from defect_detection.data.split import scan_split
+from defect_detection.serving.services import services_of
+
+
+def pictures(count: int) -> list[dict]:
+    random = np.random.default_rng(0)
+    return [
+        {
+            "name": f"part{number:02}.png",
+            "mimeType": "image/png",
+            "buffer": encoded(random.integers(0, 256, (24, 24, 3), np.uint8)),
+        }
+        for number in range(count)
+    ]
+
+
+def test_a_product_is_created_and_its_images_are_added_and_labelled(open_page, app, send):
+    page = open_page(f"http://127.0.0.1:{send.port}/page/products")
+    page.get_by_label("Name").fill("bolt")
+    page.get_by_role("button", name="Create product").click()
+    expect(page).to_have_url(re.compile("/product/bolt/page/data$"))
+    expect(page.locator("#nothing")).to_contain_text("No images yet")
+    check(page)
+    broken = {"name": "broken.png", "mimeType": "image/png", "buffer": b"\x89PNG\r\n\x1a\n" + b"\0" * 40}
+    page.set_input_files("#files", [*pictures(8), broken])
+    expect(page.locator("#upload-state")).to_contain_text("9 of 9 sent, 8 new, 1 not added")
+    page.locator("#upload-failed summary").click()
+    expect(page.locator("#upload-failed li")).to_contain_text("broken.png")
+    expect(page.locator(".tile-image img")).to_have_count(8)
+    page.locator(".tile-image", has_text="part00").click()
+    page.locator(".tile-image", has_text="part05").click(modifiers=["Shift"])
+    expect(page.locator("#selected")).to_have_text("6 selected")
+    check(page)
+    page.keyboard.press("o")
+    expect(page.locator("#counts")).to_contain_text("6 OK, 0 defective")
+    page.locator("#place").select_option("unlabelled")
+    page.locator("#grid").focus()
+    page.keyboard.press("Control+a")
+    page.locator("#type").fill("scratch")
+    page.locator("#type").press("Enter")
+    expect(page.locator("#counts")).to_contain_text("6 OK, 2 defective")
+    expect(page.locator("#nothing")).to_be_visible()
+    samples = scan_split(services_of(app).products.get("bolt").config, "train_dir").samples
+    assert sorted((one.path.name, one.defect_type) for one in samples)[-2:] == [
+        ("part06.png", "scratch"),
+        ("part07.png", "scratch"),
+    ]
