@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from benchmarks.project import Project
 from benchmarks.tables import table
 from defect_detection.data.images import read_image
 from defect_detection.data.samples import OK, scan
-from defect_detection.evaluation.drift import CAMERA, FIGURES, Baseline, compare, level_of
+from defect_detection.evaluation.drift import CAMERA, FIGURES, Baseline, compare, level_of, persistence_of
 from defect_detection.inference.inspect import Inspector
 
 HOURS, PER_HOUR, WINDOW = 8, 600, 500  # of a shift; inspections; compared at a time
@@ -31,6 +31,7 @@ OF_A_LOT = 1 / 3  # of all parts, those that a lot draws from
 LIGHTS = (0.97, 0.985, 1.0, 1.015, 1.03)  # of the usual brightness; each lot has one
 QUIET_SHIFTS, CHANGES, LONGEST = 1000, 100, 48  # LONGEST: hours until a change counts as not noticed
 PERSISTENCES = (1, 2, 3)
+STATIONS = (4, 20)  # that are compared on their own
 DEFECT_RATE = 0.01
 MOST_IMAGES = 200
 
@@ -55,6 +56,9 @@ def measure(options: Options) -> dict[str, Any]:
         "parts": inspector.card.baseline.parts,
         "apart": _false_alarms(compared, apart),
         "lots": _false_alarms(compared, (line.windows(line.drawn(HOURS, rng)) for _ in shifts)),
+        "stations": {
+            count: _false_alarms_of_stations(line, inspector.card.baseline, count, rng) for count in STATIONS
+        },
         "odd lot": _false_alarms(compared, (_odd_lot(line, rng) for _ in range(CHANGES))),
         "changes": {name: _noticed(line, name, compared, rng) for name in CHANGED},
     }
@@ -155,8 +159,8 @@ def _figures(inspector: Inspector, images: Sequence[Image.Image]) -> dict[str, n
     return {figure: np.array([row[figure] for row in rows], float) for figure in FIGURES}
 
 
-def _compared(baseline: Baseline, window: dict[str, np.ndarray]) -> Differing:
-    level = level_of(1, 1, len(baseline.quantiles))
+def _compared(baseline: Baseline, window: dict[str, np.ndarray], n_stations: int = 0) -> Differing:
+    level = level_of(1, 1, len(baseline.quantiles) * (1 + n_stations))
     found = compare([window], baseline, level=level, persistence=1, defect_rate=DEFECT_RATE)
     return frozenset((one.name, one.difference.sign) for one in found if one.alarm)
 
@@ -171,6 +175,27 @@ def _false_alarms(compared: Compared, shifts: Iterator[Windows]) -> dict[int, in
     """Count the shifts with an alarm."""
     hours = [list(map(compared, shift)) for shift in shifts]
     return {count: sum(_first_alarm(shift, count) is not None for shift in hours) for count in PERSISTENCES}
+
+
+def _false_alarms_of_stations(
+    line: Line, baseline: Baseline, count: int, rng: np.random.Generator
+) -> dict[str, float]:
+    """Return the shifts with an alarm of any station, of as many, from those of one station: stations have lots of their own."""
+    compared, windows = (
+        partial(_compared, baseline, n_stations=count),
+        persistence_of(PERSISTENCES[-1], count),
+    )
+    drawn = {"apart": line.apart, "lots": line.drawn}
+    shares = {
+        name: mean(
+            _first_alarm(list(map(compared, line.windows(draw(HOURS, rng)))), windows) is not None
+            for _ in range(QUIET_SHIFTS)
+        )
+        for name, draw in drawn.items()
+    }
+    return {"windows": windows} | {
+        name: QUIET_SHIFTS * (1 - (1 - one) ** count) for name, one in shares.items()
+    }
 
 
 def _odd_lot(line: Line, rng: np.random.Generator) -> Windows:
@@ -223,7 +248,14 @@ def render(result: dict[str, Any]) -> str:
         "Delays are inspections: median (95 % within). The cause that an alarm of three windows named: "
         + "; ".join(named)
     )
-    return f"{about}\n\n{table(columns, rows)}\n\n{note}."
+    of_stations = [
+        [count, str(found["windows"]), f"{found['apart']:.0f}", f"{found['lots']:.0f}"]
+        for count, found in result["stations"].items()
+    ]
+    stations = table(
+        ["stations", "windows in a row", f"{quiet}, independent images", f"{quiet}, lots"], of_stations
+    )
+    return f"{about}\n\n{table(columns, rows)}\n\n{note}.\n\n{stations}"
 
 
 def _counts(by_persistence: dict[str, int]) -> list[str]:

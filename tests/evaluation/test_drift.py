@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp
 
-from defect_detection.evaluation.drift import Baseline, cause_of, compare, difference, level_of
+from defect_detection.evaluation.drift import (
+    Baseline,
+    cause_of,
+    compare,
+    difference,
+    level_of,
+    persistence_of,
+)
 
 RNG = np.random.default_rng(7)
 USUAL = {name: RNG.normal(size=400) for name in ("score", "novelty")} | {
@@ -107,3 +114,7 @@ def test_a_figure_that_was_not_recorded_is_left_out():
         del one["novelty"]
     found = compare(windows, BASELINE, level=LEVEL, persistence=3, defect_rate=0.01)
     assert {one.name for one in found} == USUAL.keys() - {"novelty"}
+
+
+def test_an_alarm_of_one_of_several_places_needs_more_windows_in_a_row():
+    assert [persistence_of(3, count) for count in (0, 1, 2, 8, 9, 64, 65)] == [3, 3, 4, 4, 5, 5, 6]

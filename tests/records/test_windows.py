@@ -7,7 +7,7 @@ from sqlalchemy import event
 
 from defect_detection.evaluation.drift import CAMERA, FIGURES
 from defect_detection.records.inspections import add_inspections
-from defect_detection.records.windows import find_windows
+from defect_detection.records.windows import Place, find_places, find_windows
 
 KEY = ("Production_Reg", 3)
 LOOKED = dict.fromkeys(CAMERA, 1.0) | {"novelty": 0.5}
@@ -72,3 +72,18 @@ def test_the_database_reads_the_rows_of_the_windows_by_an_index(records):
         plan = str(connection.exec_driver_sql(f"{explain} {statement}", values).all())
     assert "ix_inspections_product_model_version" in plan
     assert "SORT" not in plan.upper().replace("SORT KEY", "SORT")
+
+
+def test_places_are_those_with_a_window_lately_and_each_has_its_own(records):
+    for number, (line, station) in enumerate((("A", "1"), ("A", "2"), ("B", ""))):
+        fill(records, 12, first=20 * number, line=line, station=station)
+    fill(records, 9, first=100, line="C")
+    fill(records, 12, first=200, line="D", at=START - timedelta(days=40))
+    fill(records, 12, first=300, line="E", model_version=2)
+    until = START + timedelta(days=1)
+    found = find_places(records.database, KEY, until, size=10)
+    assert found == [("A", "1"), ("A", "2"), ("B", "")]
+    (window,), more = find_windows(
+        records.database, KEY, until, size=10, count=2, apart=timedelta(), place=Place("A", "2")
+    )
+    assert (window.ids, more) == (tuple(f"{number:08}" for number in range(31, 21, -1)), 2)

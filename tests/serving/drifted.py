@@ -24,13 +24,18 @@ SIZE = 100  # inspections in a window
 def app_with_baseline(config: Config, bundle: Path, baseline: bool = True) -> OpenAPI:
     """Return the application with the tiny model as version 3; ``monitoring.window`` of its settings is `SIZE`."""
     inspector = Inspector.load(bundle)
-    figures = {name: RNG.normal(mean, spread, 200) for name, (mean, spread) in USUAL.items()}
-    known = Baseline.of(figures, 200) if baseline else None
-    inspector.card = inspector.card.model_copy(update={"baseline": known})
+    give_baseline(inspector, baseline)
     return create_app(config, lambda: ModelRef("Production_Reg", 3, "run", {}), lambda _: inspector)
 
 
-def window(first: int, moved: dict[str, float], hours_ago: float) -> list[Inspected]:
+def give_baseline(inspector: Inspector, baseline: bool = True) -> None:
+    """Let a model know what is usual, or not."""
+    figures = {name: RNG.normal(mean, spread, 200) for name, (mean, spread) in USUAL.items()}
+    known = Baseline.of(figures, 200) if baseline else None
+    inspector.card = inspector.card.model_copy(update={"baseline": known})
+
+
+def window(first: int, moved: dict[str, float], hours_ago: float, **facts: object) -> list[Inspected]:
     """Return the inspections of a window; some figures are so much higher than usual."""
     begin = datetime.now(UTC) - timedelta(hours=hours_ago)
     return [
@@ -38,6 +43,7 @@ def window(first: int, moved: dict[str, float], hours_ago: float) -> list[Inspec
             first + place,
             at=begin + timedelta(seconds=place),
             **{name: RNG.normal(mean + moved.get(name, 0), spread) for name, (mean, spread) in USUAL.items()},
+            **facts,
         )
         for place in range(SIZE)
     ]

@@ -1,5 +1,8 @@
 """Monitor and Review in a real browser, on a line that drifts."""
 
+import re
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from drifted import SIZE, add, app_with_baseline, record, window
@@ -9,6 +12,7 @@ from test_page_access import check
 from tiny import encoded
 from waiting import LIMIT_S
 
+from defect_detection.records.inspections import Inspected
 from defect_detection.serving.services import services_of
 
 
@@ -17,10 +21,11 @@ def drifting(project, bundle, serving, open_page):
     """Return a function that records windows of a line, newest last, and opens a page of it."""
     made = []
 
-    def start(path: str, *windows: dict[str, float]):
+    def start(path: str, *windows: dict[str, float], rows: Sequence[Inspected] = ()):
         config = project.config(f"monitoring.window={SIZE}")
         made.append(app_with_baseline(config, bundle))
         record(made[-1], *windows)
+        add(made[-1], rows)
         send = serving(config, made[-1])
         return open_page(f"http://127.0.0.1:{send.port}{path}")
 
@@ -39,6 +44,25 @@ def test_a_dim_line_is_said_with_its_figures_and_what_moved_most(drifting):
     expect(line.locator(".most li")).to_have_count(12)
     expect(line.locator(".most li").first).to_contain_text("Not stored")
     expect(line.get_by_role("link")).to_have_count(0)
+    check(page)
+
+
+def test_each_station_has_its_state_and_the_dim_one_is_shown(drifting):
+    rows = []
+    for number in range(8):
+        moved, station = ({"brightness": -30}, "S2") if number % 2 else ({}, "S1")
+        rows += window(9000 + SIZE * number, moved, 2.5 + 2 * (number // 2), line="L1", station=station)
+    page = drifting("/page/monitor", rows=rows)
+    line = page.locator("#line")
+    expect(line.locator(".notice.bad")).to_contain_text("L1, S2: Clean the lens and check the light")
+    states = line.get_by_role("region", name="Stations").locator("tbody tr")
+    expect(states).to_have_text(
+        [
+            re.compile("All of the product.*"),
+            "L1, S1As the model learned400 of 400",
+            "L1, S2Alarm400 of 400",
+        ]
+    )
     check(page)
 
 

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from drifted import SIZE, add, give_baseline, window
 from recorded import wait_for_records
 from test_champion import Plant
 from tiny import BRIGHT, DARK, SIDE, encoded
@@ -252,3 +253,18 @@ def test_the_page_of_a_product_has_an_address_of_its_own(app):
     assert 'href="../../../product/bolt/page/monitor"' in page
     assert 'data-product="default"' in client.get("/page/review").text
     assert client.get("/product/bolt/").status_code == client.get("/page/products").status_code == 200
+
+
+def test_the_drift_of_each_product_is_in_the_metrics_and_the_readiness(serve, project):
+    (project.root / "products/bolt/config.yaml").write_text(f"monitoring: {{window: {SIZE}}}\n")
+    app = serve()
+    bolt = services_of(app).products.get("bolt")
+    give_baseline(bolt.served.current().inspector)
+    model = {"product": "bolt", "model_name": "Production_Reg.bolt", "model_version": 1}
+    for number in range(3):
+        add(app, window(SIZE * number, {"brightness": -30}, 2.5 + 2 * number, **model))
+    text = app.test_client().get("/metrics").text
+    assert 'defect_drift_alarm{cause="camera",product="bolt"} 1.0' in text
+    assert 'defect_drift_alarm{cause="camera"} 0.0' in text
+    drift = app.test_client().get("/health/ready").json["drift"]
+    assert drift.startswith("bolt: Clean the lens and check the light: brightness fell from")

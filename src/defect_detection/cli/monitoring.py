@@ -41,13 +41,16 @@ def _print(state: "LineState") -> None:
 
     from defect_detection.use_cases.monitoring import name_of, range_of
 
-    console = Console(width=None if sys.stdout.isatty() else 180, highlight=False)
-    console.print(Text(state.message, style=_COLOURS.get(state.state, "")))
+    console, shown = Console(width=None if sys.stdout.isatty() else 180, highlight=False), state.shown
+    console.print(Text(shown.message, style=_COLOURS.get(shown.state, "")))
     console.print(
-        f"{state.model} {state.version}: {state.inspections} of {state.needed} inspections, compared at "
+        f"{state.model} {state.version}: {shown.inspections} of {shown.needed} inspections, compared at "
         f"{state.compared_at.astimezone():%Y-%m-%d %H:%M}, next at {state.next_at.astimezone():%H:%M}"
     )
-    if not state.figures:
+    for place in state.places[1:]:
+        if place != shown:
+            console.print(Text(place.message, style=_COLOURS.get(place.state, "")))
+    if not shown.figures:
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in (
@@ -61,7 +64,7 @@ def _print(state: "LineState") -> None:
         "windows in a row",
     ):
         table.add_column(column, justify="left" if column == "figure" else "right", no_wrap=True)
-    for one in state.figures:
+    for one in shown.figures:
         medians = [f"{spread.middle:.3g}" for spread in (one.usual, one.now)]
         row = [range_of(one.usual), medians[0], range_of(one.now), medians[1]]
         test = [f"{one.difference.distance:.2f}", f"{one.difference.p:.1g}", f"{one.in_a_row}"]

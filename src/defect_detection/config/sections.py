@@ -312,6 +312,12 @@ class MonitoringConfig(Section):
         "false alarms rarer still.",
         advanced=True,
     )
+    by_station: bool = setting(
+        True,
+        "compares each line and station on its own too: one dim lamp among twenty is then noticed. An alarm of one of several places "
+        "needs more windows in a row, so that all together give no more false alarms.",
+        advanced=True,
+    )
 
 
 class ScalingConfig(Section):

@@ -25,6 +25,9 @@ FIGURES: Mapping[str, float] = {**PARTS, **CAMERA}
 FEWEST = 20  # parts of a baseline: fewer could show nothing at such a level
 _QUANTILES = 200
 _STRANGE = 0.05  # share of the parts that may be anything, beside the usual defective ones
+_RARER = (
+    8  # how much rarer each further window in a row makes a false alarm, of lots as in docs/monitoring.md
+)
 _HOURS_PER_YEAR = 8766.0
 
 
@@ -112,13 +115,24 @@ def compare(
     )
 
 
-def level_of(false_alarms_per_year: float, every_h: float, n_figures: int) -> float:
+def level_of(false_alarms_per_year: float, every_h: float, n_tests: int) -> float:
     """Return the level of one test at which so many windows a year differ by chance (Bonferroni).
 
     Args:
-        every_h: hours between two looks.
+        every_h: hours between two looks. n_tests: at one look, of all figures and places.
     """
-    return min(false_alarms_per_year * every_h / (_HOURS_PER_YEAR * max(n_figures, 1)), 0.5)
+    return min(false_alarms_per_year * every_h / (_HOURS_PER_YEAR * max(n_tests, 1)), 0.5)
+
+
+def persistence_of(persistence: int, n_places: int) -> int:
+    """Return how many windows in a row must differ at one of several places, so that false alarms of all are as rare as of one.
+
+    Images of one lot are alike, so the level alone does not keep them rare. Each further window does (docs/monitoring.md).
+    """
+    further = 0
+    while _RARER**further < n_places:
+        further += 1
+    return persistence + further
 
 
 def cause_of(figures: Sequence[Compared]) -> Cause | None:

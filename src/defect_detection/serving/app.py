@@ -73,7 +73,7 @@ def create_app(
     app = _bare_app(config)
     parts = app.extensions[KEY] = Services.of(config, find_champion, load_champion, recorder)
     parts.metrics.follow_models(parts.products.served)
-    parts.metrics.follow_line(parts.products.default.line_watch)
+    parts.metrics.follow_drift(parts.products.line_watches)
     parts.metrics.follow(
         "defect_pruning_held_back",
         "1: the last pruning kept inspections beyond the retention limit",

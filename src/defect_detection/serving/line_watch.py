@@ -6,12 +6,11 @@ from datetime import datetime
 
 from defect_detection.config import Config
 from defect_detection.errors import DefectDetectionError
-from defect_detection.evaluation.drift import Compared
 from defect_detection.records.database import Database
 from defect_detection.records.trail import leave
 from defect_detection.serving.champion import Champion, Served
 from defect_detection.tracking.lease import who
-from defect_detection.use_cases.monitoring import LineState, last_look, look_at_line
+from defect_detection.use_cases.monitoring import LineState, PlaceState, last_look, look_at_line
 
 LOOK_EVERY_S = 60.0  # whether the next hour has come, or another model
 
@@ -33,8 +32,7 @@ class LineWatch:
     @property
     def alarm(self) -> str | None:
         """The message of the last comparison, if it was an alarm."""
-        state = self._state
-        return state.message if state and state.state == "alarm" else None
+        return self._state.alarm if self._state else None
 
     def look(self) -> LineState:
         """Return the comparison of this hour. It is made when it is first asked for.
@@ -52,18 +50,9 @@ class LineWatch:
                 self._state, self._key = state, key
             return self._state
 
-    def in_a_row(self) -> dict[str, float]:
-        """Return how many windows in a row each figure has moved, for ``/metrics``."""
-        return {one.name: float(one.in_a_row) for one in self._figures()}
-
-    def distances(self) -> dict[str, float]:
-        """Return how far each figure of the newest window is from its baseline."""
-        return {one.name: one.difference.distance for one in self._figures()}
-
-    def alarms(self) -> dict[str, float]:
-        """Return 1 for the cause of an alarm."""
-        state = self.look() if self._served.loaded else None
-        return {cause: float(state is not None and state.cause == cause) for cause in ("camera", "parts")}
+    def places(self) -> tuple[PlaceState, ...]:
+        """Return the comparison of the product and its stations; none while no model is in memory."""
+        return self.look().places if self._served.loaded else ()
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="line watch", daemon=True)
@@ -73,9 +62,6 @@ class LineWatch:
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(timeout_s)
-
-    def _figures(self) -> tuple[Compared, ...]:
-        return self.look().figures if self._served.loaded else ()
 
     def _run(self) -> None:
         while not self._stopping.wait(LOOK_EVERY_S):
@@ -94,17 +80,17 @@ class LineWatch:
         self._problem = problem
 
     def _tell(self, state: LineState) -> None:
-        """Log an alarm and its end, and leave a line in the trail."""
-        before = self._state
-        was, now = (before.cause if before else None), state.cause
-        if now == was:
-            return
-        told = state.message if now else f"the alarm ended: {state.message}"
+        """Log each alarm and its end, and leave a line in the trail."""
+        before = {(one.line, one.station): one.cause for one in self._state.places} if self._state else {}
+        now = {(one.line, one.station): one for one in state.places}
+        for place in [*now, *(place for place in before if place not in now)]:
+            one = now.get(place)
+            cause = one.cause if one else None
+            if cause != before.get(place):
+                usual = one.message if one else f"{', '.join(filter(None, place))}: no longer compared"
+                self._tell_one(state, cause, usual if cause else f"the alarm ended: {usual}")
+
+    def _tell_one(self, state: LineState, cause: str | None, told: str) -> None:
         log.warning("%s %d: %s", state.model, state.version, told)
-        leave(
-            self._config.plant,
-            who(),
-            "line drifted",
-            f"{state.model} {state.version}",
-            f"{now or 'ended'}: {told}",
-        )
+        on = f"{state.model} {state.version}"
+        leave(self._config.plant, who(), "line drifted", on, f"{cause or 'ended'}: {told}")

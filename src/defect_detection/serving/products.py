@@ -147,6 +147,17 @@ class Products:
         """Return what serves each product that was used, by its name; the default one is always there."""
         return {project.name: project.served for project in self._projects()}
 
+    def line_watches(self) -> dict[str, LineWatch]:
+        """Return what compares the line with the model, of each product that was used."""
+        return {project.name: project.line_watch for project in self._projects()}
+
+    @property
+    def alarm(self) -> str | None:
+        """The message that the line drifted, of the default product or the first other one with an alarm."""
+        alarms = ((name, watch.alarm) for name, watch in self.line_watches().items())
+        found = ((name, alarm) for name, alarm in alarms if alarm)
+        return next((alarm if name == DEFAULT else f"{name}: {alarm}" for name, alarm in found), None)
+
     def start(self) -> None:
         """Load the default product's model, and those of ``serving.preload``, and watch the lines. Returns before that is done."""
         self._is_watching = True

@@ -15,6 +15,7 @@ from defect_detection.errors import DefectDetectionError
 from defect_detection.inference.inspect import Inspection
 from defect_detection.serving.champion import Served
 from defect_detection.serving.line_watch import LineWatch
+from defect_detection.use_cases.monitoring import PlaceState
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 LATENCIES_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
@@ -65,14 +66,9 @@ class Metrics:
         """Export the served models by product, the number of replacements, and whether a replacement fails."""
         self.registry.register(_ServedCollector(served))
 
-    def follow_line(self, watch: LineWatch) -> None:
-        """Export how the line compares with the model's training images."""
-        name = "defect_drift"
-        alarm = "1: the line is no longer what the model learned; camera: lens or light, parts: the parts"
-        self.follow_each(f"{name}_alarm", alarm, "cause", watch.alarms)
-        self.follow_each(f"{name}_windows", "Windows in a row that differ", "figure", watch.in_a_row)
-        distance = "Share of parts by which the newest window differs from training, beyond what is tolerated"
-        self.follow_each(f"{name}_distance", distance, "figure", watch.distances)
+    def follow_drift(self, watches: Callable[[], Mapping[str, LineWatch]]) -> None:
+        """Export by product and station how the line compares with the model's training images."""
+        self.registry.register(_DriftCollector(watches))
 
     def _answered(self, response: Response) -> Response:
         route = request.url_rule.rule if request.url_rule else "none"
@@ -150,6 +146,40 @@ class _ServedCollector(Collector):
             swaps.add_sample("defect_model_swaps", labels, served.swaps)
             failing.add_sample(failing.name, labels, float(served.problem is not None))
         yield from (model, swaps, failing)
+
+
+class _DriftCollector(Collector):
+    """The series of all of the default product have no further label, as before there were others."""
+
+    def __init__(self, watches: Callable[[], Mapping[str, LineWatch]]) -> None:
+        self._watches = watches
+
+    def collect(self) -> Iterable[Metric]:
+        alarm = "1: the line is no longer what the model learned; camera: lens or light, parts: the parts"
+        distance = "Share of parts by which the newest window differs from training, beyond what is tolerated"
+        alarms = Metric("defect_drift_alarm", alarm, "gauge")
+        windows = Metric("defect_drift_windows", "Windows in a row that differ", "gauge")
+        distances = Metric("defect_drift_distance", distance, "gauge")
+        for labels, one in self._places():
+            for cause in ("camera", "parts"):
+                found = one is not None and one.cause == cause
+                alarms.add_sample(alarms.name, labels | {"cause": cause}, float(found))
+            for figure in one.figures if one else ():
+                of_figure = labels | {"figure": figure.name}
+                windows.add_sample(windows.name, of_figure, figure.in_a_row)
+                distances.add_sample(distances.name, of_figure, figure.difference.distance)
+        yield from (alarms, windows, distances)
+
+    def _places(self) -> Iterable[tuple[dict[str, str], PlaceState | None]]:
+        for product, watch in self._watches().items():
+            labels = {} if product == DEFAULT else {"product": product}
+            with suppress(DefectDetectionError):
+                places = watch.places()
+                if product == DEFAULT and not places:
+                    yield labels, None
+                for one in places:
+                    is_whole = not (one.line or one.station)
+                    yield labels if is_whole else labels | {"line": one.line, "station": one.station}, one
 
 
 class _EachCollector(Collector):

@@ -9,17 +9,27 @@ import numpy as np
 
 from defect_detection.config import Config
 from defect_detection.errors import NoModelError
-from defect_detection.evaluation.drift import Baseline, Cause, Compared, Spread, cause_of, compare, level_of
+from defect_detection.evaluation.drift import (
+    Baseline,
+    Cause,
+    Compared,
+    Spread,
+    cause_of,
+    compare,
+    level_of,
+    persistence_of,
+)
 from defect_detection.model.bundle import read_card
 from defect_detection.records.database import Database
 from defect_detection.records.store import Records
-from defect_detection.records.windows import Window, find_windows
+from defect_detection.records.windows import Place, Window, find_places, find_windows
 from defect_detection.tracking.fetch import fetch_apart
 from defect_detection.tracking.reading import ModelRef
 from defect_detection.tracking.registry import Registry
 
 State = Literal["usual", "differs", "alarm", "too few", "no baseline"]
 MOVED_MOST = 12  # images that are shown
+OF_PLACE = ("line", "station", "state", "cause", "message", "inspections", "needed")  # what is told of each
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,40 +43,61 @@ class Moved:
 
 
 @dataclass(frozen=True, slots=True)
-class LineState:
-    """The answer at one moment. It is the same for every server, the page and the command line.
+class PlaceState:
+    """The answer for all of the product (line and station are empty), or for one station.
 
     cause: of an alarm: the camera (lens, light), or the parts. message: in words, with what to do.
-    inspections: in windows and towards the next one; needed: for `persistence` windows.
-    level: of each test. windows: newest first. moved_most: of an alarm, or of a window that differs.
+    inspections: in windows and towards the next one; needed: of an alarm. windows: newest first.
     """
 
-    model: str
-    version: int
+    line: str
+    station: str
     state: State
     cause: Cause | None
     message: str
-    compared_at: datetime
-    next_at: datetime
     inspections: int
     needed: int
-    level: float | None
     windows: tuple[tuple[datetime, datetime], ...]
     figures: tuple[Compared, ...]
     moved_most: tuple[Moved, ...]
 
+
+@dataclass(frozen=True, slots=True)
+class LineState:
+    """The answer at one moment. It is the same for every server, the page and the command line.
+
+    shown: all of the product, or the station with an alarm. level: of each test.
+    places: all of the product, then each station that is compared on its own.
+    """
+
+    model: str
+    version: int
+    compared_at: datetime
+    next_at: datetime
+    level: float | None
+    shown: PlaceState
+    places: tuple[PlaceState, ...]
+
+    @property
+    def alarm(self) -> str | None:
+        """The message of an alarm, if there is one."""
+        return self.shown.message if self.shown.state == "alarm" else None
+
     @property
     def asks_for_labels(self) -> bool:
         """Whether labels of the most novel images would help: where the camera moved, they would teach a dirty lens."""
-        return self.cause == "parts" and any(one.name == "novelty" for one in self.figures)
+        return self.shown.cause == "parts" and any(one.name == "novelty" for one in self.shown.figures)
 
     def to_json(self) -> dict[str, Any]:
         """Return the record that the API and ``defect monitor --json`` give."""
-        record = asdict(self) | {"asks_for_labels": self.asks_for_labels}
-        record["windows"] = [
-            {"since": since.isoformat(), "until": until.isoformat()} for since, until in self.windows
+        times = {name: getattr(self, name).isoformat() for name in ("compared_at", "next_at")}
+        shown = asdict(self.shown)
+        shown["windows"] = [
+            {"since": since.isoformat(), "until": until.isoformat()} for since, until in self.shown.windows
         ]
-        return record | {name: record[name].isoformat() for name in ("compared_at", "next_at")}
+        places = [{name: getattr(one, name) for name in OF_PLACE} for one in self.places]
+        about = {"model": self.model, "version": self.version, **times, "level": self.level}
+        return about | shown | {"asks_for_labels": self.asks_for_labels, "places": places}
 
 
 def monitor(config: Config) -> LineState:
@@ -109,39 +140,86 @@ def look_at_line(
     Raises:
         RecordsError: the database can't be read.
     """
-    settings, at = config.monitoring, last_look(config, now)
+    at, settings = last_look(config, now), config.monitoring
+    look = _Look(config, database, model, baseline, at)
+    places = look.places()
+    states = [look.at(place, len(places)) for place in (None, *places)]
     every = timedelta(hours=settings.every_h)
-    windows, more, level = list[Window](), 0, None
-    figures: tuple[Compared, ...] = ()
-    if baseline is not None:
-        key, size = (model.name, model.version), settings.window
-        level = level_of(settings.false_alarms_per_year, settings.every_h, len(baseline.quantiles))
-        windows, more = find_windows(
-            database, key, at, size=size, count=settings.persistence, apart=every, product=config.product
+    alarms = [one for one in states if one.state == "alarm"]
+    level = None if baseline is None else look.level(len(places))
+    shown = (alarms or states)[0]
+    return LineState(model.name, model.version, at, at + every, level, shown, tuple(states))
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One comparison of a model's inspections with its baseline."""
+
+    config: Config
+    database: Database
+    model: ModelRef
+    baseline: Baseline | None
+    moment: datetime
+
+    @property
+    def _key(self) -> tuple[str, int]:
+        return self.model.name, self.model.version
+
+    def places(self) -> list[Place]:
+        """Return the stations that are compared on their own; none where there is only one."""
+        settings = self.config.monitoring
+        if self.baseline is None or not settings.by_station:
+            return []
+        size, product = settings.window, self.config.product
+        found = find_places(self.database, self._key, self.moment, size=size, product=product)
+        return found if len(found) > 1 else []
+
+    def level(self, n_places: int) -> float:
+        """Return the level of each test; all of the product is compared, too."""
+        assert self.baseline is not None
+        settings, n_tests = self.config.monitoring, len(self.baseline.quantiles) * (1 + n_places)
+        return level_of(settings.false_alarms_per_year, settings.every_h, n_tests)
+
+    def at(self, place: Place | None, n_places: int) -> PlaceState:
+        """Compare all of the product, or one of its places."""
+        settings, figures = self.config.monitoring, tuple[Compared, ...]()
+        windows, more = list[Window](), 0
+        in_a_row = settings.persistence if place is None else persistence_of(settings.persistence, n_places)
+        if self.baseline is not None:
+            windows, more = self._windows(place, in_a_row)
+            figures = compare(
+                [window.figures for window in windows],
+                self.baseline,
+                level=self.level(n_places),
+                persistence=in_a_row,
+                defect_rate=self.config.evaluation.defect_rate,
+            )
+        state = _state(self.baseline, windows, figures, in_a_row)
+        message = _message(state, figures, self.model, in_a_row)
+        return PlaceState(
+            *(place or Place("", "")),
+            state=state,
+            cause=cause_of(figures),
+            message=f"{place}: {message}" if place else message,
+            inspections=len(windows) * settings.window + more,
+            needed=in_a_row * settings.window,
+            windows=tuple((window.since, window.until) for window in windows),
+            figures=figures,
+            moved_most=_moved_most(windows[0], figures) if windows else (),
         )
-        figures = compare(
-            [window.figures for window in windows],
-            baseline,
-            level=level,
-            persistence=settings.persistence,
-            defect_rate=config.evaluation.defect_rate,
+
+    def _windows(self, place: Place | None, count: int) -> tuple[list[Window], int]:
+        settings = self.config.monitoring
+        return find_windows(
+            self.database,
+            self._key,
+            self.moment,
+            size=settings.window,
+            count=count,
+            apart=timedelta(hours=settings.every_h),
+            product=self.config.product,
+            place=place,
         )
-    state = _state(baseline, windows, figures, settings.persistence)
-    return LineState(
-        model=model.name,
-        version=model.version,
-        state=state,
-        cause=cause_of(figures),
-        message=_message(state, figures, model, settings.persistence),
-        compared_at=at,
-        next_at=at + every,
-        inspections=len(windows) * settings.window + more,
-        needed=settings.persistence * settings.window,
-        level=level,
-        windows=tuple((window.since, window.until) for window in windows),
-        figures=figures,
-        moved_most=_moved_most(windows[0], figures) if windows else (),
-    )
 
 
 def _state(

@@ -108,3 +108,43 @@ def test_an_inspection_keeps_its_novelty_and_the_figures_of_the_camera(line):
     figures = {name: kept[name] for name in ("brightness", "contrast", "sharpness", "colour_balance")}
     assert figures == {"brightness": 255, "contrast": 0, "sharpness": 0, "colour_balance": 1}
     assert kept["novelty"] is None  # the tiny model cannot tell
+
+
+STATIONS = tuple({"line": "L1", "station": f"S{number}"} for number in range(5))
+
+
+def record_at_stations(app, moved: dict[str, float]) -> None:
+    """Record four windows of each station; figures of the last station are so much higher than usual."""
+    firsts = iter(range(10_000, 90_000, SIZE))
+    for hours_ago in (8.5, 6.5, 4.5, 2.5):
+        for place in STATIONS:
+            add(app, window(next(firsts), moved if place is STATIONS[-1] else {}, hours_ago, **place))
+
+
+def test_one_dim_station_among_five_is_an_alarm_of_that_station_alone(line, project, caplog):
+    client = line()
+    record_at_stations(client.application, {"brightness": -30})
+    said = client.get("/monitoring").json
+    assert (said["state"], said["cause"], said["line"], said["station"]) == ("alarm", "camera", "L1", "S4")
+    assert said["message"].startswith("L1, S4: Clean the lens and check the light: brightness fell from")
+    assert (said["needed"], said["level"]) == (4 * SIZE, pytest.approx(1 / (8766 * 6 * 6)))
+    states = [(one["station"], one["state"]) for one in said["places"]]
+    assert states == [("", "usual"), *((f"S{number}", "usual") for number in range(4)), ("S4", "alarm")]
+    assert "Production_Reg 3: L1, S4: Clean the lens" in caplog.text
+    assert client.get("/health/ready").json["drift"] == said["message"]
+    found = metrics(client)
+    assert found['defect_drift_alarm{cause="camera",line="L1",station="S4"}'] == 1
+    assert found['defect_drift_alarm{cause="camera",line="L1",station="S0"}'] == 0
+    assert found['defect_drift_alarm{cause="camera"}'] == 0
+    assert found['defect_drift_windows{figure="brightness",line="L1",station="S4"}'] == 4
+
+
+def test_stations_are_compared_only_where_the_settings_say_so(project, bundle):
+    app = app_with_baseline(
+        project.config(f"monitoring.window={SIZE}", "monitoring.by_station=false"), bundle
+    )
+    record_at_stations(app, {"brightness": -30})
+    said = app.test_client().get("/monitoring").json
+    assert (said["state"], said["needed"], len(said["places"])) == ("usual", 3 * SIZE, 1)
+    services_of(app).served.stop()
+    services_of(app).records.close()

@@ -6,6 +6,8 @@ import { svg } from "./verdict.js";
 
 const KINDS = { alarm: "bad", usual: "good", "too few": "", "no baseline": "", differs: "" };
 const COLUMNS = ["Figure", "Usual", "Now", "Usual and now, 90 % of the images", "Windows in a row that differ"];
+const PLACES = ["Station", "State", "Inspections"];
+const STATES = { alarm: "Alarm", usual: "As the model learned", "too few": "Too few inspections", "no baseline": "Not compared", differs: "Differs" };
 const [WIDTH, HEIGHT] = [220, 26];
 
 let shown = ""; // what is drawn: pictures are not loaded again every half minute
@@ -32,6 +34,7 @@ function draw(place, line) {
     notice(line.message, KINDS[line.state]),
     el("p", { class: "quiet compared" }, compared(line)),
     line.asks_for_labels ? el("p", { class: "buttons" }, el("a", { class: "button", href: address("/page/review") }, "Label the most novel images")) : null,
+    line.places.length > 1 ? places(line) : null,
     line.figures.length ? figures(line) : null,
     line.moved_most.length ? moved(line) : null,
   );
@@ -44,6 +47,20 @@ function compared({ model, version, state, windows, inspections, needed, compare
   const some = `${inspections.toLocaleString()} of the ${needed.toLocaleString()} inspections of ${name} that a comparison needs`;
   const count = inspections < needed ? some : full;
   return ["Compared at ", moment(compared_at), `, with ${count}. Next at `, moment(next_at), "."];
+}
+
+/** A row for each station that is compared on its own. */
+function places({ places }) {
+  const rows = places.map((one) =>
+    el("tr", { class: one.state === "alarm" ? "moved" : null },
+      el("th", { scope: "row" }, [one.line, one.station].filter(Boolean).join(", ") || "All of the product"),
+      el("td", {}, STATES[one.state]),
+      el("td", { class: "number" }, `${one.inspections.toLocaleString()} of ${one.needed.toLocaleString()}`),
+    ),
+  );
+  const head = el("tr", {}, PLACES.map((name, i) => el("th", { scope: "col", class: i === 2 ? "number" : null }, name)));
+  const table = el("table", {}, el("caption", {}, "Each station of the line is compared on its own."), el("thead", {}, head), el("tbody", {}, rows));
+  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Stations" }, table);
 }
 
 function figures({ figures }) {

@@ -34,7 +34,7 @@ class Ready(BaseModel):
     version: int = Field(description="the version that is served", examples=[3])
     problem: str | None = Field(description="why the promoted version is not served; absent if it is")
     drift: str | None = Field(
-        description="the alarm that the line is no longer what the model learned; null: none"
+        description="the alarm that the line is no longer what the model learned, of any product if none is named; null: none"
     )
 
 
@@ -58,7 +58,7 @@ def ready() -> Response:
     except DefectDetectionError as error:
         return problem(HTTPStatus.SERVICE_UNAVAILABLE, for_caller(str(error)))
     served, problem_of_another = champion.reference, why_not_another and for_caller(why_not_another)
-    alarm = project().line_watch.alarm if is_named() else services().line_watch.alarm
+    alarm = project().line_watch.alarm if is_named() else services().products.alarm
     return as_json(
         Ready(
             name=served.name,

@@ -1,6 +1,5 @@
 """``GET /monitoring``: whether the line still is what the model learned."""
 
-from dataclasses import asdict
 from datetime import datetime
 from typing import Literal
 
@@ -13,7 +12,7 @@ from defect_detection.serving.of_product import project
 from defect_detection.serving.problems import described
 from defect_detection.serving.services import services
 from defect_detection.serving.views.records import INSPECTIONS
-from defect_detection.use_cases.monitoring import LineState, State
+from defect_detection.use_cases.monitoring import State
 
 monitoring_api = APIBlueprint("monitoring", __name__)
 
@@ -59,11 +58,28 @@ class MovedShown(BaseModel):
     value: float
 
 
+class PlaceShown(BaseModel):
+    """One station of a line, compared on its own; all of the product where both are empty."""
+
+    line: str
+    station: str
+    state: State
+    cause: Literal["camera", "parts"] | None
+    message: str
+    inspections: int
+    needed: int
+
+
 class LineShown(BaseModel):
-    """Whether the line still is what the model learned, as of the last full hour."""
+    """Whether the line still is what the model learned, as of the last full hour.
+
+    What is told beside `places` is about all of the product; during an alarm of a station alone, about that station.
+    """
 
     model: str
     version: int
+    line: str = Field(description="empty: all lines of the product")
+    station: str = Field(description="empty: all stations")
     state: State = Field(description="differs: some windows differ, but not enough in a row for an alarm")
     cause: Literal["camera", "parts"] | None = Field(
         description="of an alarm. camera: clean the lens, check the light; parts: the parts have changed"
@@ -79,10 +95,9 @@ class LineShown(BaseModel):
     moved_most: list[MovedShown] = Field(description="images of the newest window that moved most")
     asks_for_labels: bool = Field(description="whether Review shows the most novel images first")
 
-    @classmethod
-    def of(cls, state: LineState) -> "LineShown":
-        windows = [{"since": since, "until": until} for since, until in state.windows]
-        return cls(**asdict(state) | {"windows": windows}, asks_for_labels=state.asks_for_labels)
+    places: list[PlaceShown] = Field(
+        description="all of the product, then each station (monitoring.by_station)"
+    )
 
 
 @monitoring_api.get(
@@ -94,4 +109,4 @@ class LineShown(BaseModel):
 )
 def monitoring() -> Response:
     with services().reads.page():
-        return as_json(LineShown.of(project().line_watch.look()))
+        return as_json(LineShown(**project().line_watch.look().to_json()))
