@@ -14,8 +14,10 @@ from once import once
 from PIL import Image
 from plant import Plant
 from postgres import _migrated, postgres_records_url, postgres_server, postgres_url  # noqa: F401  fixtures
+from sqlalchemy import Engine
 
 from defect_detection.config import Config, load_config
+from defect_detection.records.database import Database
 from defect_detection.use_cases.evaluate import evaluate
 from defect_detection.use_cases.train import train
 
@@ -35,6 +37,21 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ENVIRONMENT:
         monkeypatch.setenv(name, "")  # so that what a test's own .env sets is undone as well
         monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _close_databases(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Close the connections that a test leaves where it fails: its successors would be blamed for them."""
+    engines, make = [], Database._make_engine
+
+    def make_engine(database: Database) -> Engine:
+        engines.append(make(database))
+        return engines[-1]
+
+    monkeypatch.setattr(Database, "_make_engine", make_engine)
+    yield
+    for engine in engines:
+        engine.dispose()
 
 
 @pytest.fixture

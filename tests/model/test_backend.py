@@ -5,10 +5,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 from test_layers import MODULES, imports_of
+from waiting import LIMIT_S, wait_until
 
+from defect_detection.model import chatter
 from defect_detection.model.chatter import without_chatter
 
 CODE = """
@@ -79,3 +82,23 @@ def test_what_is_no_chatter_is_passed_on(capfd):
         )
         os.write(2, b"2026-01-01 00:00:00.1: I tensorflow/core.cc:1] hello\nF0000 a crash\nInteresting\n")
     assert capfd.readouterr().err == "F0000 a crash\nInteresting\n"
+
+
+def test_two_threads_that_hold_back_chatter_give_standard_error_back(capfd):
+    """The one that began first ends first."""
+    first_ends, second_began = Event(), Event()
+
+    def first() -> None:
+        with without_chatter():
+            second_began.wait(LIMIT_S)
+        first_ends.set()
+
+    thread = Thread(target=first)
+    thread.start()
+    wait_until(lambda: chatter.holder.blocks == 1)
+    with without_chatter():
+        second_began.set()
+        first_ends.wait(LIMIT_S)
+    thread.join()
+    os.write(2, b"Error: the disk is full\n")
+    assert capfd.readouterr().err == "Error: the disk is full\n"

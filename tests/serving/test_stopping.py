@@ -29,6 +29,26 @@ run(app, config)
 """
 
 
+AS_SOON_AS_IT_LISTENS = """
+import os, signal, socket
+from defect_detection.serving import app as served
+listen = served.make_server
+
+def make_server(*arguments):
+    server = listen(*arguments)
+    client = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+    client.sendall(b"GET /health/live HTTP/1.1\\r\\nHost: 127.0.0.1\\r\\nConnection: close\\r\\n\\r\\n")
+    clients.append(client)
+    os.kill(os.getpid(), signal.SIGTERM)
+    return server
+
+clients = []
+served.make_server = make_server
+run(app, config)
+print(clients[0].recv(100).decode().partition("\\r")[0])
+"""
+
+
 @pytest.fixture
 def server(project, bundle, request):
     """The process and its port; a parameter of the test is a setting."""
@@ -125,3 +145,10 @@ def test_what_is_not_answered_in_time_is_cut_off(server):
 def all_of(client: socket.socket) -> bytes:
     with client:
         return b"".join(iter(lambda: client.recv(65536), b""))
+
+
+def test_a_server_that_is_stopped_as_soon_as_it_listens_answers_who_is_connected(project, bundle):
+    code = SERVE.removesuffix("run(app, config)\n") + AS_SOON_AS_IT_LISTENS
+    command = [sys.executable, "-c", code, str(free_port()), str(bundle)]
+    done = subprocess.run(command, check=False, cwd=project.root, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "HTTP/1.1 200 OK\n"), done.stderr

@@ -4,6 +4,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -40,6 +41,12 @@ def test_processes_that_start_on_one_new_store_together_share_it_quietly(
     ]
     answers = [one.communicate(timeout=LIMIT_S) for one in together]
     assert answers == [("1 None\n", "")] * 2  # the experiment, no telemetry, nothing on the terminal
+
+
+def test_who_comes_while_another_makes_the_tables_of_a_database_waits(postgres_url: str):
+    with ThreadPoolExecutor(2) as pool:
+        found = [pool.submit(connect, postgres_url, "inspection") for _ in range(2)]
+    assert {one.result().experiment_id for one in found} == {"1"}
 
 
 def test_importing_the_registry_imports_no_mlflow():

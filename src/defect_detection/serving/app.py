@@ -5,7 +5,7 @@
 
 import logging
 import signal
-from threading import Thread
+from threading import Event, Thread
 
 from flask import jsonify, request
 from flask_openapi3.models.info import Info
@@ -27,7 +27,7 @@ from defect_detection.serving.origins import check_origin
 from defect_detection.serving.peers import Proxies
 from defect_detection.serving.problems import problem_of_values, register_problems
 from defect_detection.serving.recording import Recorder
-from defect_detection.serving.server import make_server, return_memory, take_turns
+from defect_detection.serving.server import Server, make_server, return_memory, take_turns
 from defect_detection.serving.services import KEY, Services, services_of
 from defect_detection.serving.strict import register_strictness
 from defect_detection.serving.unknown import register_unknown
@@ -167,20 +167,24 @@ def run(app: OpenAPI, config: Config) -> None:
     Raises:
         ConfigError: the address can't be listened on.
     """
-    server = make_server(app, config)
-    parts = services_of(app)
+    parts, asked = services_of(app), Event()
+    server: Server | None = None
     ending = Thread(
         target=parts.worker.stop, name="end jobs"
     )  # beside the requests: one may wait for a retraining
 
     def stop(_signal: int, _frame: object) -> None:
-        if not server.is_stopping:
+        asked.set()
+        if server is not None and not server.is_stopping:
             parts.readiness.stop()
             server.stop()
             ending.start()
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
+        signal.signal(number, stop)  # before it listens: who can connect is answered
+    server = make_server(app, config)
+    if asked.is_set():
+        stop(signal.SIGTERM, None)
     parts.products.start()
     _announce(config, parts.access)
     parts.worker.start(takes_jobs=config.jobs.run_in_server)

@@ -22,6 +22,10 @@ from defect_detection.tracking.embedded import ARTIFACTS, alone, correct
 
 PROBE_TIMEOUT_S = 5.0
 _DATABASES = ("postgresql", "mysql")  # whose drivers take connect_timeout
+_LOCKS = {  # any name, the same in every process; waits for another one that makes the tables
+    "postgresql": "SELECT pg_advisory_lock(3141005)",
+    "mysql": "SELECT GET_LOCK('defect_detection', 120)",
+}
 BUSY_S = 20.0  # a lock on the embedded store's file is waited for
 
 # MLflow's own defaults: telemetry on, retries for minutes, links with emoji, and stack traces on the terminal
@@ -193,7 +197,22 @@ def _remote(uri: str) -> Any:
     from mlflow import MlflowClient
 
     _check_remote(uri)
+    if uri.startswith(_DATABASES):
+        _make_tables(uri)
     return MlflowClient(uri, registry_uri=uri)
+
+
+def _make_tables(uri: str) -> None:
+    """Make MLflow's tables, one process at a time: MLflow takes the first tables that another one has made for all of them."""
+    from mlflow.store.db.utils import _all_tables_exist, _initialize_tables
+    from sqlalchemy import create_engine, text
+    from sqlalchemy.pool import NullPool
+
+    engine = create_engine(uri, poolclass=NullPool)
+    with engine.connect() as connection:
+        connection.execute(text(_LOCKS[engine.dialect.name]))  # until the connection is closed
+        if not _all_tables_exist(engine):
+            _initialize_tables(engine)
 
 
 def _check_remote(uri: str) -> None:
@@ -213,8 +232,10 @@ def _check_database_server(uri: str) -> None:
     try:
         with create_engine(uri, poolclass=NullPool, connect_args=limit).connect() as connection:
             server = connection.dialect
-        if server.name == "postgresql" and (problem := why_too_old(server.server_version_info)):
-            raise TrackingError(f"{redacted(uri)}: {problem} in MLFLOW_TRACKING_URI (environment or .env).")
+            if server.name == "postgresql" and (problem := why_too_old(server.server_version_info)):
+                raise TrackingError(
+                    f"{redacted(uri)}: {problem} in MLFLOW_TRACKING_URI (environment or .env)."
+                )
     except ImportError as error:
         raise TrackingError(
             f"{redacted(uri)}: the driver {error.name} is not installed. For PostgreSQL: pip install 'defect-detection[postgres]'"

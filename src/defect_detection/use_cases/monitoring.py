@@ -66,7 +66,7 @@ class PlaceState:
 class LineState:
     """The answer at one moment. It is the same for every server, the page and the command line.
 
-    shown: all of the product, or the station with an alarm. level: of each test.
+    shown: the only station with an alarm, else all of the product if it has one, else the first station with one. level: of each test.
     places: all of the product, then each station that is compared on its own.
     """
 
@@ -146,8 +146,9 @@ def look_at_line(
     states = [look.at(place, len(places)) for place in (None, *places)]
     every = timedelta(hours=settings.every_h)
     alarms = [one for one in states if one.state == "alarm"]
+    of_stations = [one for one in alarms if one is not states[0]]
     level = None if baseline is None else look.level(len(places))
-    shown = (alarms or states)[0]
+    shown = of_stations[0] if len(of_stations) == 1 else (alarms or states)[0]
     return LineState(model.name, model.version, at, at + every, level, shown, tuple(states))
 
 
