@@ -8,6 +8,7 @@ DefectDetectionError
 │   └── ShortcutError  something beside the picture tells the label
 ├── DivergedError     a hyperparameter set's training gives no numbers; the other sets go on
 ├── WithdrawnError    the model was rolled back from: a person decides whether it returns
+├── NotPassedError    the gate did not pass the model
 ├── BundleError       a model folder is incomplete, damaged or of another version
 ├── TrackingError     MLflow can't be reached or holds something else than expected
 │   └── NoModelError  nothing has been trained, registered or promoted yet
@@ -121,6 +122,10 @@ class DivergedError(DefectDetectionError):
 
 class WithdrawnError(DefectDetectionError):
     """The model was rolled back from: a person decides whether it returns."""
+
+
+class NotPassedError(DefectDetectionError):
+    """The gate did not pass the model, so it is not promoted by the gate."""
 
 
 class BundleError(DefectDetectionError):

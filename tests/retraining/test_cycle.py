@@ -1,6 +1,7 @@
 """Retraining from the registry and from scratch, to each of its ends."""
 
 import json
+import re
 
 import pytest
 from filelock import FileLock
@@ -13,7 +14,9 @@ from defect_detection.model.bundle import read_card
 from defect_detection.retraining.cycle import Retrained, compare_on_validation, retrain
 from defect_detection.tracking.best_model import BestModelInfo
 from defect_detection.tracking.store import connect
+from defect_detection.use_cases.by_hand import promote
 from defect_detection.use_cases.evaluate import evaluate
+from defect_detection.use_cases.history import history
 
 QUICK = {"branches": ["pooled"], "turns": 1, "pooled_regularization": 0.1}
 POOLED_ONLY = [{"name": "again", **QUICK}]
@@ -125,17 +128,29 @@ def test_a_test_that_shows_too_little_ends_without_promotion(beatable):
     assert "not enough evidence" in retraining.said("On test", "defective images it misses")
     assert retraining.lines[-1].startswith("Outcome: INSUFFICIENT EVIDENCE. Production_Reg version 1 stays")
     assert plant.in_production().version == 1
+    assert re.fullmatch(
+        r"What would help: add about \d+ defective parts to the test images",
+        retraining.said("What would help"),
+    )
 
 
 def test_without_a_base_model_it_starts_from_scratch_names_a_set_that_diverges_and_makes_the_first(
     plant, retraining
 ):
     wild = {"name": "wild", "branches": ["local"], "learning_rate": 1e30}
-    retrained = retraining("evaluation_threshold=0.5", hyperparameter_sets=[wild, *POOLED_ONLY])
-    assert (retrained.outcome, retrained.base) == (Outcome.PROMOTE, None)
+    waits = "evaluation.gate.promote_at_once=false"
+    retrained = retraining("evaluation_threshold=0.5", waits, hyperparameter_sets=[wild, *POOLED_ONLY])
+    assert (retrained.outcome, retrained.base, retrained.promoted) == (Outcome.PASSED, None, None)
     assert "none of Testing_Reg@re-train, Production_Reg@prod exists" in retraining.said("Start")
     assert "no model in production" in retraining.said("On validation")
+    assert "escapes 0/10 (0 %)" in retraining.said("On test: The new model")
+    assert retraining.lines[-1] == (
+        "Outcome: PASSED. Production_Reg version 1 waits until a person promotes it. No model is in production"
+    )
+    assert plant.in_production() is None
+    promote(plant.config(), 1, "the first", gated=True)
     assert plant.in_production().version == 1
+    assert "the first (the gate passed it: entry 1)" in history(plant.config()).entries[0].why
     assert "lower learning_rate" in retraining.said("Failed: set wild diverged")
     assert {run.info.run_name: run.info.status for run in runs_of_retrainings(plant)} == {
         "wild": "FAILED",

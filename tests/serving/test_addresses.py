@@ -16,7 +16,14 @@ from defect_detection.errors import ConfigError
 from defect_detection.serving.addresses import without_root
 from defect_detection.serving.services import services_of
 
-PATHS = ("/", "/page/review", "/page/inspections", "/page/monitor", "/page/models", "/page/retraining")
+PATHS = (
+    "/",
+    "/page/review",
+    "/page/inspections",
+    "/page/monitor",
+    "/page/models",
+    "/page/train",
+)
 KEY = "a key of sixteen characters"
 WAYS = {
     "a proxy that says nothing": ((), {}),

@@ -117,6 +117,40 @@ def test_a_decision_is_a_success_and_an_error_is_none(client, project, script, s
         assert job["reason"].endswith("ended with exit code 1: ZeroDivisionError: why")
 
 
+TOLD = """
+import json, os
+told = json.loads(os.environ["DEFECT_SERVER_SETTINGS"])["overrides"]
+print(json.dumps({"text": "It is decided", "outcome": "passed", "reason": str(told), "images": 60}))
+raise SystemExit(1)
+"""
+
+
+def test_a_training_of_the_page_waits_for_a_person_and_later_ones_are_estimated_from_it(client, project):
+    assert client.get("/training").json["basis"] is None
+    for split, count in (("train", 4), ("test", 2)):
+        folder = project.root / "data" / split / "ok"
+        folder.mkdir(parents=True)
+        for number in range(count):
+            (folder / f"{number}.png").touch()
+    first = client.get("/training").json
+    assert (first["train_images"], first["test_images"]) == (4, 2)
+    assert 0 < first["low_s"] < first["high_s"]
+    assert "measured on two processors" in first["basis"]
+    project.script(TOLD)
+    job = ended(client, client.post("/retrain?promote=false", headers=ASYNC).headers["Location"])
+    assert (job["state"], job["outcome"], job["promotes"], job["images"]) == (
+        "succeeded",
+        "passed",
+        False,
+        60,
+    )
+    assert "evaluation.gate.promote_at_once=false" in client.get(job["log"]).text
+    assert client.get("/training").json["basis"] == "the last training of this product, with 60 images"
+    job = ended(client, client.post("/retrain", headers=ASYNC).headers["Location"])
+    assert job["promotes"] is True
+    assert "promote_at_once" not in client.get(job["log"]).text
+
+
 def test_one_runs_one_waits_and_a_third_is_refused(client, project):
     project.script(WAIT_FOR_FILE)
     first = client.post("/retrain", headers=ASYNC).headers["Location"]

@@ -16,7 +16,7 @@ PATHS = (
     "/page/inspections",
     "/page/monitor",
     "/page/models",
-    "/page/retraining",
+    "/page/train",
 )
 PHONES = (390, 320)  # px
 CUT_OFF = """links => links.filter(link => {
@@ -143,12 +143,12 @@ def check_places(page: Page, width: int) -> None:
     links = page.get_by_role("navigation", name="Pages").get_by_role("link")
     assert links.all_inner_texts() == [
         "Inspect",
-        "Data",
         "Review",
         "Inspections",
         "Monitor",
+        "Data",
+        "Train",
         "Models",
-        "Retraining",
     ]
     assert links.evaluate_all(CUT_OFF) == []
     assert (

@@ -78,11 +78,14 @@ def test_a_new_kind_of_defect_is_taught_and_caught_by_the_next_model(plant, open
             page.click("#say-defective")
         expect(page.locator("#nothing-title")).to_have_text("All done for now")
 
-        go_to(page, "Retraining")
-        page.get_by_role("button", name="Start a retraining").click()
+        go_to(page, "Train")
+        page.get_by_role("button", name="Start a training").click()
         page.get_by_role("button", name="Start it").click()
         outcome = page.locator("#outcome")
-        expect(outcome).to_contain_text("Promoted: the new model is in production.", timeout=1000 * LIMIT_S)
+        expect(outcome).to_contain_text("Passed: the gate allows the new model.", timeout=1000 * LIMIT_S)
+        page.get_by_role("button", name="Promote version 2").click()
+        page.get_by_role("button", name="Promote it").click()
+        expect(outcome).to_contain_text("Version 2 is in production.", timeout=1000 * LIMIT_S)
         expect(page.locator("#log")).to_contain_text(f"Feedback: {N_TAUGHT} labels taken ({N_TAUGHT} new)")
 
         go_to(page, "Models")

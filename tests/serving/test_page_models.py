@@ -1,4 +1,4 @@
-"""The pages Models and Retraining in a real browser, over the real server, a real store and real processes."""
+"""The pages Models and Train in a real browser, over the real server, a real store and real processes."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -49,6 +49,9 @@ class World:
         self.root = root
         (root / "config.yaml").write_text("training: {hyperparameter_sets: [{name: only}]}\n")
         (root / "re_train").mkdir()
+        for split in ("train", "test"):
+            (root / "data" / split / "ok").mkdir(parents=True)
+            (root / "data" / split / "ok" / "part.png").touch()
         (root / "re_train" / "re_train.py").write_text(SCRIPT)
         self.plant = Plant(root)
         self.plant.client.set_registered_model_tag(NAME, "made", "by a test")
@@ -212,19 +215,20 @@ def test_a_held_candidate_is_promoted_by_hand_with_what_the_gate_said_in_sight(v
 
 
 def test_a_retraining_is_started_followed_and_explained(visit, world):
-    page = visit("/page/retraining")
+    page = visit("/page/train")
     page.wait_for_selector("#jobs:has-text('None yet')")
-    page.get_by_role("button", name="Start a retraining").click()
+    page.get_by_role("button", name="Start a training").click()
     page.get_by_role("button", name="Start it").click()
+    page.locator("#log-title").click()
     page.wait_for_selector("#log:has-text('fitting 3/3')")
     page.wait_for_selector("#steps [aria-current=step]:has-text('Trainingfrozen_compact: fitting 3/3')")
     page.wait_for_selector("#job-title:has-text('runs')")
     check_access(page)
-    phone = visit("/page/retraining", 390, "dark")
-    phone.wait_for_selector("#log:has-text('fitting 3/3')")
+    phone = visit("/page/train", 390, "dark")
+    phone.wait_for_selector("#log:has-text('fitting 3/3')", state="attached")
     (world.root / "go").touch()
     for one in (page, phone):
-        one.wait_for_selector("#outcome:has-text('Held: the model in production stays')")
+        one.wait_for_selector("#outcome:has-text('Held: the gate does not allow the new model')")
         assert "On validation: better by 3 of 200 <b>images</b>" in one.locator("#outcome").text_content()
         assert "what a library says" not in one.locator("#outcome").text_content()
         assert one.locator("#steps .done").count() == 5
@@ -237,14 +241,14 @@ def test_a_running_retraining_is_cancelled_after_a_question(visit, world, monkey
     for name in ("go", "started"):
         (world.root / name).unlink(missing_ok=True)
     (world.root / "stubborn").touch()
-    page = visit("/page/retraining")
-    page.get_by_role("button", name="Start a retraining").click()
+    page = visit("/page/train")
+    page.get_by_role("button", name="Start a training").click()
     page.get_by_role("button", name="Start it").click()
     wait_until((world.root / "started").exists)
-    page.get_by_role("button", name="Cancel retraining").click()
-    page.get_by_role("button", name="Cancel the retraining").click()
+    page.get_by_role("button", name="Cancel training").click()
+    page.get_by_role("button", name="Cancel the training").click()
     page.wait_for_selector("#job-title:has-text('is being cancelled')")
-    assert page.get_by_role("button", name="Cancel retraining").is_hidden()
+    assert page.get_by_role("button", name="Cancel training").is_hidden()
     page.reload()
     page.wait_for_selector("#job-title:has-text('is being cancelled')")
     (world.root / "go").touch()

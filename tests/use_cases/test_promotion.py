@@ -13,7 +13,14 @@ from plant import Plant
 from waiting import LIMIT_S
 
 from defect_detection.cli import main
-from defect_detection.errors import BundleError, BusyError, NoModelError, StaleDecisionError, WithdrawnError
+from defect_detection.errors import (
+    BundleError,
+    BusyError,
+    NoModelError,
+    NotPassedError,
+    StaleDecisionError,
+    WithdrawnError,
+)
 from defect_detection.model.bundle import GOLDEN_FILE, read_card, read_golden, write_card, write_golden
 from defect_detection.tracking.lease import PROMOTIONS, _tickets
 from defect_detection.tracking.ledger_entry import Entry
@@ -351,6 +358,32 @@ def test_a_version_that_does_not_exist_or_is_there_already_is_an_error_that_chan
     with pytest.raises(NoModelError, match="already in production"):
         promote(two.config(), 1, "again")
     assert [one.after for one in entries(two)] == [1]
+
+
+def test_only_a_version_that_the_gate_passed_is_promoted_by_it(missing_two):
+    plant, config = missing_two, missing_two.config()
+    plant.make()
+    evaluated = evaluate(config, waits=True)
+    assert (evaluated.decision.outcome, evaluated.registered.version) == ("passed", 2)
+    assert evaluated.registered.tags["test_correct"] == "20/20 (100 %)"
+    assert plant.in_production().version == 1
+    assert "Passed</b>registered for production" in evaluated.files["html"].read_text()
+    with pytest.raises(NotPassedError, match="the gate said 'promote' in entry 1"):
+        promote(config, 1, "again", gated=True)
+    promote(config, 2, "accepted", gated=True)
+    assert plant.in_production().version == 2
+    assert (entries(plant)[0].gated, entries(plant)[0].why) == (
+        True,
+        "accepted (the gate passed it: entry 2)",
+    )
+    with pytest.raises(
+        StaleDecisionError, match="compared it with version 1, and production is version 2 now"
+    ):
+        promote(config, 2, "again", gated=True)
+    rollback(config, reason="dents are missed")
+    with pytest.raises(WithdrawnError, match="dents are missed"):
+        promote(config, 2, "again", gated=True)
+    assert plant.in_production().version == 1
 
 
 def test_a_decision_about_what_is_no_longer_in_production_moves_nothing(two, monkeypatch):

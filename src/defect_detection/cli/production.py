@@ -55,19 +55,26 @@ def promote(
             "copied to the production model."
         ),
     ] = None,
+    gated: Annotated[
+        bool,
+        typer.Option(
+            "--gated", help="Only if the gate passed it, compared with the version in production now."
+        ),
+    ] = False,
     config: ConfigFile = DEFAULT_CONFIG,
     overrides: Overrides = None,
     product: Product = None,
 ) -> None:
-    """Promote a version by hand, without the gate."""
+    """Promote a version by hand, without the gate. With --gated: a version that the gate passed, and that waits."""
     from defect_detection.config import load_config
     from defect_detection.use_cases.by_hand import NO_GATE
     from defect_detection.use_cases.by_hand import promote as run
 
     if not reason.strip():
         raise typer.BadParameter("expected a reason, received an empty text", param_hint="--reason")
-    moved = run(load_config(config, overrides or (), product), version, reason.strip(), model)
-    typer.secho(f"Warning: {NO_GATE}.", err=True, fg="yellow" if sys.stderr.isatty() else None)
+    moved = run(load_config(config, overrides or (), product), version, reason.strip(), model, gated=gated)
+    if not gated:
+        typer.secho(f"Warning: {NO_GATE}.", err=True, fg="yellow" if sys.stderr.isatty() else None)
     _say(moved)
 
 

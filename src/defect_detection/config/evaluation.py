@@ -14,6 +14,7 @@ from defect_detection.config.kinds import (
     OptionalShare,
     Positive,
     WholeNumber,
+    YesNo,
 )
 
 _ONE_CONFIDENCE = "set evaluation.confidence instead, which applies to all claims and intervals"
@@ -96,6 +97,12 @@ class GateConfig(Section):
     level: InsideUnit = setting(
         0.05,
         "significance level: the highest probability of promoting a model that is worse by margin.",
+        advanced=True,
+    )
+    promote_at_once: YesNo = setting(
+        True,
+        "true: a retraining promotes a model that passes. false: the model waits until a person promotes it (page Train, or "
+        "`defect promote --gated`). What the page Train starts always waits.",
         advanced=True,
     )
 

@@ -155,8 +155,12 @@ class Config(Section):
     @property
     def for_children(self) -> dict[str, str]:
         """Environment variables that give another process the same settings: their file and overrides."""
-        settings = {"config": str(self._plant_file), "overrides": self._overrides, "product": self._product}
-        return {SERVER_SETTINGS: json.dumps(settings)}
+        return self.for_children_with()
+
+    def for_children_with(self, *overrides: str) -> dict[str, str]:
+        """Return `for_children` with further overrides, which count before the others."""
+        settings = {"config": str(self._plant_file), "overrides": [*self._overrides, *overrides]}
+        return {SERVER_SETTINGS: json.dumps(settings | {"product": self._product})}
 
     @property
     def tracking_uri(self) -> str:

@@ -12,7 +12,18 @@ from .rates import Frozen, Rate, percent
 __all__ = ["Check", "Decision", "GatePolicy", "Improvement", "Outcome", "Rule", "compare", "decide"]
 
 REFUSED = "carried out"  # name of the rule that holds when the gate itself said PROMOTE
+_SOME_DEFECTIVE = "add defective parts to the test images"
 _ROUNDING = 1e-9  # .95 - .90 is a little more than .05
+HELPS = {  # what would let the next model pass, by the rule that this one did not
+    "threshold": "look at the worst images in the report: correct wrong labels, and add training images that look like them",
+    "better": "add training images of the parts that the report shows as wrong",
+    "worse": "check the labels of the newest training images, and add more images",
+    "escapes": "add training images of the defects that only the model in production catches",
+    "slices": "add training images of these defect types",
+    "types": "add training images of these defect types, with their type",
+    "gain": "add test images: with more of them, a small lead can be shown",
+    "challenge": "add training images that look like the missed images of the challenge folder",
+}
 _GUARDS = {"escapes": guards.escapes, "slices": guards.slices, "gain": guards.gain}
 
 
@@ -34,9 +45,20 @@ class Decision(Frozen):
         update = {"outcome": Outcome.HOLD, "reasons": (why, *self.reasons), "rules": (*self.rules, rule)}
         return self.model_copy(update=update)
 
+    def waiting(self) -> "Decision":
+        """Turn a decision to promote into one that a person carries out later."""
+        remark = "It waits until a person promotes it"
+        return self.model_copy(update={"outcome": Outcome.PASSED, "reasons": (*self.reasons, remark)})
+
     def remarked(self, remark: str) -> "Decision":
         """Add remarks that do not affect the decision."""
         return self.model_copy(update={"reasons": (*self.reasons, remark)})
+
+    @property
+    def helps(self) -> tuple[str, ...]:
+        """Return what would let the next model pass, one text for each rule that did not let this one pass."""
+        failed = [rule for rule in self.rules if rule.outcome is not Outcome.PROMOTE]
+        return tuple(filter(None, (rule.helps or HELPS.get(rule.name, "") for rule in failed)))
 
     @property
     def was_refused(self) -> bool:
@@ -125,7 +147,7 @@ def _better(candidate: Metrics, champion: Metrics, improvement: Improvement) -> 
         reason = (
             f"Without defective test images {name} is unknown, so nothing shows that the candidate is better"
         )
-        return Rule(name="better", outcome=Outcome.INSUFFICIENT, reason=reason)
+        return Rule(name="better", outcome=Outcome.INSUFFICIENT, reason=reason, helps=_SOME_DEFECTIVE)
     name, ours, theirs = _named(candidate, champion, improvement)
     gain = values[0] - values[1]
     too_little = improvement.more_than and gain <= improvement.more_than + _ROUNDING

@@ -10,7 +10,8 @@ def escapes(pairs: Pairs, policy: GatePolicy) -> Rule:
     found, margin = pairs.escapes, f"{percent(policy.margin)} percentage points"
     if not found.total:
         reason = f"No defective test image, so escapes are unknown; {_from_none(policy, pairs.noun)}"
-        return Rule(name="escapes", outcome=Outcome.INSUFFICIENT, reason=reason)
+        needed = fewest_parts(policy.margin, policy.level)
+        return Rule(name="escapes", outcome=Outcome.INSUFFICIENT, reason=reason, helps=_add_to_test(needed))
     seen = (
         f"Of {found.total} defective {pairs.noun} it misses {found.worse} that the champion catches, and catches {found.better} "
         "that the champion misses"
@@ -24,7 +25,13 @@ def escapes(pairs: Pairs, policy: GatePolicy) -> Rule:
         return Rule(name="escapes", outcome=Outcome.HOLD, reason=f"{seen}: {more}")
     too_few = f"not enough evidence that escapes rise by less than {margin} ({_p(beyond)}, needs <= {policy.level:g})"
     reason = f"{seen}: {too_few}; {_what_would(found, policy, pairs.noun)}"
-    return Rule(name="escapes", outcome=Outcome.INSUFFICIENT, reason=reason)
+    needed = parts_needed(found, policy.margin, policy.level)
+    helps = _add_to_test(needed and needed - found.total)
+    return Rule(name="escapes", outcome=Outcome.INSUFFICIENT, reason=reason, helps=helps)
+
+
+def _add_to_test(parts: int | None) -> str:
+    return f"add about {parts} defective parts to the test images" if parts else ""
 
 
 def _from_none(policy: GatePolicy, noun: str) -> str:

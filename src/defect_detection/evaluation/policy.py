@@ -13,10 +13,12 @@ class Outcome(StrEnum):
     PROMOTE = "promote"
     HOLD = "hold"
     INSUFFICIENT = "insufficient evidence"
+    PASSED = "passed"  # the gate said PROMOTE, and a person decides when
 
     @property
     def exit_code(self) -> int:
-        return list(Outcome).index(self)
+        """Return that of a command: 0 only where production has changed."""
+        return {Outcome.PROMOTE: 0, Outcome.INSUFFICIENT: 2}.get(self, 1)
 
     @classmethod
     def of(cls, outcomes: "Sequence[Outcome]") -> "Outcome":
@@ -58,8 +60,9 @@ class Check(Frozen):
 
 
 class Rule(Frozen):
-    """One question of the gate, what it came to, and why."""
+    """One question of the gate, what it came to, and why. helps: what would change that; "" where nothing has to."""
 
     name: str
     outcome: Outcome
     reason: str
+    helps: str = ""

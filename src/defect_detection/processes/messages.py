@@ -24,8 +24,10 @@ READ_BY_A_PROGRAM = {_VARIABLE: "json"}  # for the environment of a process whos
 class Message:
     """One line of what a process writes.
 
-    step: of a retraining; None: of the step before. reason: why it was decided so. outcome: promote, hold or insufficient evidence.
-    model: the registered version that was kept. done, total: progress. error: what ended the process.
+    step: of a retraining; None: of the step before. reason: why it was decided so.
+    outcome: promote, passed, hold or insufficient evidence.
+    model: the registered version that was kept, with its number in `version`. done, total: progress. images: that it learned from.
+    helps: what would let the next model pass. error: what ended the process.
     """
 
     text: str
@@ -35,10 +37,14 @@ class Message:
     model: str | None = None
     done: int | None = None
     total: int | None = None
+    version: int | None = None
+    images: int | None = None
+    helps: str | None = None
     error: str | None = None
 
 
-_KINDS = {field.name: int if field.name in ("done", "total") else str for field in fields(Message)}
+_NUMBERS = ("done", "total", "version", "images")
+_KINDS = {field.name: int if field.name in _NUMBERS else str for field in fields(Message)}
 
 
 def reason(step: Step, why: str) -> Message:

@@ -29,7 +29,10 @@ LOOK_COUNTS_S = 5.0  # of the time between two looks at the heartbeats, at most
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One retraining. outcome: promote, hold or insufficient evidence, once it succeeded; reason: why it did not."""
+    """One training. outcome: promote, passed, hold or insufficient evidence, once it succeeded; reason: why it did not.
+
+    promotes: a model that passes is promoted at once. images: that it read; None where that is not known.
+    """
 
     id: str
     state: State
@@ -42,17 +45,22 @@ class Job:
     reason: str | None
     cancel_requested: bool
     product: str = DEFAULT
+    promotes: bool = True
+    images: int | None = None
 
     @property
     def has_ended(self) -> bool:
         return self.state not in ("queued", "running")
 
 
-def create_job(database: Database, by: str, product: str = DEFAULT, *, runs_here: bool = False) -> Job:
+def create_job(
+    database: Database, by: str, product: str = DEFAULT, *, runs_here: bool = False, promotes: bool = True
+) -> Job:
     """Queue a retraining of a product. At most one of each waits, and the one that waited longest runs next: that is fair.
 
     Args:
         runs_here: it does not wait for a worker: this process runs it now.
+        promotes: a model that passes is promoted at once; otherwise it waits until a person promotes it.
 
     Raises:
         BusyError: another one of the product waits already, both would do the same; or one runs or waits, and this one is to run
@@ -69,7 +77,7 @@ def create_job(database: Database, by: str, product: str = DEFAULT, *, runs_here
             raise BusyError(f"a retraining is already queued: follow it at /jobs/{waiting}, or cancel it")
         last_label = session.scalar(select(func.max(FeedbackRow.id))) or 0
         facts = {"state": "queued", "by": by, "created_at": datetime.now(UTC), "last_label": last_label}
-        facts["product"] = product
+        facts |= {"product": product, "promotes": promotes}
         row = JobRow(id=uuid.uuid4().hex, **facts)
         if runs_here:
             _own(row)
@@ -177,9 +185,11 @@ def end_job(
     exit_code: int | None = None,
     outcome: str | None = None,
     reason: str | None = None,
+    images: int | None = None,
 ) -> None:
     """Say how a job ended. One that has ended already stays as it is."""
     values: dict[str, Any] = {"state": state, "exit_code": exit_code, "outcome": outcome, "reason": reason}
+    values["images"] = images
     values["ended_at"] = datetime.now(UTC)
     _change(database, (JobRow.id == job_id) & JobRow.state.in_(("queued", "running")), values)
 

@@ -212,6 +212,7 @@ class JobRow(Table):
     """One retraining that was asked for.
 
     `owner_…`: the process that runs it; `owner_host`: where its id is valid. `heartbeat` grows while that process lives.
+    `promotes`: a model that passes is promoted at once. `images`: that it read.
     """
 
     __tablename__ = "jobs"
@@ -233,6 +234,8 @@ class JobRow(Table):
     heartbeat: Mapped[int] = mapped_column(Integer, default=0)
     last_label: Mapped[int] = mapped_column(Integer, default=0)  # id of the last label when it was asked for
     product: Mapped[str] = mapped_column(String(64), default=DEFAULT)
+    promotes: Mapped[bool] = mapped_column(Boolean, default=True)
+    images: Mapped[int | None] = mapped_column(Integer, default=None)
 
 
 class JobLogRow(Table):

@@ -1,7 +1,7 @@
 """One retraining: start point → training → not worse on validation? → better on test? → promoted."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from defect_detection.config import Config, RetrainConfig, load_config, load_ret
 from defect_detection.data.split import Splits, load_splits
 from defect_detection.data.units import of_whole_parts
 from defect_detection.errors import BusyError
-from defect_detection.evaluation.gate import Improvement, Outcome, screen
+from defect_detection.evaluation.gate import HELPS, Improvement, Outcome, screen
 from defect_detection.evaluation.rates import percent
 from defect_detection.files.unfinished import working_folder
 from defect_detection.model.bundle import seen_in_training
@@ -25,6 +25,7 @@ from defect_detection.tracking.registry import Registry
 from defect_detection.tracking.runs import ExperimentRecorder
 from defect_detection.use_cases.audit import audit_splits
 from defect_detection.use_cases.candidates import Candidate
+from defect_detection.use_cases.entries import figures_of
 from defect_detection.use_cases.evaluate import Evaluated, evaluate
 from defect_detection.use_cases.judge import called, pairs_of, policy_of
 from defect_detection.use_cases.knowledge import after_training, suited
@@ -93,6 +94,7 @@ def _retrain(settings: RetrainConfig, config: Config, watch: Watch, say: Say) ->
         framing=start.framing,
     )
     _say_data(splits, say)
+    images = len(splits.samples) + len(splits.test)
     audited = audit_splits(splits, start.config, watch)
     splits = listed(splits, audited.findings, start.config)
     for line in (f"Data: {audited}; see {audited.files['html']}", *audited.warnings):
@@ -103,12 +105,22 @@ def _retrain(settings: RetrainConfig, config: Config, watch: Watch, say: Say) ->
         for why in reasons:
             say(reason("validation", why))
         if not goes_on:
-            say(decision(Outcome.HOLD, f"{_in_production(registry, config)}; nothing was kept"))
+            _say_what_helps([HELPS["worse"]], say)
+            why = f"{_in_production(registry, config)}; nothing was kept"
+            say(replace(decision(Outcome.HOLD, why), images=images))
             return Retrained(Outcome.HOLD, reasons, start.reference)
         candidate = keep(best, start.config)
     say(Message(f"Kept as {candidate} and in {config.bundle_dir}", "test", model=str(candidate)))
-    evaluated = evaluate(start.config, watch, register="promoted", improvement=improvement)
-    return _conclude(evaluated, start, candidate, registry, say)
+    evaluated = evaluate(
+        start.config,
+        watch,
+        register="promoted",
+        improvement=improvement,
+        waits=not config.evaluation.gate.promote_at_once,
+    )
+    return _conclude(
+        evaluated, start, candidate, registry, lambda message: say(replace(message, images=images))
+    )
 
 
 def _train(start: Start, splits: Splits, folder: Path, watch: Watch, say: Say) -> Candidate:
@@ -193,14 +205,37 @@ def _conclude(
     evaluated: Evaluated, start: Start, candidate: ModelRef, registry: Registry, say: Say
 ) -> Retrained:
     decided = evaluated.decision
+    for figures in _figures(evaluated):
+        say(reason("test", figures))
     facts = [fact.text for fact in evaluated.report.facts]
     for why in (*decided.reasons, *facts, *evaluated.report.notes):
         say(reason("test", why))
     say(Message(f"Report: {evaluated.files['html']}", "test"))
     promoted = evaluated.registered if decided.outcome is Outcome.PROMOTE else None
     now = f"{promoted} is in production now" if promoted else _in_production(registry, start.config)
-    say(decision(decided.outcome, now, str(promoted) if promoted else None))
+    if decided.outcome is Outcome.PASSED:
+        now = f"{evaluated.registered} waits until a person promotes it. {now}"
+    _say_what_helps(decided.helps, say)
+    kept = evaluated.registered
+    told = decision(decided.outcome, now, str(kept) if kept else None)
+    say(replace(told, version=kept.version if kept else None))
     return Retrained(decided.outcome, decided.reasons, start.reference, candidate, promoted, evaluated.files)
+
+
+def _figures(evaluated: Evaluated) -> list[str]:
+    """Return the figures of the new model, and of the one in production, a sentence each."""
+    report = evaluated.report
+    told = [f"The new model: {figures_of(report.metrics)} images"]
+    if report.champion:
+        told.append(
+            f"{report.champion.model.version} in production: {figures_of(report.champion.metrics)} images"
+        )
+    return told
+
+
+def _say_what_helps(texts: Sequence[str], say: Say) -> None:
+    for text in dict.fromkeys(texts):
+        say(Message(f"What would help: {text}", "decision", helps=text))
 
 
 def _in_production(registry: Registry, config: Config) -> str:

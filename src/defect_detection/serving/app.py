@@ -48,6 +48,7 @@ from defect_detection.serving.views.products import products_api
 from defect_detection.serving.views.records import register_records
 from defect_detection.serving.views.retrain import retrain_api
 from defect_detection.serving.views.statistics import statistics_api
+from defect_detection.serving.views.training import training_api
 from defect_detection.serving.views.type_statistics import type_statistics_api
 from defect_detection.serving.views.v2 import v2_api
 
@@ -128,6 +129,7 @@ def _register_views(app: OpenAPI, config: Config) -> None:
     for view in (
         health_api,
         retrain_api,
+        training_api,
         advice_api,
         predict_api,
         models_api,

@@ -35,6 +35,7 @@ COPY_BYTES = 1024 * 1024  # at a time; no line is longer
 MAX_OUTPUT_BYTES = 64 * 1024  # of each stream that go into an answer: its end
 LOOK_EVERY_S = 0.5  # whether the retraining is to be ended
 DECISION_CODES = (1, 2)  # hold, insufficient evidence; 0: promote
+WAITS = "evaluation.gate.promote_at_once=false"
 CANCELLED = "it was cancelled"
 LOST = "another process considered it dead and marked it as failed"
 
@@ -75,8 +76,9 @@ class Place:
     environment: Mapping[str, str]
 
     @classmethod
-    def of(cls, config: Config) -> "Place":
-        return cls(config.root, config.for_children)
+    def of(cls, config: Config, promotes: bool = True) -> "Place":
+        """Return that of a product. Without `promotes`, a model that passes waits until a person promotes it."""
+        return cls(config.root, config.for_children_with(*([] if promotes else [WAITS])))
 
 
 class Retraining:

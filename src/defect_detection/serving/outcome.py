@@ -21,7 +21,7 @@ class Outcome:
 
     @property
     def decision(self) -> str | None:
-        """Promote, hold or insufficient evidence, as the script told last; None when it told none."""
+        """Promote, passed, hold or insufficient evidence, as the script told last; None when it told none."""
         return next((message.outcome for message in reversed(self.said) if message.outcome), None)
 
     @property
@@ -30,6 +30,11 @@ class Outcome:
         given = [message for message in self.said if message.reason]
         given = [message for message in given if not message.outcome] or given
         return "; ".join(str(one.reason) for one in given if one.step == given[-1].step) or None
+
+    @property
+    def images(self) -> int | None:
+        """Return how many images it read; None where it did not tell."""
+        return next((message.images for message in reversed(self.said) if message.images), None)
 
     @property
     def model(self) -> str | None:

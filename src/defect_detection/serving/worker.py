@@ -70,7 +70,7 @@ class Worker:
         if self._thread is not None:
             self._thread.join(STOP_S)
 
-    def run_now(self, by: str, product: str = DEFAULT) -> tuple[str, Outcome]:
+    def run_now(self, by: str, product: str = DEFAULT, promotes: bool = True) -> tuple[str, Outcome]:
         """Run a retraining of a product while the caller waits, as a job that all can see and cancel; return its id and how it ended.
 
         Raises:
@@ -78,10 +78,13 @@ class Worker:
         """
         if self._retraining.is_running():
             raise BusyError("a retraining is already running: wait until it ends, then try again")
-        job_id = create_job(self._database, by, product, runs_here=True).id
+        job_id = create_job(self._database, by, product, runs_here=True, promotes=promotes).id
         try:
             outcome = self._retraining.run(
-                job_id, self._log_file(job_id), self._watch(job_id, product), self._place_of(product)
+                job_id,
+                self._log_file(job_id),
+                self._watch(job_id, product),
+                Place.of(self._settings_of(product), promotes),
             )
         except Exception as error:
             end_job(self._database, job_id, "failed", reason=_why_not_run(error))
@@ -92,7 +95,7 @@ class Worker:
             log.warning("the end of job %s cannot be recorded: %s", job_id, error)
         return job_id, outcome
 
-    def run_apart(self, by: str, product: str = DEFAULT) -> tuple[str, Outcome]:
+    def run_apart(self, by: str, product: str = DEFAULT, promotes: bool = True) -> tuple[str, Outcome]:
         """Queue a retraining of a product for ``defect worker``, and wait until it has ended; return its id and how it ended.
 
         Raises:
@@ -100,7 +103,7 @@ class Worker:
         """
         if count_jobs(self._database)["running"]:
             raise BusyError("a retraining is already running: wait until it ends, then try again")
-        started, job = time.monotonic(), create_job(self._database, by, product)
+        started, job = time.monotonic(), create_job(self._database, by, product, promotes=promotes)
         while not job.has_ended:
             if self._stopping.wait(LOOK_EVERY_S):
                 return job.id, Outcome(LEFT, time.monotonic() - started, "", "")
@@ -138,9 +141,10 @@ class Worker:
 
     def _run(self, job_id: str) -> None:
         try:
-            product = find_job(self._database, job_id).product
+            job = find_job(self._database, job_id)
+            place = Place.of(self._settings_of(job.product), job.promotes)
             outcome = self._retraining.run_job(
-                job_id, self._log_file(job_id), self._watch(job_id, product), self._place_of(product)
+                job_id, self._log_file(job_id), self._watch(job_id, job.product), place
             )
         except BusyError:  # a retraining without a job was faster
             self._insist(lambda: put_back(self._database, job_id))
@@ -156,13 +160,13 @@ class Worker:
         make_private(file.parent)
         return file
 
-    def _place_of(self, product: str) -> Place | None:
-        """Return where a product is retrained; None: where the default one is.
+    def _settings_of(self, product: str) -> Config:
+        """Return the settings with which a product is retrained.
 
         Raises:
-            ConfigError: its settings are wrong, or it is archived.
+            ConfigError: they are wrong, or it is archived.
         """
-        return None if product == DEFAULT else Place.of(settings_of_product(self._plant, product))
+        return settings_of_product(self._plant, product)
 
     def _is_there(self, product: str) -> bool:
         return product == DEFAULT or product in product_names(self._root)
@@ -196,7 +200,7 @@ class Worker:
             state, reason = "cancelled", find_job(self._database, job_id).reason
         file = log_file_of(self._root, job_id)
         copy_log(self._database, job_id, file)
-        end_job(self._database, job_id, state, outcome.exit_code, outcome.decision, reason)
+        end_job(self._database, job_id, state, outcome.exit_code, outcome.decision, reason, outcome.images)
         with suppress(OSError):  # another program looks at it: pruning removes it
             file.unlink()
 

@@ -40,7 +40,7 @@ class Entry:
     Attributes:
         number: grows with every entry.
         kind, state: see `Kind` and `State`.
-        outcome: "promote" moved production (or was to), "hold" left it.
+        outcome: "promote" moved production (or was to), "hold" left it; "passed" left it until a person promotes the candidate.
         before, after: versions of the production model; `before` is None when nothing was in production, `after` when
             production wasn't to move.
         candidate: the version that was judged, in words.

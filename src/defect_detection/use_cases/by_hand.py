@@ -9,14 +9,31 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from defect_detection.config import Config
-from defect_detection.errors import BundleError, NoModelError, StaleDecisionError, TrackingError
+from defect_detection.errors import (
+    BundleError,
+    NoModelError,
+    NotPassedError,
+    StaleDecisionError,
+    TrackingError,
+    WithdrawnError,
+)
+from defect_detection.evaluation.policy import Outcome
 from defect_detection.model.seal import digest
-from defect_detection.tracking.ledger import other_seal, previous, productive, ways_back
+from defect_detection.tracking.ledger import other_seal, previous, productive, ways_back, withdrawn
 from defect_detection.tracking.ledger_entry import Kind
 from defect_detection.tracking.reading import ModelRef, versions_of
 from defect_detection.tracking.registry import Registry
 from defect_detection.use_cases.entries import link_model, plan_by_hand
-from defect_detection.use_cases.turn import PRODUCTION_ALIAS, Turn, noting_refusal, sparing, stale, take_turn
+from defect_detection.use_cases.turn import (
+    PRODUCTION_ALIAS,
+    Turn,
+    named,
+    noting_refusal,
+    number_of,
+    sparing,
+    stale,
+    take_turn,
+)
 from defect_detection.use_cases.vetting import check, vet
 
 NO_GATE = (
@@ -33,19 +50,24 @@ class Moved:
     notes: tuple[str, ...] = ()
 
 
-def promote(config: Config, version: int, reason: str, name: str | None = None) -> Moved:
+def promote(
+    config: Config, version: int, reason: str, name: str | None = None, *, gated: bool = False
+) -> Moved:
     """Promote a version by hand, without the gate, after checking its files.
 
     Args:
+        gated: only if the gate passed it, in comparison with the version in production now.
         name: of the registered model that the version belongs to; ``mlflow.production_model_name`` when not given. A version of
             another one, such as a candidate that the gate held, is copied to the production model first.
 
     Raises:
         NoModelError: there is no such version. BundleError: its files are damaged, or it gives other verdicts than trained.
         StaleDecisionError, BusyError: another process has changed, or is changing, production.
+        NotPassedError: the gate did not pass it, and `gated`. WithdrawnError: production was rolled back from it, and `gated`.
     """
     with noting_refusal(config, "promotion"):
-        return _change(config, Kind.PROMOTION, lambda turn: version, f"{reason} ({NO_GATE.lower()})", name)
+        why = reason if gated else f"{reason} ({NO_GATE.lower()})"
+        return _change(config, Kind.PROMOTION, lambda turn: version, why, name, gated)
 
 
 def rollback(config: Config, to: int | None = None, reason: str | None = None) -> Moved:
@@ -68,7 +90,12 @@ def rollback(config: Config, to: int | None = None, reason: str | None = None) -
 
 
 def _change(
-    config: Config, kind: Kind, choose: Callable[[Turn], int], why: str, source: str | None = None
+    config: Config,
+    kind: Kind,
+    choose: Callable[[Turn], int],
+    why: str,
+    source: str | None = None,
+    gated: bool = False,
 ) -> Moved:
     registry = Registry(config.tracking_uri)
     name = config.mlflow.production_model_name
@@ -77,18 +104,48 @@ def _change(
         if too_late := stale(seen, turn.before):
             raise StaleDecisionError(too_late)
         chosen = _existing(registry, source or name, choose(turn))
+        if gated:
+            why = f"{why} ({_passed(turn, chosen)})"
         with _telling_the_next(turn, chosen):
             _require_as_entered(turn, chosen, name)
             note = vet(chosen, registry, config)
         turn.notes.extend([note] if note else [])
         target = chosen if chosen.name == name else registry.promote_copy(chosen, name)
-        with turn.entry(plan_by_hand(kind, target, _as_recorded(turn, target), why)) as entry:
+        with turn.entry(plan_by_hand(kind, target, _as_recorded(turn, target), why, gated)) as entry:
             if entry:
                 with sparing(turn.urgent, turn.notes, "The entry in the ledger does not link the model"):
                     link_model(entry, target)
             turn.move(target)
             _confirm(target, turn, config)
     return Moved(turn.before, target, tuple(turn.notes))
+
+
+def _passed(turn: Turn, chosen: ModelRef) -> str:
+    """Return what the ledger says about the gate that passed a version.
+
+    Raises:
+        NotPassedError: it did not. StaleDecisionError: it compared with another version than the one in production now.
+        WithdrawnError: production was rolled back from this one.
+    """
+    sealed = digest(chosen.seal)
+    about = [one for one in turn.entries if one.kind is Kind.EVALUATION and sealed and one.sealed == sealed]
+    latest = next(iter(about), None)
+    if latest is None or latest.outcome != Outcome.PASSED:
+        said = f"said '{latest.outcome}' in entry {latest.number}" if latest else "has not judged it"
+        raise NotPassedError(
+            f"{chosen} was not promoted: expected a version that the gate passed, but the gate {said}. Train again, or promote "
+            "it without the gate"
+        )
+    if latest.before != number_of(turn.before):
+        raise StaleDecisionError(
+            f"{chosen} was not promoted: the gate compared it with {named(latest.before)}, and production is "
+            f"{named(number_of(turn.before))} now. Train again"
+        )
+    if entry := withdrawn(turn.entries).get(chosen.version):
+        raise WithdrawnError(
+            f"{chosen} was not promoted: {entry.who} rolled production back from it ({entry.why})"
+        )
+    return f"the gate passed it: entry {latest.number}"
 
 
 def _previous(turn: Turn) -> int:

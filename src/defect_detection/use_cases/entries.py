@@ -32,7 +32,7 @@ def plan_of(candidate: Scored, decision: Decision, turn: Turn, after: ModelRef |
     )
 
 
-def plan_by_hand(kind: Kind, target: ModelRef, turn: Turn, why: str) -> Plan:
+def plan_by_hand(kind: Kind, target: ModelRef, turn: Turn, why: str, gated: bool = False) -> Plan:
     """The figures are those of the version's own evaluation."""
     return Plan(
         number=turn.number,
@@ -45,6 +45,7 @@ def plan_by_hand(kind: Kind, target: ModelRef, turn: Turn, why: str) -> Plan:
         accuracy=target.tags.get("test_correct", ""),
         escapes=target.tags.get("test_escapes", ""),
         test_fingerprint=target.tags.get("test_fingerprint", ""),
+        gated=gated,
         sealed=digest(target.seal),
     )
 

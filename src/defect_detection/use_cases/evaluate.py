@@ -11,7 +11,7 @@ from defect_detection.config import Config
 from defect_detection.data.samples import Sample
 from defect_detection.data.split import load_test
 from defect_detection.errors import BusyError, NoModelError
-from defect_detection.evaluation.gate import Decision, Improvement
+from defect_detection.evaluation.gate import Decision, Improvement, Outcome
 from defect_detection.model.bundle import identity, read_card, seen_in_training
 from defect_detection.model.card import Card
 from defect_detection.processes.watch import Watch, unwatched
@@ -36,7 +36,7 @@ from defect_detection.use_cases.turn import PRODUCTION_ALIAS, number_of
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What evaluation came to. `registered` is None when a model that isn't promoted wasn't to be registered.
+    """What evaluation came to. `registered` is None when a model that did not pass wasn't to be registered.
 
     repeated: the number of the ledger's entry where the same was decided before; the ledger got no second one.
     """
@@ -55,6 +55,7 @@ def evaluate(
     *,
     register: Literal["always", "promoted"] = "always",
     improvement: Improvement = Improvement(),  # noqa: B008  frozen
+    waits: bool = False,
 ) -> Evaluated:
     """Evaluate what ``best_model_info`` names, and keep the registry right.
 
@@ -65,8 +66,9 @@ def evaluate(
     again, writes the report, and adds nothing to the ledger.
 
     Args:
-        register: "promoted" registers only a candidate that is promoted.
+        register: "promoted" registers only a candidate that passes.
         improvement: what better than the champion means.
+        waits: a candidate that passes is registered, and a person promotes it later: its outcome is PASSED.
 
     Raises:
         NoModelError: nothing was trained yet.
@@ -77,13 +79,17 @@ def evaluate(
     """
     try:
         with FileLock(config.root / ".promotion.lock", timeout=0):
-            return _evaluate(config, watch, register, improvement)
+            return _evaluate(config, watch, register, improvement, waits)
     except Timeout as error:
         raise BusyError(f"{config.root}: another evaluation is running; wait until it ends") from error
 
 
 def _evaluate(
-    config: Config, watch: Watch, register: Literal["always", "promoted"], improvement: Improvement
+    config: Config,
+    watch: Watch,
+    register: Literal["always", "promoted"],
+    improvement: Improvement,
+    waits: bool,
 ) -> Evaluated:
     registry = Registry(config.tracking_uri)
     source = _trained(config, registry)
@@ -96,6 +102,8 @@ def _evaluate(
     parity = check_parity(candidate.bundle, deployed_forms(config))
     judging = _Judging(candidate, registry, samples, config, improvement, most_flips(parity))
     champion, decision, same = judging.decide()
+    if waits and same is None and decision.outcome is Outcome.PROMOTE:
+        decision = decision.waiting()
     notes = [f"{len(skipped)} test files could not be read and were left out"] if skipped else []
     notes += [*leaks, *_champion_note(champion, samples), *small_test_note(samples, config)]
     worn = in_words(decision.test_set_decisions, config.evaluation.max_decisions_per_test_set)

@@ -46,7 +46,7 @@ def record(
         earlier: the entry of the same decision, when it is repeated: it gets no second one.
 
     Returns:
-        the registered version; None when it is not promoted and only promoted ones are to be registered.
+        the registered version; None when it did not pass and only those that did are to be registered.
 
     Raises:
         StaleDecisionError: production is no longer the champion that the decision compared with; no alias was moved.
@@ -88,7 +88,7 @@ def _followed(
     """Register the candidate, enter the decision in the ledger, and move the aliases. Return the registered version."""
     promoted = decision.outcome is Outcome.PROMOTE
     registered = None
-    if promoted or (register == "always" and not refused):
+    if promoted or decision.outcome is Outcome.PASSED or (register == "always" and not refused):
         registered = _register(candidate, prepared.report, decision, turn.registry, config)
     with ExitStack() as stack:
         if earlier is None or earlier.outcome != decision.outcome:

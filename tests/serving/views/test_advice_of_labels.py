@@ -1,4 +1,4 @@
-"""What the images and labels support, by HTTP and on the page Retraining."""
+"""What the images and labels support, by HTTP and on the page Train."""
 
 import json
 
@@ -31,8 +31,8 @@ def test_a_missing_folder_is_a_conflict_that_names_it(send):
 
 
 def test_the_page_shows_the_same(folders, open_page, send):
-    page = open_page(f"http://127.0.0.1:{send.port}/page/retraining", width=390)
+    page = open_page(f"http://127.0.0.1:{send.port}/page/train", width=390)
     expect(page.locator("#advice")).to_contain_text("good parts only")
-    expect(page.locator("#advice")).to_contain_text("Next: defect train. No model is trained yet.")
+    expect(page.locator("#advice")).to_contain_text("Next: start a training. No model is trained yet.")
     expect(page.locator("#advice")).to_contain_text("Escapes are unknown: no test image is defective.")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -1,4 +1,4 @@
-// The card of the page Retraining that says what the images and labels support, and what more labels would bring.
+// The card of the page Train that says what the images and labels support, and what more labels would bring.
 import { get } from "./api.js";
 import { el, fill, notice, table } from "./dom.js";
 
@@ -26,11 +26,17 @@ function parts(said) {
   const waits = said.labels_new ? ` ${said.labels_new} new labels are part of today's parts.` : "";
   return [
     el("p", {}, now.state_text + waits),
-    el("p", {}, el("strong", {}, "Next: "), el("code", {}, said.command), `. ${said.why}`),
+    el("p", {}, el("strong", {}, "Next: "), `${step(said.command)}. ${said.why}`),
     table("What the parts support", columns, rows.map((cells) => ({ cells: cells.map(String) }))),
     el("p", { class: "quiet" }, "Up to: the highest rate that remains possible if the model makes no mistake on these parts. In the last two rows, the new parts are test parts instead."),
     said.notes.length ? el("ul", { class: "reasons" }, said.notes.map((note) => el("li", {}, note))) : null,
   ];
+}
+
+/** What a command is called on the page. */
+function step(command) {
+  if (/^defect (train|evaluate|retrain)\b/.test(command)) return "start a training";
+  return /^defect data\b/.test(command) ? "add images" : "review inspections";
 }
 
 function percent(rate) {

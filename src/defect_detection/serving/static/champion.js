@@ -22,8 +22,8 @@ export function championOf({ models, history, may }, rollBack) {
 function nothing({ problem, versions }) {
   const isPromoted = versions.some(({ aliases }) => aliases.includes("prod")); // and is just being loaded, or can't be
   const [newest] = versions;
-  const registered = newest && `${newest.name} ${newest.version} is registered, but not in production. Promote it below, or start a retraining.`;
-  const retrain = [el("a", { href: here("/page/retraining") }, "Start a retraining"), " when there are training images."];
+  const registered = newest && `${newest.name} ${newest.version} is registered, but not in production. Promote it below, or train a model.`;
+  const retrain = [el("a", { href: here("/page/train") }, "Train a model"), " when there are training images."];
   return [
     el("p", { class: "big" }, "No model yet"),
     el("p", {}, problem || "The model is being loaded."),

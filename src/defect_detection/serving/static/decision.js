@@ -3,7 +3,7 @@ import { address, hasKey, send } from "./api.js";
 import { saveUrl } from "./csv.js";
 import { el } from "./dom.js";
 
-const WORDS = { promote: "promoted", hold: "held", "insufficient evidence": "not enough evidence" };
+const WORDS = { promote: "promoted", passed: "passed", hold: "held", "insufficient evidence": "not enough evidence" };
 
 /** The gate's word in short: "held". */
 export function outcomeWord(outcome) {

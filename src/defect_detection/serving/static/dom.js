@@ -51,6 +51,13 @@ export function duration(seconds) {
   return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
 }
 
+/** Write a range of seconds as people say it: "30 to 60 seconds", "2 to 5 minutes". */
+export function range(low, high) {
+  const [unit, size] = [["hours", 3600], ["minutes", 60], ["seconds", 1]].find(([, size]) => high >= 2 * size) ?? ["seconds", 1];
+  const rough = (seconds) => Math.max(1, size === 1 ? 5 * Math.round(seconds / 5) : Math.round(seconds / size));
+  return rough(low) === rough(high) ? `${rough(high)} ${unit}` : `${rough(low)} to ${rough(high)} ${unit}`;
+}
+
 /** Show a long text by its beginning, with the rest behind a click. */
 export function brief(text, most = 140) {
   if (text.length <= most) return text;
@@ -60,6 +67,10 @@ export function brief(text, most = 140) {
 
 /** Make a notice: kind "", "bad" or "good". What stands between backticks is shown as code. */
 export function notice(text, kind = "") {
-  const parts = text.split("`").map((part, i) => (i % 2 ? el("code", {}, part) : part));
-  return el("p", { class: `notice ${kind}` }, el("span", {}, parts));
+  return el("p", { class: `notice ${kind}` }, el("span", {}, coded(text)));
+}
+
+/** Make the parts of a text, with what stands between backticks as code. */
+export function coded(text) {
+  return text.split("`").map((part, i) => (i % 2 ? el("code", {}, part) : part));
 }

@@ -67,8 +67,14 @@ async function promote(one) {
       "Its files are checked first. Inspection continues meanwhile. You can roll back later.",
     ],
     button: `Promote version ${one.version}`,
-    run: (reason) => post(`/models/${one.version}/promote`, one.name === name ? { reason } : { reason, name: one.name }),
+    run: (reason) => post(`/models/${one.version}/promote`, { reason, ...(one.name === name ? {} : { name: one.name }), ...(hasPassed(one) ? { gated: true } : {}) }),
   });
+}
+
+/** Whether the gate passed a version, in comparison with what is in production now. */
+function hasPassed(one) {
+  const decision = decisionOn(one, known.history);
+  return decision?.outcome === "passed" && decision.before === known.history.in_production;
 }
 
 /** What the gate said of a version, with its figures: what whoever promotes it by hand should know. */
@@ -80,6 +86,7 @@ function whatSpeaksForIt(one) {
   const decision = decisionOn(one, known.history);
   if (!decision) return [tested, remark, "The gate is not run: there is no evidence that it is better than the current model."];
   const { outcome, when, why } = decision;
+  if (hasPassed(one)) return [tested, remark, ["The gate passed it on ", moment(when), "."]];
   const then = outcome === "promote" ? "That decision compared it with the model in production at that time. The gate is not run now." : "The gate is not run now: you overrule its decision.";
   return [tested, remark, [`The gate said “${outcomeWord(outcome)}” on `, moment(when), ": ", brief(why, 200)], then];
 }

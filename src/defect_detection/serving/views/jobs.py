@@ -91,9 +91,13 @@ class JobShown(BaseModel):
     ended_at: datetime | None
     cancel_requested: bool = Field(description="whether it was cancelled; its processes may still be ending")
     exit_code: int | None
-    outcome: str | None = Field(description="promote, hold or insufficient evidence, where it succeeded")
+    outcome: str | None = Field(
+        description="promote, passed, hold or insufficient evidence, where it succeeded"
+    )
     reason: str | None = Field(description="why it failed or was cancelled")
     product: str
+    promotes: bool = Field(description="false: a model that passes the gate waits until a person promotes it")
+    images: int | None = Field(description="that it read; null: unknown")
     log: str = Field(description="address of its log, as server-sent events")
 
     @classmethod
@@ -112,9 +116,9 @@ def wants_async(asked: Request) -> bool:
     return any(one.partition(";")[0].strip() == "respond-async" for one in preferences)
 
 
-def accept(by: Caller, product: str) -> Response:
+def accept(by: Caller, product: str, promotes: bool = True) -> Response:
     """Queue a retraining of a product, and return the address of its job."""
-    job = create_job(_database(), by.name, product)
+    job = create_job(_database(), by.name, product, promotes=promotes)
     answer = as_json(JobShown.of(job), HTTPStatus.ACCEPTED)
     answer.headers["Location"] = absolute(f"/jobs/{job.id}")
     answer.headers["Preference-Applied"] = "respond-async"
@@ -176,8 +180,8 @@ def cancel(path: JobPath) -> Response:
     summary="Follow the log of a job",
     description="Server-sent events, one per line of the log. The `id` is the position in the log; send it as Last-Event-ID to "
     "continue. Each line of a retraining is a JSON object: `text` is for a person; `step` (data, training, validation, test, "
-    "decision), `reason`, `outcome`, `model`, `done`, `total` and `error` are there where they apply. Any other line is plain text "
-    "from a library or a script of your own. The last event is `end`, with the state of the job.",
+    "decision), `reason`, `outcome`, `model`, `version`, `images`, `done`, `total`, `helps` and `error` are there where they "
+    "apply. Any other line is plain text from a library or a script of your own. The last event is `end`, with the state of the job.",
     tags=[JOBS],
     responses={
         200: {"description": "events", "content": {"text/event-stream": {"schema": {"type": "string"}}}},

@@ -35,7 +35,7 @@ class Tested(BaseModel):
 class Evaluated(BaseModel):
     """The latest evaluation of a version, and the gate's decision."""
 
-    outcome: str = Field(description="promote, hold or insufficient evidence")
+    outcome: str = Field(description="promote, passed, hold or insufficient evidence")
     kind: str
     when: datetime
     why: str

@@ -70,6 +70,9 @@ class Promotion(BaseModel, extra="forbid"):
         "model",
         examples=["Testing_Reg"],
     )
+    gated: bool = Field(
+        False, description="true: only if the gate passed it, compared with the version in production now"
+    )
 
 
 class Rollback(BaseModel, extra="forbid"):
@@ -96,7 +99,7 @@ class Decision(BaseModel):
     state: str = Field(
         description="done; intended: in progress or interrupted; abandoned: did not take place"
     )
-    outcome: str = Field(description="promote, hold or insufficient evidence")
+    outcome: str = Field(description="promote, passed, hold or insufficient evidence")
     before: int | None
     after: int | None = Field(description="the new version in production; null: unchanged")
     candidate: str
@@ -190,14 +193,17 @@ def history(query: HistoryQuery) -> Response:
 
 @production_api.post(
     "/models/<int:version>/promote",
-    summary="Promote a version by hand, without the gate",
+    summary="Promote a version by hand, without the gate; with `gated`, one that passed it",
     tags=[MODELS],
     responses={200: Changed, **{status: described(status) for status in (401, 403, 409, 413, 503)}},
 )
 def promote(path: VersionPath, body: Promotion) -> Response:
     _check_model(body.name)
     of_model = [] if body.name is None else [f"--model={body.name}"]
-    return _change(["promote", str(path.version), f"--reason={body.reason}", *of_model], caller().name)
+    gated = ["--gated"] if body.gated else []
+    return _change(
+        ["promote", str(path.version), f"--reason={body.reason}", *of_model, *gated], caller().name
+    )
 
 
 def _check_model(name: str | None) -> None:

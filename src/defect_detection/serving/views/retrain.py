@@ -21,11 +21,18 @@ RETRAINING = Tag(name="retraining", description="Train again and promote a bette
 retrain_api = APIBlueprint("retrain", __name__)
 
 
+class RetrainQuery(BaseModel):
+    promote: bool = Field(
+        True,
+        description="true: a model that passes the gate is promoted at once; false: it waits until a person promotes it",
+    )
+
+
 class RetrainingEnded(BaseModel):
     """The result of a retraining."""
 
     outcome: str | None = Field(
-        description="PROMOTE, HOLD or INSUFFICIENT EVIDENCE; null: no decision was reached",
+        description="PROMOTE, PASSED, HOLD or INSUFFICIENT EVIDENCE; null: no decision was reached",
         examples=["PROMOTE"],
     )
     reason: str | None = Field(description="reason of the decision")
@@ -66,12 +73,12 @@ class RetrainingFailed(RetrainingEnded):
         **{status: described(status) for status in (401, 403, 409, 413, 503)},
     },
 )
-def retrain() -> Response:
+def retrain(query: RetrainQuery) -> Response:
     if wants_async(request):
-        return accept(caller(), project().name)
+        return accept(caller(), project().name, query.promote)
     parts = services()
     run = parts.worker.run_now if parts.config.jobs.run_in_server else parts.worker.run_apart
-    return _answer(*run(caller().name, project().name))
+    return _answer(*run(caller().name, project().name, query.promote))
 
 
 def _answer(job_id: str, outcome: Outcome) -> Response:

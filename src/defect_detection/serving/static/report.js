@@ -1,0 +1,36 @@
+// A report inside a page. It is fetched with the key of this tab, which a frame could not send, and shown apart from the page's own styles.
+import { send } from "./api.js";
+import { el, notice } from "./dom.js";
+
+/** Make a fold that loads the report when it is opened. */
+export function reportFold(path, label) {
+  const place = el("div", { class: "report" }, el("p", { class: "quiet" }, "Loading the report …"));
+  const load = async (event) => {
+    if (!event.target.open || place.shadowRoot) return;
+    try {
+      show(place, new DOMParser().parseFromString(await (await send(path)).text(), "text/html"));
+    } catch (error) {
+      place.replaceChildren(notice(error.message, "bad"));
+    }
+  };
+  return el("details", { toggle: load }, el("summary", {}, label), place);
+}
+
+function show(place, report) {
+  const sheet = new CSSStyleSheet();
+  sheet.replaceSync([...report.querySelectorAll("style")].map((one) => one.textContent).join("\n").replaceAll(":root", ":host").replace(/^body \{/m, ".body {"));
+  for (const one of report.querySelectorAll("script, style")) one.remove();
+  for (const image of report.querySelectorAll("img")) image.src = withoutData(image.getAttribute("src"));
+  for (const one of report.querySelectorAll("[style]")) one.dataset.style = one.getAttribute("style");
+  for (const one of report.querySelectorAll("[style]")) one.removeAttribute("style"); // the page's policy takes none from a document
+  place.attachShadow({ mode: "open" }).adoptedStyleSheets = [sheet];
+  place.shadowRoot.append(el("div", { class: "body" }, [...report.body.childNodes]));
+  for (const one of place.shadowRoot.querySelectorAll("[data-style]")) one.style.cssText = one.dataset.style;
+}
+
+/** Return an address of the same image that the page's policy allows. */
+function withoutData(address) {
+  const [, type, content] = address.match(/^data:(image\/[a-z]+);base64,(.*)$/s) ?? [];
+  if (!type) return address;
+  return URL.createObjectURL(new Blob([Uint8Array.from(atob(content), (one) => one.charCodeAt(0))], { type }));
+}
