@@ -25,6 +25,7 @@ What the system refuses and nobody caught (an OSError) is explained by `explain`
 
 import errno
 import os
+from collections.abc import Mapping
 
 EXIT_ERROR = 3  # 0, 1 and 2 are the gate's: promote, hold, insufficient evidence
 EXIT_BUG = 70  # as sysexits.h has it: an internal software error
@@ -97,7 +98,11 @@ class DefectDetectionError(Exception):
 
 
 class ConfigError(DefectDetectionError):
-    """A setting is missing, unknown or out of range."""
+    """A setting is missing, unknown or out of range. by_key: what is wrong with each, by its dotted key, where that is known."""
+
+    def __init__(self, message: str = "", by_key: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.by_key = dict(by_key or {})
 
 
 class DataError(DefectDetectionError):

@@ -23,6 +23,7 @@ PATHS = (
     "/page/monitor",
     "/page/models",
     "/page/train",
+    "/page/settings",
 )
 KEY = "a key of sixteen characters"
 WAYS = {

@@ -17,6 +17,7 @@ PATHS = (
     "/page/monitor",
     "/page/models",
     "/page/train",
+    "/page/settings",
 )
 PHONES = (390, 320)  # px
 CUT_OFF = """links => links.filter(link => {
@@ -149,6 +150,7 @@ def check_places(page: Page, width: int) -> None:
         "Data",
         "Train",
         "Models",
+        "Settings",
     ]
     assert links.evaluate_all(CUT_OFF) == []
     assert (

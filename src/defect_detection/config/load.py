@@ -205,8 +205,13 @@ def load_config(
     return config
 
 
-def _read_plant(path: Path, overrides: Sequence[str], environment: Mapping[str, str] | None) -> Config:
-    document = read_settings(path, DEFAULT_PATH)
+def _read_plant(
+    path: Path,
+    overrides: Sequence[str],
+    environment: Mapping[str, str] | None,
+    document: dict[str, Any] | None = None,
+) -> Config:
+    document = read_settings(path, DEFAULT_PATH) if document is None else document
     root = path.resolve().parent
     variables = read_environment(root) if environment is None else environment
     overridden = apply_overrides(document, overrides)
@@ -225,13 +230,35 @@ def _read_product(plant: Config, product: str, overrides: Sequence[str]) -> Conf
     return product_settings(plant, product, settings_of(plant.root, product), overrides)
 
 
-def product_settings(plant: Config, product: str, file: Path, overrides: Sequence[str] = ()) -> Config:
-    """Return the settings in a file as those of a product. What products share comes from the plant.
+def check_document(config: Config, document: dict[str, Any]) -> None:
+    """Check what the file of a product is about to hold.
 
     Raises:
         ConfigError: as for `load_config`.
     """
-    document, source = read_document(file), f"{FOLDER}/{product}/{file.name}"
+    if config.product == DEFAULT:
+        _read_plant(config.file, (), None, document)
+    else:
+        product_settings(config, config.product, config.file, document=document)
+
+
+def product_settings(
+    plant: Config,
+    product: str,
+    file: Path,
+    overrides: Sequence[str] = (),
+    document: dict[str, Any] | None = None,
+) -> Config:
+    """Return the settings in a file as those of a product. What products share comes from the plant.
+
+    Args:
+        document: what the file is about to hold; what it holds when not given.
+
+    Raises:
+        ConfigError: as for `load_config`.
+    """
+    document = read_document(file) if document is None else document
+    source = f"{FOLDER}/{product}/{file.name}"
     refuse_shared(document, source, plant.file)
     overridden = apply_overrides(document, overrides)
     fill_empty_sections(document, Config)

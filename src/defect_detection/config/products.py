@@ -115,9 +115,8 @@ def refuse_paths_outside(document: dict[str, Any], config: Any, source: str) -> 
             is_named = key in _READ and at < len(given) and Path(given[at]).expanduser().is_absolute()
             if not is_named and not Path(path).is_relative_to(config.root):
                 rule = "an absolute path, or " if key in _READ else ""
-                raise ConfigError(
-                    f"{source}: {key}: expected {rule}a path in the folder of the product, received '{path}'"
-                )
+                told = f"expected {rule}a path in the folder of the product, received '{path}'"
+                raise ConfigError(f"{source}: {key}: {told}", {key: told})
 
 
 def _values(node: Any, key: str) -> Iterator[Any]:

@@ -18,7 +18,7 @@ from defect_detection.files.permissions import regular
 Model = TypeVar("Model", bound=BaseModel)
 _NAMES = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")  # allowed types of a key
 _MOST_VALUES = 10_000
-_PROBLEMS = (yaml.YAMLError, ValueError, RecursionError)  # ValueError: a date with month 13
+PROBLEMS = (yaml.YAMLError, ValueError, RecursionError)  # ValueError: a date with month 13
 
 
 def read_document(path: Path) -> dict[str, Any]:
@@ -28,18 +28,25 @@ def read_document(path: Path) -> dict[str, Any]:
         ConfigError: no such file, not YAML, not a mapping, or a key that is there twice.
     """
     try:
-        document = _parse(regular(path).read_bytes())  # YAML is UTF-8, or UTF-16 with its mark at the start
+        content = regular(path).read_bytes()
     except OSError as error:
         raise ConfigError(
             f"{path}: cannot be read ({error.strerror}); run the command in its folder, or name another file"
         ) from error
+    return parse_document(content, path)
+
+
+def parse_document(content: bytes | str, path: Path) -> dict[str, Any]:
+    """Return the mapping that the content of a YAML file holds. Raises as `read_document`."""
+    try:
+        document = parse_value(content)  # YAML is UTF-8, or UTF-16 with its mark at the start
     except yaml.reader.ReaderError as error:
         raise ConfigError(
             f"{path}: expected text in UTF-8, received an invalid character ({error.reason}, at byte {error.position}); "
             "save the file again as UTF-8"
         ) from error
-    except _PROBLEMS as error:
-        raise ConfigError(f"{path}: not valid YAML: {_where_and_why(error)}") from error
+    except PROBLEMS as error:
+        raise ConfigError(f"{path}: not valid YAML: {where_and_why(error)}") from error
     if document is None:
         return {}
     if not isinstance(document, dict):
@@ -47,7 +54,8 @@ def read_document(path: Path) -> dict[str, Any]:
     return document
 
 
-def _parse(text: str | bytes) -> Any:
+def parse_value(text: str | bytes) -> Any:
+    """Return a value in YAML. Raises one of `PROBLEMS`."""
     loader = _StrictLoader(text)
     try:
         node = loader.get_single_node()
@@ -107,7 +115,8 @@ def _kind(key: yaml.Node) -> str:
     return "a list" if isinstance(key, yaml.SequenceNode) else "a mapping"
 
 
-def _where_and_why(error: Exception) -> str:
+def where_and_why(error: Exception) -> str:
+    """Say what is wrong with a text that is not YAML, and where."""
     if isinstance(error, RecursionError):
         return "nested too deeply"
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
@@ -133,9 +142,9 @@ def _apply_override(document: dict[str, Any], override: str) -> str:
     if not equals or not key:
         raise ConfigError(f"override: expected key=value as in training.epochs=5, received '{override}'")
     try:
-        value = _parse(text)
-    except _PROBLEMS as error:
-        raise ConfigError(f"override: {key}: not valid YAML: {_where_and_why(error)}") from error
+        value = parse_value(text)
+    except PROBLEMS as error:
+        raise ConfigError(f"override: {key}: not valid YAML: {where_and_why(error)}") from error
     *parents, last = key.split(".")
     node: Any = document
     for depth, name in enumerate([*parents, last]):
@@ -186,8 +195,10 @@ def validate(
         return model.model_validate(document, context={"root": root})
     except ValidationError as error:
         problems = _innermost(error.errors())
-        lines = [_explain(model, problem, source or path.name, tuple(overridden)) for problem in problems]
-        raise ConfigError("\n".join(lines)) from error
+        told = [(_key_of(problem), *_explain(model, problem, tuple(overridden))) for problem in problems]
+        lines = [f"{where or source or path.name}: {key}{said}" for key, where, said in told]
+        by_key = {key: said.lstrip(": ") for key, _, said in told}
+        raise ConfigError("\n".join(lines), by_key) from error
 
 
 def _innermost(problems: Sequence[Any]) -> list[Any]:
@@ -196,16 +207,20 @@ def _innermost(problems: Sequence[Any]) -> list[Any]:
     return [problem for problem in problems if problem["loc"] not in inside]
 
 
-def _explain(model: type[BaseModel], problem: Any, source: str, overridden: tuple[str, ...]) -> str:
+def _key_of(problem: Any) -> str:
+    return ".".join(str(part) for part in problem["loc"])
+
+
+def _explain(model: type[BaseModel], problem: Any, overridden: tuple[str, ...]) -> tuple[str, str]:
+    """Return where a wrong value comes from, "" for the file, and what is said about it."""
     parts = problem["loc"]
-    key = ".".join(str(part) for part in parts)
-    prefix = f"{'override' if _is_within(key, overridden) else source}: {key}"
+    where = "override" if _is_within(_key_of(problem), overridden) else ""
     if problem["type"] == "extra_forbidden":
-        return f"{prefix}: {_unknown(_section(model, parts[:-1]), str(parts[-1]))}"
+        return where, f": {_unknown(_section(model, parts[:-1]), str(parts[-1]))}"
     expected = _expected(model, problem)
     if problem["type"] == "missing":
-        return f"{prefix}: missing, expected {expected}"
-    return f"{prefix}: expected {expected}{_received(model, problem)}"
+        return where, f": missing, expected {expected}"
+    return where, f": expected {expected}{_received(model, problem)}"
 
 
 def _is_within(key: str, overridden: tuple[str, ...]) -> bool:

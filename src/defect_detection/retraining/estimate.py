@@ -57,7 +57,11 @@ def _range(images: int, jobs: Sequence[Job], product: str) -> tuple[float, float
         whose = "of this product" if ours else "of other products here"
         return min(expected) * SPREAD[0], max(expected) * SPREAD[1], _told(runs, whose)
     low, high = (start + rate * images for start, rate in (IDLE_S, BUSY_S))
-    return low, high, "what was measured on two processors, on an idle machine and beside a server without a pause"
+    return (
+        low,
+        high,
+        "what was measured on two processors, on an idle machine and beside a server without a pause",
+    )
 
 
 def _scaled(job: Job, images: int) -> float:

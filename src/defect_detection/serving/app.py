@@ -47,6 +47,7 @@ from defect_detection.serving.views.production import register_production
 from defect_detection.serving.views.products import products_api
 from defect_detection.serving.views.records import register_records
 from defect_detection.serving.views.retrain import retrain_api
+from defect_detection.serving.views.settings import settings_api
 from defect_detection.serving.views.statistics import statistics_api
 from defect_detection.serving.views.training import training_api
 from defect_detection.serving.views.type_statistics import type_statistics_api
@@ -130,6 +131,7 @@ def _register_views(app: OpenAPI, config: Config) -> None:
         health_api,
         retrain_api,
         training_api,
+        settings_api,
         advice_api,
         predict_api,
         models_api,

@@ -11,9 +11,10 @@ export function address(path) {
 
 /** An answer that says no. `message` is in words that can be shown as they are; `status` is 0 when no server answered. */
 export class Problem extends Error {
-  constructor(status, message) {
+  constructor(status, message, fields = null) {
     super(message);
     this.status = status;
+    this.fields = fields; // what is wrong with each value, where the answer says so
   }
 }
 
@@ -119,5 +120,5 @@ async function problemOf(response) {
   } catch {
     // not from us: a proxy, say
   }
-  return new Problem(response.status, said.detail || `The server answered ${response.status} ${response.statusText}.`);
+  return new Problem(response.status, said.detail || `The server answered ${response.status} ${response.statusText}.`, said.fields);
 }

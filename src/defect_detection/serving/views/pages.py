@@ -19,6 +19,7 @@ PAGES = {
     "/page/data": ("data", "Data"),
     "/page/train": ("train", "Train"),
     "/page/models": ("models", "Models"),
+    "/page/settings": ("settings", "Settings"),
 }
 EARLIER = {"/page/retraining": "page/train"}  # addresses of earlier versions, which bookmarks have
 PRODUCTS = "/page/products"  # all products; the other pages are about one
