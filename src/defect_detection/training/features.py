@@ -33,6 +33,10 @@ class Rows:
     def __getitem__(self, indices: np.ndarray | slice) -> np.ndarray:
         return np.asarray(self.stored[self.positions[indices]])
 
+    def of(self, some: np.ndarray) -> "Rows":
+        """Return the rows of some of the samples, which are not read yet."""
+        return Rows(self.stored, self.positions[some])
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Of one row."""

@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
+from threadpoolctl import threadpool_limits
 
 from defect_detection.config import Config
 from defect_detection.data.cross_validation import MOST_FOLDS
@@ -130,11 +131,16 @@ def _learn(
     known = _distinct_ok(splits, folds.kept)
     fold = folds.fold if folds.refit else _folds_of_parts(splits, folds)
     n_features = 3 * sum(level.shape[-1] for level in trunk.model.outputs)
-    images = known
-    for _ in range(1 + _REFITS * refit):
-        usual = learn_usual(cells, pooled, images, fold, n_features, seed)
+    # Many small products: on a busy machine, threads wait for each other ten times as long.
+    with threadpool_limits(1, "blas"):
+        usual, images = learn_usual(cells, pooled, known, fold, n_features, seed), known
+        for _ in range(_REFITS * refit):
+            own = usual.held_out(cells.rows.of(known), pooled.of(known), fold[known])
+            before, images = images, known[are_usual(own)]
+            if np.array_equal(before, images):
+                break
+            usual = learn_usual(cells, pooled, images, fold, n_features, seed)
         held_out = usual.held_out(cells.rows, pooled, fold)
-        images = known[are_usual(held_out[known])]
     ok = _distinct_ok(splits, np.flatnonzero(fold >= 0))
     return _Learned(usual, ok[are_usual(held_out[ok])] if refit else ok, fold, held_out)
 

@@ -78,8 +78,8 @@ def score_left_out(
     Args:
         judges: the first of these folds chooses the regularization, where it is None.
     """
-    *_, rotated = on_axes(variants, np.arange(len(labels)), components)
     with threadpool_limits(1, "blas"):
+        *_, rotated = on_axes(variants, np.arange(len(labels)), components)
         if regularization is None:
             one = judges.only(0)
             found = _held_out(rotated, labels, one, REGULARIZATIONS)

@@ -141,8 +141,8 @@ def fit_types(
     if not (fold >= 0).any():
         return None
     own = [_Part(one, some) for one in variants]
-    standardise, centre, rotation, rows = on_axes(own, np.flatnonzero(kept), _MOST_COMPONENTS)
     with threadpool_limits(1, "blas"):
+        standardise, centre, rotation, rows = on_axes(own, np.flatnonzero(kept), _MOST_COMPONENTS)
         held = {c: _held_out(rows, has, fold, c) for c in REGULARIZATIONS}
         scored = fold >= 0
         c = min(held, key=lambda one: _loss(held[one][scored], has[scored], labelled.several))

@@ -137,7 +137,7 @@ def _logits_without(
     def pooled() -> tuple[np.ndarray]:
         return (
             pooled_without(
-                [_of(fitted.pooled, some)],
+                [fitted.pooled.of(some)],
                 labels,
                 folds,
                 Folds(fitted.folds.fold[some], refit=False),
@@ -148,7 +148,7 @@ def _logits_without(
 
     def local() -> tuple[np.ndarray]:
         epochs = min(settings.epochs, _EPOCHS)
-        return (local_without(_of(fitted.cells().rows, some), labels, folds, settings, epochs, seed),)
+        return (local_without(fitted.cells().rows.of(some), labels, folds, settings, epochs, seed),)
 
     fits = {"pooled": pooled, "local": local}
     found = {name: once(name, fits[name])[0] for name in fitted.logits}
@@ -156,10 +156,6 @@ def _logits_without(
     for name, values in found.items():
         spread[name][some] = values
     return spread
-
-
-def _of(rows: Rows, some: np.ndarray) -> Rows:
-    return Rows(rows.stored, rows.positions[some])
 
 
 def _escapes(
