@@ -2,15 +2,19 @@
 
 import csv
 import io
+import json
 
 import pytest
 from playwright.sync_api import Page, expect
 from recorded import inspected
-from tiny import BRIGHT, DARK, encoded
+from tiny import BRIGHT, DARK, SIDE, encoded
 from waiting import LIMIT_S
 
 from defect_detection.records.feedback import add_feedback
 from defect_detection.serving.services import services_of
+
+BOX = {"box": [8, 16, 16, 8], "area_px": 128, "share": 0.7}
+TYPES = [{"type": "dent", "probability": 0.92}]
 
 
 @pytest.fixture
@@ -20,6 +24,8 @@ def url(app, send) -> str:
     for number in range(60):
         content = encoded(BRIGHT - number if number != 7 else DARK)
         facts = {"line": "line 2" if number % 3 == 0 else "line 1", "group": f"lot {number // 30}"}
+        if number == 7:
+            facts |= {"boxes": json.dumps([BOX]), "defect_type": "dent", "defect_types": json.dumps(TYPES)}
         verdict = "defective" if number == 7 else "ok"
         records.recorder.record(inspected(number, content, verdict=verdict, **facts), content)
     assert records.recorder.flush(LIMIT_S)
@@ -63,6 +69,10 @@ def test_an_image_is_shown_with_what_was_said_about_it_and_what_was_found_is_sav
     dialog = page.get_by_role("dialog", name="7.png")
     expect(dialog.get_by_role("img", name="7.png")).to_be_visible()
     expect(dialog).to_contain_text("Defective, dent, by anna")
+    expect(dialog).to_contain_text("dent (92 %)")
+    image, box = (dialog.locator(one).bounding_box() for one in ("#look-image", "#boxes div"))
+    drawn = [box["x"] - image["x"], box["y"] - image["y"], box["width"], box["height"]]
+    assert drawn == pytest.approx([one / SIDE * image["width"] for one in BOX["box"]], abs=3)
     page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
     expect(page.get_by_role("button", name="7.png")).to_be_focused()

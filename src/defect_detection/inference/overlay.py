@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from defect_detection.inference.inspect import Inspection
 
 MOST_PREVIEW = 2048  # px
+Preview = tuple[bytes, tuple[int, int]]  # plain, as another process may return it
 
 Note = tuple[str, str]
 """(keyword, text) for the header of a PNG."""
@@ -59,8 +60,10 @@ def preview_png(
     bit_depth: int | None = None,
     limits: Limits = DEFAULT_LIMITS,
     pages: Pages = "refuse",
-) -> bytes | None:
-    """Return a page of an image as a PNG file, with at most `MOST_PREVIEW` px a side; None where it has no such page.
+) -> Preview | None:
+    """Return a page of an image as a PNG file with at most `MOST_PREVIEW` px a side, and (width, height) of the original.
+
+    None where it has no such page.
 
     Args:
         number: of the page, from 1.
@@ -139,9 +142,9 @@ def _darkened(image: np.ndarray, framing: Framing, extent: Extent) -> np.ndarray
 
 def _previewed(
     source: Path | bytes, file: IO[bytes], limits: Limits, bit_depth: int | None, choose: Choice
-) -> bytes | None:
+) -> Preview | None:
     for page in decode_pages(source, file, limits, None, bit_depth, choose):
         picture = Image.fromarray(page.pixels)
         picture.thumbnail((MOST_PREVIEW, MOST_PREVIEW), Image.Resampling.BOX)
-        return png_of(np.asarray(picture))
+        return png_of(np.asarray(picture)), (page.pixels.shape[1], page.pixels.shape[0])
     return None

@@ -122,7 +122,9 @@ def test_a_tiff_has_a_preview_that_a_browser_can_show(app):
 
 def test_a_preview_is_small_and_keeps_the_shape(app):
     path = record(app, encoded(np.zeros((3000, 1500, 3), np.uint8))).replace("evidence", "preview")
-    assert Image.open(io.BytesIO(app.test_client().get(path).data)).size == (1024, 2048)
+    answer = app.test_client().get(path)
+    assert Image.open(io.BytesIO(answer.data)).size == (1024, 2048)
+    assert answer.headers["Image-Size"] == "1500 3000"  # the boxes of the inspection are in these pixels
 
 
 def test_a_preview_shows_the_page_that_is_asked_for(predicting):

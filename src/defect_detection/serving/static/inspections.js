@@ -1,9 +1,9 @@
 // The page Inspections: search and filter what was inspected, look at an image of it, save the list.
 import { get, send } from "./api.js";
 import { saveUrl } from "./csv.js";
-import { boxesInWords } from "./boxes.js";
+import { boxesInWords, clearBoxes, drawBoxes } from "./boxes.js";
 import { el, facts, fill, moment, table } from "./dom.js";
-import { pictureOf } from "./picture.js";
+import { sizedPictureOf } from "./picture.js";
 import { here } from "./product.js";
 import { typesInWords } from "./types.js";
 import { WORDS, percent, shape } from "./verdict.js";
@@ -71,7 +71,7 @@ function cells(one) {
   return [
     moment(one.at),
     one.image ? open : one.name || "without a name",
-    el("span", { class: "verdict-word" }, shape(one.verdict), WORDS[one.verdict]),
+    el("span", { class: "verdict-word" }, shape(one.verdict), [WORDS[one.verdict], one.defect_type].filter(Boolean).join(", ")),
     percent(one.score),
     labelOf(one) ?? "–",
     one.line || "–",
@@ -90,7 +90,8 @@ function labelOf({ label, feedback }) {
 /** Show one image with all that is known of it. */
 async function look(one) {
   $("look-title").textContent = one.name || "Image without a name";
-  $("look-image").hidden = true;
+  $("look-picture").hidden = true;
+  clearBoxes();
   $("look-state").textContent = "Loading …";
   const said = one.feedback.map(({ label, defect_type: type, by, comment }) => [WORDS[label], type, `by ${by}`, comment].filter(Boolean).join(", "));
   fill($("look-facts"), facts([
@@ -106,11 +107,13 @@ async function look(one) {
   ]));
   $("look").showModal();
   try {
-    const url = await pictureOf(one);
+    const { url, size } = await sizedPictureOf(one);
     $("look-image").src = url;
     await $("look-image").decode();
     $("look-image").alt = one.name || "Inspected image";
-    $("look-image").hidden = false;
+    $("look-picture").style.setProperty("--ratio", size[0] / size[1]);
+    $("look-picture").hidden = false;
+    drawBoxes(one.boxes, size);
     $("look-state").textContent = "";
     $("look").addEventListener("close", () => URL.revokeObjectURL(url), { once: true });
   } catch (error) {

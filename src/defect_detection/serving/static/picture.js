@@ -1,15 +1,22 @@
 // An image as this browser can show it: the file itself, or what the server draws of it where the browser can't (TIFF).
-import { address, imageUrl, keyHeaders } from "./api.js";
+import { address, imageUrl, keyHeaders, send } from "./api.js";
 
 /** Return an address for an <img> of a listed inspection. */
-export async function pictureOf({ id, image }) {
+export async function pictureOf(one) {
+  return (await sizedPictureOf(one)).url;
+}
+
+/** Return such an address as `url`, and as `size` width and height of the original image, in whose pixels its boxes are. */
+export async function sizedPictureOf({ id, image }) {
   const url = await imageUrl(image);
+  const shown = Object.assign(new Image(), { src: url });
   try {
-    await Object.assign(new Image(), { src: url }).decode();
-    return url;
+    await shown.decode();
+    return { url, size: [shown.naturalWidth, shown.naturalHeight] };
   } catch {
     URL.revokeObjectURL(url);
-    return imageUrl(`/inspections/${id}/preview`);
+    const drawn = await send(`/inspections/${id}/preview`);
+    return { url: URL.createObjectURL(await drawn.blob()), size: drawn.headers.get("Image-Size").split(" ").map(Number) };
   }
 }
 

@@ -11,7 +11,7 @@ from werkzeug.exceptions import NotFound, UnprocessableEntity
 from defect_detection.data.decoders import MOST_PAGES
 from defect_detection.errors import ImageError
 from defect_detection.inference.inspect import Inspection
-from defect_detection.inference.overlay import MOST_PREVIEW, preview_png
+from defect_detection.inference.overlay import MOST_PREVIEW, Preview, preview_png
 from defect_detection.serving.of_product import predicting_for, project_of
 from defect_detection.serving.predicting import Predicting
 from defect_detection.serving.problems import described
@@ -94,7 +94,8 @@ class PreviewQuery(BaseModel):
 @evidence_api.get(
     "/inspections/<id>/preview",
     summary="Return a recorded image as PNG, for formats that browsers cannot show, such as TIFF",
-    description=f"Upright, as the model sees it, at most {MOST_PREVIEW} px on the longer side.",
+    description=f"Upright, as the model sees it, at most {MOST_PREVIEW} px on the longer side. The header `Image-Size` has the width "
+    "and the height of the original image in pixels. The boxes of the inspection are in these pixels.",
     tags=[INSPECTIONS],
     responses={
         200: {"description": "the picture", "content": {"image/png": {}}},
@@ -105,10 +106,11 @@ def preview(path: InspectionPath, query: PreviewQuery) -> Response:
     found = find_recorded(path.id)
     predicting = predicting_for(found.inspected.product)
     content, _suffix = read_image(found)
-    return Response(_preview_png(predicting, content, query.page), content_type="image/png")
+    png, (width, height) = _preview(predicting, content, query.page)
+    return Response(png, content_type="image/png", headers={"Image-Size": f"{width} {height}"})
 
 
-def _preview_png(predicting: Predicting, content: bytes, number: int) -> bytes:
+def _preview(predicting: Predicting, content: bytes, number: int) -> Preview:
     champion = predicting.served.loaded
     bit_depth = champion.inspector.card.bit_depth if champion else None
     limits, pages = predicting.limits_for(len(content)), predicting.pages
