@@ -1,20 +1,23 @@
-"""Commands for the images of a project: the data audit, differences and the cache."""
+"""Commands for the images of a project: audit, differences, data of other tools, and the cache."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, Product, app, short
+from defect_detection.text import printable
 
-data_app = typer.Typer(help="Check the data before training, and compare it.", no_args_is_help=True)
+data_app = typer.Typer(help="Check, compare, import and export the data.", no_args_is_help=True)
 app.add_typer(data_app, name="data", rich_help_panel="Data")
+_FORMATS = "coco, yolo, voc, datumaro, cvat, labelstudio or mvtec."
 _SIDE = "A model version (3, NAME/3 or NAME@prod), a manifest.jsonl, or a folder of images."
 _MARKS = {"blocks": "!!", "allowed": "!!", "warning": " !", "note": "  "}
 
 
 @data_app.callback()
 def data() -> None:
-    """Check the data before training, and compare it."""
+    """Check, compare, import and export the data."""
 
 
 @data_app.command()
@@ -41,6 +44,73 @@ def check(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None, prod
         )
         raise typer.Exit(1)
     typer.echo(f"Next: defect train{settings.option}")
+
+
+@data_app.command("import")
+def import_data(
+    source: Annotated[
+        Path, typer.Argument(help="Folder of the other tool's data set, unpacked, or its annotation file.")
+    ],
+    form: Annotated[str, typer.Option("--format", help=_FORMATS)],
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Output folder, new or empty (default: the folder that contains data.train_dir)."),
+    ] = None,
+    renames: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--rename",
+            metavar="OLD=NEW",
+            help="Rename a label; NEW may be an OK class, such as ok (repeatable).",
+        ),
+    ] = None,
+    unlabelled: Annotated[
+        str, typer.Option(help="What an image without any annotation is: ok, or skip (left out).")
+    ] = "ok",
+    config: ConfigFile = DEFAULT_CONFIG,
+    overrides: Overrides = None,
+    product: Product = None,
+) -> None:
+    """Write another tool's data set as our folders, masks and index.csv. Everything is checked first."""
+    from defect_detection.cli.progress import bars
+    from defect_detection.config import load_config
+    from defect_detection.formats.importing import import_data as run
+    from defect_detection.formats.importing import rules_of
+
+    settings = load_config(config, overrides or (), product)
+    rules = rules_of(settings, renames or (), unlabelled)
+    folder = output or settings.data.train_dir.parent
+    with bars() as watch:
+        done = run(form, source, folder, rules, lambda count, total: watch("import", "writing", count, total))
+    for (split, name), count in sorted(done.counts.items()):
+        typer.echo(f"{split}/{printable(name)}: {count} images")
+    for line in done.said:
+        typer.echo(f"! {printable(line)}")
+    total = sum(done.counts.values())
+    typer.echo(
+        f"Wrote {total} images and {done.masks} masks to {short(folder.absolute())}. Next: defect data check{settings.option}"
+    )
+
+
+@data_app.command("export")
+def export_data(
+    folder: Annotated[Path, typer.Argument(help="Output folder, new or empty.")],
+    form: Annotated[str, typer.Option("--format", help=_FORMATS)],
+    config: ConfigFile = DEFAULT_CONFIG,
+    overrides: Overrides = None,
+    product: Product = None,
+) -> None:
+    """Write the images of data.train_dir and data.test_dir for another tool."""
+    from defect_detection.cli.progress import bars
+    from defect_detection.config import load_config
+    from defect_detection.formats.exporting import export_data as run
+
+    settings = load_config(config, overrides or (), product)
+    with bars() as watch:
+        done = run(form, folder, settings, lambda count, total: watch("export", "reading", count, total))
+    for line in done.said:
+        typer.echo(f"! {printable(line)}")
+    typer.echo(f"Wrote {done.images} images and {done.masks} masks to {short(folder.absolute())}")
 
 
 @data_app.command()

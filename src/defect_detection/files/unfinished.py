@@ -53,6 +53,11 @@ def write_text(path: Path, text: str) -> None:
         os.fsync(file.fileno())
 
 
+def is_free(folder: Path) -> bool:
+    """Say whether replacing a folder loses nothing: empty folders, as `defect init` makes them, are nothing."""
+    return not folder.exists() or (folder.is_dir() and all(path.is_dir() for path in folder.rglob("*")))
+
+
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
     """Yield an empty folder, which replaces `folder` if the block succeeds and is removed if it fails."""

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from defect_detection.errors import DataError
-from defect_detection.files.unfinished import whole_folder
+from defect_detection.files.unfinished import is_free, whole_folder
 from defect_detection.synthetic.camera import Light, Part, develop, expose
 from defect_detection.synthetic.flaws import FLAWS
 from defect_detection.synthetic.lines import LINES, Line
@@ -96,16 +96,11 @@ def write_sample_data(
         DataError: the folder holds something else.
     """
     recipe = {"generation": _GENERATION, "seed": seed, "n_train": n_train, "n_test": n_test, "size": size}
-    if not _is_free(folder) and _made_with(folder) == recipe:
+    if not is_free(folder) and _made_with(folder) == recipe:
         return _summary(folder, written=False)
     with whole_folder(folder) as new:
         _write_images(new, recipe, on_progress or (lambda done, total: None))
     return _summary(folder, written=True)
-
-
-def _is_free(folder: Path) -> bool:
-    """Say whether nothing would be lost: empty folders, as `defect init` makes them, are nothing."""
-    return not folder.exists() or (folder.is_dir() and all(path.is_dir() for path in folder.rglob("*")))
 
 
 def _made_with(folder: Path) -> dict[str, int]:

@@ -1,0 +1,290 @@
+"""Write another tool's data set as our folders: classes, masks and ``index.csv``. Everything is checked before anything is written."""
+
+import csv
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from defect_detection.config import Config
+from defect_detection.data.bounds import Limits
+from defect_detection.data.class_names import comparable, shown, why_no_type
+from defect_detection.data.images import read_header
+from defect_detection.data.index_file import COLUMNS, NAME, shortened
+from defect_detection.errors import DataError, ImageError
+from defect_detection.files.unfinished import is_free, whole_folder
+from defect_detection.formats.areas import Area
+from defect_detection.formats.files import put
+from defect_detection.formats.items import TEST, TRAIN, VALIDATION, Item, Lost, Mark
+from defect_detection.formats.table import format_of
+from defect_detection.text import cell, printable
+
+MASKS = "masks"
+Unlabelled = Literal["ok", "skip"]
+OnProgress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How labels become classes. renamed: labels by their old name. unlabelled: what an image without any annotation is."""
+
+    ok_classes: tuple[str, ...]
+    renamed: Mapping[str, str]
+    unlabelled: Unlabelled
+    limits: Limits
+
+
+def rules_of(config: Config, renames: Iterable[str], unlabelled: str) -> Rules:
+    """Return the rules of a project. Raises `DataError` where an option is wrong."""
+    if unlabelled not in ("ok", "skip"):
+        raise DataError(f"--unlabelled: expected ok or skip, received {unlabelled!r}")
+    renamed: dict[str, str] = {}
+    for text in renames:
+        old, sign, new = text.partition("=")
+        if not (sign and old and new.strip()):
+            raise DataError(f"--rename: expected OLD=NEW, received {text!r}")
+        if old in renamed:
+            raise DataError(
+                f"--rename: {old!r} is renamed twice, to {renamed[old]!r} and {new!r}; remove one"
+            )
+        renamed[old] = new.strip()
+    data = config.data
+    return Rules(data.ok_classes, renamed, "skip" if unlabelled == "skip" else "ok", Limits.of(data))
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What was written. counts: images by (split, class). said: what is not carried over or was decided, one line each."""
+
+    folder: Path
+    counts: Mapping[tuple[str, str], int]
+    masks: int
+    said: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """An image whose class is known. areas: none of an OK image."""
+
+    item: Item
+    split: str
+    types: tuple[str, ...]
+    areas: tuple[Area, ...]
+    size: tuple[int, int]
+
+
+def import_data(
+    form: str, source: Path, folder: Path, rules: Rules, on_progress: OnProgress | None = None
+) -> Imported:
+    """Read `source`, check all of it, and write ``train/CLASS``, ``test/CLASS``, ``masks`` and ``index.csv``.
+
+    Args:
+        form: a name of `table.NAMES`.
+        folder: must not exist, or hold no file. It appears when all is written, or not at all.
+
+    Raises:
+        DataError: files are missing or damaged, annotations do not fit their images, labels contradict each other, or the folder
+            holds data. Names each file and key.
+    """
+    if not is_free(folder):
+        raise DataError(
+            f"{folder}: expected a new or empty folder, received one that holds files; choose another --output"
+        )
+    if not source.exists():
+        raise DataError(f"{source}: no such file or folder")
+    lost = Lost()
+    items = format_of(form).read(source, lost)
+    ready = _Checking(rules, lost).all(items, source)
+    with whole_folder(folder) as new:
+        _write(ready, new, rules, on_progress or (lambda done, total: None))
+    counts = Counter((one.split, "; ".join(one.types) or "ok") for one in ready)
+    notes = [f"not carried over: {line}" for line in lost.lines()] + _notes(ready)
+    return Imported(folder, counts, sum(bool(one.areas) for one in ready), tuple(notes))
+
+
+def _notes(ready: Sequence[_Ready]) -> list[str]:
+    notes = []
+    unlabelled = sum(not one.item.marks for one in ready)
+    validation = sum(one.item.split in VALIDATION for one in ready)
+    if unlabelled:
+        notes.append(
+            f"{unlabelled} images without any annotation count as OK (--unlabelled skip leaves them out)"
+        )
+    if validation:
+        notes.append(
+            f"{validation} images for validation are in {TRAIN}: training draws its own validation images"
+        )
+    without = sum(bool(one.types) and not one.areas for one in ready)
+    if without:
+        notes.append(
+            f"{without} defective images have no mask, because nothing marks the place of the defect"
+        )
+    if not any(one.split == TEST for one in ready):
+        notes.append(
+            f"there are no test images: move some parts of each class from {TRAIN} to {TEST}, with their rows of {NAME}"
+        )
+    return notes
+
+
+class _Checking:
+    """Collect what is wrong with all images, so that one run names it."""
+
+    def __init__(self, rules: Rules, lost: Lost) -> None:
+        self._rules, self._lost = rules, lost
+        self._ok = {comparable(name) for name in (*rules.ok_classes, "ok")}
+        self._problems: list[str] = []
+        self._bad_names: dict[str, str] = {}
+        self._used: set[str] = set()
+
+    def all(self, items: Sequence[Item], source: Path) -> list[_Ready]:
+        """Return the images to write. Raises `DataError` with what is wrong."""
+        self._listed_twice(items)
+        wanted = [one for one in items if self._is_wanted(one)]
+        with ThreadPoolExecutor() as threads:
+            found = [one for one in threads.map(self._ready, wanted) if one]
+        self._problems += [
+            f"label {name!r}: {why}; name another with --rename '{name}=NEW'"
+            for name, why in self._bad_names.items()
+        ]
+        unused = sorted(set(self._rules.renamed) - self._used)
+        self._problems += [f"--rename {name}=…: no image has the label {name!r}" for name in unused]
+        if self._problems:
+            text = "\n  ".join(shortened([printable(one) for one in self._problems]))
+            raise DataError(
+                f"{source}: nothing was written, because of {len(self._problems)} problems:\n  {text}"
+            )
+        if not found:
+            raise DataError(f"{source}: expected images with annotations, received none that can be used")
+        return found
+
+    def _listed_twice(self, items: Iterable[Item]) -> None:
+        places: dict[Path, list[str]] = defaultdict(list)
+        for one in items:
+            places[one.path].append(one.where)
+        for path, where in places.items():
+            if len(where) > 1:
+                self._problems.append(
+                    f"{where[1]}: {path.name} is listed before, in {where[0]}; expected one entry for each file"
+                )
+
+    def _is_wanted(self, one: Item) -> bool:
+        if not one.is_annotated:
+            self._lost.add("images that are not annotated yet", one.where)
+        elif not one.marks and self._rules.unlabelled == "skip":
+            self._lost.add("images without any annotation", one.where)
+        else:
+            return True
+        return False
+
+    def _ready(self, one: Item) -> _Ready | None:
+        before = len(self._problems)
+        size = self._size(one)
+        ok, defects = self._sorted(one)
+        if ok and defects:
+            self._problems.append(
+                f"{defects[0].where}: {one.path.name} has the label {defects[0].label!r} and the OK label {ok[0].label!r} "
+                f"({ok[0].where}); remove one"
+            )
+        if size is None or len(self._problems) > before:
+            return None
+        areas = self._areas(one, defects, size)
+        for mark in ok:
+            if mark.area is not None:
+                self._lost.add("areas of OK labels", mark.where)
+        types = tuple(dict.fromkeys(self._name(mark) for mark in defects))
+        split = TEST if one.split == TEST else TRAIN
+        return _Ready(one, split, types, areas, size)
+
+    def _size(self, one: Item) -> tuple[int, int] | None:
+        try:
+            header = read_header(one.path)
+        except ImageError as error:
+            self._problems.append(f"{one.where}: {error}")
+            return None
+        size = (header.width, header.height)
+        if one.size not in (None, size):
+            stated = "{} x {} px".format(*one.size or ())
+            self._problems.append(
+                f"{one.where}: its size is given as {stated}, but {one.path.name} has {size[0]} x {size[1]} px (upright); correct the "
+                "size, or export the image with its annotations again"
+            )
+        if why := self._rules.limits.why_too_large(*size):
+            self._problems.append(f"{one.where}: {why}")
+        return size
+
+    def _sorted(self, one: Item) -> tuple[list[Mark], list[Mark]]:
+        """Return the marks with an OK label, and those with a defect."""
+        ok: list[Mark] = []
+        defects: list[Mark] = []
+        for mark in one.marks:
+            name = self._name(mark)
+            is_ok = comparable(name) in self._ok
+            (ok if is_ok else defects).append(mark)
+            why = None if is_ok else why_no_type(name, self._rules.ok_classes)
+            if why:
+                self._bad_names.setdefault(mark.label, f"as a defect type it is {why}")
+        return ok, defects
+
+    def _name(self, mark: Mark) -> str:
+        if mark.label in self._rules.renamed:
+            self._used.add(mark.label)
+        return shown(self._rules.renamed.get(mark.label, mark.label))
+
+    def _areas(self, one: Item, marks: Iterable[Mark], size: tuple[int, int]) -> tuple[Area, ...]:
+        areas = []
+        for mark in marks:
+            if mark.area is None or mark.area.covers(*size):
+                continue
+            if problem := mark.area.problem(*size):
+                self._problems.append(f"{mark.where}: {problem} ({one.path.name})")
+            areas.append(mark.area)
+        return tuple(areas)
+
+
+def _write(ready: Sequence[_Ready], folder: Path, rules: Rules, on_progress: OnProgress) -> None:
+    for split in (TRAIN, TEST):
+        (folder / split).mkdir()
+    ok = "ok" if "ok" in map(comparable, rules.ok_classes) else rules.ok_classes[0]
+    rows = []
+    for done, (one, name) in enumerate(_named(ready, ok), 1):
+        file = PurePosixPath(one.split, one.types[0] if one.types else ok, name)
+        put(one.item.path, folder / file)
+        mask = PurePosixPath(MASKS, file).with_suffix(".png") if one.areas else None
+        if mask:
+            _write_mask(one, folder / mask)
+        rows.append(
+            (str(file), "defective" if one.types else "ok", "; ".join(one.types), "", str(mask or ""))
+        )
+        on_progress(done, len(ready))
+    with (folder / NAME).open("w", newline="", encoding="utf-8") as file_:
+        writer = csv.writer(file_, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(
+            (file, label, cell(types), group, mask) for file, label, types, group, mask in sorted(rows)
+        )
+
+
+def _named(ready: Sequence[_Ready], ok: str) -> Iterable[tuple[_Ready, str]]:
+    """Yield each image with its name in the folder of its class: its own, with its folders where that is taken."""
+    taken: Counter[tuple[str, str, str]] = Counter()
+    for one in ready:
+        place = one.split, comparable(one.types[0] if one.types else ok)
+        name = printable(one.item.path.name).lstrip(".")
+        key = (*place, PurePosixPath(name).stem.casefold())
+        taken[key] += 1
+        if taken[key] > 1:
+            name = f"{PurePosixPath(name).stem}~{taken[key]}{PurePosixPath(name).suffix}"
+        yield one, name
+
+
+def _write_mask(one: _Ready, path: Path) -> None:
+    marked = np.zeros(one.size[::-1], bool)
+    for area in one.areas:
+        marked |= area.draw(*one.size)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(marked.astype(np.uint8) * 255).save(path)
