@@ -1,14 +1,16 @@
 """A cluster that cannot be used says so within seconds, before anything is begun."""
 
+import errno
 import socket
 from functools import cache
 
 import pytest
 
 from defect_detection.cli import main
-from defect_detection.errors import ClusterError, ConfigError
+from defect_detection.errors import ClusterError, ConfigError, DivergedError
 from defect_detection.processes.watch import unwatched
 from defect_detection.scaling import cluster
+from defect_detection.scaling.failures import failure_of
 from defect_detection.scaling.inspection import inspect_on_ray
 
 
@@ -37,6 +39,36 @@ def test_no_cluster_on_this_machine_is_told_at_once(monkeypatch, tmp_path):
         cluster.connected("auto"),
     ):
         pass
+
+
+def test_a_full_disk_is_told_before_ray_starts(monkeypatch, tmp_path):
+    pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.setattr(cluster, "_FREE_BYTES", 10**18)
+    with pytest.raises(ClusterError, match=r"MB are free. Free space on this disk, or set RAY_TMPDIR"):
+        next(cluster.connected(None).gen)
+
+
+def test_what_went_wrong_on_a_node_is_told_with_what_helps():
+    exceptions = pytest.importorskip("ray").exceptions
+
+    def told(cause: Exception) -> Exception:
+        error = exceptions.RayTaskError("task", "traceback", cause).as_instanceof_cause()
+        return failure_of(error, "Run it again")
+
+    full = OSError(errno.ENOSPC, "No space left on device", "/cache/a.npy")
+    assert str(told(full)) == (
+        "The cluster could not go on (/cache/a.npy: cannot be used (No space left on device); free space on this disk, or use a "
+        "folder on another disk). Run it again"
+    )
+    assert "a node has no room left: free space" in str(told(exceptions.OutOfDiskError("Local disk is full")))
+    assert "a node has no room left" in str(failure_of(exceptions.ObjectStoreFullError("full"), ""))
+    diverged = DivergedError("no numbers")
+    assert told(diverged) is diverged
+    assert isinstance(told(KeyError("a bug")), exceptions.RayTaskError)
+    assert str(failure_of(exceptions.RayError(), "Run it again")) == (
+        "The cluster could not go on (RayError). Run it again"
+    )
 
 
 def test_options_of_the_cluster_need_the_engine(capsys, tmp_path):

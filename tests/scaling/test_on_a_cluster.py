@@ -1,18 +1,42 @@
 """Inspection and training on a cluster of three nodes, of which some die."""
 
 import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pyarrow.parquet as pq
 import pytest
 from nodes import ended, wait_for
+from waiting import LIMIT_S
 
 from defect_detection.inference.inspect import Inspector
 from defect_detection.model.bundle import read_card
+from defect_detection.use_cases.search import storage_url
 
 N_IMAGES = 1200
+LOOK = """
+import sys
+from defect_detection.scaling import cluster
+
+def look_later(go, real):
+    def look(paths):
+        import os, time
+        while not os.path.exists(go):
+            time.sleep(0.02)
+        return real(paths)
+    return look
+
+address, go, real = sys.argv[1], sys.argv[2], cluster._look()
+cluster._look = lambda: look_later(go, real)
+alive = cluster._alive
+cluster._alive = lambda: print(len(alive()), flush=True) or alive()
+with cluster.connected(address) as found:
+    print("nodes", len(found.nodes))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +88,9 @@ def test_each_image_gets_one_row_though_the_command_and_a_node_are_killed(
 def test_training_gives_what_one_process_gives_though_a_node_is_killed(nodes, trained_once, tmp_path):
     plant = type(trained_once).build(tmp_path)
     training = nodes.start(
-        tmp_path, "train", "--engine", "ray", "-s", "scaling.trial_cpus=1", "-s", "scaling.trial_gb=0.5"
+        tmp_path,
+        *("train", "--engine", "ray", "-s", "scaling.trial_cpus=1", "-s", "scaling.trial_gb=0.5"),
+        *("-s", "training.search={base: both, trials: 2, space: {hidden_units: [16, 17]}}"),
     )
     wait_for(lambda: list(tmp_path.glob("cache/trials/*/*.result")), training)
     nodes.ask("kill")
@@ -80,6 +106,22 @@ def test_training_gives_what_one_process_gives_though_a_node_is_killed(nodes, tr
         versions = [one.registry.version("Defect_CNN", number) for number in (1, 2)]
         assert [version is not None for version in versions] == [True, False]
     assert not list(tmp_path.glob("cache/trials/*"))
+    (study,) = optuna.get_all_study_summaries(storage_url(tmp_path))
+    trials = optuna.load_study(study_name=study.study_name, storage=storage_url(tmp_path)).trials
+    assert [trial.state.name for trial in trials] == ["COMPLETE"] * 2
+
+
+def test_a_node_that_dies_while_nodes_are_looked_at_is_left_out(nodes, tmp_path):
+    go = tmp_path / "go"
+    looking = subprocess.Popen(
+        [sys.executable, "-c", LOOK, nodes.address, str(go)], text=True, stdout=subprocess.PIPE
+    )
+    before = int(looking.stdout.readline())
+    nodes.ask("kill")
+    go.touch()
+    said, _ = looking.communicate(timeout=LIMIT_S)
+    nodes.ask("add 1")
+    assert (looking.returncode, said.splitlines()[-1]) == (0, f"nodes {before - 1}")
 
 
 def test_a_node_with_another_version_of_the_package_stops_it_before_it_begins(

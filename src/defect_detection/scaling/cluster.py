@@ -2,7 +2,9 @@
 
 import logging
 import os
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +24,8 @@ _ENVIRONMENT = {
 }
 _ANSWER_S = 5  # until a cluster answers
 _LOOK_S = 60  # until each node has said what it has: a busy one takes long to start a process
+_DEATH_S = 5  # until the cluster has noticed that a node died
+_FREE_BYTES = 100_000_000  # that Ray's folder needs on this machine for its logs
 _OBJECTS_BYTES = 300_000_000  # of this machine's memory that what is sent between processes may take
 
 
@@ -81,6 +85,8 @@ def connected(address: str | None, paths: Sequence[str] = ()) -> Iterator[Cluste
 
     wanted = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
     _require_answer(wanted)
+    if not wanted:
+        _require_free(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir())
     options = {"log_to_driver": False, "logging_level": logging.ERROR, **_how(wanted)}
     try:
         with without_chatter():
@@ -98,6 +104,16 @@ def _how(address: str | None) -> dict[str, Any]:
         return {}
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {"num_cpus": cpus, "object_store_memory": _OBJECTS_BYTES, "include_dashboard": False}
+
+
+def _require_free(folder: str) -> None:
+    """Raise if Ray has no room for its files: it would wait for half a minute, and say that a file is missing."""
+    free = shutil.disk_usage(folder).free if os.path.isdir(folder) else _FREE_BYTES  # noqa: PTH112
+    if free < _FREE_BYTES:
+        raise ClusterError(
+            f"{printable(folder)}: Ray needs {_FREE_BYTES // 10**6} MB of free space for its files, {free // 10**6} MB are free. Free "
+            "space on this disk, or set RAY_TMPDIR to a folder on another disk. Nothing was begun"
+        )
 
 
 def _not_reached(address: str | None) -> str:
@@ -146,7 +162,7 @@ def _looked_at(paths: Sequence[str]) -> Cluster:
         try:
             _require_able(where, *ray.get(answer))
         except ray.exceptions.RayError as error:
-            if name in _alive():
+            if not _has_died(name, error):
                 raise ClusterError(
                     f"{where}: cannot work ({printable(str(error).splitlines()[-1])})"
                 ) from error
@@ -164,6 +180,18 @@ def _as_they_come(asked: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         ready, _ = ray.wait(list(names), timeout=max(end - time.monotonic(), 0))
         for answer in ready or list(names):
             yield names.pop(answer), answer if ready else None
+
+
+def _has_died(name: str, error: Any) -> bool:
+    """Say whether an answer is missing because its node died, which the cluster notices a moment later."""
+    import ray
+
+    end = time.monotonic() + (0 if isinstance(error, ray.exceptions.RayTaskError) else _DEATH_S)
+    while name in _alive():
+        if time.monotonic() >= end:
+            return False
+        time.sleep(0.1)
+    return True
 
 
 def _alive() -> dict[str, Any]:

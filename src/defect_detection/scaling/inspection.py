@@ -16,13 +16,14 @@ from filelock import FileLock, Timeout
 from defect_detection.data.bounds import Limits
 from defect_detection.data.boxes import BoxRules
 from defect_detection.data.images import Pages
-from defect_detection.errors import BusyError, ClusterError, ConfigError, DataError, DefectDetectionError
+from defect_detection.errors import BusyError, ConfigError, DataError, DefectDetectionError, explain
 from defect_detection.files.unfinished import working_folder
 from defect_detection.inference.inspect import Inspection, Inspector
 from defect_detection.model.bundle import read_card
 from defect_detection.model.seal import seal
 from defect_detection.scaling import storage, tables
 from defect_detection.scaling.cluster import Cluster, connected
+from defect_detection.scaling.failures import failure_of
 from defect_detection.scaling.sources import Found, Shard, find
 from defect_detection.scaling.verdicts import Verdicts
 from defect_detection.text import printable
@@ -168,10 +169,7 @@ def _inspect(found: Found, done: set[str], job: Job, cluster: Cluster, follow: A
             counts.update(pickle.loads(answer["counts"]))  # noqa: S301  our own
             follow(_rate(counts.total(), time.perf_counter() - started), counts.total(), total)
     except ray.exceptions.RayError as error:
-        raise ClusterError(
-            f"The cluster could not go on ({printable(str(error).strip().splitlines()[-1])}). Whole shards keep their rows: run "
-            "the command again"
-        ) from error
+        raise failure_of(error, "Whole shards keep their rows: run the command again") from error
     seconds = time.perf_counter() - started
     return Inspected(counts, len(found) - total, seconds, str(cluster), job.output, tuple(found.said))
 
@@ -226,6 +224,10 @@ class Inspecting:
             counts = self._inspect(shard)
         except DefectDetectionError as error:
             return {"counts": b"", "stop": str(error)}
+        except OSError as error:  # such as a full disk
+            if (said := explain(error)) is None:
+                raise
+            return {"counts": b"", "stop": f"{said}. Whole shards keep their rows: run the command again"}
         return {"counts": pickle.dumps(counts), "stop": ""}
 
     def _inspect(self, shard: Shard) -> Counter[str]:

@@ -17,10 +17,11 @@ from defect_detection.config.training import HyperparameterSet
 from defect_detection.data.framing import Framing
 from defect_detection.data.samples import Sample
 from defect_detection.data.split import Splits
-from defect_detection.errors import ClusterError, ConfigError, DefectDetectionError
+from defect_detection.errors import ConfigError
 from defect_detection.processes.watch import Follow
 from defect_detection.scaling import tasks
 from defect_detection.scaling.cluster import Cluster, connected
+from defect_detection.scaling.failures import failure_of
 from defect_detection.scaling.kept import room_of
 from defect_detection.use_cases.trial_runs import Bench
 
@@ -33,6 +34,7 @@ Result = TypeVar("Result")
 
 _LEAST, _MOST = 16, 4096  # images of a shard
 _TRIES = 3  # of a task whose process or node died
+_KEPT = "Images, features and sets that are done are kept: run the command again"
 _ASK_S = 0.2  # between two looks at a trial
 
 
@@ -49,8 +51,13 @@ def on_ray(config: Config) -> Iterator["OnRay"]:
     sign.touch()
     try:
         with connected(config.scaling.address, [str(sign), str(config.data.train_dir)]) as cluster:
+            import ray
+
             _require_room_for_trials(config)
-            yield OnRay(cluster, config)
+            try:
+                yield OnRay(cluster, config)
+            except ray.exceptions.RayError as error:
+                raise failure_of(error, _KEPT) from error
     finally:
         sign.unlink(missing_ok=True)
 
@@ -220,12 +227,5 @@ def _result(answer: Any) -> Any:
 
     try:
         return ray.get(answer)
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, DefectDetectionError):
-            raise error.cause from None
-        raise
     except ray.exceptions.RayError as error:
-        raise ClusterError(
-            f"The cluster could not go on ({str(error).strip().splitlines()[-1]}). Images, features and sets that are done are kept: "
-            "run the command again"
-        ) from error
+        raise failure_of(error, _KEPT) from error
