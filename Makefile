@@ -9,7 +9,7 @@ COMPILE := --quiet --universal --no-header --no-annotate --no-emit-index-url --n
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench drill lint types docs format config tritonclient pretrain requirements clean
+.PHONY: help demo test bench drill lint types docs format config tritonclient boto3 pretrain requirements clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,8 @@ format: $(VENV)/.installed-dev ## repair what can be repaired of style and forma
 config: $(VENV)/.installed ## write config.yaml and re_train.yaml again, after a change of the table of settings
 	$(BIN)/python scripts/settings_files.py
 
+boto3: build/boto3/.installed ## install what the MLflow server of a test reaches object storage with
+
 tritonclient: build/tritonclient/.installed ## install the client that the test of the Open Inference Protocol uses
 
 pretrain: $(VENV)/.installed ## make the weights of the compact trunk again (an hour and a half; resumable)
@@ -68,6 +70,7 @@ requirements: ## pin the versions again, after a change of pyproject.toml
 	cp deploy/requirements.txt deploy/requirements-slim.txt
 	printf 'hatchling\n' | $(UV) pip compile $(COMPILE) - --group slim --output-file deploy/requirements-slim.txt
 	printf 'tritonclient[http]\n' | $(UV) pip compile $(COMPILE) - --output-file tests/serving/tritonclient.txt
+	printf 'boto3\n' | $(UV) pip compile $(COMPILE) - --constraint deploy/requirements.txt --output-file tests/tracking/boto3.txt
 
 clean: ## remove what the tools cache; data, models and the registry stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache
@@ -77,6 +80,11 @@ clean: ## remove what the tools cache; data, models and the registry stay
 build/tritonclient/.installed: tests/serving/tritonclient.txt
 	$(PYTHON) -m venv build/tritonclient
 	build/tritonclient/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	@touch $@
+
+# A folder of its own, which only the MLflow server of one test sees, for the same reason.
+build/boto3/.installed: tests/tracking/boto3.txt
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --target build/boto3 --require-hashes --no-deps --requirement $<
 	@touch $@
 
 # The stamps say what is installed: a second make installs nothing, a changed list of requirements does.

@@ -25,13 +25,13 @@ def plain_environment() -> dict[str, str]:
 
 
 @contextmanager
-def mlflow_server(folder: Path, environment: dict[str, str]) -> Iterator[str]:
-    """Keep a server in the folder during the block, and give its address."""
+def mlflow_server(folder: Path, environment: dict[str, str], artifacts: str | None = None) -> Iterator[str]:
+    """Keep a server in the folder during the block, and give its address. artifacts: the address of its files, if not there too."""
     port = free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--backend-store-uri", f"sqlite:///{folder}/server.db", "--workers", "1"]
     command += ["--allowed-hosts", f"127.0.0.1:{port}"]
-    command += ["--artifacts-destination", str(folder / "artifacts")]
+    command += ["--artifacts-destination", artifacts or str(folder / "artifacts")]
     environment = {**environment, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     with running(command, f"http://127.0.0.1:{port}/health", environment, folder):
         yield f"http://127.0.0.1:{port}"

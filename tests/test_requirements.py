@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
         "deploy/requirements.txt",
         "deploy/requirements-slim.txt",
         "tests/serving/tritonclient.txt",
+        "tests/tracking/boto3.txt",
     ],
 )
 def test_each_requirement_is_pinned_with_hashes_and_without_an_address(name):
