@@ -54,3 +54,10 @@ def test_a_product_is_created_and_its_images_are_added_and_labelled(open_page, a
         ("part06.png", "scratch"),
         ("part07.png", "scratch"),
     ]
+    page.get_by_role("button", name="Propose a test split").click()
+    expect(page.locator("#proposal-kinds")).to_contain_text("scratch")
+    check(page)
+    page.locator("#freeze").click()
+    page.get_by_role("dialog").get_by_role("button", name="Use this test split").click()
+    expect(page.locator("#split-why")).to_contain_text("The test split is frozen")
+    assert len(scan_split(services_of(app).products.get("bolt").config, "test_dir").samples) == 2

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -24,8 +23,9 @@ from defect_detection.data.leakage import check_leakage, leaking
 from defect_detection.data.manifest import Manifest
 from defect_detection.data.pixels import decoded
 from defect_detection.data.samples import DEFECTIVE, OK, Sample, Scanned, Skipped, fingerprint, scan_folder
+from defect_detection.data.shares import choose_units, complete
 from defect_detection.data.shortcuts import check_shortcuts, find_shortcuts
-from defect_detection.data.units import Unit, join, parts_of
+from defect_detection.data.units import join, parts_of
 from defect_detection.data.whole_changes import finish_changes
 from defect_detection.errors import DataError
 from defect_detection.processes.watch import OnProgress
@@ -306,63 +306,13 @@ def split_train_validation(
     """
     units = sorted(join(samples), key=lambda unit: unit.rank(seed))
     check_can_split(units, needed)
-    chosen = _choose(units, fraction)
-    _complete(units, chosen, needed)
+    # Defect types alone would leave out many rare ones, each of which rounds to none
+    chosen = choose_units(
+        units, fraction, (lambda one: (one.label, one.defect_type), lambda one: (one.label,))
+    )
+    complete(units, chosen, needed)
     held_out = {sample.path for unit in units if unit.name in chosen for sample in unit.samples}
     return (
         [sample for sample in samples if sample.path not in held_out],
         [sample for sample in samples if sample.path in held_out],
     )
-
-
-def _choose(units: Sequence[Unit], fraction: float) -> set[str]:
-    """Return the names of the units for validation: by shares of labels and types, then of labels alone.
-
-    Defect types would leave out many rare ones, each of which rounds to none.
-    """
-    chosen = _fill(units, set(), fraction, lambda sample: (sample.label, sample.defect_type))
-    return _fill(units, chosen, fraction, lambda sample: (sample.label,))
-
-
-def _fill(
-    units: Sequence[Unit], chosen: set[str], fraction: float, kinds: Callable[[Sample], tuple[object, ...]]
-) -> set[str]:
-    """Choose units that bring the kinds of samples nearer to their shares, those in `chosen` first.
-
-    The distance is the sum over kinds of ``(chosen - fraction * all)² / all``, in samples. So a unit that is
-    too large for what is still wanted is passed over.
-    """
-    counts = {unit.name: Counter(chain.from_iterable(map(kinds, unit.samples))) for unit in units}
-    totals = Counter(chain.from_iterable(kinds(sample) for unit in units for sample in unit.samples))
-    excess = {kind: -fraction * total for kind, total in totals.items()}
-    filled = set()
-    for unit in sorted(units, key=lambda unit: unit.name not in chosen):
-        added = counts[unit.name]
-        change = sum(count * (2 * excess[kind] + count) / totals[kind] for kind, count in added.items())
-        if change < 0:
-            filled.add(unit.name)
-            for kind, count in added.items():
-                excess[kind] += count
-    return filled
-
-
-def _complete(units: Sequence[Unit], chosen: set[str], needed: Sequence[int]) -> None:
-    """Move single units until validation (`chosen`) and train have all labels that are needed.
-
-    With 2 units of each label, whichever side lacks one, the other has a unit that it can spare.
-    """
-    for label in needed:
-        for in_validation in (True, False):
-            side = [unit for unit in units if (unit.name in chosen) == in_validation]
-            if not any(label in unit.labels for unit in side):
-                other = [unit for unit in units if (unit.name in chosen) != in_validation]
-                chosen ^= {_spare(other, label).name}
-
-
-def _spare(side: Sequence[Unit], label: int) -> Unit:
-    """Return the smallest unit with the label whose removal leaves every label on its side."""
-    counts = Counter(held for unit in side for held in unit.labels)
-    candidates = [
-        unit for unit in side if label in unit.labels and all(counts[held] > 1 for held in unit.labels)
-    ]
-    return min(candidates, key=lambda unit: len(unit.samples))

@@ -48,6 +48,7 @@ from defect_detection.serving.views.products import products_api
 from defect_detection.serving.views.records import register_records
 from defect_detection.serving.views.retrain import retrain_api
 from defect_detection.serving.views.settings import settings_api
+from defect_detection.serving.views.split_of_product import split_of_product_api
 from defect_detection.serving.views.statistics import statistics_api
 from defect_detection.serving.views.training import training_api
 from defect_detection.serving.views.type_statistics import type_statistics_api
@@ -143,6 +144,7 @@ def _register_views(app: OpenAPI, config: Config) -> None:
         inspections_api,
         products_api,
         images_of_product_api,
+        split_of_product_api,
     ):
         app.register_api(view)
     app.register_blueprint(pages)

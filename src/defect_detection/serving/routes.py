@@ -82,6 +82,8 @@ NEEDS: dict[str, Need] = {
     "POST /data/label": "operator",
     "POST /data/part": "operator",
     "POST /data/move": "operator",
+    "GET /data/split": "operator",
+    "POST /data/split": "admin",
     "POST /products": "admin",
     # changes of production
     "POST /retrain": "admin",
@@ -124,6 +126,8 @@ TAKES_PRODUCT = frozenset(
         "GET /training",
         "GET /settings",
         "POST /settings",
+        "GET /data/split",
+        "POST /data/split",
         "GET /jobs",
         "POST /retrain",
         "POST /models/<int:version>/promote",

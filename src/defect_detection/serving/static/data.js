@@ -4,6 +4,7 @@ import { beginAdding } from "./adding.js";
 import { el, fill, notice } from "./dom.js";
 import { beginGrid, renamed, selectAll, selected, showImages } from "./grid.js";
 import { onEnter, onKeys } from "./keys.js";
+import { beginSplit, renderSplit } from "./test_split.js";
 
 const $ = (id) => document.getElementById(id);
 const MOST_BYTES = 14000; // of one request: the server takes 16 KiB
@@ -62,6 +63,7 @@ function isShown({ place, label, types, file, part }) {
 function renderCounts() {
   const at = { unlabelled: [], train: [], test: [], challenge: [], bin: [] };
   for (const one of images.values()) at[one.place].push(one);
+  renderSplit({ train: at.train.length, test: at.test.length }, !unchangeable);
   const tile = (title, found, text) => el("div", { class: "tile" }, el("h2", {}, title), el("p", { class: "big" }, found.length.toLocaleString()), el("p", { class: "quiet" }, text));
   const split = (found) => `${found.filter(({ label }) => label === "ok").length} OK, ${found.filter(({ label }) => label === "defective").length} defective`;
   fill($("counts"), [
@@ -150,6 +152,7 @@ function say(label) {
 }
 
 beginGrid(renderSelection);
+beginSplit(load);
 beginAdding({ changed: (image) => (images.set(image.file, image), renderSoon()), ended: load });
 $("filters").addEventListener("input", render);
 $("filters").addEventListener("submit", (event) => event.preventDefault());

@@ -1,24 +1,22 @@
 """Views of the images of a product: list them, add one, label them, give them parts, move them."""
 
 from collections import Counter
-from http import HTTPStatus
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from flask import Response, request
 from flask_openapi3.blueprint import APIBlueprint
-from flask_openapi3.models.tag import Tag
 from pydantic import BaseModel, Field
 from werkzeug.exceptions import BadRequest, NotFound, UnsupportedMediaType
 
 from defect_detection.data.bounds import Limits
 from defect_detection.data.image_folders import PLACES, Place
-from defect_detection.errors import DataError, ImageError, explain
 from defect_detection.serving.answer import as_json
 from defect_detection.serving.callers import caller
 from defect_detection.serving.of_product import project
-from defect_detection.serving.problems import described, problem
+from defect_detection.serving.problems import described
 from defect_detection.serving.strict import Words
 from defect_detection.serving.uploads import check_image
+from defect_detection.serving.views.data_failures import DATA, FAILURES, register_failures
 from defect_detection.serving.views.prediction import BINARY, IMAGE_TYPES
 from defect_detection.text import CONTROLS
 from defect_detection.use_cases.add_images import add_image
@@ -26,11 +24,10 @@ from defect_detection.use_cases.change_images import Changed, label_images, move
 from defect_detection.use_cases.product_images import Listed, ProductImage, ProductImages
 from defect_detection.use_cases.thumbnails import MEDIA_TYPE, thumbnail
 
-DATA = Tag(name="data", description="Images of a product, from which its models are trained")
 MOST_AT_ONCE = 500  # images of one request; its body has at most 16 KiB
-FAILURES: dict[str | int, Any] = {status: described(status) for status in (401, 403, 404, 409, 422, 503, 507)}
 
 images_of_product_api = APIBlueprint("images_of_product", __name__)
+register_failures(images_of_product_api)
 
 Tagged = Annotated[str, Field(max_length=12, pattern="^[0-9a-f]{12}$")]
 File = Annotated[str, Field(max_length=1000, pattern=rf"^[^{CONTROLS}]*$")]
@@ -266,14 +263,14 @@ def add(query: AddQuery) -> Response:
     "/data/label", summary="Label images", tags=[DATA], responses={200: ChangedShown, **FAILURES}
 )
 def label(body: LabelBody) -> Response:
-    return _changed(label_images(project().images, _seen(body), body.label, body.types, caller().name))
+    return changed(label_images(project().images, _seen(body), body.label, body.types, caller().name))
 
 
 @images_of_product_api.post(
     "/data/part", summary="Give images a part", tags=[DATA], responses={200: ChangedShown, **FAILURES}
 )
 def part(body: PartBody) -> Response:
-    return _changed(set_part(project().images, _seen(body), body.part, caller().name))
+    return changed(set_part(project().images, _seen(body), body.part, caller().name))
 
 
 @images_of_product_api.post(
@@ -284,30 +281,16 @@ def part(body: PartBody) -> Response:
 )
 def move(body: MoveBody) -> Response:
     to: Place | None = None if body.to == "back" else body.to
-    return _changed(move_images(project().images, _seen(body), to, caller().name))
+    return changed(move_images(project().images, _seen(body), to, caller().name))
 
 
 def _seen(body: SeenImages) -> list[tuple[str, str]]:
     return [(one.file, one.tag) for one in body.images]
 
 
-def _changed(done: Changed) -> Response:
+def changed(done: Changed) -> Response:
+    """Return the images as they are now."""
     shown = [
         ChangedImage.model_construct(before=before, image=ImageShown.of(one)) for before, one in done.images
     ]
     return as_json(ChangedShown.model_construct(images=shown, to_test=done.to_test))
-
-
-@images_of_product_api.errorhandler(DataError)
-def _of_data(error: DataError) -> Response:
-    status = (
-        HTTPStatus.UNSUPPORTED_MEDIA_TYPE
-        if isinstance(error, ImageError)
-        else HTTPStatus.UNPROCESSABLE_ENTITY
-    )
-    return problem(status, str(error))
-
-
-@images_of_product_api.errorhandler(OSError)
-def _of_system(error: OSError) -> Response:
-    return problem(HTTPStatus.INSUFFICIENT_STORAGE, f"{explain(error) or error}. Nothing was stored.")

@@ -1,0 +1,94 @@
+"""Views of a product's test split: a proposal, and the choice."""
+
+from flask import Response
+from flask_openapi3.blueprint import APIBlueprint
+from pydantic import BaseModel, Field
+
+from defect_detection.errors import BusyError
+from defect_detection.records.jobs import list_jobs
+from defect_detection.serving.answer import as_json
+from defect_detection.serving.callers import caller
+from defect_detection.serving.of_product import project
+from defect_detection.serving.services import services
+from defect_detection.serving.views.data_failures import DATA, FAILURES, register_failures
+from defect_detection.serving.views.images_of_product import ChangedShown, changed
+from defect_detection.use_cases.freeze_split import Proposal, Share, freeze_split, propose_split
+
+split_of_product_api = APIBlueprint("split_of_product", __name__)
+register_failures(split_of_product_api)
+_LATEST = 20  # jobs that are looked at: one at most runs
+
+
+class ProposalQuery(BaseModel):
+    share: float = Field(0.2, ge=0.05, le=0.5, description="of the images that go to the test split")
+
+
+class ShareShown(BaseModel):
+    name: str = Field(description="OK, a type of defect, or a day", examples=["scratch"])
+    train: int
+    test: int
+
+
+class ProposalShown(BaseModel):
+    """A test split that is proposed: whole parts, with equal shares of each type and day."""
+
+    state: str = Field(description="send it with the choice: another one means that images have changed")
+    images: int = Field(description="that go to the test split")
+    parts: int
+    kinds: list[ShareShown]
+    days: list[ShareShown]
+    without_part: int = Field(description="images that have no part: each counts as a part of its own")
+
+
+class ChoiceBody(BaseModel):
+    share: float = Field(0.2, ge=0.05, le=0.5, description="as it was proposed")
+    state: str = Field(pattern="^[0-9a-f]{16}$", description="of the proposal")
+
+
+@split_of_product_api.get(
+    "/data/split",
+    summary="Propose a test split: whole parts, with equal shares of each type and day",
+    tags=[DATA],
+    responses={200: ProposalShown, **FAILURES},
+)
+def propose(query: ProposalQuery) -> Response:
+    return as_json(_shown(propose_split(project().images, query.share)))
+
+
+@split_of_product_api.post(
+    "/data/split",
+    summary="Choose the proposed test split. It is frozen from then on",
+    tags=[DATA],
+    responses={200: ChangedShown, **FAILURES},
+)
+def choose(body: ChoiceBody) -> Response:
+    product = project()
+    _refuse_while_training(product.name)
+    return changed(freeze_split(product.images, body.share, body.state, caller().name))
+
+
+def _refuse_while_training(product: str) -> None:
+    """Refuse to move images to the test split that a training is learning from."""
+    parts = services()
+    if not parts.retraining.is_running():
+        return
+    running = [job for job in list_jobs(parts.records.database, _LATEST) if job.state == "running"]
+    if not running or any(job.product == product for job in running):
+        raise BusyError(
+            "a training of this product is running, and learns from these images: choose the split when it has ended"
+        )
+
+
+def _shown(proposal: Proposal) -> ProposalShown:
+    return ProposalShown(
+        state=proposal.state,
+        images=proposal.images,
+        parts=proposal.parts,
+        kinds=_shares(proposal.kinds),
+        days=_shares(proposal.days),
+        without_part=proposal.without_part,
+    )
+
+
+def _shares(found: tuple[Share, ...]) -> list[ShareShown]:
+    return [ShareShown(name=one.name, train=one.train, test=one.test) for one in found]
