@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 from recorded import image_of, inspected
@@ -37,6 +38,7 @@ from defect_detection.records.retention import prune_jobs
 from defect_detection.serving import worker
 from defect_detection.serving.app import create_app
 from defect_detection.serving.services import services_of
+from defect_detection.use_cases.products import archive_product, create_product
 
 ASYNC = {"Prefer": "respond-async"}
 
@@ -149,6 +151,25 @@ def test_a_training_of_the_page_waits_for_a_person_and_later_ones_are_estimated_
     job = ended(client, client.post("/retrain", headers=ASYNC).headers["Location"])
     assert job["promotes"] is True
     assert "promote_at_once" not in client.get(job["log"]).text
+
+
+def test_the_training_of_an_archived_product_ends_and_the_one_that_waits_fails(client, project):
+    plant = project.config()
+    places = [create_product(plant, name) for name in ("bolt", "nut")]
+    for place in places:
+        (place / "re_train/re_train.py").write_text(dedent(WAIT_FOR_FILE))
+    running, waiting = (
+        client.post(f"/retrain?product={place.name}&promote=false", headers=ASYNC).headers["Location"]
+        for place in places
+    )
+    wait_until((places[0] / "started").exists)
+    archive_product(plant, "nut")
+    archive_product(plant, "bolt")
+    for location, reason in ((running, "its product was archived"), (waiting, "product 'nut' is archived")):
+        job = ended(client, location)
+        assert (job["state"], reason in job["reason"]) == ("failed", True), job
+    refused = client.post("/retrain?product=nut", headers=ASYNC)
+    assert (refused.status_code, "is archived" in refused.json["detail"]) == (404, True)
 
 
 def test_one_runs_one_waits_and_a_third_is_refused(client, project):

@@ -2,9 +2,10 @@
 import { showAdvice } from "./advice.js";
 import { get, post } from "./api.js";
 import { confirm } from "./confirm.js";
-import { duration, el, moment, notice, range, table } from "./dom.js";
+import { duration, el, fill, moment, notice, range, table } from "./dom.js";
 import { badge, hasEnded, isCancelling, JobView } from "./job.js";
 import { poll } from "./poll.js";
+import { here } from "./product.js";
 import { showResult } from "./result.js";
 import { rights, showReason } from "./rights.js";
 
@@ -41,7 +42,7 @@ async function askOnce() {
   asked = state;
   if (!may.role) return at("advice").replaceChildren(el("p", { class: "quiet" }, "A key is needed to see it."));
   expected = await get("/training").catch(() => expected);
-  at("estimate").textContent = estimateInWords();
+  fill(at("estimate"), estimateInWords());
   if (expected?.low_s == null) at("advice").replaceChildren(el("p", { class: "quiet" }, "This needs training images and test images."));
   else showAdvice(at("advice"));
 }
@@ -49,8 +50,9 @@ async function askOnce() {
 function estimateInWords() {
   if (!expected) return "";
   const { train_images: train, test_images: test, low_s: low, high_s: high, basis } = expected;
-  if (!train) return "There are no training images yet. Training needs at least 2 OK parts.";
-  if (!test) return "There are no test images yet. Without them, nothing shows how good a model is.";
+  const data = [" ", el("a", { href: here("/page/data") }, "Add images"), "."];
+  if (!train) return ["There are no training images yet. Training needs at least 2 OK parts.", ...data];
+  if (!test) return ["There are no test images yet. Without them, nothing shows how good a model is.", ...data];
   return `A training takes about ${range(low, high)}. It reads ${train} training images and ${test} test images. The estimate rests on ${basis}.`;
 }
 
