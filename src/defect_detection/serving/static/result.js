@@ -20,6 +20,7 @@ export async function showResult(place, { job, messages, isRead }, may) {
   const key = `${job.id} ${job.state} ${may.role} ${hasEnded(job) ? messages.length : 0} ${isRead}`;
   if (place.dataset.shown === key) return;
   place.dataset.shown = key;
+  if (job.state === "queued") return fill(place, el("p", { class: "quiet" }, "One training runs at a time, for all products. This one starts when those before it have ended."));
   if (!hasEnded(job)) return fill(place);
   if (job.state === "failed") return fill(place, notice(`It failed: ${job.reason ?? "see the log"}`, "bad"), unchanged());
   if (job.state === "cancelled") return fill(place, notice(job.reason ?? "It was cancelled."), unchanged());
