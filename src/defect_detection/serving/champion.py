@@ -136,7 +136,7 @@ class Served:
         champion = self._champion
         if found is None:
             commands = f"'defect train{self._option}' and 'defect evaluate{self._option}'"
-            self._report(f"No model is promoted as {self._wanted}: run {commands}.")
+            self._report(f"No model is promoted as {self._wanted}: open the page Train, or run {commands}.")
             return
         if champion is None or _identity(champion.reference) != _identity(found):
             self._champion = Champion(found, self._load(found))

@@ -40,7 +40,7 @@ function card(one) {
 }
 
 function links(one, title) {
-  return [link(one, "/", "Inspect", title), link(one, "/page/data", "Data", title), link(one, "/page/review", "Review", title), link(one, "/page/monitor", "Monitor", title)];
+  return [link(one, "/", "Inspect", title), link(one, "/page/data", "Data", title), link(one, "/page/train", "Train", title), link(one, "/page/review", "Review", title), link(one, "/page/monitor", "Monitor", title)];
 }
 
 function link(one, page, text, title) {

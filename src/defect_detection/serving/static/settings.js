@@ -54,6 +54,7 @@ function section({ name, help, keys }) {
 }
 
 function titleOf(name) {
+  if (name === "mlflow") return "MLflow";
   const words = name.replaceAll(".", ": ").replaceAll("_", " ");
   return words ? words[0].toUpperCase() + words.slice(1) : "General";
 }
