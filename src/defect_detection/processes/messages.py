@@ -27,7 +27,7 @@ class Message:
     step: of a retraining; None: of the step before. reason: why it was decided so.
     outcome: promote, passed, hold or insufficient evidence.
     model: the registered version that was kept, with its number in `version`. done, total: progress. images: that it learned from.
-    helps: what would let the next model pass. error: what ended the process.
+    compared: the figures of a model on the test images. helps: what would let the next model pass. error: what ended the process.
     """
 
     text: str
@@ -39,6 +39,7 @@ class Message:
     total: int | None = None
     version: int | None = None
     images: int | None = None
+    compared: str | None = None
     helps: str | None = None
     error: str | None = None
 

@@ -206,7 +206,7 @@ def _conclude(
 ) -> Retrained:
     decided = evaluated.decision
     for figures in _figures(evaluated):
-        say(reason("test", figures))
+        say(Message(f"On test: {figures}", "test", compared=figures))
     facts = [fact.text for fact in evaluated.report.facts]
     for why in (*decided.reasons, *facts, *evaluated.report.notes):
         say(reason("test", why))
@@ -223,7 +223,7 @@ def _conclude(
 
 
 def _figures(evaluated: Evaluated) -> list[str]:
-    """Return the figures of the new model, and of the one in production, a sentence each."""
+    """Return the figures of the new model, and of the one in production, on the same test images."""
     report = evaluated.report
     told = [f"The new model: {figures_of(report.metrics)} images"]
     if report.champion:

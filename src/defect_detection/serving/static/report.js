@@ -8,7 +8,7 @@ export function reportFold(path, label) {
   const load = async (event) => {
     if (!event.target.open || place.shadowRoot) return;
     try {
-      show(place, new DOMParser().parseFromString(await (await send(path)).text(), "text/html"));
+      show(place, parsed(await (await send(path)).text()));
     } catch (error) {
       place.replaceChildren(notice(error.message, "bad"));
     }
@@ -16,13 +16,18 @@ export function reportFold(path, label) {
   return el("details", { toggle: load }, el("summary", {}, label), place);
 }
 
+/** Parse a report, with its styles as data: the page's policy takes none from a document. */
+function parsed(html) {
+  const inert = html.replaceAll(/<(\/?)style\b[^>]*>/g, "<$1template>").replaceAll(/(<[^>]*?) style="/g, '$1 data-style="');
+  return new DOMParser().parseFromString(inert, "text/html");
+}
+
 function show(place, report) {
+  const styles = [...report.querySelectorAll("template")].map((one) => (one.content ?? one).textContent).join("\n");
   const sheet = new CSSStyleSheet();
-  sheet.replaceSync([...report.querySelectorAll("style")].map((one) => one.textContent).join("\n").replaceAll(":root", ":host").replace(/^body \{/m, ".body {"));
-  for (const one of report.querySelectorAll("script, style")) one.remove();
+  sheet.replaceSync(styles.replaceAll(":root", ":host").replaceAll(/^( *)body \{/gm, "$1.body {"));
+  for (const one of report.querySelectorAll("script, template")) one.remove();
   for (const image of report.querySelectorAll("img")) image.src = withoutData(image.getAttribute("src"));
-  for (const one of report.querySelectorAll("[style]")) one.dataset.style = one.getAttribute("style");
-  for (const one of report.querySelectorAll("[style]")) one.removeAttribute("style"); // the page's policy takes none from a document
   place.attachShadow({ mode: "open" }).adoptedStyleSheets = [sheet];
   place.shadowRoot.append(el("div", { class: "body" }, [...report.body.childNodes]));
   for (const one of place.shadowRoot.querySelectorAll("[data-style]")) one.style.cssText = one.dataset.style;

@@ -36,6 +36,7 @@ function decided(place, shown, may, history) {
   return [
     notice(last?.reason ? `${words} ${last.reason}.` : words, kind),
     job.outcome === "passed" ? promotion(place, shown, may, history, entry, last) : null,
+    ...listed("Compared", messages.filter((message) => message.compared).map((message) => sentence(message.compared))),
     ...listed("What would help", messages.filter((message) => message.helps).map((message) => sentence(message.helps))),
     ...listed("Why", messages.filter((message) => message.reason && !message.outcome).map((message) => message.text)),
     entry?.report ? reportFold(entry.report, "Report on the test images") : null,

@@ -180,8 +180,9 @@ def cancel(path: JobPath) -> Response:
     summary="Follow the log of a job",
     description="Server-sent events, one per line of the log. The `id` is the position in the log; send it as Last-Event-ID to "
     "continue. Each line of a retraining is a JSON object: `text` is for a person; `step` (data, training, validation, test, "
-    "decision), `reason`, `outcome`, `model`, `version`, `images`, `done`, `total`, `helps` and `error` are there where they "
-    "apply. Any other line is plain text from a library or a script of your own. The last event is `end`, with the state of the job.",
+    "decision), `reason`, `outcome`, `model`, `version`, `images`, `done`, `total`, `compared`, `helps` and `error` are there "
+    "where they apply. Any other line is plain text from a library or a script of your own. The last event is `end`, with the "
+    "state of the job.",
     tags=[JOBS],
     responses={
         200: {"description": "events", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
