@@ -1,6 +1,7 @@
 """Fixtures for all tests: an environment of their own, and small data sets on disk."""
 
 import gc
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from sqlalchemy import Engine
 
 from defect_detection.config import Config, load_config
 from defect_detection.records.database import Database
+from defect_detection.tracking import store
 from defect_detection.use_cases.evaluate import evaluate
 from defect_detection.use_cases.train import train
 
@@ -52,6 +54,20 @@ def _close_databases(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     for engine in engines:
         engine.dispose()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _empty_store_made_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Make an embedded store from a copy of the first one: MLflow takes a second for its tables."""
+    make = store._make_store
+
+    def copy(database: Path) -> None:
+        empty = once(tmp_path_factory, "empty-store", lambda folder: make(folder / "mlflow.db"))
+        shutil.copyfile(empty / "mlflow.db", database)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "_make_store", copy)
+        yield
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from drawn_once import drawn_once  # noqa: F401  fixture
+from done_once import compiled_once, drawn_once  # noqa: F401  fixtures
 from once import once
 from plant import Plant
 

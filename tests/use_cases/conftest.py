@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_once import drawn_once  # noqa: F401  fixture
+from done_once import compiled_once, drawn_once  # noqa: F401  fixtures
 from plant import SIDE, Plant, with_threshold
 
 from defect_detection.model.bundle import (

@@ -1,12 +1,15 @@
-"""Draw each picture once in a process: many tests evaluate the same model, and drawing is half of an evaluation."""
+"""Do once in a process what many tests would do again with the same model: draw its pictures, compile it."""
 
+import hashlib
 import pickle
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from defect_detection.inference.runtime import Runtime
 from defect_detection.report import figures, page
 
 
@@ -29,9 +32,34 @@ _REMEMBERED = [
     *((figures, name, remembered(getattr(figures, name))) for name in (*_CHARTS, "to_svg", "to_png")),
     (page, "cost_chart", remembered(page.cost_chart)),
 ]
+_COMPILED: dict[object, Any] = {}  # by the files of the model and the options
+_READ, _COMPILE = Runtime.__init__, Runtime._compile
 
 
 @pytest.fixture(autouse=True)
 def drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name, function in _REMEMBERED:
         monkeypatch.setattr(module, name, function)
+
+
+@pytest.fixture(autouse=True)
+def compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Runtime, "__init__", _read)
+    monkeypatch.setattr(Runtime, "_compile", _compile)
+
+
+def _read(runtime: Runtime, path: Path, **options: Any) -> None:
+    runtime._content = _hash(path)  # type: ignore[attr-defined]
+    _READ(runtime, path, **options)
+
+
+def _hash(path: Path) -> str:
+    files = [file for file in (path, path.with_suffix(".bin")) if file.exists()]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def _compile(runtime: Runtime, hint: str, **more: object) -> Any:
+    key = runtime._content, hint, *runtime._options.items(), *more.items()  # type: ignore[attr-defined]
+    if key not in _COMPILED:
+        _COMPILED[key] = _COMPILE(runtime, hint, **more)
+    return _COMPILED[key]
