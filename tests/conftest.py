@@ -15,9 +15,10 @@ from once import once
 from PIL import Image
 from plant import Plant
 from postgres import _migrated, postgres_records_url, postgres_server, postgres_url  # noqa: F401  fixtures
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, inspect
 
 from defect_detection.config import Config, load_config
+from defect_detection.records import migrating
 from defect_detection.records.database import Database
 from defect_detection.tracking import store
 from defect_detection.use_cases.evaluate import evaluate
@@ -67,6 +68,27 @@ def _empty_store_made_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(store, "_make_store", copy)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _empty_tables_made_once() -> Iterator[None]:
+    """Make the tables of a new SQLite database from those that the migrations made the first time."""
+    migrate, made = migrating.migrate, []
+
+    def repeat(connection: Connection) -> None:
+        if connection.dialect.name != "sqlite" or inspect(connection).get_table_names():
+            migrate(connection)
+        elif made:
+            for statement in made:
+                connection.exec_driver_sql(statement)
+        else:
+            migrate(connection)
+            dump = connection.connection.driver_connection.iterdump()
+            made.extend(line for line in dump if line not in ("BEGIN TRANSACTION;", "COMMIT;"))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(migrating, "migrate", repeat)
         yield
 
 

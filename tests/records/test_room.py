@@ -11,10 +11,11 @@ from recorded import image_of, inspected
 from sqlalchemy import text
 from waiting import LIMIT_S, wait_until
 
-from defect_detection.records.database import MIGRATIONS, Database
+from defect_detection.records.database import Database
 from defect_detection.records.feedback import add_feedback
 from defect_detection.records.image_store import ImageFolder
 from defect_detection.records.inspections import find_inspection
+from defect_detection.records.migrating import MIGRATIONS
 from defect_detection.records.quota import Quota
 from defect_detection.records.room import _levelled, bytes_taken
 from defect_detection.records.store import Records

@@ -14,9 +14,10 @@ from sqlalchemy import create_engine, delete, func, select, text
 from defect_detection.records import counts
 from defect_detection.records.bins import latency_bin, latency_of
 from defect_detection.records.counts import Chosen, Statistics, count_inspections
-from defect_detection.records.database import MIGRATIONS, Database
+from defect_detection.records.database import Database
 from defect_detection.records.feedback import add_feedback
 from defect_detection.records.inspections import Inspected, add_inspections
+from defect_detection.records.migrating import MIGRATIONS
 from defect_detection.records.pages import Filter, find_page
 from defect_detection.records.retention import prune
 from defect_detection.records.store import Records

@@ -4,7 +4,6 @@ SQLite in write-ahead mode, so that reading and writing don't wait for each othe
 first need, and opened again after they were lost: nothing has to be restarted.
 """
 
-import logging
 import os
 import threading
 import time
@@ -31,9 +30,9 @@ from sqlalchemy.orm import Session
 from defect_detection.environment import why_too_old
 from defect_detection.errors import RecordsError, SlowReadError, explain, explain_sqlite
 from defect_detection.files.permissions import create_private
+from defect_detection.records import migrating
 from defect_detection.records.tables import Table
 
-MIGRATIONS = Path(__file__).with_name("migrations")
 BUSY_TIMEOUT_S = 10
 LOCK_TIMEOUT_S = 60
 PAUSE_S = 2.0  # after a failed connection: requests do not wait for the server then, so predictions keep their threads
@@ -41,7 +40,6 @@ _MIGRATION_LOCK = 3_141_001  # any numbers, the same in every process: PostgreSQ
 _LABELS_LOCK = 3_141_002
 _JOBS_LOCK = 3_141_003
 _IMAGES_LOCK = 3_141_004
-_MIGRATING = threading.Lock()  # Alembic has global state in the process
 READ_S = 10.0  # that a view may look through inspections: it holds one of few places meanwhile
 _STEPS = 10_000  # of SQLite between two looks at the clock: about a millisecond
 _ENDED = ("interrupted", "statement timeout")  # messages of SQLite and PostgreSQL for a stopped statement
@@ -208,7 +206,7 @@ class Database:
                 if problem := why_too_old(connection.dialect.server_version_info):
                     raise RecordsError(f"{self}: {problem} in DATABASE_URL (environment or .env)")
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
-            migrate(connection)
+            migrating.migrate(connection)
 
     def _alone(self) -> AbstractContextManager[Any]:
         return FileLock(f"{self.file}.lock", timeout=LOCK_TIMEOUT_S) if self.file else nullcontext()
@@ -282,19 +280,6 @@ def _insert_into(table: type[Table], dialect: str) -> tuple[Any, Any]:
     keys = [column.name for column in table.__table__.primary_key]
     new = {column.name: column for column in insert.excluded if column.name not in keys}
     return insert.on_conflict_do_nothing(), insert.on_conflict_do_update(index_elements=keys, set_=new)
-
-
-def migrate(connection: Connection) -> None:
-    """Run the migrations that the database lacks, inside the transaction of the connection."""
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # before it is loaded, which it would tell
-    from alembic import command
-    from alembic.config import Config as AlembicConfig
-
-    config = AlembicConfig(attributes={"connection": connection})
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    with _MIGRATING:
-        command.upgrade(config, "head")
 
 
 def _driver_of(url: str) -> Any:

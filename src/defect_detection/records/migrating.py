@@ -1,0 +1,39 @@
+"""Bring the tables of a database up to date with Alembic."""
+
+import logging
+import threading
+from functools import cache
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+_RUNNING = threading.Lock()  # Alembic has global state in the process
+
+
+def migrate(connection: Connection) -> None:
+    """Run the migrations that the database lacks, inside the transaction of the connection."""
+    if _is_newest(connection):
+        return
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # before it is loaded, which it would tell
+    from alembic import command
+    from alembic.config import Config as AlembicConfig
+
+    config = AlembicConfig(attributes={"connection": connection})
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    with _RUNNING:
+        command.upgrade(config, "head")
+
+
+def _is_newest(connection: Connection) -> bool:
+    """Check whether nothing is to be done: then Alembic is not loaded, which would take 0.4 s of each start."""
+    if not connection.dialect.has_table(connection, "alembic_version"):
+        return False
+    return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalars().all() == _newest()
+
+
+@cache
+def _newest() -> list[str]:
+    """Return the number of the last migration, as Alembic notes it."""
+    return [max(path.stem for path in MIGRATIONS.glob("versions/v*.py"))[1:5]]
