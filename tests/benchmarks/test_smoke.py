@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from done_once import compiled_once, drawn_once  # noqa: F401  fixtures
 from plant import Plant
 
 from benchmarks import inference, monitoring, novelty, project, quality, scaling
@@ -25,6 +26,7 @@ from benchmarks.processes import ROOT, Finished, Unavailable, run
 from benchmarks.project import Project
 from benchmarks.serving import BARE, OURS
 from benchmarks.tables import put_into
+from defect_detection.config import load_config
 from defect_detection.data.samples import Sample
 
 QUICK = (
@@ -59,16 +61,17 @@ def parts(tmp_path) -> Path:
 
 @pytest.fixture
 def trained_alike_once(monkeypatch):
-    """Let projects with the same settings share one training and one evaluation."""
+    """Let projects with the same settings share one training, whatever its sets, and one evaluation."""
     train, evaluate = Project.train, Project.evaluate
-    trained: dict[tuple[str, ...], tuple[Path, Finished]] = {}
+    trained: dict[str, tuple[Path, Finished]] = {}
     evaluated: dict[str, dict[str, Any]] = {}
 
     def settings(one: Project) -> str:
         return (one.folder / "config.yaml").read_text()
 
     def train_once(one: Project, *overrides: str) -> Finished:
-        key = (settings(one), *overrides)
+        key = settings(one)
+        load_config(one.folder / "config.yaml", overrides)  # refuses what a training would refuse
         if key not in trained:
             trained[key] = one.folder, train(one, *overrides)
         folder, finished = trained[key]
@@ -87,10 +90,10 @@ def trained_alike_once(monkeypatch):
 
 
 @pytest.fixture
-def scripts_in_this_process(monkeypatch):
-    """Run scripts here: the benchmarks of training and serving show that each is a process of its own."""
+def run_here(monkeypatch):
+    """A function that runs a script as `run` does, but in this process."""
 
-    def run_here(command: list[str | Path], folder: Path, expected: Sequence[int] = (0,)) -> Finished:
+    def run_one(command: list[str | Path], folder: Path, expected: Sequence[int] = (0,)) -> Finished:
         started, said, code = time.perf_counter(), io.StringIO(), 0
         with monkeypatch.context() as patch, redirect_stdout(said):
             patch.chdir(folder)
@@ -104,11 +107,32 @@ def scripts_in_this_process(monkeypatch):
         assert code in expected
         return Finished(time.perf_counter() - started, 0.0, None, said.getvalue())
 
+    return run_one
+
+
+@pytest.fixture
+def scripts_in_this_process(monkeypatch, run_here):
+    """Run scripts here: the benchmarks of training and serving show that each is a process of its own."""
     for module in (project, inference):
         monkeypatch.setattr(module, "run", run_here)
 
 
-def test_training_quality_and_image_size_have_their_rows(measure, parts, trained_alike_once):
+@pytest.fixture
+def evaluated_in_this_process(monkeypatch, run_here):
+    """Run the script of the evaluation here; a training is a process of its own, whose memory is measured."""
+    evaluate = Project.evaluate
+
+    def evaluate_here(one: Project) -> dict[str, Any]:
+        with monkeypatch.context() as patch:
+            patch.setattr(project, "run", run_here)
+            return evaluate(one)
+
+    monkeypatch.setattr(Project, "evaluate", evaluate_here)
+
+
+def test_training_quality_and_image_size_have_their_rows(
+    measure, parts, evaluated_in_this_process, trained_alike_once
+):
     ((name, seconds, auroc, accuracy, memory),) = measure("training", "--data", parts)
     assert name == "this project, default"
     assert float(seconds) > 0
@@ -196,7 +220,7 @@ def test_the_slope_of_memory_leaves_the_warm_up_out():
 
 
 def test_scaling_has_a_row_per_step(measure, scripts_in_this_process, trained_alike_once, monkeypatch):
-    """One set, two sets and the retraining, which comes after the new images, are trained."""
+    """One set, and the retraining, which comes after the new images, are trained."""
     monkeypatch.setattr(scaling, "IMAGE_PX", 64)
     rows = measure("scaling", "--sizes", "40")
     assert [row[:2] for row in rows] == [
@@ -207,7 +231,7 @@ def test_scaling_has_a_row_per_step(measure, scripts_in_this_process, trained_al
         ["40", "re_train/re_train.py, from the registry"],
     ]
     assert all(float(row[2]) > 0 for row in rows)
-    assert len(trained_alike_once) == 2
+    assert len(trained_alike_once) == 1
 
 
 def test_novelty_has_its_rows(trained_once, tmp_path, monkeypatch):

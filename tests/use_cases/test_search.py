@@ -140,28 +140,40 @@ def test_training_compares_the_best_of_the_search_with_the_sets(plant):
 
 
 def test_a_trial_that_falls_behind_is_pruned_and_says_so(plant):
-    """A rate of learning that makes the loss grow without bound, against the five that are never pruned."""
-    space = {
-        "learning_rate": [0.01, 0.011, 0.012, 0.013, 0.014, 50.0],
-        "branches": [["local"], ["pooled"]],
-    }
-    config = plant.config(searching(6, space), "training.epochs=8")
+    """A rate of learning that makes the loss grow without bound, against five trials that were done before."""
+    space = {"learning_rate": [0.01, 50.0], "branches": [["local"], ["pooled"]]}
+    overrides = searching(6, space), "training.epochs=8"
+    config = plant.config(*overrides)
     splits = load_splits(config)
     (base,) = [one for one in config.training.hyperparameter_sets if one.name == "both"]
     trunk = build_trunk("compact", "distilled", config.data.image_size).fingerprint
     name = search_name(config.training.resolved(base), space, trunk, splits, config)
     storage = optuna.storages.RDBStorage(storage_url(config.root))
     study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
-    for rate in space["learning_rate"]:
-        study.enqueue_trial({"learning_rate": json.dumps(rate), "branches": '["local"]'})
-    best = search_of(plant, searching(6, space), "training.epochs=8")
-    parent, trials = runs_of_search(plant)
+    for _ in range(5):
+        study.add_trial(done_before(space))
+    study.enqueue_trial({"learning_rate": "50.0", "branches": '["local"]'})
+    best = search_of(plant, *overrides)
+    parent, (run,) = runs_of_search(plant)
     assert states_of(study_of(config)) == [*["COMPLETE"] * 5, "PRUNED"]
-    assert [run.data.tags.get("pruned", "false") for run in trials] == [*["false"] * 5, "true"]
-    assert {run.info.status for run in trials} == {"FINISHED"}
-    assert not any("failure" in run.data.tags for run in trials)
+    assert (run.data.tags["pruned"], run.info.status) == ("true", "FINISHED")
+    assert "failure" not in run.data.tags
     assert parent.data.metrics == {"trials": 6, "pruned_trials": 1}
     assert best.learning_rate < 1
+
+
+def done_before(space: dict[str, Any]) -> optuna.trial.FrozenTrial:
+    """Return a trial as a search keeps it, whose loss stayed at 0.5."""
+    choices = {name: [json.dumps(value) for value in values] for name, values in space.items()}
+    return optuna.trial.create_trial(
+        params={name: some[0] for name, some in choices.items()},
+        distributions={
+            name: optuna.distributions.CategoricalDistribution(some) for name, some in choices.items()
+        },
+        value=0.9,
+        intermediate_values=dict.fromkeys(range(1, 9), -0.5),
+        user_attrs={"run_id": "earlier", "auroc": 0.9, "log_loss": 0.5},
+    )
 
 
 def test_a_finished_search_goes_on_when_more_trials_are_wanted(plant):
@@ -271,15 +283,15 @@ def count_in(database: Path, query: str) -> int:
 
 
 def test_a_trial_that_diverges_is_a_failed_run_and_the_search_goes_on(plant):
-    overrides = searching(3, {"learning_rate": [1e30, 1e29]}), ONE_SET
+    overrides = searching(2, {"learning_rate": [1e30, 1e29]}), ONE_SET
     trained = train(plant.config(*overrides))
     assert [name for name in trained.diverged if name.startswith("both-trial-")], "they are named at the end"
     assert search_of(plant, *overrides) is None
     parent, trials = runs_of_search(plant)
-    assert [run.info.status for run in trials] == ["FAILED"] * 3
+    assert [run.info.status for run in trials] == ["FAILED"] * 2
     assert all("lower learning_rate" in run.data.tags["failure"] for run in trials)
     assert parent.info.status == "FINISHED"
-    assert (parent.data.metrics["diverged_trials"], parent.data.metrics["pruned_trials"]) == (3, 0)
+    assert (parent.data.metrics["diverged_trials"], parent.data.metrics["pruned_trials"]) == (2, 0)
 
 
 def test_two_searches_at_the_same_time_are_refused(plant):
