@@ -220,7 +220,7 @@ class Drill:
     def _look_for_stored(self) -> None:
         """Ask for the latest answered inspections: what is found there was acknowledged as stored."""
         while not self._ended.is_set():
-            for one in self.load.answered[-5:]:
+            for one in set(self.load.answered[-5:]) - self.load.stored:
                 if "id" in (self.ask("GET", f"/inspections/{one}", name=SERVERS[1]) or {}):
                     self.load.stored.add(one)
             time.sleep(0.1)

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from waiting import LIMIT_S
 
+from defect_detection.tracking import store
+
 
 @pytest.fixture(scope="session")
 def plain_environment() -> dict[str, str]:
@@ -27,6 +29,7 @@ def plain_environment() -> dict[str, str]:
 @contextmanager
 def mlflow_server(folder: Path, environment: dict[str, str], artifacts: str | None = None) -> Iterator[str]:
     """Keep a server in the folder during the block, and give its address. artifacts: the address of its files, if not there too."""
+    store._make_store(folder / "server.db")  # here it is a copy, which spares the server a second or two
     port = free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--backend-store-uri", f"sqlite:///{folder}/server.db", "--workers", "1"]

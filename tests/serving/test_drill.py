@@ -11,7 +11,7 @@ from parts import Parts
 from postgres import program as postgres_program
 from test_nginx import program
 
-CLIENTS, PAUSE_S = 4, 0.02  # the pause leaves the processors to what is started meanwhile
+CLIENTS, PAUSE_S = 4, 0.2  # the pause leaves the processors to what is started meanwhile
 SCRIPT = """
 import pathlib, time
 print("training", flush=True)
