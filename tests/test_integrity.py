@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from done_once import compiled_once, drawn_once  # noqa: F401  fixtures
 from plant import with_threshold
 
 from defect_detection.errors import BundleError

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from done_once import compiled_once, drawn_once  # noqa: F401  fixtures
 from plant import Plant
 
 from defect_detection.data.walk import find_images

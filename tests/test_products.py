@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from done_once import compiled_once, drawn_once  # noqa: F401  fixtures
 from plant import Plant
 
 from defect_detection.cli import main

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from done_once import compiled_once, drawn_once  # noqa: F401  fixtures
 
 from defect_detection.cli import main
 from defect_detection.text import printable

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from done_once import compiled_once, drawn_once  # noqa: F401  fixtures
 
 from defect_detection.data.cache import RowStore
 from defect_detection.model.bundle import read_card
