@@ -13,7 +13,6 @@ from waiting import LIMIT_S, wait_until
 from whole import whole_server
 
 from defect_detection.serving.services import services_of
-from defect_detection.use_cases.evaluate import evaluate
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
 
@@ -41,9 +40,9 @@ def draw_worn(folder: Path, count: int, seed: int) -> list[Path]:
 
 
 @pytest.fixture
-def plant(plant: Plant) -> Plant:
+def plant(promoted: Plant) -> Plant:
     """A plant whose model is in production, where test images of a new kind of defect have come since."""
-    evaluate(plant.config("evaluation_threshold=0"))
+    plant = promoted
     draw_worn(plant.root / "data/test/worn", N_TESTED, seed=1)
     feedback = "data: {feedback_dir: data/feedback, "
     (plant.root / "config.yaml").write_text(SETTINGS.replace("data: {", feedback, 1))
