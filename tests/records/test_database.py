@@ -10,13 +10,16 @@ from contextlib import closing
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
 from defect_detection import environment
 from defect_detection.errors import RecordsError, SlowReadError, TrackingError
 from defect_detection.records.database import Database
 from defect_detection.records.keys import create_key, list_keys
+from defect_detection.records.migrating import MIGRATIONS
 from defect_detection.records.tables import Table
 from defect_detection.tracking.store import check_store
 
@@ -29,6 +32,25 @@ def test_the_migrations_make_the_tables_that_the_code_expects(records):
     with records.database.reading() as session:
         context = MigrationContext.configure(session.connection(), opts={"compare_type": True})
         assert compare_metadata(context, Table.metadata) == []
+
+
+def test_a_database_that_lacks_the_last_migration_gets_it(records, database_url):
+    """One that has it needs no Alembic; of these, the last is not the one with the highest number."""
+    script = ScriptDirectory(str(MIGRATIONS))
+    last = script.get_revision("head")
+    with records.database.writing() as session:
+        assert session.scalar(text("SELECT version_num FROM alembic_version")) == last.revision
+        connection = session.connection()
+        context = MigrationContext.configure(connection)
+        with Operations.context(context):
+            last.module.downgrade()
+        context.stamp(script, last.down_revision)
+    again = Database(database_url)
+    with again.reading() as session:
+        context = MigrationContext.configure(session.connection())
+        assert context.get_current_revision() == last.revision
+        assert compare_metadata(context, Table.metadata) == []
+    again.close()
 
 
 def test_processes_that_start_at_the_same_time_share_one_migration_and_log_nothing(

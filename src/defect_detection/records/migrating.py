@@ -1,7 +1,9 @@
 """Bring the tables of a database up to date with Alembic."""
 
 import logging
+import re
 import threading
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -35,5 +37,11 @@ def _is_newest(connection: Connection) -> bool:
 
 @cache
 def _newest() -> list[str]:
-    """Return the number of the last migration, as Alembic notes it."""
-    return [max(path.stem for path in MIGRATIONS.glob("versions/v*.py"))[1:5]]
+    """Return the revision that no other one follows, as Alembic notes it."""
+    texts = [path.read_text(encoding="utf-8") for path in MIGRATIONS.glob("versions/v*.py")]
+    followed = _named(texts, "down_revision")
+    return [one for one in _named(texts, "revision") if one not in followed]
+
+
+def _named(texts: Sequence[str], what: str) -> list[str]:
+    return [one for text in texts for one in re.findall(rf'^{what} = "(\w+)"', text, re.MULTILINE)]
