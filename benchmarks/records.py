@@ -94,7 +94,7 @@ def render(result: dict[str, Any]) -> str:
     """Return the table: a row for each kind of view, with its slowest filter, a column for each database and size."""
     rows = result["rows"]
     columns = [f"{row['database']}, {row['size']:,}" for row in rows]
-    counts = Counter(_kind(name) for name in rows[0]["views"]) + Counter(rows[0]["work"])
+    counts = Counter(_kind(name) for name in (*rows[0]["views"], *rows[0]["work"]))
     cells = [
         [kind, str(count), *(_cell(_slowest(row["views"] | row["work"], kind)) for row in rows)]
         for kind, count in counts.items()
