@@ -35,25 +35,22 @@ def types_of_images(
 def _of_images(
     inner: "Trial", held: HeldOut, samples: Sequence[Sample], tiles: TileRule, threshold: float
 ) -> HeldOut:
-    judged, logits = inner.judges.folds.scored, log_odds(inner.scores)
-    place = {int(tile): number for number, tile in enumerate(judged)}
-    of_image: dict[str, list[int]] = defaultdict(list)
-    for row, tile in enumerate(held.indices.tolist()):
-        of_image[image_of(inner.validation[place[tile]])].append(row)
-    indices, rows, first = [], [], []
-    novelty = []
-    for i, sample in enumerate(samples):
-        own = of_image.pop(sample.sha256, [])
-        if own:
-            scores = logits[[place[int(tile)] for tile in held.indices[own]]]
-            defective = expit(tiles.logits(scores)) >= threshold
-            probabilities, strongest = types_of_tiles(
-                held.probabilities[own], scores, defective, held.several
-            )
-            indices.append(i)
-            rows.append(probabilities)
-            first.append(own[0])
-            novelty.append(held.novelty[own[strongest]])
-    return HeldOut(
-        held.names, held.several, np.array(indices), held.has[first], np.stack(rows), np.array(novelty)
+    judged = dict(zip(inner.judges.folds.scored.tolist(), range(len(inner.scores)), strict=True))
+    places = [judged[tile] for tile in held.indices.tolist()]
+    logits = log_odds(inner.scores)[places]
+    defective = expit(tiles.logits(logits)) >= threshold
+    rows: dict[str, list[int]] = defaultdict(list)
+    for row, place in enumerate(places):
+        rows[image_of(inner.validation[place])].append(row)
+    own = {i: rows.pop(sample.sha256) for i, sample in enumerate(samples) if sample.sha256 in rows}
+    found = [
+        types_of_tiles(held.probabilities[some], logits[some], defective[some], held.several)
+        for some in own.values()
+    ]
+    strongest = [some[tile] for some, (_, tile) in zip(own.values(), found, strict=True)]
+    return held._replace(
+        indices=np.array(list(own)),
+        has=held.has[strongest],
+        probabilities=np.stack([probabilities for probabilities, _ in found]),
+        novelty=held.novelty[strongest],
     )
