@@ -165,6 +165,22 @@ def test_review_shows_the_same_heat_and_whose_it_is_when_another_model_decided(o
     expect(page.locator("#opacity")).to_have_value("0")
 
 
+def test_on_a_phone_the_button_shows_the_type_that_it_sends(open_page, app, url, send):
+    recorder, content = services_of(app).records.recorder, encoded(DARK)
+    recorder.record(inspected(1, content, verdict="defective", defect_type="dent"), content)
+    assert recorder.flush(LIMIT_S)
+    page = open_page(f"{url}/page/review", width=390, height=844)
+    button = page.locator("#say-defective")
+    expect(button).to_contain_text("dent")
+    expect(page.locator("#with-type")).to_be_visible()
+    page.locator("#type").fill("a long scratch across the whole of the part")
+    assert button.bounding_box()["width"] < 195
+    page.locator("#type").fill("scratch")
+    button.click()
+    page.goto("about:blank")  # what waits is sent
+    assert feedback(send, 1) == [("1.png", "defective", "scratch")]
+
+
 def test_without_a_model_the_page_says_what_to_do_and_review_goes_on_without_heat(
     open_page, project, serving
 ):

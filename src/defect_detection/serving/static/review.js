@@ -71,7 +71,7 @@ async function show() {
 }
 
 async function render(one) {
-  $("type").value = proposed(one.defect_type);
+  propose(proposed(one.defect_type));
   $("word").textContent = WORDS[one.verdict];
   $("shape").replaceChildren(shape(one.verdict));
   renderFacts(one);
@@ -91,6 +91,16 @@ async function render(one) {
   }
   const after = queue[at + 1];
   if (after) for (const load of [picture, evidence]) load(after).catch(() => {}); // tried again when it is shown
+}
+
+function propose(type) {
+  $("type").value = type;
+  showType();
+}
+
+/** Show the type on the button too: on a phone the field is out of sight. */
+function showType() {
+  $("with-type").textContent = $("type").value.trim();
 }
 
 function picture(one) {
@@ -117,7 +127,7 @@ async function showHeat(one) {
     if (one !== queue[at]) return;
     drawHeat(now.evidence, now.verdict);
     drawBoxes(now.boxes, now.image_size);
-    if (!one.defect_type) $("type").value ||= proposed(now.defect_type);
+    if (!one.defect_type) propose($("type").value || proposed(now.defect_type));
     const unlike = now.reason && now.reason !== one.reason ? `Unlike the training images: ${now.reason}.` : "";
     $("now").textContent = [isSame(now.model, one) ? "" : otherModel(now, one), unlike].filter(Boolean).join(" ");
   } catch (error) {
@@ -256,6 +266,7 @@ prepareStage({
 });
 $("say-ok").addEventListener("click", () => say("ok"));
 $("say-defective").addEventListener("click", () => say("defective"));
+$("type").addEventListener("input", showType);
 $("undo").addEventListener("click", undo);
 $("undo-last").addEventListener("click", undo);
 $("skip").addEventListener("click", skip);
