@@ -334,6 +334,50 @@ def test_a_line_of_yolo_is_refused_with_its_number(line, message, tmp_path):
         imported("yolo", root, tmp_path / "ours")
 
 
+@pytest.mark.parametrize(
+    ("mark", "message"),
+    [
+        (
+            '<mask label="x" rle="4" left="20" top="0" width="90000" height="90000"/>',
+            "outside its image of 24 x 16 px",
+        ),
+        ('<mask label="x" rle="1,1e18" left="0" top="0" width="2" height="2"/>', "expected counts of pixels"),
+        (
+            '<mask label="x" rle="1,9" left="0" top="0" width="2" height="2"/>',
+            "runs of 10 pixels in all, expected 4",
+        ),
+        ('<box label="x" xtl="1e300" ytl="0" xbr="2" ybr="2"/>', "has no area"),
+        ('<box label="" xtl="1" ytl="0" xbr="2" ybr="2"/>', "expected the name of a label"),
+        ('<polygon label="x" points="1,1;2"/>', "at least 3 corners"),
+    ],
+)
+def test_a_shape_of_cvat_that_does_not_fit_is_refused_whatever_its_size(mark, message, tmp_path):
+    root = tmp_path / "theirs"
+    picture(root / "images/a.png", 1)
+    frame = f'name="a.png" width="{WIDTH}" height="{HEIGHT}"'
+    write(root / "annotations.xml", f"<annotations><image {frame}>{mark}</image></annotations>")
+    with pytest.raises(DataError, match=rf"annotations.xml: image\[0\].*{message}"):
+        imported("cvat", root, tmp_path / "ours")
+
+
+@pytest.mark.parametrize(
+    ("rle", "message"),
+    [
+        ([255, 255, 255, 255, 255], "ends too early"),
+        ([0] * 12, "holds 0 values, expected 1536"),
+        ([300], "not bytes"),
+    ],
+)
+def test_a_damaged_brush_of_label_studio_is_refused(rle, message, tmp_path):
+    picture(tmp_path / "theirs/a.png", 1)
+    value = {"format": "rle", "rle": rle, "brushlabels": ["x"]}
+    result = {"type": "brushlabels", "value": value, "original_width": WIDTH, "original_height": HEIGHT}
+    tasks = [{"data": {"image": "a.png"}, "annotations": [{"result": [result]}]}]
+    write(tmp_path / "theirs/p.json", json.dumps(tasks))
+    with pytest.raises(DataError, match=message):
+        imported("labelstudio", tmp_path / "theirs", tmp_path / "ours")
+
+
 def test_a_mask_of_mvtec_without_its_image_and_one_of_another_size_are_refused(tmp_path):
     root = tmp_path / "bottle"
     for seed, name in enumerate(("train/good/000", "test/hole/000")):

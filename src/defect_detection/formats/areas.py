@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
@@ -24,7 +24,6 @@ class Polygon:
     ring: Ring
 
     def problem(self, width: int, height: int) -> str:
-        """Return why it does not fit an image of this size; "" if it does."""
         (left, top), (right, bottom) = self.ring.min(0), self.ring.max(0)
         if right <= left or bottom <= top:
             return f"has no area: left {left:g}, top {top:g}, right {right:g}, bottom {bottom:g}"
@@ -34,7 +33,6 @@ class Polygon:
         return ""
 
     def covers(self, width: int, height: int) -> bool:
-        """Check whether it is the outline of the whole image, which says nothing about the place of a defect."""
         is_box = len(self.ring) == 4 and len(np.unique(self.ring, axis=0)) == 4
         corners = np.array([(0, 0), (width, height)])
         ends = np.array([self.ring.min(0), self.ring.max(0)])
@@ -76,8 +74,9 @@ class Runs:
     def problem(self, width: int, height: int) -> str:
         if self.size != (height, width):
             return f"is of {self.size[1]} x {self.size[0]} px, expected {width} x {height} px as its image"
-        if (self.counts < 0).any() or self.counts.sum() != width * height:
-            return f"has runs of {self.counts.sum()} pixels in all, expected {width * height}"
+        most = width * height
+        if ((self.counts < 0) | (self.counts > most)).any() or self.counts.sum() != most:
+            return f"has runs of {self.counts.sum()} pixels in all, expected {most}"
         return "" if self.counts[1::2].any() else "marks no pixel"
 
     def covers(self, width: int, height: int) -> bool:
@@ -86,6 +85,32 @@ class Runs:
     def draw(self, width: int, height: int) -> np.ndarray:
         flat = np.repeat(np.arange(len(self.counts)) % 2 == 1, self.counts)
         return flat.reshape(width, height).T if self.by_columns else flat.reshape(height, width)
+
+
+@dataclass(frozen=True, slots=True)
+class Inset:
+    """Runs of pixels in a part of the image, whose corner is at `left` and `top`."""
+
+    runs: Runs
+    left: int
+    top: int
+
+    def problem(self, width: int, height: int) -> str:
+        inner_height, inner_width = self.runs.size
+        right, bottom = self.left + inner_width, self.top + inner_height
+        if min(self.left, self.top, inner_width, inner_height) < 0 or right > width or bottom > height:
+            return f"reaches from ({self.left}, {self.top}) to ({right}, {bottom}), outside its image of {width} x {height} px"
+        return self.runs.problem(inner_width, inner_height)
+
+    def covers(self, width: int, height: int) -> bool:
+        return False
+
+    def draw(self, width: int, height: int) -> np.ndarray:
+        drawn = np.zeros((height, width), bool)
+        inner_height, inner_width = self.runs.size
+        place = np.s_[self.top : self.top + inner_height, self.left : self.left + inner_width]
+        drawn[place] = self.runs.draw(inner_width, inner_height)
+        return drawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +139,17 @@ class MaskFile:
         return np.asarray(pixels.any(axis=2) & (pixels != VOID).any(axis=2))
 
 
-Area: TypeAlias = Polygon | Scaled | Runs | MaskFile
+class Area(Protocol):
+    """What an annotation marks of its image."""
+
+    def problem(self, width: int, height: int) -> str:
+        """Return why it does not fit an image of this size; "" if it does. Call it before `draw`."""
+
+    def covers(self, width: int, height: int) -> bool:
+        """Check whether it is the outline of the whole image, which says nothing about the place of a defect."""
+
+    def draw(self, width: int, height: int) -> np.ndarray:
+        """Return the marked pixels, bool (height, width)."""
 
 
 def box(left: float, top: float, width: float, height: float) -> Polygon:

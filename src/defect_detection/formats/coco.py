@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from defect_detection.errors import DataError
-from defect_detection.formats.areas import Area, Polygon, Runs, box, coco_counts
-from defect_detection.formats.files import child, image_in, json_of, numbers, of_kind, put, size_of
+from defect_detection.formats.areas import Area, box
+from defect_detection.formats.files import child, image_in, json_of, of_kind, put, size_of
+from defect_detection.formats.geometry import four, polygon, runs
 from defect_detection.formats.items import Item, Lost, Mark, Outgoing, type_names
 from defect_detection.formats.splits import in_name
 
@@ -137,37 +138,6 @@ def _areas(one: dict[str, Any], where: str) -> list[Area]:
     if corners is None:
         raise DataError(f"{where}: expected bbox or segmentation, received neither")
     return [box(*four(corners, f"{where}.bbox"))]
-
-
-def four(values: object, where: str) -> list[float]:
-    """Return the numbers of a box. Raises `DataError`."""
-    found = numbers(of_kind(values, list, where), where)
-    if len(found) != 4:
-        raise DataError(f"{where}: expected 4 numbers (left, top, width, height), received {len(found)}")
-    return found
-
-
-def polygon(values: object, where: str) -> Polygon:
-    """Return an outline from x, y, x, y, … Raises `DataError`."""
-    found = numbers(of_kind(values, list, where), where)
-    if len(found) < 6 or len(found) % 2:
-        raise DataError(f"{where}: expected x and y of at least 3 corners, received {len(found)} numbers")
-    return Polygon(np.array(found).reshape(-1, 2))
-
-
-def runs(value: dict[str, Any], where: str) -> Runs:
-    """Return runs of pixels from ``counts`` and ``size``. Raises `DataError`."""
-    size = numbers(child(value, "size", list, where), f"{where}.size")
-    counts = value.get("counts")
-    if len(size) != 2:
-        raise DataError(f"{where}.size: expected height and width, received {len(size)} numbers")
-    if isinstance(counts, str):
-        found = coco_counts(counts, f"{where}.counts")
-    else:
-        found = np.array(numbers(of_kind(counts, list, f"{where}.counts"), f"{where}.counts")).astype(
-            np.int64
-        )
-    return Runs(found, (int(size[0]), int(size[1])))
 
 
 def write(items: Sequence[Outgoing], folder: Path, lost: Lost) -> None:

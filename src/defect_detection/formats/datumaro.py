@@ -7,13 +7,12 @@ from typing import Any
 
 from defect_detection.errors import DataError
 from defect_detection.formats.areas import Area, box
-from defect_detection.formats.coco import four, polygon, runs
 from defect_detection.formats.files import child, image_in, json_of, numbers, of_kind, put
-from defect_detection.formats.items import Item, Lost, Mark, Outgoing, type_names
+from defect_detection.formats.geometry import four, polygon, runs
+from defect_detection.formats.items import OK_LABEL, Item, Lost, Mark, Outgoing, type_names
 from defect_detection.formats.splits import in_name
 
 _ENDINGS = ("", ".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-OK_LABEL = "ok"
 
 
 def read(source: Path, lost: Lost) -> list[Item]:
@@ -108,9 +107,7 @@ def write(items: Sequence[Outgoing], folder: Path, lost: Lost) -> None:
 
 def _annotations(one: Outgoing, names: list[str]) -> list[dict[str, Any]]:
     """Return labels for the whole image, and a polygon for each area."""
-    whole = [] if one.rings else one.types[:1]
-    labels = [OK_LABEL] if not one.types else [*whole, *one.types[1:]]
-    found: list[dict[str, Any]] = [{"type": "label", "label_id": names.index(name)} for name in labels]
+    found: list[dict[str, Any]] = [{"type": "label", "label_id": names.index(name)} for name in one.labels()]
     found += [
         {
             "type": "polygon",

@@ -80,15 +80,14 @@ def _outgoing(
     ]
     for done, ((split, key, sample), name) in enumerate(zip(samples, _names(places), strict=True), 1):
         folder = getattr(config.data, key)
-        try:
-            name.encode()
-            header = read_header(sample.path)
-            marked = _marked(find_mask(sample, folder), (header.width, header.height), Limits.of(config.data))
-        except UnicodeEncodeError:
+        if printable(name) != name:
             problems.append(
-                f"{printable(sample.path)}: its name is not UTF-8, which the other tools need; rename it"
+                f"{printable(sample.path)}: its name has characters that other tools refuse; rename it"
             )
             continue
+        try:
+            header = read_header(sample.path)
+            marked = _marked(find_mask(sample, folder), (header.width, header.height), Limits.of(config.data))
         except ImageError as error:
             problems.append(str(error))
             continue

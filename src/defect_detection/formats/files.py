@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import yaml
 
 from defect_detection.errors import DataError
@@ -17,6 +18,7 @@ Kind = TypeVar("Kind")
 _ADDRESS = re.compile(
     r"(^|[/\\\\])[A-Za-z][A-Za-z0-9+.-]+:/"
 )  # such as https:/, which a path has of https://
+_MOST_PIXELS = 1e12
 _MOST_BYTES = 1 << 30  # of an annotation file
 _KINDS: dict[type, str] = {dict: "an object", list: "a list", str: "a text", int: "a whole number"}
 
@@ -122,6 +124,14 @@ def put(source: Path, target: Path) -> None:
 
 def _shown(value: object) -> str:
     return "nothing" if value is None else repr(value)[:60]
+
+
+def whole_numbers(values: Iterable[object], where: str) -> np.ndarray:
+    """Return counts of pixels, int64. Raises `DataError` where they are no numbers, or beyond any image."""
+    found = np.array(numbers(values, where), np.float64)
+    if (np.abs(found) > _MOST_PIXELS).any():
+        raise DataError(f"{where}: expected counts of pixels, received {np.abs(found).max():g}")
+    return found.astype(np.int64)
 
 
 def size_of(width: object, height: object, where: str) -> tuple[int, int] | None:

@@ -4,7 +4,7 @@ import csv
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -18,7 +18,7 @@ from defect_detection.data.images import read_header
 from defect_detection.data.index_file import COLUMNS, NAME, shortened
 from defect_detection.errors import DataError, ImageError
 from defect_detection.files.unfinished import is_free, whole_folder
-from defect_detection.formats.areas import Area
+from defect_detection.formats.areas import Area, MaskFile
 from defect_detection.formats.files import put
 from defect_detection.formats.items import TEST, TRAIN, VALIDATION, Item, Lost, Mark
 from defect_detection.formats.table import format_of
@@ -146,7 +146,8 @@ class _Checking:
         self._listed_twice(items)
         wanted = [one for one in items if self._is_wanted(one)]
         with ThreadPoolExecutor() as threads:
-            found = [one for one in threads.map(self._ready, wanted) if one]
+            sizes = list(threads.map(_size_of, wanted))
+        found = [one for item, size in zip(wanted, sizes, strict=True) if (one := self._ready(item, size))]
         self._problems += [
             f"label {name!r}: {why}; name another with --rename '{name}=NEW'"
             for name, why in self._bad_names.items()
@@ -181,16 +182,16 @@ class _Checking:
             return True
         return False
 
-    def _ready(self, one: Item) -> _Ready | None:
+    def _ready(self, one: Item, size: tuple[int, int] | str) -> _Ready | None:
         before = len(self._problems)
-        size = self._size(one)
+        self._check_size(one, size)
         ok, defects = self._sorted(one)
         if ok and defects:
             self._problems.append(
                 f"{defects[0].where}: {one.path.name} has the label {defects[0].label!r} and the OK label {ok[0].label!r} "
                 f"({ok[0].where}); remove one"
             )
-        if size is None or len(self._problems) > before:
+        if isinstance(size, str) or len(self._problems) > before:
             return None
         areas = self._areas(one, defects, size)
         for mark in ok:
@@ -200,13 +201,10 @@ class _Checking:
         split = TEST if one.split == TEST else TRAIN
         return _Ready(one, split, types, areas, size)
 
-    def _size(self, one: Item) -> tuple[int, int] | None:
-        try:
-            header = read_header(one.path)
-        except ImageError as error:
-            self._problems.append(f"{one.where}: {error}")
-            return None
-        size = (header.width, header.height)
+    def _check_size(self, one: Item, size: tuple[int, int] | str) -> None:
+        if isinstance(size, str):
+            self._problems.append(f"{one.where}: {size}")
+            return
         if one.size not in (None, size):
             stated = "{} x {} px".format(*one.size or ())
             self._problems.append(
@@ -215,7 +213,6 @@ class _Checking:
             )
         if why := self._rules.limits.why_too_large(*size):
             self._problems.append(f"{one.where}: {why}")
-        return size
 
     def _sorted(self, one: Item) -> tuple[list[Mark], list[Mark]]:
         """Return the marks with an OK label, and those with a defect."""
@@ -236,14 +233,26 @@ class _Checking:
         return shown(self._rules.renamed.get(mark.label, mark.label))
 
     def _areas(self, one: Item, marks: Iterable[Mark], size: tuple[int, int]) -> tuple[Area, ...]:
-        areas = []
+        areas: list[Area] = []
         for mark in marks:
-            if mark.area is None or mark.area.covers(*size):
+            area = mark.area
+            if area is None or area.covers(*size):
                 continue
-            if problem := mark.area.problem(*size):
+            if isinstance(area, MaskFile):
+                area = replace(area, limits=self._rules.limits)
+            if problem := area.problem(*size):
                 self._problems.append(f"{mark.where}: {problem} ({one.path.name})")
-            areas.append(mark.area)
+            areas.append(area)
         return tuple(areas)
+
+
+def _size_of(one: Item) -> tuple[int, int] | str:
+    """Return (width, height) of an image, upright; or why it cannot be read."""
+    try:
+        header = read_header(one.path)
+    except ImageError as error:
+        return str(error)
+    return header.width, header.height
 
 
 def _write(ready: Sequence[_Ready], folder: Path, rules: Rules, on_progress: OnProgress) -> None:

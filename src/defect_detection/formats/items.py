@@ -11,6 +11,7 @@ from defect_detection.formats.areas import Area, Polygon, Ring
 from defect_detection.text import printable
 
 TRAIN, TEST = "train", "test"
+OK_LABEL = "ok"
 VALIDATION = frozenset({"val", "valid", "validation"})
 
 
@@ -66,6 +67,12 @@ class Outgoing:
         """The outline of the image: the place of a defect that has no mask."""
         width, height = self.size
         return np.array([(0, 0), (width, 0), (width, height), (0, height)], float)
+
+    def labels(self) -> list[str]:
+        """Return what is said of the whole image: ok, or each type without a place."""
+        if not self.types:
+            return [OK_LABEL]
+        return [*(() if self.rings else self.types[:1]), *self.types[1:]]
 
     def outlines(self) -> list[tuple[str, Ring]]:
         """Return each outline with its type: areas have the first type, further types the outline of the image."""

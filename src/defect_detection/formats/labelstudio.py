@@ -2,20 +2,21 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import numpy as np
 
 from defect_detection.errors import DataError
-from defect_detection.formats.areas import Area, Polygon, Runs, Scaled, box, turned
+from defect_detection.formats.areas import Area, Polygon, Scaled, box, turned
 from defect_detection.formats.files import child, image_in, json_of, number, of_kind, put, size_of
+from defect_detection.formats.geometry import polygon
 from defect_detection.formats.items import Item, Lost, Mark, Outgoing
 from defect_detection.formats.splits import in_name
 
 _AREAS = ("rectanglelabels", "polygonlabels", "brushlabels")
-_OK = "ok"
 
 
 def read(source: Path, lost: Lost) -> list[Item]:
@@ -95,21 +96,15 @@ def _area(kind: str, value: dict[str, Any], one: dict[str, Any], where: str) -> 
     if kind == "choices":
         return None
     if kind == "polygonlabels":
-        points = child(value, "points", list, f"{where}.value")
         here = f"{where}.value.points"
-        corners = [[number(part, here) for part in of_kind(pair, list, here)] for pair in points]
-        if len(corners) < 3 or any(len(pair) != 2 for pair in corners):
-            raise DataError(f"{here}: expected x and y of at least 3 corners")
-        return Scaled(Polygon(np.array(corners) / 100))
+        pairs = child(value, "points", list, f"{where}.value")
+        outline = polygon([part for pair in pairs for part in of_kind(pair, list, here)], here)
+        return Scaled(Polygon(outline.ring / 100))
+    if kind == "brushlabels":
+        return Brush(child(value, "rle", list, f"{where}.value"))
     width, height = (
         int(number(one.get(f"original_{side}"), f"{where}.original_{side}")) for side in ("width", "height")
     )
-    if kind == "brushlabels":
-        return Runs(
-            _brush(child(value, "rle", list, f"{where}.value"), width, height, where),
-            (height, width),
-            by_columns=False,
-        )
     left, top, across, down = (
         number(value.get(key), f"{where}.value.{key}") for key in ("x", "y", "width", "height")
     )
@@ -118,53 +113,63 @@ def _area(kind: str, value: dict[str, Any], one: dict[str, Any], where: str) -> 
     return Polygon(turned(pixels.ring, angle, (pixels.ring[0, 0], pixels.ring[0, 1]))) if angle else pixels
 
 
-def _brush(rle: list[Any], width: int, height: int, where: str) -> np.ndarray:
-    """Decode a brush mask and return the runs of pixels that are not transparent.
+@dataclass(frozen=True, slots=True)
+class Brush:
+    """A brush mask: the pixels that are not transparent.
 
     Label Studio packs the four channels of an image: 32 bits with the number of values, 5 with their size, four times 4 with the
     sizes of runs; then runs, each with one bit (one value for all, or a value for each), 2 bits that choose the size, and its length.
     """
-    if not all(isinstance(one, int) and 0 <= one < 256 for one in rle):
-        raise DataError(f"{where}.value.rle: expected bytes (0 to 255)")
-    bits = _Bits(np.unpackbits(np.array(rle, np.uint8)), f"{where}.value.rle")
-    count, word = bits.read(32), bits.read(5) + 1
-    sizes = [bits.read(4) + 1 for _ in range(4)]
-    if count != width * height * 4:
-        raise DataError(
-            f"{where}.value.rle: holds {count} values, expected {width * height * 4} for {width} x {height} px"
-        )
-    values = np.zeros(count, np.uint8)
-    place = 0
-    while place < count:
-        is_same = bits.read(1)
-        end = min(place + 1 + bits.read(sizes[bits.read(2)]), count)
-        if is_same:
-            values[place:end] = bits.read(word) & 0xFF
-        else:
-            values[place:end] = [bits.read(word) & 0xFF for _ in range(end - place)]
-        place = end
-    marked = values.reshape(-1, 4)[:, 3] > 0
-    changes = (
-        np.flatnonzero(np.diff(np.concatenate([[False], marked]).astype(np.int8)))
-        if len(marked)
-        else np.array([])
-    )
-    return np.diff(np.concatenate([[0], changes, [len(marked)]])).astype(np.int64)
+
+    rle: list[Any]
+
+    def problem(self, width: int, height: int) -> str:
+        if not all(isinstance(one, int) and 0 <= one < 256 for one in self.rle):
+            return "has an rle that is not bytes (0 to 255)"
+        try:
+            return "" if self.draw(width, height).any() else "marks no pixel"
+        except DataError as error:
+            return str(error)
+
+    def covers(self, width: int, height: int) -> bool:
+        return False
+
+    def draw(self, width: int, height: int) -> np.ndarray:
+        bits = _Bits(np.unpackbits(np.array(self.rle, np.uint8)))
+        count, word = bits.read(32), bits.read(5) + 1
+        sizes = [bits.read(4) + 1 for _ in range(4)]
+        if count != width * height * 4:
+            raise DataError(f"holds {count} values, expected {width * height * 4} for {width} x {height} px")
+        values = np.zeros(count, np.uint8)
+        place = 0
+        while place < count:
+            is_same = bits.read(1)
+            end = min(place + 1 + bits.read(sizes[bits.read(2)]), count)
+            values[place:end] = bits.read(word) & 0xFF if is_same else bits.several(end - place, word)
+            place = end
+        return values.reshape(height, width, 4)[:, :, 3] > 0
 
 
 class _Bits:
     """Bits that are read one number after the other."""
 
-    def __init__(self, bits: np.ndarray, where: str) -> None:
-        self._bits, self._where, self._place = bits, where, 0
+    def __init__(self, bits: np.ndarray) -> None:
+        self._bits, self._place = bits, 0
 
     def read(self, size: int) -> int:
-        end = self._place + size
-        if end > len(self._bits):
-            raise DataError(f"{self._where}: ends too early; the export is damaged")
-        found = int("".join(map(str, self._bits[self._place : end].tolist())), 2)
-        self._place = end
-        return found
+        return int("".join(map(str, self._taken(size).tolist())), 2)
+
+    def several(self, count: int, size: int) -> np.ndarray:
+        """Read numbers of the same size; the low 8 bits of each."""
+        rows = self._taken(count * size).reshape(count, size)[:, -8:]
+        return np.asarray(rows @ (1 << np.arange(rows.shape[1])[::-1]))
+
+    def _taken(self, size: int) -> np.ndarray:
+        taken = self._bits[self._place : self._place + size]
+        if len(taken) < size:
+            raise DataError("ends too early; the export is damaged")
+        self._place += size
+        return taken
 
 
 def write(items: Sequence[Outgoing], folder: Path, lost: Lost) -> None:
@@ -172,7 +177,10 @@ def write(items: Sequence[Outgoing], folder: Path, lost: Lost) -> None:
     tasks = []
     for number_, one in enumerate(items, 1):
         put(one.path, folder / "images" / one.split / one.name)
-        data = {"image": f"/data/local-files/?d=images/{one.split}/{one.name}", "split": one.split}
+        data = {
+            "image": f"/data/local-files/?d={quote(f'images/{one.split}/{one.name}')}",
+            "split": one.split,
+        }
         tasks.append({"id": number_, "data": data, "annotations": [{"id": number_, "result": _results(one)}]})
     (folder / "tasks.json").write_text(json.dumps(tasks), encoding="utf-8")
 
@@ -180,8 +188,7 @@ def write(items: Sequence[Outgoing], folder: Path, lost: Lost) -> None:
 def _results(one: Outgoing) -> list[dict[str, Any]]:
     width, height = one.size
     head = {"to_name": "image", "original_width": width, "original_height": height, "image_rotation": 0}
-    whole = [] if one.rings else one.types[:1]
-    choices = [_OK] if not one.types else [*whole, *one.types[1:]]
+    choices = one.labels()
     found: list[dict[str, Any]] = []
     if choices:
         found.append({"from_name": "choice", "type": "choices", "value": {"choices": choices}})

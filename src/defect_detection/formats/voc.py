@@ -16,6 +16,7 @@ from defect_detection.formats.items import Item, Lost, Mark, Outgoing, type_name
 from defect_detection.formats.splits import in_name
 
 _XML, _IMAGES, _MASKS, _LISTS = "Annotations", "JPEGImages", "SegmentationClass", "ImageSets"
+_MOST_TYPES = 254  # colours of a palette, without background and void
 _FLAGS = ("difficult", "truncated", "occluded")
 
 
@@ -90,6 +91,10 @@ def _objects(tree: Any, where: str, lost: Lost, *, with_boxes: bool) -> Iterator
 def write(items: Sequence[Outgoing], folder: Path, lost: Lost) -> None:
     """Write images, boxes, masks with one colour for each type, and the lists of the splits."""
     types = type_names(items)
+    if len(types) > _MOST_TYPES:
+        raise DataError(
+            f"expected at most {_MOST_TYPES} defect types for voc, received {len(types)}; use another format"
+        )
     for place in (_XML, _MASKS):
         (folder / place).mkdir()
     (folder / _LISTS / "Main").mkdir(parents=True)
