@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from statistics import median
 from typing import Any
@@ -67,7 +68,8 @@ def _inserting(database: Database) -> View:
     def insert() -> None:
         first = next(numbers)
         with database.writing() as session:
-            add_inspections(session, [inspected(first + i) for i in range(BATCH)], [])
+            now = [replace(inspected(first + i), at=END) for i in range(BATCH)]
+            add_inspections(session, now, [])
 
     return insert
 

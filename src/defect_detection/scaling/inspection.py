@@ -1,9 +1,8 @@
 """Inspect images of any number on a cluster: one inspector per process, verdicts as Parquet files."""
 
 import os
-import pickle
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -33,8 +32,13 @@ if TYPE_CHECKING:
     from defect_detection.processes.watch import Watch
 
 _LOCK = ".inspecting.lock"
-_BLOCKS = 5000  # that a cluster is given at most; each holds one shard or several
+_TRIES = 3  # of a shard whose process or node died
 _MOST_CPUS = 8  # of a process, with one inspector: Python's own work keeps no more busy
+
+
+Answer = tuple[
+    Counter[str], str
+]  # of a shard: images by verdict, or "unreadable"; and why the inspection must stop, or ""
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,7 @@ def _job(folder: Path, name: str | None, config: "Config", verdicts: Verdicts, c
 
 
 def _require_direct(address: str | None) -> None:
-    """Refuse Ray's client server, over which Ray Data does not work."""
+    """Refuse Ray's client server: what an inspection needs was not tried over it."""
     if (address or "").startswith("ray://") or (
         address == "auto" and storage.is_url(os.environ.get("RAY_ADDRESS", ""))
     ):
@@ -163,10 +167,10 @@ def _inspect(found: Found, done: set[str], job: Job, cluster: Cluster, follow: A
     counts: Counter[str] = Counter()
     started = time.perf_counter()
     try:
-        for answer in _answers(shards, job, cluster):
-            if answer["stop"]:
-                raise DataError(answer["stop"])
-            counts.update(pickle.loads(answer["counts"]))  # noqa: S301  our own
+        for counted, stop in _answers(shards, job, cluster):
+            if stop:
+                raise DataError(stop)
+            counts.update(counted)
             follow(_rate(counts.total(), time.perf_counter() - started), counts.total(), total)
     except ray.exceptions.RayError as error:
         raise failure_of(error, "Whole shards keep their rows: run the command again") from error
@@ -179,30 +183,47 @@ def _rate(images: int, seconds: float) -> str:
     return f"{rate:.{0 if rate >= 10 else 1}f} images/s"
 
 
-def _answers(shards: Sequence[Shard], job: Job, cluster: Cluster) -> Iterator[dict[str, Any]]:
-    """Yield what came of each shard. Ray gives those of a process or node that died to another."""
-    if not shards:
-        return
-    import logging
+def _answers(shards: Sequence[Shard], job: Job, cluster: Cluster) -> Iterator[Answer]:
+    """Yield what came of each shard. A shard whose process or node died is inspected anew, by one that is there or starts."""
+    import ray
 
-    import ray.data
+    start, left = ray.remote(num_cpus=job.cpus)(Inspecting).remote, deque(shards)
+    died: Counter[str] = Counter()
+    under_way: dict[Any, tuple[Any, Shard]] = {}
+    for _ in range(min(cluster.slots(job.cpus), len(shards))):
+        _give_next(start(job), left, under_way)
+    while under_way:
+        (ready,), _ = ray.wait(list(under_way))
+        inspecting, shard = under_way.pop(ready)
+        if (answer := _answer_of(ready, died, shard)) is None:
+            left.appendleft(shard)
+            inspecting = start(job)
+        if left:
+            _give_next(inspecting, left, under_way)
+        del inspecting  # without work it ends, and leaves its processors to one that starts
+        if answer:
+            yield answer
 
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    rows = [{"shard": pickle.dumps(shard)} for shard in shards]
-    actors = min(cluster.slots(job.cpus), len(shards))
-    yield from (
-        ray.data.from_items(rows, override_num_blocks=min(len(rows), _BLOCKS))
-        .map(
-            Inspecting,
-            fn_constructor_args=(job,),
-            num_cpus=job.cpus,
-            compute=ray.data.ActorPoolStrategy(size=actors),
-        )
-        .iter_rows()
-    )
+
+def _give_next(inspecting: Any, left: deque[Shard], under_way: dict[Any, tuple[Any, Shard]]) -> None:
+    shard = left.popleft()
+    under_way[inspecting.inspect.remote(shard)] = inspecting, shard
+
+
+def _answer_of(ready: Any, died: Counter[str], shard: Shard) -> Answer | None:
+    """Return what came of a shard; None if its process or node died, which may happen `_TRIES` times."""
+    import ray
+
+    try:
+        answer: Answer = ray.get(ready)
+    except ray.exceptions.RayTaskError:  # a mistake of this program
+        raise
+    except ray.exceptions.RayError:
+        died[shard.key] += 1
+        if died[shard.key] > _TRIES:
+            raise
+        return None
+    return answer
 
 
 class Inspecting:
@@ -217,18 +238,16 @@ class Inspecting:
                 folder, name=job.model, threads=job.cpus, precision=job.precision, box_rules=job.box_rules
             )
 
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+    def inspect(self, shard: Shard) -> Answer:
         """Inspect one shard, and write its file. What a user can mend comes back as text."""
-        shard: Shard = pickle.loads(row["shard"])  # noqa: S301  our own
         try:
-            counts = self._inspect(shard)
+            return self._inspect(shard), ""
         except DefectDetectionError as error:
-            return {"counts": b"", "stop": str(error)}
+            return Counter(), str(error)
         except OSError as error:  # such as a full disk
             if (said := explain(error)) is None:
                 raise
-            return {"counts": b"", "stop": f"{said}. Whole shards keep their rows: run the command again"}
-        return {"counts": pickle.dumps(counts), "stop": ""}
+            return Counter(), f"{said}. Whole shards keep their rows: run the command again"
 
     def _inspect(self, shard: Shard) -> Counter[str]:
         reasons: dict[int, str] = {}
