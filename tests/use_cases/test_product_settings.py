@@ -125,6 +125,8 @@ def test_wrong_values_are_named_at_their_keys_and_nothing_is_written(project):
             "training.hyperparameter_sets",
             "YAML",
         ),
+        ({"data.group_pattern": "(\0)"}, "data.group_pattern", "zero bytes"),
+        ({"report_dir": "\ud800"}, "report_dir", "not valid YAML"),
         ({"training.epoch": "1"}, "training.epoch", "did you mean 'training.epochs'"),
         ({"serving.api_key": "a key of sixteen characters"}, "serving.api_key", "unknown key"),
         (
@@ -151,6 +153,27 @@ def test_a_value_that_an_alias_repeats_is_left_to_the_hand(project):
     with pytest.raises(ConfigError, match=r"evaluation\.gate\.level: the file has no place"):
         change(config, {"evaluation.gate.level": "0.2"})
     assert (project / "config.yaml").read_text() == text
+
+
+def test_a_file_that_cannot_be_replaced_and_a_link_stay_what_they_are(project, monkeypatch):
+    (project / "elsewhere.yaml").write_text("seed: 1\n")
+    (project / "config.yaml").unlink()
+    (project / "config.yaml").symlink_to("elsewhere.yaml")
+    config = load_config(project / "config.yaml")
+    change(config, {"seed": "2"})
+    assert (project / "config.yaml").is_symlink()
+    assert (project / "elsewhere.yaml").read_text() == "seed: 2\n"
+
+    def full(*_arguments: object, **_options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(
+        ConfigError, match=r"cannot be changed \(No space left on device\); nothing was changed"
+    ):
+        change(config, {"seed": "3"})
+    assert (project / "elsewhere.yaml").read_text() == "seed: 2\n"
+    assert [path.name for path in project.iterdir() if path.name.startswith(".unfinished")] == []
 
 
 def test_of_two_forms_the_second_is_told_what_the_first_changed(project):

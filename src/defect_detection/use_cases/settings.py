@@ -4,12 +4,13 @@ import copy
 import difflib
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from pydantic.fields import FieldInfo
 
 from defect_detection.config import Config
@@ -66,7 +67,7 @@ def change_settings(config: Config, digest: str, changes: Mapping[str, Change], 
     Raises:
         SettingsChangedError: the file is another one now. ConfigError: a key or a value is wrong; `by_key` says which.
     """
-    with FileLock(config.file.with_name(_LOCK), timeout=_WAIT_S):
+    with _alone(config.file):
         content = _content(config.file)
         text, document = decode(content), parse_document(content, config.file)
         if _digest(content) != digest:
@@ -82,6 +83,18 @@ def change_settings(config: Config, digest: str, changes: Mapping[str, Change], 
         before, after = (_shown(value_in(one, key)) for one in (document, expected))
         leave(config.plant, by, "setting changed", f"{config.product}: {key}", f"{before} → {after}")
     return changed
+
+
+@contextmanager
+def _alone(file: Path) -> Iterator[None]:
+    """Let nobody else change the file in the block."""
+    try:
+        with FileLock(file.with_name(_LOCK), timeout=_WAIT_S):
+            yield
+    except Timeout as error:
+        raise BusyError(f"{file}: somebody else is changing it; try again") from error
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be changed ({error.strerror}); nothing was changed") from error
 
 
 def _content(file: Path) -> bytes:
@@ -136,6 +149,7 @@ def _in_yaml(entered: Entered, field: FieldInfo) -> str:
     kind, _ = kind_of(field)
     if kind == "yes or no" or not isinstance(entered, str):
         return in_yaml(entered)
+    entered.encode()  # half a character is no text
     if not entered.strip() and (kind == "yaml" or is_optional(field)):
         return "null"
     if kind == "number":
@@ -172,8 +186,8 @@ def _edited(
         for name in parents:
             node[name] = node.get(name) or {}
             node = node[name]
-        node[last] = parse_value(value)
         try:
+            node[last] = parse_value(value)
             text = with_written(text, key, value)
         except PROBLEMS as error:
             said = f"the file has no place for this value ({where_and_why(error)}); edit it by hand"
@@ -191,14 +205,12 @@ def _check(config: Config, text: str, expected: dict[str, Any]) -> None:
 
 
 def _replace(file: Path, text: str) -> None:
+    file = file.resolve()  # a link stays one
     mode = file.stat().st_mode & 0o777 if file.exists() else None
-    try:
-        with whole_file(file) as partial:
-            partial.write_text(text, encoding="utf-8", newline="")
-            if mode is not None:
-                partial.chmod(mode)
-    except OSError as error:
-        raise ConfigError(f"{file}: cannot be written ({error.strerror}); nothing was changed") from error
+    with whole_file(file) as partial:
+        partial.write_text(text, encoding="utf-8", newline="")
+        if mode is not None:
+            partial.chmod(mode)
 
 
 def _shown(value: Any) -> str:
