@@ -80,7 +80,7 @@ def inspect_two(page: Page, url: str) -> None:
 def test_a_keyboard_alone_is_enough(open_page, send):
     page = open_page(f"http://127.0.0.1:{send.port}")
     reached = []
-    for _ in range(11):
+    for _ in range(12):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.textContent.trim()"))
         outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")

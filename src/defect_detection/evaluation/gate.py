@@ -12,6 +12,9 @@ from .rates import Frozen, Rate, percent
 __all__ = ["Check", "Decision", "GatePolicy", "Improvement", "Outcome", "Rule", "compare", "decide"]
 
 REFUSED = "carried out"  # name of the rule that holds when the gate itself said PROMOTE
+_MORE_TO_TELL = (
+    "add test images of what the new model has learned: the present ones do not tell the two models apart"
+)
 _SOME_DEFECTIVE = "add defective parts to the test images"
 _ROUNDING = 1e-9  # .95 - .90 is a little more than .05
 HELPS = {  # what would let the next model pass, by the rule that this one did not
@@ -160,7 +163,8 @@ def _better(candidate: Metrics, champion: Metrics, improvement: Improvement) -> 
         text = f"{name} exceeds the champion's by too little: {ours} against {theirs}; {asked}"
     else:
         text = f"{name} is higher than the champion's: {ours} against {theirs}"
-    return _rule(Check(name="better", passed=gain > 0 and not too_little, text=text))
+    rule = _rule(Check(name="better", passed=gain > 0 and not too_little, text=text))
+    return rule if gain else rule.model_copy(update={"helps": _MORE_TO_TELL})
 
 
 def _value(metrics: Metrics, improvement: Improvement) -> float | None:
