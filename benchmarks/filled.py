@@ -57,8 +57,9 @@ def _without_indexes(database: Database) -> Iterator[None]:
 def _plan_well(database: Database) -> None:
     """Let PostgreSQL learn what the tables hold, as its autovacuum does within a minute. SQLite is used without it."""
     if database.file is None:
-        with database.writing() as session:
-            session.execute(text("ANALYZE"))
+        with database.reading() as session:
+            connection = session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
+            connection.execute(text("VACUUM ANALYZE"))
 
 
 def label(database: Database, number: int) -> None:

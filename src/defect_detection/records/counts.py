@@ -7,7 +7,7 @@ read one by one.
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,8 @@ from defect_detection.records.tallies import (
 )
 
 MOST_PLACES = 200
-MOST_ROWS = 10_000  # that are read one by one: about a tenth of a second
+MOST_ROWS = 10_000  # that are read one by one: about a tenth of a second,
+MOST_RANGES = 100  # in so many parts of quarter hours
 
 Range = tuple[datetime, datetime]  # from the first moment until before the second
 
@@ -135,8 +136,9 @@ def count_inspections(
 ) -> Statistics:
     """Count the inspections from `since` until before `until`, in periods of equal length.
 
-    Where more than `MOST_ROWS` inspections would have to be read one by one, the bounds of the periods move to whole quarter hours:
-    `since` to the one before, all others to the one after. Periods that would be empty then are left out.
+    Where more than `MOST_ROWS` inspections would have to be read one by one, or in more than `MOST_RANGES` queries, the bounds of the
+    periods move to whole quarter hours: `since` to the one before, all others to the one after. Periods that would be empty then are
+    left out.
 
     Raises:
         SlowReadError: it takes too long. RecordsError: the database can't be reached.
@@ -144,7 +146,7 @@ def count_inspections(
     bounds = [since + (until - since) * i / n_periods for i in range(n_periods)] + [until]
     with database.reading(READ_S) as session:
         singly = list(_beside_quarters(bounds))
-        rounded = _count_at_most(session, singly, chosen) > MOST_ROWS
+        rounded = len(singly) > MOST_RANGES or _count_at_most(session, singly, chosen) > MOST_ROWS
         if rounded:
             bounds = sorted({_quarter_before(since), *(_quarter_after(bound) for bound in bounds[1:])})
             singly = []
@@ -241,16 +243,20 @@ class _Sums:
         within = or_(*(between(begin, begin_of(a, QUARTER_S), begin_of(b, QUARTER_S)) for a, b in ranges))
         chosen = self._chosen.of(TallyRow) & (TallyRow.span_s == span_s) & within
         rows, counts = find_sums(session, chosen)
-        begins = np.array([row.begin_s for row in rows], np.int64)
+        begins = np.array([row[0] for row in rows], np.int64)
         places = np.searchsorted(self._bounds_s, begins, "right") - 1
         ends = np.append(self._bounds_s, 0)[places + 1]  # beyond the last: in no period
         inside = np.flatnonzero((places >= 0) & (begins + span_s <= ends))
         for place in np.unique(places[inside]):
             self._counts[place] += counts[inside[places[inside] == place]].sum(axis=0)
-        for number in inside.tolist():
-            row = rows[number]
-            decided = row.model_name, row.model_version, row.threshold
-            self._decided(int(places[number]), Decided(*decided), row.first_at)
+        firsts: dict[tuple[int, str, int, float], datetime] = {}
+        for number, place in zip(inside.tolist(), places[inside].tolist(), strict=True):
+            _, *model, at, _ = rows[number]
+            key = (place, *model)
+            if key not in firsts or at < firsts[key]:
+                firsts[key] = at
+        for (place, *model), at in firsts.items():
+            self._decided(place, Decided(*model), at.replace(tzinfo=UTC))
 
     def _decided(self, place: int, model: Decided, first_at: datetime) -> None:
         models = self._models[place]

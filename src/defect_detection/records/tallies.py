@@ -12,7 +12,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, ScalarSelect, Select, bindparam, delete, func, select
+from sqlalchemy import (
+    ColumnElement,
+    DateTime,
+    ScalarSelect,
+    Select,
+    bindparam,
+    delete,
+    func,
+    select,
+    type_coerce,
+)
 from sqlalchemy.orm import Session
 
 from defect_detection.records.bins import LATENCY_BINS, SCORE_BINS, latency_bin, score_bin
@@ -59,7 +69,9 @@ _OF_BEGINS = _TALLY.where(
     _TALLIES.begin_s.in_(bindparam("begins", expanding=True)),
 )
 _MODEL = (_TALLIES.begin_s, _TALLIES.model_name, _TALLIES.model_version, _TALLIES.threshold)
-_SUM = select(*_MODEL, _TALLIES.first_at, _TALLIES.counts)
+_SUM = select(
+    *_MODEL, type_coerce(_TALLIES.first_at, DateTime), _TALLIES.counts
+)  # of first_at, the zone comes later
 IS_WHOLE = (TallyRow.line == "") & (TallyRow.station == "")  # the sums of all places of a product
 
 
@@ -277,9 +289,12 @@ def find_tallies(session: Session, chosen: ColumnElement[bool]) -> list[Found]:
 
 
 def find_sums(session: Session, chosen: ColumnElement[bool]) -> tuple[Sequence[Any], Counts]:
-    """Return what many sums are about, without their places, and their counts as one array of shape (n_sums, N_COUNTS)."""
+    """Return what many sums are about, without their places, and their counts as one array of shape (n_sums, N_COUNTS).
+
+    What a sum is about: begin_s, model_name, model_version, threshold, first_at without a zone.
+    """
     rows = session.connection().execute(_SUM.where(chosen)).all()
-    counts = np.frombuffer(b"".join(row.counts for row in rows), STORED)
+    counts = np.frombuffer(b"".join(row[-1] for row in rows), STORED)
     return rows, counts.reshape(-1, N_COUNTS).astype(np.int64)
 
 

@@ -8,7 +8,14 @@ from pydantic import BaseModel, Field
 from werkzeug.exceptions import BadRequest
 
 from defect_detection.evaluation.control import Limits, p_chart
-from defect_detection.records.counts import MOST_ROWS, Chosen, Period, Statistics, count_inspections
+from defect_detection.records.counts import (
+    MOST_RANGES,
+    MOST_ROWS,
+    Chosen,
+    Period,
+    Statistics,
+    count_inspections,
+)
 from defect_detection.serving.answer import as_json
 from defect_detection.serving.of_product import product_name
 from defect_detection.serving.problems import described
@@ -84,7 +91,8 @@ class StatisticsShown(BaseModel):
     until: datetime
     rounded: bool = Field(
         description=f"whether the bounds of periods were moved to whole quarter hours, because more than {MOST_ROWS} "
-        "inspections would have to be read one by one. Empty periods are then left out"
+        f"inspections would have to be read one by one, or more than {MOST_RANGES} quarter hours are cut. Empty periods are "
+        "then left out"
     )
     inspected: int
     ok: int
