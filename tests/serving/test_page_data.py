@@ -61,3 +61,21 @@ def test_a_product_is_created_and_its_images_are_added_and_labelled(open_page, a
     page.get_by_role("dialog").get_by_role("button", name="Use this test split").click()
     expect(page.locator("#split-why")).to_contain_text("The test split is frozen")
     assert len(scan_split(services_of(app).products.get("bolt").config, "test_dir").samples) == 2
+    page.locator("#pattern").fill("pa{part}0*")
+    expect(page.locator("#pattern-preview")).to_contain_text("8 images of 1 parts match")
+    check(page)
+    page.locator("#pattern-use").click()
+    expect(page.locator("#pattern-preview")).to_contain_text("8 images have a part now")
+    expect(page.locator("#counts .tile", has_text="Train").locator(".big")).to_have_text(
+        "0"
+    )  # one part, which is in test
+    page.locator(".tile-image").first.click()
+    page.get_by_role("button", name="Remove").click()
+    page.locator("#place").select_option("bin")
+    expect(page.locator(".tile-image")).to_have_count(1)
+    page.get_by_role("button", name="Empty the bin").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(page.locator("#nothing")).to_be_visible()
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Save all changes as CSV").click()
+    assert saved.value.path().read_text().count("image labelled") == 8

@@ -76,13 +76,17 @@ class _File:
             known = set(table.places.values())
             others = {name: place for place, name in enumerate(self._header) if place not in known}
             self._places = table.places | others
+        self._below = _key(path.parent / "x")[:-1]
         self._by_key: dict[str, list[int]] = {}
         for number, row in enumerate(self._rows):
             named = row[self._places["file"]] if len(row) > self._places["file"] else ""
             self._by_key.setdefault(self._key_of(named), []).append(number)
 
     def _key_of(self, named: str) -> str:
-        return _key(self.path.parent / _spelt(named))
+        named = _spelt(named)
+        if named.isascii() and "//" not in named and "./" not in named and not named.startswith("/"):
+            return self._below + named.casefold()  # what most rows are, 20 times as fast
+        return _key(self.path.parent / named)
 
     def take(self, image: Path) -> Cells:
         found = self._by_key.pop(_key(image), [])

@@ -53,6 +53,11 @@ def is_side_file(path: Path) -> bool:
     return suffix in _SIDE or (not suffix and not any(byte < 9 for byte in _head(path)))
 
 
+def is_side_name(name: str) -> bool:
+    """Check by its name whether a file is a side file."""
+    return Path(name).suffix.lower() in _SIDE
+
+
 def what_to_do(path: Path) -> str:
     """Describe a file that is neither an image nor a side file, with advice."""
     advice: tuple[tuple[Container[str], str], ...] = ((_ARCHIVES, UNPACK), (_UNFINISHED, FINISH))

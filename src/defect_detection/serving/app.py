@@ -41,6 +41,7 @@ from defect_detection.serving.views.inspections import inspections_api
 from defect_detection.serving.views.jobs import register_jobs
 from defect_detection.serving.views.models import models_api
 from defect_detection.serving.views.monitoring import monitoring_api
+from defect_detection.serving.views.more_of_images import more_of_images_api
 from defect_detection.serving.views.pages import pages
 from defect_detection.serving.views.predict import predict_api
 from defect_detection.serving.views.production import register_production
@@ -145,6 +146,7 @@ def _register_views(app: OpenAPI, config: Config) -> None:
         products_api,
         images_of_product_api,
         split_of_product_api,
+        more_of_images_api,
     ):
         app.register_api(view)
     app.register_blueprint(pages)

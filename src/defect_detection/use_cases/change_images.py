@@ -83,9 +83,20 @@ def move_images(images: ProductImages, seen: Seen, to: Place | None, by: str) ->
     return _change(images, seen, wanted, what.get(to, "image no known defect"), by)
 
 
-def empty_bin(images: ProductImages, by: str) -> int:
-    """Delete what is in the bin, for good. Return how many images that were."""
+def empty_bin(images: ProductImages, state: str, by: str) -> int:
+    """Delete what is in the bin, for good. Return how many images that were.
+
+    Args:
+        state: of all images, as the caller saw them.
+
+    Raises:
+        BusyError: images have changed since. DataError: the folders cannot be changed.
+    """
     with changing(images) as listed:
+        if listed.state != state:
+            raise BusyError(
+                "images have changed since this page showed them. Nothing was deleted: look again"
+            )
         binned = list(listed.at("bin"))
         work = Moves(images)
         for one in binned:
@@ -145,7 +156,7 @@ def _change(
     with changing(images) as listed:
         before = [_as_seen(images, listed, file, tag) for file, tag in dict(seen).items()]
         after = {one.file: wanted(one) for one in before}
-        to_test = _keep_parts_together(listed, after)
+        to_test = keep_parts_together(listed, after)
         return apply(images, listed, after, what, by, to_test)
 
 
@@ -174,7 +185,7 @@ def apply(
     return Changed(tuple(zip(after, now, strict=True)), to_test)
 
 
-def _keep_parts_together(listed: Listed, after: dict[str, ProductImage]) -> int:
+def keep_parts_together(listed: Listed, after: dict[str, ProductImage]) -> int:
     """Have images go to the test split whose part has an image there, whichever of the two came first. Return their number."""
     kept = (one for file, one in listed.images.items() if file not in after)
     in_test = {one.part for one in (*kept, *after.values()) if one.place == "test" and one.part}

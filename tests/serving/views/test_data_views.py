@@ -1,11 +1,17 @@
 """The views of a product's images: what is dropped on the page becomes plain folders with an index."""
 
+import io
+import zipfile
+
 import numpy as np
 import pytest
 from tiny import encoded
 
 from defect_detection.data.samples import scan_folder
-from defect_detection.data.split import scan_split
+from defect_detection.data.split import load_splits, scan_split
+from defect_detection.records.keys import create_key
+from defect_detection.serving.app import create_app
+from defect_detection.serving.services import services_of
 
 
 def picture(number: int) -> bytes:
@@ -100,3 +106,169 @@ def test_a_part_that_reaches_the_test_split_takes_its_other_images_along(client,
     moved = post(client, "/data/part", in_test["file"], part=in_train["part"]).json
     assert moved["to_test"] == 2
     assert {one["place"] for one in images(client).values() if one["part"] == in_train["part"]} == {"test"}
+
+
+def test_who_labels_what_another_has_labelled_is_told_who_and_when(client, add, app, project):
+    add("a.png", picture(0))
+    old = seen(client, "data/unlabelled/a.png")
+    key = create_key(services_of(app).records.database, "anna", "operator")
+    first = client.post("/data/label", json={"images": old, "label": "ok"}, headers={"X-API-Key": key})
+    second = client.post(
+        "/data/label", json={"images": old, "label": "defective"}, headers={"X-API-Key": key}
+    )
+    assert (first.status_code, second.status_code) == (200, 409)
+    assert "anna changed it at 20" in second.json["detail"]
+    table = client.get("/data/changes.csv", headers={"X-API-Key": key}).text
+    assert (
+        "anna,image labelled,data/train/ok/a.png,data/unlabelled/a.png: no label,data/train/ok/a.png: ok"
+        in table
+    )
+    assert (project.root / "data/train/ok/a.png").is_file()
+
+
+def test_the_same_content_is_kept_once_and_the_same_name_with_other_content_gets_a_new_one(client, add):
+    assert add("a.png", picture(0)).json["state"] == "added"
+    assert add("b.png", picture(0)).json["state"] == "there"
+    assert add("a.png", picture(1)).json["image"]["file"] == "data/unlabelled/a-2.png"
+    odd = add("..\\/top/.hid:den\u202e", picture(2)).json["image"]["file"]
+    assert odd == "data/unlabelled/top_.hid_den_.png"
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "said"),
+    [
+        (b"", 400, "empty file"),
+        (b"GIF89a", 415, "expected a JPEG"),
+        (picture(0)[:200], 415, "image file is truncated"),
+    ],
+)
+def test_what_is_no_whole_image_is_refused_with_the_reason(client, add, project, content, status, said):
+    answer = add("a.png", content)
+    assert (answer.status_code, said in answer.json["detail"]) == (status, True), answer.json
+    assert not list((project.root / "data").rglob("a*.png"))
+
+
+def test_an_image_goes_to_the_bin_and_back_and_the_bin_is_emptied_as_it_was_seen(client, add, project):
+    for number in range(2):
+        add(f"{number}.png", picture(number))
+    post(client, "/data/label", "data/unlabelled/0.png", label="defective", types=["dent"])
+    post(client, "/data/part", "data/train/dent/0.png", part="7")
+    post(client, "/data/move", "data/train/dent/0.png", "data/unlabelled/1.png", to="bin")
+    assert not (project.root / "data/train/dent").exists()
+    back = post(client, "/data/move", "data/bin/train/dent/0.png", to="back").json["images"][0]["image"]
+    assert (back["file"], back["types"], back["part"]) == ("data/train/dent/0.png", ["dent"], "7")
+    challenge = post(client, "/data/move", "data/train/dent/0.png", to="challenge").json["images"][0]["image"]
+    assert challenge["file"] == "data/challenge/dent/0.png"
+    assert client.post("/data/bin/empty", json={"state": "0" * 16}).status_code == 409
+    state = client.get("/data").json["state"]
+    assert client.post("/data/bin/empty", json={"state": state}).json == {"deleted": 1}
+    assert list(images(client)) == ["data/challenge/dent/0.png"]
+
+
+def test_parts_are_set_from_a_pattern_after_a_preview(client, add, project):
+    for number in range(6):
+        add(f"p{number // 2}_{number}.png", picture(number))
+    add("other.png", picture(9))
+    query = {"pattern": "{part}_*.png"}
+    preview = client.get("/data/parts", query_string=query).json
+    assert (preview["matched"], preview["parts"], preview["unmatched"]) == (6, 3, 1)
+    assert preview["examples"][0] == {"file": "data/unlabelled/p0_0.png", "part": "p0"}
+    done = client.post("/data/parts", json=query | {"state": preview["state"]})
+    assert done.json == {"images": 6, "to_test": 0}
+    assert client.post("/data/parts", json=query | {"state": preview["state"]}).status_code == 409
+    assert (project.root / "data/unlabelled/index.csv").read_text().count("\n") == 7
+
+
+def test_folders_outside_the_product_are_shown_and_not_changed(client, add, project, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "ok").mkdir()
+    (elsewhere / "ok/a.png").write_bytes(picture(0))
+    app = create_app(project.config(f"data.train_dir={elsewhere}"))
+    other = app.test_client()
+    counts = other.get("/data").json
+    assert (counts["train"]["images"], "outside the folder of the product" in counts["unchangeable"]) == (
+        1,
+        True,
+    )
+    refused = other.post("/data/images", data=picture(1), content_type="image/png")
+    assert (refused.status_code, "outside the folder" in refused.json["detail"]) == (422, True)
+    services_of(app).records.close()
+
+
+def zipped(members: dict[str, bytes], link: str = "") -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+        if link:
+            entry = zipfile.ZipInfo(link)
+            entry.external_attr = 0o120777 << 16
+            archive.writestr(entry, "/etc/passwd")
+    return file.getvalue()
+
+
+def send_zip(client, content: bytes, piece: int = 10**6):
+    begun = client.post("/data/archives", json={"name": "a.zip", "size": len(content)}).json
+    for offset in range(begun["received"], len(content), piece):
+        sent = {"data": content[offset : offset + piece], "content_type": "application/octet-stream"}
+        client.post(f"/data/archives/{begun['id']}?offset={offset}", **sent)
+    return client.post(f"/data/archives/{begun['id']}/unpack", json={"start": 0})
+
+
+def test_a_zip_is_unpacked_member_by_member_and_what_is_skipped_is_named(client, project):
+    members = {
+        "set/a.png": picture(0),
+        "set/deep/a.png": picture(1),
+        "set/again.png": picture(0),
+        "set/notes.txt": b"x",
+        "__MACOSX/._a.png": b"x",
+        "../up.png": picture(2),
+        "/etc/down.png": picture(3),
+        "set/inner.zip": zipped({"b.png": picture(4)}),
+        "set/broken.png": picture(5)[:200],
+        "set/bomb.png": b"\0" * 33_000_000,
+    }
+    answer = send_zip(client, zipped(members, link="set/link.png"), 3000).json
+    assert (answer["added"], answer["there"], answer["left_out"], answer["next"]) == (2, 1, 2, None)
+    assert {one["name"]: one["reason"].split(";")[0][:24] for one in answer["skipped"]} == {
+        "../up.png": "its path leads out of th",
+        "/etc/down.png": "its path leads out of th",
+        "set/inner.zip": "an archive",
+        "set/broken.png": "image file is truncated ",
+        "set/bomb.png": "larger than 32,000,000 b",
+        "set/link.png": "a link",
+    }
+    assert set(images(client)) == {"data/unlabelled/set_a.png", "data/unlabelled/set_deep_a.png"}
+    assert list((project.root / "data/.archives").iterdir()) == []
+
+
+def test_a_zip_that_broke_off_is_gone_on_with_and_one_that_is_none_is_refused(client):
+    content = zipped({"a.png": picture(0)})
+    begun = client.post("/data/archives", json={"name": "a.zip", "size": len(content)}).json
+    sent = {"data": content[:50], "content_type": "application/octet-stream"}
+    assert client.post(f"/data/archives/{begun['id']}?offset=0", **sent).json == {"received": 50}
+    assert client.post(f"/data/archives/{begun['id']}?offset=60", **sent).status_code == 409
+    half = client.post(f"/data/archives/{begun['id']}/unpack", json={"start": 0})
+    assert (half.status_code, "no complete zip" in half.json["detail"]) == (422, True)
+    assert send_zip(client, content).json["added"] == 1
+    too_large = client.post("/data/archives", json={"name": "b.zip", "size": 10**13})
+    assert (too_large.status_code, "free on the disk" in too_large.json["detail"]) == (422, True)
+
+
+def test_training_names_what_has_no_label_and_what_vanished_while_it_read(client, add, project, monkeypatch):
+    for number in range(8):
+        add(f"{number}.png", picture(number))
+    names = [f"data/unlabelled/{number}.png" for number in range(7)]
+    post(client, "/data/label", *names, label="ok")
+    state = client.get("/data/split?share=0.3").json["state"]
+    client.post("/data/split", json={"share": 0.3, "state": state})
+    said: list[str] = []
+    train = [one["file"] for one in images(client).values() if one["place"] == "train"]
+
+    def vanish(*_of_training):
+        post(client, "/data/move", train[0], to="bin") if (project.root / train[0]).exists() else None
+
+    splits = load_splits(project.config(), say=said.append, prepare=vanish)
+    assert "not labelled: 1 image in data/unlabelled" in said
+    assert [item.path.name for item in splits.skipped] == [train[0].rpartition("/")[2]]
+    assert len(splits.train) == len(train) - 1

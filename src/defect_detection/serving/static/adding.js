@@ -1,5 +1,6 @@
 // Send images to the server, a few at a time. What the server cannot take now is sent again; what it refuses is named.
 import { Problem, send } from "./api.js";
+import { isZip, sendZip } from "./archive.js";
 import { el } from "./dom.js";
 
 const AT_ONCE = 3;
@@ -10,9 +11,9 @@ const AGAIN_S = [1, 2, 4, 8, 15, 30];
 const $ = (id) => document.getElementById(id);
 const waiting = []; // { file, path }
 const failed = []; // { path, reason }
-let [all, added, there, running, stopped, tell] = [0, 0, 0, 0, "", () => {}];
+let [all, added, there, leftOut, running, stopped, tell] = [0, 0, 0, 0, 0, "", {}];
 
-/** Begin. `changed(image)` is called with each image that is new, `ended()` when nothing is left to send. */
+/** Begin. `changed(image)` is called with each image that is new, `unpacked()` after a step of a zip, `ended()` when nothing is left to send. */
 export function beginAdding(told) {
   tell = told;
   const drop = $("drop");
@@ -30,7 +31,7 @@ export function beginAdding(told) {
       $(input).value = "";
     });
   }
-  $("upload-stop").addEventListener("click", () => (waiting.length ? stop("Stopped. What was added stays.") : null));
+  $("upload-stop").addEventListener("click", () => stop("Stopped. What was added stays."));
   addEventListener("beforeunload", (event) => running && event.preventDefault());
   addEventListener("dragover", (event) => event.preventDefault()); // a file dropped beside the area would replace the page
   addEventListener("drop", (event) => event.preventDefault());
@@ -59,7 +60,7 @@ async function walk(entry, path, found) {
 
 function add(files) {
   if (!files.length) return;
-  if (!running) [all, added, there, stopped] = [0, 0, 0, ""], (failed.length = 0);
+  if (!running) [all, added, there, leftOut, stopped] = [0, 0, 0, 0, ""], (failed.length = 0);
   const hidden = ({ path }) => path.split("/").some((name) => name.startsWith(".") || name.toLowerCase() === "thumbs.db");
   const sent = files.filter((one) => !hidden(one));
   waiting.push(...sent);
@@ -76,21 +77,53 @@ async function work() {
   if (!running) tell.ended();
 }
 
-async function sendOne({ file, path }, tries = 0) {
-  const query = new URLSearchParams({ name: path, modified: file.lastModified / 1000 });
+async function sendOne({ file, path }) {
   try {
-    const headers = { "Content-Type": "application/octet-stream" };
-    const answer = await (await send(`/data/images?${query}`, { method: "POST", body: file, headers })).json();
-    if (answer.state === "added") (added += 1), tell.changed(answer.image);
-    else there += 1;
+    if (isZip(file)) await sendArchive(file);
+    else await sendImage(file, path);
   } catch (error) {
-    if (error instanceof Problem && TRANSIENT.includes(error.status) && !stopped) {
-      $("upload-state").textContent = `Waiting: ${error.message}`;
-      await new Promise((go) => setTimeout(go, 1000 * AGAIN_S[Math.min(tries, AGAIN_S.length - 1)]));
-      return sendOne({ file, path }, tries + 1);
-    }
     failed.push({ path, reason: error.message });
     if (error instanceof Problem && !OF_THE_FILE.includes(error.status)) stop(error.message);
+  }
+}
+
+async function sendImage(file, path) {
+  const query = new URLSearchParams({ name: path, modified: file.lastModified / 1000 });
+  const headers = { "Content-Type": "application/octet-stream" };
+  const answer = await patiently(async () => (await send(`/data/images?${query}`, { method: "POST", body: file, headers })).json());
+  if (answer.state === "added") (added += 1), tell.changed(answer.image);
+  else there += 1;
+}
+
+async function sendArchive(file) {
+  let counted = false;
+  await sendZip(file, {
+    patiently,
+    sent: (bytes) => ($("upload-state").textContent = `${file.name}: ${Math.floor((100 * bytes) / file.size)} % sent`),
+    unpacked: (step) => {
+      if (!counted) all += step.total - 1;
+      counted = true;
+      added += step.added;
+      there += step.there;
+      leftOut += step.left_out;
+      for (const { name, reason } of step.skipped) failed.push({ path: `${file.name}: ${name}`, reason });
+      show();
+      tell.unpacked();
+    },
+    isStopped: () => Boolean(stopped),
+  });
+}
+
+/** Repeat what the server cannot take now. */
+async function patiently(run) {
+  for (let tries = 0; ; tries += 1) {
+    try {
+      return await run();
+    } catch (error) {
+      if (!(error instanceof Problem) || !TRANSIENT.includes(error.status) || stopped) throw error;
+      $("upload-state").textContent = `Waiting: ${error.message}`;
+      await new Promise((go) => setTimeout(go, 1000 * AGAIN_S[Math.min(tries, AGAIN_S.length - 1)]));
+    }
   }
 }
 
@@ -102,10 +135,10 @@ function stop(reason) {
 }
 
 function show() {
-  const done = added + there + failed.length;
+  const done = added + there + leftOut + failed.length;
   $("upload").hidden = !all;
   Object.assign($("upload-bar"), { max: Math.max(1, all), value: done });
-  const parts = [`${done} of ${all} sent`, `${added} new`, there && `${there} already here`, failed.length && `${failed.length} not added`];
+  const parts = [`${done} of ${all} sent`, `${added} new`, there && `${there} already here`, leftOut && `${leftOut} that are no images`, failed.length && `${failed.length} not added`];
   $("upload-state").textContent = `${parts.filter(Boolean).join(", ")}.${stopped ? ` ${stopped}` : ""}`;
   $("upload-stop").hidden = !running;
   const list = $("upload-failed");

@@ -1,9 +1,11 @@
 // Data: add images of a product, label them, move them. Each request carries the state that this page saw.
-import { get, post } from "./api.js";
+import { get, post, send } from "./api.js";
 import { beginAdding } from "./adding.js";
+import { confirm } from "./confirm.js";
 import { el, fill, notice } from "./dom.js";
 import { beginGrid, renamed, selectAll, selected, showImages } from "./grid.js";
 import { onEnter, onKeys } from "./keys.js";
+import { beginParts, previewSoon } from "./parts.js";
 import { beginSplit, renderSplit } from "./test_split.js";
 
 const $ = (id) => document.getElementById(id);
@@ -14,10 +16,12 @@ const REDRAW_MS = 250; // while images are added
 const images = new Map(); // file → image
 let unchangeable = null;
 let redraw = null;
+let findings = []; // of the latest audit
 
 async function load() {
   try {
-    const [counted, listed] = await Promise.all([get("/data"), get("/data/images")]);
+    const [counted, listed, audited] = await Promise.all([get("/data"), get("/data/images"), get("/data/findings")]);
+    findings = audited.findings;
     images.clear();
     for (const one of listed.images) images.set(one.file, one);
     unchangeable = counted.unchangeable;
@@ -47,16 +51,32 @@ function renderSoon() {
 function render() {
   renderCounts();
   offerTypes();
-  const shown = [...images.values()].filter(isShown).sort((a, b) => a.file.localeCompare(b.file, undefined, { numeric: true }));
+  offerFindings();
+  $("parts").hidden = !images.size || Boolean(unchangeable);
+  const chosen = findings.find(({ kind }) => kind === $("finding").value);
+  const found = chosen && new Set(chosen.files);
+  const shown = [...images.values()].filter((one) => isShown(one, found)).sort((a, b) => a.file.localeCompare(b.file, undefined, { numeric: true }));
   $("nothing").hidden = shown.length > 0;
   $("nothing").textContent = images.size ? "No image of this choice." : "No images yet. Drop some above: about 30 of good parts are enough to begin.";
   showImages(shown);
+  previewSoon();
 }
 
-function isShown({ place, label, types, file, part }) {
+function offerFindings() {
+  const field = $("finding");
+  const value = field.value;
+  fill(field, el("option", { value: "" }, "all"), findings.map(({ kind, title, files }) => el("option", { value: kind }, `${title} (${files.length})`)));
+  field.value = findings.some(({ kind }) => kind === value) ? value : "";
+  $("finding-place").hidden = !findings.length;
+  const advice = findings.find(({ kind }) => kind === field.value)?.advice;
+  $("advice").hidden = !advice;
+  $("advice").textContent = advice ?? "";
+}
+
+function isShown({ place, label, types, file, part }, found) {
   const { place: at, label: is, type, text } = Object.fromEntries(new FormData($("filters")));
   const words = text.trim().toLowerCase();
-  return (at ? place === at : place !== "bin") && (!is || label === is) && (!type || types.includes(type)) &&
+  return (at ? place === at : place !== "bin") && (!is || label === is) && (!type || types.includes(type)) && (!found || found.has(file)) &&
     (!words || file.toLowerCase().includes(words) || part.toLowerCase().includes(words));
 }
 
@@ -93,6 +113,8 @@ function renderSelection(found) {
   $("remove").disabled = !every(inUse);
   show("to-challenge", every(({ place, label }) => label === "defective" && ["train", "unlabelled"].includes(place)));
   show("to-train", every(({ place }) => place === "challenge"));
+  $("part-use").disabled = !every(inUse);
+  show("empty-bin", $("place").value === "bin" && !unchangeable && [...images.values()].some(({ place }) => place === "bin"));
   show("restore", every(({ place }) => place === "bin"));
   $("all").textContent = found.length ? "Select none" : "Select all";
 }
@@ -152,8 +174,29 @@ function say(label) {
 }
 
 beginGrid(renderSelection);
+async function emptyBin() {
+  const { state, bin } = await get("/data");
+  const done = await confirm({
+    heading: "Empty the bin?",
+    happens: [`${bin.images} images are deleted for good.`],
+    doing: "Deleting …",
+    button: "Delete",
+    run: () => post("/data/bin/empty", { state }),
+  });
+  if (done) await load();
+}
+
+async function saveChanges() {
+  const address = URL.createObjectURL(await (await send("/data/changes.csv")).blob());
+  el("a", { href: address, download: "changes.csv" }).click();
+  URL.revokeObjectURL(address);
+}
+
 beginSplit(load);
-beginAdding({ changed: (image) => (images.set(image.file, image), renderSoon()), ended: load });
+beginParts({ patterned: load, named: (part) => change("/data/part", { part }, `Part ${part || "removed"}`) });
+beginAdding({ changed: (image) => (images.set(image.file, image), renderSoon()), unpacked: load, ended: load });
+$("empty-bin").addEventListener("click", () => emptyBin().catch(complain));
+$("save-changes").addEventListener("click", () => saveChanges().catch(complain));
 $("filters").addEventListener("input", render);
 $("filters").addEventListener("submit", (event) => event.preventDefault());
 $("all").addEventListener("click", () => selectAll(!selected().length));

@@ -14,12 +14,13 @@ from defect_detection.serving.answer import as_json
 from defect_detection.serving.callers import caller
 from defect_detection.serving.of_product import project
 from defect_detection.serving.problems import described
+from defect_detection.serving.products import Project
 from defect_detection.serving.strict import Words
 from defect_detection.serving.uploads import check_image
 from defect_detection.serving.views.data_failures import DATA, FAILURES, register_failures
 from defect_detection.serving.views.prediction import BINARY, IMAGE_TYPES
 from defect_detection.text import CONTROLS
-from defect_detection.use_cases.add_images import add_image
+from defect_detection.use_cases.add_images import Added, add_image
 from defect_detection.use_cases.change_images import Changed, label_images, move_images, set_part
 from defect_detection.use_cases.product_images import Listed, ProductImage, ProductImages
 from defect_detection.use_cases.thumbnails import MEDIA_TYPE, thumbnail
@@ -154,6 +155,13 @@ class ChangedShown(BaseModel):
     to_test: int = Field(description="how many of them went to the test split, because their part is there")
 
 
+class ChangedCount(BaseModel):
+    """How many images were changed."""
+
+    images: int
+    to_test: int = Field(description="how many of them went to the test split, because their part is there")
+
+
 class ThumbnailQuery(BaseModel):
     file: File
 
@@ -254,9 +262,16 @@ def add(query: AddQuery) -> Response:
     if not content:
         raise BadRequest(f"{query.name[:200] or 'image'}: an empty file (0 bytes)")
     limits = Limits.of(product.config.data)
-    with product.predicting.turns.taking(check_image(content, limits), "full"):
-        added = add_image(product.images, query.name, content, caller().name, query.modified)
+    added = add_one(product, limits, query.name, content, caller().name, query.modified)
     return as_json(AddedShown(state=added.state, image=ImageShown.of(added.image)))
+
+
+def add_one(
+    product: Project, limits: Limits, name: str, content: bytes, by: str, modified: float | None
+) -> Added:
+    """Add an image once its turn to be decoded has come. Raises as `add_image`."""
+    with product.predicting.turns.taking(check_image(content, limits), "full"):
+        return add_image(product.images, name, content, by, modified)
 
 
 @images_of_product_api.post(
