@@ -1,6 +1,8 @@
 """The page Data: from a new product to labelled images, with mouse and keyboard."""
 
+import io
 import re
+import zipfile
 
 import numpy as np
 from playwright.sync_api import expect
@@ -9,6 +11,10 @@ from tiny import encoded
 
 from defect_detection.data.split import scan_split
 from defect_detection.serving.services import services_of
+
+
+def random_bytes(count: int) -> bytes:
+    return np.random.default_rng(1).bytes(count)  # more than a plain request may have, also as a zip
 
 
 def pictures(count: int) -> list[dict]:
@@ -69,6 +75,7 @@ def test_a_product_is_created_and_its_images_are_added_and_labelled(open_page, a
     expect(page.locator("#counts .tile", has_text="Train").locator(".big")).to_have_text(
         "0"
     )  # one part, which is in test
+    page.locator("#place").select_option("test")
     page.locator(".tile-image").first.click()
     page.get_by_role("button", name="Remove").click()
     page.locator("#place").select_option("bin")
@@ -76,6 +83,14 @@ def test_a_product_is_created_and_its_images_are_added_and_labelled(open_page, a
     page.get_by_role("button", name="Empty the bin").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     expect(page.locator("#nothing")).to_be_visible()
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as written:
+        written.writestr("set/zipped.png", pictures(9)[-1]["buffer"])
+        written.writestr("set/odd.bmp", random_bytes(20_000))
+    page.set_input_files(
+        "#files", {"name": "set.zip", "mimeType": "application/zip", "buffer": archive.getvalue()}
+    )
+    expect(page.locator("#upload-state")).to_contain_text("2 of 2 sent, 1 new, 1 not added")
     with page.expect_download() as saved:
         page.get_by_role("button", name="Save all changes as CSV").click()
     assert saved.value.path().read_text().count("image labelled") == 8

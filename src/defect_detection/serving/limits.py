@@ -34,6 +34,8 @@ HEADERS = {
 
 def takes_images(path: str) -> bool:
     """Check whether a path accepts bodies as long as images."""
+    if path.startswith("/data/archives/"):
+        return not path.endswith("/unpack")
     return path in ("/predict", "/data/images") or (
         path.startswith("/v2/models/") and path.endswith("/infer")
     )

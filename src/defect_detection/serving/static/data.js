@@ -10,7 +10,7 @@ import { beginSplit, renderSplit } from "./test_split.js";
 
 const $ = (id) => document.getElementById(id);
 const MOST_BYTES = 14000; // of one request: the server takes 16 KiB
-const MOST_IMAGES = 500;
+const MOST_IMAGES = 200;
 const REDRAW_MS = 250; // while images are added
 
 const images = new Map(); // file → image

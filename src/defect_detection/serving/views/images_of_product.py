@@ -25,7 +25,7 @@ from defect_detection.use_cases.change_images import Changed, label_images, move
 from defect_detection.use_cases.product_images import Listed, ProductImage, ProductImages
 from defect_detection.use_cases.thumbnails import MEDIA_TYPE, thumbnail
 
-MOST_AT_ONCE = 500  # images of one request; its body has at most 16 KiB
+MOST_AT_ONCE = 200  # images of one request; its body has at most 16 KiB
 
 images_of_product_api = APIBlueprint("images_of_product", __name__)
 register_failures(images_of_product_api)
