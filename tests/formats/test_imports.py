@@ -400,10 +400,26 @@ def test_other_data_is_never_replaced_and_a_failed_write_leaves_nothing(tmp_path
     ours = small_project(tmp_path / "project")
     with pytest.raises(DataError, match="received one that holds files"):
         export_data("coco", tmp_path / "full", ours)
-    (tmp_path / "project/data/masks/test/scratch/1.png").write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"nothing was written.*\n.*masks/test/scratch/1.png"):
+    (tmp_path / "project/data/train/ok/1.png").rename(tmp_path / "project/data/train/ok/1\x01.png")
+    (tmp_path / "project/data/index.csv").unlink()
+    with pytest.raises(DataError, match=r"nothing was written.*\n.*its name has characters"):
         export_data("coco", tmp_path / "out", ours)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_mask_or_an_image_that_cannot_be_used_is_named_and_the_rest_is_exported(tmp_path):
+    ours = small_project(tmp_path)
+    (tmp_path / "data/masks/test/scratch/1.png").write_bytes(b"no image")
+    (tmp_path / "data/train/ok/1.png").write_bytes(b"no image")
+    done = export_data("cvat", tmp_path / "theirs", ours)
+    assert (done.images, done.masks) == (6, 2)
+    assert [line.split(":")[1].strip() for line in done.said] == [
+        "masks that cannot be used",
+        "places of defects without a mask (the whole image is marked)",
+        "unreadable images",
+    ]
+    back, _ = imported("cvat", tmp_path / "theirs", tmp_path / "back")
+    assert len(content_of(back)) == 6
 
 
 def test_images_of_one_name_in_two_folders_are_both_kept(tmp_path):

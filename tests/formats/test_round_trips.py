@@ -20,7 +20,8 @@ def test_images_types_masks_and_splits_come_back(form, tmp_path):
         assert "defective images of train" in done.said[0]
         before = {key: found for key, found in before.items() if key[0] == "test" or not found[0]}
     assert after == before
-    assert sum(account.counts.values()) == len(before)
+    assert sum(account.counts.values()) == done.images == len(before)
+    assert account.masks == done.masks
 
 
 @pytest.mark.parametrize("form", NAMES)

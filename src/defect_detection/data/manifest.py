@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from defect_detection.errors import DataError
@@ -30,7 +30,8 @@ class Entry:
     findings: tuple[str, ...] = ()
 
 
-_TEXTS = {one.name for one in fields(Entry)} - {"types", "findings"}
+_NAMES = tuple(one.name for one in fields(Entry))
+_TEXTS = {*_NAMES} - {"types", "findings"}
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class Manifest:
     @classmethod
     def of(cls, entries: Iterable[Entry]) -> "Manifest":
         ordered = sorted(entries, key=lambda one: (one.split, one.file, one.sha256))
-        lines = [json.dumps(one) for one in (_HEAD, *map(asdict, ordered))]
+        rows = ({name: getattr(one, name) for name in _NAMES} for one in ordered)
+        lines = [json.dumps(one) for one in (_HEAD, *rows)]
         return cls("".join(f"{line}\n" for line in lines))
 
     @property
@@ -88,7 +90,7 @@ def _entry(line: str, where: str) -> Entry:
     said = _parsed(line)
     if not isinstance(said, dict) or not _is_entry(said):
         raise DataError(
-            f"{where}: expected an object with {', '.join(one.name for one in fields(Entry))}, received {line[:60]!r}; "
+            f"{where}: expected an object with {', '.join(_NAMES)}, received {line[:60]!r}; "
             "the manifest is damaged: copy it again"
         )
     known: dict[str, Any] = {
@@ -98,10 +100,9 @@ def _entry(line: str, where: str) -> Entry:
 
 
 def _is_entry(said: dict[str, Any]) -> bool:
-    names = {one.name for one in fields(Entry)}
-    lists: Sequence[Any] = [said.get(name) for name in names - _TEXTS]
+    lists: Sequence[Any] = [said.get(name) for name in {*_NAMES} - _TEXTS]
     return (
-        said.keys() == names
+        said.keys() == {*_NAMES}
         and all(isinstance(said[name], str) for name in _TEXTS)
         and all(isinstance(one, list) and all(isinstance(name, str) for name in one) for one in lists)
     )

@@ -129,7 +129,7 @@ class MaskFile:
             return (
                 f"is of {marked.shape[1]} x {marked.shape[0]} px, expected {width} x {height} px as its image"
             )
-        return "" if marked.any() else "marks no pixel"
+        return "" if marked.any() else "marks no pixel; remove it"
 
     def covers(self, width: int, height: int) -> bool:
         return False

@@ -140,7 +140,7 @@ def _areas(one: dict[str, Any], where: str) -> list[Area]:
     return [box(*four(corners, f"{where}.bbox"))]
 
 
-def write(items: Sequence[Outgoing], folder: Path, lost: Lost) -> None:
+def write(items: Sequence[Outgoing], folder: Path, lost: Lost) -> Sequence[Outgoing]:
     """Write images and annotations, one JSON file for each split."""
     types = type_names(items)
     ids = {name: own for own, name in enumerate(types, 1)}
@@ -157,6 +157,7 @@ def write(items: Sequence[Outgoing], folder: Path, lost: Lost) -> None:
                 content["annotations"].append(entry | _geometry(ring))
         path = folder / "annotations" / f"instances_{split}.json"
         path.write_text(json.dumps(content), encoding="utf-8")
+    return items
 
 
 def _geometry(ring: np.ndarray) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def _mask(one: Any, where: str) -> Inset:
     return Inset(Runs(whole_numbers(counts, f"{where}.rle"), (height, width), by_columns=False), left, top)
 
 
-def write(items: Sequence[Outgoing], folder: Path, lost: Lost) -> None:
+def write(items: Sequence[Outgoing], folder: Path, lost: Lost) -> Sequence[Outgoing]:
     """Write images, polygons and tags. An OK image has the tag ``ok``."""
     labels = "".join(f"<label><name>{escape(name)}</name></label>" for name in [OK_LABEL, *type_names(items)])
     subsets = "".join(f"<subset>{split}</subset>" for split in sorted({one.split for one in items}))
@@ -101,6 +101,7 @@ def write(items: Sequence[Outgoing], folder: Path, lost: Lost) -> None:
         put(one.path, folder / "images" / one.split / one.name)
     text = f'<?xml version="1.0" encoding="utf-8"?>\n<annotations>{head}\n{body}</annotations>\n'
     (folder / _FILE).write_text(text, encoding="utf-8")
+    return items
 
 
 def _image(one: Outgoing, number_: int) -> str:

@@ -81,7 +81,7 @@ def _area(kind: str, one: dict[str, Any], where: str) -> Area | None:
     return runs(child(one, "rle", dict, where), f"{where}.rle") if kind == "mask" else None
 
 
-def write(items: Sequence[Outgoing], folder: Path, lost: Lost) -> None:
+def write(items: Sequence[Outgoing], folder: Path, lost: Lost) -> Sequence[Outgoing]:
     """Write images and annotations. An OK image has the label ``ok``."""
     names = [OK_LABEL, *type_names(items)]
     labels = [{"name": name, "parent": "", "attributes": []} for name in names]
@@ -103,6 +103,7 @@ def write(items: Sequence[Outgoing], folder: Path, lost: Lost) -> None:
             )
         path = folder / "annotations" / f"{split}.json"
         path.write_text(json.dumps(head | {"items": written}), encoding="utf-8")
+    return items
 
 
 def _annotations(one: Outgoing, names: list[str]) -> list[dict[str, Any]]:

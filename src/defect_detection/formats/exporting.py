@@ -59,9 +59,9 @@ def export_data(form: str, folder: Path, config: Config, on_progress: OnProgress
     ]
     items = list(_outgoing(samples, config, lost, on_progress or (lambda done, total: None)))
     with whole_folder(folder) as new:
-        writer.write(items, new, lost)
+        written = writer.write(items, new, lost)
     said = tuple(f"not carried over: {line}" for line in lost.lines())
-    return Exported(folder, len(items), sum(bool(one.rings) for one in items), said)
+    return Exported(folder, len(written), sum(bool(one.rings) for one in written), said)
 
 
 def _scanned(key: str, config: Config, lost: Lost) -> Sequence[Sample]:
@@ -87,16 +87,17 @@ def _outgoing(
             continue
         try:
             header = read_header(sample.path)
-            marked = _marked(find_mask(sample, folder), (header.width, header.height), Limits.of(config.data))
         except ImageError as error:
-            problems.append(str(error))
+            lost.add("unreadable images", error)
             continue
+        size = header.width, header.height
+        marked = _marked(find_mask(sample, folder), size, Limits.of(config.data), lost)
         if sample.group:
             lost.add("parts (column group)", name)
         if marked is None and sample.defect_types:
             lost.add("places of defects without a mask (the whole image is marked)", name)
         rings = () if marked is None else tuple(outlines(marked))
-        yield Outgoing(name, sample.path, split, (header.width, header.height), sample.defect_types, rings)
+        yield Outgoing(name, sample.path, split, size, sample.defect_types, rings)
         on_progress(done, len(samples))
     if problems:
         text = "\n  ".join(shortened(problems))
@@ -116,11 +117,15 @@ def _names(places: Sequence[Path]) -> list[str]:
     return names
 
 
-def _marked(path: Path | None, size: tuple[int, int], limits: Limits) -> np.ndarray | None:
-    """Return a mask in the size of its image, bool (height, width); None without a mask."""
+def _marked(path: Path | None, size: tuple[int, int], limits: Limits, lost: Lost) -> np.ndarray | None:
+    """Return a mask in the size of its image, bool (height, width); None without a mask that can be used."""
     if path is None:
         return None
-    marked = read_marked(path, _WHOLE, limits)
+    try:
+        marked = read_marked(path, _WHOLE, limits)
+    except ImageError as error:
+        lost.add("masks that cannot be used", error)
+        return None
     height, width = marked.shape
     if (width, height) == size:
         return marked

@@ -172,7 +172,7 @@ class _Bits:
         return taken
 
 
-def write(items: Sequence[Outgoing], folder: Path, lost: Lost) -> None:
+def write(items: Sequence[Outgoing], folder: Path, lost: Lost) -> Sequence[Outgoing]:
     """Write ``tasks.json`` for local files, with polygons and choices. An OK image has the choice ``ok``."""
     tasks = []
     for number_, one in enumerate(items, 1):
@@ -183,6 +183,7 @@ def write(items: Sequence[Outgoing], folder: Path, lost: Lost) -> None:
         }
         tasks.append({"id": number_, "data": data, "annotations": [{"id": number_, "result": _results(one)}]})
     (folder / "tasks.json").write_text(json.dumps(tasks), encoding="utf-8")
+    return items
 
 
 def _results(one: Outgoing) -> list[dict[str, Any]]:

@@ -57,9 +57,10 @@ def _item(path: Path, split: str, source: Path, masks: set[Path]) -> Item:
     return Item(where, path, split, None, (Mark(label, mask.relative_to(source).as_posix(), MaskFile(mask)),))
 
 
-def write(items: Sequence[Outgoing], folder: Path, lost: Lost) -> None:
+def write(items: Sequence[Outgoing], folder: Path, lost: Lost) -> Sequence[Outgoing]:
     """Write the layout. It has OK images only for training, and one type for each image."""
     (folder / TRAIN / GOOD).mkdir(parents=True)
+    written = []
     for one in items:
         if one.split == TRAIN and one.types:
             lost.add("defective images of train, which MVTec's layout does not have", one.name)
@@ -68,7 +69,9 @@ def write(items: Sequence[Outgoing], folder: Path, lost: Lost) -> None:
             lost.add("further types of an image", one.name)
         label = one.types[0] if one.types else GOOD
         put(one.path, folder / one.split / label / one.name)
+        written.append(one)
         if one.rings:
             mask = folder / MASKS / label / f"{Path(one.name).stem}_mask.png"
             mask.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(one.marked().astype(np.uint8) * 255).save(mask)
+    return written

@@ -88,7 +88,7 @@ def _objects(tree: Any, where: str, lost: Lost, *, with_boxes: bool) -> Iterator
         yield Mark(label, here, area if with_boxes else None)
 
 
-def write(items: Sequence[Outgoing], folder: Path, lost: Lost) -> None:
+def write(items: Sequence[Outgoing], folder: Path, lost: Lost) -> Sequence[Outgoing]:
     """Write images, boxes, masks with one colour for each type, and the lists of the splits."""
     types = type_names(items)
     if len(types) > _MOST_TYPES:
@@ -114,6 +114,7 @@ def write(items: Sequence[Outgoing], folder: Path, lost: Lost) -> None:
     rows = ["# label:color_rgb:parts:actions", "background:0,0,0::"]
     rows += [f"{name}:{','.join(map(str, _colour(number_)))}::" for number_, name in enumerate(types, 1)]
     (folder / "labelmap.txt").write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
+    return items
 
 
 def _palette(image: Image.Image) -> Image.Image:

@@ -126,7 +126,7 @@ def _mark(words: list[str], where: str, names: dict[int, str], keypoints: bool, 
     return Mark(names[int(own)], where, Scaled(Polygon(np.array(values).reshape(-1, 2))))
 
 
-def write(items: Sequence[Outgoing], folder: Path, lost: Lost) -> None:
+def write(items: Sequence[Outgoing], folder: Path, lost: Lost) -> Sequence[Outgoing]:
     """Write images, labels as polygons, and ``data.yaml``."""
     types = type_names(items)
     for one in items:
@@ -142,6 +142,7 @@ def write(items: Sequence[Outgoing], folder: Path, lost: Lost) -> None:
     (folder / "data.yaml").write_text(
         yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), encoding="utf-8"
     )
+    return items
 
 
 def _fractions(ring: np.ndarray, size: tuple[int, int]) -> str:
