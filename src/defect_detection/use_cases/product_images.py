@@ -17,11 +17,12 @@ from defect_detection.data.classes import DEFECTIVE, Classes
 from defect_detection.data.image_folders import Place, folders_of, why_unchangeable
 from defect_detection.data.index import read_index
 from defect_detection.data.index_file import NAME as INDEX_NAME
+from defect_detection.data.index_file import shortened
 from defect_detection.data.samples import scan_folder
 from defect_detection.data.walk import walk
 from defect_detection.data.whole_changes import finish_changes
 from defect_detection.errors import DataError
-from defect_detection.text import from_root, printable
+from defect_detection.text import encodable, from_root, printable
 
 Label = Literal["ok", "defective"]
 Stamp = tuple[int, int] | None  # of a folder or index: another one means that it has changed
@@ -55,8 +56,11 @@ class ProductImage:
 
     @property
     def day(self) -> str:
-        """The day on which it was taken, as its file says."""
-        return datetime.fromtimestamp(self.modified_ns / 1e9).date().isoformat()
+        """The day on which it was taken, as its file says; "" where that is no date."""
+        try:
+            return datetime.fromtimestamp(self.modified_ns / 1e9).date().isoformat()
+        except (ValueError, OverflowError, OSError):
+            return ""
 
     @property
     def said(self) -> str:
@@ -67,10 +71,14 @@ class ProductImage:
 
 @dataclass
 class Listed:
-    """The images of a product by their file. problems: why images are shown without what is known about them."""
+    """The images of a product by their file. problems: why images are shown without what is known about them, and not changed.
+
+    notes: which images are not shown.
+    """
 
     images: dict[str, ProductImage]
     problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     stamps: dict[Path, Stamp] = field(default_factory=dict)
 
     @property
@@ -117,7 +125,8 @@ class ProductImages:
                 images.pop(file, None)
             images.update((image.file, image) for image in new)
             folders = {*self._listed.stamps, *(self.path(image).parent for image in new)}
-            self._listed = Listed(images, self._listed.problems, self._stamps(folders))
+            before = self._listed
+            self._listed = Listed(images, before.problems, before.notes, self._stamps(folders))
 
     def path(self, image: ProductImage) -> Path:
         return self.config.root / image.file
@@ -184,7 +193,15 @@ def _read(config: Config) -> Listed:
         except DataError as error:
             problems.append(str(error))
             found += _plain(config, place, folder)
-    return Listed({image.file: image for image in found}, tuple(problems), stamps)
+    shown = {
+        image.file: image for image in found if image.file.isascii() or encodable(image.file) == image.file
+    }
+    odd = [
+        f"not shown: {printable(one.file)}: rename it, its name is not UTF-8"
+        for one in found
+        if one.file not in shown
+    ]
+    return Listed(shown, tuple(problems), tuple(shortened(odd)), stamps)
 
 
 def _folders_below(folder: Path) -> Iterator[Path]:

@@ -1,6 +1,7 @@
 """The views of a product's images: what is dropped on the page becomes plain folders with an index."""
 
 import io
+import os
 import zipfile
 
 import numpy as np
@@ -272,3 +273,16 @@ def test_training_names_what_has_no_label_and_what_vanished_while_it_read(client
     assert "not labelled: 1 image in data/unlabelled" in said
     assert [item.path.name for item in splits.skipped] == [train[0].rpartition("/")[2]]
     assert len(splits.train) == len(train) - 1
+
+
+def test_files_of_other_programs_with_odd_names_and_times_do_not_hide_the_others(client, add, project):
+    add("a.png", picture(0))
+    folder = project.root / "data/unlabelled"
+    (folder / "far.png").write_bytes(picture(1))
+    os.utime(folder / "far.png", (1e12, 1e12))
+    (folder / "\udcff.png").write_bytes(picture(2))
+    assert set(images(client)) == {"data/unlabelled/a.png", "data/unlabelled/far.png"}
+    assert client.get("/data").json["problems"] == [
+        "not shown: data/unlabelled/\\xff.png: rename it, its name is not UTF-8"
+    ]
+    assert post(client, "/data/label", "data/unlabelled/far.png", label="ok").status_code == 200

@@ -91,7 +91,7 @@ class DataShown(BaseModel):
         description="whether there is a test split, which is never changed but by new images of its parts"
     )
     unchangeable: str | None = Field(description="why these images cannot be changed here; null: they can")
-    problems: list[str] = Field(description="why some images are shown without a label")
+    problems: list[str] = Field(description="why some images are not shown, or without a label")
 
 
 class ImagesShown(BaseModel):
@@ -179,7 +179,7 @@ def count_images() -> Response:
             state=listed.state,
             frozen=places["test"].images > 0,
             unchangeable=images.why_unchangeable,
-            problems=list(listed.problems),
+            problems=[*listed.problems, *listed.notes],
             **places,
         )
     )
