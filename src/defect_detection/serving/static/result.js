@@ -35,7 +35,7 @@ function decided(place, shown, may, history) {
   const [kind, words] = OUTCOMES[job.outcome] ?? ["", "It ended without a decision: see the log."];
   return [
     notice(last?.reason ? `${words} ${last.reason}.` : words, kind),
-    job.outcome === "passed" ? promotion(place, shown, may, history, entry, last) : null,
+    job.outcome === "passed" ? promotion(place, shown, may, history, entry, last?.version) : null,
     ...listed("Compared", messages.filter((message) => message.compared).map((message) => sentence(message.compared))),
     ...listed("What would help", messages.filter((message) => message.helps).map((message) => sentence(message.helps))),
     ...listed("Why", messages.filter((message) => message.reason && !message.outcome).map((message) => message.text)),
@@ -59,8 +59,8 @@ function entryOf(messages, history) {
 }
 
 /** The button Promote, or why it is not there. */
-function promotion(place, shown, may, history, entry, { version }) {
-  if (!history || version === undefined) return null;
+function promotion(place, shown, may, history, entry, version) {
+  if (!history || version === undefined) return null; // the log is not read yet
   const moved = history.entries.find((one) => one.after === version && one.state === "done");
   if (history.in_production === version) return notice(`Version ${version} is in production.`, "good");
   if (moved) return notice(`Version ${version} was in production and was replaced.`);
