@@ -1,6 +1,7 @@
 """Unfinished files of killed processes are removed by the next process, and nothing else."""
 
 import os
+import resource
 import tempfile
 from pathlib import Path
 
@@ -117,3 +118,15 @@ def test_each_start_looks_where_a_project_writes(tmp_path):
         (place / f".unfinished-{machine}-{pid}-{'0' * 8}-00000a").mkdir(parents=True)
     load_config(tmp_path / "config.yaml")
     assert [name for place in places for name in names(place) if name.startswith(".unfinished")] == []
+
+
+def test_a_write_that_finds_no_room_names_the_file_and_leaves_what_was_there(tmp_path):
+    (path := tmp_path / "verdicts.parquet").write_bytes(b"before")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(OSError, match=r"verdicts\.parquet"), whole_file(path) as partial:
+            partial.write_bytes(bytes(5000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [("verdicts.parquet", b"before")]

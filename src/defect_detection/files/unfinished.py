@@ -6,6 +6,7 @@ What is under way has the name ``.unfinished-PLACE-PID-START-RANDOM``, which tel
 - of another machine that shares the folder, or of this one before it was started again, once nothing in it has changed for a week.
 """
 
+import errno
 import logging
 import os
 import re
@@ -23,6 +24,7 @@ from defect_detection.text import encodable
 OLD_S = 7 * 24 * 3600.0
 _NAME = re.compile(r"\.unfinished-(?P<owner>[0-9a-f]{8}-[0-9]+-[0-9a-f]{8})-[0-9a-f]{6}(\.[a-z]{1,5})?")
 _REPLACED = "replaced"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +41,11 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         yield partial
         partial.replace(path)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename is None:
+            error.filename = os.fspath(path)  # the system names no file when a write finds no room
         raise
 
 
