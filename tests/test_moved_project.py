@@ -16,8 +16,10 @@ from defect_detection.use_cases.inspection import load_inspector
 
 @pytest.fixture
 def line1(missing_two_once: Plant, tmp_path: Path) -> Plant:
-    """The plant with version 1 in production, in a folder of its own."""
-    return missing_two_once.copy(tmp_path / "line1")
+    """The plant with version 1 in production, in a folder of its own, to which the paths of its store lead."""
+    plant = missing_two_once.copy(tmp_path / "line1")
+    assert plant.in_production()
+    return plant
 
 
 def digests(folder: Path) -> dict[str, str]:
