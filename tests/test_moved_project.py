@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,13 @@ from defect_detection.use_cases.inspection import load_inspector
 
 
 @pytest.fixture
-def line1(missing_two_once: Plant, tmp_path: Path) -> Plant:
+def line1(missing_two_once: Plant, tmp_path: Path) -> Iterator[Plant]:
     """The plant with version 1 in production, in a folder of its own, to which the paths of its store lead."""
+    before = digests(missing_two_once.root)
     plant = missing_two_once.copy(tmp_path / "line1")
     assert plant.in_production()
-    return plant
+    yield plant
+    assert digests(missing_two_once.root) == before, "it has written to the project it was copied from"
 
 
 def digests(folder: Path) -> dict[str, str]:
