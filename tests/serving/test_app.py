@@ -19,6 +19,18 @@ from defect_detection.serving.server import make_server
 
 KEPT = {"400", "401", "403", "413", "422", "429", "503"}  # of what is kept in the database
 OF_PRODUCT = {"403", "404"}  # a key that is bound to others; an unknown product
+OF_DATA = {"200", "409", "507"} | KEPT | OF_PRODUCT
+PLAIN_DATA = (
+    "",
+    "/archives",
+    "/archives/{id}/unpack",
+    "/bin/empty",
+    "/changes.csv",
+    "/findings",
+    "/label",
+    "/move",
+)
+PLAIN_DATA += ("/part", "/parts", "/split", "/thumbnail")
 MODEL_PATHS = ("/v2/models/{name}", "/v2/models/{name}/versions/{version}")
 PROBLEM = "application/problem+json"
 
@@ -181,6 +193,11 @@ def test_the_openapi_document_lists_every_route_with_its_answers(project):
         "/statistics": {"200"} | KEPT | OF_PRODUCT,
         "/statistics/types": {"200"} | KEPT | OF_PRODUCT,
         "/advice": {"200", "409"} | KEPT | OF_PRODUCT,
+        **{f"/data{rest}": OF_DATA for rest in PLAIN_DATA},
+        "/data/images": OF_DATA,
+        "/data/archives/{id}": OF_DATA | {"415"},
+        "/training": {"200"} | KEPT | OF_PRODUCT,
+        "/settings": {"200", "409"} | KEPT | OF_PRODUCT,
         "/monitoring": {"200"} | KEPT | OF_PRODUCT,
         "/access": {"200"} | KEPT - {"422"},
         "/history": {"200"} | KEPT | OF_PRODUCT,
