@@ -51,6 +51,7 @@ from defect_detection.serving.views.retrain import retrain_api
 from defect_detection.serving.views.settings import settings_api
 from defect_detection.serving.views.split_of_product import split_of_product_api
 from defect_detection.serving.views.statistics import statistics_api
+from defect_detection.serving.views.thumbnails import thumbnails_api
 from defect_detection.serving.views.training import training_api
 from defect_detection.serving.views.type_statistics import type_statistics_api
 from defect_detection.serving.views.v2 import v2_api
@@ -145,6 +146,7 @@ def _register_views(app: OpenAPI, config: Config) -> None:
         inspections_api,
         products_api,
         images_of_product_api,
+        thumbnails_api,
         split_of_product_api,
         more_of_images_api,
     ):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from flask import Response, request
 from flask_openapi3.blueprint import APIBlueprint
 from pydantic import BaseModel, Field
-from werkzeug.exceptions import BadRequest, NotFound, UnsupportedMediaType
+from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
 from defect_detection.data.bounds import Limits
 from defect_detection.data.image_folders import PLACES, Place
@@ -22,8 +22,7 @@ from defect_detection.serving.views.prediction import BINARY, IMAGE_TYPES
 from defect_detection.text import CONTROLS
 from defect_detection.use_cases.add_images import Added, add_image
 from defect_detection.use_cases.change_images import Changed, label_images, move_images, set_part
-from defect_detection.use_cases.product_images import Listed, ProductImage, ProductImages
-from defect_detection.use_cases.thumbnails import MEDIA_TYPE, thumbnail
+from defect_detection.use_cases.product_images import Listed, ProductImage
 
 MOST_AT_ONCE = 200  # images of one request; its body has at most 16 KiB
 
@@ -162,10 +161,6 @@ class ChangedCount(BaseModel):
     to_test: int = Field(description="how many of them went to the test split, because their part is there")
 
 
-class ThumbnailQuery(BaseModel):
-    file: File
-
-
 @images_of_product_api.get(
     "/data", summary="Count the images of a product", tags=[DATA], responses={200: DataShown, **FAILURES}
 )
@@ -208,35 +203,6 @@ def list_images() -> Response:
     listed: Listed = project().images.listed()
     shown = [ImageShown.of(listed.images[file]) for file in sorted(listed.images)]
     return as_json(ImagesShown.model_construct(state=listed.state, images=shown))
-
-
-@images_of_product_api.get(
-    "/data/thumbnail",
-    summary="Show a small picture of an image",
-    tags=[DATA],
-    responses={
-        200: {"description": "a picture of at most 128 px", "content": {MEDIA_TYPE: {"schema": BINARY}}},
-        **FAILURES,
-    },
-)
-def show_thumbnail(query: ThumbnailQuery) -> Response:
-    images = project().images
-    one = _found(images, query.file)
-    try:
-        content = thumbnail(images.path(one), images.hash_of(one), images.config)
-    except FileNotFoundError:
-        raise _no_such(query.file) from None
-    return Response(content, content_type=MEDIA_TYPE)
-
-
-def _found(images: ProductImages, file: str) -> ProductImage:
-    if one := images.listed().images.get(file):
-        return one
-    raise _no_such(file)
-
-
-def _no_such(file: str) -> NotFound:
-    return NotFound(f"{file[:200]}: no such image here; GET /data/images lists them.")
 
 
 @images_of_product_api.post(
