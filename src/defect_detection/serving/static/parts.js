@@ -12,7 +12,10 @@ let tell = {};
 /** Begin. `told.patterned(answer)` is called when parts were set from a pattern, `told.named(part)` to set that of the selection. */
 export function beginParts(told) {
   tell = told;
-  for (const id of ["pattern", "pattern-only"]) $(id).addEventListener("input", previewSoon);
+  for (const id of ["pattern", "pattern-only"]) $(id).addEventListener("input", () => {
+    if (!$("pattern").value.trim()) fill($("pattern-preview"));
+    previewSoon();
+  });
   $("pattern-form").addEventListener("submit", (event) => (event.preventDefault(), use()));
   $("part-form").addEventListener("submit", (event) => (event.preventDefault(), tell.named($("part").value.trim())));
 }
@@ -21,8 +24,7 @@ export function beginParts(told) {
 export function previewSoon() {
   $("pattern-use").disabled = true;
   clearTimeout(timer);
-  if ($("pattern").value.trim()) timer = setTimeout(look, PAUSE_MS);
-  else fill($("pattern-preview"));
+  if ($("pattern").value.trim()) timer = setTimeout(look, PAUSE_MS); // without one, what was said last stays
 }
 
 async function look() {
