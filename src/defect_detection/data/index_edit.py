@@ -89,7 +89,10 @@ class _File:
         return _key(self.path.parent / named)
 
     def take(self, image: Path) -> Cells:
-        found = self._by_key.pop(_key(image), [])
+        alike = self._by_key.pop(_key(image), [])
+        if others := [number for number in alike if self._names_another(number, image)]:
+            self._by_key[_key(image)] = others
+        found = [number for number in alike if number not in others]
         cells = dict.fromkeys((*CELLS, *self._places), "")
         for number in found:
             row, self._rows[number] = self._rows[number], []
@@ -116,9 +119,16 @@ class _File:
         for name, said in named.items():
             if said:
                 row[self._places[name]] = said
-        self._by_key[_key(image)] = [len(self._rows)]
+        self._by_key.setdefault(_key(image), []).append(len(self._rows))
         self._rows.append(row)
         self.has_changed = True
+
+    def _names_another(self, number: int, image: Path) -> bool:
+        """Say whether a row names another file, whose name differs in case or Unicode form only."""
+        named = self.path.parent / _spelt(self._cell(self._rows[number], "file"))
+        if os.path.normpath(named.absolute()) == os.path.normpath(image.absolute()) or not named.exists():
+            return False
+        return not named.samefile(image)
 
     def _cell(self, row: list[str], name: str) -> str:
         place = self._places.get(name, len(row))

@@ -12,6 +12,7 @@ from defect_detection.data.bounds import Limits
 from defect_detection.data.formats import IMAGE_SUFFIXES, format_of
 from defect_detection.data.image_folders import folders_of
 from defect_detection.data.images import read_pages
+from defect_detection.data.index_file import NAME as INDEX_NAME
 from defect_detection.data.other_files import what_to_do
 from defect_detection.data.system_names import is_hidden, is_system_file
 from defect_detection.errors import ImageError
@@ -78,7 +79,8 @@ def file_name(name: str, content: bytes) -> str:
     """Return the name that a file gets: one that every system takes, with the suffix of an image."""
     parts = [part for part in PurePosixPath(name.replace("\\", "/")).parts if part not in ("/", ".", "..")]
     plain = _ODD.sub("_", "_".join(parts)).strip(" .") or "image"
-    if is_hidden(plain) or is_system_file(plain) or plain[0] in "=+-@'":
+    is_taken = plain.casefold().startswith(INDEX_NAME)  # as the index under a wrong name
+    if is_hidden(plain) or is_system_file(plain) or plain[0] in "=+-@'" or is_taken:
         plain = f"image_{plain}"
     stem, suffix = Path(plain).stem, Path(plain).suffix
     if suffix.lower() not in IMAGE_SUFFIXES:

@@ -109,11 +109,21 @@ class ProductImages:
 
     def listed(self) -> Listed:
         """Return the images as they are now. Do not change the result."""
-        with self._looking:
-            if self._listed is None or self._stamps(self._listed.stamps) != self._listed.stamps:
-                finish_changes(self.config.root)
+        if current := self._current():
+            return current
+        with self.changing:  # of images that are just being moved, the list would be wrong
+            finish_changes(self.config.root)
+            if current := self._current():
+                return current
+            with self._looking:
                 self._listed = _read(self.config)
-            return self._listed
+                return self._listed
+
+    def _current(self) -> Listed | None:
+        """Return the list that was read last, unless something has changed since."""
+        with self._looking:
+            listed = self._listed
+            return listed if listed and self._stamps(listed.stamps) == listed.stamps else None
 
     def replace(self, old: Iterable[str], new: Sequence[ProductImage]) -> None:
         """Note what was changed, so that the folders need not be read again."""

@@ -1,5 +1,6 @@
 """Unpack the images of a zip that arrived in pieces: member by member, within bounds, without trusting a name or a size in it."""
 
+import errno
 import hashlib
 import os
 import shutil
@@ -29,6 +30,18 @@ MOST_DIRECTORY_BYTES = 16_000_000  # of the list of members, which is read into 
 SPARE_BYTES = 1_000_000_000  # that stay free on the disk
 OLD_S = 7 * 24 * 3600.0  # after which an archive that nobody went on with is deleted
 STEP_S = 3.0  # that one request unpacks
+# The other methods unpack a few bytes to gigabytes at once, whatever is asked for.
+_BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+)
 
 AddMember = Callable[[str, bytes, float | None], Added]
 
@@ -80,6 +93,8 @@ def append_piece(images: ProductImages, key: str, offset: int, piece: bytes) -> 
             return size
         if offset != size:
             raise BusyError(f"expected the piece from byte {size}, received that from byte {offset}")
+        if shutil.disk_usage(path.parent).free - len(piece) < SPARE_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path.parent))
         try:
             with path.open("ab") as file:
                 file.write(piece)
@@ -97,20 +112,25 @@ def unpack_step(images: ProductImages, key: str, start: int, add: AddMember, mos
         most_bytes: of one member.
 
     Raises:
-        DataError: no zip, or one with too many members. OSError: the disk is full.
+        DataError: no zip, which is deleted, or one with too many members. OSError: the disk is full.
     """
     path = _path(images, key)
     if not path.is_file():
         raise DataError("no such archive here: send it again")
     _check_directory(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            step = _unpacked(archive, start, add, most_bytes)
-    except zipfile.BadZipFile as error:
-        raise DataError(f"no complete zip file ({error}): send it again") from error
+    with _opened(path) as archive:
+        step = _unpacked(archive, start, add, most_bytes)
     if step.next is None:
         path.unlink(missing_ok=True)
     return step
+
+
+def _opened(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except _DAMAGED as error:
+        path.unlink(missing_ok=True)  # so that it can be sent again
+        raise DataError(f"no complete zip file ({printable(error)}): send it again") from error
 
 
 def _path(images: ProductImages, key: str) -> Path:
@@ -122,7 +142,7 @@ def _size(path: Path) -> int:
 
 
 def _unpacked(archive: zipfile.ZipFile, start: int, add: AddMember, most_bytes: int) -> Step:
-    members = [one for one in archive.infolist() if not one.is_dir()]
+    members = [one for one in archive.infolist() if not one.filename.endswith("/")]
     top = _common_folder([one.filename for one in members])
     step = Step(len(members), None)
     end = time.monotonic() + STEP_S
@@ -145,15 +165,7 @@ def _take(
         done = add(name.removeprefix(top), _content(archive, member, most_bytes), _moment(member))
         step.added += done.state == "added"
         step.there += done.state == "there"
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        NotImplementedError,
-        RuntimeError,
-        struct.error,
-        ValueError,
-    ) as error:
+    except _DAMAGED as error:
         step.skipped.append((printable(name), f"damaged in the zip ({printable(error)})"))
     except DataError as error:
         step.skipped.append((printable(name), str(error)))
@@ -184,12 +196,16 @@ def _is_left_out(name: str) -> bool:
 
 def _why_not(member: zipfile.ZipInfo) -> str | None:
     parts = PurePosixPath(member.filename.replace("\\", "/")).parts
+    if not parts:
+        return "it has no name"
     if ".." in parts or parts[:1] == ("/",) or ":" in parts[0]:
         return "its path leads out of the zip"
     if stat.S_ISLNK(member.external_attr >> 16):
         return "a link"
     if member.flag_bits & 1:
         return "encrypted; save the zip without a password"
+    if member.compress_type not in _BOUNDED:
+        return "compressed by a method that is not read; save the zip with the method Deflate"
     return None
 
 
@@ -219,15 +235,16 @@ def _check_directory(path: Path) -> None:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - 66_000))
         tail = file.read()
-    at = tail.rfind(b"PK\x05\x06")
+    is_at_end = tail[-22:-18] == b"PK\x05\x06" and tail[-2:] == b"\0\0"  # without a comment
+    at = len(tail) - 22 if is_at_end else tail.rfind(b"PK\x05\x06")
     if at < 0 or len(tail) < at + 22:
         return  # zipfile says what is wrong
     count, n_bytes = (
         struct.unpack("<H", tail[at + 10 : at + 12])[0],
         struct.unpack("<I", tail[at + 12 : at + 16])[0],
     )
-    wide = tail.rfind(b"PK\x06\x06", 0, at)
-    if wide >= 0 and len(tail) >= wide + 56:
+    wide = at - 76  # a record for large zips, and 20 bytes that lead to it
+    if wide >= 0 and tail[wide : wide + 4] == b"PK\x06\x06" and tail[at - 20 : at - 16] == b"PK\x06\x07":
         count, n_bytes = struct.unpack("<QQ", tail[wide + 32 : wide + 48])
     if count > MOST_MEMBERS or n_bytes > MOST_DIRECTORY_BYTES:
         raise DataError(

@@ -2,6 +2,9 @@
 
 import io
 import os
+import shutil
+import threading
+import time
 import zipfile
 
 import numpy as np
@@ -13,6 +16,7 @@ from defect_detection.data.split import load_splits, scan_split
 from defect_detection.records.keys import create_key
 from defect_detection.serving.app import create_app
 from defect_detection.serving.services import services_of
+from defect_detection.use_cases import unpack_images
 
 
 def picture(number: int) -> bytes:
@@ -286,3 +290,79 @@ def test_files_of_other_programs_with_odd_names_and_times_do_not_hide_the_others
         "not shown: data/unlabelled/\\xff.png: rename it, its name is not UTF-8"
     ]
     assert post(client, "/data/label", "data/unlabelled/far.png", label="ok").status_code == 200
+
+
+def test_images_are_not_listed_while_a_change_is_half_done(client, add, app, project):
+    add("a.png", picture(1))
+    post(client, "/data/part", "data/unlabelled/a.png", part="7")
+    product = services_of(app).products.default.images
+    folder, found = project.root / "data/unlabelled", []
+    reader = threading.Thread(target=lambda: found.append(product.listed()))
+    with product.changing:
+        (folder / "a.png").rename(folder / "b.png")  # its row in the index follows later
+        reader.start()
+        reader.join(0.1)
+        (folder / "b.png").rename(folder / "a.png")
+    reader.join()
+    assert (found[0].problems, found[0].images["data/unlabelled/a.png"].part) == ((), "7")
+
+
+def copied_by_hand(project) -> None:
+    """Have the folders read again, because another program has added an image."""
+    (project.root / "data/unlabelled" / f"{time.time_ns()}.png").write_bytes(picture(99))
+
+
+@pytest.mark.parametrize("name", ["index.csv", "INDEX.CSV.png"])
+def test_an_image_with_the_name_of_the_index_does_not_stop_other_changes(client, add, project, name):
+    assert add(name, picture(1)).status_code == 200
+    copied_by_hand(project)
+    assert add("b.png", picture(2)).status_code == 200
+
+
+def test_parts_of_names_that_differ_in_case_only_stay_apart(client, add, project):
+    first, second = "data/unlabelled/A.png", "data/unlabelled/a.png"
+    for number, file in enumerate((first, second)):
+        add(file.rpartition("/")[2], picture(number))
+        post(client, "/data/part", file, part=f"p{number}")
+        copied_by_hand(project)
+    post(client, "/data/label", first, label="ok")
+    copied_by_hand(project)
+    parts = {file: one["part"] for file, one in images(client).items() if one["part"]}
+    assert parts == {"data/train/ok/A.png": "p0", second: "p1"}
+
+
+def with_bytes(content: bytes, at: int, new: bytes) -> bytes:
+    """Return a zip of one image with other bytes in the entry of its list."""
+    place = content.rindex(b"PK\x01\x02") + at
+    return content[:place] + new + content[place + len(new) :]
+
+
+@pytest.mark.parametrize(
+    ("at", "new"),
+    [pytest.param(6, b"\x63", id="a later version"), pytest.param(46, b"\xff", id="a name that is no text")],
+)
+def test_a_zip_whose_list_is_broken_is_refused_and_can_be_sent_again(client, at, new):
+    whole = zipped({"é.png": picture(1)})
+    broken = with_bytes(whole, at, new)
+    assert send_zip(client, broken).status_code == 422
+    assert send_zip(client, whole).json["added"] == 1
+
+
+def test_members_without_a_name_or_with_unbounded_compression_are_skipped(client):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(".", picture(1))
+        archive.writestr("b.png", picture(2), compress_type=zipfile.ZIP_BZIP2)
+        archive.writestr("c.png", picture(3))
+    done = send_zip(client, file.getvalue()).json
+    assert (done["added"], [one["name"] for one in done["skipped"]]) == (1, [".", "b.png"])
+
+
+def test_a_piece_that_would_fill_the_disk_is_refused(client, monkeypatch):
+    begun = client.post("/data/archives", json={"name": "a.zip", "size": 10}).json
+    free = shutil.disk_usage("/").free
+    monkeypatch.setattr(unpack_images, "SPARE_BYTES", 2 * free)
+    answer = client.post(
+        f"/data/archives/{begun['id']}?offset=0", data=b"x" * 10, content_type="application/octet-stream"
+    )
+    assert answer.status_code == 507
