@@ -1,5 +1,6 @@
 """Label the images of a product, give them parts, and move them: to the bin and back, to the known defects, to the test split."""
 
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -48,7 +49,7 @@ def label_images(images: ProductImages, seen: Seen, label: Label, types: Sequenc
         DataError: a type is no name of one, an image is in the bin, or the folders cannot be changed.
         BusyError: an image is not as the caller saw it.
     """
-    types = _checked_types(types, images.config) if label == "defective" else ()
+    types = _checked_types(types, images) if label == "defective" else ()
 
     def wanted(one: ProductImage) -> ProductImage:
         if one.place == "bin":
@@ -113,7 +114,7 @@ def checked_part(part: str) -> str:
     Raises:
         DataError: it is too long, or has control characters.
     """
-    part = part.strip()
+    part = unicodedata.normalize("NFC", part.strip())
     if has_control(part) or len(part) > MOST_PART_CHARACTERS:
         raise DataError(
             f"part: expected at most {MOST_PART_CHARACTERS} characters in one line, received {part[:60]!r}"
@@ -121,9 +122,17 @@ def checked_part(part: str) -> str:
     return part
 
 
-def _checked_types(types: Sequence[str], config: Config) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(name for one in types if (name := shown(one))))
-    data = config.data
+def _checked_types(types: Sequence[str], images: ProductImages) -> tuple[str, ...]:
+    """Return the types, each once, as other images spell them."""
+    known = {
+        comparable(name): name
+        for name in {name for one in images.listed().images.values() for name in one.types}
+    }
+    names = tuple(
+        known.get(key, name)
+        for key, name in {comparable(one): shown(one) for one in types if shown(one)}.items()
+    )
+    data = images.config.data
     for name in names:
         why = why_no_type(name, data.ok_classes)
         is_listed = comparable(name) in map(comparable, data.defect_classes)

@@ -366,3 +366,14 @@ def test_a_piece_that_would_fill_the_disk_is_refused(client, monkeypatch):
         f"/data/archives/{begun['id']}?offset=0", data=b"x" * 10, content_type="application/octet-stream"
     )
     assert answer.status_code == 507
+
+
+def test_what_is_answered_about_spellings_is_what_is_read_later(client, add, project):
+    for number in range(2):
+        add(f"{number}.png", picture(number))
+    post(client, "/data/label", "data/unlabelled/0.png", label="defective", types=["é"])
+    types = ["E\u0301", "dent", "Dent"]
+    post(client, "/data/label", "data/unlabelled/1.png", label="defective", types=types)
+    now = post(client, "/data/part", "data/train/é/1.png", part="e\u0301").json["images"][0]["image"]
+    copied_by_hand(project)
+    assert images(client)[now["file"]] == now
