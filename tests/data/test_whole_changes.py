@@ -1,12 +1,14 @@
 """Moves of images and their index: all of a change is done, or nothing."""
 
 import errno
+import json
 
 import pytest
 
 from defect_detection.data import whole_changes
 from defect_detection.data.index_edit import Indexes, with_part
-from defect_detection.data.whole_changes import JOURNAL, Change, alone, carry_out, finish_changes
+from defect_detection.data.whole_changes import JOURNAL, Change, _journal, alone, carry_out, finish_changes
+from defect_detection.files.unfinished import write_text
 
 
 @pytest.fixture
@@ -69,3 +71,14 @@ def test_rows_move_between_indexes_with_columns_of_others_and_masks(tmp_path):
     texts = indexes.texts()
     assert texts[train / "index.csv"] == "file;label;group;mask;camera\nb.png;ok;7;;\n"
     assert texts[test / "index.csv"] == "file,group,mask,camera\nscratch/a.png,'=9,../train/m/a.png,left\n"
+
+
+def test_a_new_file_with_the_name_of_a_moved_one_stays_when_the_change_is_finished(moved):
+    root, change, new, _ = moved
+    carry_out(root, change)
+    old = change.moves[0][0]
+    old.parent.mkdir()
+    old.write_bytes(b"another")
+    write_text(root / "data" / JOURNAL, json.dumps(_journal(root, change)))  # as if killed at the very end
+    finish_changes(root)
+    assert (new.read_bytes(), old.read_bytes()) == (b"image", b"another")

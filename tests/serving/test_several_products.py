@@ -268,3 +268,19 @@ def test_the_drift_of_each_product_is_in_the_metrics_and_the_readiness(serve, pr
     assert 'defect_drift_alarm{cause="camera"} 0.0' in text
     drift = app.test_client().get("/health/ready").json["drift"]
     assert drift.startswith("bolt: Clean the lens and check the light: brightness fell from")
+
+
+@pytest.mark.parametrize("key", ["data.train_dir", "serving.port", "mlflow.production_model_name"])
+def test_a_bound_key_changes_no_setting_that_reaches_other_products(app, key):
+    database = services_of(app).records.database
+    headers = {"X-API-Key": create_key(database, "engineer", "admin", ["default"])}
+    client = app.test_client()
+    digest = client.get("/settings", headers=headers).json["digest"]
+
+    def change(key: str):
+        changes = [{"key": key, "before": "", "after": "6"}]
+        return client.post("/settings", json={"digest": digest, "changes": changes}, headers=headers)
+
+    answer = change(key)
+    assert (answer.status_code, key in answer.json["detail"]) == (403, True)
+    assert change("training.epochs").status_code == 200

@@ -19,6 +19,11 @@ _WRITTEN = ("cache_dir", "report_dir", "bundle_dir", "best_model_info", "data.fe
 _READ = ("data.train_dir", "data.test_dir", "data.challenge_dir", "data.ignore_mask", "inference_images")
 
 
+def reaches_others(key: str) -> bool:
+    """Say whether a setting may reach what other products have: a shared section, a registry name, or a path."""
+    return key.partition(".")[0] in (*SHARED, "mlflow") or key in (*_WRITTEN, *_READ, "inference_model_name")
+
+
 def check_name(name: str) -> str:
     """Return the name of a product.
 

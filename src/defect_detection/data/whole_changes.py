@@ -102,7 +102,8 @@ def _finish(folder: Path) -> None:
     for old, new in said["moves"]:
         (root / new).parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
-            (root / old).replace(root / new)
+            if not (root / new).exists():  # it was moved, and another file has its old name since
+                (root / old).replace(root / new)
     for name in said["texts"]:
         with suppress(FileNotFoundError):
             _next(root / name).replace(root / name)

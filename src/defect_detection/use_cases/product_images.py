@@ -14,7 +14,7 @@ from typing import Literal
 
 from defect_detection.config import Config
 from defect_detection.data.classes import DEFECTIVE, Classes
-from defect_detection.data.image_folders import Place, folders_of, why_unchangeable
+from defect_detection.data.image_folders import FOLDER, Place, folders_of, why_unchangeable
 from defect_detection.data.index import read_index
 from defect_detection.data.index_file import NAME as INDEX_NAME
 from defect_detection.data.index_file import shortened
@@ -22,6 +22,7 @@ from defect_detection.data.samples import scan_folder
 from defect_detection.data.walk import walk
 from defect_detection.data.whole_changes import finish_changes
 from defect_detection.errors import DataError
+from defect_detection.files.unfinished import remove_leftovers
 from defect_detection.text import encodable, from_root, printable
 
 Label = Literal["ok", "defective"]
@@ -115,6 +116,8 @@ class ProductImages:
             finish_changes(self.config.root)
             if current := self._current():
                 return current
+            if self._listed is None:
+                remove_leftovers([self.config.root / FOLDER, *folders_of(self.config).values()])
             with self._looking:
                 self._listed = _read(self.config)
                 return self._listed

@@ -377,3 +377,12 @@ def test_what_is_answered_about_spellings_is_what_is_read_later(client, add, pro
     now = post(client, "/data/part", "data/train/é/1.png", part="e\u0301").json["images"][0]["image"]
     copied_by_hand(project)
     assert images(client)[now["file"]] == now
+
+
+def test_what_a_killed_server_was_writing_is_removed(client, project):
+    left = project.root / "data/unlabelled/.unfinished-00000000-1-00000000-abcdef.png"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half")
+    os.utime(left, (0, 0))
+    assert client.get("/data").status_code == 200
+    assert not left.exists()

@@ -1,6 +1,7 @@
 """``/settings``: the settings of a product as a form, and changes to them."""
 
 import json
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated
 
@@ -8,8 +9,10 @@ from flask import Response
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 from pydantic import BaseModel, Field
+from werkzeug.exceptions import Forbidden
 
 from defect_detection.config.form import Part
+from defect_detection.config.products import reaches_others
 from defect_detection.errors import ConfigError
 from defect_detection.serving.answer import as_json
 from defect_detection.serving.callers import caller
@@ -84,12 +87,25 @@ def settings() -> Response:
 )
 def change(body: SettingsChange) -> Response:
     config = project().config
+    _refuse_others([one.key for one in body.changes])
     changes = {one.key: Change(one.before, one.after) for one in body.changes}
     try:
         changed = change_settings(config, body.digest, changes, caller().name)
         return _shown(read_form(config), changed)
     except ConfigError as error:
         return _wrong(error)
+
+
+def _refuse_others(keys: Sequence[str]) -> None:
+    """Refuse what may reach other products, if the caller's key is bound to some.
+
+    Raises:
+        Forbidden: names the setting.
+    """
+    if caller().products and (key := next(filter(reaches_others, keys), None)):
+        raise Forbidden(
+            f"The key '{caller().name}' is bound to products, and {key} may reach others: use a key that is good for all."
+        )
 
 
 def _shown(stored: Stored, changed: list[str]) -> Response:
