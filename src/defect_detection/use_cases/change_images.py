@@ -208,22 +208,25 @@ def keep_parts_together(listed: Listed, after: dict[str, ProductImage]) -> int:
 
 def _as_seen(images: ProductImages, listed: Listed, file: str, tag: str) -> ProductImage:
     found = listed.images.get(file)
-    if found is not None and found.tag == tag:
+    if found is not None and not images.is_as_listed(found):
+        found = None  # another program has written it
+    elif found is not None and found.tag == tag:
         return found
     raise BusyError(
-        f"{file}: {_who_changed(images, file)}. Nothing of this request was done: look again, then repeat it"
+        f"{file}: {_who_changed(images, file, found)}. Nothing of this request was done: look again, then repeat it"
     )
 
 
-def _who_changed(images: ProductImages, file: str) -> str:
-    """Say who changed an image last, and when."""
+def _who_changed(images: ProductImages, file: str, found: ProductImage | None) -> str:
+    """Say who changed an image last, and when. found: as it is now."""
     last = None
     for line in read_trail(images.config.plant):
         if line.get("product") == images.config.product and (
             line.get("on") == file or line.get("before", "").startswith(f"{file}: ")
         ):
             last = line
-    if last is None:
+    is_there = last is not None and last.get("on") == file and last.get("after")
+    if last is None or (is_there and (found is None or found.said != last["after"])):
         return "another program has changed or moved it"
     return (
         f"{last['who']} changed it at {last['when']} ({last['what']}, now {last.get('after') or 'deleted'})"

@@ -7,6 +7,7 @@ from defect_detection.data.image_folders import folders_of
 from defect_detection.data.index_edit import Cells, Indexes, with_part
 from defect_detection.data.whole_changes import Change
 from defect_detection.errors import DataError
+from defect_detection.text import from_root
 from defect_detection.use_cases.product_images import ProductImage, ProductImages, part_of_path
 
 
@@ -19,6 +20,7 @@ class Moves:
         self._indexes = Indexes(list(self._folders.values()))
         self._change = Change()
         self._taken: set[Path] = set()
+        self._inside: set[Path] = set()  # folders that were looked at
         self._emptied: dict[Path, None] = {}
         self._classes: dict[Path, dict[str, str]] = {}
 
@@ -40,7 +42,8 @@ class Moves:
         """Delete an image, with its row and its mask."""
         path = self._images.path(one)
         mask = self._indexes.take(path)["mask"]
-        self._change.removed += [path, *([Path(mask)] if mask else [])]
+        is_own = bool(mask) and Path(mask).is_relative_to(self._folders[one.place])
+        self._change.removed += [path, *([Path(mask)] if is_own else [])]
         self._note_emptied(path, one)
 
     def change(self) -> Change:
@@ -84,10 +87,25 @@ class Moves:
         return self._classes[base]
 
     def _move(self, old: Path, new: Path, one: ProductImage) -> None:
+        if old.is_symlink() and not old.readlink().is_absolute():
+            raise DataError(
+                f"{one.file}: is a link, which would lead nowhere from another folder: copy the file itself here"
+            )
+        self._check_inside(new.parent)
         self._change.moves.append((old, new))
         self._note_emptied(old, one)
 
+    def _check_inside(self, folder: Path) -> None:
+        """Refuse to change a folder that a link leads to, outside the folder of the product."""
+        if folder not in self._inside and not folder.resolve().is_relative_to(self._config.root.resolve()):
+            raise DataError(
+                f"{from_root(folder, self._config.root)}: leads to {folder.resolve()}, outside the folder of the product: change "
+                "its images with other programs"
+            )
+        self._inside.add(folder)
+
     def _note_emptied(self, path: Path, one: ProductImage) -> None:
+        self._check_inside(path.parent)
         base = self._folders[one.place]
         self._emptied |= dict.fromkeys(
             folder for folder in path.parents if folder != base and folder.is_relative_to(base)

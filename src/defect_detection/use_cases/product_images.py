@@ -141,6 +141,18 @@ class ProductImages:
             before = self._listed
             self._listed = Listed(images, before.problems, before.notes, self._stamps(folders))
 
+    def is_as_listed(self, image: ProductImage) -> bool:
+        """Say whether a file is the one that was listed. If not, the folders will be read again."""
+        try:
+            status = self.path(image).stat()
+        except OSError:
+            status = None
+        if status and (status.st_size, status.st_mtime_ns) == (image.n_bytes, image.modified_ns):
+            return True
+        with self._looking:
+            self._listed = None
+        return False
+
     def path(self, image: ProductImage) -> Path:
         return self.config.root / image.file
 

@@ -386,3 +386,48 @@ def test_what_a_killed_server_was_writing_is_removed(client, project):
     os.utime(left, (0, 0))
     assert client.get("/data").status_code == 200
     assert not left.exists()
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_an_image_that_another_program_removed_or_replaced_is_not_changed(client, add, project, is_there):
+    add("a.png", picture(1))
+    before, file = seen(client, "data/unlabelled/a.png"), project.root / "data/unlabelled/a.png"
+    query = {"query_string": {"file": "data/unlabelled/a.png"}}
+    shown = client.get("/data/thumbnail", **query).data
+    file.unlink() if not is_there else file.write_bytes(picture(2) + b"more")
+    assert client.get("/data/thumbnail", **query).data != shown
+    answer = client.post("/data/label", json={"images": before, "label": "ok"})
+    assert (answer.status_code, "another program" in answer.json["detail"]) == (409, True)
+
+
+def test_what_a_link_leads_to_outside_the_product_is_not_changed(client, add, project, tmp_path_factory):
+    outside = tmp_path_factory.mktemp("outside")
+    (outside / "o.png").write_bytes(picture(1))
+    train = project.root / "data/train"
+    train.mkdir(parents=True)
+    (train / "dent").symlink_to(outside)
+    assert post(client, "/data/move", "data/train/dent/o.png", to="bin").status_code == 422
+    add("a.png", picture(2))
+    answer = post(client, "/data/label", "data/unlabelled/a.png", label="defective", types=["dent"])
+    assert (answer.status_code, "outside the folder" in answer.json["detail"]) == (422, True)
+    assert [path.name for path in outside.iterdir()] == ["o.png"]
+
+
+def test_a_relative_link_is_not_moved_to_where_it_leads_nowhere(client, add, project):
+    add("a.png", picture(1))
+    folder = project.root / "data/unlabelled"
+    (folder / "b.png").symlink_to("a.png")
+    answer = post(client, "/data/label", "data/unlabelled/b.png", label="ok")
+    assert (answer.status_code, "copy the file" in answer.json["detail"]) == (422, True)
+
+
+def test_emptying_the_bin_leaves_a_mask_that_lies_elsewhere(client, add, project):
+    add("a.png", picture(1))
+    post(client, "/data/move", "data/unlabelled/a.png", to="bin")
+    mask = project.root.parent / "mask.png"
+    mask.write_bytes(picture(2))
+    row = f"file,mask\nunlabelled/a.png,{mask}\n"
+    (project.root / "data/bin/index.csv").write_text(row)
+    state = client.get("/data").json["state"]
+    assert client.post("/data/bin/empty", json={"state": state}).json == {"deleted": 1}
+    assert mask.is_file()

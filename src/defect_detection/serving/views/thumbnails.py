@@ -40,7 +40,10 @@ def show_thumbnail(query: ThumbnailQuery) -> Response:
 
 
 def _found(images: ProductImages, file: str) -> ProductImage:
-    if one := images.listed().images.get(file):
+    one = images.listed().images.get(file)
+    if one and not images.is_as_listed(one):
+        one = images.listed().images.get(file)
+    if one:
         return one
     raise _no_such(file)
 
