@@ -392,10 +392,7 @@ def test_what_a_killed_server_was_writing_is_removed(client, project):
 def test_an_image_that_another_program_removed_or_replaced_is_not_changed(client, add, project, is_there):
     add("a.png", picture(1))
     before, file = seen(client, "data/unlabelled/a.png"), project.root / "data/unlabelled/a.png"
-    query = {"query_string": {"file": "data/unlabelled/a.png"}}
-    shown = client.get("/data/thumbnail", **query).data
     file.unlink() if not is_there else file.write_bytes(picture(2) + b"more")
-    assert client.get("/data/thumbnail", **query).data != shown
     answer = client.post("/data/label", json={"images": before, "label": "ok"})
     assert (answer.status_code, "another program" in answer.json["detail"]) == (409, True)
 
@@ -431,3 +428,11 @@ def test_emptying_the_bin_leaves_a_mask_that_lies_elsewhere(client, add, project
     state = client.get("/data").json["state"]
     assert client.post("/data/bin/empty", json={"state": state}).json == {"deleted": 1}
     assert mask.is_file()
+
+
+def test_the_picture_of_an_image_that_another_program_replaced_is_the_new_one(client, add, project):
+    add("a.png", picture(1))
+    query = {"query_string": {"file": "data/unlabelled/a.png"}}
+    shown = client.get("/data/thumbnail", **query).data
+    (project.root / "data/unlabelled/a.png").write_bytes(picture(2) + b"more")
+    assert client.get("/data/thumbnail", **query).data != shown
