@@ -8,6 +8,7 @@ import pytest
 from defect_detection.data import whole_changes
 from defect_detection.data.index_edit import Indexes, with_part
 from defect_detection.data.whole_changes import JOURNAL, Change, _journal, alone, carry_out, finish_changes
+from defect_detection.errors import DataError
 from defect_detection.files.unfinished import write_text
 
 
@@ -82,3 +83,13 @@ def test_a_new_file_with_the_name_of_a_moved_one_stays_when_the_change_is_finish
     write_text(root / "data" / JOURNAL, json.dumps(_journal(root, change)))  # as if killed at the very end
     finish_changes(root)
     assert (new.read_bytes(), old.read_bytes()) == (b"image", b"another")
+
+
+@pytest.mark.parametrize(
+    "text", ["{broken", "[]", '{"moves": [["data/a", "../b"]], "texts": [], "removed": [], "emptied": []}']
+)
+def test_a_journal_that_is_damaged_or_leads_out_is_refused_by_its_name(tmp_path, text):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / JOURNAL).write_text(text)
+    with pytest.raises(DataError, match=f"{JOURNAL}: .* delete it"):
+        finish_changes(tmp_path)

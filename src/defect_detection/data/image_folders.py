@@ -31,8 +31,13 @@ def why_unchangeable(config: Config) -> str | None:
     folders, root = folders_of(config), config.root
     for place, folder in folders.items():
         if not folder.resolve().is_relative_to(root.resolve()):
+            named = (
+                f"data.{place}_dir"
+                if place in ("train", "test", "challenge")
+                else f"the folder of {place} images"
+            )
             return (
-                f"data.{place}_dir is {folder}, outside the folder of the product: add and label images there with other "
+                f"{named} is {folder.resolve()}, outside the folder of the product: add and label images there with other "
                 "programs, or set a folder inside the product's folder"
             )
     for (_, outer), (place, inner) in permutations(folders.items(), 2):

@@ -8,13 +8,14 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from defect_detection.data.image_folders import FOLDER
-from defect_detection.errors import BusyError
+from defect_detection.errors import BusyError, DataError
 from defect_detection.files.unfinished import write_text
 
 JOURNAL = ".images-under-way.json"
@@ -98,7 +99,7 @@ def _finish(folder: Path) -> None:
     journal, root = folder / JOURNAL, folder.parent
     if not journal.is_file():
         return
-    said: dict[str, Any] = json.loads(journal.read_text(encoding="utf-8"))
+    said = _read(journal)
     for old, new in said["moves"]:
         (root / new).parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
@@ -111,6 +112,25 @@ def _finish(folder: Path) -> None:
         (root / name).unlink(missing_ok=True)
     _remove_empty([root / name for name in said["emptied"]])
     journal.unlink(missing_ok=True)
+
+
+def _read(journal: Path) -> dict[str, Any]:
+    """Return what a journal lists.
+
+    Raises:
+        DataError: it is damaged, or names a path outside the folder of the product.
+    """
+    try:
+        said: dict[str, Any] = json.loads(journal.read_bytes())
+        paths = [*chain(*said["moves"]), *said["texts"], *said["removed"], *said["emptied"]]
+        is_whole = all(".." not in Path(path).parts and not Path(path).is_absolute() for path in paths)
+    except (ValueError, KeyError, TypeError):
+        is_whole = False
+    if not is_whole:
+        raise DataError(
+            f"{journal}: expected a list of moves in this product, received something else: delete it"
+        )
+    return said
 
 
 def _next(path: Path) -> Path:

@@ -62,8 +62,10 @@ def begin_archive(images: ProductImages, name: str, size: int, modified: float) 
     """Make a place for a zip. Return its id, which is the same for the same file, and how many bytes are there already.
 
     Raises:
-        DataError: the disk has no room for it.
+        DataError: the disk has no room for it, or the page must not change the images.
     """
+    if why := images.why_unchangeable:
+        raise DataError(why)
     folder = images.config.root / FOLDER / ARCHIVES
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.iterdir():

@@ -197,6 +197,7 @@ def test_folders_outside_the_product_are_shown_and_not_changed(client, add, proj
     )
     refused = other.post("/data/images", data=picture(1), content_type="image/png")
     assert (refused.status_code, "outside the folder" in refused.json["detail"]) == (422, True)
+    assert other.post("/data/archives", json={"name": "a.zip", "size": 9}).status_code == 422
     services_of(app).records.close()
 
 
