@@ -4,6 +4,8 @@ import csv
 import io
 import os
 import unicodedata
+from collections import Counter
+from functools import cached_property
 from pathlib import Path
 
 from defect_detection.data.index_file import NAME, index_in, read_rows, read_table
@@ -33,6 +35,10 @@ class Indexes:
         """Give an image, which has no row, a row, unless all cells are empty."""
         if any(cells.values()):
             self._of(image).put(image, cells)
+
+    def is_mask_of_several(self, image: Path, mask: Path) -> bool:
+        """Say whether the rows of several images name a mask, which then cannot go with one of them."""
+        return self._of(image).masks[os.path.normpath(mask)] > 1
 
     def texts(self) -> dict[Path, str]:
         """Return the new text of each index that has changed."""
@@ -76,11 +82,17 @@ class _File:
             known = set(table.places.values())
             others = {name: place for place, name in enumerate(self._header) if place not in known}
             self._places = table.places | others
+        self._masks = [said for row in self._rows if (said := self._cell(row, "mask"))]
         self._below = _key(path.parent / "x")[:-1]
         self._by_key: dict[str, list[int]] = {}
         for number, row in enumerate(self._rows):
             named = row[self._places["file"]] if len(row) > self._places["file"] else ""
             self._by_key.setdefault(self._key_of(named), []).append(number)
+
+    @cached_property
+    def masks(self) -> Counter[str]:
+        """How many rows named each mask when the file was read."""
+        return Counter(os.path.normpath(self.path.parent / _spelt(said)) for said in self._masks)
 
     def _key_of(self, named: str) -> str:
         named = _spelt(named)

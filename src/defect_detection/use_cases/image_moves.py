@@ -43,6 +43,7 @@ class Moves:
         path = self._images.path(one)
         mask = self._indexes.take(path)["mask"]
         is_own = bool(mask) and Path(mask).is_relative_to(self._folders[one.place])
+        is_own = is_own and not self._indexes.is_mask_of_several(path, Path(mask))
         self._change.removed += [path, *([Path(mask)] if is_own else [])]
         self._note_emptied(path, one)
 
@@ -129,6 +130,10 @@ class Moves:
         if wanted.place == "challenge":
             raise DataError(
                 f"{one.file}: has a mask, so it cannot be a known defect; delete the mask in index.csv first"
+            )
+        if self._indexes.is_mask_of_several(self._images.path(one), mask):
+            raise DataError(
+                f"{one.file}: other images have its mask {mask.name} too: give each a file of its own in index.csv"
             )
         new = self.free(self._folders[wanted.place] / "masks" / mask.name)
         self._move(mask, new, one)

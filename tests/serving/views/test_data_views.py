@@ -310,7 +310,9 @@ def test_images_are_not_listed_while_a_change_is_half_done(client, add, app, pro
 
 def copied_by_hand(project) -> None:
     """Have the folders read again, because another program has added an image."""
-    (project.root / "data/unlabelled" / f"{time.time_ns()}.png").write_bytes(picture(99))
+    folder = project.root / "data/unlabelled"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{time.time_ns()}.png").write_bytes(picture(99))
 
 
 @pytest.mark.parametrize("name", ["index.csv", "INDEX.CSV.png"])
@@ -437,3 +439,15 @@ def test_the_picture_of_an_image_that_another_program_replaced_is_the_new_one(cl
     shown = client.get("/data/thumbnail", **query).data
     (project.root / "data/unlabelled/a.png").write_bytes(picture(2) + b"more")
     assert client.get("/data/thumbnail", **query).data != shown
+
+
+def test_a_mask_that_several_images_have_stays_with_them(client, project):
+    train = project.root / "data/train"
+    for number, name in enumerate(("hole/a.png", "hole/b.png", "masks/m.png")):
+        (train / name).parent.mkdir(parents=True, exist_ok=True)
+        (train / name).write_bytes(picture(number))
+    (train / "index.csv").write_text("file,mask\nhole/a.png,masks/m.png\nhole/b.png,./masks/m.png\n")
+    answer = post(client, "/data/move", "data/train/hole/a.png", to="bin")
+    assert (answer.status_code, "m.png" in answer.json["detail"]) == (422, True)
+    copied_by_hand(project)
+    assert client.get("/data").json["problems"] == []
