@@ -24,6 +24,7 @@ def main() -> None:
         if command == "add":
             path = {"env_vars": {"PYTHONPATH": arguments[1]}} if arguments[1:] else {}
             nodes.append(cluster.add_node(num_cpus=int(arguments[0]), **NODE, **path))
+            cluster.wait_for_nodes(60)  # those that were killed are noticed too
         else:
             cluster.remove_node(nodes.pop(0), allow_graceful=False)
         print(len(nodes), flush=True)

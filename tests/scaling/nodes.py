@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 SCRIPT = Path(__file__).parents[2] / "benchmarks/peers/ray_cluster.py"
 
 
@@ -21,6 +23,12 @@ class Nodes:
         self.process.stdin.write(f"{command}\n")
         self.process.stdin.flush()
         assert self.process.stdout.readline()
+
+    def kill_relay(self) -> None:
+        """Kill the process that passes on what trials tell."""
+        below = psutil.Process(self.process.pid).children(recursive=True)
+        (relay,) = (one for one in below if one.cmdline()[:1] == ["ray::Relay"])
+        relay.kill()
 
     def start(self, root: Path, *arguments: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "defect_detection.cli", *arguments, "--address", self.address]

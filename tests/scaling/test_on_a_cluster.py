@@ -93,6 +93,7 @@ def test_training_gives_what_one_process_gives_though_a_node_is_killed(nodes, tr
         *("-s", "training.search={base: both, trials: 2, space: {hidden_units: [16, 17]}}"),
     )
     wait_for(lambda: list(tmp_path.glob("cache/trials/*/*.result")), training)
+    nodes.kill_relay()
     nodes.ask("kill")
     code, said = ended(training)
     nodes.ask("add 1")

@@ -89,7 +89,8 @@ class OnRay:
             "max_retries": _TRIES,
             "runtime_env": {"env_vars": {"TF_NUM_INTRAOP_THREADS": str(config.scaling.trial_cpus)}},
         }
-        self._relay = ray.remote(num_cpus=0)(tasks.Relay).options(**_beside_this_process()).remote()
+        relay = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(tasks.Relay)
+        self._relay = relay.options(**_beside_this_process()).remote()
         self._ended = threading.Event()
         self._one_at_a_time = threading.Lock()
         self._sent: tuple[Splits, Any] | None = None
