@@ -27,7 +27,13 @@ from defect_detection.use_cases.train import train
 # What a shell starts in the background ignores interrupts, and so would all that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+WAITING = ("test_first_model.py", "test_page_loop.py", "test_on_a_cluster.py", "test_drill.py")
 ENVIRONMENT = ("MLFLOW_TRACKING_URI", "DEFECT_API_KEY", "DEFECT_USER", "DATABASE_URL")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests that mostly wait for other processes: the rest runs meanwhile, not after them."""
+    items.sort(key=lambda item: item.path.name not in WAITING)
 
 
 def pytest_collection_finish() -> None:
