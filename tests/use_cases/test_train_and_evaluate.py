@@ -96,7 +96,7 @@ def test_experiments_models_and_versions_say_what_they_are(missing_two_once):
     versions = client.search_model_versions()
     assert all(one.description for one in versions)
     assert (
-        "accuracy 18/20 (90.0 %), escapes 2/10 (20.0 %)"
+        "accuracy 18/20 (90.0 %, 95 % CI 68.3 to 98.8 %), escapes 2/10 (20.0 %, 95 % CI 2.5 to 55.6 %)"
         in client.get_model_version("Production_Reg", "1").description
     )
 

@@ -110,5 +110,5 @@ def link_model(entry: TrialRecord, reference: ModelRef) -> None:
 
 
 def figures_of(metrics: Metrics) -> str:
-    """Return the figures of a model in one line."""
-    return f"accuracy {metrics.accuracy.brief}, escapes {metrics.escape.brief}, overkill {metrics.overkill.brief} on test"
+    """Return the figures of a model in one line, with their intervals."""
+    return f"accuracy {metrics.accuracy}, escapes {metrics.escape}, overkill {metrics.overkill} on test"

@@ -38,7 +38,7 @@ function decided(place, shown, may, history) {
     job.outcome === "passed" ? promotion(place, shown, may, history, entry, last?.version) : null,
     ...listed("Compared", messages.filter((message) => message.compared).map((message) => sentence(message.compared))),
     ...listed("What would help", messages.filter((message) => message.helps).map((message) => sentence(message.helps))),
-    ...listed("Why", messages.filter((message) => message.reason && !message.outcome).map((message) => message.text)),
+    reasons(messages.filter((message) => message.reason && !message.outcome).map((message) => message.text), kind !== "good"),
     entry?.report ? reportFold(entry.report, "Report on the test images") : null,
     el("p", {}, entry?.report ? [reportLink(entry.report, `Report on ${entry.candidate}`), " on a page of its own · "] : null, el("a", { href: here("/page/models") }, "Models and history")),
   ];
@@ -46,6 +46,11 @@ function decided(place, shown, may, history) {
 
 function listed(title, texts) {
   return texts.length ? [el("h3", {}, title), el("ul", { class: "reasons" }, texts.map((text) => el("li", {}, text)))] : [];
+}
+
+/** Every check of the gate: folded where nothing is to be done about it. */
+function reasons(texts, open) {
+  return texts.length ? el("details", { open }, el("summary", {}, "Why the gate decided so"), el("ul", { class: "reasons" }, texts.map((text) => el("li", {}, text)))) : null;
 }
 
 function sentence(text) {
