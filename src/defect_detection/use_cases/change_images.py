@@ -77,6 +77,10 @@ def move_images(images: ProductImages, seen: Seen, to: Place | None, by: str) ->
             raise DataError(f"{one.file}: is {'not ' if to is None else ''}in the bin")
         if to == "challenge" and one.label != "defective":
             raise DataError(f"{one.file}: only defective images can be known defects: label it first")
+        if to == "challenge" and one.place == "test":
+            raise DataError(
+                f"{one.file}: is in the test split, which stays as it is, and would be free for train then"
+            )
         if to == "train" and one.place != "challenge":
             raise DataError(f"{one.file}: is not a known defect")
         return replace(one, place=to or _before(one, images.config))

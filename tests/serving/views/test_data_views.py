@@ -451,3 +451,11 @@ def test_a_mask_that_several_images_have_stays_with_them(client, project):
     assert (answer.status_code, "m.png" in answer.json["detail"]) == (422, True)
     copied_by_hand(project)
     assert client.get("/data").json["problems"] == []
+
+
+def test_an_image_of_the_test_split_cannot_reach_train_by_the_known_defects(client, project):
+    file = project.root / "data/test/hole/a.png"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(picture(1))
+    answer = post(client, "/data/move", "data/test/hole/a.png", to="challenge")
+    assert (answer.status_code, "test split" in answer.json["detail"]) == (422, True)
