@@ -7,10 +7,11 @@ from typing import Literal, get_args
 
 from defect_detection.config import Config
 from defect_detection.data.walk import walk
-from defect_detection.text import from_root
+from defect_detection.text import encodable, from_root, has_control
 
 Place = Literal["unlabelled", "train", "test", "challenge", "bin"]
 PLACES: tuple[Place, ...] = get_args(Place)
+MOST_NAME_CHARACTERS = 1000  # of an image, with its folders
 FOLDER = "data"  # in the folder of a product: holds what the page writes beside the folders of the settings
 
 
@@ -44,6 +45,19 @@ def why_unchangeable(config: Config) -> str | None:
         if inner.is_relative_to(outer):
             return f"the folder of {place}, {from_root(inner, root)}, lies in {from_root(outer, root)}: set separate folders"
     return None
+
+
+def why_not_shown(file: str) -> str | None:
+    """Return why a request could not name an image."""
+    if not file.isascii() and encodable(file) != file:
+        return "is not UTF-8"
+    if has_control(file):
+        return "has a control character"
+    return (
+        f"has over {MOST_NAME_CHARACTERS} characters with its folders"
+        if len(file) > MOST_NAME_CHARACTERS
+        else None
+    )
 
 
 def said_of_unlabelled(config: Config) -> Iterator[str]:

@@ -14,7 +14,7 @@ from typing import Literal
 
 from defect_detection.config import Config
 from defect_detection.data.classes import DEFECTIVE, Classes
-from defect_detection.data.image_folders import FOLDER, Place, folders_of, why_unchangeable
+from defect_detection.data.image_folders import FOLDER, Place, folders_of, why_not_shown, why_unchangeable
 from defect_detection.data.index import read_index
 from defect_detection.data.index_file import NAME as INDEX_NAME
 from defect_detection.data.index_file import shortened
@@ -23,7 +23,7 @@ from defect_detection.data.walk import walk
 from defect_detection.data.whole_changes import finish_changes
 from defect_detection.errors import DataError
 from defect_detection.files.unfinished import remove_leftovers
-from defect_detection.text import encodable, from_root, printable
+from defect_detection.text import from_root, printable
 
 Label = Literal["ok", "defective"]
 Stamp = tuple[int, int] | None  # of a folder or index: another one means that it has changed
@@ -218,11 +218,9 @@ def _read(config: Config) -> Listed:
         except DataError as error:
             problems.append(str(error))
             found += _plain(config, place, folder)
-    shown = {
-        image.file: image for image in found if image.file.isascii() or encodable(image.file) == image.file
-    }
+    shown = {image.file: image for image in found if why_not_shown(image.file) is None}
     odd = [
-        f"not shown: {printable(one.file)}: rename it, its name is not UTF-8"
+        f"not shown: {printable(one.file)}: rename it, its name {why_not_shown(one.file)}"
         for one in found
         if one.file not in shown
     ]

@@ -286,9 +286,11 @@ def test_files_of_other_programs_with_odd_names_and_times_do_not_hide_the_others
     (folder / "far.png").write_bytes(picture(1))
     os.utime(folder / "far.png", (1e12, 1e12))
     (folder / "\udcff.png").write_bytes(picture(2))
+    (folder / "a\nb.png").write_bytes(picture(3))
     assert set(images(client)) == {"data/unlabelled/a.png", "data/unlabelled/far.png"}
     assert client.get("/data").json["problems"] == [
-        "not shown: data/unlabelled/\\xff.png: rename it, its name is not UTF-8"
+        "not shown: data/unlabelled/a\\x0ab.png: rename it, its name has a control character",
+        "not shown: data/unlabelled/\\xff.png: rename it, its name is not UTF-8",
     ]
     assert post(client, "/data/label", "data/unlabelled/far.png", label="ok").status_code == 200
 

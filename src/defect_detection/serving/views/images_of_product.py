@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
 from defect_detection.data.bounds import Limits
-from defect_detection.data.image_folders import PLACES, Place
+from defect_detection.data.image_folders import MOST_NAME_CHARACTERS, PLACES, Place
 from defect_detection.serving.answer import as_json
 from defect_detection.serving.callers import caller
 from defect_detection.serving.of_product import project
@@ -30,7 +30,7 @@ images_of_product_api = APIBlueprint("images_of_product", __name__)
 register_failures(images_of_product_api)
 
 Tagged = Annotated[str, Field(max_length=12, pattern="^[0-9a-f]{12}$")]
-File = Annotated[str, Field(max_length=1000, pattern=rf"^[^{CONTROLS}]*$")]
+File = Annotated[str, Field(max_length=MOST_NAME_CHARACTERS, pattern=rf"^[^{CONTROLS}]*$")]
 
 
 class SeenImage(BaseModel):
