@@ -143,7 +143,7 @@ def test_without_a_base_model_it_starts_from_scratch_names_a_set_that_diverges_a
     assert (retrained.outcome, retrained.base, retrained.promoted) == (Outcome.PASSED, None, None)
     assert "none of Testing_Reg@re-train, Production_Reg@prod exists" in retraining.said("Start")
     assert "no model in production" in retraining.said("On validation")
-    assert "escapes 0/10 (0 %)" in retraining.said("On test: The new model")
+    assert "escapes 0/10 (0 %, 95 % CI 0 to 30.8 %)" in retraining.said("On test: The new model")
     assert retraining.lines[-1] == (
         "Outcome: PASSED. Production_Reg version 1 waits until a person promotes it. No model is in production"
     )
