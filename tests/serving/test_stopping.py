@@ -15,6 +15,7 @@ from waiting import LIMIT_S, wait_until
 
 from defect_detection.records.inspections import find_inspection
 from defect_detection.records.store import Records
+from defect_detection.serving.server import keep_out
 
 SERVE = """
 import sys
@@ -98,6 +99,27 @@ def test_who_is_answered_is_recorded_and_nobody_is_reset(server, project):
     for _, inspection in answered:
         assert find_inspection(records.database, inspection)
     records.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems cannot keep clients out of a listener")
+def test_a_client_that_comes_too_late_is_kept_out_rather_than_reset():
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        socket.socket() as early,
+        socket.socket() as late,
+    ):
+        early.connect(listening.getsockname())
+        assert keep_out(listening)
+        late.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            late.connect(listening.getsockname())
+        early.sendall(b"request")
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.recv(100) == b"request"
+        listening.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            listening.accept()
 
 
 def test_what_has_begun_is_answered_and_the_connection_is_then_closed(server, project):

@@ -4,6 +4,7 @@ import ctypes
 import logging
 import select
 import socket
+import struct
 import sys
 import time
 from contextlib import suppress
@@ -27,7 +28,14 @@ CLEAN_UP_EVERY_S = 5  # connections that stay silent between two requests
 LOOK_EVERY_S = 1.0  # after connections that are too slow
 QUIET_S = 1.0  # without a request, after which a connection is closed then
 LARGE_BLOCK_BYTES = 1024 * 1024
+HANDSHAKE_MS = 50  # within which a client that has begun to connect has done so
 _M_MMAP_THRESHOLD = -3  # of malloc.h
+_SO_ATTACH_FILTER = 26  # of Linux's asm-generic/socket.h
+_BPF_STEP = struct.Struct("HBBI")  # of linux/filter.h: what to do, how far to go if so and if not, with what
+_DROP_SYN = b"".join(  # the TCP header's flags are in byte 13, and SYN is the bit 2 of them
+    _BPF_STEP.pack(*step)
+    for step in ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 2**18))
+)
 SWITCH_S = 0.001  # that a thread keeps the interpreter while others want it
 
 log = logging.getLogger(__name__)
@@ -119,7 +127,7 @@ class Server(TcpWSGIServer):
         """Close the listener, and answer clients that are already connected, which the system would otherwise reset."""
         waiting = select.poll()
         waiting.register(self.socket, select.POLLIN)
-        while waiting.poll(0):
+        while waiting.poll(HANDSHAKE_MS if keep_out(self.socket) else 0):
             self.handle_accept()
         dispatcher.close(self)  # keeps the wake-up pipe of the loop open
         self.accepting = False
@@ -135,6 +143,26 @@ class Server(TcpWSGIServer):
                 "is a reverse proxy, declare it in serving.behind_proxy."
             )
         return None
+
+
+def keep_out(listening: socket.socket) -> bool:
+    """Let no client begin to connect from now on, though those that have begun come through. Only Linux can do it.
+
+    A client that connects between the last one that is accepted and the end of the listener would be reset. A kept-out
+    one tries again after a second, by itself, and is then refused: a proxy takes another server.
+
+    Returns:
+        Whether the system does it.
+    """
+    if sys.platform != "linux":
+        return False
+    steps = (ctypes.c_char * len(_DROP_SYN)).from_buffer_copy(_DROP_SYN)
+    program = struct.pack("HP", len(_DROP_SYN) // _BPF_STEP.size, ctypes.addressof(steps))
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+    except OSError:
+        return False
+    return True
 
 
 def take_turns() -> None:
