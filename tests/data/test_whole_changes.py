@@ -4,11 +4,13 @@ import errno
 import json
 
 import pytest
+from killed import killed_at
 
 from defect_detection.data import whole_changes
-from defect_detection.data.index_edit import Indexes, with_part
+from defect_detection.data.index_edit import Indexes, KeptIndexes, with_part
 from defect_detection.data.whole_changes import JOURNAL, Change, _journal, alone, carry_out, finish_changes
 from defect_detection.errors import DataError
+from defect_detection.files.trail import read_trail
 from defect_detection.files.unfinished import write_text
 
 
@@ -25,7 +27,7 @@ def moved(tmp_path):
 def test_a_change_that_was_killed_after_its_journal_is_finished_by_who_comes_next(moved, monkeypatch):
     root, change, new, index = moved
     with monkeypatch.context() as killed:
-        killed.setattr(whole_changes, "_finish", lambda _folder: None)
+        killed.setattr(whole_changes, "_finish", lambda *_: None)
         carry_out(root, change)
     assert (not new.exists(), (root / "data" / JOURNAL).exists()) == (True, True)
     finish_changes(root)
@@ -93,3 +95,49 @@ def test_a_journal_that_is_damaged_or_leads_out_is_refused_by_its_name(tmp_path,
     (tmp_path / "data" / JOURNAL).write_text(text)
     with pytest.raises(DataError, match=f"{JOURNAL}: .* delete it"):
         finish_changes(tmp_path)
+
+
+KILLED = """
+from pathlib import Path
+from defect_detection.data.whole_changes import Change, alone, carry_out
+from defect_detection.files import trail
+from defect_detection.files.trail import read_trail
+from defect_detection.files.unfinished import write_text
+
+Path.replace, Path.unlink, trail._File.emit = (counted(one) for one in (Path.replace, Path.unlink, trail._File.emit))
+data = root / "products/bolt/data"
+lines = [{"when": "2026", "on": name, "what": "image labelled"} for name in ("a", "b")]
+moves = [(data / "unlabelled" / name, data / "train/ok" / name) for name in ("a", "b")]
+with alone(data.parent):
+    carry_out(data.parent, Change(moves, {data / "train/index.csv": "new"}, lines=lines, is_of_plant=False))
+"""
+
+
+@pytest.mark.parametrize("step", [3, 6])  # before the second move; between the two lines
+def test_a_process_that_is_killed_leaves_no_change_without_its_line(tmp_path, step):
+    data = tmp_path / "products/bolt/data"
+    for name in ("a", "b"):
+        (data / "unlabelled").mkdir(parents=True, exist_ok=True)
+        (data / "unlabelled" / name).write_text(name)
+    assert killed_at(step, tmp_path, KILLED)
+    assert len(list(read_trail(tmp_path))) == step // 6
+    finish_changes(data.parent)
+    assert sorted(path.name for path in (data / "train").rglob("*")) == ["a", "b", "index.csv", "ok"]
+    assert [line["on"] for line in read_trail(tmp_path)] == ["a", "b"]
+
+
+def test_an_index_that_is_kept_in_memory_is_read_again_once_another_program_has_changed_it(tmp_path):
+    index, kept = tmp_path / "index.csv", KeptIndexes()
+    index.write_text("file,group\na.png,1\nb.png,2\n")
+
+    def regroup(image: str, group: str) -> None:
+        indexes = Indexes([tmp_path], kept)
+        indexes.put(tmp_path / image, with_part(indexes.take(tmp_path / image), group))
+        index.write_text(indexes.texts()[index])
+        indexes.keep()
+
+    regroup("a.png", "3")
+    regroup("a.png", "4")
+    index.write_text(index.read_text() + "c.png,9\n")
+    regroup("b.png", "5")
+    assert index.read_text() == "file,group\na.png,4\nb.png,5\nc.png,9\n"

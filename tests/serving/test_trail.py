@@ -9,7 +9,7 @@ import pytest
 from tiny import DARK, encoded
 
 from defect_detection.cli import main
-from defect_detection.records import trail
+from defect_detection.files import trail
 from defect_detection.records.keys import create_key
 from defect_detection.serving.noting import note_start
 from defect_detection.serving.services import services_of

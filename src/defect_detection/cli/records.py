@@ -71,9 +71,9 @@ def create(
     from defect_detection.config import load_config
     from defect_detection.config.products import DEFAULT, settings_of
     from defect_detection.errors import ConfigError
+    from defect_detection.files.trail import leave
     from defect_detection.records.keys import create_key
     from defect_detection.records.store import Records
-    from defect_detection.records.trail import leave
     from defect_detection.serving.local_key import FILE, make_local_key
     from defect_detection.tracking.lease import who
 
@@ -117,9 +117,9 @@ def list_(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> N
 def revoke(name: KeyName, config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
     """Revoke a key. Feedback that was given with it stays."""
     from defect_detection.config import load_config
+    from defect_detection.files.trail import leave
     from defect_detection.records.keys import revoke_key
     from defect_detection.records.store import Records
-    from defect_detection.records.trail import leave
     from defect_detection.tracking.lease import who
 
     settings = load_config(config, overrides or ())

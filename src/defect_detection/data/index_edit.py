@@ -1,7 +1,6 @@
 """Change rows of ``index.csv`` as images move and get parts. Other rows and columns stay as they are."""
 
 import csv
-import io
 import os
 import unicodedata
 from collections import Counter
@@ -20,10 +19,12 @@ class Indexes:
 
     Args:
         folders: each with images; the index of a folder lies in it or in its parent.
+        kept: files that an earlier change has read, which are used as long as they are the same.
     """
 
-    def __init__(self, folders: list[Path]) -> None:
+    def __init__(self, folders: list[Path], kept: "KeptIndexes | None" = None) -> None:
         self._folders = folders
+        self._kept = KeptIndexes() if kept is None else kept
         self._of_folder: dict[Path, Path] = {}
         self._files: dict[Path, _File] = {}
 
@@ -44,12 +45,34 @@ class Indexes:
         """Return the new text of each index that has changed."""
         return {file.path: file.text() for file in self._files.values() if file.has_changed}
 
+    def keep(self) -> None:
+        """Keep the files for the next change. Call it once the texts are written."""
+        for file in self._files.values():
+            file.settle()
+            self._kept.files[file.path] = file
+
     def _of(self, image: Path) -> "_File":
         folder = next(folder for folder in self._folders if image.is_relative_to(folder))
         path = self._of_folder.get(folder) or self._of_folder.setdefault(folder, _used(folder))
         if path not in self._files:
-            self._files[path] = _File(path)
+            self._files[path] = self._kept.take(path) or _File(path)
         return self._files[path]
+
+
+class KeptIndexes:
+    """Index files in memory between changes: reading one with 10,000 rows takes longer than the rest of a change."""
+
+    def __init__(self) -> None:
+        self.files: dict[Path, _File] = {}
+
+    def take(self, path: Path) -> "_File | None":
+        """Return what is kept of a file, unless the file is another one now. A change that fails does not put it back."""
+        kept = self.files.pop(path, None)
+        return kept if kept is not None and kept.content == _content(path) else None
+
+
+def _content(path: Path) -> bytes:
+    return path.read_bytes() if path.is_file() else b""
 
 
 def _used(folder: Path) -> Path:
@@ -71,7 +94,7 @@ class _File:
     """One index file, or one to be made."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self.content = path, _content(path)
         self.has_changed = False
         self._header, self._rows, self._delimiter = ["file", "group"], list[list[str]](), ","
         self._places = {name: place for place, name in enumerate(self._header)}
@@ -82,7 +105,10 @@ class _File:
             known = set(table.places.values())
             others = {name: place for place, name in enumerate(self._header) if place not in known}
             self._places = table.places | others
-        self._masks = [said for row in self._rows if (said := self._cell(row, "mask"))]
+        self._lines = _Lines()  # of the rows, so that only those that change are written anew
+        csv.writer(self._lines, delimiter=self._delimiter, lineterminator="\n").writerows(self._rows)
+        self._free = list[int]()  # places of rows that were taken
+        self._masks = self._named_masks()
         self._below = _key(path.parent / "x")[:-1]
         self._by_key: dict[str, list[int]] = {}
         for number, row in enumerate(self._rows):
@@ -93,6 +119,18 @@ class _File:
     def masks(self) -> Counter[str]:
         """How many rows named each mask when the file was read."""
         return Counter(os.path.normpath(self.path.parent / _spelt(said)) for said in self._masks)
+
+    def _named_masks(self) -> list[str]:
+        if "mask" not in self._places:
+            return []
+        return [said for row in self._rows if (said := self._cell(row, "mask"))]
+
+    def settle(self) -> None:
+        """Make what has changed the state that the next change begins with."""
+        if self.has_changed:
+            self.content, self.has_changed = self.text().encode(errors="surrogateescape"), False
+            self.__dict__.pop("masks", None)
+            self._masks = self._named_masks()
 
     def _key_of(self, named: str) -> str:
         named = _spelt(named)
@@ -107,8 +145,9 @@ class _File:
         found = [number for number in alike if number not in others]
         cells = dict.fromkeys((*CELLS, *self._places), "")
         for number in found:
-            row, self._rows[number] = self._rows[number], []
-            self.has_changed = True
+            row = self._rows[number]
+            self._write(number, [])
+            self._free.append(number)
             for name in self._places:
                 said = self._cell(row, name)
                 if name == "defect_type" and said and cells[name]:
@@ -131,8 +170,16 @@ class _File:
         for name, said in named.items():
             if said:
                 row[self._places[name]] = said
-        self._by_key.setdefault(_key(image), []).append(len(self._rows))
-        self._rows.append(row)
+        number = self._free.pop() if self._free else len(self._rows)
+        self._by_key.setdefault(_key(image), []).append(number)
+        self._write(number, row)
+
+    def _write(self, number: int, row: list[str]) -> None:
+        """Put a row into a place; an empty one leaves no line."""
+        line = _Lines()
+        if row:
+            csv.writer(line, delimiter=self._delimiter, lineterminator="\n").writerow(row)
+        self._rows[number : number + 1], self._lines[number : number + 1] = [row], ["".join(line)]
         self.has_changed = True
 
     def _names_another(self, number: int, image: Path) -> bool:
@@ -147,11 +194,16 @@ class _File:
         return row[place] if place < len(row) else ""
 
     def text(self) -> str:
-        text = io.StringIO()
-        writer = csv.writer(text, delimiter=self._delimiter, lineterminator="\n")
-        writer.writerow(self._header)
-        writer.writerows(row for row in self._rows if row)
-        return text.getvalue()
+        header = _Lines()
+        csv.writer(header, delimiter=self._delimiter, lineterminator="\n").writerow(self._header)
+        return "".join((*header, *self._lines))
+
+
+class _Lines(list[str]):
+    """Takes what `csv` writes: a text for each row."""
+
+    def write(self, text: str) -> None:
+        self.append(text)
 
 
 def with_part(cells: Cells, part: str) -> Cells:

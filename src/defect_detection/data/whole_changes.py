@@ -1,11 +1,12 @@
 """Move images and replace index files together: all of a change is done, or nothing.
 
 New texts are written first, as ``.NAME.next`` beside the files that they replace. Then a journal in the product's folder lists all
-renames, and then they are done. A journal that a killed process left is finished by who comes next; a full disk fails before it.
+renames, and then they are done. Last, the lines of the change are in the audit trail. A journal that a killed process left is finished
+by who comes next, with its lines; a full disk fails before it.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import chain
@@ -16,11 +17,13 @@ from filelock import FileLock, Timeout
 
 from defect_detection.data.image_folders import FOLDER
 from defect_detection.errors import BusyError, DataError
+from defect_detection.files.trail import leave_all, leave_missing
 from defect_detection.files.unfinished import write_text
 
 JOURNAL = ".images-under-way.json"
 LOCK = ".images.lock"
 WAIT_S = 20.0
+_PLANTS = (".", "../..")  # where the trail is, seen from the folder of a product
 
 Move = tuple[Path, Path]
 
@@ -30,12 +33,15 @@ class Change:
     """What is to be done. moves: (from, to), in order; texts: the new text of a file; removed: files.
 
     emptied: folders that are removed if nothing is left in them, the innermost first.
+    lines: of the audit trail; is_of_plant: it lies in the folder of the images, not two folders above, where the plant is.
     """
 
     moves: list[Move] = field(default_factory=list)
     texts: dict[Path, str] = field(default_factory=dict)
     removed: list[Path] = field(default_factory=list)
     emptied: list[Path] = field(default_factory=list)
+    lines: list[dict[str, str]] = field(default_factory=list)
+    is_of_plant: bool = True
 
 
 @contextmanager
@@ -49,7 +55,7 @@ def alone(root: Path) -> Iterator[None]:
     folder.mkdir(exist_ok=True)
     try:
         with FileLock(folder / LOCK, timeout=WAIT_S, poll_interval=0.01):
-            _finish(folder)
+            _finish(folder, leave_missing)
             yield
     except Timeout:
         raise BusyError(
@@ -59,9 +65,14 @@ def alone(root: Path) -> Iterator[None]:
 
 def finish_changes(root: Path) -> None:
     """Finish what a killed process began. Costs a look at one file."""
-    if (root / FOLDER / JOURNAL).is_file():
+    if is_under_way(root):
         with alone(root):
             pass
+
+
+def is_under_way(root: Path) -> bool:
+    """Say whether a change has begun, which who comes next will finish."""
+    return (root / FOLDER / JOURNAL).is_file()
 
 
 def carry_out(root: Path, change: Change) -> None:
@@ -82,7 +93,7 @@ def carry_out(root: Path, change: Change) -> None:
             _next(path).unlink(missing_ok=True)
         _remove_empty(made[::-1])
         raise
-    _finish(folder)
+    _finish(folder, leave_all)
 
 
 def _journal(root: Path, change: Change) -> dict[str, Any]:
@@ -91,11 +102,12 @@ def _journal(root: Path, change: Change) -> dict[str, Any]:
 
     moves = [named(move) for move in change.moves]
     lists = {"texts": change.texts, "removed": change.removed, "emptied": change.emptied}
-    return {"moves": moves, **{name: named(paths) for name, paths in lists.items()}}
+    told = {"lines": change.lines, "plant": _PLANTS[0 if change.is_of_plant else 1]}
+    return {"moves": moves, **{name: named(paths) for name, paths in lists.items()}, **told}
 
 
-def _finish(folder: Path) -> None:
-    """Do what the journal lists, as far as it is not done. What is missing was done before."""
+def _finish(folder: Path, leave: Callable[[Path, list[dict[str, str]]], None]) -> None:
+    """Do what the journal lists, as far as it is not done. What is missing was done before. `leave` writes the trail."""
     journal, root = folder / JOURNAL, folder.parent
     if not journal.is_file():
         return
@@ -111,6 +123,7 @@ def _finish(folder: Path) -> None:
     for name in said["removed"]:
         (root / name).unlink(missing_ok=True)
     _remove_empty([root / name for name in said["emptied"]])
+    leave(root / said.get("plant", _PLANTS[0]), said.get("lines", []))  # earlier versions list none
     journal.unlink(missing_ok=True)
 
 
@@ -124,6 +137,8 @@ def _read(journal: Path) -> dict[str, Any]:
         said: dict[str, Any] = json.loads(journal.read_bytes())
         paths = [*chain(*said["moves"]), *said["texts"], *said["removed"], *said["emptied"]]
         is_whole = all(".." not in Path(path).parts and not Path(path).is_absolute() for path in paths)
+        is_whole = is_whole and said.get("plant", _PLANTS[0]) in _PLANTS
+        is_whole = is_whole and all(isinstance(line, dict) for line in said.get("lines", []))
     except (ValueError, KeyError, TypeError):
         is_whole = False
     if not is_whole:

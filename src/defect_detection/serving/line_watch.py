@@ -6,8 +6,8 @@ from datetime import datetime
 
 from defect_detection.config import Config
 from defect_detection.errors import DefectDetectionError
+from defect_detection.files.trail import leave
 from defect_detection.records.database import Database
-from defect_detection.records.trail import leave
 from defect_detection.serving.champion import Champion, Served
 from defect_detection.tracking.lease import who
 from defect_detection.use_cases.monitoring import LineState, PlaceState, last_look, look_at_line

@@ -5,7 +5,7 @@ import hashlib
 from flask import Flask, Response, request
 
 from defect_detection.config import Config
-from defect_detection.records.trail import leave
+from defect_detection.files.trail import leave
 from defect_detection.serving.callers import caller
 from defect_detection.serving.services import Services
 from defect_detection.tracking.lease import who

@@ -6,8 +6,8 @@ from threading import BoundedSemaphore
 from flask import Flask, current_app
 
 from defect_detection.config import Config
+from defect_detection.files.trail import Refusals
 from defect_detection.records.store import Records
-from defect_detection.records.trail import Refusals
 from defect_detection.records.upkeep import Upkeep
 from defect_detection.serving.access import Access
 from defect_detection.serving.champion import FindChampion, LoadChampion, Served

@@ -2,7 +2,9 @@
 
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -15,9 +17,11 @@ from defect_detection.data.images import read_pages
 from defect_detection.data.index_file import NAME as INDEX_NAME
 from defect_detection.data.other_files import what_to_do
 from defect_detection.data.system_names import is_hidden, is_system_file
+from defect_detection.data.whole_changes import is_under_way
 from defect_detection.errors import ImageError
-from defect_detection.files.unfinished import whole_file
-from defect_detection.use_cases.change_images import changing, leave_lines
+from defect_detection.files.unfinished import unfinished
+from defect_detection.text import from_root
+from defect_detection.use_cases.change_images import changing, lines_of
 from defect_detection.use_cases.image_moves import Moves
 from defect_detection.use_cases.product_images import ProductImage, ProductImages, image_at
 
@@ -52,11 +56,14 @@ def add_image(
     with changing(images):
         if same := images.of_content(content):
             return Added("there", min(same, key=lambda one: one.place == "bin"))
-        path = Moves(images).free(folders_of(config)["unlabelled"] / file_name(name, content))
-        _write(path, content, modified_s)
-        new = image_at(config.root, path, "unlabelled", None, (), "")
+        work = Moves(images)
+        path = work.free(folders_of(config)["unlabelled"] / file_name(name, content))
+        with _written(path, content, modified_s, config.root) as partial:
+            found = image_at(config.root, partial, "unlabelled", None, (), "")
+            new = replace(found, file=from_root(path, config.root).as_posix())
+            work.add(partial, path)
+            work.carry_out(lines_of(images, by, "image added", [("", new.said, new.file)]))
         images.replace((), [new])
-        leave_lines(images, by, "image added", [("", new.said, new.file)])
     return Added("added", new)
 
 
@@ -90,11 +97,20 @@ def file_name(name: str, content: bytes) -> str:
     return stem + suffix
 
 
-def _write(path: Path, content: bytes, modified_s: float | None) -> None:
+@contextmanager
+def _written(path: Path, content: bytes, modified_s: float | None, root: Path) -> Iterator[Path]:
+    """Yield a temporary file beside a path, which the block moves there. It is removed if the block does not come to that."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as partial, partial.open("xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-        if modified_s is not None and _FIRST <= modified_s <= _LAST:
-            os.utime(file.fileno(), (modified_s, modified_s))
+    partial = unfinished(path.parent, path.suffix.lower())
+    try:
+        with partial.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            if modified_s is not None and _FIRST <= modified_s <= _LAST:
+                os.utime(file.fileno(), (modified_s, modified_s))
+        yield partial
+    except BaseException:
+        if not is_under_way(root):
+            partial.unlink(missing_ok=True)
+        raise

@@ -17,13 +17,13 @@ from defect_detection.config.yaml_edit import with_value
 from defect_detection.errors import BackupError
 from defect_detection.files.copies import SUMS, copy_database, copy_file, files_below, write_sums
 from defect_detection.files.switch import alone
+from defect_detection.files.trail import FILE as TRAIL
 from defect_detection.files.unfinished import whole_folder
 from defect_detection.model.seal import checksum
 from defect_detection.records.copying import end_running_jobs, forget_images, images_of, lone_copy
 from defect_detection.records.database import Database
 from defect_detection.records.image_store import ImageFolder
 from defect_detection.records.job_logs import LOG_FOLDER
-from defect_detection.records.trail import FILE as TRAIL
 from defect_detection.tracking.embedded import ARTIFACTS, forget_tags
 from defect_detection.tracking.lease import TICKET
 from defect_detection.tracking.store import redacted, sqlite_file

@@ -15,10 +15,10 @@ from defect_detection.data.class_names import (
     why_no_type,
 )
 from defect_detection.data.image_folders import Place, folders_of
-from defect_detection.data.whole_changes import alone, carry_out
+from defect_detection.data.whole_changes import alone
 from defect_detection.errors import BusyError, DataError
-from defect_detection.records.trail import leave_all, read_trail
-from defect_detection.text import has_control
+from defect_detection.files.trail import read_trail
+from defect_detection.text import from_root, has_control, utc_now
 from defect_detection.use_cases.image_moves import Moves
 from defect_detection.use_cases.product_images import (
     Label,
@@ -106,8 +106,7 @@ def empty_bin(images: ProductImages, state: str, by: str) -> int:
         work = Moves(images)
         for one in binned:
             work.remove(one)
-        carry_out(images.config.root, work.change())
-        leave_lines(images, by, "image deleted", ((one.said, "", one.file) for one in binned))
+        work.carry_out(lines_of(images, by, "image deleted", ((one.said, "", one.file) for one in binned)))
         images.replace([one.file for one in binned], ())
     return len(binned)
 
@@ -185,17 +184,19 @@ def apply(
     work = Moves(images)
     before = [listed.images[file] for file in after]
     paths = [work.bring(one, after[one.file]) for one in before]
-    carry_out(images.config.root, work.change())
     root = images.config.root
-    now = [
-        image_at(root, path, wanted.place, wanted.label, wanted.types, wanted.part)
+    new = [
+        replace(wanted, file=from_root(path, root).as_posix())
         for path, wanted in zip(paths, after.values(), strict=True)
     ]
-    images.replace(after, now)
-    leave_lines(
-        images, by, what, ((one.said, new.said, new.file) for one, new in zip(before, now, strict=True))
-    )
-    return Changed(tuple(zip(after, now, strict=True)), to_test)
+    told = ((one.said, then.said, then.file) for one, then in zip(before, new, strict=True))
+    work.carry_out(lines_of(images, by, what, told))
+    found = [
+        image_at(root, path, then.place, then.label, then.types, then.part)
+        for path, then in zip(paths, new, strict=True)
+    ]
+    images.replace(after, found)
+    return Changed(tuple(zip(after, found, strict=True)), to_test)
 
 
 def keep_parts_together(listed: Listed, after: dict[str, ProductImage]) -> int:
@@ -203,7 +204,7 @@ def keep_parts_together(listed: Listed, after: dict[str, ProductImage]) -> int:
     kept = (one for file, one in listed.images.items() if file not in after)
     in_test = {one.part for one in (*kept, *after.values()) if one.place == "test" and one.part}
     moved = 0
-    for file, one in {**listed.images, **after}.items():
+    for file, one in {**listed.images, **after}.items() if in_test else ():
         if one.place == "train" and one.part in in_test:
             after[file] = replace(one, place="test")
             moved += 1
@@ -253,10 +254,9 @@ def changing(images: ProductImages) -> Iterator[Listed]:
         yield listed
 
 
-def leave_lines(images: ProductImages, by: str, what: str, changes: Iterable[tuple[str, str, str]]) -> None:
-    """Leave a line in the trail for each image: (before, after, file now)."""
-    config = images.config
-    facts = {"who": by, "what": what, "outcome": "done", "product": config.product}
-    leave_all(
-        config.plant, ({**facts, "on": file, "before": was, "after": now} for was, now, file in changes)
-    )
+def lines_of(
+    images: ProductImages, by: str, what: str, changes: Iterable[tuple[str, str, str]]
+) -> list[dict[str, str]]:
+    """Return a line of the trail for each image: (before, after, file now)."""
+    facts = {"when": utc_now(), "who": by, "what": what, "outcome": "done", "product": images.config.product}
+    return [{**facts, "on": file, "before": was, "after": then} for was, then, file in changes]

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from defect_detection.records.trail import read_trail
+from defect_detection.files.trail import read_trail
 from defect_detection.text import printable
 from defect_detection.use_cases.product_images import ProductImages
 

@@ -1,11 +1,11 @@
-"""Work out where images go, and what their rows in ``index.csv`` say then. Nothing is done here: see `whole_changes`."""
+"""Work out where images go, and what their rows in ``index.csv`` say then, and have `whole_changes` do it."""
 
 from pathlib import Path
 
 from defect_detection.data.class_names import comparable
 from defect_detection.data.image_folders import folders_of
 from defect_detection.data.index_edit import Cells, Indexes, with_part
-from defect_detection.data.whole_changes import Change
+from defect_detection.data.whole_changes import Change, carry_out
 from defect_detection.errors import DataError
 from defect_detection.text import from_root
 from defect_detection.use_cases.product_images import ProductImage, ProductImages, part_of_path
@@ -17,7 +17,7 @@ class Moves:
     def __init__(self, images: ProductImages) -> None:
         self._images, self._config = images, images.config
         self._folders = folders_of(images.config)
-        self._indexes = Indexes(list(self._folders.values()))
+        self._indexes = Indexes(list(self._folders.values()), images.indexes)
         self._change = Change()
         self._taken: set[Path] = set()
         self._inside: set[Path] = set()  # folders that were looked at
@@ -38,6 +38,10 @@ class Moves:
         self._indexes.put(new, self._with_mask(self._with_part(cells, one, wanted, new), one, wanted))
         return new
 
+    def add(self, partial: Path, path: Path) -> None:
+        """Give a new image its name."""
+        self._change.moves.append((partial, path))
+
     def remove(self, one: ProductImage) -> None:
         """Delete an image, with its row and its mask."""
         path = self._images.path(one)
@@ -47,11 +51,13 @@ class Moves:
         self._change.removed += [path, *([Path(mask)] if is_own else [])]
         self._note_emptied(path, one)
 
-    def change(self) -> Change:
-        """Return all of it as one change."""
+    def carry_out(self, lines: list[dict[str, str]]) -> None:
+        """Do all of it as one change, which leaves lines in the trail. Raises as `whole_changes.carry_out`."""
         self._change.texts = self._indexes.texts()
         self._change.emptied = sorted(self._emptied, key=lambda folder: -len(folder.parts))
-        return self._change
+        self._change.lines, self._change.is_of_plant = lines, self._config.plant == self._config.root
+        carry_out(self._config.root, self._change)
+        self._indexes.keep()
 
     def free(self, path: Path) -> Path:
         """Return a path that nothing has, and none of these moves gives: with a number behind its name, if need be."""

@@ -16,6 +16,7 @@ from defect_detection.config import Config
 from defect_detection.data.classes import DEFECTIVE, Classes
 from defect_detection.data.image_folders import FOLDER, Place, folders_of, why_not_shown, why_unchangeable
 from defect_detection.data.index import read_index
+from defect_detection.data.index_edit import KeptIndexes
 from defect_detection.data.index_file import NAME as INDEX_NAME
 from defect_detection.data.index_file import shortened
 from defect_detection.data.samples import scan_folder
@@ -100,6 +101,7 @@ class ProductImages:
         self.changing = (
             threading.RLock()
         )  # held while they are changed: beside `alone`, which is for processes
+        self.indexes = KeptIndexes()
         self._looking = threading.Lock()
         self._listed: Listed | None = None
         self._hashes: dict[tuple[int, int, int], str] = {}  # by inode, size and time

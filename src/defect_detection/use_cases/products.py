@@ -21,8 +21,8 @@ from defect_detection.config.products import (
 )
 from defect_detection.config.yaml_edit import decode, without_sections
 from defect_detection.errors import ConfigError
+from defect_detection.files.trail import leave
 from defect_detection.files.unfinished import working_folder
-from defect_detection.records.trail import leave
 from defect_detection.tracking.lease import who
 from defect_detection.tracking.registry import Registry
 from defect_detection.use_cases.project import FOLDERS, shipped

@@ -19,8 +19,8 @@ from defect_detection.config.load import check_document
 from defect_detection.config.yaml_edit import decode, with_written
 from defect_detection.config.yaml_file import PROBLEMS, parse_document, parse_value, where_and_why
 from defect_detection.errors import BusyError, ConfigError
+from defect_detection.files.trail import leave
 from defect_detection.files.unfinished import whole_file
-from defect_detection.records.trail import leave
 
 _LOCK = ".settings.lock"  # beside the file
 _WAIT_S = 10.0

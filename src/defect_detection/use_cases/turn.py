@@ -7,7 +7,7 @@ from pathlib import Path
 
 from defect_detection.config import Config
 from defect_detection.errors import DefectDetectionError, TrackingError
-from defect_detection.records.trail import leave
+from defect_detection.files.trail import leave
 from defect_detection.tracking.lease import PROMOTIONS, Ticket, lease, who
 from defect_detection.tracking.ledger import Ledger, open_entries, unreadable
 from defect_detection.tracking.ledger_entry import Entry, Kind, Plan, State

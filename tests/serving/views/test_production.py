@@ -11,9 +11,9 @@ from test_champion import Plant
 from tiny import write_tiny_bundle
 from waiting import wait_until
 
+from defect_detection.files.trail import FILE
 from defect_detection.records.jobs import create_job
 from defect_detection.records.keys import create_key
-from defect_detection.records.trail import FILE
 from defect_detection.serving.app import create_app
 from defect_detection.serving.changes import Changes
 from defect_detection.serving.local_key import make_local_key, read_local_key

@@ -8,11 +8,12 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from types import MappingProxyType
+
+from defect_detection.text import utc_now
 
 FILE = "trail.jsonl"  # beside config.yaml
 MAX_BYTES = 5_000_000  # of the file; then it becomes trail.jsonl.1, and so on
@@ -45,17 +46,27 @@ def leave(
 
 def leave_all(root: Path, lines: Iterable[Mapping[str, str]], times: int = 1) -> None:
     """Append lines together, each with the values that `leave` takes. Never fails."""
-    when = {"when": datetime.now(UTC).isoformat(timespec="seconds")}
+    when = {"when": utc_now()}
     file = _File(root / FILE, maxBytes=MAX_BYTES, backupCount=EARLIER, delay=True)
     with _writing:
         for values in lines:
-            line = when | {name: value[:LONGEST] for name, value in values.items()}
-            text = json.dumps(
-                line | ({"times": times} if times > 1 else {})
-            )  # ASCII: no control character gets through
+            text = _text({**when, **values}, {"times": times} if times > 1 else {})
             file.emit(logging.makeLogRecord({"msg": text}))
         with suppress(OSError):  # a full disk: said already
             file.close()
+
+
+def leave_missing(root: Path, lines: Iterable[Mapping[str, str]]) -> None:
+    """Append those lines, each with its value `when`, that are not there: a killed process may have written some. Never fails."""
+    missing = {_text(values): values for values in lines}
+    for line in read_trail(root):
+        missing.pop(_text(line), None)
+    leave_all(root, missing.values())
+
+
+def _text(values: Mapping[str, str], more: Mapping[str, int] = MappingProxyType({})) -> str:
+    """Return a line. It is ASCII, so that no control character gets through."""
+    return json.dumps({name: str(value)[:LONGEST] for name, value in values.items()} | dict(more))
 
 
 def read_trail(root: Path) -> Iterator[dict[str, str]]:
