@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from defect_detection.data import parts_in_paths
 from defect_detection.data.samples import Sample, fingerprint, scan
 from defect_detection.errors import DataError
 
@@ -187,3 +188,9 @@ def test_fingerprint_depends_on_content_label_and_group_only(tmp_path, write_ima
     relabelled, _ = scan(tmp_path, OK_CLASSES)
     grouped, _ = scan(tmp_path, OK_CLASSES, r"^(\w)")
     assert len({before, fingerprint(relabelled), fingerprint(grouped), fingerprint(samples[1:])}) == 4
+
+
+def test_a_pattern_that_takes_exponential_time_is_refused(monkeypatch):
+    monkeypatch.setattr(parts_in_paths, "LIMIT_S", 0.3)
+    with pytest.raises(DataError, match=r"data.group_pattern: searching '.*' in 1 path took over 0.3 s"):
+        parts_in_paths.parts_in(r"^(\w+)+!$", ["a" * 60])

@@ -78,6 +78,7 @@ def test_the_second_of_two_people_sees_what_the_first_changed_and_keeps_what_he_
 def test_an_operator_reads_and_an_admin_changes(app, send):
     database = services_of(app).records.database
     operator, admin = (create_key(database, role, role) for role in ("operator", "admin"))
+    bound = create_key(database, "bound", "admin", products=["default"])
     shown = json.loads(send("GET", "/settings", **{"X-API-Key": operator}).body)
     change = {"digest": shown["digest"], "changes": [{"key": "seed", "before": "42", "after": "7"}]}
     sent = [
@@ -92,7 +93,13 @@ def test_an_operator_reads_and_an_admin_changes(app, send):
             (admin, change),
             (admin, change),
             (admin, {**change, "digest": "0" * 64}),
+            (admin, {**change, "changes": 2 * change["changes"]}),
+            (bound, {**change, "changes": [{"key": "data.train_dir", "before": "", "after": "/etc"}]}),
         )
     ]
-    assert [one.status for one in sent] == [403, 200, 409, 409]
+    assert [one.status for one in sent] == [403, 200, 409, 409, 422, 403]
+    assert json.loads(sent[4].body)["fields"] == {
+        "seed": "expected once in a request, received several times"
+    }
+    assert "data.train_dir may reach others" in json.loads(sent[5].body)["detail"]
     assert "seed is 7 now" in json.loads(sent[2].body)["detail"]

@@ -1,7 +1,6 @@
 """Find the images of a folder, with label, defect type, group and content hash."""
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from defect_detection.data.index import NOTHING_SAID, Index, IndexRow, read_inde
 from defect_detection.data.index_file import NAME as INDEX_NAME
 from defect_detection.data.index_file import shortened
 from defect_detection.data.mask_pictures import find_mask_pictures
+from defect_detection.data.parts_in_paths import parts_in
 from defect_detection.data.walk import Skipped, Walked, in_words, reasons, walk
 from defect_detection.errors import DataError
 from defect_detection.text import printable
@@ -227,12 +227,12 @@ def _grouped(samples: list[Sample], folder: Path, pattern: str | None) -> list[S
     if pattern is None:
         return samples
     paths = [sample.path for sample in samples if not sample.group]
-    matches = {path: re.search(pattern, path.relative_to(folder).as_posix()) for path in paths}
-    unmatched = [printable(path) for path, match in matches.items() if match is None]
+    found = parts_in(pattern, [path.relative_to(folder).as_posix() for path in paths])
+    unmatched = [printable(path) for path, part in zip(paths, found, strict=True) if part is None]
     if unmatched:
         raise DataError(
             f"data.group_pattern: expected '{pattern}' in the path of every image below {folder}, "
             f"not found in {len(unmatched)}:\n  " + "\n  ".join(shortened(unmatched))
         )
-    groups = {path: printable(match[1] or "") for path, match in matches.items() if match is not None}
+    groups = {path: printable(part or "") for path, part in zip(paths, found, strict=True)}
     return [replace(sample, group=groups.get(sample.path, sample.group)) for sample in samples]

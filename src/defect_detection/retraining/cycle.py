@@ -9,6 +9,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from defect_detection.config import Config, RetrainConfig, load_config, load_retrain_config
+from defect_detection.data.in_training import in_training
 from defect_detection.data.split import Splits, load_splits
 from defect_detection.data.units import of_whole_parts
 from defect_detection.errors import BusyError
@@ -74,7 +75,7 @@ def retrain(
     settings = load_retrain_config(settings_path)
     config = load_config(settings.config, [*settings.overrides, *overrides])
     try:
-        with FileLock(config.plant / LOCK_NAME, timeout=0):
+        with FileLock(config.plant / LOCK_NAME, timeout=0), in_training(config.root):
             return _retrain(settings, config, watch, say)
     except Timeout as error:
         raise BusyError(f"{config.plant}: a retraining is already running; wait until it ends") from error

@@ -183,7 +183,7 @@ def apply(
     """Bring images into the state that they are to have, by their file, and leave lines in the trail. The caller has the lock."""
     work = Moves(images)
     before = [listed.images[file] for file in after]
-    paths = [work.bring(one, after[one.file]) for one in before]
+    paths = work.bring([(one, after[one.file]) for one in before])
     root = images.config.root
     new = [
         replace(wanted, file=from_root(path, root).as_posix())

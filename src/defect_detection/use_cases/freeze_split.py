@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from defect_detection.data.in_training import is_in_training
 from defect_detection.data.samples import DEFECTIVE, OK, Sample
 from defect_detection.data.test_choice import choose_test
 from defect_detection.errors import BusyError, DataError
@@ -49,9 +50,14 @@ def freeze_split(images: ProductImages, fraction: float, state: str, by: str) ->
         state: of the proposal that the caller saw.
 
     Raises:
-        BusyError: an image has changed since, or there is a test split already. DataError: as for `propose_split`.
+        BusyError: an image has changed since, there is a test split already, or a training reads these images.
+        DataError: as for `propose_split`.
     """
     with changing(images) as listed:
+        if is_in_training(images.config.root):
+            raise BusyError(
+                "a training of this product is running, and learns from these images: choose the split when it has ended"
+            )
         proposal = _proposed(images, listed, fraction)
         if proposal.state != state:
             raise BusyError(

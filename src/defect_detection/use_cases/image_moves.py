@@ -1,14 +1,15 @@
 """Work out where images go, and what their rows in ``index.csv`` say then, and have `whole_changes` do it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from defect_detection.data.class_names import comparable
-from defect_detection.data.image_folders import folders_of
+from defect_detection.data.image_folders import Place, folders_of
 from defect_detection.data.index_edit import Cells, Indexes, with_part
 from defect_detection.data.whole_changes import Change, carry_out
 from defect_detection.errors import DataError
 from defect_detection.text import from_root
-from defect_detection.use_cases.product_images import ProductImage, ProductImages, part_of_path
+from defect_detection.use_cases.product_images import ProductImage, ProductImages, parts_of_paths
 
 
 class Moves:
@@ -24,19 +25,39 @@ class Moves:
         self._emptied: dict[Path, None] = {}
         self._classes: dict[Path, dict[str, str]] = {}
 
-    def bring(self, one: ProductImage, wanted: ProductImage) -> Path:
-        """Bring an image into another state, and return its path then."""
+    def bring(self, pairs: Sequence[tuple[ProductImage, ProductImage]]) -> list[Path]:
+        """Bring images, given as they are and as they are to be, into another state, and return their paths then."""
+        paths = [self._path(one, wanted) for one, wanted in pairs]
+        by_pattern = self._by_pattern(pairs, paths)
+        for (one, wanted), new in zip(pairs, paths, strict=True):
+            old = self._images.path(one)
+            cells = self._indexes.take(old)
+            if new != old:
+                cells |= {"label": "", "defect_type": ""}
+                self._move(old, new, one)
+            if len(wanted.types) > 1 or one.types != wanted.types:
+                cells["defect_type"] = ";".join(wanted.types) if len(wanted.types) > 1 else ""
+            cells = _with_part(cells, one, wanted, by_pattern.get(new, ""))
+            self._indexes.put(new, self._with_mask(cells, one, wanted))
+        return paths
+
+    def _path(self, one: ProductImage, wanted: ProductImage) -> Path:
         old = self._images.path(one)
         is_kept = (one.place, one.label, one.types[:1]) == (wanted.place, wanted.label, wanted.types[:1])
-        new = old if is_kept else self.free(self._folder(one, wanted) / old.name)
-        cells = self._indexes.take(old)
-        if not is_kept:
-            cells |= {"label": "", "defect_type": ""}
-            self._move(old, new, one)
-        if len(wanted.types) > 1 or one.types != wanted.types:
-            cells["defect_type"] = ";".join(wanted.types) if len(wanted.types) > 1 else ""
-        self._indexes.put(new, self._with_mask(self._with_part(cells, one, wanted, new), one, wanted))
-        return new
+        return old if is_kept else self.free(self._folder(one, wanted) / old.name)
+
+    def _by_pattern(
+        self, pairs: Sequence[tuple[ProductImage, ProductImage]], paths: Sequence[Path]
+    ) -> dict[Path, str]:
+        """Return what ``data.group_pattern`` finds in the new paths of images that keep their part."""
+        of_place: dict[Place, list[Path]] = {}
+        for (one, wanted), new in zip(pairs, paths, strict=True):
+            if wanted.part and wanted.part == one.part:
+                of_place.setdefault(wanted.place, []).append(new)
+        found: dict[Path, str] = {}
+        for place, some in of_place.items():
+            found |= zip(some, parts_of_paths(self._config, some, self._folders[place]), strict=True)
+        return found
 
     def add(self, partial: Path, path: Path) -> None:
         """Give a new image its name."""
@@ -118,15 +139,6 @@ class Moves:
             folder for folder in path.parents if folder != base and folder.is_relative_to(base)
         )
 
-    def _with_part(self, cells: Cells, one: ProductImage, wanted: ProductImage, new: Path) -> Cells:
-        """Return the cells with the part, where neither they nor ``data.group_pattern`` say it."""
-        if wanted.part != one.part:
-            return with_part(cells, wanted.part)
-        if wanted.part and not cells["group"]:
-            by_pattern = part_of_path(self._config, new, self._folders[wanted.place])
-            return cells if by_pattern == wanted.part else with_part(cells, wanted.part)
-        return cells
-
     def _with_mask(self, cells: Cells, one: ProductImage, wanted: ProductImage) -> Cells:
         """Have the mask of an image go to the folder of the split where the image goes."""
         mask = Path(cells["mask"])
@@ -144,3 +156,11 @@ class Moves:
         new = self.free(self._folders[wanted.place] / "masks" / mask.name)
         self._move(mask, new, one)
         return cells | {"mask": str(new)}
+
+
+def _with_part(cells: Cells, one: ProductImage, wanted: ProductImage, by_pattern: str) -> Cells:
+    """Return the cells with the part, where neither they nor ``data.group_pattern`` say it."""
+    is_said = bool(cells["group"]) or by_pattern == wanted.part
+    if wanted.part != one.part or (wanted.part and not is_said):
+        return with_part(cells, wanted.part)
+    return cells

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -19,6 +18,7 @@ from defect_detection.data.index import read_index
 from defect_detection.data.index_edit import KeptIndexes
 from defect_detection.data.index_file import NAME as INDEX_NAME
 from defect_detection.data.index_file import shortened
+from defect_detection.data.parts_in_paths import parts_in
 from defect_detection.data.samples import scan_folder
 from defect_detection.data.walk import walk
 from defect_detection.data.whole_changes import finish_changes
@@ -236,11 +236,11 @@ def _folders_below(folder: Path) -> Iterator[Path]:
 def _labelled(config: Config, place: Place, folder: Path) -> Iterator[ProductImage]:
     data = config.data
     scanned = scan_folder(folder, data.ok_classes, None, data.defect_classes, content_hash=lambda _path: "")
-    for sample in scanned.samples:
+    parts = parts_of_paths(config, [sample.path for sample in scanned.samples], folder)
+    for sample, part in zip(scanned.samples, parts, strict=True):
         label: Label = "defective" if sample.label == DEFECTIVE else "ok"
         with suppress(OSError):  # gone meanwhile
-            part = sample.group or part_of_path(config, sample.path, folder)
-            yield image_at(config.root, sample.path, place, label, sample.defect_types, part)
+            yield image_at(config.root, sample.path, place, label, sample.defect_types, sample.group or part)
     for item in scanned.skipped:
         with suppress(OSError):
             if item.path.is_file():
@@ -250,11 +250,11 @@ def _labelled(config: Config, place: Place, folder: Path) -> Iterator[ProductIma
 def _others(config: Config, place: Place, folder: Path) -> Iterator[ProductImage]:
     images = walk(folder).images
     index = read_index(folder, Classes.of(config.data.ok_classes, config.data.defect_classes), images)
-    for path in images:
+    for path, by_pattern in zip(images, parts_of_paths(config, images, folder), strict=True):
         if path in index.masks:
             continue
         row = index.rows.get(path)
-        part = (row.group if row else "") or part_of_path(config, path, folder)
+        part = (row.group if row else "") or by_pattern
         label, types = _said(config, place, path.parent.relative_to(folder).parts)
         if row and row.defect_type and label == "defective":
             types = (row.defect_type, *row.more_types)
@@ -278,12 +278,16 @@ def _plain(config: Config, place: Place, folder: Path) -> Iterator[ProductImage]
             yield image_at(config.root, path, place, None, (), "")
 
 
-def part_of_path(config: Config, path: Path, folder: Path) -> str:
-    """Return the part that ``data.group_pattern`` finds in the path of an image; "" for none."""
+def parts_of_paths(config: Config, paths: Sequence[Path], folder: Path) -> list[str]:
+    """Return the part that ``data.group_pattern`` finds in the path of each image; "" for none.
+
+    Raises:
+        DataError: the pattern takes too long.
+    """
     if config.data.group_pattern is None:
-        return ""
-    found = re.search(config.data.group_pattern, path.relative_to(folder).as_posix())
-    return printable(found[1] or "") if found else ""
+        return [""] * len(paths)
+    found = parts_in(config.data.group_pattern, [path.relative_to(folder).as_posix() for path in paths])
+    return [printable(part or "") for part in found]
 
 
 def image_at(

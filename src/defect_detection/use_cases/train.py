@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from defect_detection.config import Config
 from defect_detection.config.training import HyperparameterSet
 from defect_detection.data.cache_folder import bound
+from defect_detection.data.in_training import in_training
 from defect_detection.data.samples import labels_of
 from defect_detection.data.split import Say, load_splits, silent
 from defect_detection.data.units import parts_of
@@ -81,6 +82,11 @@ def train(config: Config, watch: Watch = unwatched, say: Say = silent, engine: E
         DataError, LeakageError, ConfigError, TrackingError: nothing was kept; the text says why.
         BusyError: a search is running here. DivergedError: all sets diverged.
     """
+    with in_training(config.root):
+        return _train(config, watch, say, engine)
+
+
+def _train(config: Config, watch: Watch, say: Say, engine: Engine) -> Trained:
     check_search(config)
     for one in config.training.hyperparameter_sets:
         check_weights(one.trunk, one.weights)

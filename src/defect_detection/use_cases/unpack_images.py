@@ -73,12 +73,14 @@ def begin_archive(images: ProductImages, name: str, size: int, modified: float) 
             if time.time() - path.stat().st_mtime > OLD_S:
                 path.unlink()
     key = hashlib.sha256(f"{name} {size} {modified}".encode(errors="surrogateescape")).hexdigest()[:16]
-    received = _size(folder / key)
+    path = folder / f"{key}.{size}"
+    received = path.stat().st_size if path.is_file() else 0
     free = shutil.disk_usage(folder).free - SPARE_BYTES
     if 2 * size - received > free:  # the archive, and the images in it
         raise DataError(
             f"{printable(name)}: expected at most {max(0, free) // 2:,} bytes (half of what is free on the disk), received {size:,}"
         )
+    path.touch()
     return key, received
 
 
@@ -86,11 +88,17 @@ def append_piece(images: ProductImages, key: str, offset: int, piece: bytes) -> 
     """Append a piece, and return how many bytes are there now. A piece that is there already changes nothing.
 
     Raises:
-        BusyError: another piece comes next. OSError: the disk is full; the pieces before stay.
+        BusyError: another piece comes next. DataError: no such archive was begun, or the piece goes beyond its size.
+        OSError: the disk is full; the pieces before stay.
     """
-    path = _path(images, key)
+    path, expected = _begun(images, key)
     with alone(images.config.root):
-        size = _size(path)
+        size = path.stat().st_size
+        if offset + len(piece) > expected:
+            raise DataError(
+                f"archive {key}: expected {expected:,} bytes, as it was begun, received a piece that ends at byte "
+                f"{offset + len(piece):,}: the file has changed, so begin again with POST /data/archives"
+            )
         if offset + len(piece) <= size:
             return size
         if offset != size:
@@ -114,11 +122,11 @@ def unpack_step(images: ProductImages, key: str, start: int, add: AddMember, mos
         most_bytes: of one member.
 
     Raises:
-        DataError: no zip, which is deleted, or one with too many members. OSError: the disk is full.
+        BusyError: pieces are missing. DataError: no zip, which is deleted, or one with too many members. OSError: the disk is full.
     """
-    path = _path(images, key)
-    if not path.is_file():
-        raise DataError("no such archive here: send it again")
+    path, expected = _begun(images, key)
+    if (size := path.stat().st_size) < expected:
+        raise BusyError(f"archive {key}: expected {expected:,} bytes, received {size:,}: send the rest first")
     _check_directory(path)
     with _opened(path) as archive:
         step = _unpacked(archive, start, add, most_bytes)
@@ -135,12 +143,15 @@ def _opened(path: Path) -> zipfile.ZipFile:
         raise DataError(f"no complete zip file ({printable(error)}): send it again") from error
 
 
-def _path(images: ProductImages, key: str) -> Path:
-    return images.config.root / FOLDER / ARCHIVES / key
+def _begun(images: ProductImages, key: str) -> tuple[Path, int]:
+    """Return the file of an archive that was begun, and the size that it will have, which is the end of its name.
 
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else 0
+    Raises:
+        DataError: there is none.
+    """
+    for path in (images.config.root / FOLDER / ARCHIVES).glob(f"{key}.*"):
+        return path, int(path.suffix[1:])
+    raise DataError(f"archive {key}: no such archive here: begin with POST /data/archives, and send it again")
 
 
 def _unpacked(archive: zipfile.ZipFile, start: int, add: AddMember, most_bytes: int) -> Step:

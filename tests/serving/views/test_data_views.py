@@ -17,6 +17,7 @@ from defect_detection.records.keys import create_key
 from defect_detection.serving.app import create_app
 from defect_detection.serving.services import services_of
 from defect_detection.use_cases import unpack_images
+from defect_detection.use_cases.train import train
 
 
 def picture(number: int) -> bytes:
@@ -84,6 +85,16 @@ def test_a_split_of_whole_parts_is_proposed_frozen_and_only_grows(client, add, p
         "scratch": (8, 2),
     }
     assert [one["test"] for one in proposal["days"]] == [3, 3]
+    chosen = {"share": 0.2, "state": proposal["state"]}
+
+    def choose_now(*_: object) -> None:
+        refused = client.post("/data/split", json=chosen)
+        assert (refused.status_code, "a training of this product" in refused.json["detail"]) == (409, True)
+        raise KeyboardInterrupt
+
+    (project.root / "data/test").mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        train(project.config(), choose_now)  # as a command does
     add("31.png", picture(31))
     stale = client.post("/data/split", json={"share": 0.2, "state": proposal["state"]})
     assert (stale.status_code, images(client).keys() >= {"data/unlabelled/31.png"}) == (409, True)
@@ -255,7 +266,12 @@ def test_a_zip_that_broke_off_is_gone_on_with_and_one_that_is_none_is_refused(cl
     assert client.post(f"/data/archives/{begun['id']}?offset=0", **sent).json == {"received": 50}
     assert client.post(f"/data/archives/{begun['id']}?offset=60", **sent).status_code == 409
     half = client.post(f"/data/archives/{begun['id']}/unpack", json={"start": 0})
-    assert (half.status_code, "no complete zip" in half.json["detail"]) == (422, True)
+    assert (half.status_code, "received 50: send the rest" in half.json["detail"]) == (409, True)
+    more = {**sent, "data": content[50:] + b"x"}
+    refused = [client.post(f"/data/archives/{key}?offset=50", **more) for key in (begun["id"], "0" * 16)]
+    assert [one.status_code for one in refused] == [422, 422]
+    assert f"expected {len(content)} bytes, as it was begun" in refused[0].json["detail"]
+    assert "no such archive here: begin with POST /data/archives" in refused[1].json["detail"]
     assert send_zip(client, content).json["added"] == 1
     too_large = client.post("/data/archives", json={"name": "b.zip", "size": 10**13})
     assert (too_large.status_code, "free on the disk" in too_large.json["detail"]) == (422, True)

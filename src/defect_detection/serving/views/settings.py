@@ -1,6 +1,7 @@
 """``/settings``: the settings of a product as a form, and changes to them."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated
@@ -87,7 +88,11 @@ def settings() -> Response:
 )
 def change(body: SettingsChange) -> Response:
     config = project().config
-    _refuse_others([one.key for one in body.changes])
+    keys = [one.key for one in body.changes]
+    _refuse_others(keys)
+    if twice := [key for key, count in Counter(keys).items() if count > 1]:
+        said = "expected once in a request, received several times"
+        return _wrong(ConfigError("; ".join(f"{key}: {said}" for key in twice), dict.fromkeys(twice, said)))
     changes = {one.key: Change(one.before, one.after) for one in body.changes}
     try:
         changed = change_settings(config, body.digest, changes, caller().name)

@@ -4,19 +4,15 @@ from flask import Response
 from flask_openapi3.blueprint import APIBlueprint
 from pydantic import BaseModel, Field
 
-from defect_detection.errors import BusyError
-from defect_detection.records.jobs import list_jobs
 from defect_detection.serving.answer import as_json
 from defect_detection.serving.callers import caller
 from defect_detection.serving.of_product import project
-from defect_detection.serving.services import services
 from defect_detection.serving.views.data_failures import DATA, FAILURES, register_failures
 from defect_detection.serving.views.images_of_product import ChangedShown, changed
 from defect_detection.use_cases.freeze_split import Proposal, Share, freeze_split, propose_split
 
 split_of_product_api = APIBlueprint("split_of_product", __name__)
 register_failures(split_of_product_api)
-_LATEST = 20  # jobs that are looked at: one at most runs
 
 
 class ProposalQuery(BaseModel):
@@ -62,21 +58,7 @@ def propose(query: ProposalQuery) -> Response:
     responses={200: ChangedShown, **FAILURES},
 )
 def choose(body: ChoiceBody) -> Response:
-    product = project()
-    _refuse_while_training(product.name)
-    return changed(freeze_split(product.images, body.share, body.state, caller().name))
-
-
-def _refuse_while_training(product: str) -> None:
-    """Refuse to move images to the test split that a training is learning from."""
-    parts = services()
-    if not parts.retraining.is_running():
-        return
-    running = [job for job in list_jobs(parts.records.database, _LATEST) if job.state == "running"]
-    if not running or any(job.product == product for job in running):
-        raise BusyError(
-            "a training of this product is running, and learns from these images: choose the split when it has ended"
-        )
+    return changed(freeze_split(project().images, body.share, body.state, caller().name))
 
 
 def _shown(proposal: Proposal) -> ProposalShown:
