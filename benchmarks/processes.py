@@ -54,7 +54,7 @@ def run(
         Unavailable: it can't be started, or ended with an error.
     """
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
-        started, used = time.perf_counter(), _children_cpu_s()
+        started, used = time.perf_counter(), children_cpu_s()
         try:
             process = subprocess.Popen(
                 [str(part) for part in command],
@@ -71,10 +71,10 @@ def run(
         errors.seek(0)
         if process.returncode not in expected:
             raise Unavailable(reason(errors.read() or output.read(), process.returncode))
-        return Finished(seconds, _children_cpu_s() - used, peak, output.read())
+        return Finished(seconds, children_cpu_s() - used, peak, output.read())
 
 
-def _children_cpu_s() -> float:
+def children_cpu_s() -> float:
     """Return the processor seconds of all children that have ended."""
     times = os.times()
     return times.children_user + times.children_system

@@ -16,31 +16,29 @@ from benchmarks.tables import mebibytes, spread, table
 from defect_detection.data.samples import Sample, scan
 
 COLUMNS = ("training images", "step", "seconds", "processor ms an image", "peak memory, MiB")
-IMAGE_PX, SMALL_PX = 256, 64
-MANY = 10_000  # with more images than this at one size, all are drawn small
+IMAGE_PX = 256
 ONE_IN_NEW = 20  # 5 % of the images come later
 
 
 def measure(options: Options) -> dict[str, Any]:
     """Go through the steps at every size, several times."""
     rows: list[dict[str, Any]] = []
-    side = SMALL_PX if max(options.sizes) > MANY else IMAGE_PX
     for n_images in options.sizes:
-        repeated = [_steps(n_images, side, options) for _ in range(options.repetitions)]
+        repeated = [_steps(n_images, options) for _ in range(options.repetitions)]
         for step in repeated[0]:
             runs = [vars(one[step]) | {"output": ""} for one in repeated]
             rows.append({"images": n_images, "step": step, "runs": runs})
-    return {"side": side, "rows": rows}
+    return {"side": IMAGE_PX, "rows": rows}
 
 
-def _steps(n_images: int, side: int, options: Options) -> dict[str, Finished]:
+def _steps(n_images: int, options: Options) -> dict[str, Finished]:
     """Train a project from nothing, and again and again as it changes; return what each training took."""
     _say(f"{n_images} images: drawing, where they aren't there yet")
     drawn = datasets.drawn(
-        options.cache / "drawn" / f"scaling-{n_images}-{side}",
+        options.cache / "drawn" / f"scaling-{n_images}-{IMAGE_PX}",
         n_train=n_images + n_images // ONE_IN_NEW,
         n_test=max(30, n_images // 10),
-        size=side,
+        size=IMAGE_PX,
     )
     data, new = _held_back(drawn, options.work / "scaling" / "data")
     project = Project.new(options.work / "scaling" / "project", data, options.overrides)
@@ -82,6 +80,11 @@ def _held_back(drawn: DataSet, folder: Path) -> tuple[DataSet, list[Sample]]:
 
 def render(result: dict[str, Any]) -> str:
     """Return the table."""
+    return f"Images drawn at {result['side']} px. Each step is a process of its own.\n\n{as_table(result['rows'])}"
+
+
+def as_table(steps: Sequence[dict[str, Any]]) -> str:
+    """Return a row for each step."""
     rows = [
         [
             str(row["images"]),
@@ -90,6 +93,6 @@ def render(result: dict[str, Any]) -> str:
             spread([1000 * run["cpu_s"] / row["images"] for run in row["runs"]], 1),
             mebibytes(row["runs"]),
         ]
-        for row in result["rows"]
+        for row in steps
     ]
-    return f"Images drawn at {result['side']} px. Each step is a process of its own.\n\n{table(COLUMNS, rows, texts=2)}"
+    return table(COLUMNS, rows, texts=2)
