@@ -12,7 +12,7 @@ from defect_detection.evaluation.rates import Rate
 from defect_detection.model.heads import Types
 from defect_detection.model.type_rule import TypeRule
 from defect_detection.training.folds import Folds
-from defect_detection.training.type_branch import fit_types, labelled_types, probabilities_of
+from defect_detection.training.type_branch import _classify, fit_types, labelled_types, probabilities_of
 
 FEATURES = 12
 
@@ -113,3 +113,11 @@ def test_a_model_that_is_unsure_or_sees_something_new_says_unknown():
     assert rule.named([0.2, 0.8], None) == (("scratch", 0.8),)
     assert rule.named([0.4, 0.6], 0.0) == (("unknown", None),)
     assert rule.named([0.01, 0.99], 5.1) == (("unknown", None),)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_fit_that_stops_at_its_number_of_iterations_says_nothing(several):
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(1, 300, 30)) * np.logspace(-3, 3, 30)  # a warning fails a test
+    weights, _ = _classify(rows, np.eye(3, dtype=bool)[rng.integers(0, 3, 300)], 1.0, several)
+    assert np.isfinite(weights).all()

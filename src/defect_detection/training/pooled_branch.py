@@ -1,7 +1,8 @@
 """Fit the pooled branch: logistic regression on principal components of the pooled features."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 import numpy as np
@@ -171,6 +172,14 @@ def _held_out(
     return logits
 
 
+@contextmanager
+def near_enough() -> Iterator[None]:
+    """Accept a fit that stops at its number of iterations, as classes that part completely make it do."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        yield
+
+
 def _classifier() -> LogisticRegression:
     """Return a balanced logistic regression; one that was fitted before starts from there."""
     return LogisticRegression(
@@ -183,8 +192,7 @@ def _classify(
 ) -> tuple[np.ndarray, float]:
     """Return weights (k,) and bias."""
     model.set_params(C=c)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # classes that part completely: near enough
+    with near_enough():
         model.fit(rotated.reshape(-1, rotated.shape[-1]), np.tile(labels, len(rotated)))
     return model.coef_[0].copy(), float(model.intercept_[0])
 

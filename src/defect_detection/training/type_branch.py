@@ -28,6 +28,7 @@ from defect_detection.training.held_out_types import HeldOut, rule_of
 from defect_detection.training.pooled_branch import (
     REGULARIZATIONS,
     Indexed,
+    near_enough,
     on_axes,
 )
 from defect_detection.training.trunk_features import trunk_features, turned_features
@@ -206,19 +207,21 @@ def _classify(rows: np.ndarray, has: np.ndarray, c: float, several: bool) -> tup
         weights[:, seen[1]], bias[seen[1]] = _binary(x, has[:, seen[1]], c)
         bias[seen[0]] = 0.0
     else:
-        model = _regression(c).fit(x, has.argmax(1))
+        model = _fitted(x, has.argmax(1), c)
         weights[:, seen], bias[seen] = model.coef_.T, model.intercept_
     return weights, bias
 
 
 def _binary(x: np.ndarray, has: np.ndarray, c: float) -> tuple[np.ndarray, float]:
-    model = _regression(c).fit(x, has)
+    model = _fitted(x, has, c)
     return model.coef_[0], float(model.intercept_[0])
 
 
-def _regression(c: float) -> LogisticRegression:
+def _fitted(x: np.ndarray, y: np.ndarray, c: float) -> LogisticRegression:
     # With several types newton-cholesky solves for all weights of all types at once: 25 times slower here.
-    return LogisticRegression(C=c, solver="lbfgs", max_iter=500, tol=1e-5)
+    model = LogisticRegression(C=c, solver="lbfgs", max_iter=500, tol=1e-5)
+    with near_enough():
+        return model.fit(x, y)
 
 
 def _loss(logits: np.ndarray, has: np.ndarray, several: bool) -> float:
