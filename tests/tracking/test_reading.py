@@ -2,12 +2,15 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from defect_detection.errors import TrackingError
 from defect_detection.model.bundle import CARD_FILE
+from defect_detection.model.seal import SEAL_TAG, require_sealed, seal
+from defect_detection.tracking.direct import IndirectError, fetched_directly
 from defect_detection.tracking.fetch import fetch_apart
 from defect_detection.tracking.reading import ModelRef, versions_of
 from defect_detection.tracking.registry import Registry
@@ -87,3 +90,29 @@ def test_credentials_come_from_the_address_or_the_environment(monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "a@b")
     assert _credentials(None, None) == {"Authorization": "Basic bWU6YUBi"}
+
+
+@pytest.fixture
+def handed_out(server_uri: str, name: str, bundle: Path) -> ModelRef:
+    """A version with a seal on the server, which fetches the files of its models from its own storage."""
+    with ExperimentRecorder(server_uri, name).trial("a", {}) as record:
+        model_uri = record.model(bundle)
+    return Registry(server_uri).register(model_uri, name, {SEAL_TAG: seal(bundle)})
+
+
+def test_a_server_hands_out_a_bundle_without_mlflow(server_uri: str, handed_out: ModelRef, tmp_path: Path):
+    folder = fetched_directly(server_uri, handed_out, "bundle", tmp_path / "here")
+    require_sealed(folder, handed_out.seal, str(handed_out))
+    assert Registry(server_uri).brought(handed_out, tmp_path / "cache")
+    for names in (
+        "",
+        "no JSON",
+        '{"../a": ""}',
+        '{"/a": ""}',
+        '{"a\\\\b": ""}',
+        '{"model.xml": "", "absent": ""}',
+    ):
+        other = replace(handed_out, tags=handed_out.tags | {SEAL_TAG: names})
+        with pytest.raises(IndirectError):
+            fetched_directly(server_uri, other, "bundle", tmp_path / "there")
+    assert not (tmp_path / "there").exists()

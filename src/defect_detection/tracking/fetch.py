@@ -1,4 +1,4 @@
-"""Fetch the bundle of a version. A separate process runs mlflow, so its memory is released at the end.
+"""Fetch the bundle of a version. If that needs mlflow, a separate process runs it, so its memory is released at the end.
 
 ``python -m defect_detection.tracking.fetch`` is that process: it reads what to fetch as JSON from its standard input and
 writes the folder as JSON.
@@ -27,7 +27,7 @@ def fetch_apart(reference: ModelRef, tracking_uri: str, cache_dir: Path) -> Path
         TrackingError: the files can't be fetched.
     """
     registry = Registry(tracking_uri)
-    if registry.is_at_hand(reference, cache_dir):
+    if registry.brought(reference, cache_dir):
         return registry.bundle_of(reference, cache_dir)
     wanted = {"tracking_uri": tracking_uri, "cache_dir": str(cache_dir), "reference": asdict(reference)}
     command = [sys.executable, "-m", "defect_detection.tracking.fetch"]

@@ -8,7 +8,8 @@ interface. That takes milliseconds, where importing mlflow and opening a store w
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,7 @@ from defect_detection.errors import TrackingError, without_room
 from defect_detection.files.unfinished import working_folder
 from defect_detection.model.bundle import copy_files
 from defect_detection.model.seal import require_sealed
+from defect_detection.tracking.direct import IndirectError, fetched_directly
 from defect_detection.tracking.embedded import point
 from defect_detection.tracking.reading import ModelRef, asked, looked_up, telling
 from defect_detection.tracking.store import (
@@ -169,7 +171,7 @@ class Registry:
         if folder.is_dir():
             return folder
         try:
-            return self._kept(reference, folder)
+            return self._kept(reference, folder, self.fetch)
         except OSError as error:
             lying = self.lying(reference)
             if lying is None or not without_room(error):
@@ -177,10 +179,10 @@ class Registry:
             log.warning("%s: no space for a copy of %s, which is read from the store", folder.parent, lying)
             return lying
 
-    def _kept(self, reference: ModelRef, folder: Path) -> Path:
+    def _kept(self, reference: ModelRef, folder: Path, fetch: Callable[[ModelRef, Path], Path]) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with working_folder(folder.parent) as work:
-            fetched = self.fetch(reference, work)
+            fetched = fetch(reference, work)
             try:
                 fetched.rename(folder)
             except OSError:
@@ -188,16 +190,26 @@ class Registry:
                     raise
         return folder
 
-    def is_at_hand(self, reference: ModelRef, cache_dir: Path) -> bool:
-        """Check whether `bundle_of` works without mlflow: the bundle was fetched before, or is in a known folder."""
+    def brought(self, reference: ModelRef, cache_dir: Path) -> bool:
+        """Bring the bundle here if that takes no mlflow; say whether `bundle_of` needs none now."""
+        folder = kept_at(reference, cache_dir)
         is_local = bool(reference.location) and local_path(reference.location) is not None
-        return is_local or kept_at(reference, cache_dir).is_dir()
+        if is_local or folder.is_dir():
+            return True
+        with suppress(IndirectError):
+            return self._kept(reference, folder, self._directly).is_dir()
+        return False
 
     def fetch(self, reference: ModelRef, folder: Path) -> Path:
         """Put the version's bundle into the folder, and return its path there."""
+        with suppress(IndirectError):
+            return self._directly(reference, folder)
         if lying := self.lying(reference):
             return copy_files(lying, folder / BUNDLE)
         return self._downloaded(reference, self._location(reference), folder)
+
+    def _directly(self, reference: ModelRef, folder: Path) -> Path:
+        return fetched_directly(self.tracking_uri, reference, BUNDLE, folder / BUNDLE)
 
     def lying(self, reference: ModelRef) -> Path | None:
         """Return the folder of the version's bundle in the store; None if it is on another machine.

@@ -3,12 +3,19 @@
 import base64
 import json
 import os
+import shutil
+from collections.abc import Mapping
+from http.client import IncompleteRead
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.error import HTTPError
-from urllib.parse import unquote, urlencode, urlsplit
+from urllib.parse import quote, unquote, urlencode, urlsplit
 from urllib.request import Request, urlopen
 
 from defect_detection.tracking.store import PROBE_TIMEOUT_S
+
+DOWNLOAD_TIMEOUT_S = 60.0  # without any data: the server may have to fetch a file itself first
 
 
 def ask(
@@ -23,14 +30,9 @@ def ask(
         OSError, HTTPException: it can't be reached, or refuses.
         ValueError: not a server's address, or not the response of an MLflow server.
     """
-    if not tracking_uri.startswith(("http://", "https://")):
-        raise ValueError("not the address of a server")
-    parts = urlsplit(tracking_uri.rstrip("/"))
-    host = parts.netloc.rpartition("@")[2]
-    address = f"{parts.scheme}://{host}{parts.path}/api/2.0/mlflow/{path}?{urlencode(query)}"
-    headers = _credentials(parts.username, parts.password) | {"Content-Type": "application/json"}
-    data = None if body is None else json.dumps(body).encode()
-    asked = Request(address, data, headers)  # noqa: S310  http only, see above
+    headers = {"Content-Type": "application/json"}
+    asked = _request(tracking_uri, f"mlflow/{path}?{urlencode(query)}", headers)
+    asked.data = None if body is None else json.dumps(body).encode()
     try:
         with urlopen(asked, timeout=PROBE_TIMEOUT_S) as answer:  # noqa: S310
             found = json.load(answer)
@@ -42,6 +44,31 @@ def ask(
     if not isinstance(found, dict):
         raise ValueError("not the response of an MLflow server")  # noqa: TRY004  whatever it is, it is the value that is wrong
     return found
+
+
+def download(tracking_uri: str, artifact: str, path: Path) -> None:
+    """Write an artifact that the server hands out to a file.
+
+    Raises:
+        OSError, HTTPException: the server can't be reached or refuses, or the file can't be written.
+        ValueError: not a server's address.
+    """
+    asked = _request(tracking_uri, f"mlflow-artifacts/artifacts/{quote(artifact)}")
+    with urlopen(asked, timeout=DOWNLOAD_TIMEOUT_S) as answer, path.open("wb") as file:  # noqa: S310
+        shutil.copyfileobj(answer, file)
+    if answer.length:
+        raise IncompleteRead(b"", answer.length)
+
+
+def _request(tracking_uri: str, path: str, headers: Mapping[str, str] = MappingProxyType({})) -> Request:
+    """Return a request to a server's interface, with credentials."""
+    if not tracking_uri.startswith(("http://", "https://")):
+        raise ValueError("not the address of a server")
+    parts = urlsplit(tracking_uri.rstrip("/"))
+    host = parts.netloc.rpartition("@")[2]
+    address = f"{parts.scheme}://{host}{parts.path}/api/2.0/{path}"
+    credentials = _credentials(parts.username, parts.password)
+    return Request(address, headers={**credentials, **headers})  # noqa: S310  http only, see above
 
 
 def _credentials(user: str | None, password: str | None) -> dict[str, str]:
