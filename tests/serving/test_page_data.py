@@ -94,3 +94,14 @@ def test_a_product_is_created_and_its_images_are_added_and_labelled(open_page, a
     with page.expect_download() as saved:
         page.get_by_role("button", name="Save all changes as CSV").click()
     assert saved.value.path().read_text().count("image labelled") == 8
+
+
+def test_a_page_whose_server_is_gone_says_so_instead_of_that_there_are_no_images(open_page, send):
+    page = open_page("about:blank")
+    page.route("**/data/images", lambda route: route.abort())
+    page.goto(f"http://127.0.0.1:{send.port}/page/data")
+    expect(page.locator("#problem")).to_contain_text("The server does not respond")
+    expect(page.locator("#nothing")).to_be_hidden()
+    page.unroute("**/data/images")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator("#nothing")).to_contain_text("No images yet")

@@ -15,6 +15,7 @@ const REDRAW_MS = 250; // while images are added
 
 const images = new Map(); // file → image
 let unchangeable = null;
+let isLoaded = false; // until then, nothing is known of the images
 let redraw = null;
 let findings = []; // of the latest audit
 
@@ -26,17 +27,17 @@ async function load() {
     for (const one of listed.images) images.set(one.file, one);
     unchangeable = counted.unchangeable;
     fill($("notes"), [unchangeable && `This page only shows these images: ${unchangeable}.`, ...counted.problems].filter(Boolean).map((text) => notice(text, "")));
-    $("drop").hidden = Boolean(unchangeable);
+    isLoaded = true;
     $("problem").hidden = true;
   } catch (error) {
-    complain(error);
+    complain(error, el("button", { type: "button", click: load }, "Try again"));
   }
   $("loading").hidden = true;
   render();
 }
 
-function complain(error) {
-  $("problem").textContent = error.message;
+function complain(error, button) {
+  fill($("problem"), el("span", {}, error.message), button);
   $("problem").hidden = false;
 }
 
@@ -49,6 +50,10 @@ function renderSoon() {
 }
 
 function render() {
+  for (const id of ["counts", "images"]) $(id).hidden = !isLoaded;
+  $("drop").hidden = !isLoaded || Boolean(unchangeable);
+  if (!isLoaded) return;
+  for (const id of ["filters", "actions"]) $(id).hidden = !images.size;
   renderCounts();
   offerTypes();
   offerFindings();
@@ -85,7 +90,8 @@ function renderCounts() {
   for (const one of images.values()) at[one.place].push(one);
   renderSplit({ train: at.train.length, test: at.test.length }, !unchangeable);
   const tile = (title, found, text) => el("div", { class: "tile" }, el("h2", {}, title), el("p", { class: "big" }, found.length.toLocaleString()), el("p", { class: "quiet" }, text));
-  const split = (found) => `${found.filter(({ label }) => label === "ok").length} OK, ${found.filter(({ label }) => label === "defective").length} defective`;
+  const count = (found, is) => found.filter(({ label }) => label === is).length.toLocaleString();
+  const split = (found) => `${count(found, "ok")} OK, ${count(found, "defective")} defective`;
   fill($("counts"), [
     tile("Not labelled", at.unlabelled, at.unlabelled.length ? "wait for a label" : "nothing waits"),
     tile("Train", at.train, split(at.train)),
@@ -207,5 +213,6 @@ $("to-train").addEventListener("click", () => change("/data/move", { to: "train"
 $("remove").addEventListener("click", () => change("/data/move", { to: "bin" }, "Removed"));
 $("restore").addEventListener("click", () => change("/data/move", { to: "back" }, "Restored"));
 onEnter($("type"), () => say("defective"));
+addEventListener("pageshow", (event) => event.persisted && load()); // the browser's back button
 onKeys({ o: () => say("ok"), d: () => say("defective") });
 load();

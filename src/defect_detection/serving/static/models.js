@@ -21,7 +21,7 @@ await poll(look, LOOK_EVERY_MS);
 
 /** Ask for everything and show what has changed; a refusal of one thing leaves the others. */
 async function look(news = []) {
-  const may = await rights().catch(() => known.may);
+  const may = await rights(known.may);
   const [models, history] = await Promise.allSettled([get("/models"), may.role ? get("/history?limit=200") : null]);
   const wrong = [models, history].filter((one) => one.status === "rejected").map((one) => notice(one.reason.message, "bad"));
   known = { models: models.value ?? known.models, history: history.value ?? known.history, may };
@@ -29,7 +29,7 @@ async function look(news = []) {
   const state = JSON.stringify(known);
   if (state === shown) return;
   shown = state;
-  showReason(at("why-not"), may.reason, () => look());
+  showReason(at("why-not"), may, () => look());
   at("champion").removeAttribute("aria-busy");
   fill(at("champion"), at("champion-title"), championOf(known, rollBack));
   if (models.value) fill(at("versions"), versionsTable(known, promote));

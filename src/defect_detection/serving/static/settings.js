@@ -19,12 +19,13 @@ addEventListener("pageshow", (event) => event.persisted && !changed().length && 
 await load();
 
 async function load() {
-  may = await rights().catch(() => may);
-  showReason(at("why-not"), may.reason, load);
+  may = await rights(may);
+  showReason(at("why-not"), may, load);
   try {
     show(await get("/settings"));
+    say();
   } catch (error) {
-    say(notice(error.message, "bad"));
+    if (error.message !== may.reason) say(notice(error.message, "bad")); // said above, with what to do
   }
   at("loading").hidden = true;
   at("form").removeAttribute("aria-busy");

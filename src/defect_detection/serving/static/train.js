@@ -7,7 +7,7 @@ import { badge, hasEnded, isCancelling, JobView } from "./job.js";
 import { poll } from "./poll.js";
 import { here } from "./product.js";
 import { showResult } from "./result.js";
-import { rights, showReason } from "./rights.js";
+import { rights, showReason, unseen } from "./rights.js";
 
 const LOOK_EVERY_MS = 5_000;
 const at = (id) => document.getElementById(id);
@@ -25,10 +25,10 @@ addEventListener("pageshow", (event) => event.persisted && look()); // the brows
 await poll(look, LOOK_EVERY_MS);
 
 async function look() {
-  may = await rights().catch(() => may);
-  showReason(at("why-not"), may.reason, look);
+  may = await rights(may);
+  showReason(at("why-not"), may, look);
   if (may.role) await lookForJobs();
-  else at("jobs").replaceChildren(el("p", { class: "quiet" }, "A key is needed to see them."));
+  else at("jobs").replaceChildren(unseen(may));
   await askOnce();
   const waiting = jobs.some((one) => one.state === "queued");
   at("start").disabled = may.role !== "admin" || waiting || expected?.low_s == null;
@@ -37,22 +37,26 @@ async function look() {
 
 /** Ask for the estimate and the advice when the page opens and after each training: the server reads all images for it. */
 async function askOnce() {
-  const state = `${may.role} ${jobs.filter(hasEnded).length}`;
+  const state = `${may.role} ${may.reason} ${jobs.filter(hasEnded).length}`;
   if (state === asked) return;
   asked = state;
-  if (!may.role) return at("advice").replaceChildren(el("p", { class: "quiet" }, "A key is needed to see it."));
-  expected = await get("/training").catch(() => expected);
-  fill(at("estimate"), estimateInWords());
+  if (!may.role) return at("advice").replaceChildren(unseen(may));
+  try {
+    expected = await get("/training");
+    fill(at("estimate"), estimateInWords());
+  } catch (error) {
+    asked = ""; // ask again at the next look
+    return fill(at("estimate"), `How long a training takes cannot be said: ${error.message}`);
+  }
   if (expected?.low_s == null) at("advice").replaceChildren(el("p", { class: "quiet" }, "This needs training images and test images."));
   else showAdvice(at("advice"));
 }
 
 function estimateInWords() {
-  if (!expected) return "";
   const { train_images: train, test_images: test, low_s: low, high_s: high, basis } = expected;
-  const data = [" ", el("a", { href: here("/page/data") }, "Add images"), "."];
-  if (!train) return ["There are no training images yet. Training needs at least 2 OK parts.", ...data];
-  if (!test) return ["There are no test images yet. Without them, nothing shows how good a model is.", ...data];
+  const data = (what) => [" ", el("a", { href: here("/page/data") }, what), "."];
+  if (!train) return ["There are no training images yet. Training needs at least 2 OK parts.", ...data("Add images")];
+  if (!test) return ["There are no test images yet. Without them, nothing shows how good a model is.", ...data("Choose a test split")];
   return `A training takes about ${range(low, high)}. It reads ${train} training images and ${test} test images. The estimate rests on ${basis}.`;
 }
 
