@@ -1,7 +1,12 @@
-"""Novelty: AUROC from OK images alone; with a few defective images, of novelty, of the classifier and of both; and what it costs."""
+"""Novelty: AUROC from OK images alone; with a few defective images, of novelty, of the classifier and of both; and what it costs.
 
+Beside it, what anomalib's PatchCore takes for the same OK images. Each training is a process of its own, without a cache.
+"""
+
+import shutil
 import time
 from collections.abc import Sequence
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from statistics import mean
@@ -11,8 +16,11 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from benchmarks import datasets
+from benchmarks.alternate import alternate
 from benchmarks.datasets import OK_CLASSES, DataSet
+from benchmarks.environments import PEERS
 from benchmarks.options import Options
+from benchmarks.processes import Finished, run
 from benchmarks.project import Project, pretrained, sets_override
 from benchmarks.tables import auroc, mebibytes, spread, table
 from defect_detection.data.samples import OK, Sample, labels_of, scan
@@ -26,11 +34,13 @@ ONE_CLASS = "training.mode=one_class"
 FEW = (5, 10, 20, 50)  # defective images of the training set; the others are left out
 FITTED = 1000  # OK images that are fitted from nothing,
 IMAGE_PX = 256  # of this size
+BESIDE = (60, 120)  # OK images that a peer fits too; its time grows with the square of their number
 CALLS = 200  # of one image, with and without novelty
 JUDGES = ("novelty", "classifier", "both")
 COLUMNS_ALONE = ("data set", "trunk", "AUROC (95 % interval)")
 COLUMNS_FEW = ("data set", "defective images", *(f"AUROC of {name}" for name in JUDGES), "novelty counts")
-COLUMNS_COST = ("", "figure")
+COLUMNS_FIT = ("fitted", "seconds", "peak memory, MiB")
+COLUMNS_COST = ("one image, ms (median)", "figure")
 
 
 def measure(options: Options) -> dict[str, Any]:
@@ -119,21 +129,47 @@ def _without_novelty(scores: np.ndarray, novelty: np.ndarray, card: Card) -> np.
     return np.log(likely / (1 - likely)) - float(card.calibration["novelty"]) * novelty  # type: ignore[arg-type]
 
 
-def _fit(options: Options) -> dict[str, Any]:
-    """Train from drawn OK images alone, with nothing cached."""
+def _fit(options: Options) -> list[dict[str, Any]]:
+    """Train from drawn OK images alone, with nothing cached, and let PatchCore fit the same ones."""
     drawn = datasets.drawn(
         options.cache / "drawn" / f"novelty-{FITTED}", n_train=FITTED * 8 // 5, n_test=30, size=IMAGE_PX
     )
-    ok = [sample for sample in scan(drawn.train, OK_CLASSES)[0] if sample.label == OK][:FITTED]
+    ok = [sample for sample in scan(drawn.train, OK_CLASSES)[0] if sample.label == OK]
+    fits = {_named("this project", FITTED): partial(_fit_ours, ok[:FITTED], drawn, options)}
+    for count in BESIDE if options.peers else ():
+        fits[_named("this project", count)] = partial(_fit_ours, ok[:count], drawn, options)
+        fits[_named("anomalib PatchCore, ResNet-18", count)] = partial(
+            _fit_patchcore, ok[:count], drawn, options
+        )
+    return alternate(fits, options.repetitions)
+
+
+def _named(name: str, count: int) -> str:
+    return f"{name}: {count:,} OK images of {IMAGE_PX} px"
+
+
+def _fit_ours(ok: Sequence[Sample], drawn: DataSet, options: Options) -> dict[str, Any]:
     folder = datasets.empty(options.work / "novelty" / "drawn")
     datasets.add(ok, folder / "train")
     (folder / "test").symlink_to(drawn.test)
     project = Project.new(options.work / "novelty" / "fit", DataSet(folder), (*options.overrides, ONE_CLASS))
-    finished = [project.train()]
-    return {
-        "images": len(ok),
-        "runs": [{"seconds": one.seconds, "peak_bytes": one.peak_bytes} for one in finished],
-    }
+    return _taken(project.train())
+
+
+def _fit_patchcore(ok: Sequence[Sample], drawn: DataSet, options: Options) -> dict[str, Any]:
+    python = options.environments.python("anomalib")
+    work = datasets.empty(options.work / "novelty" / "patchcore")
+    test = scan(drawn.test, OK_CLASSES)[0]
+    datasets.add(ok, work / "data" / "train")
+    few = [next(one for one in test if (one.label == OK) == is_ok) for is_ok in (True, False)]
+    for sample, name in zip(few, ("ok", "defective"), strict=True):
+        (work / "data" / "test" / name).mkdir(parents=True)
+        shutil.copy(sample.path, work / "data" / "test" / name)
+    return _taken(run([python, PEERS / "anomalib_patchcore.py", work / "data", work], work))
+
+
+def _taken(finished: Finished) -> dict[str, Any]:
+    return {"seconds": finished.seconds, "peak_bytes": finished.peak_bytes}
 
 
 def _one_image(bundle: Path, work: Path) -> dict[str, list[float]]:
@@ -158,7 +194,7 @@ def _one_image(bundle: Path, work: Path) -> dict[str, list[float]]:
 
 
 def render(result: dict[str, Any]) -> str:
-    """Return the three tables."""
+    """Return the four tables."""
     alone = [[row["data"], row["trunk"], auroc(row["metrics"])] for row in result["alone"]]
     few = [
         _means(list(rows))
@@ -170,8 +206,10 @@ def render(result: dict[str, Any]) -> str:
             table(COLUMNS_ALONE, alone, texts=2),
             f"With a few defective images, means of {result['draws']} draws with the lowest and the highest:",
             table(COLUMNS_FEW, few),
-            "Cost:",
-            table(COLUMNS_COST, _costs(result)),
+            "Training from OK images alone, with nothing cached:",
+            table(COLUMNS_FIT, [_fit_row(row) for row in result["fit"]]),
+            "Cost of novelty in an inspection:",
+            table(COLUMNS_COST, _costs(result["one_image_ms"])),
         ]
     )
 
@@ -185,15 +223,17 @@ def _means(rows: Sequence[dict[str, Any]]) -> list[str]:
     return [rows[0]["data"], str(rows[0]["defective"]), *(cell(name, 3) for name in JUDGES), cell("share", 2)]
 
 
-def _costs(result: dict[str, Any]) -> list[list[str]]:
-    fit, taken = result["fit"], result["one_image_ms"]
-    fitted = f"training from {fit['images']} OK images of {IMAGE_PX} px, nothing cached"
-    rows = [
-        [f"{fitted}, s", spread([run["seconds"] for run in fit["runs"]], 1)],
-        [f"{fitted}, peak memory in MiB", mebibytes(fit["runs"])],
+def _fit_row(row: dict[str, Any]) -> list[str]:
+    if "skipped" in row:
+        return [row["name"], f"skipped: {row['skipped']}"]
+    return [row["name"], spread([run["seconds"] for run in row["runs"]], 1), mebibytes(row["runs"])]
+
+
+def _costs(taken: dict[str, list[float]]) -> list[list[str]]:
+    if not taken:
+        return []
+    without, with_it = (float(np.median(taken[name])) for name in ("without", "with"))
+    return [
+        ["without the novelty branch", f"{without:.1f}"],
+        ["with it", f"{with_it:.1f} ({with_it / without - 1:+.0%})"],
     ]
-    if taken:
-        without, with_it = (float(np.median(taken[name])) for name in ("without", "with"))
-        rows.append(["one image without the novelty branch, ms (median)", f"{without:.1f}"])
-        rows.append(["one image with it, ms (median)", f"{with_it:.1f} ({with_it / without - 1:+.0%})"])
-    return rows

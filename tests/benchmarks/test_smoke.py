@@ -244,15 +244,19 @@ def test_novelty_has_its_rows(trained_once, tmp_path, monkeypatch):
         "draws": 2,
         "alone": [{"data": "parts", "trunk": "own", "metrics": figures}],
         "few": draws,
-        "fit": {"images": 1000, "runs": [{"seconds": 40.0, "peak_bytes": 2**30}]},
+        "fit": [
+            {"name": novelty._named("this project", 1000), "runs": [{"seconds": 40.0, "peak_bytes": 2**30}]},
+            {"name": "a peer", "skipped": "cannot be installed"},
+        ],
         "one_image_ms": novelty._one_image(bundle, tmp_path),
     }
     lines = novelty.render(result).splitlines()
     assert "| parts | own | 0.980 (0.950 to 1.000) |" in lines
     (few,) = [line for line in lines if line.startswith("| parts | 5 |")]
     assert few.count("1.000 (1.000 to 1.000)") == 3, "novelty, the classifier and both see these defects"
-    assert "| training from 1000 OK images of 256 px, nothing cached, s | 40.0 |" in lines
-    assert sum(line.startswith("| one image") for line in lines) == 2
+    assert sum("1,000 OK images of 256 px | 40.0 |" in line for line in lines) == 1
+    assert sum(line.startswith("| a peer | skipped: cannot be installed |") for line in lines) == 1
+    assert sum("the novelty branch" in line or "| with it |" in line for line in lines) == 2
 
 
 def test_a_draw_takes_defective_images_of_as_many_parts_as_there_are():
