@@ -161,6 +161,17 @@ def load_keras(path: Path) -> "keras.Model":
     return keras.models.load_model(path, compile=False, safe_mode=True)
 
 
+def outputs_of(model: "keras.Model", images: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the outputs of a model for one batch, uint8 (n, H, W, 3).
+
+    A few images take less time than a compiled graph, which is therefore not made.
+    """
+    from defect_detection.model.backend import ops
+
+    outputs = model([images], training=False)
+    return {name: ops.convert_to_numpy(output) for name, output in outputs.items()}
+
+
 def _without_constants(layer: "keras.layers.Layer") -> "keras.layers.Layer":
     """Copy a layer; a standardisation as scale and offset, because tf2onnx takes its two constants for inputs."""
     from defect_detection.model.backend import keras

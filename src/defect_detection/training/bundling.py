@@ -22,7 +22,7 @@ from defect_detection.inference.inspect import Inspector
 from defect_detection.model import bundle
 from defect_detection.model.backend import keras
 from defect_detection.model.card import Card
-from defect_detection.model.forms import to_openvino
+from defect_detection.model.forms import outputs_of, to_openvino
 from defect_detection.model.graph import build_inspector
 from defect_detection.model.parity import MOST_DIFFERENCE, allowed_difference
 from defect_detection.text import utc_now
@@ -46,8 +46,8 @@ def save_trial(trial: Trial, splits: Splits, config: Config, folder: Path) -> Ca
     model = build_inspector(trial.trunk, trial.head, splits.framing)
     card = describe(trial, splits, config)
     images = _golden(trial, splits)
-    outputs = model.predict(images, batch_size=len(images), verbose=0)
-    scores = np.asarray(outputs["score"])
+    outputs = outputs_of(model, images)
+    scores = outputs["score"]
     with whole_folder(folder) as partial:
         model.save(partial / bundle.KERAS_FILE)
         to_openvino(model, partial / bundle.OPENVINO_FILE)

@@ -171,10 +171,10 @@ def litert_scorer(path: Path) -> Scorer:
 
 
 def _keras(bundle: Path) -> Scorer:
-    from defect_detection.model.forms import load_keras
+    from defect_detection.model.forms import load_keras, outputs_of
 
     model = load_keras(bundle / KERAS_FILE)
-    return lambda images: model.predict(images, verbose=0)
+    return lambda images: outputs_of(model, images)
 
 
 def _openvino(bundle: Path, precision: str = "f32") -> Scorer:
