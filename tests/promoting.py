@@ -1,13 +1,12 @@
 """Run in a process of its own: a promotion that waits for another one, or that is killed halfway.
 
-promoting.py ROOT NAME meet N     evaluate; go on from the decision when N processes have decided
-promoting.py ROOT NAME kill       evaluate; die when the alias is to move
-promoting.py ROOT NAME kill-late  evaluate; die when the alias has moved
+meet: evaluate; go on from the decision when so many processes have decided
+kill: evaluate; die when the alias is to move
+kill-late: evaluate; die when the alias has moved
 """
 
 import os
 import signal
-import sys
 import time
 from pathlib import Path
 
@@ -31,7 +30,7 @@ def meet(folder: Path, name: str, others: int) -> None:
         time.sleep(0.01)
 
 
-def main(root: Path, name: str, what: str, others: int = 0) -> None:
+def run(root: Path, name: str, what: str, others: int = 0) -> int:
     set_alias, record = Registry.set_alias, evaluate.record
 
     def dying(self: Registry, model: str, alias: str, version: int) -> None:
@@ -52,8 +51,5 @@ def main(root: Path, name: str, what: str, others: int = 0) -> None:
         print(evaluate.evaluate(load_config(root / "config.yaml")).registered)
     except StaleDecisionError as error:
         print(error)
-        sys.exit(3)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), *sys.argv[2:4], *map(int, sys.argv[4:]))
+        return 3
+    return 0

@@ -1,16 +1,14 @@
 """Promotion and rollback with real processes on one store: races, the ledger and recovery after a kill."""
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
+import promoting
 import pytest
+from forked import Child, fork
 from plant import Plant
-from waiting import LIMIT_S
 
 from defect_detection.cli import main
 from defect_detection.errors import (
@@ -32,8 +30,6 @@ from defect_detection.use_cases.by_hand import promote, rollback
 from defect_detection.use_cases.evaluate import evaluate
 from defect_detection.use_cases.history import history
 
-SCRIPT = Path(__file__).parents[1] / "promoting.py"
-
 
 def versions(plant: Plant, count: int) -> list[ModelRef]:
     """Register the trained model as so many versions of the production model; nothing is in production."""
@@ -49,12 +45,8 @@ def entries(plant: Plant) -> list[Entry]:
     return list(history(plant.config()).entries)
 
 
-def start(plant: Plant, *arguments: str) -> subprocess.Popen:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    command = [sys.executable, SCRIPT, plant.root, *arguments]
-    return subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+def start(plant: Plant, *arguments: object) -> Child:
+    return fork(plant.root, promoting.run, plant.root, *arguments)
 
 
 def tickets(plant: Plant) -> list[str]:
@@ -94,9 +86,9 @@ def test_of_two_promotions_at_once_one_wins_and_the_other_says_so(trained_once, 
     (tmp_path / "meeting").mkdir()
     for plant in plants:
         plant.make()
-    processes = [start(plant, plant.root.name, "meet", "2") for plant in plants]
-    outputs = [process.communicate(timeout=LIMIT_S)[0] for process in processes]
-    codes = [process.returncode for process in processes]
+    children = [start(plant, plant.root.name, "meet", 2) for plant in plants]
+    codes = [child.ended() for child in children]
+    outputs = [child.said() for child in children]
     assert sorted(codes) == [0, 3], outputs
     winner, loser = codes.index(0), codes.index(3)
     assert outputs[winner].strip() == "Production_Reg version 1"
@@ -137,9 +129,8 @@ def test_the_report_of_a_promotion_that_another_process_kept_from_coming_says_so
     ("moment", "state", "found"), [("kill", "abandoned", None), ("kill-late", "done", 1)]
 )
 def test_what_a_kill_left_is_reported_and_then_repaired(plant, capsys, moment, state, found):
-    process = start(plant, "x", moment)
-    output = process.communicate(timeout=LIMIT_S)
-    assert process.returncode == -signal.SIGKILL, output
+    child = start(plant, "x", moment)
+    assert child.ended() == -signal.SIGKILL, child.said()
     assert len(tickets(plant)) == 1
     published = {path.name for path in plant.config().report_dir.iterdir()}
     assert not published & {"report.html", "report.json", "summary.md"}, "what a report says has happened"

@@ -1,11 +1,8 @@
 """Search on drawn parts with a real database: trials, pruning, and continuation after a kill."""
 
 import json
-import os
 import shutil
-import signal
 import sqlite3
-import subprocess
 import sys
 import time
 from contextlib import closing, suppress
@@ -14,10 +11,12 @@ from typing import Any
 
 import optuna
 import pytest
+from forked import Child, fork
 from once import once
 from plant import Plant
 from waiting import LIMIT_S
 
+from defect_detection.cli import main
 from defect_detection.config import Config
 from defect_detection.data.split import load_splits
 from defect_detection.errors import BusyError, ConfigError
@@ -32,7 +31,6 @@ from defect_detection.use_cases.search import search, search_name, storage_url
 from defect_detection.use_cases.train import train
 from defect_detection.use_cases.trial_runs import Bench
 
-SCRIPT = Path(__file__).parents[2] / "src" / "train.py"
 ONE_SET = "training.hyperparameter_sets=[{name: both, hidden_units: 16, pooled_regularization: 0.1}]"
 PARENT = "mlflow.parentRunId"
 SPACE = {
@@ -78,46 +76,55 @@ def figures_of(plant: Plant, run: Any) -> set[str]:
 
 @pytest.fixture(scope="session")
 def searched_once(trained_once: Plant, tmp_path_factory: pytest.TempPathFactory) -> Plant:
-    """The plant after a search of one trial."""
+    """The plant after a training that searched with two trials; what it came to is in `trained.json`."""
 
     def make(root: Path) -> None:
         with pytest.MonkeyPatch.context() as environment:
             environment.delenv("MLFLOW_TRACKING_URI", raising=False)
-            search_of(trained_once.copy(root), searching(1))
+            trained = train(trained_once.copy(root).config(searching(2), ONE_SET))
+        came_to = {"validation": trained.validation, "best": trained.best, "value": trained.value}
+        (root / "trained.json").write_text(json.dumps(came_to))
 
     return Plant(once(tmp_path_factory, "searched", make))
 
 
 @pytest.fixture
 def searched(searched_once: Plant, tmp_path: Path) -> Plant:
-    """The plant after a search of one trial, as a copy of the test's own."""
+    """The plant after that training, as a copy of the test's own."""
     return searched_once.copy(tmp_path)
 
 
-def test_each_trial_is_a_run_below_the_run_of_the_search(plant):
-    best = search_of(plant, searching(3))
-    parent, trials = runs_of_search(plant)
-    study = study_of(plant.config())
+def came_to(plant: Plant) -> tuple[dict[str, Any], str]:
+    """Return what the training came to, and the name of the set that the search has added."""
+    trained = json.loads((plant.root / "trained.json").read_text())
+    (added,) = trained["validation"].keys() - {"both"}
+    return trained, added
+
+
+def test_each_trial_is_a_run_below_the_run_of_the_search(searched_once):
+    parent, trials = runs_of_search(searched_once)
+    study = study_of(searched_once.config())
     assert (parent.info.run_name, parent.info.status) == ("search both", "FINISHED")
-    assert [run.info.run_name for run in trials] == [f"both-trial-{number}" for number in range(3)]
+    assert [run.info.run_name for run in trials] == ["both-trial-0", "both-trial-1"]
     assert {run.info.status for run in trials} == {"FINISHED"}
-    assert states_of(study) == ["COMPLETE"] * 3
+    assert states_of(study) == ["COMPLETE"] * 2
     for run, trial in zip(trials, study.trials, strict=True):
         assert trial.user_attrs["run_id"] == run.info.run_id
         assert float(run.data.params["pooled_regularization"]) == trial.params["pooled_regularization"]
         assert {"val_auroc", "val_log_loss", "val_escape_rate", "seconds"} <= run.data.metrics.keys()
         with_curves = "local" in run.data.params["branches"]
-        assert ("training_curves" in figures_of(plant, run)) == with_curves
+        assert ("training_curves" in figures_of(searched_once, run)) == with_curves
         assert run.outputs is None or not run.outputs.model_outputs, "only what is kept is saved"
-    assert figures_of(plant, parent) == {"search_auroc", "search_log_loss"}
-    assert parent.data.tags["best"] == best.name
-    (run,) = [run for run in trials if run.info.run_name == best.name]
+    assert figures_of(searched_once, parent) == {"search_auroc", "search_log_loss"}
+    _, added = came_to(searched_once)
+    assert parent.data.tags["best"] == added
+    (run,) = [run for run in trials if run.info.run_name == added]
     ranks = [(run.data.metrics["val_auroc"], -run.data.metrics["val_log_loss"]) for run in trials]
     assert (run.data.metrics["val_auroc"], -run.data.metrics["val_log_loss"]) == max(ranks)
 
 
 def test_the_first_trial_is_the_set_as_it_is(searched_once):
-    _, (run,) = runs_of_search(searched_once)
+    _, (run, _) = runs_of_search(searched_once)
     (base,) = [one for one in searched_once.config().training.hyperparameter_sets if one.name == "both"]
     tried = {name: run.data.params[name] for name in SPACE}
     assert tried == {
@@ -125,18 +132,17 @@ def test_the_first_trial_is_the_set_as_it_is(searched_once):
     }
 
 
-def test_training_compares_the_best_of_the_search_with_the_sets(plant):
-    trained = train(plant.config(searching(2), ONE_SET))
-    (added,) = trained.validation.keys() - {"both"}
+def test_training_compares_the_best_of_the_search_with_the_sets(searched_once):
+    trained, added = came_to(searched_once)
     assert added.startswith("both-trial-")
-    _, trials = runs_of_search(plant)
+    _, trials = runs_of_search(searched_once)
     (run,) = [run for run in trials if run.info.run_name == added]
-    assert trained.validation[added]["auroc"] == run.data.metrics["val_auroc"], (
-        "trained again, it is the same"
-    )
-    assert trained.validation[added]["log_loss"] == pytest.approx(run.data.metrics["val_log_loss"], abs=1e-6)
-    assert trained.best == read_card(plant.config().bundle_dir).name
-    assert BestModelInfo.read(plant.config().best_model_info).value == trained.value
+    found = trained["validation"][added]
+    assert found["auroc"] == run.data.metrics["val_auroc"], "trained again, it is the same"
+    assert found["log_loss"] == pytest.approx(run.data.metrics["val_log_loss"], abs=1e-6)
+    config = searched_once.config()
+    assert trained["best"] == read_card(config.bundle_dir).name
+    assert BestModelInfo.read(config.best_model_info).value == trained["value"]
 
 
 def test_a_trial_that_falls_behind_is_pruned_and_says_so(plant):
@@ -176,14 +182,12 @@ def done_before(space: dict[str, Any]) -> optuna.trial.FrozenTrial:
     )
 
 
-def test_a_finished_search_goes_on_when_more_trials_are_wanted(plant):
-    space = {"pooled_regularization": SPACE["pooled_regularization"]}
-    search_of(plant, searching(2, space, "pooled_only"))
-    search_of(plant, searching(2, space, "pooled_only"))
-    assert len(study_of(plant.config()).trials) == 2
-    search_of(plant, searching(3, space, "pooled_only"))
-    parent, trials = runs_of_search(plant)
-    values = [trial.params["pooled_regularization"] for trial in study_of(plant.config()).trials]
+def test_a_finished_search_goes_on_when_more_trials_are_wanted(searched):
+    search_of(searched, searching(2))
+    assert len(study_of(searched.config()).trials) == 2
+    search_of(searched, searching(3))
+    parent, trials = runs_of_search(searched)
+    values = [trial.params["pooled_regularization"] for trial in study_of(searched.config()).trials]
     assert len(trials) == len(set(values)) == 3, "no draw is repeated"
     assert parent.data.metrics["trials"] == 3
 
@@ -220,16 +224,12 @@ def test_a_search_that_is_killed_goes_on_where_it_was(plant):
     """Kill -9 in the middle of a trial, in a process of its own."""
     space = {name: SPACE[name] for name in ("pooled_regularization", "hidden_units")}  # all have epochs
     overrides = [searching(3, space), "training.epochs=30"]
-    command = [sys.executable, SCRIPT, *[part for one in overrides for part in ("--set", one)]]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    process = subprocess.Popen(
-        command, cwd=plant.root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    child = fork(plant.root, main, ["train", *[part for one in overrides for part in ("--set", one)]])
     try:
-        wait_for_second_running(plant.root, process)
+        wait_for_second_running(plant.root, child)
     finally:
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+        child.process.kill()
+        child.ended()
     killed, (first, *later) = runs_of_search(plant)
     assert (killed.info.status, first.info.status, later[-1].info.status) == (
         "RUNNING",
@@ -257,24 +257,24 @@ def test_values_that_were_killed_twice_are_not_tried_a_third_time(searched):
     study.enqueue_trial(killed, user_attrs={"again": True})
     proposal = study.ask()
     assert proposal.suggest_float("pooled_regularization", 0.001, 1.0, log=True) == 0.5
-    search_of(searched, searching(2))
+    search_of(searched, searching(3))
     tried = [trial.params["pooled_regularization"] for trial in study_of(searched.config()).trials]
     assert tried.count(0.5) == 1
 
 
-def wait_for_second_running(root: Path, process: subprocess.Popen, limit_s: float = LIMIT_S) -> None:
+def wait_for_second_running(root: Path, child: Child, limit_s: float = LIMIT_S) -> None:
     """Wait until a trial is done and the next one has logged the loss of an epoch."""
     end = time.monotonic() + limit_s
     queries = {
         "search.db": "SELECT count(*) FROM trials WHERE state = 'COMPLETE'",
         "mlflow.db": "SELECT count(*) FROM metrics JOIN runs USING (run_uuid) WHERE status = 'RUNNING' AND key = 'loss'",
     }
-    while time.monotonic() < end and process.poll() is None:
+    while time.monotonic() < end and child.process.is_alive():
         with suppress(sqlite3.OperationalError):  # no file or table yet
             if all(count_in(root / name, query) for name, query in queries.items()):
                 return
         time.sleep(0.05)
-    pytest.fail(f"no second trial was under way: {process.communicate(timeout=5) if process.poll() else ''}")
+    pytest.fail(f"no second trial was under way: {child.said()}")
 
 
 def count_in(database: Path, query: str) -> int:
@@ -283,7 +283,11 @@ def count_in(database: Path, query: str) -> int:
 
 
 def test_a_trial_that_diverges_is_a_failed_run_and_the_search_goes_on(plant):
-    overrides = searching(2, {"learning_rate": [1e30, 1e29]}), ONE_SET
+    space = {"learning_rate": [1e30, 1e29], "branches": [["local"], ["pooled", "local"]]}
+    overrides = (
+        searching(2, space),
+        "training.hyperparameter_sets=[{name: both, branches: [pooled], turns: 1, pooled_regularization: 0.1}]",
+    )
     trained = train(plant.config(*overrides))
     assert [name for name in trained.diverged if name.startswith("both-trial-")], "they are named at the end"
     assert search_of(plant, *overrides) is None
@@ -302,7 +306,7 @@ def test_two_searches_at_the_same_time_are_refused(plant):
 
 
 def test_the_search_has_a_file_of_its_own_beside_the_settings(searched_once):
-    assert count_in(searched_once.root / "search.db", "SELECT count(*) FROM trials") == 1
+    assert count_in(searched_once.root / "search.db", "SELECT count(*) FROM trials") == 2
     query = "SELECT count(*) FROM sqlite_master WHERE name IN ('trials', 'studies')"
     assert count_in(searched_once.root / "mlflow.db", query) == 0
 
