@@ -174,3 +174,4 @@ def test_a_server_that_is_stopped_as_soon_as_it_listens_answers_who_is_connected
     command = [sys.executable, "-c", code, str(free_port()), str(bundle)]
     done = subprocess.run(command, check=False, cwd=project.root, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "HTTP/1.1 200 OK\n"), done.stderr
+    assert "still running" not in done.stderr

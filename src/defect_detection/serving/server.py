@@ -25,6 +25,7 @@ RECEIVE_BYTES = 64 * 1024  # at a time: an image of a usual size in one
 MOST_CONNECTIONS = 400
 MOST_OF_PEER = 100  # connections of one machine
 CLEAN_UP_EVERY_S = 5  # connections that stay silent between two requests
+THREADS_END_S = 1.0  # that those without a request take at most
 LOOK_EVERY_S = 1.0  # after connections that are too slow
 QUIET_S = 1.0  # without a request, after which a connection is closed then
 LARGE_BLOCK_BYTES = 1024 * 1024
@@ -103,7 +104,7 @@ class Server(TcpWSGIServer):
         """Answer requests until the server is stopped."""
         while self._map and not self._has_ended():
             loop(LOOK_EVERY_S, use_poll=True, map=self._map, count=1)
-        self.task_dispatcher.shutdown(timeout=0)
+        self.task_dispatcher.shutdown(timeout=THREADS_END_S)
         close_all(self._map)
 
     def _has_ended(self) -> bool:
