@@ -17,6 +17,7 @@ from defect_detection.records.keys import create_key
 from defect_detection.serving.app import create_app
 from defect_detection.serving.services import services_of
 from defect_detection.use_cases import unpack_images
+from defect_detection.use_cases.audit import audit
 from defect_detection.use_cases.train import train
 
 
@@ -477,3 +478,16 @@ def test_an_image_of_the_test_split_cannot_reach_train_by_the_known_defects(clie
     file.write_bytes(picture(1))
     answer = post(client, "/data/move", "data/test/hole/a.png", to="challenge")
     assert (answer.status_code, "test split" in answer.json["detail"]) == (422, True)
+
+
+def test_images_of_a_finding_are_named_as_they_lie_now(client, add, project):
+    labelled(client, add, 4, 2, 6)
+    copied = project.root / "data/train/ok/copy.png"
+    copied.write_bytes((project.root / "data/train/ok/0.png").read_bytes())
+    proposal = client.get("/data/split?share=0.2").json
+    client.post("/data/split", json={"share": 0.2, "state": proposal["state"]})
+    assert client.get("/data/findings").json == {"created": None, "findings": []}
+    audit(project.config())
+    client.post("/data/part", json={"images": seen(client, "data/train/ok/copy.png"), "part": "x"})
+    found = {one["kind"]: one["files"] for one in client.get("/data/findings").json["findings"]}
+    assert found["copies"] == ["data/train/ok/0.png", "data/train/ok/copy.png"]
