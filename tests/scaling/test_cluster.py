@@ -5,6 +5,7 @@ import socket
 from functools import cache
 
 import pytest
+from mlflow_server import free_port
 
 from defect_detection.cli import main
 from defect_detection.errors import ClusterError, ConfigError, DivergedError
@@ -25,6 +26,17 @@ def test_an_address_that_does_not_answer_is_told_at_once(scheme, monkeypatch):
             cluster.connected(address),
         ):
             pass
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["127.0.0.1:{port}", "ray://127.0.0.1:{port}", "nonsense", "http://127.0.0.1:{port}", "host:99999"],
+)
+def test_where_nobody_listens_is_told_without_waiting(address, monkeypatch):
+    pytest.importorskip("ray")
+    monkeypatch.setattr(cluster, "_ANSWER_S", 10**6)
+    with pytest.raises(ClusterError, match="no Ray cluster answers at"):
+        cluster.check_ray(address.format(free_port()))
 
 
 def test_no_cluster_on_this_machine_is_told_at_once(monkeypatch, tmp_path):

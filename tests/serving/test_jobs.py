@@ -423,6 +423,24 @@ def test_jobs_are_pruned_with_their_logs(client, app, project):
     assert client.get(location).status_code == 404
 
 
+def test_a_worker_says_once_that_its_database_cannot_be_used_and_goes_on_when_it_can(
+    project, monkeypatch, caplog
+):
+    monkeypatch.setattr(worker, "LOOK_EVERY_S", 0.01)
+    looks = []
+    cleaned = worker.fail_orphans
+    monkeypatch.setattr(worker, "fail_orphans", lambda *given: (looks.append(1), cleaned(*given))[1])
+    (project.root / "inspections.db").mkdir()
+
+    def until() -> None:
+        wait_until(lambda: len(looks) > 3)
+        assert caplog.text.count("no job can be run") == 1
+        (project.root / "inspections.db").rmdir()
+        wait_until((project.root / "inspections.db").is_file)
+
+    worker.run_worker(project.config(), until)
+
+
 def test_a_worker_apart_runs_what_the_server_queues_and_ends_its_job_when_it_is_stopped(project):
     project.script(WAIT_FOR_FILE)
     app = create_app(project.config())

@@ -85,8 +85,9 @@ def _settings_of_ray(file: Path, overrides: list[str], product: str | None) -> "
     from defect_detection.config import load_config
     from defect_detection.scaling.cluster import check_ray
 
-    check_ray()
-    return load_config(file, overrides, product)
+    settings = load_config(file, overrides, product)
+    check_ray(settings.scaling.address)
+    return settings
 
 
 def _inspect_on_ray(

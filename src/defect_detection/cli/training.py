@@ -90,7 +90,7 @@ def _engine(settings: "Config") -> "AbstractContextManager[Engine]":
         return nullcontext(HERE)
     from defect_detection.scaling.cluster import check_ray
 
-    check_ray()
+    check_ray(settings.scaling.address)
     from defect_detection.scaling.training import on_ray
 
     return on_ray(settings)

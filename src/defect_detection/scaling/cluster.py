@@ -3,12 +3,14 @@
 import logging
 import os
 import shutil
+import socket
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 from defect_detection import __version__
@@ -53,18 +55,21 @@ class Cluster:
         return f"{self.cpus} CPUs of {nodes}"
 
 
-def check_ray() -> None:
-    """Refuse work on a cluster without Ray, before anything is done.
+def check_ray(address: str | None) -> None:
+    """Refuse work without Ray, or on a cluster that does not answer, before anything is done or imported.
 
     Raises:
-        ConfigError: it isn't installed.
+        ConfigError: Ray isn't installed. ClusterError: nothing answers at the address.
     """
-    try:
-        import ray  # noqa: F401
-    except ImportError as error:
+    if find_spec("ray") is None:
         raise ConfigError(
             "--engine ray: Ray is not installed. Run `pip install 'defect-detection[scale]'`, or leave the engine out"
-        ) from error
+        )
+    _require_answer(_wanted(address))
+
+
+def _wanted(address: str | None) -> str | None:
+    return os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
 
 
 @contextmanager
@@ -78,13 +83,12 @@ def connected(address: str | None, paths: Sequence[str] = ()) -> Iterator[Cluste
     Raises:
         ClusterError: it does not answer, a node has another version of the package, or does not see the paths.
     """
-    check_ray()
+    check_ray(address)
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     import ray
 
-    wanted = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
-    _require_answer(wanted)
+    wanted = _wanted(address)
     if not wanted:
         _require_free(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir())
     options = {"log_to_driver": False, "logging_level": logging.ERROR, **_how(wanted)}
@@ -127,11 +131,16 @@ def _not_reached(address: str | None) -> str:
 
 def _require_answer(address: str | None) -> None:
     """Raise unless a cluster answers at the address: Ray itself would wait for minutes."""
-    if address in (None, "auto", "local"):
+    if address is None or address in ("auto", "local"):
         return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _ANSWER_S).close()
+    except (OSError, ValueError, OverflowError) as error:  # nobody listens there, or it is no host:port
+        raise ClusterError(_not_reached(address)) from error
     import grpc
 
-    channel = grpc.insecure_channel(str(address).removeprefix("ray://"))
+    channel = grpc.insecure_channel(f"{host}:{port}")
     try:
         grpc.channel_ready_future(channel).result(timeout=_ANSWER_S)
     except grpc.FutureTimeoutError as error:

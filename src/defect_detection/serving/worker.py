@@ -57,6 +57,7 @@ class Worker:
         self._leases = Leases()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self._problem = ""  # of the database, which is looked at again and again
 
     def start(self, takes_jobs: bool = True) -> None:
         """Start to run jobs and to fail jobs of dead processes; without `takes_jobs`, only the latter."""
@@ -120,13 +121,20 @@ class Worker:
             try:
                 self._clean_up()
                 job_id = self._next_job() if takes_jobs else None
-            except RecordsError:
-                continue  # the recorder and the views tell of it
+                self._problem = ""
+            except RecordsError as error:
+                self._report(str(error))
+                continue
             except Exception:  # whatever it is: other jobs must be run
                 log.exception("checking for jobs failed")
                 continue
             if job_id is not None:
                 self._run(job_id)
+
+    def _report(self, problem: str) -> None:
+        if problem != self._problem:
+            log.warning("no job can be run: %s", problem)
+        self._problem = problem
 
     def _next_job(self) -> str | None:
         """Claim the next queued job, if no retraining is running."""
