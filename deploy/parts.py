@@ -66,6 +66,7 @@ class Parts:
             "AWS_DEFAULT_REGION": "us-east-1",
             "MINIO_ROOT_USER": STORAGE_KEY,
             "MINIO_ROOT_PASSWORD": STORAGE_SECRET,
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_TRACKING_URI": tracking_uri or f"http://{HOST}:{self.ports['mlflow']}",
         }
 
