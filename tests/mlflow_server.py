@@ -16,6 +16,21 @@ from waiting import LIMIT_S
 
 from defect_detection.tracking import store
 
+# `mlflow server` starts uvicorn in another process, which imports all again.
+IN_ONE_PROCESS = """
+import os
+from mlflow import server
+from mlflow.cli import cli
+
+def run(command, extra_env, **_):
+    os.environ.update(extra_env)
+    from uvicorn.main import main
+    main(command[3:])
+
+server._exec_cmd = run
+cli()
+"""
+
 
 @pytest.fixture(scope="session")
 def plain_environment() -> dict[str, str]:
@@ -31,7 +46,7 @@ def mlflow_server(folder: Path, environment: dict[str, str], artifacts: str | No
     """Keep a server in the folder during the block, and give its address. artifacts: the address of its files, if not there too."""
     store._make_store(folder / "server.db")  # here it is a copy, which spares the server a second or two
     port = free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-c", IN_ONE_PROCESS, "server", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--backend-store-uri", f"sqlite:///{folder}/server.db", "--workers", "1"]
     command += ["--allowed-hosts", f"127.0.0.1:{port}"]
     command += ["--artifacts-destination", artifacts or str(folder / "artifacts")]

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import defect_detection
+from defect_detection.tracking import flavor
 
 PACKAGE = Path(defect_detection.__file__).parent
 NAME = PACKAGE.name
@@ -182,3 +183,8 @@ def test_start_up_loads_no_heavy_library(statement):
 
 def test_a_heavy_library_would_be_noticed():
     assert loaded_after("sys.modules['jax'] = sys") == {"jax"}
+
+
+def test_a_logged_model_carries_all_that_inference_can_import():
+    above = {unit for unit, rank in RANK.items() if rank > RANK["inference"]}
+    assert set(flavor._ABOVE) == above - {"tracking"}, "tracking loads it"

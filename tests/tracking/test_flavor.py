@@ -44,12 +44,13 @@ pytestmark = [
 ]
 
 LOAD = """
-import json, sys
+import json, pathlib, sys
 import mlflow, pandas
 from mlflow.models import Model
 model = mlflow.pyfunc.load_model(sys.argv[1])
 rows = model.predict(pandas.DataFrame({"image": [open(path, "rb").read() for path in sys.argv[2:]]}))
 source = sys.modules["defect_detection"].__file__
+folders = sorted(path.name for path in pathlib.Path(source).parent.iterdir() if path.is_dir())
 too_many = sorted({"tensorflow", "keras", "jax"} & set(sys.modules))
 path = mlflow.artifacts.download_artifacts(sys.argv[1])
 logged = Model.load(path)
@@ -57,7 +58,7 @@ example = logged.load_input_example(path).to_dict("split")
 example.pop("index")
 serving = json.loads(logged.get_serving_input(path))
 names = [logged.signature.inputs.input_names(), logged.signature.outputs.input_names()]
-print(json.dumps([too_many, source, rows.to_dict("records"), names, example, serving]))
+print(json.dumps([too_many, source, folders, rows.to_dict("records"), names, example, serving]))
 """
 INSPECT = """
 import json, sys
@@ -158,16 +159,19 @@ def test_columns_without_an_image_are_refused(model: PyfuncModel):
 
 
 def test_pyfunc_gives_the_inspectors_score_from_its_own_source_without_keras_and_tells_its_input(
-    uri: str,
+    server_uri: str,
     log_model: Callable[[str], str],
     model: PyfuncModel,
     images: list[Path],
     inspections: list[Inspection],
     run_python: Any,
 ):
-    modules, source, rows, names, example, serving = run_python(LOAD, uri, log_model(uri), *images)
+    modules, source, folders, rows, names, example, serving = run_python(
+        LOAD, server_uri, log_model(server_uri), *images
+    )
     assert modules == []
     assert source.endswith("/code/defect_detection/__init__.py")
+    assert folders.count("serving") == folders.count("training") == 0, "inference imports neither"
     assert [row["score"] for row in rows] == [one.score for one in inspections]
     assert [row["verdict"] for row in rows] == [one.verdict for one in inspections]
     columns = ["score", "verdict", "threshold", "reason", "error"]

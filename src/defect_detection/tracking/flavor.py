@@ -36,6 +36,15 @@ REQUIRED_PACKAGES = ("filelock", "mlflow", "numpy", "openvino", "pandas", "pillo
 
 _CODE = "code"
 _PACKAGE = Path(__file__).parents[1]
+_ABOVE = (
+    "cli",
+    "scaling",
+    "serving",
+    "retraining",
+    "use_cases",
+    "records",
+    "training",
+)  # folders that inference never imports
 COLUMN = "image"  # of the input
 _OWN = (
     "score",
@@ -90,9 +99,11 @@ def _write_description(folder: Path, bundle: Path, model: Any) -> None:
 
 
 def _all_but_source(folder: str, names: list[str]) -> list[str]:
-    """Leave out bytecode, weights, templates and the like: inference needs the ``.py`` files only."""
-    kept = {name for name in names if name.endswith(".py") or (Path(folder) / name).is_dir()}
-    return [name for name in names if name not in kept or name == "__pycache__"]
+    """Leave out what inference never imports, bytecode, weights, templates and the like: each file is sent to the server alone."""
+    kept = {name for name in names if name.endswith(".py") or (Path(folder) / name).is_dir()} - {
+        "__pycache__"
+    }
+    return [name for name in names if name not in kept or (Path(folder) == _PACKAGE and name in _ABOVE)]
 
 
 def _description(bundle: Path, model: Any, example: Mapping[str, str]) -> Any:
