@@ -1,15 +1,16 @@
 """Ctrl-C during ``src/train.py`` keeps the earlier results and ends the MLflow runs."""
 
 import os
+import runpy
 import signal
 import sqlite3
-import subprocess
 import sys
 import time
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from forked import Child, fork
 from plant import Plant
 from waiting import LIMIT_S
 
@@ -36,35 +37,32 @@ def test_ctrl_c_leaves_the_last_model_and_a_killed_run(plant):
     """In a process of its own, between two epochs of many."""
     before = kept(plant)
     many = "--set", "training.epochs=100000", "--set", "training.patience=null"
-    command = [sys.executable, SCRIPT, *many]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    process = subprocess.Popen(
-        command, cwd=plant.root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    child = fork(plant.root, run_script, *many)
     try:
-        wait_for_epochs(plant.root / "mlflow.db", process)
-        process.send_signal(signal.SIGINT)
-        output = process.communicate(timeout=LIMIT_S)
+        wait_for_epochs(plant.root / "mlflow.db", child)
+        os.kill(child.process.pid, signal.SIGINT)
+        assert child.ended() == 130, child.said()
     finally:
-        process.kill()
-        process.wait()
-    assert process.returncode == 130, output
+        child.process.kill()
     assert sorted(states_of_runs(plant)) == [*["FINISHED"] * 3, *["KILLED"] * 2], "each with the run above"
     assert kept(plant) == before
     assert [path.name for path in plant.root.iterdir() if path.name.startswith(".temp")] == []
 
 
-def wait_for_epochs(database: Path, process: subprocess.Popen, limit_s: float = LIMIT_S) -> None:
+def run_script(*arguments: str) -> None:
+    sys.argv = [str(SCRIPT), *arguments]
+    runpy.run_path(str(SCRIPT), run_name="__main__")
+
+
+def wait_for_epochs(database: Path, child: Child, limit_s: float = LIMIT_S) -> None:
     """Wait until the run that is under way has logged an epoch's loss."""
     end = time.monotonic() + limit_s
     query = (
         "SELECT count(*) FROM metrics JOIN runs USING (run_uuid) WHERE status = 'RUNNING' AND key = 'loss'"
     )
-    while time.monotonic() < end and process.poll() is None:
+    while time.monotonic() < end and child.process.is_alive():
         with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=20)) as connection:
             if connection.execute(query).fetchone()[0]:
                 return
         time.sleep(0.1)
-    pytest.fail(
-        f"no epoch was logged: {process.communicate(timeout=5) if process.poll() is not None else ''}"
-    )
+    pytest.fail(f"no epoch was logged: {child.said()}")
