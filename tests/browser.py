@@ -49,7 +49,8 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
             complaints.append(message.text)
 
     def open_page(url: str, width: int = 1280, height: int = 800, **options: Any) -> Page:
-        contexts.append(browser.new_context(viewport={"width": width, "height": height}, **options))
+        options = {"viewport": {"width": width, "height": height}, "reduced_motion": "reduce", **options}
+        contexts.append(browser.new_context(**options))  # an animation takes a tenth of a processor
         page = contexts[-1].new_page()
         page.set_default_timeout(LIMIT_MS)
         page.on("console", note)
