@@ -16,7 +16,7 @@ import pytest
 from done_once import compiled_once, drawn_once  # noqa: F401  fixtures
 from plant import Plant
 
-from benchmarks import inference, monitoring, novelty, project, quality, records, scaling
+from benchmarks import endurance, inference, monitoring, novelty, project, quality, records, scaling
 from benchmarks.__main__ import main
 from benchmarks.alternate import alternate
 from benchmarks.endurance import _slope
@@ -32,6 +32,9 @@ from defect_detection.data.samples import Sample
 QUICK = (
     "data.image_size=32",
     "evaluation.bootstrap_repetitions=20",
+    "evaluation.gate.guards=[escapes, slices, parity, challenge]",  # not the one that needs a process of its own
+    "training.cv_below=0",
+    "serving.refresh_s=0.1",  # a swap is waited for under load
     "training.hyperparameter_sets=[{name: only, branches: [pooled], turns: 1}]",
 )
 
@@ -186,7 +189,8 @@ def test_inference_measures_latency_folder_and_limits(
     assert "100 %" in [cells[4] for cells in by_name.values()]
 
 
-def test_serving_measures_this_project_beside_a_bare_application(measure, parts, trained_once):
+def test_serving_measures_this_project_beside_a_bare_application(measure, parts, trained_once, monkeypatch):
+    monkeypatch.setattr(endurance, "LOOK_S", 0.05)
     bundle = trained_once.root / "temp_best_model"
     beside = ("--soak", "0.01", "--swaps", "1")
     rows = measure("serving", "--data", parts, "--model", bundle, "--seconds", "0.1", *beside)
