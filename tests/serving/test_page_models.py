@@ -1,8 +1,10 @@
 """The pages Models and Train in a real browser, over the real server, a real store and real processes."""
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -12,6 +14,7 @@ from waiting import LIMIT_S, wait_until
 from whole import whole_server
 
 from defect_detection.config import load_config
+from defect_detection.files.trail import FILE
 from defect_detection.records.keys import create_key
 from defect_detection.serving.app import create_app
 from defect_detection.serving.services import services_of
@@ -193,6 +196,12 @@ def test_a_rollback_needs_a_reason_and_is_followed_by_what_decides(visit, world)
     page.wait_for_selector("#champion .big:has-text('Production_Reg 1')")
     page.wait_for_selector("#champion:has-text('Production was rolled back to version 1')")
     assert "first in the history" not in page.locator("#champion").text_content()
+    wait_until(lambda: version_served(world) == 1)
+    newest = history_of(world)["entries"][0]
+    assert (newest["kind"], newest["before"], newest["after"]) == ("rollback", 2, 1)
+    assert "API key" not in newest["who"]
+    moved = json.loads((world.root / FILE).read_text().splitlines()[-1])
+    assert (moved["what"], moved["outcome"][:20]) == ("production moved", "instead of version 2")
 
 
 def test_a_held_candidate_is_promoted_by_hand_with_what_the_gate_said_in_sight(visit, world):
@@ -212,6 +221,20 @@ def test_a_held_candidate_is_promoted_by_hand_with_what_the_gate_said_in_sight(v
     page.wait_for_selector("#notices:has-text('Version 3 is in production')", timeout=60_000)
     page.wait_for_selector("#champion .big:has-text('Production_Reg 3')")
     assert "20/100 (20.0 %)" in page.locator("#champion .figures").text_content()
+    wait_until(lambda: version_served(world) == 3)
+    answer = world.app.test_client().get("/models").json
+    assert (max(one["version"] for one in answer["versions"]), answer["champion"]["threshold"]) == (3, 0.9)
+    newest = history_of(world)["entries"][0]
+    assert (newest["kind"], newest["why"].startswith("the line needs it today")) == ("manual promotion", True)
+    assert (newest["before"], newest["after"], newest["accuracy"]) == (1, 3, "180/200 (90.0 %)")
+
+
+def version_served(world) -> int:
+    return services_of(world.app).served.current().reference.version
+
+
+def history_of(world) -> dict[str, Any]:
+    return world.app.test_client().get("/history").json
 
 
 def test_a_retraining_is_started_followed_and_explained(visit, world):
