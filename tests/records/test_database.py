@@ -53,6 +53,23 @@ def test_a_database_that_lacks_the_last_migration_gets_it(records, database_url)
     again.close()
 
 
+def test_a_database_of_a_later_version_is_refused_and_stays_as_it_is(records, database_url):
+    def write(revision: str) -> str:
+        with records.database.writing() as session:
+            before = session.scalar(text("SELECT version_num FROM alembic_version"))
+            session.execute(
+                text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision}
+            )
+        return before
+
+    known, again = write("later"), Database(database_url)
+    with pytest.raises(RecordsError, match=r"of a later version \(revision later\). Install the later"):
+        names_of_keys(again)
+    assert write(known) == "later"
+    assert names_of_keys(again) == []
+    again.close()
+
+
 def test_processes_that_start_at_the_same_time_share_one_migration_and_log_nothing(
     new_database_url,
 ):

@@ -27,6 +27,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
+from defect_detection import __version__
 from defect_detection.environment import why_too_old
 from defect_detection.errors import RecordsError, SlowReadError, explain, explain_sqlite
 from defect_detection.files.permissions import create_private
@@ -206,6 +207,11 @@ class Database:
                 if problem := why_too_old(connection.dialect.server_version_info):
                     raise RecordsError(f"{self}: {problem} in DATABASE_URL (environment or .env)")
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
+            if later := migrating.unknown(connection):
+                raise RecordsError(
+                    f"{self}: expected tables of defect-detection {__version__} or earlier, received those of a later version "
+                    f"(revision {', '.join(later)}). Install the later version here. Nothing was changed"
+                )
             migrating.migrate(connection)
 
     def _alone(self) -> AbstractContextManager[Any]:
