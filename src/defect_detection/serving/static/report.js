@@ -29,7 +29,8 @@ function show(place, report) {
   for (const one of report.querySelectorAll("script, template")) one.remove();
   for (const image of report.querySelectorAll("img")) image.src = withoutData(image.getAttribute("src"));
   place.attachShadow({ mode: "open" }).adoptedStyleSheets = [sheet];
-  place.shadowRoot.append(el("div", { class: "body" }, [...report.body.childNodes]));
+  const content = report.querySelector("main") ?? report.body; // the page has its own <main>
+  place.shadowRoot.append(el("div", { class: "body" }, [...content.childNodes]));
   for (const one of place.shadowRoot.querySelectorAll("[data-style]")) one.style.cssText = one.dataset.style;
 }
 
