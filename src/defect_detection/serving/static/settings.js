@@ -4,6 +4,7 @@ import { coded, el, fill, notice } from "./dom.js";
 import { rights, showReason } from "./rights.js";
 import { fieldOf } from "./setting.js";
 
+const OF_THE_MODEL = /^(training\.(?!mode|cv_below)|data\.(image_size|bit_depth|region|ignore_mask|resize|tiles)$)/;
 const at = (id) => document.getElementById(id);
 
 let may = { role: null, reason: "" };
@@ -105,8 +106,9 @@ async function save(event) {
 
 function effect({ product, changed: keys }) {
   if (!keys.length) return "";
-  const isOfServer = product === "default";
-  return isOfServer ? "The next training uses it. The server uses it after its next start." : "The next training uses it, and the server from now on.";
+  const server = product === "default" ? "The server uses it after its next start." : "The server uses it from now on.";
+  const kept = "If a model is in production, a training starts from it and keeps its values of these settings, unless re_train/re_train.yaml says start_from: scratch.";
+  return `${keys.some((key) => OF_THE_MODEL.test(key)) ? `The first training uses it. ${kept}` : "The next training uses it."} ${server}`;
 }
 
 /** Send the changes and return the new settings; null when the server refused them, which is then said at the fields. */
