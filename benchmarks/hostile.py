@@ -46,6 +46,14 @@ def png(side: int, *beside: bytes, coding: tuple[int, int] = (8, 0), interlaced:
     return b"\x89PNG\r\n\x1a\n" + head + b"".join(beside) + chunk(b"IDAT", pixels) + chunk(b"IEND")
 
 
+def _packed_zeros(megabytes: int) -> bytes:
+    """What zlib makes of so many bytes: the block of one megabyte, again and again."""
+    packer = zlib.compressobj(9)
+    first, block = (packer.compress(bytes(10**6)) + packer.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
+    checksum = megabytes * 10**6 % 65521 << 16 | 1
+    return first + block * (megabytes - 1) + b"\3\0" + struct.pack(">I", checksum)
+
+
 def tiff(width: int, height: int, strips: int, rows: int) -> bytes:
     """A gray TIFF of strips that all lie in the same place."""
     offsets, counts = 8 + 2 + 9 * 12 + 4, 8 + 2 + 9 * 12 + 4 + 4 * strips
@@ -113,9 +121,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "PNG, interlaced": lambda: png(3000, coding=(8, 2), interlaced=True),
     "PNG of empty chunks": lambda: png(8, chunk(b"teXt") * 80_000),
     "PNG of empty pixels": lambda: png(8, chunk(b"IDAT") * 80_000),
-    "PNG with a packed profile": lambda: png(
-        8, chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(600_000_000), 9))
-    ),
+    "PNG with a packed profile": lambda: png(8, chunk(b"iCCP", b"a\0\0" + _packed_zeros(600))),
     "PNG with much EXIF": lambda: png(8, chunk(b"eXIf", exif(60_000))),
     "PNG with hidden EXIF": lambda: png(8, chunk(b"zTXt", b"Raw profile type exif\0\0" + _hidden_exif())),
     "TIFF with a strip a row": lambda: tiff(60, 16_000, 16_000, 1),

@@ -59,6 +59,12 @@ def tree_of(module: str) -> ast.Module:
     return ast.parse(MODULES[module].read_text(encoding="utf-8"))
 
 
+@cache
+def importing_nodes(module: str) -> list[ast.AST]:
+    """Return what imports in a module, also inside its functions."""
+    return [node for node in ast.walk(tree_of(module)) if isinstance(node, (ast.Import, ast.ImportFrom))]
+
+
 def unit_of(module: str) -> str:
     """Return the folder or file right below the package: ``defect_detection.data.images`` → ``data``."""
     return module.split(".")[1]
@@ -66,7 +72,7 @@ def unit_of(module: str) -> str:
 
 def imports_of(module: str, nodes: Iterable[ast.AST] | None = None) -> Iterator[str]:
     """Yield the full name of everything that a module imports, also inside its functions; or what some of its nodes import."""
-    for node in ast.walk(tree_of(module)) if nodes is None else nodes:
+    for node in importing_nodes(module) if nodes is None else nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
