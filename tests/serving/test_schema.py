@@ -31,7 +31,7 @@ REFUSED = [
 ]  # a body with too many images may be too long too
 IMAGES = st.sampled_from([encoded(pixels, form) for pixels in (DARK, BRIGHT) for form in ("PNG", "JPEG")])
 BOUNDED = settings(
-    max_examples=12,
+    max_examples=8,
     deadline=None,
     derandomize=True,
     database=None,
