@@ -6,6 +6,7 @@ import json
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Annotated, Any, Literal
 
 import flask
@@ -21,6 +22,8 @@ LENGTH_HEADER = "Inference-Header-Content-Length"  # bytes of JSON before the bi
 MAX_JSON_BYTES = (
     4_000_000  # Python needs many times as much for numbers in JSON; binary data has no such limit
 )
+_NESTED = 3  # lists in lists, of flat or nested images
+_NUMBERS = "inputs.0.data: expected whole numbers from 0 to 255"
 
 Dimension = Annotated[int, Field(ge=0, le=1_000_000)]
 
@@ -176,13 +179,28 @@ def _split(binary: bytes, most: int) -> list[bytes]:
 
 
 def _numbers(data: list[Any] | None) -> np.ndarray:
+    if not _are_whole(data or []):
+        raise UnprocessableEntity(_NUMBERS)
     try:
-        values = np.asarray(data)
+        values = np.asarray(data or [], np.int64)
     except ValueError as error:
         raise UnprocessableEntity("inputs.0.data: expected rows of the same length") from error
-    if values.dtype.kind not in "iu" or (values.size and not 0 <= values.min() <= values.max() <= 255):
-        raise UnprocessableEntity("inputs.0.data: expected whole numbers from 0 to 255")
+    except OverflowError as error:
+        raise UnprocessableEntity(_NUMBERS) from error
+    if values.size and not 0 <= values.min() <= values.max() <= 255:
+        raise UnprocessableEntity(_NUMBERS)
     return values.astype(np.uint8)
+
+
+def _are_whole(values: list[Any]) -> bool:
+    """Check that lists, nested as deep as images are, hold whole numbers alone.
+
+    NumPy gives each text the room of the longest: a few megabytes of JSON would take many gigabytes.
+    """
+    for _ in range(_NESTED):
+        if set(map(type, values)) == {list}:
+            values = list(chain.from_iterable(values))
+    return set(map(type, values)) <= {int}
 
 
 def outputs_of(request: Request, inspections: Sequence[Inspection]) -> list[Output]:

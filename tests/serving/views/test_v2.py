@@ -3,11 +3,15 @@
 import base64
 import json
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
 from tiny import BRIGHT, DARK, SIDE, encoded
+from werkzeug.exceptions import UnprocessableEntity
+
+from defect_detection.serving.tensors import _numbers
 
 INFER = "/v2/models/Production_Reg/infer"
 
@@ -156,3 +160,14 @@ def test_binary_data_that_ends_within_an_image_is_refused(client):
     tensor = bytes_input() | {"shape": [1], "data": None, "parameters": {"binary_data_size": 6}}
     assert send_binary(client, {"inputs": [tensor]}, b"\xff\0\0\0ab").status_code == 422
     assert send_binary(client, {"inputs": [tensor]}, b"\xff\0\0\0a").status_code == 422
+
+
+@pytest.mark.parametrize(
+    "data", [["A" * 100_000, *[0] * 999], [[0] * 999, ["A" * 100_000]], [[[[[0]]]]], [0.5], [True], [10**30]]
+)
+def test_other_values_than_whole_numbers_are_refused_in_little_memory(data):
+    tracemalloc.start()
+    with pytest.raises(UnprocessableEntity, match="422"):
+        _numbers(data)
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()
