@@ -4,6 +4,7 @@ import base64
 import json
 import struct
 import tracemalloc
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from flask.testing import FlaskClient
 from tiny import BRIGHT, DARK, SIDE, encoded
 from werkzeug.exceptions import UnprocessableEntity
 
+from defect_detection.serving import tensors
 from defect_detection.serving.tensors import _numbers
 
 INFER = "/v2/models/Production_Reg/infer"
@@ -160,6 +162,21 @@ def test_binary_data_that_ends_within_an_image_is_refused(client):
     tensor = bytes_input() | {"shape": [1], "data": None, "parameters": {"binary_data_size": 6}}
     assert send_binary(client, {"inputs": [tensor]}, b"\xff\0\0\0ab").status_code == 422
     assert send_binary(client, {"inputs": [tensor]}, b"\xff\0\0\0a").status_code == 422
+
+
+def test_large_json_is_read_for_one_request_at_a_time(client, monkeypatch):
+    taken = []
+
+    @contextmanager
+    def turn():
+        taken.append(1)
+        yield
+
+    monkeypatch.setattr(tensors, "_TURN", turn())
+    for text, count in (("", 0), (" " * 300_000, 1)):
+        body = {"id": "7", "parameters": {"text": text}, "inputs": [bytes_input(encoded(DARK))]}
+        assert client.post(INFER, json=body).status_code == 200
+        assert len(taken) == count
 
 
 @pytest.mark.parametrize(

@@ -31,11 +31,9 @@ from defect_detection.serving.services import services
 from defect_detection.serving.tensors import (
     LENGTH_HEADER,
     Output,
-    Request,
     encoded_answer,
-    images_of,
     outputs_of,
-    read_request,
+    read_images,
 )
 
 PROTOCOL = Tag(
@@ -249,8 +247,7 @@ def _metadata(champion: Champion) -> Response:
 
 def _infer(champion: Champion) -> Response:
     predicting = _project_of(champion.reference.name).predicting
-    asked: Request = read_request(request)
-    images = images_of(asked, champion.inspector.card.frame.size, predicting.max_images)
+    asked, images = read_images(request, champion.inspector.card.frame.size, predicting.max_images)
     inspections = _inspect_several(predicting, champion, images)
     outputs: list[Output] = outputs_of(asked, inspections)
     body, length = encoded_answer(asked, champion.reference, outputs)
