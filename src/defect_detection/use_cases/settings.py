@@ -78,10 +78,10 @@ def change_settings(config: Config, digest: str, changes: Mapping[str, Change], 
         if not changed:
             return []
         _check(config, new, expected)
-        _replace(config.file, new)
-    for key in changed:
-        before, after = (_shown(value_in(one, key)) for one in (document, expected))
-        leave(config.plant, by, "setting changed", f"{config.product}: {key}", f"{before} → {after}")
+        with _replaced(config.file, new):  # a process that is killed here leaves no change without its line
+            for key in changed:
+                before, after = (_shown(value_in(one, key)) for one in (document, expected))
+                leave(config.plant, by, "setting changed", f"{config.product}: {key}", f"{before} → {after}")
     return changed
 
 
@@ -204,13 +204,16 @@ def _check(config: Config, text: str, expected: dict[str, Any]) -> None:
     check_document(config, copy.deepcopy(expected))
 
 
-def _replace(file: Path, text: str) -> None:
+@contextmanager
+def _replaced(file: Path, text: str) -> Iterator[None]:
+    """Replace the file after the block, for which the new text is written already."""
     file = file.resolve()  # a link stays one
     mode = file.stat().st_mode & 0o777 if file.exists() else None
     with whole_file(file) as partial:
         partial.write_text(text, encoding="utf-8", newline="")
         if mode is not None:
             partial.chmod(mode)
+        yield
 
 
 def _shown(value: Any) -> str:
