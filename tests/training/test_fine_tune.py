@@ -13,7 +13,7 @@ from defect_detection.training.folds import Folds
 SIDE = 32
 SETTINGS = {
     "name": "tried",
-    "epochs": 12,
+    "epochs": 4,
     "fine_tune_epochs": 2,
     "batch_size": 8,
     "hidden_units": 8,

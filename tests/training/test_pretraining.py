@@ -11,7 +11,14 @@ from defect_detection.model.trunks import COMPACT_CHANNELS, build_trunk
 from defect_detection.synthetic.bank import Bank, cell_targets
 from defect_detection.synthetic.defects import DEFECT_NAMES
 from defect_detection.synthetic.scene import N_BACKGROUNDS
-from defect_detection.training.pretraining import Views, build_model, pretrain, recolour, scene_loss
+from defect_detection.training.pretraining import (
+    Views,
+    build_model,
+    compile_model,
+    pretrain,
+    recolour,
+    scene_loss,
+)
 from defect_detection.training.recipe import Recipe
 
 RECIPE = Recipe(
@@ -114,6 +121,13 @@ def test_pretraining_that_was_stopped_goes_on_where_it_was_and_ends_once(bank, t
     steps.clear()
     pretrain(bank, recipe, state, weights, lambda done, total: steps.append(done))
     assert steps == [], "a finished training isn't repeated"
+
+
+def test_the_first_step_finds_the_variables_of_the_optimizer(bank):
+    """Where the step makes them, TensorFlow traces it twice."""
+    model = build_model(RECIPE)
+    compile_model(model, RECIPE)
+    assert len(model.optimizer.variables) > 2 * len(model.trainable_variables)
 
 
 def test_what_is_gone_on_with_depends_on_the_recipe_but_not_on_its_length():

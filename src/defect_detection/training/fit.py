@@ -146,7 +146,13 @@ def _compiled(
         optimizer=keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay, clipnorm=1.0),
         loss=_weighted_loss(settings.label_smoothing),
     )
+    build_optimizer(model)
     return batches
+
+
+def build_optimizer(model: keras.Model) -> None:
+    """Make the optimizer's variables before the first step: where the step makes them, TensorFlow traces it twice."""
+    model.optimizer.build(model.trainable_variables)
 
 
 def _weighted_loss(label_smoothing: float) -> Callable[..., keras.KerasTensor]:

@@ -21,6 +21,7 @@ from defect_detection.synthetic.bank import CELL_PX, Bank, cell_targets, make_ba
 from defect_detection.synthetic.defects import DEFECT_NAMES
 from defect_detection.synthetic.scene import N_BACKGROUNDS
 from defect_detection.training.distillation import LESSONS, Teacher, predictions, vary
+from defect_detection.training.fit import build_optimizer
 from defect_detection.training.recipe import TASKS, Recipe
 
 _MEASURED = 512  # scenes that the means and deviations of the teacher's channels are measured on
@@ -166,6 +167,7 @@ def compile_model(model: keras.Model, recipe: Recipe) -> None:
         loss=dict.fromkeys(LESSONS, "mean_squared_error") if recipe.teacher else own,
         loss_weights=None if recipe.teacher else TASKS,
     )
+    build_optimizer(model)
 
 
 def run_pretraining(

@@ -87,15 +87,22 @@ def _most_defective(
     is_open: Sequence[bool],
 ) -> list[tuple[int, ...]]:
     """Return the tiles of each image, of an open one the tile with the highest score."""
-    model, taken = build_inspector(inner.trunk, inner.head), []
-    for sample, one, opened in zip(samples, candidates, is_open, strict=True):
-        if not opened:
-            taken.append(one.numbers)
-            continue
-        pixels = store.rows([key_of(sample, number) for number in one.numbers])
-        scores = model.predict(pixels, batch_size=_BATCH, verbose=0)["score"]
-        taken.append((one.numbers[int(np.argmax(scores))],))
+    searched = np.flatnonzero(is_open)
+    keys = [key_of(samples[i], number) for i in searched for number in candidates[i].numbers]
+    ends = np.cumsum([len(candidates[i].numbers) for i in searched])
+    taken = [one.numbers for one in candidates]
+    for i, scores in zip(searched, np.split(_scores_of(inner, keys, store), ends[:-1]), strict=True):
+        taken[i] = (taken[i][int(np.argmax(scores))],)
     return taken
+
+
+def _scores_of(inner: "Trial", keys: Sequence[str], store: RowStore) -> np.ndarray:
+    """Return the score of each tile, (n_tiles,). All batches have one size, so that the graph is compiled once."""
+    model, last, scores = build_inspector(inner.trunk, inner.head), len(keys) - 1, []
+    for start in range(0, len(keys), _BATCH):
+        some = [keys[min(place, last)] for place in range(start, start + _BATCH)]
+        scores.append(model.predict_on_batch(store.rows(some))["score"])
+    return np.concatenate(scores)[: len(keys)]
 
 
 def _of_images(
