@@ -1,8 +1,9 @@
-"""Do once in a process what many tests would do again with the same model: draw its pictures, compile it."""
+"""Do once in a process what many tests would do again with the same model: draw its pictures, compile it, convert it."""
 
 import hashlib
 import pickle
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from defect_detection.inference.runtime import Runtime
+from defect_detection.model import forms
 from defect_detection.report import figures, page
 
 
@@ -46,6 +48,27 @@ def drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Runtime, "__init__", _read)
     monkeypatch.setattr(Runtime, "_compile", _compile)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def converted_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Convert a model to ONNX and to LiteRT once, by its weights and its graph."""
+    kept = tmp_path_factory.mktemp("converted")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("to_onnx", "to_litert"):
+            patch.setattr(forms, name, _converting(getattr(forms, name), kept))
+        yield
+
+
+def _converting(convert: Callable[[Any, Path], None], kept: Path) -> Callable[[Any, Path], None]:
+    def copy(model: Any, path: Path) -> None:
+        content = [model.to_json().encode(), *(one.tobytes() for one in model.get_weights())]
+        made = kept / f"{hashlib.sha256(b''.join(content)).hexdigest()}{path.suffix}"
+        if not made.exists():
+            convert(model, made)
+        shutil.copyfile(made, path)
+
+    return copy
 
 
 def _read(runtime: Runtime, path: Path, **options: Any) -> None:

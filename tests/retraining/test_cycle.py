@@ -11,6 +11,7 @@ from defect_detection.data.split import load_splits
 from defect_detection.errors import BusyError
 from defect_detection.evaluation.gate import Outcome
 from defect_detection.model.bundle import read_card
+from defect_detection.processes.watch import Watch, unwatched
 from defect_detection.retraining.cycle import Retrained, compare_on_validation, retrain
 from defect_detection.tracking.best_model import BestModelInfo
 from defect_detection.tracking.store import connect
@@ -25,8 +26,8 @@ POOLED_ONLY = [{"name": "again", **QUICK}]
 class Retraining:
     """Retrain a plant, and keep what is said."""
 
-    def __init__(self, plant: Plant) -> None:
-        self.plant = plant
+    def __init__(self, plant: Plant, watch: Watch = unwatched) -> None:
+        self.plant, self.watch = plant, watch
         self.lines: list[str] = []
 
     def __call__(self, *overrides: str, **settings: object) -> Retrained:
@@ -34,7 +35,10 @@ class Retraining:
         folder.mkdir(exist_ok=True)
         (folder / "re_train.yaml").write_text(json.dumps({"hyperparameter_sets": POOLED_ONLY, **settings}))
         return retrain(
-            folder / "re_train.yaml", overrides, say=lambda message: self.lines.append(message.text)
+            folder / "re_train.yaml",
+            overrides,
+            self.watch,
+            say=lambda message: self.lines.append(message.text),
         )
 
     def said(self, *words: str) -> str:
@@ -161,7 +165,13 @@ def test_without_a_base_model_it_starts_from_scratch_names_a_set_that_diverges_a
 def test_each_fine_tuned_set_starts_from_the_base_model_itself(promoted):
     """Fine-tuning changes the trunk that it is given, so sets must not share one."""
     sets = [{"name": name, "trainable_from": "level3_wide", "fine_tune_epochs": 1, **QUICK} for name in "ab"]
-    Retraining(promoted)(hyperparameter_sets=sets)
+
+    def stop(task: str, *_: object) -> None:
+        if task == "evaluating":
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        Retraining(promoted, stop)(hyperparameter_sets=sets)
     first, second = runs_of_retrainings(promoted)
     for metric in ("fine_tune_val_loss", "val_log_loss"):
         assert first.data.metrics[metric] == pytest.approx(second.data.metrics[metric], rel=1e-4)

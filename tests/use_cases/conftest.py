@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from done_once import compiled_once, drawn_once  # noqa: F401  fixtures
+from done_once import compiled_once, converted_once, drawn_once  # noqa: F401  fixtures
 from plant import SIDE, Plant, with_threshold
 
 from defect_detection.model.bundle import (
@@ -76,16 +76,20 @@ def make_head(trunk: Trunk, images: np.ndarray) -> Head:
 
 @pytest.fixture(scope="session")
 def exported(
-    trained_once: Plant, tmp_path_factory: pytest.TempPathFactory
+    trained_once: Plant, both_branches: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., tuple[Path, Exported]]:
-    """A function that exports the plant's model, each form once: `exported("openvino", int8=True)`."""
+    """A function that exports each form once: `exported("openvino", int8=True)`.
+
+    The model is that with all parts of a head; in 8 bits the plant's, which is held to its verdicts on labelled images.
+    """
     root, done = tmp_path_factory.mktemp("site") / "exported", {}
 
     def once(form: str, int8: bool = False) -> tuple[Path, Exported]:
         output = root / (f"{form}-int8" if int8 else form)
         if output not in done:
             config = trained_once.config()
-            done[output] = export(form, config.bundle_dir, output, config, int8=int8)
+            bundle = config.bundle_dir if int8 else both_branches
+            done[output] = export(form, bundle, output, config, int8=int8)
         return output, done[output]
 
     return once
