@@ -87,7 +87,7 @@ def _most_defective(
     is_open: Sequence[bool],
 ) -> list[tuple[int, ...]]:
     """Return the tiles of each image, of an open one the tile with the highest score."""
-    searched = np.flatnonzero(is_open)
+    searched = [i for i, opened in enumerate(is_open) if opened]
     keys = [key_of(samples[i], number) for i in searched for number in candidates[i].numbers]
     ends = np.cumsum([len(candidates[i].numbers) for i in searched])
     taken = [one.numbers for one in candidates]
