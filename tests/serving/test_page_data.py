@@ -105,3 +105,14 @@ def test_a_page_whose_server_is_gone_says_so_instead_of_that_there_are_no_images
     page.unroute("**/data/images")
     page.get_by_role("button", name="Try again").click()
     expect(page.locator("#nothing")).to_contain_text("No images yet")
+
+
+def test_a_full_disk_stops_the_sending_and_what_was_not_sent_is_counted(open_page, send):
+    page = open_page(f"http://127.0.0.1:{send.port}/page/data")
+    full = {"status": 507, "json": {"status": 507, "title": "full", "detail": "the disk is full"}}
+    page.route("**/data/images?*", lambda route: route.fulfill(**full))
+    page.set_input_files("#files", pictures(8))
+    expect(page.locator("#upload-state")).to_contain_text(
+        "3 of 8 sent, 0 new, 3 not added, 5 not sent. the disk is full"
+    )
+    expect(page.locator("#upload-state")).to_have_class("notice bad")

@@ -11,7 +11,7 @@ const AGAIN_S = [1, 2, 4, 8, 15, 30];
 const $ = (id) => document.getElementById(id);
 const waiting = []; // { file, path }
 const failed = []; // { path, reason }
-let [all, added, there, leftOut, running, stopped, tell] = [0, 0, 0, 0, 0, "", {}];
+let [all, added, there, leftOut, unsent, running, stopped, isBroken, tell] = [0, 0, 0, 0, 0, 0, "", false, {}];
 
 /** Begin. `changed(image)` is called with each image that is new, `unpacked()` after a step of a zip, `ended()` when nothing is left to send. */
 export function beginAdding(told) {
@@ -60,7 +60,7 @@ async function walk(entry, path, found) {
 
 function add(files) {
   if (!files.length) return;
-  if (!running) [all, added, there, leftOut, stopped] = [0, 0, 0, 0, ""], (failed.length = 0);
+  if (!running) [all, added, there, leftOut, unsent, stopped, isBroken] = [0, 0, 0, 0, 0, "", false], (failed.length = 0);
   const hidden = ({ path }) => path.split("/").some((name) => name.startsWith(".") || name.toLowerCase() === "thumbs.db");
   const sent = files.filter((one) => !hidden(one));
   waiting.push(...sent);
@@ -83,7 +83,7 @@ async function sendOne({ file, path }) {
     else await sendImage(file, path);
   } catch (error) {
     failed.push({ path, reason: error.message });
-    if (error instanceof Problem && !OF_THE_FILE.includes(error.status)) stop(error.message);
+    if (error instanceof Problem && !OF_THE_FILE.includes(error.status)) stop(error.message, true);
   }
 }
 
@@ -127,9 +127,11 @@ async function patiently(run) {
   }
 }
 
-function stop(reason) {
+/** Send nothing more. isError: because the server cannot take it. */
+function stop(reason, isError = false) {
   stopped = reason;
-  all -= waiting.length;
+  isBroken = isError;
+  unsent += waiting.length;
   waiting.length = 0;
   show();
 }
@@ -138,7 +140,8 @@ function show() {
   const done = added + there + leftOut + failed.length;
   $("upload").hidden = !all;
   Object.assign($("upload-bar"), { max: Math.max(1, all), value: done });
-  const parts = [`${done} of ${all} sent`, `${added} new`, there && `${there} already here`, leftOut && `${leftOut} that are no images`, failed.length && `${failed.length} not added`];
+  const parts = [`${done} of ${all} sent`, `${added} new`, there && `${there} already here`, leftOut && `${leftOut} that are no images`, failed.length && `${failed.length} not added`, unsent && `${unsent} not sent`];
+  $("upload-state").className = isBroken ? "notice bad" : "";
   $("upload-state").textContent = `${parts.filter(Boolean).join(", ")}.${stopped ? ` ${stopped}` : ""}`;
   $("upload-stop").hidden = !running;
   const list = $("upload-failed");
