@@ -1,10 +1,14 @@
 import inspect
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+import tensorflow
 
 from defect_detection.cli.training import pretrain as pretrain_command
 from defect_detection.model.trunks import COMPACT_CHANNELS, build_trunk
@@ -97,6 +101,18 @@ def test_recolouring_keeps_shape_and_range(bank):
     assert recoloured.shape == (8, 40, 40, 3)
 
 
+@contextmanager
+def step_by_step() -> Iterator[None]:
+    """Let Keras compile no step in the block: that takes longer than a few steps."""
+    tensorflow.config.run_functions_eagerly(True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Even though the `tf.config.experimental_run_functions_eagerly`")
+        try:
+            yield
+        finally:
+            tensorflow.config.run_functions_eagerly(False)
+
+
 def test_pretraining_that_was_stopped_goes_on_where_it_was_and_ends_once(bank, tmp_path: Path):
     recipe = replace(RECIPE, steps=8, steps_per_epoch=4)
     state, weights = tmp_path / "state", tmp_path / "weights.npz"
@@ -107,7 +123,7 @@ def test_pretraining_that_was_stopped_goes_on_where_it_was_and_ends_once(bank, t
         if done == 6:
             raise InterruptedError
 
-    with pytest.raises(InterruptedError):
+    with pytest.raises(InterruptedError), step_by_step():
         pretrain(bank, recipe, state, weights, stop)
     assert steps == list(range(1, 7))
     assert not weights.exists()
@@ -119,7 +135,8 @@ def test_pretraining_that_was_stopped_goes_on_where_it_was_and_ends_once(bank, t
     assert np.isfinite(list(figures.values())).all()
 
     steps.clear()
-    pretrain(bank, recipe, state, weights, lambda done, total: steps.append(done))
+    with step_by_step():
+        pretrain(bank, recipe, state, weights, lambda done, total: steps.append(done))
     assert steps == [], "a finished training isn't repeated"
 
 

@@ -27,7 +27,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plant, Evaluate
     for place, image in enumerate(images):
         marked = (np.asarray(Image.open(image)) < DARK) & (place > 0)
         Image.fromarray(marked.astype(np.uint8) * 255).save(folder / f"{image.stem}_mask.png")
-    one_set = "[{name: both, hidden_units: 16, pooled_regularization: 0.1}]"
+    one_set = "[{name: both, hidden_units: 16, turns: 1, pooled_regularization: 0.1}]"
     overrides = (
         f"data.image_size={2 * SIDE}",
         "evaluation.defect_rate=0.02",
