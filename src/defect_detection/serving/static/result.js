@@ -33,8 +33,9 @@ function decided(place, shown, may, history) {
   const last = messages.findLast((message) => message.outcome);
   const entry = entryOf(messages, history);
   const [kind, words] = OUTCOMES[job.outcome] ?? ["", "It ended without a decision: see the log."];
+  const isPast = job.outcome === "passed" && history && entry && entry.before !== history.in_production; // it said what was in production then
   return [
-    notice(last?.reason ? `${words} ${last.reason}.` : words, kind),
+    notice(last?.reason && !isPast ? `${words} ${last.reason}.` : words, kind),
     job.outcome === "passed" ? promotion(place, shown, may, history, entry, last?.version) : null,
     ...listed("Compared", messages.filter((message) => message.compared).map((message) => sentence(message.compared))),
     ...listed("What would help", messages.filter((message) => message.helps).map((message) => sentence(message.helps))),
