@@ -39,6 +39,11 @@ def draw_worn(folder: Path, count: int, seed: int) -> list[Path]:
     return paths
 
 
+@pytest.fixture(autouse=True)
+def _looks_often() -> None:
+    """Look no more often than a server does: a training takes long, and looking takes a tenth of a processor."""
+
+
 @pytest.fixture
 def plant(promoted: Plant) -> Plant:
     """A plant whose model is in production, where test images of a new kind of defect have come since."""
@@ -47,7 +52,8 @@ def plant(promoted: Plant) -> Plant:
     feedback = "data: {feedback_dir: data/feedback, "
     (plant.root / "config.yaml").write_text(SETTINGS.replace("data: {", feedback, 1))
     shutil.copytree(REPOSITORY / "re_train", plant.root / "re_train")
-    settings = f"{{start_from: registry, hyperparameter_sets: null, min_new_labels: {N_TAUGHT}}}"
+    one_set = "{name: both, hidden_units: 16, pooled_regularization: 0.1}"
+    settings = f"{{start_from: registry, hyperparameter_sets: [{one_set}], min_new_labels: {N_TAUGHT}}}"
     (plant.root / "re_train/re_train.yaml").write_text(settings)
     return plant
 
