@@ -21,7 +21,7 @@ import keras, numpy
 model = keras.models.load_model(sys.argv[1], safe_mode=True)
 images = numpy.load(sys.argv[2])["images"]
 shapes = [list(value.shape) for value in model.output.values()]
-print(json.dumps([model.inputs[0].dtype, model.predict(images, verbose=0)["score"].tolist(), shapes]))
+print(json.dumps([model.inputs[0].dtype, model([images])["score"].numpy().tolist(), shapes]))
 """
 
 
@@ -54,7 +54,7 @@ def test_a_bundle_gives_the_trunk_back(trained_once):
         "Production_Reg version 7",
     )
     images, _ = read_golden(folder)
-    assert [maps.shape[1:] for maps in trunk.model.predict(images, verbose=0)] == [
+    assert [maps.shape[1:] for maps in trunk.model([images])] == [
         (16, 16, 48),
         (8, 8, 192),
         (8, 8, 96),

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from defect_detection.model.forms import outputs_of
 from defect_detection.model.graph import build_features, build_inspector
 from defect_detection.model.heads import (
     DISTANCES,
@@ -32,7 +33,7 @@ def trunk() -> Trunk:
 
 @pytest.fixture(scope="module")
 def features(trunk: Trunk) -> dict[str, np.ndarray]:
-    return build_features(trunk).predict(IMAGES, verbose=0)
+    return outputs_of(build_features(trunk), IMAGES)
 
 
 def standardise(values: np.ndarray) -> Standardise:
@@ -69,7 +70,7 @@ def test_the_score_is_the_calibrated_sum_of_the_branches(trunk, features, branch
     pooled = random_pooled(features["pooled"]) if "pooled" in branches else None
     local = random_local(features["cells"]) if "local" in branches else None
     calibration = Calibration(pooled=0.7, local=0.4, bias=-0.1)
-    outputs = build_inspector(trunk, Head(pooled, local, calibration)).predict(IMAGES, verbose=0)
+    outputs = outputs_of(build_inspector(trunk, Head(pooled, local, calibration)), IMAGES)
     expected = np.full(3, calibration.bias)
     if pooled:
         expected += calibration.pooled * pooled_logit(pooled, features["pooled"])
@@ -99,7 +100,7 @@ def test_novelty_beside_a_classifier_adds_to_score_and_evidence_with_one_weight(
 
     def outputs(weight):
         head = Head(pooled, local, Calibration(0.7, 0.4, -0.1, novelty=weight), novelty)
-        return build_inspector(trunk, head).predict(IMAGES, verbose=0)
+        return outputs_of(build_inspector(trunk, head), IMAGES)
 
     without, joined, twice = outputs(0.0), outputs(0.6), outputs(1.2)
     np.testing.assert_array_equal(joined["novelty"], without["novelty"])
@@ -128,7 +129,7 @@ def test_a_pooled_models_evidence_adds_up_to_what_it_says_of_the_means(trunk, fe
         weights[start : start + channels] = pooled.weights[start : start + channels]
         start += 3 * channels
     head = Head(Pooled(pooled.standardise, weights, pooled.bias), None, Calibration(0.5, 0.0, 0.2))
-    outputs = build_inspector(trunk, head).predict(IMAGES, verbose=0)
+    outputs = outputs_of(build_inspector(trunk, head), IMAGES)
     np.testing.assert_allclose(outputs["evidence"].mean((1, 2)), logit(outputs["score"]), atol=2e-3)
 
 

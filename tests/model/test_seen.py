@@ -5,7 +5,7 @@ import pytest
 
 from defect_detection.data.framing import HIDDEN, Framing, png_of_hidden
 from defect_detection.inference.runtime import Runtime
-from defect_detection.model.forms import load_keras, to_litert, to_onnx, to_openvino
+from defect_detection.model.forms import load_keras, outputs_of, to_litert, to_onnx, to_openvino
 from defect_detection.model.graph import build_features, build_inspector
 from defect_detection.model.heads import Calibration, Head, Local, Pooled, Standardise
 from defect_detection.model.trunks import Trunk, build_trunk
@@ -43,7 +43,7 @@ def images(framing: Framing) -> np.ndarray:
 @pytest.fixture(scope="module")
 def fitted(trunk: Trunk, framing: Framing, images: np.ndarray, tmp_path_factory):
     """A head with all branches, and the novelty of the images as the arrays say it."""
-    features = build_features(trunk, framing.seen).predict(images, verbose=0)
+    features = outputs_of(build_features(trunk, framing.seen), images)
     rows = {name: Rows(values, np.arange(N)) for name, values in features.items()}
     folder = tmp_path_factory.mktemp("cells")
     cells = rotated_cells(rows["cells"], np.arange(N), folder, framing.seen)
@@ -111,8 +111,8 @@ def test_a_defect_that_is_seen_changes_the_score(model, images):
 
 
 def test_statistics_are_those_of_the_cells_that_count(trunk, framing, images):
-    pooled = build_features(trunk, framing.seen).predict(images, verbose=0)["pooled"]
-    level = np.asarray(trunk.model.predict(images, verbose=0)[0])  # the finest: 4 px a position
+    pooled = outputs_of(build_features(trunk, framing.seen), images)["pooled"]
+    level = np.asarray(trunk.model([images])[0])  # the finest: 4 px a position
     counts = framing.seen.reshape(12, 4, 16, 4).any((1, 3))
     channels = level.shape[-1]
     some = level[:, counts]

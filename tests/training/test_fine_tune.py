@@ -62,6 +62,7 @@ def test_a_trunk_trained_from_random_weights_learns_from_the_pixels(pixels, tmp_
     assert epochs[-1]["loss"] < epochs[0]["loss"]
     assert epochs[-1]["val_auroc"] > 0.9
     assert made.weights == "fine-tuned random"
+    assert made.fingerprint != trunk.fingerprint, "the trunk itself has learned, not only the head"
     assert not (tmp_path / "cache").exists(), "nothing is frozen, so nothing is cached"
 
 

@@ -17,7 +17,7 @@ from defect_detection.model.bundle import (
     write_card,
     write_golden,
 )
-from defect_detection.model.forms import to_openvino
+from defect_detection.model.forms import outputs_of, to_openvino
 from defect_detection.model.graph import build_features, build_inspector
 from defect_detection.model.heads import Calibration, Head, Local, Pooled, Standardise, Types
 from defect_detection.model.trunks import Trunk, build_trunk
@@ -34,7 +34,7 @@ def both_branches(trained_once: Plant, tmp_path_factory: pytest.TempPathFactory)
     model = build_inspector(trunk, make_head(trunk, images))
     model.save(folder / KERAS_FILE)
     to_openvino(model, folder / OPENVINO_FILE)
-    outputs = model.predict(images, verbose=0)
+    outputs = outputs_of(model, images)
     scores = np.asarray(outputs["score"])
     write_golden(folder, images, scores, outputs["types"])
     write_card(folder, with_threshold(read_card(folder), far_from(scores)))
@@ -56,7 +56,7 @@ def random_head() -> Callable[[Trunk, np.ndarray], Head]:
 
 def make_head(trunk: Trunk, images: np.ndarray) -> Head:
     rng = np.random.default_rng(0)
-    features = build_features(trunk).predict(images, verbose=0)
+    features = outputs_of(build_features(trunk), images)
     pooled, cells = features["pooled"], features["cells"].reshape(-1, features["cells"].shape[-1])
     weights = rng.normal(0, 1 / np.sqrt(pooled.shape[1]), pooled.shape[1]).astype(np.float32)
     hidden = rng.normal(0, 1 / np.sqrt(cells.shape[1]), (cells.shape[1], 8)).astype(np.float32)
