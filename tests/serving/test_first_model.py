@@ -26,6 +26,11 @@ SMALL = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _looks_often() -> None:
+    """Look no more often than a server does: a training takes long, and looking takes a tenth of a processor."""
+
+
 @pytest.fixture(scope="module")
 def way():
     spec = importlib.util.spec_from_file_location("first_model", ROOT / "scripts/first_model.py")
