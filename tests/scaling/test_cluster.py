@@ -36,7 +36,7 @@ def test_where_nobody_listens_is_told_without_waiting(address, monkeypatch):
     pytest.importorskip("ray")
     monkeypatch.setattr(cluster, "_ANSWER_S", 10**6)
     with pytest.raises(ClusterError, match="no Ray cluster answers at"):
-        cluster.check_ray(address.format(free_port()))
+        cluster.check_ray(address.format(port=free_port()))
 
 
 def test_no_cluster_on_this_machine_is_told_at_once(monkeypatch, tmp_path):
