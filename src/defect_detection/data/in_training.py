@@ -1,33 +1,59 @@
 """Mark a product whose images a training is reading, whoever started it: a command, the server or Python."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from defect_detection.data.image_folders import FOLDER
-from defect_detection.files.unfinished import remove_leftovers, unfinished
+from defect_detection.data.whole_changes import alone
+from defect_detection.files.unfinished import unfinished
 
 _SUFFIX = ".train"
 
 
 @contextmanager
 def in_training(root: Path) -> Iterator[None]:
-    """Mark the product in a folder as one that is trained. The mark of a killed process does not count.
+    """Mark the product in a folder as one that is trained. A killed process holds its mark no longer, nor a machine without power.
 
     Args:
-        root: the folder of the product. Where it has no folder for images, or one that cannot be written, nobody moves images there.
+        root: the folder of the product. Where it cannot be written, nobody moves images.
+
+    Raises:
+        BusyError: somebody changes these images for long. DataError: a change of them cannot be finished.
     """
-    mark = unfinished(root / FOLDER, _SUFFIX)
-    with suppress(OSError):
-        mark.touch()
-    try:
+    with ExitStack() as held:
+        with suppress(OSError), alone(root):  # so that no split is chosen meanwhile
+            held.enter_context(_marked(root))
         yield
-    finally:
-        with suppress(OSError):
-            mark.unlink(missing_ok=True)
+
+
+@contextmanager
+def _marked(root: Path) -> Iterator[None]:
+    mark = unfinished(root / FOLDER, _SUFFIX)
+    with _lock(mark):
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                mark.unlink(missing_ok=True)
 
 
 def is_in_training(root: Path) -> bool:
-    """Say whether a training of the product in a folder is running."""
-    remove_leftovers([root / FOLDER])
-    return any((root / FOLDER).glob(f".unfinished-*{_SUFFIX}"))
+    """Say whether a training of the product in a folder is running. The caller holds `alone`."""
+    return any([_is_held(mark) for mark in (root / FOLDER).glob(f".unfinished-*{_SUFFIX}")])
+
+
+def _is_held(mark: Path) -> bool:
+    """Say whether a process holds a mark. One that nobody holds is removed."""
+    try:
+        with _lock(mark):
+            mark.unlink(missing_ok=True)
+    except Timeout:
+        return True
+    return False
+
+
+def _lock(mark: Path) -> FileLock:
+    return FileLock(mark, timeout=0, mode=0o666)  # others must be able to look at it
