@@ -2,9 +2,12 @@
 
 import errno
 import json
+import subprocess
+import sys
 
 import pytest
 from killed import killed_at
+from other_user import bound_by_permissions
 
 from defect_detection.data import whole_changes
 from defect_detection.data.index_edit import Indexes, KeptIndexes, with_part
@@ -141,3 +144,26 @@ def test_an_index_that_is_kept_in_memory_is_read_again_once_another_program_has_
     index.write_text(index.read_text() + "c.png,9\n")
     regroup("b.png", "5")
     assert index.read_text() == "file,group\na.png,4\nb.png,5\nc.png,9\n"
+
+
+CLOSED = """
+import sys
+from pathlib import Path
+from defect_detection.data.whole_changes import Change, carry_out
+root = Path(sys.argv[1])
+for name in ("unlabelled", "train"):
+    (root / "data" / name).chmod(0o555)
+    try:
+        carry_out(root, Change([(root / "data/unlabelled/a.png", root / "data/train/a.png")]))
+    except PermissionError as error:
+        print(error.filename)
+    (root / "data" / name).chmod(0o755)
+"""
+
+
+def test_a_folder_of_another_user_stops_a_change_before_its_journal(moved):
+    root = moved[0]
+    (root / "data/train").mkdir()
+    said = subprocess.check_output([*bound_by_permissions(), sys.executable, "-c", CLOSED, root], text=True)
+    assert said.split() == [str(root / "data/unlabelled"), str(root / "data/train")]
+    assert not (root / "data" / JOURNAL).exists()

@@ -3,7 +3,9 @@
 import subprocess
 import sys
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -82,6 +84,30 @@ def test_an_address_without_mlflow_is_not_taken_for_a_missing_model(server_uri: 
         ask(f"{server_uri}/elsewhere", "registered-models/get", name="a")
 
 
+def test_a_redirect_to_another_server_gets_no_credentials():
+    seen: list[tuple[str, str | None]] = []
+
+    class Redirecting(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append((self.path, self.headers["Authorization"]))
+            moved = {"a": f"http://127.0.0.1:{port}/?name=b", "b": f"http://localhost:{port}/"}
+            name = self.path.partition("name=")[2]
+            self.send_response(302 if name in moved else 200)
+            self.send_header("Location", moved.get(name, ""))
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Redirecting) as server:
+        port = server.server_address[1]
+        Thread(target=server.serve_forever, daemon=True).start()
+        assert ask(f"http://me:secret@127.0.0.1:{port}", "registered-models/get", name="a") == {}
+        server.shutdown()
+    assert [credentials is None for _, credentials in seen] == [False, False, True]
+
+
 def test_credentials_come_from_the_address_or_the_environment(monkeypatch):
     assert _credentials("me", "a%40b") == {"Authorization": "Basic bWU6YUBi"}
     assert _credentials(None, None) == {}
@@ -107,6 +133,8 @@ def test_a_server_hands_out_a_bundle_without_mlflow(server_uri: str, handed_out:
     for names in (
         "",
         "no JSON",
+        "5",
+        "[5]",
         '{"../a": ""}',
         '{"/a": ""}',
         '{"a\\\\b": ""}',

@@ -5,7 +5,9 @@ renames, and then they are done. Last, the lines of the change are in the audit 
 by who comes next, with its lines; a full disk fails before it.
 """
 
+import errno
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -82,6 +84,7 @@ def carry_out(root: Path, change: Change) -> None:
         OSError: nothing was done, or (after a fault of the disk) the rest is done by who comes next.
     """
     folder = root / FOLDER
+    _require_changeable(change)
     made = [made for _, new in change.moves for made in _made_for(new)]
     try:
         for path, text in change.texts.items():
@@ -94,6 +97,14 @@ def carry_out(root: Path, change: Change) -> None:
         _remove_empty(made[::-1])
         raise
     _finish(folder, leave_all)
+
+
+def _require_changeable(change: Change) -> None:
+    """Raise before anything is done, if a folder is closed to this user: nobody could go on with images before that."""
+    paths = [*chain(*change.moves), *change.removed]
+    for folder in {path.parent for path in paths}:
+        if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(folder))
 
 
 def _journal(root: Path, change: Change) -> dict[str, Any]:

@@ -46,12 +46,12 @@ def _names(seal: str | None) -> list[str]:
     Raises:
         LookupError: there is none, or a file would lie outside of the folder. ValueError: it is not JSON.
     """
-    names = list(json.loads(seal or "{}"))
-    if not names or any(
+    names = json.loads(seal or "{}")
+    if not names or not isinstance(names, dict) or any(
         {"..", "/", ""} & {name, *PurePosixPath(name).parts} or "\\" in name for name in names
     ):
         raise LookupError("no names of files")
-    return names
+    return list(names)
 
 
 def _place(tracking_uri: str, reference: ModelRef) -> str:

@@ -11,11 +11,29 @@ from types import MappingProxyType
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import quote, unquote, urlencode, urlsplit
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from defect_detection.tracking.store import PROBE_TIMEOUT_S
 
 DOWNLOAD_TIMEOUT_S = 60.0  # without any data: the server may have to fetch a file itself first
+
+
+class _Redirects(HTTPRedirectHandler):
+    """Follows redirects, and sends the credentials to no other server than the one they are for, as mlflow does."""
+
+    def redirect_request(self, req: Request, *answer: Any) -> Request | None:
+        new = super().redirect_request(req, *answer)
+        if new is not None and _server(new.full_url) != _server(req.full_url):
+            new.remove_header("Authorization")
+        return new
+
+
+def _server(address: str) -> tuple[str, str]:
+    parts = urlsplit(address)
+    return parts.scheme, parts.netloc
+
+
+_OPENER = build_opener(_Redirects)
 
 
 def ask(
@@ -34,7 +52,7 @@ def ask(
     asked = _request(tracking_uri, f"mlflow/{path}?{urlencode(query)}", headers)
     asked.data = None if body is None else json.dumps(body).encode()
     try:
-        with urlopen(asked, timeout=PROBE_TIMEOUT_S) as answer:  # noqa: S310
+        with _OPENER.open(asked, timeout=PROBE_TIMEOUT_S) as answer:
             found = json.load(answer)
     except HTTPError as error:
         with error:
@@ -54,7 +72,7 @@ def download(tracking_uri: str, artifact: str, path: Path) -> None:
         ValueError: not a server's address.
     """
     asked = _request(tracking_uri, f"mlflow-artifacts/artifacts/{quote(artifact)}")
-    with urlopen(asked, timeout=DOWNLOAD_TIMEOUT_S) as answer, path.open("wb") as file:  # noqa: S310
+    with _OPENER.open(asked, timeout=DOWNLOAD_TIMEOUT_S) as answer, path.open("wb") as file:
         shutil.copyfileobj(answer, file)
     if answer.length:
         raise IncompleteRead(b"", answer.length)
