@@ -79,6 +79,16 @@ def test_what_cannot_be_fetched_says_why(server_uri: str, tmp_path: Path):
         fetch_apart(ModelRef("never-registered", 1, "", {}), server_uri, tmp_path)
 
 
+def test_a_folder_for_models_that_cannot_be_made_is_named(tmp_path: Path, closed_port: int):
+    (tmp_path / "store/bundle").mkdir(parents=True)
+    (tmp_path / "cache").write_text("a file")
+    uri = f"http://127.0.0.1:{closed_port}"
+    of_server = ModelRef("a", 1, "", {SEAL_TAG: '{"card.json": ""}'})
+    assert not Registry(uri).brought(of_server, tmp_path / "cache")
+    with pytest.raises(TrackingError, match="a version 1: .*/cache/models"):
+        fetch_apart(replace(of_server, location=f"file:{tmp_path}/store"), uri, tmp_path / "cache")
+
+
 def test_an_address_without_mlflow_is_not_taken_for_a_missing_model(server_uri: str):
     with pytest.raises((OSError, ValueError)):
         ask(f"{server_uri}/elsewhere", "registered-models/get", name="a")

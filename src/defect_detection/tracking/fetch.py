@@ -11,7 +11,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from defect_detection.errors import EXIT_ERROR, DefectDetectionError, TrackingError
+from defect_detection.errors import EXIT_ERROR, DefectDetectionError, TrackingError, explain
 from defect_detection.processes.ending import NICENESS
 from defect_detection.processes.messages import READ_BY_A_PROGRAM, error_of, failure, written
 from defect_detection.tracking.reading import ModelRef
@@ -28,7 +28,10 @@ def fetch_apart(reference: ModelRef, tracking_uri: str, cache_dir: Path) -> Path
     """
     registry = Registry(tracking_uri)
     if registry.brought(reference, cache_dir):
-        return registry.bundle_of(reference, cache_dir)
+        try:
+            return registry.bundle_of(reference, cache_dir)
+        except OSError as error:
+            raise TrackingError(_not_kept(reference, error)) from error
     wanted = {"tracking_uri": tracking_uri, "cache_dir": str(cache_dir), "reference": asdict(reference)}
     command = [sys.executable, "-m", "defect_detection.tracking.fetch"]
     try:
@@ -48,6 +51,10 @@ def fetch_apart(reference: ModelRef, tracking_uri: str, cache_dir: Path) -> Path
     return Path(json.loads(done.stdout.splitlines()[-1])["folder"])
 
 
+def _not_kept(reference: ModelRef, error: OSError) -> str:
+    return f"{reference}: {explain(error) or error}"
+
+
 def main() -> None:
     """Fetch the version given on standard input, at lower priority, and print its folder."""
     if hasattr(os, "nice"):
@@ -59,6 +66,9 @@ def main() -> None:
         )
     except DefectDetectionError as error:
         print(written(failure(str(error))), file=sys.stderr)
+        raise SystemExit(EXIT_ERROR) from error
+    except OSError as error:
+        print(written(failure(_not_kept(ModelRef(**wanted["reference"]), error))), file=sys.stderr)
         raise SystemExit(EXIT_ERROR) from error
     print(json.dumps({"folder": str(folder)}))
 

@@ -196,7 +196,7 @@ class Registry:
         is_local = bool(reference.location) and local_path(reference.location) is not None
         if is_local or folder.is_dir():
             return True
-        with suppress(IndirectError):
+        with suppress(IndirectError, OSError):  # of the disk here: `bundle_of` may do without a copy
             return self._kept(reference, folder, self._directly).is_dir()
         return False
 
