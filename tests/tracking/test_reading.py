@@ -85,7 +85,7 @@ def test_a_folder_for_models_that_cannot_be_made_is_named(tmp_path: Path, closed
     uri = f"http://127.0.0.1:{closed_port}"
     of_server = ModelRef("a", 1, "", {SEAL_TAG: '{"card.json": ""}'})
     assert not Registry(uri).brought(of_server, tmp_path / "cache")
-    with pytest.raises(TrackingError, match="a version 1: .*/cache/models"):
+    with pytest.raises(TrackingError, match=r"a version 1: .*/cache/models"):
         fetch_apart(replace(of_server, location=f"file:{tmp_path}/store"), uri, tmp_path / "cache")
 
 
