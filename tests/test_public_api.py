@@ -34,6 +34,12 @@ def test_other_names_are_unknown():
         _ = defect_detection.tran
 
 
+def test_the_copy_inside_a_logged_model_says_what_it_lacks(monkeypatch):
+    monkeypatch.setitem(defect_detection._PLACES, "train", "left_out.train")
+    with pytest.raises(ImportError, match="train: .* import defect_detection before MLflow loads a model"):
+        _ = defect_detection.train
+
+
 @pytest.mark.parametrize("page", ["README.md", "docs/python.md", "docs/export.md"])
 def test_documents_import_public_names_only(page):
     text = (ROOT / page).read_text(encoding="utf-8")

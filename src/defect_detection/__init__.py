@@ -71,7 +71,14 @@ _PLACES = {
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_PLACES.get(name, 'errors')}"), name)
+    try:
+        return getattr(import_module(f"{__name__}.{_PLACES.get(name, 'errors')}"), name)
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith(f"{__name__}."):
+            raise
+        raise ImportError(
+            f"{name}: {__file__} belongs to a logged model, and can only inspect; import defect_detection before MLflow loads a model"
+        ) from error
 
 
 def __dir__() -> list[str]:

@@ -1,7 +1,12 @@
+import json
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from waiting import LIMIT_S
 
 from defect_detection.data import parts_in_paths
 from defect_detection.data.samples import Sample, fingerprint, scan
@@ -194,3 +199,11 @@ def test_a_pattern_that_takes_exponential_time_is_refused(monkeypatch):
     monkeypatch.setattr(parts_in_paths, "LIMIT_S", 0.3)
     with pytest.raises(DataError, match=r"data.group_pattern: searching '.*' in 1 path took over 0.3 s"):
         parts_in_paths.parts_in(r"^(\w+)+!$", ["a" * 60])
+
+
+@pytest.mark.skipif(not hasattr(signal, "alarm"), reason="only POSIX systems have alarms")
+def test_such_a_search_ends_by_itself_where_the_process_that_waits_is_killed():
+    given = json.dumps([r"^(\w+)+!$", 1, ["a" * 60]])
+    command = [sys.executable, "-I", "-S", "-c", parts_in_paths._SEARCH]
+    ended = subprocess.run(command, input=given, text=True, check=False, timeout=LIMIT_S)
+    assert ended.returncode == -signal.SIGALRM

@@ -42,7 +42,7 @@ def _marked(root: Path) -> Iterator[None]:
 
 def is_in_training(root: Path) -> bool:
     """Say whether a training of the product in a folder is running. The caller holds `alone`."""
-    return any([_is_held(mark) for mark in (root / FOLDER).glob(f".unfinished-*{_SUFFIX}")])
+    return any(map(_is_held, (root / FOLDER).glob(f".unfinished-*{_SUFFIX}")))
 
 
 def _is_held(mark: Path) -> bool:

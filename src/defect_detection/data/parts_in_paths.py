@@ -4,6 +4,7 @@ A regular expression may take exponential time, and nothing can stop it in a thr
 """
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,8 +13,9 @@ from defect_detection.errors import DataError
 
 LIMIT_S = 10.0  # for all paths of one call; a million of them usually take one second
 _SEARCH = """
-import json, re, sys
-pattern, paths = json.load(sys.stdin)
+import json, re, signal, sys
+pattern, limit_s, paths = json.load(sys.stdin)
+getattr(signal, "alarm", int)(limit_s)  # where the process that waits is killed
 found = (re.search(pattern, path) for path in paths)
 json.dump([None if one is None else one[1] or "" for one in found], sys.stdout)
 """
@@ -28,7 +30,7 @@ def parts_in(pattern: str, paths: Sequence[str]) -> list[str | None]:
     if not paths:
         return []
     command = [sys.executable, "-I", "-S", "-c", _SEARCH]
-    given = json.dumps([pattern, paths]).encode()
+    given = json.dumps([pattern, math.ceil(LIMIT_S) + 1, paths]).encode()
     try:
         done = subprocess.run(  # noqa: S603  a program of ours
             command, input=given, stdout=subprocess.PIPE, timeout=LIMIT_S, check=True

@@ -47,8 +47,10 @@ def _names(seal: str | None) -> list[str]:
         LookupError: there is none, or a file would lie outside of the folder. ValueError: it is not JSON.
     """
     names = json.loads(seal or "{}")
-    if not names or not isinstance(names, dict) or any(
-        {"..", "/", ""} & {name, *PurePosixPath(name).parts} or "\\" in name for name in names
+    if (
+        not names
+        or not isinstance(names, dict)
+        or any({"..", "/", ""} & {name, *PurePosixPath(name).parts} or "\\" in name for name in names)
     ):
         raise LookupError("no names of files")
     return list(names)
