@@ -36,7 +36,7 @@ def test_other_names_are_unknown():
 
 def test_the_copy_inside_a_logged_model_says_what_it_lacks(monkeypatch):
     monkeypatch.setitem(defect_detection._PLACES, "train", "left_out.train")
-    with pytest.raises(ImportError, match="train: .* import defect_detection before MLflow loads a model"):
+    with pytest.raises(ImportError, match=r"train: .* import defect_detection before MLflow loads a model"):
         _ = defect_detection.train
 
 
