@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from flask import Flask, current_app, request
 from flask.json.provider import DefaultJSONProvider
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+from pydantic_core import PydanticCustomError
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import UnprocessableEntity
 
@@ -58,6 +59,16 @@ def _in_utc(moment: datetime) -> datetime:
 
 # UTC where no zone is given
 Moment = Annotated[datetime, BeforeValidator(_with_plus), AfterValidator(_in_utc)]
+
+
+def _as_number(given: Any) -> Any:
+    if isinstance(given, bool | str):
+        raise PydanticCustomError("number", "expected a number")
+    return given
+
+
+# For numbers of a JSON body, where "3" and true are none. In a query every value is a text
+NUMBER = BeforeValidator(_as_number)
 NOTHING = (b"", b"{}", b"null")  # empty bodies: some clients cannot send requests without one
 
 

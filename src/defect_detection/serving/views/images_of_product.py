@@ -33,7 +33,7 @@ Tagged = Annotated[str, Field(max_length=12, pattern="^[0-9a-f]{12}$")]
 File = Annotated[str, Field(max_length=MOST_NAME_CHARACTERS, pattern=rf"^[^{CONTROLS}]*$")]
 
 
-class SeenImage(BaseModel):
+class SeenImage(BaseModel, extra="forbid"):
     """An image, in the state that the caller saw."""
 
     file: File
@@ -42,7 +42,7 @@ class SeenImage(BaseModel):
     )
 
 
-class ImageShown(SeenImage):
+class ImageShown(SeenImage, extra="ignore"):
     """An image of a product."""
 
     place: Place
@@ -121,7 +121,7 @@ class AddedShown(BaseModel):
     image: ImageShown
 
 
-class SeenImages(BaseModel):
+class SeenImages(BaseModel, extra="forbid"):
     images: list[SeenImage] = Field(min_length=1, max_length=MOST_AT_ONCE)
 
 

@@ -58,7 +58,7 @@ class MovedShown(BaseModel):
     value: float
 
 
-class PlaceShown(BaseModel):
+class ComparedShown(BaseModel):
     """One station of a line, compared on its own; all of the product where both are empty."""
 
     line: str
@@ -95,7 +95,7 @@ class LineShown(BaseModel):
     moved_most: list[MovedShown] = Field(description="images of the newest window that moved most")
     asks_for_labels: bool = Field(description="whether Review shows the most novel images first")
 
-    places: list[PlaceShown] = Field(
+    places: list[ComparedShown] = Field(
         description="all of the product, then each station (monitoring.by_station)"
     )
 

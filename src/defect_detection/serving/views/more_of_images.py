@@ -8,10 +8,11 @@ from typing import Annotated
 
 from flask import Response, request
 from flask_openapi3.blueprint import APIBlueprint
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, WithJsonSchema
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 
 from defect_detection.data.bounds import Limits
+from defect_detection.data.name_pattern import MOST_CHARACTERS
 from defect_detection.data.other_files import what_to_do
 from defect_detection.errors import ImageError
 from defect_detection.serving.answer import as_json
@@ -20,11 +21,11 @@ from defect_detection.serving.of_product import project
 from defect_detection.serving.problems import described
 from defect_detection.serving.products import Project
 from defect_detection.serving.services import services
-from defect_detection.serving.strict import Words
+from defect_detection.serving.strict import NUMBER, Words
 from defect_detection.serving.views.data_failures import DATA, FAILURES, register_failures
 from defect_detection.serving.views.images_of_product import ChangedCount, add_one
 from defect_detection.serving.views.prediction import BINARY
-from defect_detection.text import cell
+from defect_detection.text import CONTROLS, cell
 from defect_detection.use_cases.add_images import Added
 from defect_detection.use_cases.change_images import empty_bin
 from defect_detection.use_cases.image_history import COLUMNS, changes_of, findings_of
@@ -33,13 +34,19 @@ from defect_detection.use_cases.unpack_images import AddMember, append_piece, be
 
 OCTETS = "application/octet-stream"
 STATE = "^[0-9a-f]{16}$"
+# What `NamePattern` takes: {part} once, and a text between two places
+PATTERN = {
+    "type": "string",
+    "maxLength": MOST_CHARACTERS,
+    "pattern": rf"^(?!.*\{{part\}}.*\{{part\}})(?!.*(\*|\{{part\}})(\*|\{{part\}}))[^{CONTROLS}]*\{{part\}}[^{CONTROLS}]*$",
+}
 
 more_of_images_api = APIBlueprint("more_of_images", __name__)
 register_failures(more_of_images_api)
 
 
 class PartsQuery(BaseModel):
-    pattern: Words = Field(
+    pattern: Annotated[Words, WithJsonSchema(PATTERN)] = Field(
         description="of file names: {part} stands for the part, * for anything, such as {part}_*.png"
     )
     only_without: bool = Field(True, description="images that have a part keep it")
@@ -61,13 +68,14 @@ class PartsShown(BaseModel):
     unmatched_examples: list[str]
 
 
-class PartsBody(PartsQuery):
+class PartsBody(PartsQuery, extra="forbid"):
+    only_without: bool = Field(True, strict=True, description="images that have a part keep it")
     state: str = Field(
         pattern=STATE, description="of the preview: another one means that images have changed"
     )
 
 
-class StateBody(BaseModel):
+class StateBody(BaseModel, extra="forbid"):
     state: str = Field(pattern=STATE, description="of GET /data: another one means that images have changed")
 
 
@@ -75,10 +83,12 @@ class EmptiedShown(BaseModel):
     deleted: int
 
 
-class ArchiveBody(BaseModel):
+class ArchiveBody(BaseModel, extra="forbid"):
     name: Annotated[str, Field(max_length=1000)]
-    size: int = Field(ge=1, le=10**13, description="bytes")
-    modified: float = Field(0, ge=0, le=1e11, description="when it was written, in seconds since 1970")
+    size: Annotated[int, Field(ge=1, le=10**13), NUMBER] = Field(description="bytes")
+    modified: Annotated[float, Field(ge=0, le=1e11), NUMBER] = Field(
+        0, description="when it was written, in seconds since 1970"
+    )
 
 
 class ArchiveShown(BaseModel):
@@ -98,8 +108,8 @@ class ReceivedShown(BaseModel):
     received: int
 
 
-class UnpackBody(BaseModel):
-    start: int = Field(0, ge=0, le=10**6, description="`next` of the answer before")
+class UnpackBody(BaseModel, extra="forbid"):
+    start: Annotated[int, Field(ge=0, le=10**6), NUMBER] = Field(0, description="`next` of the answer before")
 
 
 class SkippedShown(BaseModel):

@@ -71,7 +71,9 @@ class Promotion(BaseModel, extra="forbid"):
         examples=["Testing_Reg"],
     )
     gated: bool = Field(
-        False, description="true: only if the gate passed it, compared with the version in production now"
+        False,
+        strict=True,
+        description="true: only if the gate passed it, compared with the version in production now",
     )
 
 

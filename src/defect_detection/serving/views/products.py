@@ -43,7 +43,7 @@ class ProductsShown(BaseModel):
     products: list[ProductShown] = Field(description="the default product first, archived ones last")
 
 
-class NewProduct(BaseModel):
+class NewProduct(BaseModel, extra="forbid"):
     """A product that is to be created."""
 
     name: str = Field(pattern=f"^{NAME_PATTERN}$", examples=["bolt"])

@@ -29,7 +29,7 @@ settings_api = APIBlueprint("settings", __name__)
 Entered = bool | Annotated[str, Field(max_length=20_000)] | float | None
 
 
-class Changed(BaseModel, extra="forbid"):
+class KeyChange(BaseModel, extra="forbid"):
     """A key with a new value. An empty text is null, where the key takes null."""
 
     key: str = Field(max_length=200, examples=["training.epochs"])
@@ -41,7 +41,7 @@ class SettingsChange(BaseModel, extra="forbid"):
     """What is to change in the file that the form was made from."""
 
     digest: str = Field(max_length=64, description="of the file, from GET /settings")
-    changes: list[Changed] = Field(min_length=1, max_length=MOST_CHANGES)
+    changes: list[KeyChange] = Field(min_length=1, max_length=MOST_CHANGES)
 
 
 class SettingsShown(BaseModel):

@@ -1,5 +1,7 @@
 """Views of a product's test split: a proposal, and the choice."""
 
+from typing import Annotated
+
 from flask import Response
 from flask_openapi3.blueprint import APIBlueprint
 from pydantic import BaseModel, Field
@@ -7,6 +9,7 @@ from pydantic import BaseModel, Field
 from defect_detection.serving.answer import as_json
 from defect_detection.serving.callers import caller
 from defect_detection.serving.of_product import project
+from defect_detection.serving.strict import NUMBER
 from defect_detection.serving.views.data_failures import DATA, FAILURES, register_failures
 from defect_detection.serving.views.images_of_product import ChangedShown, changed
 from defect_detection.use_cases.freeze_split import Proposal, Share, freeze_split, propose_split
@@ -36,8 +39,8 @@ class ProposalShown(BaseModel):
     without_part: int = Field(description="images that have no part: each counts as a part of its own")
 
 
-class ChoiceBody(BaseModel):
-    share: float = Field(0.2, ge=0.05, le=0.5, description="as it was proposed")
+class ChoiceBody(BaseModel, extra="forbid"):
+    share: Annotated[float, Field(ge=0.05, le=0.5), NUMBER] = Field(0.2, description="as it was proposed")
     state: str = Field(pattern="^[0-9a-f]{16}$", description="of the proposal")
 
 

@@ -108,7 +108,7 @@ class ModelPath(BaseModel):
     name: str = Field(description="the registered model that is served", max_length=256)
 
 
-class VersionPath(ModelPath):
+class ModelVersionPath(ModelPath):
     version: str = Field(description="the version that is served", max_length=20)
 
 
@@ -159,7 +159,7 @@ def model_metadata(path: ModelPath) -> Response:
     tags=[PROTOCOL],
     responses={200: ModelMetadata, **_MODEL},
 )
-def version_metadata(path: VersionPath) -> Response:
+def version_metadata(path: ModelVersionPath) -> Response:
     return _metadata(_asked_for(path.name, path.version))
 
 
@@ -179,7 +179,7 @@ def model_ready(path: ModelPath) -> Response:
     tags=[PROTOCOL],
     responses={200: ModelReady, **_MODEL},
 )
-def version_ready(path: VersionPath) -> Response:
+def version_ready(path: ModelVersionPath) -> Response:
     return as_json(ModelReady(name=_asked_for(path.name, path.version).reference.name, ready=True))
 
 
@@ -196,7 +196,7 @@ def infer(path: ModelPath) -> Response:
 
 
 @v2_api.post("/models/<name>/versions/<version>/infer", summary="Inspect images with the version", **_INFER)
-def version_infer(path: VersionPath) -> Response:
+def version_infer(path: ModelVersionPath) -> Response:
     return _infer(_asked_for(path.name, path.version))
 
 
