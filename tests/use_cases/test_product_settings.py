@@ -1,5 +1,6 @@
 """The settings of a product in a form: what it shows, what it writes, and what it refuses."""
 
+import errno
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,6 +79,20 @@ def test_only_the_changed_values_are_written_and_each_is_in_the_trail(project):
     assert len(lines) == len(entered) - 1
     assert (lines[0]["who"], lines[0]["on"]) == ("anna", "default: training.epochs")
     assert lines[0]["outcome"] == "14 → 20"
+
+
+def test_the_trail_says_that_a_file_could_not_be_replaced(project, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    config = load_config(project / "config.yaml")
+    with monkeypatch.context() as mounted:  # as a container mounts one file
+        mounted.setattr(Path, "replace", refuse)
+        with pytest.raises(ConfigError, match="nothing was changed"):
+            change(config, {"training.epochs": "20"})
+    lines = [json.loads(line) for line in (project / "trail.jsonl").read_text().splitlines()]
+    assert [line["what"] for line in lines] == ["setting changed", "setting not changed"]
+    assert (project / "config.yaml").read_text() == SHIPPED.read_text()
 
 
 @pytest.mark.parametrize(

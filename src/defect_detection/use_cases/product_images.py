@@ -27,7 +27,7 @@ from defect_detection.files.unfinished import remove_leftovers
 from defect_detection.text import from_root, printable
 
 Label = Literal["ok", "defective"]
-Stamp = tuple[int, int] | None  # of a folder or index: another one means that it has changed
+Stamp = tuple[int, ...] | None  # of a folder or index: another one means that it has changed
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,12 @@ def _stamp(path: Path) -> Stamp:
         status = path.stat()
     except OSError:
         return None
-    return status.st_mtime_ns, status.st_ino
+    return (
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+        status.st_size,
+        status.st_ino,
+    )  # who writes a file may set its first time
 
 
 def _read(config: Config) -> Listed:

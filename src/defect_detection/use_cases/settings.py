@@ -78,11 +78,23 @@ def change_settings(config: Config, digest: str, changes: Mapping[str, Change], 
         if not changed:
             return []
         _check(config, new, expected)
-        with _replaced(config.file, new):  # a process that is killed here leaves no change without its line
-            for key in changed:
-                before, after = (_shown(value_in(one, key)) for one in (document, expected))
-                leave(config.plant, by, "setting changed", f"{config.product}: {key}", f"{before} → {after}")
+        told = {
+            key: " → ".join(_shown(value_in(one, key)) for one in (document, expected)) for key in changed
+        }
+        try:
+            with _replaced(
+                config.file, new
+            ):  # a process that is killed here leaves no change without its line
+                _tell(config, by, "setting changed", told)
+        except OSError as error:  # such as a file that a container mounts by itself
+            _tell(config, by, "setting not changed", dict.fromkeys(told, error.strerror or str(error)))
+            raise
     return changed
+
+
+def _tell(config: Config, by: str, what: str, outcomes: Mapping[str, str]) -> None:
+    for key, outcome in outcomes.items():
+        leave(config.plant, by, what, f"{config.product}: {key}", outcome)
 
 
 @contextmanager
