@@ -248,7 +248,7 @@ def heat_scale(evidence: np.ndarray, verdict: str | None) -> tuple[float, float]
 
 def to_png(figure: "Figure") -> bytes:
     """Return the figure as PNG on white paper."""
-    _lay_out(figure)
+    lay_out(figure)
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=150, facecolor="white", metadata={"Software": None})
     return buffer.getvalue()
@@ -258,7 +258,7 @@ def to_svg(figure: "Figure") -> str:
     """Return the figure as an SVG element for a page that defines the variables of `CSS_NAMES`."""
     import matplotlib as mpl
 
-    _lay_out(figure)
+    lay_out(figure)
     buffer = BytesIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "report"}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
@@ -272,11 +272,11 @@ def to_svg(figure: "Figure") -> str:
     return svg
 
 
-def _lay_out(figure: "Figure") -> None:
-    """Find the place of all that is in the figure, once: matplotlib would do it again for each form."""
+def lay_out(figure: "Figure") -> None:
+    """Find the place of all that is in the figure, once: with any layout engine, saving lays out and draws everything twice."""
     if engine := figure.get_layout_engine():
         engine.execute(figure)
-        figure.set_layout_engine("none")
+        figure.set_layout_engine(None)  # "none" would leave a placeholder, which is an engine too
 
 
 def new_figure(width: float, height: float) -> "Figure":

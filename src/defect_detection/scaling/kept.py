@@ -54,7 +54,7 @@ class KeptFits(Fits):
         self._folder = _folder(splits, config) / "fits"
 
     def once(self, key: tuple[object, ...], fit: Callable[[], tuple[Any, ...]]) -> tuple[Any, ...]:
-        if key[0] == "cells":  # large, and quickly made
+        if key[0] in self.large:
             return super().once(key, fit)
         make_private(self._folder)
         path = self._folder / hashlib.sha256(repr(key).encode()).hexdigest()[:24]

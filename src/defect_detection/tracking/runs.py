@@ -13,6 +13,7 @@ from typing import Any
 from defect_detection.errors import TrackingError
 from defect_detection.files.unfinished import working_folder
 from defect_detection.processes.identity import is_dead, owner, place, user
+from defect_detection.report.figures import lay_out
 from defect_detection.text import encodable
 from defect_detection.tracking.flavor import log_bundle
 from defect_detection.tracking.registry import local_path
@@ -138,6 +139,7 @@ class TrialRecord:
             if isinstance(figure, Path):
                 self._copy_of(figure, f"{Path(name).stem}{figure.suffix}")
             else:
+                lay_out(figure)
                 self._store.client.log_figure(self.run_id, figure, f"figures/{Path(name).stem}.png")
 
     def text(self, name: str, text: str) -> None:

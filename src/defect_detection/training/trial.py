@@ -86,15 +86,17 @@ class Trial:
 
 
 class Fits(dict[tuple[object, ...], tuple[Any, ...]]):
-    """Branches and rotated cells that were fitted already, by all that they depend on: sets which share one don't fit it again.
+    """Trunks, branches and rotated cells that were made already, by all that they depend on: sets which share one don't make it again.
 
-    Cells are large, so only the last requested ones are kept.
+    Trunks and cells are large, so only the last requested ones are kept.
     """
+
+    large = ("trunk", "cells")  # kinds that are made more quickly than they are read from a file
 
     def once(self, key: tuple[object, ...], fit: Callable[[], tuple[Any, ...]]) -> tuple[Any, ...]:
         if key not in self:
-            if key[0] == "cells":
-                for other in [one for one in self if one[0] == "cells"]:
+            if key[0] in self.large:
+                for other in [one for one in self if one[0] == key[0]]:
                     del self[other]
             self[key] = fit()
         return self[key]
@@ -127,8 +129,8 @@ def run_trial(
     started = time.perf_counter()
     history: dict[str, list[float]] = {}
     size = splits.framing.size
-    trunk = base or build_trunk(settings.trunk, settings.weights, size, settings.levels, config.seed)
-    tuned = bool(settings.trainable_from) or trunk.weights is None
+    tuned = bool(settings.trainable_from) or (base or settings).weights is None
+    trunk = base or _trunk(settings, size, config.seed, Fits() if tuned else fits)  # tuning changes it
     judges = choose_judges(
         Folds(splits.fold, splits.is_cross_validated),
         splits.samples,
@@ -155,6 +157,12 @@ def run_trial(
     limit = novelty_limit(novelty, splits.samples, config.evaluation)
     trial = replace(trial, novelty_limit=limit, novelty=novelty, types_left_out=left_out)
     return replace(trial, drawn=drawn, types=types)
+
+
+def _trunk(settings: HyperparameterSet, size: tuple[int, int], seed: int, fits: Fits) -> Trunk:
+    """Build a set's trunk, unless an earlier set has the same."""
+    asked = settings.trunk, settings.weights, size, settings.levels, seed
+    return cast(tuple[Trunk], fits.once(("trunk", *asked), lambda: (build_trunk(*asked),)))[0]
 
 
 def _tuned(

@@ -99,7 +99,7 @@ def _evaluate(
     candidate = score(source, registry, samples, config)
     leaks = leakage_notes(candidate, samples, config.data.allow_leakage)
     watch("evaluating", "candidate", len(samples), len(samples))
-    parity = check_parity(candidate.bundle, deployed_forms(config))
+    parity = check_parity(candidate.bundle, deployed_forms(config), candidate.inspector)
     judging = _Judging(candidate, registry, samples, config, improvement, most_flips(parity))
     champion, decision, same = judging.decide()
     if waits and same is None and decision.outcome is Outcome.PROMOTE:

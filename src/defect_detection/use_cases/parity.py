@@ -29,28 +29,39 @@ _TIMEOUT_S = 30  # for one image by HTTP
 
 @dataclass(frozen=True)
 class Form:
-    """A form of a bundle's model. scorer: loads or creates it from the bundle's folder, and returns its scoring function."""
+    """A form of a bundle's model.
+
+    scorer: loads or creates it from the bundle's folder, and returns its scoring function.
+    of: returns that of the loaded bundle instead, where both are the same model in OpenVINO: compiling it again takes long.
+    """
 
     name: str
     scorer: Callable[[Path], Scorer]
     precision: str = "f32"
+    of: Callable[[Inspector], Scorer] | None = None
 
 
-def check_parity(bundle: Path, forms: Iterable[str]) -> tuple[FormParity, ...]:
+def check_parity(
+    bundle: Path, forms: Iterable[str], inspector: Inspector | None = None
+) -> tuple[FormParity, ...]:
     """Compare forms of a bundle's model, each one of `FORMS`, with the scores that Keras gave when it was trained.
 
     `onnx` and `litert` are converted from the Keras model now, which takes seconds.
+
+    Args:
+        inspector: of this bundle, in f32, if it is loaded already.
 
     Raises:
         BundleError: the folder is incomplete or damaged, or a runtime refuses the model.
         ModuleNotFoundError: a form's library isn't installed.
     """
     verify(bundle, read_card(bundle))
-    return tuple(_check(bundle, FORMS[form]) for form in forms)
+    return tuple(_check(bundle, FORMS[form], inspector) for form in forms)
 
 
-def _check(bundle: Path, form: Form) -> FormParity:
-    return golden_parity(bundle, form.scorer(bundle), form.name, form.precision)
+def _check(bundle: Path, form: Form, inspector: Inspector | None) -> FormParity:
+    scorer = form.of(inspector) if form.of and inspector else form.scorer(bundle)
+    return golden_parity(bundle, scorer, form.name, form.precision)
 
 
 def parity_lines(
@@ -181,10 +192,9 @@ def _openvino(bundle: Path, precision: str = "f32") -> Scorer:
     return openvino_scorer(bundle / OPENVINO_FILE, precision)
 
 
-def _pyfunc(bundle: Path) -> Scorer:
+def _pyfunc(inspector: Inspector) -> Scorer:
     from defect_detection.tracking.flavor import PyfuncModel
 
-    inspector = Inspector.load(bundle)
     model, as_sent = PyfuncModel(inspector), (lambda image: image) if inspector.card.framing else png
 
     def score(images: np.ndarray) -> dict[str, np.ndarray]:
@@ -214,9 +224,9 @@ def _litert(bundle: Path) -> Scorer:
 
 
 FORMS = {
-    "openvino": Form("OpenVINO", _openvino),
+    "openvino": Form("OpenVINO", _openvino, of=lambda inspector: inspector.score),
     "openvino-bf16": Form("OpenVINO", partial(_openvino, precision="bf16"), "bf16"),
-    "pyfunc": Form("pyfunc", _pyfunc),
+    "pyfunc": Form("pyfunc", lambda bundle: _pyfunc(Inspector.load(bundle)), of=_pyfunc),
     "keras": Form("Keras", _keras),
     "onnx": Form("ONNX", _onnx),
     "litert": Form("LiteRT", _litert),
