@@ -38,6 +38,15 @@ def test_chart_is_drawn_without_pyplot(name):
     assert not pyplot_state.Gcf.figs
 
 
+@pytest.mark.parametrize("name", CHARTS)
+def test_chart_is_drawn_once_for_each_form(name):
+    figure, drawn = CHARTS[name](), []
+    figure.canvas.mpl_connect("draw_event", drawn.append)
+    figures.to_svg(figure)
+    figures.to_png(figure)
+    assert len(drawn) == 2
+
+
 def test_svg_follows_the_pages_colours_and_font():
     svg = figures.to_svg(figures.roc(SCORES, LABELS, 0.5))
     assert svg.startswith("<svg")

@@ -22,6 +22,9 @@ def run_of(uri: str, run_id: str) -> Any:
 def test_a_trial_keeps_everything_it_is_given(uri: str, name: str, tmp_path: Path):
     image = tmp_path / "made elsewhere.png"
     Figure().savefig(image)
+    figure, drawn = Figure(layout="constrained"), []
+    figure.add_subplot()
+    figure.canvas.mpl_connect("draw_event", drawn.append)
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "report.html").write_text("<html>")
     with ExperimentRecorder(uri, name).trial(
@@ -30,7 +33,7 @@ def test_a_trial_keeps_everything_it_is_given(uri: str, name: str, tmp_path: Pat
         for epoch in range(3):
             record.metrics({"loss": 1 / (epoch + 1), "accuracy": 0.5}, step=epoch)
         record.metrics({"validation_accuracy": 0.75})
-        record.figure("curves", Figure())
+        record.figure("curves", figure)
         record.figure("worst", image)
         record.text("config.yaml", "seed: 42\n")
         record.folder("report", tmp_path / "report")
@@ -50,6 +53,7 @@ def test_a_trial_keeps_everything_it_is_given(uri: str, name: str, tmp_path: Pat
         file.path for top in ("figures", "report", None) for file in client.list_artifacts(record.run_id, top)
     }
     assert {"figures/curves.png", "figures/worst.png", "report/report.html", "config.yaml"} <= files
+    assert len(drawn) == 1  # layout and drawing take long
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,11 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from defect_detection.config.training import HyperparameterSet
 from defect_detection.data.split import load_splits
+from defect_detection.model.trunks import fingerprint
 from defect_detection.training import trial
 from defect_detection.training.local_branch import rotated_cells
 from defect_detection.training.trial import LOCAL_SETTINGS, POOLED_SETTINGS, Fits
@@ -41,26 +43,42 @@ def test_a_branch_is_fitted_once():
     assert len(calls) == 2
 
 
-def test_of_the_cells_only_the_last_ones_are_kept():
+@pytest.mark.parametrize("large", ["cells", "trunk"])
+def test_of_what_is_large_only_the_last_one_is_kept(large):
     fits = Fits()
-    for key in (("cells", "a"), ("local", 1), ("cells", "b")):
+    for key in ((large, "a"), ("local", 1), (large, "b")):
         fits.once(key, lambda: ())
-    assert set(fits) == {("local", 1), ("cells", "b")}
+    assert set(fits) == {("local", 1), (large, "b")}
 
 
-def test_sets_with_local_branches_of_their_own_share_the_cells(trained_once, monkeypatch):
+def test_sets_with_local_branches_of_their_own_share_the_trunk_and_the_cells(trained_once, monkeypatch):
     config, rotations, fits = trained_once.config(), [], Fits()
     splits = load_splits(config)
     monkeypatch.setattr(trial, "rotated_cells", lambda *args: rotations.append(1) or rotated_cells(*args))
     base = config.training.resolved(config.training.hyperparameter_sets[0])
-    scores = []
+    scores, trunks = [], []
     for units in (2, 3):
         settings = base.model_copy(update={"branches": ("local",), "hidden_units": units, "epochs": 1})
         made = trial.run_trial(settings, splits, config, lambda *_: None, fits=fits)
         assert made.head.local.hidden_bias.shape == (units,)
         scores.append(made.scores)
+        trunks.append(made.trunk)
+    assert trunks[0] is trunks[1]
     assert len(rotations) == 1
     assert not np.array_equal(*scores)
+
+
+def test_a_set_that_tunes_its_trunk_leaves_the_shared_one_as_it_is(plant):
+    config, fits = plant.config(), Fits()
+    base = config.training.resolved(config.training.hyperparameter_sets[0])
+    frozen = base.model_copy(update={"branches": ("pooled",)})
+    tuned = frozen.model_copy(update={"trainable_from": "level3", "fine_tune_epochs": 1})
+    shared, own = (
+        trial.run_trial(one, load_splits(config), config, lambda *_: None, fits=fits).trunk
+        for one in (frozen, tuned)
+    )
+    assert own.model is not shared.model
+    assert fingerprint(shared.model) == shared.fingerprint
 
 
 def test_each_defect_type_is_left_out_once_where_that_is_asked_for(trained_once):

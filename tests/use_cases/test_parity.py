@@ -52,6 +52,12 @@ def test_every_form_gives_the_scores_of_keras_for_a_head_with_all_its_parts(both
         assert found.precision == "bf16" or max(found.difference, found.types) < 1e-4, found
 
 
+def test_a_loaded_bundle_is_compared_as_one_that_is_loaded_again(both_branches):
+    loaded = check_parity(both_branches, ["openvino", "pyfunc"], Inspector.load(both_branches))
+    assert loaded == check_parity(both_branches, ["openvino", "pyfunc"])
+    assert loaded[0].types > 0
+
+
 def test_another_probability_of_a_type_is_no_parity(both_branches, tmp_path):
     folder = shutil.copytree(both_branches, tmp_path / "bundle")
     images, scores = read_golden(folder)
