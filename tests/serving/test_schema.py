@@ -118,6 +118,17 @@ def test_each_body_and_each_model_says_all_there_is_of_it(schema):
     assert sorted(names) == sorted(set(names))  # the document has one schema for each name
 
 
+def test_one_more_key_is_refused_in_each_body(schema):
+    client, operations = schema.app.test_client(), list(schema.get_all_operations())
+    takers = [one.ok() for one in operations if not one.ok().path.startswith("/v2")]
+    takers = [one for one in takers if any(body.media_type == "application/json" for body in one.body)]
+    for one in takers:
+        path = re.sub("{\\w+}", "1", one.path)
+        answer = client.post(path, json={"surplus": 1}, headers={"X-API-Key": KEY})
+        assert (answer.status_code, "unknown key 'surplus'" in answer.text) == (422, True), one.label
+    assert len(takers) >= 12
+
+
 def bodies_of(document) -> set[str]:
     """Return the names of the schemas of JSON bodies, with those inside them. Below /v2 clients may add keys."""
     items = [item for path, item in document["paths"].items() if not path.startswith("/v2")]
