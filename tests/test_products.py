@@ -84,7 +84,8 @@ def test_a_name_with_other_characters_is_refused(factory, name):
 
 
 def test_an_unknown_product_is_refused_with_the_names_of_the_others(factory):
-    assert "unknown product 'blot', did you mean 'bolt'?" in refusal(factory, "blot")
+    assert "unknown product 'blot', did you mean 'bolt'? `defect" in refusal(factory, "blot")
+    assert ". `defect products create quite-another` creates it" in refusal(factory, "quite-another")
     assert "expected one of: default, bolt" in refusal(factory, "zzzz")
 
 

@@ -73,7 +73,8 @@ def settings_of(plant: Path, name: str) -> Path:
             f"product '{name}' is archived: bring it back with `defect products archive {name} --undo`"
         )
     known = did_you_mean(name, [DEFAULT, *product_names(plant)])
-    raise ConfigError(f"unknown product '{name}'{known} `defect products create {name}` creates it")
+    end = "" if known.endswith("?") else "."
+    raise ConfigError(f"unknown product '{name}'{known}{end} `defect products create {name}` creates it")
 
 
 def product_of(file: Path) -> tuple[Path, str] | None:
