@@ -11,6 +11,7 @@ from killed import killed_at
 from defect_detection.config import load_config
 from defect_detection.files.unfinished import (
     OLD_S,
+    is_free,
     own_temporary_folder,
     remove_leftovers,
     unfinished,
@@ -130,3 +131,11 @@ def test_a_write_that_finds_no_room_names_the_file_and_leaves_what_was_there(tmp
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [("verdicts.parquet", b"before")]
+
+
+def test_a_folder_with_an_empty_lock_alone_is_free(tmp_path):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / ".images.lock").touch()
+    assert is_free(tmp_path)
+    (tmp_path / "bin/a.lock").write_text("an image of somebody")
+    assert not is_free(tmp_path)

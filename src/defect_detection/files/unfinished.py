@@ -58,8 +58,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def is_free(folder: Path) -> bool:
-    """Say whether replacing a folder loses nothing: empty folders, as `defect init` makes them, are nothing."""
-    return not folder.exists() or (folder.is_dir() and all(path.is_dir() for path in folder.rglob("*")))
+    """Say whether replacing a folder loses nothing: empty folders, as `defect init` makes them, and lock files are nothing."""
+    return not folder.exists() or (folder.is_dir() and all(map(_is_nothing, folder.rglob("*"))))
+
+
+def _is_nothing(path: Path) -> bool:
+    return path.is_dir() or (path.suffix == ".lock" and path.is_file() and not path.stat().st_size)
 
 
 @contextmanager
