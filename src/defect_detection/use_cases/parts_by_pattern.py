@@ -37,7 +37,7 @@ def preview_parts(images: ProductImages, pattern: str, *, only_without: bool) ->
         DataError: the pattern is none.
     """
     listed = images.listed()
-    found, unmatched = _found(listed, pattern, only_without)
+    found, unmatched = _found(listed, NamePattern.of(pattern), only_without)
     first = {part: (one.file, part) for one, part in reversed(found)}
     return Preview(
         listed.state,
@@ -59,21 +59,21 @@ def set_parts(images: ProductImages, pattern: str, state: str, by: str, *, only_
     Raises:
         BusyError: images have changed since. DataError: the pattern is none, or the folders cannot be changed.
     """
+    wanted = NamePattern.of(pattern)
     with changing(images) as listed:
         if listed.state != state:
             raise BusyError(
                 "images have changed since this preview. Nothing was done: look at the new preview"
             )
-        found, _ = _found(listed, pattern, only_without)
+        found, _ = _found(listed, wanted, only_without)
         after = {one.file: replace(one, part=checked_part(part)) for one, part in found if part != one.part}
         to_test = keep_parts_together(listed, after)
         return apply(images, listed, after, "image given a part", by, to_test)
 
 
 def _found(
-    listed: Listed, pattern: str, only_without: bool
+    listed: Listed, wanted: NamePattern, only_without: bool
 ) -> tuple[list[tuple[ProductImage, str]], Sequence[ProductImage]]:
-    wanted = NamePattern.of(pattern)
     asked = sorted(
         (one for one in listed.at(*IN_USE) if not (only_without and one.part)), key=lambda one: one.file
     )
