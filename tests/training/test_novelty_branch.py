@@ -48,6 +48,23 @@ def test_images_with_an_odd_cell_or_odd_features_are_the_most_novel(images):
     assert set(np.argsort(novelty(logarithms))[-6:]) == set(range(N - 6, N))
 
 
+def test_pooled_features_of_many_images_are_never_all_in_memory():
+    read = []
+
+    class Watched(np.ndarray):
+        def __getitem__(self, index):
+            rows = super().__getitem__(index)
+            read.append(len(rows) if rows.ndim == 2 else 0)
+            return np.asarray(rows)
+
+    n = 3000
+    rng = np.random.default_rng(0)
+    pooled = Rows(rng.normal(0, 1, (n, FEATURES)).astype(np.float32).view(Watched), np.arange(n))
+    cells = as_cells(Rows(rng.normal(0, 1, (n, 5, 5, CHANNELS)).astype(np.float32), np.arange(n)))
+    learn_usual(cells, pooled, np.arange(n), np.arange(n) % 4, FEATURES, seed=0)
+    assert 0 < max(read) <= 1024
+
+
 def test_novelty_is_in_standard_deviations_of_held_out_ok_images(images):
     _, novelty, logarithms = fitted(images, np.arange(N - 6))
     of_ok = novelty(logarithms[: N - 6])

@@ -13,6 +13,7 @@ from defect_detection.model.novelty import HIGHEST, LEAST
 from defect_detection.training.calibration import platt
 from defect_detection.training.features import Rows
 from defect_detection.training.local_branch import Cells
+from defect_detection.training.pooled_branch import statistics
 
 COMPONENTS = 48  # axes of cells that distances are measured on
 _BANK = 500  # cells
@@ -159,9 +160,9 @@ class Pooled:
     fits: dict[int, np.ndarray] = field(default_factory=dict)
 
     @classmethod
-    def take(cls, pooled: np.ndarray, known: np.ndarray, fold: np.ndarray) -> "Pooled":
+    def take(cls, pooled: Rows, standardise: Standardise, known: np.ndarray, fold: np.ndarray) -> "Pooled":
         some = known[np.linspace(0, len(known) - 1, min(len(known), _POOLED_IMAGES)).astype(int)]
-        rows = pooled[some]
+        rows = standardise(pooled[some][:, : len(standardise.mean)])
         return cls(rows, fold[some], rows @ rows.T)
 
     def without(self, number: int) -> np.ndarray:
@@ -236,13 +237,12 @@ def learn_usual(
         known: indices of the images to learn from. fold: of all images, int (n_images,).
         n_features: of pooled, the first so many are used.
     """
-    some = pooled[known][:, :n_features]
-    standardise = Standardise.fit(some.mean(0, dtype=np.float64), some.var(0, dtype=np.float64))
+    standardise = statistics([pooled], known, n_features)
     return Usual(
         standardise,
         Bank.choose(cells.rows, known, fold, seed),
         Places.add_up(cells, known, fold),
-        Pooled.take(standardise(some), np.arange(len(known)), fold[known]),
+        Pooled.take(pooled, standardise, known, fold),
     )
 
 

@@ -92,7 +92,7 @@ def on_axes(
     variants: Sequence[Indexed], kept: np.ndarray, components: int | None
 ) -> tuple[Standardise, np.ndarray, np.ndarray, np.ndarray]:
     """Return what standardises, the centre, the axes, and all variants on them, (n_variants, n_images, k)."""
-    standardise = _statistics(variants, kept)
+    standardise = statistics(variants, kept)
     centre, rotation = _principal_axes(variants, kept, standardise, components)
     rotated = [_rotated(variant, standardise, centre, rotation) for variant in variants]
     return standardise, centre, rotation, np.stack(rotated)
@@ -102,11 +102,12 @@ def _chunks(indices: np.ndarray) -> list[np.ndarray]:
     return [indices[start : start + _ROWS] for start in range(0, len(indices), _ROWS)]
 
 
-def _statistics(variants: Sequence[Indexed], kept: np.ndarray) -> Standardise:
+def statistics(variants: Sequence[Indexed], kept: np.ndarray, n_features: int | None = None) -> Standardise:
+    """Return what standardises the first features (None: all) of the kept rows, which are read a few at a time."""
     total, squares = np.zeros(1), np.zeros(1)
     for variant in variants:
         for chunk in _chunks(kept):
-            rows = variant[chunk].astype(np.float64)
+            rows = variant[chunk][:, :n_features].astype(np.float64)
             total, squares = total + rows.sum(0), squares + (rows**2).sum(0)
     mean = total / (len(variants) * len(kept))
     require_numbers(squares, "a feature of the trunk")
