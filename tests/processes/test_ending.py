@@ -17,8 +17,13 @@ def left_behind(request):
 
     def start(job_id: str, user: int | None = None) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
-            ["/bin/sh", "-c", "echo here; exec /bin/sleep 600"],
+            [
+                "/bin/sh",
+                "-c",
+                "echo here; read line",
+            ],  # a process that starts another program has no environment meanwhile
             env={JOB_VARIABLE: job_id},
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             user=user,
             cwd="/",
