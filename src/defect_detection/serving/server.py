@@ -128,7 +128,8 @@ class Server(TcpWSGIServer):
         """Close the listener, and answer clients that are already connected, which the system would otherwise reset."""
         waiting = select.poll()
         waiting.register(self.socket, select.POLLIN)
-        while waiting.poll(HANDSHAKE_MS if keep_out(self.socket) else 0):
+        patience_ms = HANDSHAKE_MS if keep_out(self.socket) else 0
+        while waiting.poll(patience_ms):
             self.handle_accept()
         dispatcher.close(self)  # keeps the wake-up pipe of the loop open
         self.accepting = False

@@ -32,7 +32,7 @@ OLD_S = 7 * 24 * 3600.0  # after which an archive that nobody went on with is de
 STEP_S = 3.0  # that one request unpacks
 # The other methods unpack a few bytes to gigabytes at once, whatever is asked for.
 _BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_DAMAGED = (
+_DAMAGED = (  # what zipfile raises for a zip that it cannot read
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
