@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.load import HOST, Target
+from benchmarks.load import Target
 from benchmarks.processes import Unavailable, environment, reason, tree, tree_bytes, tree_cpu_s
 
 START_S = 90.0  # within which a server has to answer
@@ -32,11 +31,6 @@ class Server:
     def cpu_s(self) -> float:
         """Return the processor seconds that it and the processes below it have taken; 0 where there is no /proc."""
         return tree_cpu_s(self.process.pid)
-
-
-def free_port() -> int:
-    with socket.create_server((HOST, 0)) as listening:
-        return int(listening.getsockname()[1])
 
 
 @contextmanager

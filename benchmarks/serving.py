@@ -27,9 +27,10 @@ from benchmarks.environments import PEERS
 from benchmarks.inference import train
 from benchmarks.load import HOST, Body, Target
 from benchmarks.options import Options
+from benchmarks.ports import free_port
 from benchmarks.processes import ROOT, Unavailable, run
 from benchmarks.project import Project
-from benchmarks.servers import Server, free_port, running
+from benchmarks.servers import Server, running
 from benchmarks.tables import table
 from defect_detection.config import load_config
 from defect_detection.data.images import read_image

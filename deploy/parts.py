@@ -5,6 +5,7 @@ Instead of containers there are folders, and instead of host names ports of this
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -273,8 +274,11 @@ def program(name: str) -> str:
 
 
 def free_port() -> int:
-    with socket.create_server((HOST, 0)) as listening:
-        return int(listening.getsockname()[1])
+    """Return a port on which nobody listens, from below those that Linux gives to clients' connections."""
+    for port in random.SystemRandom().sample(range(20_000, 32_768), k=100):
+        with suppress(OSError), socket.create_server((HOST, port)):
+            return port
+    raise OSError("100 ports from 20000 to 32767 are all taken")
 
 
 def as_ordinary_user() -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 from waiting import LIMIT_S
 
+from benchmarks.ports import free_port
 from defect_detection.tracking import store
 
 # `mlflow server` starts uvicorn in another process, which imports all again.
@@ -70,11 +70,6 @@ def running(command: list[str], url: str, environment: dict[str, str], folder: P
         with suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGTERM)
         server.wait(timeout=LIMIT_S)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def wait_for(url: str, server: subprocess.Popen, log: Path) -> None:

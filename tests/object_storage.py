@@ -14,7 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from mlflow_server import free_port, running
+from mlflow_server import running
+
+from benchmarks.ports import free_port
 
 BUCKET, KEY, SECRET = "tests", "keyoftests", "secretoftests"
 

@@ -8,7 +8,6 @@ reason, or fails when ``REQUIRE_POSTGRES=1``, as ``.ci/run`` sets it where they 
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -22,6 +21,7 @@ import psycopg
 import pytest
 from waiting import LIMIT_S
 
+from benchmarks.ports import free_port
 from defect_detection.records.database import Database
 from defect_detection.records.tables import Table
 
@@ -142,8 +142,3 @@ def owner_group() -> int:
 def with_owner(folder: Path) -> None:
     if os.geteuid() == 0:
         shutil.chown(folder, "nobody", owner_group())
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])

@@ -1,12 +1,12 @@
 """Inspected images in object storage: a real server of the protocol of S3, and PostgreSQL beside it."""
 
 import pytest
-from mlflow_server import free_port
 from object_storage import SECRET, storage_server, use
 from postgres import plain
 from recorded import image_of, inspected
 from waiting import LIMIT_S, wait_until
 
+from benchmarks.ports import free_port
 from defect_detection.config import load_config
 from defect_detection.errors import BackupError, ConfigError, RecordsError
 from defect_detection.records.copying import images_of

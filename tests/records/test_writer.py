@@ -11,10 +11,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from postgres import as_ordinary_user, free_port, plain, program, running, with_owner
+from postgres import as_ordinary_user, plain, program, running, with_owner
 from recorded import image_of, inspected
 from waiting import LIMIT_S, wait_until
 
+from benchmarks.ports import free_port
 from defect_detection.errors import RecordsError
 from defect_detection.records import writer
 from defect_detection.records.database import Database

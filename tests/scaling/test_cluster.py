@@ -5,8 +5,8 @@ import socket
 from functools import cache
 
 import pytest
-from mlflow_server import free_port
 
+from benchmarks.ports import free_port
 from defect_detection.cli import main
 from defect_detection.errors import ClusterError, ConfigError, DivergedError
 from defect_detection.processes.watch import unwatched

@@ -11,6 +11,7 @@ from http.client import HTTPConnection
 import pytest
 from waiting import LIMIT_S, wait_until
 
+from benchmarks.ports import free_port
 from defect_detection.errors import ConfigError, TrackingError
 from defect_detection.serving import readiness
 from defect_detection.serving.app import create_app
@@ -33,12 +34,6 @@ PLAIN_DATA = (
 PLAIN_DATA += ("/part", "/parts", "/split", "/thumbnail")
 MODEL_PATHS = ("/v2/models/{name}", "/v2/models/{name}/versions/{version}")
 PROBLEM = "application/problem+json"
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 class Store:

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
-from mlflow_server import free_port, mlflow_server
+from mlflow_server import mlflow_server
 from tiny import write_tiny_bundle
 
+from benchmarks.ports import free_port
 from defect_detection.config import Config, load_config
 from defect_detection.serving.app import create_app
 from defect_detection.serving.services import services_of

@@ -17,6 +17,7 @@ from recorded import image_of, inspected
 from test_retrain import WAIT_FOR_FILE, is_running
 from waiting import LIMIT_S, wait_until
 
+from benchmarks.ports import free_port
 from defect_detection.config import load_config
 from defect_detection.errors import BusyError, ConfigError
 from defect_detection.records.database import Database
@@ -334,9 +335,7 @@ class Server:
     """A server in a process of its own."""
 
     def __init__(self, root: Path, *overrides: str) -> None:
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            self.port = listener.getsockname()[1]
+        self.port = free_port()
         command = [sys.executable, "-c", SERVE, str(self.port), *overrides]
         self.process = subprocess.Popen(
             command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

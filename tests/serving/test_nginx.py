@@ -17,11 +17,11 @@ from http.client import HTTPSConnection
 from pathlib import Path
 
 import pytest
-from mlflow_server import free_port
 from postgres import as_ordinary_user, with_owner
 from tiny import DARK, encoded
 from waiting import LIMIT_S
 
+from benchmarks.ports import free_port
 from defect_detection.records.keys import create_key
 from defect_detection.serving.services import services_of
 

@@ -9,10 +9,10 @@ import threading
 from http.client import HTTPConnection
 
 import pytest
-from postgres import free_port
 from tiny import DARK, encoded
 from waiting import LIMIT_S, wait_until
 
+from benchmarks.ports import free_port
 from defect_detection.records.inspections import find_inspection
 from defect_detection.records.store import Records
 from defect_detection.serving.server import keep_out

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mlflow_server import free_port, mlflow_server, running
+from mlflow_server import mlflow_server, running
 
+from benchmarks.ports import free_port
 from defect_detection.evaluation.operating_point import OperatingPoint
 from defect_detection.model.bundle import KERAS_FILE, OPENVINO_FILE, TRAINED_ON_FILE, write_card, write_golden
 from defect_detection.model.card import Card

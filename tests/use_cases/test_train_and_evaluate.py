@@ -3,7 +3,6 @@
 import io
 import re
 import shutil
-import socket
 from pathlib import Path
 
 import keras
@@ -14,6 +13,7 @@ import pytest
 from PIL import Image
 from plant import Plant
 
+from benchmarks.ports import free_port
 from defect_detection.data.reference import camera_of, look_of
 from defect_detection.data.samples import fingerprint
 from defect_detection.data.split import load_splits
@@ -208,8 +208,7 @@ def test_an_unreachable_server_is_an_error_that_changes_nothing(promoted, closed
 
 @pytest.fixture
 def closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    return free_port()
 
 
 # -- evaluate ---------------------------------------------------------------------------------------------------------

@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from flask.testing import FlaskClient
-from mlflow_server import free_port
 from recorded import image_of, inspected, is_waiting, paused_at
 from waiting import LIMIT_S, wait_until
 
+from benchmarks.ports import free_port
 from defect_detection.records import writer
 from defect_detection.records.database import Database
 from defect_detection.records.keys import create_key, revoke_key
