@@ -127,6 +127,27 @@ def test_a_version_that_cannot_be_served_leaves_the_old_one_and_says_why(config,
     wait_until(lambda: served.problem is None)
 
 
+@pytest.mark.parametrize(("problem", "seconds"), [(None, 1), ("damaged", 5)])
+def test_what_cannot_be_loaded_is_tried_again_less_often_than_the_registry_is_asked(
+    problem, seconds, monkeypatch
+):
+    def load(reference: ModelRef) -> Inspector:
+        if problem:
+            raise BundleError(problem)
+        return object()
+
+    served, waits = Served(lambda: ModelRef(NAME, 1, "", {}), load, f"{NAME}@prod", refresh_s=10), []
+
+    def wait(timeout: float) -> None:
+        waits.append(timeout)
+        served.release()
+
+    monkeypatch.setattr(served._wake, "wait", wait)
+    served.start()
+    served.stop()
+    assert (served.problem, waits) == (problem, [seconds])
+
+
 def test_health_and_metrics_tell_that_what_is_promoted_is_not_served(config, plant):
     good, wrong = plant.version(), plant.version(golden_scores=(0, 1))
     plant.promote(good)

@@ -216,7 +216,7 @@ class ServingConfig(Section):
     retrain_timeout_s: Positive = setting(7200, "seconds after which a retraining is stopped.", advanced=True)
     refresh_s: Positive = setting(
         10,
-        "seconds between checks for a newly promoted model",
+        "seconds within which a server serves a newly promoted model.",
         advanced=True,
     )
     drain_s: Positive = setting(

@@ -17,6 +17,8 @@ from defect_detection.tracking.registry import Registry
 FindChampion = Callable[[], ModelRef | None]
 LoadChampion = Callable[[ModelRef], Inspector]
 
+LOOKS = 10  # in `refresh_s`: one takes a few milliseconds, and nine tenths of the time are for loading
+LOOKS_AFTER_FAILURE = 2  # loading may take all processors for seconds
 FIRST_LOAD_S = 30.0  # a request that comes before the first model is loaded waits so long for it
 
 log = logging.getLogger(__name__)
@@ -115,12 +117,13 @@ class Served:
 
     def _watch(self) -> None:
         while not (self._stopping.is_set() and self._asked_once.is_set()):
-            self._refresh()
+            went_well = self._refresh()
             self._asked_once.set()
-            self._wake.wait(self._refresh_s / 2)  # the other half is for loading
+            self._wake.wait(self._refresh_s / (LOOKS if went_well else LOOKS_AFTER_FAILURE))
             self._wake.clear()
 
-    def _refresh(self) -> None:
+    def _refresh(self) -> bool:
+        """Look, and load what is new. False: it did not go well."""
         try:
             self._follow(self._find())
         except ConfigError as error:  # the product is no more, or archived
@@ -131,6 +134,9 @@ class Served:
         except Exception:
             log.exception("unexpected error while checking for a new model")
             self._report("unexpected error while checking for a new model: see the log")
+        else:
+            return True
+        return False
 
     def _follow(self, found: ModelRef | None) -> None:
         champion = self._champion
