@@ -22,9 +22,12 @@ from defect_detection.tracking.runs import ExperimentRecorder
 from defect_detection.training.bundling import describe, save_trial
 from defect_detection.training.tiles import Candidates, tile_splits
 from defect_detection.training.trial import Trial, run_trial
+from defect_detection.use_cases.candidates import Candidate
 from defect_detection.use_cases.checks import check_servable
+from defect_detection.use_cases.evaluate import evaluate
 from defect_detection.use_cases.parity import check_parity
-from defect_detection.use_cases.scoring import seen_in_tiles
+from defect_detection.use_cases.scoring import _small, seen_in_tiles
+from defect_detection.use_cases.train import keep
 
 
 def spotted(folder):
@@ -105,6 +108,26 @@ def test_the_types_of_tiles_become_those_of_images(tiled):
     assert len(caught) >= 8 and np.mean([name == true for name, true in caught]) >= 0.8
     of_report = seen_in_tiles(inspector, [sample.path for sample in splits.test], tiled.config)["named"]
     assert {"hole", "spot"} <= set(of_report) <= {"hole", "spot", "unknown"}
+
+
+@with_types
+def test_a_model_of_tiles_is_evaluated_and_promoted(tiled):
+    card, recorder = read_card(tiled.bundle), ExperimentRecorder(tiled.config.tracking_uri, "tiles")
+    with recorder.trial("tiles", {}) as record:
+        uri = record.model(tiled.bundle)
+    scores = dict.fromkeys((sample.sha256 for sample in tiled.splits.validation), 0.5)
+    keep(Candidate(card, tiled.bundle, record.run_id, uri, scores), tiled.config)
+    evaluated = evaluate(tiled.config)
+    assert evaluated.decision.outcome == "promote", evaluated.decision.reasons
+    assert evaluated.report.unseen.drawn is None
+
+
+def test_the_strongest_cell_of_a_map_stays_where_it_is_in_a_report():
+    small, large = np.zeros((9, 12)), np.zeros((112, 56))
+    small[7, 4] = large[100, 30] = 1
+    assert np.array_equal(_small(small, (56, 56)), small)
+    fitted = _small(large, (56, 56))
+    assert fitted.shape == (56, 56) and fitted[50, 30] == fitted.sum() == 1
 
 
 @with_types

@@ -69,5 +69,5 @@ def _note(
         return "Not measured: an earlier version trained this model. Train again to measure it."
     return (
         f"Not measured: {', '.join(missing)}. A type needs at least {LEAST_PARTS} parts in the training images, and other types "
-        "beside it. A type that the trunk was trained on cannot be left out."
+        "beside it. A type that the trunk was trained on cannot be left out, and no type of a model with tiles is."
     )

@@ -19,11 +19,13 @@ _OF_EACH = 8  # defects of a kind: 120 of the 15 kinds
 
 
 def try_drawn_defects(candidate: Scored, samples: Sequence[Sample], config: Config) -> DrawnDefects | None:
-    """Return how many drawn defects the verdict of a model catches; None without an OK image.
+    """Return how many drawn defects the verdict of a model catches; None without an OK image, and for a model with tiles.
 
     Args:
         samples: the test images that the candidate was scored on.
     """
+    if candidate.inspector.card.frame.tiles:  # a defect is drawn for an image in the size of the input
+        return None
     part = numbered(parts_of(samples), len(samples))
     ok = _one_of_each_part(samples, part)
     if not len(ok):

@@ -24,7 +24,7 @@ from defect_detection.report.type_answers import learned_types
 from defect_detection.tracking.reading import ModelRef
 from defect_detection.tracking.registry import Registry
 
-_MAP = 56  # rows and columns of the evidence map of a large image in reports
+_MAP = 56  # rows and columns of the evidence map of a large image in reports, at most
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def _answers(inspector: Inspector, samples: Sequence[Sample], config: Config) ->
 
 
 def seen_in_tiles(inspector: Inspector, paths: Sequence[Path], config: Config) -> dict[str, np.ndarray]:
-    """Inspect large images; their evidence maps are brought to one small size, each cell with the highest of those it covers.
+    """Inspect large images; their evidence maps are brought to one small size, of at most the cells of any of them.
 
     A model that names types also gives "named": the strongest type of each image, as if it were defective.
 
@@ -97,19 +97,25 @@ def seen_in_tiles(inspector: Inspector, paths: Sequence[Path], config: Config) -
         if found.evidence is None:
             raise DataError(found.error or f"{found.path}: cannot be read")
         outputs["score"].append(found.score)
-        outputs["evidence"].append(_small(found.evidence))
+        outputs["evidence"].append(_small(found.evidence, (_MAP, _MAP)))
         outputs["novelty"].append(found.novelty)
         named += [one.name for one in found.types_if_defective[:1]]
+    rows, columns = (min((one.shape[axis] for one in outputs["evidence"]), default=0) for axis in (0, 1))
+    outputs["evidence"] = [_small(one, (rows, columns)) for one in outputs["evidence"]]
     arrays = {name: np.array(values, np.float32) for name, values in outputs.items()}
     return arrays | ({"named": np.array(named)} if named else {})
 
 
-def _small(evidence: np.ndarray) -> np.ndarray:
-    """Return an evidence map of `_MAP` rows and columns: the highest value of the cells that each covers."""
-    for axis in (0, 1):
+def _small(evidence: np.ndarray, most: tuple[int, int]) -> np.ndarray:
+    """Return an evidence map of at most so many rows and columns, each cell with the highest value of those that it covers.
+
+    No cell is repeated: where the strongest cell has copies, the first of them lies beside it.
+    """
+    for axis, wanted in enumerate(most):
         length = evidence.shape[axis]
-        starts = np.arange(_MAP) * length // _MAP
-        ends = np.maximum(-(-(np.arange(_MAP) + 1) * length // _MAP), starts + 1)
+        count = min(wanted, length)
+        starts = np.arange(count) * length // count
+        ends = -(-(np.arange(count) + 1) * length // count)  # rounded up
         parts = [np.take(evidence, range(a, b), axis).max(axis) for a, b in zip(starts, ends, strict=True)]
         evidence = np.stack(parts, axis)
     return evidence
