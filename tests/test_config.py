@@ -57,6 +57,13 @@ def settings_files():
     return module
 
 
+def test_settings_that_are_lists_are_written_as_json_and_read_again(tmp_path):
+    text = "data: {image_size: [32, 64], region: [0, 4, 80, 56]}\nserving: {behind_proxy: [10.2.0.0/16]}\n"
+    config = load_text(tmp_path, text)
+    assert (config.data.image_size, config.data.region) == ((32, 64), (0, 4, 80, 56))
+    assert Config.model_validate_json(config.model_dump_json()).data == config.data
+
+
 def test_the_shipped_file_holds_the_defaults(tmp_path):
     shipped, defaults = load_config(ROOT / "config.yaml"), load_text(tmp_path, "")
     here, there = str(shipped.model_dump(mode="json")), str(defaults.model_dump(mode="json"))

@@ -3,7 +3,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from defect_detection.training.folds import Folds
-from defect_detection.training.pooled_branch import REGULARIZATIONS, fit_pooled
+from defect_detection.training.pooled_branch import REGULARIZATIONS, _classifier, _classify, fit_pooled
 from tests.model.reference import pooled_logit
 
 RANDOM = np.random.default_rng(0)
@@ -99,6 +99,14 @@ def test_fewer_images_than_features_and_constant_features_are_fine():
     logits = pooled_logit(fitted(features, labels), features)
     assert np.isfinite(logits).all()
     assert ((logits > 0) == labels).all()
+
+
+def test_components_of_very_different_size_give_no_warning():
+    labels = np.arange(12) % 2
+    rotated = RANDOM.normal(0, 1, (1, 12, 5)) * np.logspace(3, 0, 5)
+    rotated[0, :, 0] += 2e4 * labels
+    weights, _ = _classify(_classifier(), rotated.astype(np.float32), labels, 1.0)
+    assert ((rotated[0] @ weights > np.median(rotated[0] @ weights)) == labels).all()
 
 
 def test_of_many_images_some_decide_the_axes(monkeypatch):

@@ -8,7 +8,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, Field, PlainValidator, ValidationError, ValidationInfo
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, ValidationInfo
 
 # Names of weights that never saw a user's images, and the trunk that they belong to.
 NAMED_WEIGHTS = {
@@ -36,7 +36,7 @@ def _check_proxies(value: Any) -> bool | tuple[str, ...]:
 
 
 _PROXIES = "true, false, or a list of addresses and networks such as 10.2.0.0/16"
-DeclaredProxies = Annotated[bool | tuple[str, ...], PlainValidator(_check_proxies), Expected(_PROXIES)]
+DeclaredProxies = Annotated[bool | tuple[str, ...], BeforeValidator(_check_proxies), Expected(_PROXIES)]
 YesNo = Annotated[bool, Field(strict=True), Expected("true or false")]
 Text = Annotated[str, Field(min_length=1), Expected("a text")]
 ROOT_PATH = r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*"
@@ -172,10 +172,13 @@ def _check_region(value: Any) -> tuple[float, float, float, float] | None:
 
 
 _REGION = "null or [left, top, width, height] in whole pixels, or in fractions from 0 to 1"
-Region = Annotated[tuple[float, float, float, float] | None, PlainValidator(_check_region), Expected(_REGION)]
+_Number = int | float
+Region = Annotated[
+    tuple[_Number, _Number, _Number, _Number] | None, BeforeValidator(_check_region), Expected(_REGION)
+]
 ImageSize = Annotated[
     int | tuple[int, int],
-    PlainValidator(_check_image_size),
+    BeforeValidator(_check_image_size),
     Expected(f"{_SIDE}, or [height, width] of two such numbers"),
 ]
 FilePath = Annotated[Path, AfterValidator(_resolve), Expected("a path")]
