@@ -12,7 +12,7 @@ from defect_detection.data.split import scan_split
 from defect_detection.formats.importing import Imported, Rules, import_data
 
 SIZE = (24, 16)  # px, width and height
-RULES = Rules(("ok", "good"), {}, "ok", Limits())
+RULES = Rules(("ok", "good"), ("bad ok",), {}, "ok", Limits())
 
 
 def picture(path: Path, seed: int, size: tuple[int, int] = SIZE) -> Path:
@@ -37,7 +37,7 @@ def small_project(root: Path) -> Config:
     for seed, (file, types, has_mask) in enumerate(
         (
             ("train/ok/1.png", "", False),
-            ("train/ok/2.png", "", False),
+            ("train/ok/2 ü.png", "", False),
             ("train/scratch/1.png", "scratch", True),
             ("train/dent/1.png", "dent; scratch", True),
             ("test/ok/1.png", "", False),
@@ -55,7 +55,7 @@ def small_project(root: Path) -> Config:
     return _settings(root)
 
 
-def content_of(config: Config) -> dict[tuple[str, str], tuple[set[str], bytes]]:
+def content_of(config: Config) -> dict[tuple[str, str], tuple[tuple[str, ...], bytes]]:
     """Return types and mask of each image of a project, by split and content."""
     found = {}
     for key in ("train_dir", "test_dir"):
@@ -63,7 +63,7 @@ def content_of(config: Config) -> dict[tuple[str, str], tuple[set[str], bytes]]:
         for sample in scan_split(config, key).samples:
             mask = find_mask(sample, folder)
             pixels = b"" if mask is None else (np.asarray(Image.open(mask)) > 0).tobytes()
-            found[folder.name, sample.sha256] = set(sample.defect_types), pixels
+            found[folder.name, sample.sha256] = sample.defect_types, pixels
     return found
 
 

@@ -10,9 +10,11 @@ from layouts import RULES, SIZE, content_of, imported, picture, small_project
 from PIL import Image
 
 from defect_detection.cli import main
+from defect_detection.config import Config
 from defect_detection.errors import DataError
 from defect_detection.formats.areas import Polygon, coco_counts
 from defect_detection.formats.exporting import export_data
+from defect_detection.formats.importing import rules_of
 from defect_detection.formats.table import NAMES
 
 WIDTH, HEIGHT = SIZE
@@ -124,10 +126,29 @@ def test_cvat_masks_turned_boxes_and_tags_are_read_and_tracks_are_named(tmp_path
     assert np.array_equal(mask_of(back), expected)
     assert account.counts == {("train", "dent"): 1, ("train", "ok"): 1}
     assert [line.split(":")[1].strip() for line in account.said[:3]] == [
-        "annotations of the type polyline",
         "attributes",
+        "places of annotations of the type polyline",
         "tracks of videos",
     ]
+
+
+def test_an_area_that_cannot_be_drawn_still_gives_the_type(tmp_path):
+    frame = f'name="a.png" width="{WIDTH}" height="{HEIGHT}"'
+    line = '<polyline label="scratch" points="1,1;2,2"/>'
+    write(tmp_path / "cvat/annotations.xml", f"<annotations><image {frame}>{line}</image></annotations>")
+    ellipse = {"type": "ellipselabels", "value": {"ellipselabels": ["scratch"]}}
+    tasks = [{"data": {"image": "a.png"}, "annotations": [{"result": [ellipse]}]}]
+    write(tmp_path / "labelstudio/p.json", json.dumps(tasks))
+    points = {"type": "points", "label_id": 0, "points": [1, 2]}
+    content = {"categories": {"label": {"labels": [{"name": "scratch"}]}}}
+    items = [{"id": "a", "annotations": [points, {"type": "caption", "caption": "x"}]}]
+    write(tmp_path / "datumaro/annotations/train.json", json.dumps(content | {"items": items}))
+    for form, kind in (("cvat", "polyline"), ("labelstudio", "ellipselabels"), ("datumaro", "points")):
+        picture(tmp_path / form / "images/a.png", 1)
+        _, account = imported(form, tmp_path / form, tmp_path / f"ours-{form}")
+        assert (list(account.counts), account.masks) == ([("train", "scratch")], 0)
+        assert "not carried over: places of " in "".join(account.said)
+        assert f"of the type {kind}: 1" in "".join(account.said)
 
 
 def test_label_studio_uploads_brushes_and_rectangles_are_read(tmp_path):
@@ -197,7 +218,7 @@ def test_labels_are_renamed_to_types_and_to_ok(tmp_path):
     back, _ = imported(
         "coco", source, tmp_path / "one", replace(RULES, renamed={"kratzer/tief": "deep scratch"})
     )
-    assert {"deep scratch"} in [types for types, _ in content_of(back).values()]
+    assert ("deep scratch",) in [types for types, _ in content_of(back).values()]
     back, account = imported("coco", source, tmp_path / "two", replace(RULES, renamed={"kratzer/tief": "ok"}))
     assert account.counts == {("train", "ok"): 2}
     assert any(line.startswith("not carried over: areas of OK labels: 1") for line in account.said)
@@ -376,6 +397,70 @@ def test_a_damaged_brush_of_label_studio_is_refused(rle, message, tmp_path):
     write(tmp_path / "theirs/p.json", json.dumps(tasks))
     with pytest.raises(DataError, match=message):
         imported("labelstudio", tmp_path / "theirs", tmp_path / "ours")
+
+
+def test_labels_of_yolo_without_their_image_are_refused(tmp_path):
+    root = tmp_path / "theirs"
+    picture(root / "images/train/a.png", 1)
+    write(root / "data.yaml", "train: images/train\nnames: [scratch]\n")
+    write(root / "labels/train/classes.txt", "scratch\n")
+    write(root / "labels/train/gone.txt", "0 0.5 0.5 0.1 0.1\n")
+    with pytest.raises(DataError, match=r"1 files of labels without an image:\n  labels/train/gone\.txt"):
+        imported("yolo", root, tmp_path / "ours")
+    (root / "data.yaml").rename(root / "classes.txt").write_text("scratch\n")
+    with pytest.raises(DataError, match=r"labels/train/gone\.txt"):
+        imported("yolo", root, tmp_path / "ours")
+
+
+def test_a_voc_mask_without_an_object_and_a_listed_image_that_is_missing_are_refused(tmp_path):
+    root = tmp_path / "theirs"
+    picture(root / "JPEGImages/a.png", 1)
+    mask = picture(root / "SegmentationClass/a.png", 2)
+    write(root / "Annotations/a.xml", "<annotation><filename>a.png</filename></annotation>")
+    with pytest.raises(
+        DataError, match=r"SegmentationClass/a\.png: marks pixels, but Annotations/a\.xml has no"
+    ):
+        imported("voc", root, tmp_path / "ours")
+    Image.new("L", SIZE).save(mask)  # of an OK image
+    write(root / "ImageSets/Main/train.txt", "a\ngone\n")
+    with pytest.raises(DataError, match=r"train\.txt: line 2: no such image: gone"):
+        imported("voc", root, tmp_path / "ours")
+    write(root / "ImageSets/Main/train.txt", "a\n")
+    assert imported("voc", root, tmp_path / "ours")[1].counts == {("train", "ok"): 1}
+
+
+def test_a_label_of_cvat_that_its_list_lacks_is_refused(tmp_path):
+    picture(tmp_path / "theirs/images/a.png", 1)
+    listed = "<meta><project><labels><label><name>scratch</name></label></labels></project></meta>"
+    frame = f'name="a.png" width="{WIDTH}" height="{HEIGHT}"'
+    image_ = f'<image {frame}><tag label="scrach"/></image>'
+    write(tmp_path / "theirs/annotations.xml", f"<annotations>{listed}{image_}</annotations>")
+    with pytest.raises(DataError, match="unknown label 'scrach', expected one of scratch"):
+        imported("cvat", tmp_path / "theirs", tmp_path / "ours")
+
+
+@pytest.mark.parametrize(("label", "is_refused"), [("no defect", True), ("ok_2024", True), ("bad ok", False)])
+def test_a_label_that_resembles_an_ok_class_is_refused_until_it_is_clear(label, is_refused, tmp_path):
+    source = coco(tmp_path / "theirs", [{"bbox": [1, 1, 2, 2]}], categories=[{"id": 1, "name": label}])
+    if is_refused:
+        with pytest.raises(
+            DataError, match=f"label '{label}': it resembles an OK class.*--rename '{label}=ok'"
+        ):
+            imported("coco", source, tmp_path / "ours")
+    rules = replace(RULES, renamed={label: "ok"} if is_refused else {})
+    _, account = imported("coco", source, tmp_path / "ours", rules)
+    assert account.counts[("train", "ok" if is_refused else label)]
+
+
+def test_a_label_with_an_equals_sign_can_be_renamed():
+    assert rules_of(Config(), ["a=b=scratch"], "ok").renamed == {"a=b": "scratch"}
+
+
+def test_validation_images_of_mvtec_are_for_training(tmp_path):
+    for seed, place in enumerate(("train/good", "validation/good", "test/hole")):
+        picture(tmp_path / f"theirs/{place}/{seed}.png", seed)
+    _, account = imported("mvtec", tmp_path / "theirs", tmp_path / "ours")
+    assert account.counts == {("train", "ok"): 2, ("test", "hole"): 1}
 
 
 def test_a_mask_of_mvtec_without_its_image_and_one_of_another_size_are_refused(tmp_path):

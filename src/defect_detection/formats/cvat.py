@@ -1,6 +1,6 @@
 """CVAT for images 1.1: ``annotations.xml`` with boxes, polygons, masks and tags, and ``images``."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
@@ -34,36 +34,41 @@ def _of_file(path: Path, lost: Lost) -> list[Item]:
         raise DataError(
             f"{path}: expected elements image, received none; export as 'CVAT for images 1.1', not for video"
         )
-    return [_item(one, place, path, path.parent, lost) for place, one in enumerate(images)]
+    labels = {one.text for one in tree.findall("meta//labels/label/name")}
+    return [_item(one, place, path, labels, lost) for place, one in enumerate(images)]
 
 
-def _item(one: Any, place: int, path: Path, root: Path, lost: Lost) -> Item:
+def _item(one: Any, place: int, path: Path, labels: Collection[str | None], lost: Lost) -> Item:
     name, subset = one.get("name") or "", one.get("subset") or ""
     where = f"{path.name}: image[{place}]"
     if not name:
         raise DataError(f"{where}: expected the attribute name, received none")
     found = image_in(
-        root, [Path("images", subset, name), Path("images", name), Path(subset, name), name], f"{where}.name"
+        path.parent,
+        [Path("images", subset, name), Path("images", name), Path(subset, name), name],
+        f"{where}.name",
     )
     size = size_of(
         number(one.get("width"), f"{where}.width"), number(one.get("height"), f"{where}.height"), where
     )
     assert size
     split = in_name(subset) or in_name("/".join(Path(name).parts[:-1])) or in_name(path.stem)
-    return Item(where, found, split, size, tuple(_marks(one, where, lost)))
+    return Item(where, found, split, size, tuple(_marks(one, where, labels, lost)))
 
 
-def _marks(image: Any, item: str, lost: Lost) -> Iterator[Mark]:
+def _marks(image: Any, item: str, labels: Collection[str | None], lost: Lost) -> Iterator[Mark]:
     for place, one in enumerate(image):
         where = f"{item}.{one.tag}[{place}]"
         if one.find("attribute") is not None:
             lost.add("attributes", where)
-        if one.tag not in ("tag", "box", "polygon", "mask"):
-            lost.add(f"annotations of the type {one.tag}", where)
-            continue
         label = one.get("label") or ""
+        if one.tag not in ("tag", "box", "polygon", "mask"):
+            lost.add(f"places of annotations of the type {one.tag}", where)
         if not label:
             raise DataError(f"{where}.label: expected the name of a label, received nothing")
+        if labels and label not in labels:
+            known = ", ".join(sorted(filter(None, labels))[:8])
+            raise DataError(f"{where}.label: unknown label {label!r}, expected one of {known}")
         yield Mark(label, where, _area(one, where))
 
 

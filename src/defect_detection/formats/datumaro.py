@@ -63,10 +63,12 @@ def _marks(annotations: list[Any], item: str, labels: list[str], lost: Lost) -> 
         if one.get("attributes"):
             lost.add("attributes", where)
         if kind not in ("label", "bbox", "polygon", "mask"):
-            lost.add(f"annotations of the type {kind}", where)
-            continue
-        number = one.get("label_id")
-        if not isinstance(number, int) or not 0 <= number < len(labels):
+            if one.get("label_id") is None:
+                lost.add(f"annotations of the type {kind}", where)
+                continue
+            lost.add(f"places of annotations of the type {kind}", where)
+        number = child(one, "label_id", int, where)
+        if not 0 <= number < len(labels):
             raise DataError(
                 f"{where}.label_id: unknown category {number!r}, expected a number below {len(labels)}"
             )

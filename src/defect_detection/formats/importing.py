@@ -13,7 +13,7 @@ from PIL import Image
 
 from defect_detection.config import Config
 from defect_detection.data.bounds import Limits
-from defect_detection.data.class_names import comparable, shown, why_no_type
+from defect_detection.data.class_names import comparable, shown, suggests_ok, why_no_type
 from defect_detection.data.images import read_header
 from defect_detection.data.index_file import COLUMNS, NAME, shortened
 from defect_detection.errors import DataError, ImageError
@@ -34,6 +34,7 @@ class Rules:
     """How labels become classes. renamed: labels by their old name. unlabelled: what an image without any annotation is."""
 
     ok_classes: tuple[str, ...]
+    defect_classes: tuple[str, ...]
     renamed: Mapping[str, str]
     unlabelled: Unlabelled
     limits: Limits
@@ -45,7 +46,7 @@ def rules_of(config: Config, renames: Iterable[str], unlabelled: str) -> Rules:
         raise DataError(f"--unlabelled: expected ok or skip, received {unlabelled!r}")
     renamed: dict[str, str] = {}
     for text in renames:
-        old, sign, new = text.partition("=")
+        old, sign, new = text.rpartition("=")  # no name of a class has a "="
         if not (sign and old and new.strip()):
             raise DataError(f"--rename: expected OLD=NEW, received {text!r}")
         if old in renamed:
@@ -54,7 +55,8 @@ def rules_of(config: Config, renames: Iterable[str], unlabelled: str) -> Rules:
             )
         renamed[old] = new.strip()
     data = config.data
-    return Rules(data.ok_classes, renamed, "skip" if unlabelled == "skip" else "ok", Limits.of(data))
+    kept: Unlabelled = "skip" if unlabelled == "skip" else "ok"
+    return Rules(data.ok_classes, data.defect_classes, renamed, kept, Limits.of(data))
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,7 @@ class _Checking:
     def __init__(self, rules: Rules, lost: Lost) -> None:
         self._rules, self._lost = rules, lost
         self._ok = {comparable(name) for name in (*rules.ok_classes, "ok")}
+        self._defects = set(map(comparable, rules.defect_classes))
         self._problems: list[str] = []
         self._bad_names: dict[str, str] = {}
         self._used: set[str] = set()
@@ -148,10 +151,7 @@ class _Checking:
         with ThreadPoolExecutor() as threads:
             sizes = list(threads.map(_size_of, wanted))
         found = [one for item, size in zip(wanted, sizes, strict=True) if (one := self._ready(item, size))]
-        self._problems += [
-            f"label {name!r}: {why}; name another with --rename '{name}=NEW'"
-            for name, why in self._bad_names.items()
-        ]
+        self._problems += [f"label {name!r}: {why}" for name, why in self._bad_names.items()]
         unused = sorted(set(self._rules.renamed) - self._used)
         self._problems += [f"--rename {name}=…: no image has the label {name!r}" for name in unused]
         if self._problems:
@@ -197,7 +197,8 @@ class _Checking:
         for mark in ok:
             if mark.area is not None:
                 self._lost.add("areas of OK labels", mark.where)
-        types = tuple(dict.fromkeys(self._name(mark) for mark in defects))
+        # The mask is of the first type, so types with a place come first.
+        types = tuple(dict.fromkeys(map(self._name, sorted(defects, key=lambda mark: mark.area is None))))
         split = TEST if one.split == TEST else TRAIN
         return _Ready(one, split, types, areas, size)
 
@@ -222,10 +223,19 @@ class _Checking:
             name = self._name(mark)
             is_ok = comparable(name) in self._ok
             (ok if is_ok else defects).append(mark)
-            why = None if is_ok else why_no_type(name, self._rules.ok_classes)
-            if why:
-                self._bad_names.setdefault(mark.label, f"as a defect type it is {why}")
+            if not is_ok and (why := self._why_no_type(mark.label, name)):
+                self._bad_names.setdefault(mark.label, why)
         return ok, defects
+
+    def _why_no_type(self, label: str, name: str) -> str | None:
+        if why := why_no_type(name, self._rules.ok_classes):
+            return f"as a defect type it is {why}; name another with --rename '{label}=NEW'"
+        if comparable(name) in self._defects or not suggests_ok(name, self._ok):
+            return None
+        return (
+            f"it resembles an OK class but would count as defective: add --rename '{label}=ok' if its images are OK, or "
+            f"'{name}' to data.defect_classes if they are defective"
+        )
 
     def _name(self, mark: Mark) -> str:
         if mark.label in self._rules.renamed:

@@ -77,9 +77,11 @@ def _size(results: list[tuple[Any, str]]) -> tuple[int, int] | None:
 
 def _marks(one: dict[str, Any], where: str, lost: Lost) -> Iterator[Mark]:
     kind = child(one, "type", str, where)
-    if kind not in (*_AREAS, "choices"):
+    if kind != "choices" and not kind.endswith("labels"):
         lost.add(f"results of the type {kind}", where)
         return
+    if kind not in (*_AREAS, "choices"):
+        lost.add(f"places of results of the type {kind}", where)
     value = child(one, "value", dict, where)
     if one.get("image_rotation"):
         raise DataError(
@@ -93,7 +95,7 @@ def _marks(one: dict[str, Any], where: str, lost: Lost) -> Iterator[Mark]:
 
 
 def _area(kind: str, value: dict[str, Any], one: dict[str, Any], where: str) -> Area | None:
-    if kind == "choices":
+    if kind not in _AREAS:
         return None
     if kind == "polygonlabels":
         here = f"{where}.value.points"

@@ -26,7 +26,7 @@ def read(source: Path, lost: Lost) -> list[Item]:
     masks = set(walk(source / MASKS).images) if (source / MASKS).is_dir() else set()
     items = [
         _item(path, split, source, masks)
-        for split in (TRAIN, TEST)
+        for split in (TRAIN, "validation", TEST)
         if (source / split).is_dir()
         for path in walk(source / split).images
     ]

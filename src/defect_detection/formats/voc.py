@@ -1,6 +1,6 @@
 """Pascal VOC: an XML file for each image in ``Annotations``, and masks in ``SegmentationClass``."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
@@ -28,21 +28,34 @@ def read(source: Path, lost: Lost) -> list[Item]:
         raise DataError(
             f"{source}: expected Pascal VOC's {_XML}/*.xml, received none; name the folder that holds {_XML}"
         )
-    splits = _splits(root)
+    images = walk(root / _IMAGES).images if (root / _IMAGES).is_dir() else []
+    splits = _splits(
+        root, {_name(path, root / _XML) for path in files} | {_name(one, root / _IMAGES) for one in images}
+    )
     items = [_item(path, root, splits, lost) for path in files]
     known = {one.path for one in items}
-    for path in walk(root / _IMAGES).images if (root / _IMAGES).is_dir() else []:
+    for path in images:
         if path not in known:
             items.append(Item(path.relative_to(root).as_posix(), path, is_annotated=False))
     return items
 
 
-def _splits(root: Path) -> dict[str, str]:
+def _name(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).with_suffix("").as_posix()
+
+
+def _splits(root: Path, known: Set[str]) -> dict[str, str]:
     """Return the split of each image by its name; lists for single classes, such as ``car_train.txt``, are not used."""
     found: dict[str, str] = {}
     for path in sorted((root / _LISTS).glob("*/*.txt")):
         if path.stem == in_name(path.stem):
-            for line in text_of(path).splitlines():
+            for number_, line in enumerate(text_of(path).splitlines(), 1):
+                if line.strip() and known.isdisjoint(
+                    (line.strip(), line.split()[0])
+                ):  # some lists add a number
+                    raise DataError(
+                        f"{path}: line {number_}: no such image: {line.strip()}; copy it there, or remove the line"
+                    )
                 if (name := line.strip()) and found.setdefault(name, path.stem) != path.stem:
                     raise DataError(
                         f"{path}: {name} is in {path.stem} and in {found[name]}; expected one split for each image"
@@ -52,7 +65,7 @@ def _splits(root: Path) -> dict[str, str]:
 
 def _item(path: Path, root: Path, splits: dict[str, str], lost: Lost) -> Item:
     tree, where = xml_of(path), path.relative_to(root).as_posix()
-    name = path.relative_to(root / _XML).with_suffix("").as_posix()
+    name = _name(path, root / _XML)
     file = (tree.findtext("filename") or "").strip()
     if not file:
         raise DataError(f"{where}: expected the element filename, received none")
@@ -61,6 +74,10 @@ def _item(path: Path, root: Path, splits: dict[str, str], lost: Lost) -> Item:
     image = image_in(root, [folder / file, *same, file], f"{where}: filename")
     mask = root / _MASKS / f"{name}.png"
     objects = list(_objects(tree, where, lost, with_boxes=not mask.is_file()))
+    if mask.is_file() and not objects and MaskFile(mask).draw(0, 0).any():
+        raise DataError(
+            f"{mask.relative_to(root).as_posix()}: marks pixels, but {where} has no object; add the object, or remove the mask"
+        )
     if mask.is_file() and objects:
         objects[0] = Mark(objects[0].label, mask.relative_to(root).as_posix(), MaskFile(mask))
     size = size_of(tree.findtext("size/width"), tree.findtext("size/height"), f"{where}: size")

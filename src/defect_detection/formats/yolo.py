@@ -1,12 +1,13 @@
 """YOLO: ``data.yaml``, a text file of labels for each image; boxes and polygons in fractions of the image."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 
+from defect_detection.data.index_file import shortened
 from defect_detection.data.walk import walk
 from defect_detection.errors import DataError
 from defect_detection.formats.areas import Polygon, Scaled, box
@@ -28,6 +29,7 @@ def read(source: Path, lost: Lost) -> list[Item]:
     names = _names(content, settings)
     keypoints = "kpt_shape" in content
     files = _of_splits(root, content, settings)
+    _refuse_labels_without_image(root, files)
     return [_item(path, split, root, names, keypoints, lost) for path, split in files.items()]
 
 
@@ -39,6 +41,7 @@ def _without_settings(root: Path, lost: Lost) -> list[Item]:
         )
     names = dict(enumerate(line.strip() for line in text_of(listed).splitlines() if line.strip()))
     images = walk(root / "images").images
+    _refuse_labels_without_image(root, images)
     splits = {path: in_name("/".join(path.relative_to(root / "images").parts[:-1])) for path in images}
     return [_item(path, split, root, names, False, lost) for path, split in splits.items()]
 
@@ -85,12 +88,34 @@ def _images(root: Path, base: str, place: str, settings: Path, split: str) -> It
             yield image_in(root, [line.strip(), Path(base) / line.strip()], f"{inside.name}: line {number_}")
 
 
-def _item(path: Path, split: str, root: Path, names: dict[int, str], keypoints: bool, lost: Lost) -> Item:
+def _refuse_labels_without_image(root: Path, images: Iterable[Path]) -> None:
+    places = {_labels(path, root).parent: path.parent for path in images}
+    missing = [
+        file.relative_to(root).as_posix()
+        for labels, beside in sorted(places.items())
+        if labels != beside and labels.is_dir()
+        for stems in [{path.stem for path in beside.iterdir()}]
+        for file in sorted(labels.glob("*.txt"))
+        if file.stem not in stems and file.name not in _LISTS
+    ]
+    if missing:
+        names = "\n  ".join(shortened(missing))
+        raise DataError(
+            f"{root}: {len(missing)} files of labels without an image:\n  {names}\nCopy the images too, or remove these"
+        )
+
+
+def _labels(path: Path, root: Path) -> Path:
+    """Return the file with the labels of an image: in a folder ``labels`` for each ``images``, else beside it."""
     parts = list(path.relative_to(root).parts)
     last = max((place for place, part in enumerate(parts[:-1]) if part == "images"), default=None)
     if last is not None:
         parts[last] = "labels"
-    labels = root.joinpath(*parts).with_suffix(".txt")
+    return root.joinpath(*parts).with_suffix(".txt")
+
+
+def _item(path: Path, split: str, root: Path, names: dict[int, str], keypoints: bool, lost: Lost) -> Item:
+    labels = _labels(path, root)
     name = "/".join(path.relative_to(root).parts)
     if not labels.is_file():
         return Item(name, path, split)
