@@ -3,15 +3,17 @@
 import gc
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from browser import browser, open_page  # noqa: F401  fixtures
+from forked import fork_server_in, python
 from mlflow_server import plain_environment  # noqa: F401  fixture
 from object_storage import bucket, storage  # noqa: F401  fixtures
-from once import once
+from once import of_all_processes, once
 from PIL import Image
 from plant import Plant
 from postgres import _migrated, postgres_records_url, postgres_server, postgres_url  # noqa: F401  fixtures
@@ -65,6 +67,12 @@ def _close_databases(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="session")
+def _fork_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with fork_server_in(of_all_processes(tmp_path_factory)):
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
 def _empty_store_made_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Make an embedded store from a copy of the first one: MLflow takes a second for its tables."""
     make = store._make_store
@@ -113,6 +121,12 @@ def _addresses_compiled_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Rule, "_compile_builder", remembered)
         yield
+
+
+@pytest.fixture
+def forked_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have this process start its trainings, evaluations and changes from the fork server."""
+    monkeypatch.setattr(sys, "executable", python())
 
 
 @pytest.fixture

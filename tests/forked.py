@@ -1,70 +1,120 @@
-"""Run a function in a process of its own that has its libraries already: importing Keras and MLflow takes 5 s of processor time.
+"""Run a function, or a program, in a process of its own that has its libraries already: see `fork_server`.
 
-The first child starts multiprocessing's fork server. It imports the libraries, computes nothing, and forks each child, so a child
-is a real process that can be killed and interrupted. A test whose subject is the start itself starts Python instead.
+All processes of a test run share one server. A test whose subject is the start itself starts Python instead.
 """
 
-import multiprocessing
 import os
+import pickle
+import signal
+import socket
+import subprocess
 import sys
-from collections.abc import Callable
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-from waiting import LIMIT_S
+import fork_server
+from filelock import FileLock
+from waiting import LIMIT_S, wait_until
 
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(
-    [
-        "defect_detection.model.backend",
-        "defect_detection.cli",
-        "defect_detection.use_cases.train",
-        "defect_detection.use_cases.evaluate",
-        "mlflow.tracking",
-        "matplotlib.backends.backend_agg",
-        "openvino",
-        "sklearn.metrics",
-    ]
-)
+CALL = "import base64, pickle, sys; sys.path[:] = {path}; call, given = pickle.loads(base64.b64decode({call})); sys.exit(call(*given))"
+STAND_IN = "#!{python} -SE\nimport sys\nsys.path.insert(0, {tests})\nfrom fork_server import stand_in\nstand_in({address}, {real})\n"
 
 
 @dataclass(frozen=True)
 class Child:
     """A running child. Both of its streams are written to `log`."""
 
-    process: ForkServerProcess
+    program: fork_server.Program
     log: Path
+
+    def is_alive(self) -> bool:
+        return self.program.is_running()
+
+    def interrupt(self) -> None:
+        self.program.send_signal(signal.SIGINT)
+
+    def kill(self) -> None:
+        self.program.send_signal(signal.SIGKILL)
 
     def ended(self) -> int:
         """Wait for the end, and return the exit code; of a signal its negative number."""
-        self.process.join(LIMIT_S)
-        assert self.process.exitcode is not None, self.said()
-        return self.process.exitcode
+        return self.program.wait(LIMIT_S)
 
     def said(self) -> str:
         return self.log.read_text()
 
 
+class _Server:
+    """The server of a test run. The first process that needs it starts it; it ends when none holds it any more."""
+
+    def __init__(self, folder: Path) -> None:
+        self.address, self.python = str(folder / "forks"), folder / "python"
+        self._held: socket.socket | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        if self._held is None:
+            with FileLock(f"{self.address}.lock"):
+                try:
+                    self._held = fork_server.hold(self.address)
+                except OSError:  # nobody has started it
+                    self._held = self._start()
+
+    def _start(self) -> socket.socket:
+        Path(self.address).unlink(missing_ok=True)
+        self._write_stand_in()
+        self._process = subprocess.Popen(
+            [sys.executable, fork_server.__file__, self.address],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+        wait_until(lambda: Path(self.address).exists() or self._process.poll() is not None)
+        return fork_server.hold(self.address)
+
+    def _write_stand_in(self) -> None:
+        tests, address = str(Path(__file__).parent), self.address
+        names = {"tests": repr(tests), "address": repr(address), "real": repr(sys.executable)}
+        self.python.write_text(STAND_IN.format(python=sys.executable, **names))
+        self.python.chmod(0o755)
+
+    def stop(self) -> None:
+        if self._held is not None:
+            self._held.close()
+        if self._process is not None:
+            self._process.wait(LIMIT_S)
+
+
+_of_this_run: list[_Server] = []
+
+
+@contextmanager
+def fork_server_in(folder: Path) -> Iterator[None]:
+    """Keep the server of this test run, whose files are in the folder, until the end of the block."""
+    _of_this_run.append(_Server(folder))
+    yield
+    _of_this_run.pop().stop()
+
+
 def fork(folder: Path, function: Callable[..., object], *arguments: object) -> Child:
     """Call the function of a module in a child that works in the folder, with the environment of this moment."""
     log = folder / "child.log"
-    process = _CONTEXT.Process(target=_run, args=(folder, log, _environment(), function, arguments))
-    process.start()
-    return Child(process, log)
+    code = CALL.format(path=repr(sys.path), call=repr(b64encode(pickle.dumps((function, arguments)))))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    with log.open("wb") as file, Path(os.devnull).open("rb") as nothing:
+        streams = [nothing.fileno(), file.fileno(), file.fileno()]
+        asked = ["-c", code], str(folder), environment, streams
+        return Child(fork_server.Program(_started().address, *asked), log)
 
 
-def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+def python() -> str:
+    """Return a program that stands in for Python: `fork_server` runs what is asked of it, where that imports much."""
+    return str(_started().python)
 
 
-def _run(
-    folder: Path, log: Path, environment: dict[str, str], function: Callable[..., object], arguments: tuple
-) -> None:
-    os.environ.clear()
-    os.environ.update(environment)
-    os.chdir(folder)
-    with log.open("wb") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-    sys.exit(function(*arguments))
+def _started() -> _Server:
+    (server,) = _of_this_run
+    server.start()
+    return server

@@ -1,8 +1,6 @@
 """Ctrl-C during ``src/train.py`` keeps the earlier results and ends the MLflow runs."""
 
-import os
 import runpy
-import signal
 import sqlite3
 import sys
 import time
@@ -40,10 +38,10 @@ def test_ctrl_c_leaves_the_last_model_and_a_killed_run(plant):
     child = fork(plant.root, run_script, *many)
     try:
         wait_for_epochs(plant.root / "mlflow.db", child)
-        os.kill(child.process.pid, signal.SIGINT)
+        child.interrupt()
         assert child.ended() == 130, child.said()
     finally:
-        child.process.kill()
+        child.kill()
     assert sorted(states_of_runs(plant)) == [*["FINISHED"] * 3, *["KILLED"] * 2], "each with the run above"
     assert kept(plant) == before
     assert [path.name for path in plant.root.iterdir() if path.name.startswith(".temp")] == []
@@ -60,7 +58,7 @@ def wait_for_epochs(database: Path, child: Child, limit_s: float = LIMIT_S) -> N
     query = (
         "SELECT count(*) FROM metrics JOIN runs USING (run_uuid) WHERE status = 'RUNNING' AND key = 'loss'"
     )
-    while time.monotonic() < end and child.process.is_alive():
+    while time.monotonic() < end and child.is_alive():
         with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=20)) as connection:
             if connection.execute(query).fetchone()[0]:
                 return

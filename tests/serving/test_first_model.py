@@ -15,7 +15,10 @@ from defect_detection.data.split import scan_split
 from defect_detection.use_cases.history import history
 from defect_detection.use_cases.project import start_project
 
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),
+    pytest.mark.usefixtures("forked_children"),
+]
 
 ROOT = Path(__file__).parents[2]
 SMALL = {

@@ -14,7 +14,10 @@ from whole import whole_server
 
 from defect_detection.serving.services import services_of
 
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),
+    pytest.mark.usefixtures("forked_children"),
+]
 
 REPOSITORY = Path(__file__).parents[2]
 N_TAUGHT, N_TESTED = 12, 20

@@ -179,6 +179,7 @@ def test_an_operators_key_shows_everything_and_changes_nothing(
     services_of(app).records.close()
 
 
+@pytest.mark.usefixtures("forked_children")
 def test_a_rollback_needs_a_reason_and_is_followed_by_what_decides(visit, world):
     page = visit("/page/models")
     page.get_by_role("button", name="Roll back to version 1").click()
@@ -204,6 +205,7 @@ def test_a_rollback_needs_a_reason_and_is_followed_by_what_decides(visit, world)
     assert (moved["what"], moved["outcome"][:20]) == ("production moved", "instead of version 2")
 
 
+@pytest.mark.usefixtures("forked_children")
 def test_a_held_candidate_is_promoted_by_hand_with_what_the_gate_said_in_sight(visit, world):
     page = visit("/page/models")
     page.get_by_role("button", name="Promote Testing_Reg 1").click()

@@ -161,6 +161,7 @@ def test_what_cannot_be_served_is_refused_and_the_next_one_is_named(plant):
     assert rollback(config, to=1).after.version == served(plant) == 1
 
 
+@pytest.mark.usefixtures("forked_children")
 def test_the_way_back_over_http_says_what_was_left_out(plant, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", plant.uri)
     sql(plant, *NOTHING_NEW)

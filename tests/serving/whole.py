@@ -27,7 +27,7 @@ def whole_server(config: Config) -> Iterator[tuple[OpenAPI, str]]:
         yield app, f"http://127.0.0.1:{server.effective_port}"
     finally:
         services_of(app).worker.stop()
-        services_of(app).served.stop()
+        services_of(app).products.stop()
         stop(server, thread)
         services_of(app).records.close()
 

@@ -228,7 +228,7 @@ def test_a_search_that_is_killed_goes_on_where_it_was(plant):
     try:
         wait_for_second_running(plant.root, child)
     finally:
-        child.process.kill()
+        child.kill()
         child.ended()
     killed, (first, *later) = runs_of_search(plant)
     assert (killed.info.status, first.info.status, later[-1].info.status) == (
@@ -269,7 +269,7 @@ def wait_for_second_running(root: Path, child: Child, limit_s: float = LIMIT_S) 
         "search.db": "SELECT count(*) FROM trials WHERE state = 'COMPLETE'",
         "mlflow.db": "SELECT count(*) FROM metrics JOIN runs USING (run_uuid) WHERE status = 'RUNNING' AND key = 'loss'",
     }
-    while time.monotonic() < end and child.process.is_alive():
+    while time.monotonic() < end and child.is_alive():
         with suppress(sqlite3.OperationalError):  # no file or table yet
             if all(count_in(root / name, query) for name, query in queries.items()):
                 return

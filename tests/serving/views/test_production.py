@@ -61,6 +61,7 @@ def version_served(app) -> int:
     return services_of(app).served.current().reference.version
 
 
+@pytest.mark.usefixtures("forked_children")
 def test_a_version_is_promoted_over_http_and_served_at_once(app, client, plant, project):
     """One story: each step costs a process. The refresh of the served model is far longer than the test."""
     assert version_served(app) == 1
