@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from killed import killed_at
 
 from defect_detection.config import load_config
+from defect_detection.errors import explain
 from defect_detection.files.unfinished import (
     OLD_S,
     is_free,
@@ -131,6 +133,26 @@ def test_a_write_that_finds_no_room_names_the_file_and_leaves_what_was_there(tmp
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [("verdicts.parquet", b"before")]
+
+
+def test_a_folder_that_finds_no_room_is_named_and_leaves_nothing(tmp_path):
+    (tmp_path / "image.png").write_bytes(b"0" * 3000)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for write in (
+        lambda new: (new / "text").write_text("0" * 3000),
+        lambda new: shutil.copyfile(tmp_path / "image.png", new / "image.png"),
+    ):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
+        try:
+            with (
+                pytest.raises(OSError, match=r"folder'$") as caught,
+                whole_folder(tmp_path / "folder") as new,
+            ):
+                write(new)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert explain(caught.value).startswith(f"{tmp_path / 'folder'}: cannot be used")
+        assert names(tmp_path) == {"image.png"}
 
 
 def test_a_folder_with_an_empty_lock_alone_is_free(tmp_path):

@@ -44,9 +44,16 @@ def whole_file(path: Path) -> Iterator[Path]:
     except BaseException as error:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename is None:
-            error.filename = os.fspath(path)  # the system names no file when a write finds no room
+        if isinstance(error, OSError) and _lacks_room(error, partial):
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
         raise
+
+
+def _lacks_room(error: OSError, partial: Path) -> bool:
+    """Check for an error that a disk is full which names no file, as a write does, or one that is under way, as a copy does."""
+    named = error.filename2 or error.filename
+    is_hidden = named is None or Path(os.fsdecode(named)).is_relative_to(partial)
+    return error.errno in _NO_ROOM and is_hidden
 
 
 def write_text(path: Path, text: str) -> None:
@@ -74,7 +81,12 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     with working_folder(folder.parent) as work:
         new = work / "new"
         new.mkdir()
-        yield new
+        try:
+            yield new
+        except OSError as error:
+            if _lacks_room(error, new):
+                raise OSError(error.errno, error.strerror, os.fspath(folder)) from error
+            raise
         if folder.exists():
             (work / _REPLACED).mkdir()
             folder.replace(
