@@ -16,7 +16,7 @@ import numpy as np
 from defect_detection.errors import BundleError
 from defect_detection.files.unfinished import working_folder
 from defect_detection.model.chatter import without_chatter
-from defect_detection.model.openvino import load_openvino
+from defect_detection.model.openvino import load_openvino, save_openvino
 
 if TYPE_CHECKING:
     import keras
@@ -41,7 +41,7 @@ def to_openvino(model: "keras.Model", path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with working_folder(path.parent) as folder:
         partial = folder / path.name
-        openvino.save_model(converted, partial, compress_to_fp16=False)
+        save_openvino(converted, partial)
         partial.with_suffix(".bin").replace(path.with_suffix(".bin"))
         partial.replace(path)  # write the .xml last: its presence marks a complete model
 
@@ -93,7 +93,7 @@ def to_int8(source: Path, path: Path, images: np.ndarray) -> None:
         subset_size=len(images),
         ignored_scope=head,
     )
-    openvino.save_model(quantised, path, compress_to_fp16=False)
+    save_openvino(quantised, path)
 
 
 def to_onnx(model: "keras.Model", path: Path) -> None:

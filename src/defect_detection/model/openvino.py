@@ -1,6 +1,9 @@
-"""Load OpenVINO without telemetry."""
+"""Load OpenVINO without telemetry, and write its models."""
 
+import errno
+import os
 import sys
+from pathlib import Path
 from typing import Any
 
 
@@ -13,3 +16,17 @@ def load_openvino() -> Any:
     import openvino
 
     return openvino
+
+
+def save_openvino(model: Any, path: Path) -> None:
+    """Write an OpenVINO model as ``path`` (.xml) with its weights beside it (.bin), in full precision.
+
+    Raises:
+        OSError: the disk is full, of which OpenVINO says no more than "iostream error".
+    """
+    try:
+        load_openvino().save_model(model, path, compress_to_fp16=False)
+    except RuntimeError as error:
+        if "iostream error" not in str(error):
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(path)) from error
