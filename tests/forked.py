@@ -64,7 +64,8 @@ class _Server:
                     self._held = self._start()
 
     def _start(self) -> socket.socket:
-        Path(self.address).unlink(missing_ok=True)
+        for left in (self.address, f"{self.address}.new"):
+            Path(left).unlink(missing_ok=True)
         self._write_stand_in()
         self._process = subprocess.Popen(
             [sys.executable, fork_server.__file__, self.address],
