@@ -7,7 +7,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from benchmarks.project import Project
 from benchmarks.serving import BARE, OURS
 from benchmarks.tables import put_into
 from defect_detection.config import load_config
+from defect_detection.config.yaml_file import read_document
 from defect_detection.data.samples import Sample
 
 QUICK = (
@@ -64,13 +65,14 @@ def parts(tmp_path) -> Path:
 
 @pytest.fixture
 def trained_alike_once(monkeypatch):
-    """Let projects with the same settings share one training, whatever its sets, and one evaluation."""
+    """Let projects with the same settings share one training, whatever its images and sets, and one evaluation."""
     train, evaluate = Project.train, Project.evaluate
     trained: dict[str, tuple[Path, Finished]] = {}
     evaluated: dict[str, dict[str, Any]] = {}
 
     def settings(one: Project) -> str:
-        return (one.folder / "config.yaml").read_text()
+        document = read_document(one.folder / "config.yaml")
+        return str(document | {"data": {"image_size": document["data"]["image_size"]}})
 
     def train_once(one: Project, *overrides: str) -> Finished:
         key = settings(one)
@@ -79,7 +81,8 @@ def trained_alike_once(monkeypatch):
             trained[key] = one.folder, train(one, *overrides)
         folder, finished = trained[key]
         if folder != one.folder:
-            shutil.copytree(folder, one.folder, dirs_exist_ok=True)
+            own = shutil.ignore_patterns("config.yaml")
+            shutil.copytree(folder, one.folder, dirs_exist_ok=True, ignore=own)
         return finished
 
     def evaluate_once(one: Project) -> dict[str, Any]:
@@ -116,26 +119,30 @@ def run_here(monkeypatch):
 @pytest.fixture
 def scripts_in_this_process(monkeypatch, run_here):
     """Run scripts here: the benchmarks of training and serving show that each is a process of its own."""
-    for module in (project, inference):
-        monkeypatch.setattr(module, "run", run_here)
+    monkeypatch.setattr(inference, "run", run_here)
 
 
 @pytest.fixture
-def evaluated_in_this_process(monkeypatch, run_here):
-    """Run the script of the evaluation here; a training is a process of its own, whose memory is measured."""
-    evaluate = Project.evaluate
+def only_training_apart(monkeypatch, run_here):
+    """Run the scripts of evaluation and retraining here; a training is a process of its own, whose memory is measured."""
 
-    def evaluate_here(one: Project) -> dict[str, Any]:
-        with monkeypatch.context() as patch:
-            patch.setattr(project, "run", run_here)
-            return evaluate(one)
+    def here(verb: Callable[[Project], Any]) -> Callable[[Project], Any]:
+        def run_verb(one: Project) -> Any:
+            with monkeypatch.context() as patch:
+                patch.setattr(project, "run", run_here)
+                return verb(one)
 
-    monkeypatch.setattr(Project, "evaluate", evaluate_here)
+        return run_verb
+
+    for name in ("evaluate", "retrain"):
+        monkeypatch.setattr(Project, name, here(getattr(Project, name)))
 
 
-def test_training_quality_and_image_size_have_their_rows(
-    measure, parts, evaluated_in_this_process, trained_alike_once
+@pytest.mark.usefixtures("forked_children", "only_training_apart")
+def test_training_quality_image_size_and_scaling_have_their_rows(
+    measure, parts, trained_alike_once, monkeypatch
 ):
+    """One model is trained, and retrained once, after the new images of the scaling."""
     ((name, seconds, auroc, accuracy, memory),) = measure("training", "--data", parts)
     assert name == "this project, default"
     assert float(seconds) > 0
@@ -152,6 +159,16 @@ def test_training_quality_and_image_size_have_their_rows(
     assert size == "32"
     assert float(latency) > 0 and float(seconds) > 0 and float(cache) > 0
     assert sys.platform != "linux" or int(memory) > 0
+    monkeypatch.setattr(scaling, "IMAGE_PX", 64)
+    rows = measure("scaling", "--sizes", "40")
+    assert [row[:2] for row in rows] == [
+        ["40", "1 set, nothing cached"],
+        ["40", "1 set, all cached"],
+        ["40", "2 sets, all cached"],
+        ["40", "1 set, after 5 % new images"],
+        ["40", "re_train/re_train.py, from the registry"],
+    ]
+    assert all(float(row[2]) > 0 for row in rows)
     assert len(trained_alike_once) == 1
 
 
@@ -189,6 +206,7 @@ def test_inference_measures_latency_folder_and_limits(
     assert "100 %" in [cells[4] for cells in by_name.values()]
 
 
+@pytest.mark.usefixtures("forked_children")
 def test_serving_measures_this_project_beside_a_bare_application(measure, parts, trained_once, monkeypatch):
     monkeypatch.setattr(endurance, "LOOK_S", 0.05)
     bundle = trained_once.root / "temp_best_model"
@@ -221,21 +239,6 @@ def test_each_request_carries_a_file_of_its_own_where_the_body_leaves_room_for_a
 def test_the_slope_of_memory_leaves_the_warm_up_out():
     looks = [(minute, 100 + 2 * minute if minute >= 2 else 0) for minute in range(11)]
     assert _slope(looks, from_minute=2)["slope_mb_per_min"] == pytest.approx(2)
-
-
-def test_scaling_has_a_row_per_step(measure, scripts_in_this_process, trained_alike_once, monkeypatch):
-    """One set, and the retraining, which comes after the new images, are trained."""
-    monkeypatch.setattr(scaling, "IMAGE_PX", 64)
-    rows = measure("scaling", "--sizes", "40")
-    assert [row[:2] for row in rows] == [
-        ["40", "1 set, nothing cached"],
-        ["40", "1 set, all cached"],
-        ["40", "2 sets, all cached"],
-        ["40", "1 set, after 5 % new images"],
-        ["40", "re_train/re_train.py, from the registry"],
-    ]
-    assert all(float(row[2]) > 0 for row in rows)
-    assert len(trained_alike_once) == 1
 
 
 def test_novelty_has_its_rows(trained_once, tmp_path, monkeypatch):
@@ -335,7 +338,7 @@ def test_tables_are_written_again_from_the_results(tmp_path):
 
 def test_records_has_a_row_for_each_view(measure, monkeypatch):
     monkeypatch.setattr(records, "REPETITIONS", 1)
-    rows = measure("records", "--rows", "1000")
+    rows = measure("records", "--rows", "200")
     filters = {name: int(count) for name, count, _ in rows}
     assert filters["`/inspections`, newest"] > 1
     assert (filters["`/products`"], filters["insert 64 inspections"]) == (1, 1)
