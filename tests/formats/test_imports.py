@@ -522,7 +522,7 @@ def test_the_commands_import_export_and_refuse_with_code_3(tmp_path, monkeypatch
     assert main(["data", "import", "--format", "coco", "theirs", "--output", "back"]) == 0
     said = capsys.readouterr().out
     assert "test/scratch: 1 images" in said
-    assert "Wrote 7 images and 3 masks to back" in said
+    assert "Wrote 7 images and 3 masks to back. Next: set data.train_dir and data.test_dir to" in said
     assert main(["data", "diff", "data", "back"]) == 0
     for arguments in (
         ["import", "--format", "coco", "theirs"],  # the project's own data are there
@@ -532,9 +532,12 @@ def test_the_commands_import_export_and_refuse_with_code_3(tmp_path, monkeypatch
         ["import", "--format", "coco", "theirs", "--output", "new", "--rename", "scrach=x"],
         ["import", "--format", "coco", "theirs", "--output", "new", "--unlabelled", "maybe"],
         ["export", "--format", "zip", "new"],
+        ["import", "--format", "coco", "theirs", "--output", "data/test/new"],
+        ["export", "--format", "coco", "data/train/new"],
     ):
         assert main(["data", *arguments]) == 3
-    assert not Path("new").exists()
+        assert not list(Path().rglob("new"))
+    assert "data/train/new: expected a folder outside data.train_dir" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("form", NAMES)

@@ -75,11 +75,12 @@ def import_data(
     from defect_detection.cli.progress import bars
     from defect_detection.config import load_config
     from defect_detection.formats.importing import import_data as run
-    from defect_detection.formats.importing import rules_of
+    from defect_detection.formats.importing import refuse_among_images, rules_of
 
     settings = load_config(config, overrides or (), product)
     rules = rules_of(settings, renames or (), unlabelled)
     folder = output or settings.data.train_dir.parent
+    refuse_among_images(folder, settings)
     with bars() as watch:
         done = run(form, source, folder, rules, lambda count, total: watch("import", "writing", count, total))
     for (split, name), count in sorted(done.counts.items()):
@@ -87,8 +88,14 @@ def import_data(
     for line in done.said:
         typer.echo(f"! {printable(line)}")
     total = sum(done.counts.values())
+    is_read = settings.data.train_dir == folder.absolute() / "train"
+    following = (
+        f"defect data check{settings.option}"
+        if is_read
+        else "set data.train_dir and data.test_dir to its folders train and test"
+    )
     typer.echo(
-        f"Wrote {total} images and {done.masks} masks to {short(folder.absolute())}. Next: defect data check{settings.option}"
+        f"Wrote {total} images and {done.masks} masks to {short(folder.absolute())}. Next: {following}"
     )
 
 

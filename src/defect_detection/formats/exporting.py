@@ -17,7 +17,7 @@ from defect_detection.data.samples import Sample
 from defect_detection.data.split import scan_split
 from defect_detection.errors import DataError, ImageError
 from defect_detection.files.unfinished import is_free, whole_folder
-from defect_detection.formats.importing import OnProgress
+from defect_detection.formats.importing import OnProgress, refuse_among_images
 from defect_detection.formats.items import TEST, TRAIN, Lost, Outgoing
 from defect_detection.formats.outlines import outlines
 from defect_detection.formats.table import format_of
@@ -47,6 +47,7 @@ def export_data(form: str, folder: Path, config: Config, on_progress: OnProgress
         DataError: a folder or an image cannot be used, or `folder` holds data. Names each file.
     """
     writer = format_of(form)
+    refuse_among_images(folder, config)
     if not is_free(folder):
         raise DataError(
             f"{folder}: expected a new or empty folder, received one that holds files; choose another folder"

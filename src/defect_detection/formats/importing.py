@@ -59,6 +59,20 @@ def rules_of(config: Config, renames: Iterable[str], unlabelled: str) -> Rules:
     return Rules(data.ok_classes, data.defect_classes, renamed, kept, Limits.of(data))
 
 
+def refuse_among_images(folder: Path, config: Config) -> None:
+    """Refuse to write where images are looked for: the next training would take what is written for images of its own.
+
+    Raises:
+        DataError: the folder lies in a folder of images. Names the key.
+    """
+    for key in ("train_dir", "test_dir", "feedback_dir", "challenge_dir"):
+        images = getattr(config.data, key)
+        if images and folder.resolve().is_relative_to(images.resolve()):
+            raise DataError(
+                f"{folder}: expected a folder outside data.{key} ({images}); choose another folder"
+            )
+
+
 @dataclass(frozen=True)
 class Imported:
     """What was written. counts: images by (split, class). said: what is not carried over or was decided, one line each."""
