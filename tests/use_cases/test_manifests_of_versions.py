@@ -4,10 +4,11 @@ import json
 import shutil
 
 import pytest
-from plant import Plant, draw_part
+from plant import Plant, draw_part, draw_parts
 
 from defect_detection.cli import main
-from defect_detection.errors import NoModelError
+from defect_detection.config import Config
+from defect_detection.errors import DataError, NoModelError
 from defect_detection.model.bundle import CARD_FILE, read_card, write_card
 from defect_detection.tracking.artifacts import artifact_of
 from defect_detection.tracking.best_model import BestModelInfo
@@ -91,3 +92,11 @@ def test_a_model_of_an_earlier_version_says_that_it_has_no_list(plant):
 def test_an_unknown_side_is_refused_with_what_it_may_be(name, promoted_once):
     with pytest.raises(NoModelError, match="expected a folder of images, a manifest"):
         diff(name, ".", promoted_once.config())
+
+
+def test_a_folder_without_classes_is_refused_as_it_would_show_no_difference(tmp_path):
+    draw_parts(tmp_path / "parts", 1, 1, seed=1)
+    config = Config()
+    assert diff(str(tmp_path / "parts"), str(tmp_path / "parts"), config).is_empty
+    with pytest.raises(DataError, match="parts/ok: expected images in one folder for each class"):
+        diff(str(tmp_path / "parts/ok"), str(tmp_path / "parts/ok"), config)

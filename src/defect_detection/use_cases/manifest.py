@@ -139,11 +139,16 @@ def _of_folder(folder: Path, config: Config) -> list[Entry]:
         is_ours = folder.resolve() == config.root
         return _of_project(config if is_ours else load_config(folder / SETTINGS))
     splits = [name for name in _SPLITS if (folder / name).is_dir()]
-    return [
+    found = [
         _entry(sample, split, config)
         for split in splits or [""]
         for sample in _scanned(folder / split if split else folder, config)
     ]
+    if not found:
+        raise DataError(
+            f"{folder}: expected images in one folder for each class, or in train and test with such folders, received none"
+        )
+    return found
 
 
 def _of_project(config: Config) -> list[Entry]:
