@@ -1,6 +1,6 @@
 """A Ray cluster of several nodes on this machine, in a process of its own: ``python ray_cluster.py``; then a command a line.
 
-``add CPUS [PYTHONPATH]`` adds a node, ``kill`` the node that was added first of those that run. Each is answered by a line.
+``add CPUS [PYTHONPATH]`` adds a node, ``kill`` the node that was added last of those that run. Each is answered by a line.
 """
 
 import os
@@ -26,7 +26,7 @@ def main() -> None:
             nodes.append(cluster.add_node(num_cpus=int(arguments[0]), **NODE, **path))
             cluster.wait_for_nodes(60)  # those that were killed are noticed too
         else:
-            cluster.remove_node(nodes.pop(0), allow_graceful=False)
+            cluster.remove_node(nodes.pop(), allow_graceful=False)
         print(len(nodes), flush=True)
     ray.shutdown()
     cluster.shutdown()

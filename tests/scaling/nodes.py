@@ -18,11 +18,17 @@ class Nodes:
 
     process: subprocess.Popen[str]
     address: str
+    _count: int = 0  # of the nodes besides the first one
 
     def ask(self, command: str) -> None:
         self.process.stdin.write(f"{command}\n")
         self.process.stdin.flush()
-        assert self.process.stdout.readline()
+        self._count = int(self.process.stdout.readline())
+
+    def leave(self, count: int) -> None:
+        """Kill nodes until so many are there besides the first one."""
+        while self._count > count:
+            self.ask("kill")
 
     def kill_relay(self) -> None:
         """Kill the process that passes on what trials tell."""
@@ -30,8 +36,8 @@ class Nodes:
         (relay,) = (one for one in below if one.cmdline()[:1] == ["ray::Relay"])
         relay.kill()
 
-    def start(self, root: Path, *arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "defect_detection.cli", *arguments, "--address", self.address]
+    def start(self, root: Path, *arguments: str, python: str = sys.executable) -> subprocess.Popen[str]:
+        command = [python, "-m", "defect_detection.cli", *arguments, "--address", self.address]
         return subprocess.Popen(command, cwd=root, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def run(self, root: Path, *arguments: str) -> tuple[int, str]:
