@@ -117,3 +117,16 @@ def test_an_image_smaller_than_a_tile_is_refused(project, image, tmp_path):
         opened_large(tmp_path / "flat.png", resolved(project, image)),
     ):
         pass
+
+
+@pytest.mark.parametrize("pages", ["refuse", "all"])
+def test_a_file_with_several_pages_is_refused_with_what_works_with_tiles(project, tmp_path, pages):
+    path, page = tmp_path / "pages.tiff", Image.new("L", (64, 48))
+    page.save(path, save_all=True, append_images=[page])
+    with (
+        pytest.raises(ImageError, match=r"2 pages; tiles are cut from one page.*data\.pages to first"),
+        opened_large(path, resolved(project, path), pages=pages),
+    ):
+        pass
+    with opened_large(path, resolved(project, path), pages="first") as large:
+        assert large.size == (64, 48)

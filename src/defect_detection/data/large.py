@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -13,7 +14,7 @@ from defect_detection.data import levels
 from defect_detection.data.bounded import Source, bounded
 from defect_detection.data.bounds import DEFAULT_LIMITS, Limits
 from defect_detection.data.framing import CELL, HIDDEN, OVERVIEW, Framing
-from defect_detection.data.images import Pages, choice_of, open_page
+from defect_detection.data.images import Pages, open_page
 from defect_detection.data.levels import in_mode, levels_of
 from defect_detection.data.upright import STRIP_PIXELS, Strips, cropped, upright_strips, whole_of
 from defect_detection.errors import ImageError
@@ -128,11 +129,19 @@ def opened_large(
     Raises:
         ImageError: as `read_image`; or a tile is larger than the region.
     """
-    choose = choice_of("first" if pages == "first" else "refuse")
+    choose = partial(_only_page, pages=pages)
     with working_folder() as folder:
         path = folder / "rows"
         shape, size = bounded(_write_rows, "full", source, limits, framing, bit_depth, choose, path)
         yield Large(path, shape, size, framing)
+
+
+def _only_page(frames: list[int], pages: Pages) -> list[int]:
+    if len(frames) > 1 and pages != "first":
+        raise ImageError(
+            f"{len(frames)} pages; tiles are cut from one page. Save each page as a file, or set data.pages to first"
+        )
+    return frames[:1]
 
 
 def _write_rows(
