@@ -116,6 +116,7 @@ def test_an_image_of_another_shape_than_the_mask_is_made_for_is_refused(project,
     [
         ("region=[150, 0, 100, 50]", r"region inside the images, which have 200 x 100 px, received \[150"),
         ("region=[0, 0, 0, 50]", "a width and a height above 0"),
+        ("region=[0.5, 0, 0.001, 1]", "at least 1 x 1 px of the images, which have 200 x 100 px"),
         ("region=[0.5, 0, 0.6, 1]", "left \\+ width and top \\+ height at most 1"),
         ("region=[-5, 0, 50, 50]", "a region inside the image"),
         ("region=[1, 2, 3]", r"null or \[left, top, width, height\]"),
@@ -143,6 +144,16 @@ def test_a_mask_that_does_not_fit_names_file_and_key(project, image, tmp_path, s
     Image.fromarray(np.full((*shape, 3), colour, np.uint8)).save(tmp_path / "mask.png")
     with pytest.raises(ConfigError, match=f"config.yaml: data.ignore_mask: expected .*{says}"):
         resolved(project, image, f"data.ignore_mask={tmp_path / 'mask.png'}")
+
+
+def test_a_mask_whose_white_pixels_vanish_when_it_is_resized_is_refused(project, image, tmp_path):
+    mask = np.zeros((100, 200), np.uint8)
+    mask[50, 100] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    with pytest.raises(
+        ConfigError, match=r"mask\.png, which hides everything when it is resized to 32 x 32 px"
+    ):
+        resolved(project, image, f"data.ignore_mask={tmp_path / 'mask.png'}", "data.image_size=32")
 
 
 def test_caches_tell_framings_apart_and_know_the_content_of_a_mask(project, image, tmp_path):

@@ -46,8 +46,11 @@ def framing_of(config: Config, samples: Sequence[Sample]) -> Framing:
     hidden = _hidden(config, box, usual)
     framing = framing.model_copy(update={"hidden": png_of_hidden(_in_input(hidden, framing, box))})
     if framing.shown is not None and not framing.shown.any():
+        high, wide = framing.shown.shape
         raise _unfit(
-            config, "ignore_mask", "white pixels, which count, received a mask that hides everything"
+            config,
+            "ignore_mask",
+            f"white pixels, which count, received {data.ignore_mask}, which hides everything when it is resized to {wide} x {high} px",
         )
     return framing
 
@@ -73,11 +76,15 @@ def _usual_size(samples: Sequence[Sample]) -> Size | None:
 
 def _region(config: Config, usual: Size) -> Box:
     framing = Framing(size=(16, 16), region=config.data.region, made_for=usual)
-    box = framing.box(*usual)
-    if box.right > usual[0] or box.bottom > usual[1]:
-        asked = [int(number) for number in config.data.region or ()]
-        expected = f"a region inside the images, which have {usual[0]} x {usual[1]} px"
-        raise _unfit(config, "region", f"{expected}, received {asked} (left, top, width, height)")
+    box, region = framing.box(*usual), config.data.region or (0, 0, 1, 1)
+    is_share = max(region) <= 1
+    is_outside = box.right > usual[0] or box.bottom > usual[1]
+    if is_outside or (is_share and (region[2] * usual[0] < 1 or region[3] * usual[1] < 1)):
+        expected = (
+            "a region inside the images" if is_outside else "a region of at least 1 x 1 px of the images"
+        )
+        received = f"received {list(region)} (left, top, width, height)"
+        raise _unfit(config, "region", f"{expected}, which have {usual[0]} x {usual[1]} px, {received}")
     return box
 
 
