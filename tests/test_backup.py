@@ -70,6 +70,20 @@ def test_a_restored_project_has_every_inspection_image_and_model(line1, tmp_path
     assert made.files == N_IMAGES + len({"inspections.db", "config.yaml", "inspector.json"})
 
 
+def test_the_files_that_settings_name_are_in_the_backup(line1, tmp_path):
+    line1.file.write_text(
+        "data: {ignore_mask: data/fixture.png}\n"
+        "training: {hyperparameter_sets: [{name: one, weights: own.h5}, {name: two}]}\n"
+    )
+    (line1.root / "data").mkdir()
+    for name in ("data/fixture.png", "own.h5"):
+        (line1.root / name).write_text(name)
+    back_up(load_config(line1.file), tmp_path / "backup")
+    config = restored(tmp_path / "backup", tmp_path / "line2")
+    assert config.data.ignore_mask.read_text() == "data/fixture.png"
+    assert (config.root / "own.h5").read_text() == "own.h5"
+
+
 def test_the_list_of_hashes_is_one_that_sha256sum_reads(line1, tmp_path):
     (line1.bundle_dir / "a\\b\nc ü").write_text("odd")
     back_up(line1, tmp_path / "backup")

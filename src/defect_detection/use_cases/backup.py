@@ -159,9 +159,19 @@ def _others(config: Config, store_folder: Path, places: Mapping[str, str]) -> It
     for name, folder in folders.items():
         yield from ((f"{name}/{path.relative_to(folder).as_posix()}", path) for path in files_below(folder))
     yield from ((path.name, path) for path in config.root.glob(f"{TRAIL}*"))
+    yield from _named_files(config)
     yield from _of_products(config.root)
     if config.best_model_info.exists():
         yield places["best_model_info"], config.best_model_info
+
+
+def _named_files(config: Config) -> Iterator[tuple[str, Path]]:
+    """Yield the mask and the files of weights that settings name, where they lie inside the project."""
+    weights = [one.weights for one in config.training.hyperparameter_sets]
+    for named in filter(None, (config.data.ignore_mask, *weights)):
+        path = Path(named)
+        if path.is_relative_to(config.root) and path.is_file():
+            yield path.relative_to(config.root).as_posix(), path
 
 
 def _of_products(root: Path) -> Iterator[tuple[str, Path]]:
