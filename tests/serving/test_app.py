@@ -152,6 +152,16 @@ def test_a_bug_is_answered_without_its_details(project):
     assert "division" not in answer.text
 
 
+def test_the_openapi_document_is_the_same_each_time_and_names_no_parameter_twice(project):
+    client = create_app(project.config()).test_client()
+    first, second = (client.get("/openapi.json").json for _ in range(2))
+    assert first == second
+    for path, item in first["paths"].items():
+        for operation in item.values():
+            names = [one["name"] for one in operation.get("parameters", [])]
+            assert len(names) == len(set(names)), path
+
+
 def test_the_openapi_document_lists_every_route_with_its_answers(project):
     document = create_app(project.config()).test_client().get("/openapi.json").json
     statuses = {path: {*next(iter(item.values()))["responses"]} for path, item in document["paths"].items()}

@@ -85,6 +85,7 @@ def test_no_address_and_no_body_with_a_control_character_is_an_error_of_the_serv
             body,
             answer.text,
         )
+        assert "[^" not in answer.text, "a person at the page reads words, not patterns"
     odd = "WyJuZXdlc3QiLCAiMjAyNi0wMy0wMVQwNjowMDowMCIsICJhXHUwMDAwYiJd"  # ["newest", "2026-03-01T06:00:00", "a\0b"]
     early = (
         "WyJuZXdlc3QiLCAiMDAwMS0wMS0wMVQwMDowMDowMCswNTowMCIsICJhIl0="  # the year 1, five hours before UTC's
@@ -118,6 +119,7 @@ def test_a_type_of_defect_is_a_name_that_any_system_takes_for_a_folder(client):
     for text in ("Index.CSV ", "con", "NUL.txt", "com1", "node_modules", "a.", "..", "a/b", "=a", "a\rb"):
         answer = client.post("/feedback", json={**given, "defect_type": text})
         assert (answer.status_code, "defect_type" in answer.text) == (422, True), text
+        assert "should match pattern" not in answer.text
 
 
 def test_names_of_types_are_kept_in_one_form(client):

@@ -14,6 +14,9 @@ FILE = "config.yaml"
 ARCHIVED = "archived.yaml"  # what the settings of an archived product are named
 SHARED = ("serving", "records", "jobs")  # sections that a product takes from the plant
 NAME_PATTERN = "[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+NAME_IN_WORDS = (
+    "a name of at most 64 letters (A to Z), digits, '-' and '_' that begins with a letter or a digit"
+)
 
 _WRITTEN = ("cache_dir", "report_dir", "bundle_dir", "best_model_info", "data.feedback_dir")
 _READ = ("data.train_dir", "data.test_dir", "data.challenge_dir", "data.ignore_mask", "inference_images")
@@ -32,10 +35,7 @@ def check_name(name: str) -> str:
     """
     if re.fullmatch(NAME_PATTERN, name):
         return name
-    raise ConfigError(
-        "product: expected a name of at most 64 letters (A to Z), digits, '-' and '_' that begins with a letter or a digit, "
-        f"received {name[:80]!r}"
-    )
+    raise ConfigError(f"product: expected {NAME_IN_WORDS}, received {name[:80]!r}")
 
 
 def folder_of(plant: Path, name: str) -> Path:

@@ -1,5 +1,6 @@
 """Complete the generated OpenAPI document with the responses that several views share."""
 
+from copy import deepcopy
 from typing import Any
 
 from flask_openapi3.openapi import OpenAPI
@@ -19,7 +20,9 @@ SECURITY: list[dict[str, list[Any]]] = [{}, {"bearer": []}, {"header": []}]  # {
 def openapi_document(app: OpenAPI) -> dict[str, Any]:
     """Return the document of all views that are registered."""
     access = services_of(app).access
-    document: dict[str, Any] = app.api_doc | {"servers": [{"url": absolute("/")}]}
+    document: dict[str, Any] = deepcopy(app.api_doc) | {
+        "servers": [{"url": absolute("/")}]
+    }  # the app keeps its own
     document["components"]["schemas"] |= _schemas(InferRequest)
     for path, item in document["paths"].items():
         for method, operation in item.items():

@@ -12,8 +12,15 @@ from typing import Annotated, Any
 
 from flask import Flask, current_app, request
 from flask.json.provider import DefaultJSONProvider
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    StringConstraints,
+)
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import UnprocessableEntity
 
@@ -21,22 +28,48 @@ from defect_detection.config.yaml_file import did_you_mean
 from defect_detection.serving.routes import PARAMETER, takes_product
 from defect_detection.text import CONTROLS
 
+
+class Matching:
+    """Metadata of a text that must match a pattern. The error says it in words; the OpenAPI document has the pattern."""
+
+    def __init__(self, pattern: str, words: str) -> None:
+        """`words`: what is expected, such as "a text without control characters"."""
+        self._pattern, self._words = pattern, words
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        matching = core_schema.str_schema(pattern=self._pattern)
+        told = core_schema.custom_error_schema(
+            matching, custom_error_type="pattern", custom_error_message=f"expected {self._words}"
+        )
+        return core_schema.chain_schema([handler(source), told])
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return handler(schema) | {"pattern": self._pattern}
+
+
 JSON = "application/json"
+NO_CONTROLS = "a text without control characters, such as line breaks"
 _AROUND = r"[ \t\r\n]*"  # characters stripped at both ends: barcode scanners send line breaks
 _ANY, _FIRST = rf"[^.{CONTROLS}]", rf"[^. /\\{CONTROLS}]"
 # One line of text, which is looked for or kept
 Words = Annotated[
     str,
-    StringConstraints(max_length=200, pattern=rf"^{_AROUND}[^{CONTROLS}]*{_AROUND}$"),
+    StringConstraints(max_length=200),
+    Matching(rf"^{_AROUND}[^{CONTROLS}]*{_AROUND}$", NO_CONTROLS),
     AfterValidator(str.strip),
 ]
 # Such as the name of a line or a lot: no path, which has '..' in it or begins with a slash
 PLAIN_PATTERN = rf"^{_AROUND}(?:\.?{_FIRST}(?:\.?{_ANY})*\.?)?{_AROUND}$"
 PlainName = Annotated[
-    str, StringConstraints(max_length=200, pattern=PLAIN_PATTERN), AfterValidator(str.strip)
+    str,
+    StringConstraints(max_length=200),
+    Matching(PLAIN_PATTERN, "a name: no path, no '..', and no control characters"),
+    AfterValidator(str.strip),
 ]
 # Texts that the database stores. PostgreSQL does not even accept some characters in queries
-RecordId = Annotated[str, Field(max_length=64, pattern=rf"^[^{CONTROLS}]*$")]
+RecordId = Annotated[str, Field(max_length=64), Matching(rf"^[^{CONTROLS}]*$", NO_CONTROLS)]
 
 
 FIRST, LAST = datetime(1900, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)

@@ -15,7 +15,7 @@ from defect_detection.serving.callers import caller
 from defect_detection.serving.of_product import project
 from defect_detection.serving.problems import described
 from defect_detection.serving.products import Project
-from defect_detection.serving.strict import Words
+from defect_detection.serving.strict import NO_CONTROLS, Matching, Words
 from defect_detection.serving.uploads import check_image
 from defect_detection.serving.views.data_failures import DATA, FAILURES, register_failures
 from defect_detection.serving.views.prediction import BINARY, IMAGE_TYPES
@@ -30,7 +30,7 @@ images_of_product_api = APIBlueprint("images_of_product", __name__)
 register_failures(images_of_product_api)
 
 Tagged = Annotated[str, Field(max_length=12, pattern="^[0-9a-f]{12}$")]
-File = Annotated[str, Field(max_length=MOST_NAME_CHARACTERS, pattern=rf"^[^{CONTROLS}]*$")]
+File = Annotated[str, Field(max_length=MOST_NAME_CHARACTERS), Matching(rf"^[^{CONTROLS}]*$", NO_CONTROLS)]
 
 
 class SeenImage(BaseModel, extra="forbid"):

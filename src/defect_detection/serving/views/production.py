@@ -18,6 +18,7 @@ from defect_detection.serving.changes import RefusedError
 from defect_detection.serving.of_product import project
 from defect_detection.serving.problems import described, problem
 from defect_detection.serving.services import services
+from defect_detection.serving.strict import NO_CONTROLS, Matching
 from defect_detection.serving.views.models import MODELS
 from defect_detection.text import CONTROLS
 from defect_detection.tracking.lease import PROMOTIONS
@@ -35,7 +36,8 @@ REPORT_POLICY = (  # a separate page that may display its content, but run nothi
 # Some words: no control characters, which neither a ledger nor a command line takes
 Reason = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=1000, pattern=rf"^[^{CONTROLS}]*$"),
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=1000),
+    Matching(rf"^[^{CONTROLS}]*$", NO_CONTROLS),
 ]
 
 production_api = APIBlueprint("production", __name__)
@@ -63,9 +65,10 @@ class Promotion(BaseModel, extra="forbid"):
     reason: Reason = Field(
         description="reason, recorded in the ledger", examples=["Version 4 rejects reflections"]
     )
-    name: str | None = Field(
+    name: (
+        Annotated[str, Matching(rf"^[^{CONTROLS}]{{1,256}}$", f"1 to 256 characters, {NO_CONTROLS}")] | None
+    ) = Field(
         None,
-        pattern=rf"^[^{CONTROLS}]{{1,256}}$",
         description="registered model of the version, if not the production model; the version is first copied to the production "
         "model",
         examples=["Testing_Reg"],

@@ -1,14 +1,14 @@
 """Views of the products of the plant: all of them with their state and their figures; a new one."""
 
 from http import HTTPStatus
-from typing import Literal
+from typing import Annotated, Literal
 
 from flask import Response
 from flask_openapi3.blueprint import APIBlueprint
 from pydantic import BaseModel, Field
 from werkzeug.exceptions import Conflict, UnprocessableEntity
 
-from defect_detection.config.products import NAME_PATTERN
+from defect_detection.config.products import NAME_IN_WORDS, NAME_PATTERN
 from defect_detection.errors import ConfigError, TrackingError, explain
 from defect_detection.records.overview import Overview, overview_of_products
 from defect_detection.serving.answer import as_json
@@ -17,6 +17,7 @@ from defect_detection.serving.of_product import allowed, visible
 from defect_detection.serving.problems import described, for_caller, problem
 from defect_detection.serving.products import Products
 from defect_detection.serving.services import services
+from defect_detection.serving.strict import Matching
 from defect_detection.serving.views.models import MODELS
 from defect_detection.tracking.registry import Registry
 from defect_detection.use_cases.products import copy_product, create_product, settings_of_product
@@ -43,13 +44,15 @@ class ProductsShown(BaseModel):
     products: list[ProductShown] = Field(description="the default product first, archived ones last")
 
 
+ProductName = Annotated[str, Matching(f"^{NAME_PATTERN}$", NAME_IN_WORDS)]
+
+
 class NewProduct(BaseModel, extra="forbid"):
     """A product that is to be created."""
 
-    name: str = Field(pattern=f"^{NAME_PATTERN}$", examples=["bolt"])
-    settings_of: str | None = Field(
+    name: ProductName = Field(examples=["bolt"])
+    settings_of: ProductName | None = Field(
         None,
-        pattern=f"^{NAME_PATTERN}$",
         description="the product whose settings are copied; null: the default settings",
     )
 

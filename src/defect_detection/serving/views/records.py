@@ -11,7 +11,7 @@ from flask import Response
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 from flask_openapi3.openapi import OpenAPI
-from pydantic import AfterValidator, BaseModel, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, Field
 from werkzeug.exceptions import Gone, UnprocessableEntity
 
 from defect_detection.data.class_names import shown, why_no_type
@@ -26,7 +26,7 @@ from defect_detection.serving.callers import caller
 from defect_detection.serving.of_product import allowed, config_of
 from defect_detection.serving.problems import described, for_caller, problem
 from defect_detection.serving.services import services
-from defect_detection.serving.strict import RecordId
+from defect_detection.serving.strict import Matching, RecordId
 from defect_detection.serving.views.jobs import retrain_if_due
 from defect_detection.serving.views.prediction import BoxShown, TypeShown
 from defect_detection.text import CONTROLS
@@ -53,7 +53,10 @@ class InspectionPath(BaseModel):
 TypeName = Annotated[
     str,
     # Ends without a dot: Windows has no such folder
-    StringConstraints(pattern=r"^[ \t\r\n]*[^\W_]([\w .-]{0,62}[\w-])?[ \t\r\n]*$"),
+    Matching(
+        r"^[ \t\r\n]*[^\W_]([\w .-]{0,62}[\w-])?[ \t\r\n]*$",
+        "a name of at most 64 letters, digits, blanks, '.', '-' and '_' that begins with a letter or a digit and ends without a dot",
+    ),
     AfterValidator(shown),
 ]
 
@@ -66,9 +69,12 @@ class FeedbackGiven(BaseModel, extra="forbid"):
     defect_type: TypeName | None = Field(
         None, description="used as a folder name; stored only with the label defective"
     )
-    comment: str = Field(
-        "", max_length=2000, pattern=rf"^(?:[^{CONTROLS}]|[\t\r\n])*$", description="may have several lines"
-    )
+    comment: Annotated[
+        str,
+        Matching(
+            rf"^(?:[^{CONTROLS}]|[\t\r\n])*$", "a text without control characters other than line breaks"
+        ),
+    ] = Field("", max_length=2000, description="may have several lines")
 
     @property
     def type_of_defect(self) -> str | None:
