@@ -167,9 +167,8 @@ def _others(config: Config, store_folder: Path, places: Mapping[str, str]) -> It
 
 def _named_files(config: Config) -> Iterator[tuple[str, Path]]:
     """Yield the mask and the files of weights that settings name, where they lie inside the project."""
-    weights = [one.weights for one in config.training.hyperparameter_sets]
-    for named in filter(None, (config.data.ignore_mask, *weights)):
-        path = Path(named)
+    weights = [Path(one.weights) for one in config.training.hyperparameter_sets if one.weights]
+    for path in [*filter(None, [config.data.ignore_mask]), *weights]:
         if path.is_relative_to(config.root) and path.is_file():
             yield path.relative_to(config.root).as_posix(), path
 
