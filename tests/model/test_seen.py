@@ -30,7 +30,7 @@ def framing() -> Framing:
 
 @pytest.fixture(scope="module")
 def trunk() -> Trunk:
-    return build_trunk("compact", "procedural", SIZE)
+    return build_trunk("compact", "procedural", SIZE, ("level1", "level2"))
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def with_other_hidden_pixels(images: np.ndarray, framing: Framing) -> np.ndarray
 
 def test_hidden_pixels_change_no_output_of_any_form(model, framing, images, tmp_path):
     other = with_other_hidden_pixels(images, framing)
-    expected, found = (model.predict(each, verbose=0) for each in (images, other))
+    expected, found = (outputs_of(model, each) for each in (images, other))
     for name, values in expected.items():
         np.testing.assert_array_equal(found[name], values)
     to_openvino(model, tmp_path / "model.xml")
@@ -100,14 +100,8 @@ def test_hidden_pixels_change_no_output_of_any_form(model, framing, images, tmp_
 def test_a_defect_that_is_seen_changes_the_score(model, images):
     other = images[:1].copy()
     other[:, 28:40, 44:60] = 0
-    assert (
-        abs(
-            float(
-                (model.predict(other, verbose=0)["score"] - model.predict(images[:1], verbose=0)["score"])[0]
-            )
-        )
-        > 1e-4
-    )
+    seen, before = (outputs_of(model, each)["score"] for each in (other, images[:1]))
+    assert abs(float(seen[0] - before[0])) > 1e-4
 
 
 def test_statistics_are_those_of_the_cells_that_count(trunk, framing, images):
@@ -122,14 +116,14 @@ def test_statistics_are_those_of_the_cells_that_count(trunk, framing, images):
 
 
 def test_the_graph_measures_the_novelty_that_training_measured(model, fitted, images):
-    found = model.predict(images, verbose=0)["novelty"][
+    found = outputs_of(model, images)["novelty"][
         -4:
     ]  # the others are in the bank: their distance is what rounding leaves
     np.testing.assert_allclose(found, fitted[1][-4:], rtol=2e-2, atol=5e-2)
 
 
 def test_the_evidence_of_what_does_not_count_is_the_lowest(model, images):
-    evidence = model.predict(images, verbose=0)["evidence"]
+    evidence = outputs_of(model, images)["evidence"]
     assert evidence.shape == (N, 3, 4)
     np.testing.assert_array_equal(evidence[:, 0, :2], np.repeat(evidence.min((1, 2))[:, None], 2, 1))
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 from filelock import FileLock
-from plant import Plant
+from plant import LEVELS, Plant
 
 from defect_detection.data.split import load_splits
 from defect_detection.errors import BusyError
@@ -141,9 +141,10 @@ def test_a_test_that_shows_too_little_ends_without_promotion(beatable):
 def test_without_a_base_model_it_starts_from_scratch_names_a_set_that_diverges_and_makes_the_first(
     plant, retraining
 ):
-    wild = {"name": "wild", "branches": ["local"], "learning_rate": 1e30}
+    wild = {"name": "wild", "levels": LEVELS, "branches": ["local"], "learning_rate": 1e30}
+    calm = {"name": "again", "levels": LEVELS, **QUICK}
     waits = "evaluation.gate.promote_at_once=false"
-    retrained = retraining("evaluation_threshold=0.5", waits, hyperparameter_sets=[wild, *POOLED_ONLY])
+    retrained = retraining("evaluation_threshold=0.5", waits, hyperparameter_sets=[wild, calm])
     assert (retrained.outcome, retrained.base, retrained.promoted) == (Outcome.PASSED, None, None)
     assert "none of Testing_Reg@re-train, Production_Reg@prod exists" in retraining.said("Start")
     assert "no model in production" in retraining.said("On validation")
@@ -164,7 +165,7 @@ def test_without_a_base_model_it_starts_from_scratch_names_a_set_that_diverges_a
 
 def test_each_fine_tuned_set_starts_from_the_base_model_itself(promoted):
     """Fine-tuning changes the trunk that it is given, so sets must not share one."""
-    sets = [{"name": name, "trainable_from": "level3_wide", "fine_tune_epochs": 1, **QUICK} for name in "ab"]
+    sets = [{"name": name, "trainable_from": "level1", "fine_tune_epochs": 1, **QUICK} for name in "ab"]
 
     def stop(task: str, *_: object) -> None:
         if task == "evaluating":

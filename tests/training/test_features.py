@@ -1,6 +1,7 @@
 """Activations use a bounded share of memory for any image size."""
 
 import numpy as np
+from plant import LEVELS
 
 from defect_detection.data.split import load_splits
 from defect_detection.model.graph import build_features
@@ -20,7 +21,7 @@ def test_fewer_rows_at_a_time_where_they_are_larger():
 def test_row_by_row_gives_the_same_and_only_what_is_asked_for(trained_once, tmp_path, monkeypatch):
     config = trained_once.config()
     splits = load_splits(config)
-    model = build_features(build_trunk("compact", "procedural", config.data.image_size))
+    model = build_features(build_trunk("compact", "procedural", config.data.image_size, LEVELS))
     keys = [sample.sha256 for sample in splits.samples][:5]
     together = activations(model, keys, splits.pixels, tmp_path / "a")
     monkeypatch.setattr(frozen, "CHUNK_BYTES", 1)

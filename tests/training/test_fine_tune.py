@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from plant import LEVELS
 
 from defect_detection.config.training import HyperparameterSet
 from defect_detection.data.cache import RowStore
@@ -56,7 +57,7 @@ def tuned(trunk, pixels, tmp_path: Path, **changes):
 
 
 def test_a_trunk_trained_from_random_weights_learns_from_the_pixels(pixels, tmp_path):
-    trunk = build_trunk("compact", None, SIDE)
+    trunk = build_trunk("compact", None, SIDE, LEVELS)
     made, epochs = tuned(trunk, pixels, tmp_path, weights=None, patience=None, learning_rate=0.003)
     assert len(epochs) == SETTINGS["epochs"]
     assert epochs[-1]["loss"] < epochs[0]["loss"]
@@ -67,20 +68,20 @@ def test_a_trunk_trained_from_random_weights_learns_from_the_pixels(pixels, tmp_
 
 
 def test_only_the_part_from_the_named_stage_up_changes(pixels, tmp_path):
-    trunk = build_trunk("compact", "procedural", SIDE)
+    trunk = build_trunk("compact", "procedural", SIDE, LEVELS)
     before = {weight.path: np.array(weight) for weight in trunk.model.weights}
-    made, epochs = tuned(trunk, pixels, tmp_path, trainable_from="level3")
+    made, epochs = tuned(trunk, pixels, tmp_path, trainable_from="level1")
     changed = {
         weight.path
         for weight in made.model.weights
         if not np.array_equal(before[weight.path], np.array(weight))
     }
     assert {path.split("/")[0] for path in changed} >= {
-        "level3_down_conv",
-        "level3_a_conv",
-        "level3_wide_conv",
+        "level1_down_conv",
+        "level1_a_conv",
+        "level1_b_conv",
     }
-    assert all(path.startswith("level3") for path in changed)
+    assert all(path.startswith("level1") for path in changed)
     assert not any("moving" in path for path in changed), "normalisation stays in inference mode"
     assert len(epochs) == 2
 

@@ -1,6 +1,7 @@
 """Flips and rotations are the same each time, and cached once."""
 
 import numpy as np
+from plant import LEVELS
 
 from defect_detection.data.split import load_splits
 from defect_detection.model.graph import build_features
@@ -25,7 +26,7 @@ def test_eight_turns_are_eight_different_pictures():
 def test_turns_are_computed_once_and_only_for_new_images(trained_once, tmp_path, monkeypatch):
     config, computed = trained_once.config(), []
     splits = load_splits(config)
-    model = build_features(build_trunk("compact", "procedural", config.data.image_size))
+    model = build_features(build_trunk("compact", "procedural", config.data.image_size, LEVELS))
     keys = [sample.sha256 for sample in splits.samples][:5]
     run = frozen.run
     monkeypatch.setattr(

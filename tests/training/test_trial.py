@@ -72,7 +72,7 @@ def test_a_set_that_tunes_its_trunk_leaves_the_shared_one_as_it_is(plant):
     config, fits = plant.config(), Fits()
     base = config.training.resolved(config.training.hyperparameter_sets[0])
     frozen = base.model_copy(update={"branches": ("pooled",)})
-    tuned = frozen.model_copy(update={"trainable_from": "level3", "fine_tune_epochs": 1})
+    tuned = frozen.model_copy(update={"trainable_from": "level1", "fine_tune_epochs": 1})
     shared, own = (
         trial.run_trial(one, load_splits(config), config, lambda *_: None, fits=fits).trunk
         for one in (frozen, tuned)

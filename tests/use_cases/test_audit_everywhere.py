@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from plant import Plant
+from plant import LEVELS, Plant
 
 from defect_detection.cli import main
 from defect_detection.config import Config
@@ -16,7 +16,9 @@ from defect_detection.use_cases.audit import audit
 from defect_detection.use_cases.evaluate import evaluate
 from defect_detection.use_cases.train import train
 
-ONE_SET = "training.hyperparameter_sets=[{name: only, branches: [pooled]}]"
+ONE_SET = (
+    f"training.hyperparameter_sets=[{{name: only, levels: {list(LEVELS)}, branches: [pooled], turns: 1}}]"
+)
 
 
 def check(config: Config) -> int:

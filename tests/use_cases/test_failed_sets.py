@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from plant import LEVELS
 from typer.testing import CliRunner
 
 from defect_detection.cli.training import app
@@ -10,15 +11,22 @@ from defect_detection.errors import DivergedError
 from defect_detection.tracking.store import connect
 from defect_detection.use_cases.train import train
 
-DIVERGING = {"name": "wild", "branches": ["local"], "hidden_units": 4, "learning_rate": 1e30}
+DIVERGING = {
+    "name": "wild",
+    "levels": LEVELS,
+    "branches": ["local"],
+    "hidden_units": 4,
+    "learning_rate": 1e30,
+}
 TUNED = {
     "name": "tuned",
     "branches": ["pooled"],
-    "trainable_from": "level3_wide",
+    "levels": LEVELS,
+    "trainable_from": "level1",
     "fine_tune_epochs": 1,
     "fine_tune_learning_rate": 1e30,
 }
-CALM = {"name": "calm", "branches": ["pooled"], "turns": 1, "pooled_regularization": 0.1}
+CALM = {"name": "calm", "levels": LEVELS, "branches": ["pooled"], "turns": 1, "pooled_regularization": 0.1}
 
 
 def sets(*some: dict[str, object]) -> str:

@@ -13,7 +13,7 @@ import optuna
 import pytest
 from forked import Child, fork
 from once import once
-from plant import Plant
+from plant import LEVELS, Plant
 from waiting import LIMIT_S
 
 from defect_detection.cli import main
@@ -31,7 +31,7 @@ from defect_detection.use_cases.search import search, search_name, storage_url
 from defect_detection.use_cases.train import train
 from defect_detection.use_cases.trial_runs import Bench
 
-ONE_SET = "training.hyperparameter_sets=[{name: both, hidden_units: 16, pooled_regularization: 0.1}]"
+ONE_SET = f"training.hyperparameter_sets=[{{name: both, levels: {list(LEVELS)}, hidden_units: 16, pooled_regularization: 0.1}}]"
 PARENT = "mlflow.parentRunId"
 SPACE = {
     "pooled_regularization": {"low": 0.001, "high": 1.0},
@@ -152,7 +152,7 @@ def test_a_trial_that_falls_behind_is_pruned_and_says_so(plant):
     config = plant.config(*overrides)
     splits = load_splits(config)
     (base,) = [one for one in config.training.hyperparameter_sets if one.name == "both"]
-    trunk = build_trunk("compact", "distilled", config.data.image_size).fingerprint
+    trunk = build_trunk("compact", "distilled", config.data.image_size, LEVELS).fingerprint
     name = search_name(config.training.resolved(base), space, trunk, splits, config)
     storage = optuna.storages.RDBStorage(storage_url(config.root))
     study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
@@ -195,7 +195,7 @@ def test_a_finished_search_goes_on_when_more_trials_are_wanted(searched):
 def test_other_weights_under_the_same_name_are_another_search(plant):
     weights = plant.root / "weights.npz"
     shutil.copyfile(COMPACT_WEIGHTS["procedural"], weights)
-    base = {"name": "both", "weights": str(weights), "branches": ["pooled"]}
+    base = {"name": "both", "levels": LEVELS, "weights": str(weights), "branches": ["pooled"]}
     overrides = searching(1), f"training.hyperparameter_sets={json.dumps([base])}"
     search_of(plant, *overrides)
     save_npz(build_trunk("compact", None, 32).model, weights)
@@ -284,10 +284,14 @@ def count_in(database: Path, query: str) -> int:
 
 def test_a_trial_that_diverges_is_a_failed_run_and_the_search_goes_on(plant):
     space = {"learning_rate": [1e30, 1e29], "branches": [["local"], ["pooled", "local"]]}
-    overrides = (
-        searching(2, space),
-        "training.hyperparameter_sets=[{name: both, branches: [pooled], turns: 1, pooled_regularization: 0.1}]",
-    )
+    base = {
+        "name": "both",
+        "levels": LEVELS,
+        "branches": ["pooled"],
+        "turns": 1,
+        "pooled_regularization": 0.1,
+    }
+    overrides = searching(2, space), f"training.hyperparameter_sets={json.dumps([base])}"
     trained = train(plant.config(*overrides))
     assert [name for name in trained.diverged if name.startswith("both-trial-")], "they are named at the end"
     assert search_of(plant, *overrides) is None
@@ -316,5 +320,10 @@ def test_without_optuna_the_error_says_what_to_install(plant, monkeypatch):
     with pytest.raises(ConfigError, match=r"pip install 'defect-detection\[search\]'"):
         train(plant.config(searching(1)))
     assert (
-        train(plant.config("training.hyperparameter_sets=[{name: only, branches: [pooled]}]")).best == "only"
+        train(
+            plant.config(
+                f"training.hyperparameter_sets=[{{name: only, levels: {list(LEVELS)}, branches: [pooled], turns: 1}}]"
+            )
+        ).best
+        == "only"
     )

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from plant import Plant
+from plant import LEVELS, Plant
 
 from benchmarks.ports import free_port
 from defect_detection.data.reference import camera_of, look_of
@@ -331,7 +331,7 @@ def test_few_images_are_cross_validated_and_the_kept_model_learns_from_all(plant
         "training.cv_below=1000",
         "evaluation.operating_point.max_escape_rate=0.01",
         "evaluation.confidence=0.9",
-        "training.hyperparameter_sets=[{name: both, hidden_units: 16, pooled_regularization: 0.1}]",
+        f"training.hyperparameter_sets=[{{name: both, levels: {list(LEVELS)}, hidden_units: 16, pooled_regularization: 0.1}}]",
     )
     trained = train(config)
     card = read_card(config.bundle_dir)
@@ -368,7 +368,7 @@ def check_claim_not_shown(plant, trained, card):
 
 def test_a_fine_tuned_trunk_is_judged_by_the_fold_that_it_did_not_learn_from(plant):
     quick = "branches: [pooled], turns: 1, pooled_regularization: 0.1"
-    sets = f"[{{name: tuned, trainable_from: level3_wide, fine_tune_epochs: 1, {quick}}}]"
+    sets = f"[{{name: tuned, levels: {list(LEVELS)}, trainable_from: level1, fine_tune_epochs: 1, {quick}}}]"
     config = plant.config("training.cv_below=1000", f"training.hyperparameter_sets={sets}")
     train(config)
     card = read_card(config.bundle_dir)
