@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from once import once
 
 from defect_detection.inference.runtime import Runtime
 from defect_detection.model import forms
@@ -52,21 +53,21 @@ def compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def converted_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Convert a model to ONNX and to LiteRT once, by its weights and its graph."""
-    kept = tmp_path_factory.mktemp("converted")
+    """Convert a model to ONNX and to LiteRT once for all processes, by its weights and its graph."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("to_onnx", "to_litert"):
-            patch.setattr(forms, name, _converting(getattr(forms, name), kept))
+            patch.setattr(forms, name, _converting(getattr(forms, name), tmp_path_factory))
         yield
 
 
-def _converting(convert: Callable[[Any, Path], None], kept: Path) -> Callable[[Any, Path], None]:
+def _converting(
+    convert: Callable[[Any, Path], None], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[Any, Path], None]:
     def copy(model: Any, path: Path) -> None:
         content = [model.to_json().encode(), *(one.tobytes() for one in model.get_weights())]
-        made = kept / f"{hashlib.sha256(b''.join(content)).hexdigest()}{path.suffix}"
-        if not made.exists():
-            convert(model, made)
-        shutil.copyfile(made, path)
+        name = f"{path.suffix[1:]}-{hashlib.sha256(b''.join(content)).hexdigest()}"
+        made = once(tmp_path_factory, name, lambda folder: convert(model, folder / f"model{path.suffix}"))
+        shutil.copyfile(made / f"model{path.suffix}", path)
 
     return copy
 

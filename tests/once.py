@@ -1,12 +1,16 @@
 """Make a folder once for all processes of a test run (pytest-xdist starts several)."""
 
 import os
+import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from filelock import FileLock
+
+Made = TypeVar("Made")
 
 
 def once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
@@ -20,6 +24,18 @@ def once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Pa
             make(folder)
             made.touch()
     return folder
+
+
+def made_once(
+    tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], Made]
+) -> tuple[Path, Made]:
+    """Do the same where `make` also returns something: return the folder, and a copy of that."""
+
+    def keep(folder: Path) -> None:
+        (folder / "made.pickle").write_bytes(pickle.dumps(make(folder)))
+
+    folder = once(tmp_path_factory, name, keep)
+    return folder, pickle.loads((folder / "made.pickle").read_bytes())
 
 
 def of_all_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -1,17 +1,18 @@
 """A model of tiles is trained and judged by part, finds defects without masks, and is used as any other."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from once import made_once
 from PIL import Image
 from plant import Plant
 
 from defect_detection.cli import main
 from defect_detection.config import Config, load_retrain_config
-from defect_detection.data.samples import labels_of
+from defect_detection.data.samples import Sample, labels_of
 from defect_detection.data.split import Splits, load_splits
 from defect_detection.data.units import parts_of
 from defect_detection.errors import ConfigError
@@ -21,7 +22,7 @@ from defect_detection.retraining.start import Start, find_start
 from defect_detection.tracking.runs import ExperimentRecorder
 from defect_detection.training.bundling import describe, save_trial
 from defect_detection.training.tiles import Candidates, tile_splits
-from defect_detection.training.trial import Trial, run_trial
+from defect_detection.training.trial import run_trial
 from defect_detection.use_cases.candidates import Candidate
 from defect_detection.use_cases.checks import check_servable
 from defect_detection.use_cases.evaluate import evaluate
@@ -46,22 +47,38 @@ class Tiled:
     plant: Plant
     config: Config
     splits: Splits
-    trial: Trial
+    judged: tuple[Sample, ...]
     bundle: Path
     mode: str
+
+    def copy(self, root: Path) -> "Tiled":
+        """Copy the folder, for a test that changes it."""
+        plant = self.plant.copy(root)
+        config = plant.config(*_overrides(self.mode))
+        return replace(self, plant=plant, config=config, splits=load_splits(config), bundle=root / "tiles")
 
 
 @pytest.fixture(scope="module", params=["supervised", "one_class"])
 def tiled(request, trained_once, tmp_path_factory) -> Tiled:
-    plant = trained_once.copy(tmp_path_factory.mktemp("tiled"))
-    if request.param == "supervised":
-        spotted(plant.root / "data/train")
-        spotted(plant.root / "data/test")
-    config = plant.config("data.tiles={size: 32, overlap: 0}", f"training.mode={request.param}")
-    splits, settings = load_splits(config), config.training.hyperparameter_sets[1]
-    trial = run_trial(config.training.resolved(settings), splits, config, lambda *_: None)
-    save_trial(trial, splits, config, plant.root / "tiles")
-    return Tiled(plant, config, splits, trial, plant.root / "tiles", request.param)
+    def make(root: Path) -> tuple[Sample, ...]:
+        plant = trained_once.copy(root)
+        if mode == "supervised":
+            spotted(root / "data/train")
+            spotted(root / "data/test")
+        config = plant.config(*_overrides(mode))
+        splits, settings = load_splits(config), config.training.hyperparameter_sets[1]
+        trial = run_trial(config.training.resolved(settings), splits, config, lambda *_: None)
+        save_trial(trial, splits, config, root / "tiles")
+        return trial.validation
+
+    mode = request.param
+    root, judged = made_once(tmp_path_factory, f"tiled-{mode}", make)
+    config = Plant(root).config(*_overrides(mode))
+    return Tiled(Plant(root), config, load_splits(config), judged, root / "tiles", mode)
+
+
+def _overrides(mode: str) -> tuple[str, ...]:
+    return "data.tiles={size: 32, overlap: 0}", f"training.mode={mode}"
 
 
 with_types = pytest.mark.parametrize("tiled", ["supervised"], indirect=True)
@@ -69,7 +86,7 @@ with_types = pytest.mark.parametrize("tiled", ["supervised"], indirect=True)
 
 def test_a_model_of_tiles_is_trained_checked_and_used(tiled, tmp_path, capsys):
     splits, bundle = tiled.splits, tiled.bundle
-    assert set(tiled.trial.validation) == set(splits.validation)  # images, not tiles
+    assert set(tiled.judged) == set(splits.validation)  # images, not tiles
     card, inspector = read_card(bundle), Inspector.load(bundle)
     assert card.image_size == 32 and card.tile_rule
     found = list(inspector.inspect([sample.path for sample in splits.test]))
@@ -111,7 +128,8 @@ def test_the_types_of_tiles_become_those_of_images(tiled):
 
 
 @with_types
-def test_a_model_of_tiles_is_evaluated_and_promoted(tiled):
+def test_a_model_of_tiles_is_evaluated_and_promoted(tiled, tmp_path):
+    tiled = tiled.copy(tmp_path)
     card, recorder = read_card(tiled.bundle), ExperimentRecorder(tiled.config.tracking_uri, "tiles")
     with recorder.trial("tiles", {}) as record:
         uri = record.model(tiled.bundle)
@@ -131,7 +149,8 @@ def test_the_strongest_cell_of_a_map_stays_where_it_is_in_a_report():
 
 
 @with_types
-def test_a_retraining_from_a_model_of_tiles_sees_tiles_too(tiled):
+def test_a_retraining_from_a_model_of_tiles_sees_tiles_too(tiled, tmp_path):
+    tiled = tiled.copy(tmp_path)
     plant, registry = tiled.plant, tiled.plant.registry
     recorder = ExperimentRecorder(tiled.config.tracking_uri, "tiles")
     with recorder.trial("tiles", {}) as record:

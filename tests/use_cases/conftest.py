@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from done_once import compiled_once, converted_once, drawn_once  # noqa: F401  fixtures
+from once import made_once, once
+from PIL import Image
 from plant import SIDE, Plant, with_threshold
 
 from defect_detection.model.bundle import (
@@ -21,15 +23,23 @@ from defect_detection.model.forms import outputs_of, to_openvino
 from defect_detection.model.graph import build_features, build_inspector
 from defect_detection.model.heads import Calibration, Head, Local, Pooled, Standardise, Types
 from defect_detection.model.trunks import Trunk, build_trunk
+from defect_detection.use_cases.evaluate import Evaluated, evaluate
 from defect_detection.use_cases.export import Exported, export
+from defect_detection.use_cases.train import train
 
 
 @pytest.fixture(scope="session")
 def both_branches(trained_once: Plant, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The plant's bundle with another model: pooled and local branch and types, weights at random; scores all over the range."""
-    folder = tmp_path_factory.mktemp("both") / "bundle"
-    shutil.copytree(trained_once.config().bundle_dir, folder)
-    trunk = build_trunk("compact", "procedural", SIDE)
+
+    def make(root: Path) -> None:
+        _put_another_model_into(shutil.copytree(trained_once.config().bundle_dir, root / "bundle"))
+
+    return once(tmp_path_factory, "both-branches", make) / "bundle"
+
+
+def _put_another_model_into(folder: Path) -> None:
+    trunk = build_trunk("compact", "procedural", SIDE)  # all levels: converters meet what users have
     images, _ = read_golden(folder)
     model = build_inspector(trunk, make_head(trunk, images))
     model.save(folder / KERAS_FILE)
@@ -38,7 +48,9 @@ def both_branches(trained_once: Plant, tmp_path_factory: pytest.TempPathFactory)
     scores = np.asarray(outputs["score"])
     write_golden(folder, images, scores, outputs["types"])
     write_card(folder, with_threshold(read_card(folder), far_from(scores)))
-    return folder
+
+
+DARK = 90  # a hole is darker, the part around it is not
 
 
 def far_from(scores: np.ndarray) -> float:
@@ -75,19 +87,45 @@ def make_head(trunk: Trunk, images: np.ndarray) -> Head:
 
 
 @pytest.fixture(scope="session")
+def masked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plant, Evaluated]:
+    """A plant with a mask of every hole but one, whose mask is empty; twice as large, so that a hole is a small part of it.
+
+    Its model has all levels of the trunk, as users have it.
+    """
+    root, done = made_once(tmp_path_factory, "masked", lambda root: _evaluate_masked(Plant.build(root)))
+    return Plant(root), done
+
+
+def _evaluate_masked(plant: Plant) -> Evaluated:
+    folder = plant.root / "data/ground_truth/hole"
+    folder.mkdir(parents=True)
+    images = sorted((plant.root / "data/test/hole").iterdir())
+    images[0] = images[0].rename(images[0].with_stem("2-000 [odd]"))
+    for place, image in enumerate(images):
+        marked = (np.asarray(Image.open(image)) < DARK) & (place > 0)
+        Image.fromarray(marked.astype(np.uint8) * 255).save(folder / f"{image.stem}_mask.png")
+    one_set = "[{name: both, hidden_units: 16, turns: 1, pooled_regularization: 0.1}]"
+    changes = {"data.image_size": 2 * SIDE, "evaluation.defect_rate": 0.02}
+    changes["training.hyperparameter_sets"] = one_set
+    config = plant.config(*(f"{key}={value}" for key, value in changes.items()))
+    train(config)
+    return evaluate(config)
+
+
+@pytest.fixture(scope="session")
 def exported(
-    trained_once: Plant, both_branches: Path, tmp_path_factory: pytest.TempPathFactory
+    masked: tuple[Plant, Evaluated], both_branches: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., tuple[Path, Exported]]:
     """A function that exports each form once: `exported("openvino", int8=True)`.
 
-    The model is that with all parts of a head; in 8 bits the plant's, which is held to its verdicts on labelled images.
+    The model is that with all parts of a head; in 8 bits the trained one, which is held to its verdicts on labelled images.
     """
     root, done = tmp_path_factory.mktemp("site") / "exported", {}
 
     def once(form: str, int8: bool = False) -> tuple[Path, Exported]:
         output = root / (f"{form}-int8" if int8 else form)
         if output not in done:
-            config = trained_once.config()
+            config = masked[0].config(f"data.image_size={2 * SIDE}")
             bundle = config.bundle_dir if int8 else both_branches
             done[output] = export(form, bundle, output, config, int8=int8)
         return output, done[output]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from once import made_once
 from PIL import Image
 from plant import SETTINGS, SIDE, Plant, draw_part, draw_parts
 
@@ -25,13 +26,17 @@ from defect_detection.use_cases.train import train
 @pytest.fixture(scope="module")
 def started(tmp_path_factory):
     """A plant on its first day: OK images alone for training and test, trained and evaluated. What was said comes with it."""
-    root = tmp_path_factory.mktemp("first-day")
+    root, done = made_once(tmp_path_factory, "first-day", _start)
+    return Plant(root), *done
+
+
+def _start(root):
     (root / "config.yaml").write_text(SETTINGS.replace("cv_below: 0", "cv_below: 100"))
     draw_parts(root / "data/train", 30, 0, seed=1)
     draw_parts(root / "data/test", 10, 0, seed=2)
     config, said = load_config(root / "config.yaml"), []
     trained = train(config, say=said.append)
-    return Plant(root), trained, evaluate(config), said
+    return trained, evaluate(config), said
 
 
 def test_training_says_which_state_it_is_in_and_what_would_change_it(started):
