@@ -29,12 +29,6 @@ def register(registry: Registry, name: str, bundle: Path) -> ModelRef:
     return registry.register(model_uri, f"{name}-candidates", {"accuracy": 0.75})
 
 
-@pytest.fixture
-def candidate(registry: Registry, name: str, bundle: Path) -> ModelRef:
-    """A version of ``<name>-candidates`` of the test's own."""
-    return register(registry, name, bundle)
-
-
 @pytest.fixture(scope="module")
 def shared_bundle(make_bundle: Callable[[Path], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_bundle(tmp_path_factory.mktemp("shared") / "bundle")
@@ -51,6 +45,18 @@ def shared(registry: Registry, shared_bundle: Path, registered: dict[str, ModelR
     if registry.tracking_uri not in registered:
         registered[registry.tracking_uri] = register(registry, f"shared-{uuid4().hex[:8]}", shared_bundle)
     return registered[registry.tracking_uri]
+
+
+@pytest.fixture
+def candidate(registry: Registry, shared: ModelRef, name: str) -> ModelRef:
+    """A version of ``<name>-candidates`` of the test's own; its model is the shared one, because logging a model takes a second."""
+    return registry.register(shared.model_uri, f"{name}-candidates", {"accuracy": 0.75})
+
+
+@pytest.fixture
+def own(registry: Registry, name: str, bundle: Path) -> ModelRef:
+    """A version of ``<name>-candidates`` whose model is the test's own too."""
+    return register(registry, name, bundle)
 
 
 def test_registering_numbers_the_versions_and_keeps_their_origin(registry: Registry, candidate: ModelRef):
@@ -72,11 +78,11 @@ def test_promoting_the_same_model_twice_makes_one_version(registry: Registry, sh
     assert source == shared.model_uri
 
 
-def test_the_logged_model_names_its_versions(registry: Registry, candidate: ModelRef, name: str):
-    registry.promote_copy(candidate, name)
-    model = connect(registry.tracking_uri).client.get_logged_model(candidate.tags["model_id"])
+def test_the_logged_model_names_its_versions(registry: Registry, own: ModelRef, name: str):
+    registry.promote_copy(own, name)
+    model = connect(registry.tracking_uri).client.get_logged_model(own.tags["model_id"])
     versions = [(one["name"], one["version"]) for one in json.loads(model.tags["mlflow.modelVersions"])]
-    assert versions == [(candidate.name, 1), (name, 1)]
+    assert versions == [(own.name, 1), (name, 1)]
 
 
 def test_an_alias_points_to_the_version_it_was_last_set_to(registry: Registry, candidate: ModelRef):
@@ -162,12 +168,12 @@ def test_a_bundle_is_fetched_once_and_whole(
 
 
 def test_a_download_that_fails_leaves_nothing(
-    registry: Registry, candidate: ModelRef, kept_in: Path, tmp_path: Path
+    registry: Registry, own: ModelRef, kept_in: Path, tmp_path: Path
 ):
-    (files,) = kept_in.rglob(candidate.tags["model_id"])
+    (files,) = kept_in.rglob(own.tags["model_id"])
     shutil.rmtree(files)
-    with pytest.raises(TrackingError, match=f"{candidate.name} version 1"):
-        registry.bundle_of(candidate, tmp_path / "cache")
+    with pytest.raises(TrackingError, match=f"{own.name} version 1"):
+        registry.bundle_of(own, tmp_path / "cache")
     assert list((tmp_path / "cache" / "models").iterdir()) == []
 
 
