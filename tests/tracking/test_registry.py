@@ -50,7 +50,7 @@ def shared(registry: Registry, shared_bundle: Path, registered: dict[str, ModelR
 @pytest.fixture
 def candidate(registry: Registry, shared: ModelRef, name: str) -> ModelRef:
     """A version of ``<name>-candidates`` of the test's own; its model is the shared one, because logging a model takes a second."""
-    return registry.register(shared.model_uri, f"{name}-candidates", {"accuracy": 0.75})
+    return registry.register(f"models:/{shared.tags['model_id']}", f"{name}-candidates", {"accuracy": 0.75})
 
 
 @pytest.fixture

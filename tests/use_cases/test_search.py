@@ -195,7 +195,7 @@ def test_a_finished_search_goes_on_when_more_trials_are_wanted(searched):
 def test_other_weights_under_the_same_name_are_another_search(plant):
     weights = plant.root / "weights.npz"
     shutil.copyfile(COMPACT_WEIGHTS["procedural"], weights)
-    base = {"name": "both", "levels": LEVELS, "weights": str(weights), "branches": ["pooled"]}
+    base = {"name": "both", "levels": LEVELS, "weights": str(weights), "branches": ["pooled"], "turns": 1}
     overrides = searching(1), f"training.hyperparameter_sets={json.dumps([base])}"
     search_of(plant, *overrides)
     save_npz(build_trunk("compact", None, 32).model, weights)
