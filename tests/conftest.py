@@ -1,6 +1,7 @@
 """Fixtures for all tests: an environment of their own, and small data sets on disk."""
 
 import gc
+import os
 import shutil
 import signal
 import sys
@@ -126,6 +127,9 @@ def _addresses_compiled_once() -> Iterator[None]:
 @pytest.fixture
 def forked_children(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have this process start its trainings, evaluations and changes from the fork server."""
+    monkeypatch.setenv(
+        "PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    )  # for others beside it
     monkeypatch.setattr(sys, "executable", python())
 
 

@@ -30,6 +30,7 @@ PRELOADED = (
     "sklearn.metrics",
 )
 OF_THE_PRODUCT = ("defect_detection.cli", "defect_detection.tracking.fetch")  # modules that import much
+STAND_IN = "STAND_IN_FOR_PYTHON"  # variable with the program that a forked program starts for Python
 _LENGTH = 8  # bytes of a number
 
 
@@ -64,13 +65,14 @@ class Program:
                 os.kill(self.pid, number)
 
 
-def stand_in(address: str, python: str) -> None:
-    """Do as Python does with the arguments of this process: heavy programs run in the server, others in Python itself."""
-    arguments = sys.argv[1:]
-    first = arguments[0] if arguments else ""
-    if not (first == "-c" or first.endswith(".py") or (first == "-m" and arguments[1] in OF_THE_PRODUCT)):
+def stand_in(address: str, python: str, *first_arguments: str) -> None:
+    """Do as Python does with these arguments and those of this process: heavy programs run in the server, others in Python itself."""
+    arguments = [*first_arguments, *sys.argv[1:]]
+    what = arguments[0] if arguments else ""
+    if not (what == "-c" or what.endswith(".py") or (what == "-m" and arguments[1] in OF_THE_PRODUCT)):
         os.execv(python, [python, *arguments])
-    program = Program(address, arguments, str(Path.cwd()), dict(os.environ), [0, 1, 2])
+    environment = os.environ | {STAND_IN: str(Path(sys.argv[0]).with_name("python"))}
+    program = Program(address, arguments, str(Path.cwd()), environment, [0, 1, 2])
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: program.send_signal(number))
     code = program.wait()
@@ -169,6 +171,7 @@ def run(arguments: list[str], folder: str, environment: dict[str, str]) -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    sys.executable = os.environ.pop(STAND_IN, sys.executable)
     _open_streams()
     path = [one for one in environment.get("PYTHONPATH", "").split(os.pathsep) if one]
     sys.path[:] = [*path, *sys.path[1:]]

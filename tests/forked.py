@@ -20,7 +20,8 @@ from filelock import FileLock
 from waiting import LIMIT_S, wait_until
 
 CALL = "import base64, pickle, sys; sys.path[:] = {path}; call, given = pickle.loads(base64.b64decode({call})); sys.exit(call(*given))"
-STAND_IN = "#!{python} -SE\nimport sys\nsys.path.insert(0, {tests})\nfrom fork_server import stand_in\nstand_in({address}, {real})\n"
+STAND_IN = "#!{python} -SE\nimport sys\nsys.path.insert(0, {tests})\nfrom fork_server import stand_in\nstand_in(*{arguments})\n"
+STANDING_IN = {"python": (), "defect": ("-m", "defect_detection.cli")}  # with their first arguments
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class _Server:
     def _start(self) -> socket.socket:
         for left in (self.address, f"{self.address}.new"):
             Path(left).unlink(missing_ok=True)
-        self._write_stand_in()
+        self._write_stand_ins()
         self._process = subprocess.Popen(
             [sys.executable, fork_server.__file__, self.address],
             stdin=subprocess.DEVNULL,
@@ -75,11 +76,13 @@ class _Server:
         wait_until(lambda: Path(self.address).exists() or self._process.poll() is not None)
         return fork_server.hold(self.address)
 
-    def _write_stand_in(self) -> None:
-        tests, address = str(Path(__file__).parent), self.address
-        names = {"tests": repr(tests), "address": repr(address), "real": repr(sys.executable)}
-        self.python.write_text(STAND_IN.format(python=sys.executable, **names))
-        self.python.chmod(0o755)
+    def _write_stand_ins(self) -> None:
+        for name, first_arguments in STANDING_IN.items():
+            arguments = (self.address, sys.executable, *first_arguments)
+            tests = repr(str(Path(__file__).parent))
+            file = self.python.with_name(name)
+            file.write_text(STAND_IN.format(python=sys.executable, tests=tests, arguments=arguments))
+            file.chmod(0o755)
 
     def stop(self) -> None:
         if self._held is not None:
@@ -111,7 +114,10 @@ def fork(folder: Path, function: Callable[..., object], *arguments: object) -> C
 
 
 def python() -> str:
-    """Return a program that stands in for Python: `fork_server` runs what is asked of it, where that imports much."""
+    """Return a program that stands in for Python: `fork_server` runs what is asked of it, where that imports much.
+
+    The program `defect` beside it stands in for the command.
+    """
     return str(_started().python)
 
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from forked import python
 from waiting import LIMIT_S
 
 from benchmarks.ports import free_port
@@ -46,7 +47,7 @@ def mlflow_server(folder: Path, environment: dict[str, str], artifacts: str | No
     """Keep a server in the folder during the block, and give its address. artifacts: the address of its files, if not there too."""
     store._make_store(folder / "server.db")  # here it is a copy, which spares the server a second or two
     port = free_port()
-    command = [sys.executable, "-c", IN_ONE_PROCESS, "server", "--host", "127.0.0.1", "--port", str(port)]
+    command = [python(), "-c", IN_ONE_PROCESS, "server", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--backend-store-uri", f"sqlite:///{folder}/server.db", "--workers", "1"]
     command += ["--allowed-hosts", f"127.0.0.1:{port}"]
     command += ["--artifacts-destination", artifacts or str(folder / "artifacts")]

@@ -21,7 +21,8 @@ while not pathlib.Path("after").exists():
 
 
 @pytest.fixture
-def parts(promoted):
+def parts(promoted, forked_children):
+    """The processes. Servers and worker are forked, to start at once; `make drill` starts them as compose.yaml does."""
     for name in ("initdb", "psql"):
         postgres_program(name)
     for name in ("nginx", "openssl"):

@@ -13,6 +13,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from forked import python
 from recorded import image_of, inspected
 from test_retrain import WAIT_FOR_FILE, is_running
 from waiting import LIMIT_S, wait_until
@@ -204,7 +205,7 @@ def test_a_job_that_cant_be_run_has_failed_with_the_reason(client, project):
 def test_a_server_starts_without_its_database_and_runs_jobs_once_it_is_there(project):
     project.script("print('done')")
     (project.root / "inspections.db").mkdir()
-    server = Server(project.root)
+    server = Server(project.root, python())
     assert server.send("GET", "/health/live")[0] == 200
     assert server.send("POST", "/retrain")[0] == 503, "it is a job, whoever waits for it"
     assert server.send("POST", "/retrain", **ASYNC)[0] == 503
@@ -327,16 +328,16 @@ import sys
 from pathlib import Path
 from defect_detection.config import load_config
 from defect_detection.serving.app import serve
-serve(load_config(Path("config.yaml"), ["serving.host=127.0.0.1", f"serving.port={sys.argv[1]}", *sys.argv[2:]]))
+serve(load_config(Path("config.yaml"), ["serving.host=127.0.0.1", f"serving.port={sys.argv[1]}"]))
 """
 
 
 class Server:
-    """A server in a process of its own."""
+    """A server in a process of its own. One that is to be killed is started by Python itself, so that nothing ends with it."""
 
-    def __init__(self, root: Path, *overrides: str) -> None:
+    def __init__(self, root: Path, program: str) -> None:
         self.port = free_port()
-        command = [sys.executable, "-c", SERVE, str(self.port), *overrides]
+        command = [program, "-c", SERVE, str(self.port)]
         self.process = subprocess.Popen(
             command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
@@ -372,14 +373,14 @@ def test_after_the_server_was_killed_its_job_has_failed_its_child_is_gone_and_th
         with FileLock(".retrain.lock", blocking=False):
             time.sleep(3600)
     """)
-    server = Server(project.root)
+    server = Server(project.root, sys.executable)
     _, job = server.send("POST", "/retrain", **ASYNC)
     wait_until((project.root / "pids").exists)
     pids = [int(pid) for pid in (project.root / "pids").read_text().split()]
     server.end(signal.SIGKILL)
     assert all(is_running(pid) for pid in pids), "a killed server can't end its children"
     project.script(says("hold"))
-    server = Server(project.root)
+    server = Server(project.root, sys.executable)
     wait_until(lambda: server.send("GET", f"/jobs/{job['id']}")[1]["state"] == "failed")
     _, job = server.send("GET", f"/jobs/{job['id']}")
     assert job["reason"] == (
@@ -403,7 +404,7 @@ def test_after_the_server_was_killed_its_job_has_failed_its_child_is_gone_and_th
     server.end(signal.SIGKILL)
     connection.close()
     assert is_running(pid)
-    server = Server(project.root)
+    server = Server(project.root, python())
     wait_until(lambda: server.send("GET", "/jobs")[1]["jobs"][0]["state"] == "failed")
     wait_until(lambda: not is_running(pid))
     server.end(signal.SIGTERM)
@@ -445,7 +446,7 @@ def test_a_worker_apart_runs_what_the_server_queues_and_ends_its_job_when_it_is_
     app = create_app(project.config())
     client = app.test_client()
     location = client.post("/retrain", headers=ASYNC).headers["Location"]
-    command = [sys.executable, "-m", "defect_detection.cli", "worker"]
+    command = [python(), "-m", "defect_detection.cli", "worker"]
     with subprocess.Popen(command, cwd=project.root, stderr=subprocess.DEVNULL) as worker:
         wait_until((project.root / "started").exists)
         assert state_of(client, location) == "running"

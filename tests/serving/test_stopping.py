@@ -9,6 +9,7 @@ import threading
 from http.client import HTTPConnection
 
 import pytest
+from forked import python
 from tiny import DARK, encoded
 from waiting import LIMIT_S, wait_until
 
@@ -54,7 +55,7 @@ print(clients[0].recv(100).decode().partition("\\r")[0])
 def server(project, bundle, request):
     """The process and its port; a parameter of the test is a setting."""
     port = free_port()
-    command = [sys.executable, "-c", SERVE, str(port), str(bundle), *getattr(request, "param", [])]
+    command = [python(), "-c", SERVE, str(port), str(bundle), *getattr(request, "param", [])]
     with subprocess.Popen(command, cwd=project.root, stderr=subprocess.DEVNULL) as process:
         wait_until(lambda: process.poll() is not None or can_connect(port))
         yield process, port
@@ -171,7 +172,7 @@ def all_of(client: socket.socket) -> bytes:
 
 def test_a_server_that_is_stopped_as_soon_as_it_listens_answers_who_is_connected(project, bundle):
     code = SERVE.removesuffix("run(app, config)\n") + AS_SOON_AS_IT_LISTENS
-    command = [sys.executable, "-c", code, str(free_port()), str(bundle)]
+    command = [python(), "-c", code, str(free_port()), str(bundle)]
     done = subprocess.run(command, check=False, cwd=project.root, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "HTTP/1.1 200 OK\n"), done.stderr
     assert "still running" not in done.stderr

@@ -2,13 +2,13 @@
 
 import signal
 import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from flask.testing import FlaskClient
+from forked import python
 from recorded import image_of, inspected, is_waiting, paused_at
 from waiting import LIMIT_S, wait_until
 
@@ -298,7 +298,7 @@ def test_the_server_prunes_by_itself_while_it_serves(project):
     assert records.recorder.flush(LIMIT_S)
     records.close()
     log = project.root / "log.txt"
-    command = [sys.executable, "-c", SERVE, str(free_port())]
+    command = [python(), "-c", SERVE, str(free_port())]
     with log.open("w") as file, subprocess.Popen(command, cwd=project.root, stderr=file) as server:
         wait_until(lambda: server.poll() is not None or "pruned: " in log.read_text())
         server.send_signal(signal.SIGTERM)
