@@ -35,8 +35,10 @@ def test_the_file_names_the_model_of_its_own_project(tmp_path: Path):
 
 
 def test_without_the_file_the_error_names_the_command_that_makes_it(tmp_path: Path):
-    with pytest.raises(NoModelError, match=r"defect train"):
+    with pytest.raises(NoModelError, match=r"run `defect train`"):
         BestModelInfo.read(tmp_path / "info.txt")
+    with pytest.raises(NoModelError, match=r"run `defect train --product bolt`"):
+        BestModelInfo.read(tmp_path / "info.txt", " --product bolt")
 
 
 @pytest.mark.parametrize(

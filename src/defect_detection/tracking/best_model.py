@@ -39,8 +39,11 @@ class BestModelInfo:
         return "".join(f"{key}: {value}\n" for key, value in values.items())
 
     @classmethod
-    def read(cls, path: Path) -> "BestModelInfo":
+    def read(cls, path: Path, option: str = "") -> "BestModelInfo":
         """Read the file.
+
+        Args:
+            option: what a command line needs to be about the product of the file, for messages (`Config.option`).
 
         Raises:
             NoModelError: it isn't there, because nothing has been trained yet.
@@ -50,23 +53,23 @@ class BestModelInfo:
             text = regular(path).read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError as error:
             raise NoModelError(
-                f"{path}: not found. No model has been trained yet: run `defect train`."
+                f"{path}: not found. No model has been trained yet: run `defect train{option}`."
             ) from error
-        return cls._parsed(text, path)
+        return cls._parsed(text, path, option)
 
     @classmethod
-    def _parsed(cls, text: str, path: Path) -> "BestModelInfo":
+    def _parsed(cls, text: str, path: Path, option: str) -> "BestModelInfo":
         values = dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
         missing = [field.name for field in fields(cls) if field.name not in values]
         if missing:
             raise TrackingError(
-                f"{path}: expected a line `{missing[0]}: …`, found none. Run `defect train` again."
+                f"{path}: expected a line `{missing[0]}: …`, found none. Run `defect train{option}` again."
             )
         try:
             value = float(values["value"])
         except ValueError as error:
             raise TrackingError(
-                f"{path}: value: expected a number, received '{values['value']}'. Run `defect train` again."
+                f"{path}: value: expected a number, received '{values['value']}'. Run `defect train{option}` again."
             ) from error
         model_path = path.parent / values["model_path"]
         return cls(values["run_id"], model_path, values["model_uri"], values["metric"], value)

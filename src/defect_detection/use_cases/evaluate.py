@@ -147,7 +147,7 @@ def _evaluate(
 
 def _trained(config: Config, registry: Registry) -> ModelRef:
     """Return the version that training has chosen."""
-    info = BestModelInfo.read(config.best_model_info)
+    info = BestModelInfo.read(config.best_model_info, config.option)
     source = registry.version_of_run(config.mlflow.registered_model_name, info.run_id)
     if source is None:
         raise NoModelError(
