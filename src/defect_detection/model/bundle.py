@@ -78,8 +78,8 @@ def read_card(folder: Path) -> Card:
         card = Card.model_validate_json(text)
     except OSError as error:
         raise BundleError(
-            f"{folder}: expected a model folder that contains {CARD_FILE}; name another folder, or train a model (`defect train`, with "
-            "`--product NAME` for a product)"
+            f"{folder}: expected a model folder that contains {CARD_FILE}; name another folder, or train a model (`defect "
+            "train`, with `--product NAME` for a product)"
         ) from error
     except ValidationError as error:
         first = error.errors()[0]
