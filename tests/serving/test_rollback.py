@@ -3,12 +3,12 @@
 import os
 import shutil
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
+import full_disk
 import pytest
+from forked import fork
 from test_champion import NAME, Plant
 
 from defect_detection.config import Config, load_config
@@ -174,28 +174,11 @@ def test_the_way_back_over_http_says_what_was_left_out(plant, monkeypatch):
     assert "Production_Reg version 2 is in production, instead of version 3" in answer.json["message"]
 
 
-def mounted(folder: Path, *command: object) -> list[object]:
-    """Return a command that runs another one where the folder is a disk of 8 MB."""
-    mount = f"mount -t tmpfs -o size=8m none {folder} && exec"
-    return ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", f'{mount} "$@"', "sh", *command]
-
-
 def test_a_full_disk_does_not_keep_the_old_version_away(made, tmp_path):
-    if (
-        not shutil.which("unshare")
-        or subprocess.run(mounted(tmp_path, "true"), check=False, capture_output=True).returncode
-    ):
+    child = fork(tmp_path, full_disk.main, tmp_path, made.root)
+    code = child.ended()
+    if code == 77:
         pytest.skip("this user may not mount a small disk")
-    script = Path(__file__).with_name("full_disk.py")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
-    done = subprocess.run(
-        mounted(tmp_path, sys.executable, script, tmp_path, made.root),
-        check=False,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "version 2\nThe lease on production could not be taken" in done.stdout
-    assert "the ledger says version 3" in done.stdout
+    assert code == 0, child.said()
+    assert "version 2\nThe lease on production could not be taken" in child.said()
+    assert "the ledger says version 3" in child.said()
