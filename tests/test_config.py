@@ -134,6 +134,7 @@ def test_unknown_key_of_a_hyperparameter_set_is_named_with_its_place(tmp_path):
         ("training.epochs=true", "training.epochs: expected a whole number above 0, received true"),
         ("inference.threads=0", "inference.threads: expected a whole number above 0, or null, received 0"),
         ("data.image_size=100", "expected a multiple of 16 from 32 to 1024 (pixels), received 100"),
+        ("data.ok_classes=[ok, ../up]", "data.ok_classes.1: expected a list of folder names, without '/'"),
         ("data.image_size=2048", "expected a multiple of 16 from 32 to 1024 (pixels), received 2048"),
         ("data.on_unreadable=ignore", "data.on_unreadable: expected skip or refuse, received 'ignore'"),
         ("data.group_pattern=part", "expected exactly one group in parentheses, found 0, received 'part'"),

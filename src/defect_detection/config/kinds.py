@@ -39,6 +39,11 @@ _PROXIES = "true, false, or a list of addresses and networks such as 10.2.0.0/16
 DeclaredProxies = Annotated[bool | tuple[str, ...], BeforeValidator(_check_proxies), Expected(_PROXIES)]
 YesNo = Annotated[bool, Field(strict=True), Expected("true or false")]
 Text = Annotated[str, Field(min_length=1), Expected("a text")]
+# One folder, not a path: images are also written into such a folder
+FolderNames = Annotated[
+    tuple[Annotated[str, Field(pattern=r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]*$")], ...],
+    Expected("a list of folder names, without '/', '\\' or a dot in front"),
+]
 ROOT_PATH = r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*"
 RootPath = Annotated[
     str,

@@ -12,6 +12,7 @@ from defect_detection.config.kinds import (
     DeclaredProxies,
     Expected,
     FilePath,
+    FolderNames,
     ImageSize,
     InsideUnit,
     OptionalCount,
@@ -78,12 +79,12 @@ class DataConfig(Section):
         "known defects, directly or in one folder per defect type. A model must catch all of them to be promoted. The "
         "folder is optional.",
     )
-    ok_classes: Annotated[tuple[str, ...], Field(min_length=1), Expected("a list of folder names")] = setting(
+    ok_classes: Annotated[FolderNames, Field(min_length=1)] = setting(
         ("ok", "good", "class_0", "normal", "ok_front"),
         "folders with OK images; every other folder is a defect type. Case, blanks at both ends and Unicode forms are "
         "ignored. A name that resembles an OK class (ok_2024, Good parts) is refused until it is in one of the two lists.",
     )
-    defect_classes: Annotated[tuple[str, ...], Expected("a list of folder names")] = setting(
+    defect_classes: FolderNames = setting(
         (), "folders with defective images although the name resembles an OK class."
     )
     image_size: ImageSize = setting(
