@@ -1,7 +1,8 @@
 """A process that is killed while it creates the embedded store does not block the next one."""
 
 import subprocess
-import sys
+
+from forked import python
 
 from defect_detection.tracking.store import connect
 
@@ -26,6 +27,6 @@ connect(sys.argv[1], "first")
 
 def test_a_store_whose_making_was_killed_is_made_again(tmp_path):
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    done = subprocess.run([sys.executable, "-c", KILLED, uri, "12"], check=False)
+    done = subprocess.run([python(), "-c", KILLED, uri, "12"], check=False)
     assert (done.returncode, (tmp_path / "mlflow.db").exists()) == (9, False)
     assert connect(uri, "second").experiment_id is not None

@@ -74,6 +74,7 @@ print(fetch_apart(found, sys.argv[1], Path(sys.argv[3])), "mlflow" in sys.module
     assert imported == "False"
 
 
+@pytest.mark.usefixtures("forked_children")
 def test_what_cannot_be_fetched_says_why(server_uri: str, tmp_path: Path):
     with pytest.raises(TrackingError, match="never-registered"):
         fetch_apart(ModelRef("never-registered", 1, "", {}), server_uri, tmp_path)

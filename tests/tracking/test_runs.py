@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import python
 from matplotlib.figure import Figure
 
 from defect_detection.errors import BundleError, TrackingError
@@ -185,9 +186,7 @@ with recorder.trial("left", {}) as record:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are told apart by their start on Linux only")
 def test_only_runs_of_dead_processes_of_this_machine_are_ended(uri: str, name: str):
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, uri, name], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([python(), "-c", KILLED, uri, name], capture_output=True, text=True, check=False)
     folder, left = done.stdout.splitlines()[-2:]
     recorder, client = ExperimentRecorder(uri, name), connect(uri).client
     with recorder.trial("mine", {}) as mine, recorder.trial("elsewhere", {}) as elsewhere:
