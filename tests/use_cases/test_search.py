@@ -146,13 +146,17 @@ def test_training_compares_the_best_of_the_search_with_the_sets(searched_once):
 
 
 def test_a_trial_that_falls_behind_is_pruned_and_says_so(plant):
-    """A rate of learning that makes the loss grow without bound, against five trials that were done before."""
+    """A rate of learning that makes the loss grow without bound, against five trials that were done before.
+
+    The first levels of the trunk would tell the parts apart at any rate, so it has all.
+    """
     space = {"learning_rate": [0.01, 50.0], "branches": [["local"], ["pooled"]]}
-    overrides = searching(6, space), "training.epochs=8"
+    all_levels = "training.hyperparameter_sets=[{name: both, hidden_units: 16, pooled_regularization: 0.1}]"
+    overrides = searching(6, space), "training.epochs=8", all_levels
     config = plant.config(*overrides)
     splits = load_splits(config)
-    (base,) = [one for one in config.training.hyperparameter_sets if one.name == "both"]
-    trunk = build_trunk("compact", "distilled", config.data.image_size, LEVELS).fingerprint
+    (base,) = config.training.hyperparameter_sets
+    trunk = build_trunk("compact", "distilled", config.data.image_size).fingerprint
     name = search_name(config.training.resolved(base), space, trunk, splits, config)
     storage = optuna.storages.RDBStorage(storage_url(config.root))
     study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
