@@ -138,11 +138,12 @@ def only_training_apart(monkeypatch, run_here):
         monkeypatch.setattr(Project, name, here(getattr(Project, name)))
 
 
-@pytest.mark.usefixtures("forked_children", "only_training_apart")
-def test_training_quality_image_size_and_scaling_have_their_rows(
+@pytest.mark.usefixtures("forked_children", "only_training_apart", "scripts_in_this_process")
+def test_training_quality_image_size_scaling_and_inference_have_their_rows(
     measure, parts, trained_alike_once, monkeypatch
 ):
-    """One model is trained, and retrained once, after the new images of the scaling."""
+    """One model is trained, and retrained once, after the new images of the scaling. Inference is measured with the first."""
+    monkeypatch.setattr(inference, "LATENCY_IMAGES", 5)
     ((name, seconds, auroc, accuracy, memory),) = measure("training", "--data", parts)
     assert name == "this project, default"
     assert float(seconds) > 0
@@ -171,6 +172,23 @@ def test_training_quality_image_size_and_scaling_have_their_rows(
     assert all(float(row[2]) > 0 for row in rows)
     assert len(trained_alike_once) == 1
 
+    (trained,) = trained_alike_once.values()
+    measures_inference(measure, parts, trained[0] / "temp_best_model")
+
+
+def measures_inference(measure, parts: Path, bundle: Path) -> None:
+    """Latency, a folder and limits, of a model with all its levels: in 8 bits one with few differs too much."""
+    rows = measure("inference", "--data", parts, "--model", bundle, "--images", "40")
+    by_name = {row[0]: row[1:] for row in rows}
+    first, latency, _, folder, share, _ = by_name["this project, f32"]
+    assert all(float(cell) > 0 for cell in (first, latency, folder))
+    assert share.endswith("%")
+    assert float(by_name["this project, int8"][3]) > 0  # its 8-bit copy was made and inspects
+    limits = {name: cells[3] for name, cells in by_name.items() if name.startswith("limit")}
+    assert len(limits) == 2
+    assert all(float(cell) > 0 for cell in limits.values())
+    assert "100 %" in [cells[4] for cells in by_name.values()]
+
 
 def test_quality_says_how_often_the_evidence_peaks_on_the_defect():
     seeds = [{"pointing": {"all": {"count": n, "total": 20}, "by_chance": 0.25}} for n in (16, 18)]
@@ -186,24 +204,6 @@ def test_monitoring_counts_false_alarms_and_delays(measure, trained_once, monkey
     counts = {row[0]: row[1:] for row in rows}
     assert all(int(cell) >= 0 for cell in counts["false alarms in 3 quiet shifts, independent images"])
     assert len([name for name in counts if name.endswith(": noticed after")]) == len(monitoring.CHANGED)
-
-
-def test_inference_measures_latency_folder_and_limits(
-    measure, parts, trained_once, scripts_in_this_process, monkeypatch
-):
-    monkeypatch.setattr(inference, "LATENCY_IMAGES", 5)
-    rows = measure(
-        "inference", "--data", parts, "--model", trained_once.root / "temp_best_model", "--images", "40"
-    )
-    by_name = {row[0]: row[1:] for row in rows}
-    first, latency, _, folder, share, _ = by_name["this project, f32"]
-    assert all(float(cell) > 0 for cell in (first, latency, folder))
-    assert share.endswith("%")
-    assert float(by_name["this project, int8"][3]) > 0  # its 8-bit copy was made and inspects
-    limits = {name: cells[3] for name, cells in by_name.items() if name.startswith("limit")}
-    assert len(limits) == 2
-    assert all(float(cell) > 0 for cell in limits.values())
-    assert "100 %" in [cells[4] for cells in by_name.values()]
 
 
 @pytest.mark.usefixtures("forked_children")
