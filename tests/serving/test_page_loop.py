@@ -6,13 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from plant import SETTINGS, SIDE, Plant
+from plant import LEVELS, SETTINGS, SIDE, Plant
 from playwright.sync_api import Page, expect
 from recorded import wait_for_records
 from waiting import LIMIT_S, wait_until
 from whole import whole_server
 
 from defect_detection.serving.services import services_of
+from defect_detection.use_cases.evaluate import evaluate
+from defect_detection.use_cases.train import train
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),
@@ -20,6 +22,8 @@ pytestmark = [
 ]
 
 REPOSITORY = Path(__file__).parents[2]
+ALL_LEVELS = SETTINGS.replace(f"levels: {list(LEVELS)}, ", "")
+ONE_SET = "{name: both, hidden_units: 16, pooled_regularization: 0.1}"
 N_TAUGHT, N_TESTED = 12, 20
 
 
@@ -48,15 +52,20 @@ def _looks_often() -> None:
 
 
 @pytest.fixture
-def plant(promoted: Plant) -> Plant:
-    """A plant whose model is in production, where test images of a new kind of defect have come since."""
-    plant = promoted
+def plant(tmp_path: Path) -> Plant:
+    """A plant whose model is in production, where test images of a new kind of defect have come since.
+
+    The model has all levels of the trunk: with the first ones only, what wears the grain away is like an OK part to it.
+    """
+    plant = Plant.build(tmp_path)
+    (plant.root / "config.yaml").write_text(ALL_LEVELS)
+    train(plant.config(f"training.hyperparameter_sets=[{ONE_SET}]"))
+    assert evaluate(plant.config()).decision.outcome == "promote"
     draw_worn(plant.root / "data/test/worn", N_TESTED, seed=1)
     feedback = "data: {feedback_dir: data/feedback, "
-    (plant.root / "config.yaml").write_text(SETTINGS.replace("data: {", feedback, 1))
+    (plant.root / "config.yaml").write_text(ALL_LEVELS.replace("data: {", feedback, 1))
     shutil.copytree(REPOSITORY / "re_train", plant.root / "re_train")
-    one_set = "{name: both, hidden_units: 16, pooled_regularization: 0.1}"
-    settings = f"{{start_from: registry, hyperparameter_sets: [{one_set}], min_new_labels: {N_TAUGHT}}}"
+    settings = f"{{start_from: registry, hyperparameter_sets: [{ONE_SET}], min_new_labels: {N_TAUGHT}}}"
     (plant.root / "re_train/re_train.yaml").write_text(settings)
     return plant
 
