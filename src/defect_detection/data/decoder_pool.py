@@ -18,6 +18,7 @@ from typing import Any
 
 from defect_detection.data.bounds import Allowance, Limits
 from defect_detection.errors import ImageError
+from defect_detection.processes.python_path import python_path
 
 MOST_PROCESSES = 4
 ASK_EVERY_S = 0.1  # whether the result is still wanted
@@ -118,7 +119,7 @@ class _Decoder:
     def __init__(self) -> None:
         self._connection, theirs = Pipe()
         module = "defect_detection.data.decoder_process"
-        environment = os.environ | ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        environment = os.environ | ENVIRONMENT | python_path()
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603  our own module
                 [sys.executable, "-P", "-m", module, str(theirs.fileno())],

@@ -23,6 +23,7 @@ from defect_detection.files.unfinished import working_folder
 from defect_detection.inference.inspect import Inspection, Inspector
 from defect_detection.model.bundle import read_card, read_golden, seen_in_training
 from defect_detection.processes.messages import READ_BY_A_PROGRAM, error_of
+from defect_detection.processes.python_path import python_path
 from defect_detection.text import from_root, printable
 from defect_detection.use_cases.scoring import Scored, readable
 
@@ -126,7 +127,7 @@ def _run(arguments: Sequence[str], folder: Path) -> list[dict[str, Any]]:
     done = subprocess.run(  # noqa: S603  our own command
         [sys.executable, *arguments],
         cwd=folder,  # a folder without config.yaml: nothing but the bundle may be needed
-        env=os.environ | READ_BY_A_PROGRAM | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        env=os.environ | READ_BY_A_PROGRAM | python_path(),
         capture_output=True,
         text=True,
         timeout=_TIMEOUT_S,
