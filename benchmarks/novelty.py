@@ -55,9 +55,7 @@ def measure(options: Options) -> dict[str, Any]:
         "alone": alone,
         "few": few,
         "fit": _fit(options),
-        "one_image_ms": _one_image(_folder(options, **few[-1]) / "temp_best_model", options.work)
-        if few
-        else {},
+        "one_image_ms": _one_image(_last_bundle(few, options), options.work) if few else {},
     }
 
 
@@ -78,19 +76,22 @@ def _few(data: DataSet, options: Options) -> list[dict[str, Any]]:
     samples = scan(data.train, OK_CLASSES)[0]
     datasets.empty(options.work / "novelty" / "cache")
     return [
-        row | _judge(data, chosen, _folder(options, **row), options)
-        for row in (
-            {"data": data.name, "defective": count, "draw": draw}
-            for count in FEW
-            for draw in range(options.seeds)
-        )
-        if (chosen := _drawn(samples, row["defective"], row["draw"]))
+        {"data": data.name, "defective": count, "draw": draw}
+        | _judge(data, chosen, _folder(options, data.name, count, draw), options)
+        for count in FEW
+        for draw in range(options.seeds)
+        if (chosen := _drawn(samples, count, draw))
     ]
 
 
-def _folder(options: Options, *, data: str, defective: int, draw: int, **_: float) -> Path:
+def _last_bundle(few: Sequence[dict[str, Any]], options: Options) -> Path:
+    last = few[-1]
+    return _folder(options, last["data"], last["defective"], last["draw"]) / "temp_best_model"
+
+
+def _folder(options: Options, data: str, count: int, draw: int) -> Path:
     """Return the project of a draw."""
-    return options.work / "novelty" / "few" / data / f"{defective}-{draw}"
+    return options.work / "novelty" / "few" / data / f"{count}-{draw}"
 
 
 def _drawn(samples: Sequence[Sample], count: int, draw: int) -> list[Sample]:
