@@ -20,9 +20,10 @@ SECURITY: list[dict[str, list[Any]]] = [{}, {"bearer": []}, {"header": []}]  # {
 def openapi_document(app: OpenAPI) -> dict[str, Any]:
     """Return the document of all views that are registered."""
     access = services_of(app).access
-    document: dict[str, Any] = deepcopy(app.api_doc) | {
-        "servers": [{"url": absolute("/")}]
-    }  # the app keeps its own
+    document: dict[str, Any] = deepcopy(
+        app.api_doc
+    )  # what is added below would stay in that of the application
+    document["servers"] = [{"url": absolute("/")}]
     document["components"]["schemas"] |= _schemas(InferRequest)
     for path, item in document["paths"].items():
         for method, operation in item.items():
