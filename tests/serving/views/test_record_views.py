@@ -13,13 +13,16 @@ from recorded import image_of, inspected, is_waiting, paused_at
 from waiting import LIMIT_S, wait_until
 
 from benchmarks.ports import free_port
+from defect_detection.errors import UnknownRecordError
 from defect_detection.records import writer
 from defect_detection.records.database import Database
+from defect_detection.records.inspections import find_inspection
 from defect_detection.records.keys import create_key, revoke_key
 from defect_detection.records.retention import prune
 from defect_detection.records.store import Records
 from defect_detection.serving.app import create_app
 from defect_detection.serving.services import services_of
+from defect_detection.serving.views import records as record_views
 
 REMOTE = {"REMOTE_ADDR": "192.0.2.7"}
 
@@ -256,6 +259,32 @@ def test_feedback_waits_for_an_inspection_that_is_being_written(app, project):
     file.rmdir()
     answer = app.test_client().post("/feedback", json={"inspection_id": f"{1:08}", "label": "ok"})
     assert answer.status_code == 201
+
+
+def test_feedback_finds_an_inspection_that_is_written_just_after_the_first_look(app, monkeypatch):
+    recorder = services_of(app).records.recorder
+    looks: list[str] = []
+
+    def look(database, inspection_id):
+        looks.append(inspection_id)
+        if len(looks) == 1:
+            assert recorder.flush(LIMIT_S)
+            raise UnknownRecordError("not written yet")
+        return find_inspection(database, inspection_id)
+
+    monkeypatch.setattr(record_views, "find_inspection", look)
+    recorder.record(inspected(1), image_of(1))
+    answer = app.test_client().post("/feedback", json={"inspection_id": f"{1:08}", "label": "ok"})
+    assert (answer.status_code, len(looks)) == (201, 2)
+
+
+def test_feedback_on_what_cannot_be_stored_in_time_says_so(app, project, monkeypatch):
+    monkeypatch.setattr(record_views, "FLUSH_S", 0.1)
+    with services_of(app).records.images.lock:  # nothing is written meanwhile
+        services_of(app).records.recorder.record(inspected(1), image_of(1))
+        answer = app.test_client().post("/feedback", json={"inspection_id": f"{1:08}", "label": "ok"})
+    assert answer.status_code == 503
+    assert "not stored within 0.1 s; try again" in answer.json["detail"]
 
 
 def test_feedback_on_what_is_being_pruned_is_not_found(project, postgres_url, monkeypatch):

@@ -34,7 +34,7 @@ from defect_detection.text import CONTROLS
 T = TypeVar("T")
 
 INSPECTIONS = Tag(name="inspections", description="Inspections and their labels")
-FLUSH_S = 2.0  # time to wait for an inspection that is named before it is written
+FLUSH_S = 10.0  # time to wait for an inspection that is named before it is written
 MEDIA_TYPES = {one.suffixes[0]: one.media_type for one in FORMATS}
 
 records_api = APIBlueprint("records", __name__)
@@ -265,14 +265,21 @@ def find_recorded(inspection_id: str) -> Recorded:
 
 
 def _once_written(ask: Callable[[], T]) -> T:
-    """Ask for an inspection; one that isn't known may just not be written yet, and is then waited for."""
+    """Ask for an inspection; one that isn't known may just not be written yet, and is then waited for.
+
+    Raises:
+        UnknownRecordError: no such inspection. RecordsError: not known, and others could not be written in time.
+    """
+    recorder = _records().recorder
+    were_waiting = recorder.state().waiting  # before asking: what is written in between is found
     try:
         return ask()
     except UnknownRecordError:
-        if not _records().recorder.state().waiting:
+        if not were_waiting:
             raise
-        _records().recorder.flush(FLUSH_S)
+    if recorder.flush(FLUSH_S):
         return ask()
+    raise RecordsError(f"recent inspections were not stored within {FLUSH_S:g} s; try again in a minute")
 
 
 def _records() -> Records:
