@@ -4,6 +4,7 @@ import gc
 import os
 import shutil
 import signal
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +19,8 @@ from once import of_all_processes, once
 from PIL import Image
 from plant import Plant
 from postgres import _migrated, postgres_records_url, postgres_server, postgres_url  # noqa: F401  fixtures
-from sqlalchemy import Connection, Engine, inspect
+from sqlalchemy import Connection, Engine, event, inspect
+from sqlalchemy.pool import Pool
 from werkzeug.routing import Rule
 
 from defect_detection.config import Config, load_config
@@ -71,6 +73,19 @@ def _close_databases(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def _fork_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with fork_server_in(of_all_processes(tmp_path_factory)):
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _without_waiting_for_the_disk() -> Iterator[None]:
+    """Let no SQLite database of MLflow wait until the disk has what it wrote: a killed process loses nothing either way."""
+
+    def connected(connection: object, _record: object) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous = OFF")
+
+    event.listen(Pool, "connect", connected)
+    yield
+    event.remove(Pool, "connect", connected)
 
 
 @pytest.fixture(autouse=True, scope="session")
