@@ -231,6 +231,34 @@ def test_images_without_any_annotation_can_be_left_out(tmp_path):
     assert account.said[0].startswith("not carried over: images without any annotation: 1")
 
 
+@pytest.mark.parametrize(
+    ("form", "files"),
+    [
+        ("yolo", {"data.yaml": "train: images\nnames: [scratch]\n", "labels/looked-at.txt": "\n"}),
+        ("voc", {"Annotations/looked-at.xml": "<annotation><filename>looked-at.png</filename></annotation>"}),
+        (
+            "labelstudio",
+            {
+                "p.json": '[{"data": {"image": "images/looked-at.png"}, "annotations": [{"result": []}]},'
+                ' {"data": {"image": "images/new.png"}, "annotations": []}]'
+            },
+        ),
+    ],
+    ids=lambda one: one if isinstance(one, str) else "",
+)
+def test_an_annotation_that_marks_nothing_says_ok_where_the_others_are_left_out(form, files, tmp_path):
+    folder = "JPEGImages" if form == "voc" else "images"
+    for seed, name in enumerate(("looked-at", "new")):
+        picture(tmp_path / "theirs" / folder / f"{name}.png", seed)
+    for name, text in files.items():
+        write(tmp_path / "theirs" / name, text)
+    back, account = imported(form, tmp_path / "theirs", tmp_path / "ours", replace(RULES, unlabelled="skip"))
+    assert account.counts == {("train", "ok"): 1}
+    assert len(content_of(back)) == 1
+    assert account.said[0].startswith("not carried over: images ")
+    assert "new.png" in account.said[0] or "p.json: [1]" in account.said[0]
+
+
 BAD_ANNOTATIONS = {
     "outside its image of 24 x 16 px": {"bbox": [20, 10, 30, 4]},
     "has no area": {"bbox": [3, 3, 0, 4]},

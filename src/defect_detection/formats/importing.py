@@ -125,7 +125,7 @@ def import_data(
 
 def _notes(ready: Sequence[_Ready]) -> list[str]:
     notes = []
-    unlabelled = sum(not one.item.marks for one in ready)
+    unlabelled = sum(_is_unsaid(one.item) for one in ready)
     validation = sum(one.item.split in VALIDATION for one in ready)
     if unlabelled:
         notes.append(
@@ -188,9 +188,9 @@ class _Checking:
                 )
 
     def _is_wanted(self, one: Item) -> bool:
-        if not one.is_annotated:
+        if one.is_annotated is False:
             self._lost.add("images that are not annotated yet", one.where)
-        elif not one.marks and self._rules.unlabelled == "skip":
+        elif _is_unsaid(one) and self._rules.unlabelled == "skip":
             self._lost.add("images without any annotation", one.where)
         else:
             return True
@@ -268,6 +268,11 @@ class _Checking:
                 self._problems.append(f"{mark.where}: {problem} ({one.path.name})")
             areas.append(area)
         return tuple(areas)
+
+
+def _is_unsaid(one: Item) -> bool:
+    """Check for an image of which nothing is said, not even that somebody has looked at it."""
+    return not one.marks and one.is_annotated is None
 
 
 def _size_of(one: Item) -> tuple[int, int] | str:

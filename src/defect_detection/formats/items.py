@@ -29,7 +29,7 @@ class Item:
     """One image of another tool's data set.
 
     split: as it is named there; "" if there is none. size: (width, height) as it is written there.
-    is_annotated: somebody has looked at it; an image without marks then has no defect.
+    is_annotated: whether somebody has looked at it; an image without marks then has no defect. None: the format does not say.
     """
 
     where: str
@@ -37,7 +37,7 @@ class Item:
     split: str = ""
     size: tuple[int, int] | None = None
     marks: tuple[Mark, ...] = ()
-    is_annotated: bool = True
+    is_annotated: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

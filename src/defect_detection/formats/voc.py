@@ -81,7 +81,7 @@ def _item(path: Path, root: Path, splits: dict[str, str], lost: Lost) -> Item:
     if mask.is_file() and objects:
         objects[0] = Mark(objects[0].label, mask.relative_to(root).as_posix(), MaskFile(mask))
     size = size_of(tree.findtext("size/width"), tree.findtext("size/height"), f"{where}: size")
-    return Item(where, image, splits.get(name, ""), size, tuple(objects))
+    return Item(where, image, splits.get(name, ""), size, tuple(objects), is_annotated=True)
 
 
 def _objects(tree: Any, where: str, lost: Lost, *, with_boxes: bool) -> Iterator[Mark]:

@@ -125,7 +125,7 @@ def _item(path: Path, split: str, root: Path, names: dict[int, str], keypoints: 
         for place, line in enumerate(text_of(labels).splitlines(), 1)
         if line.strip()
     ]
-    return Item(where, path, split, None, tuple(marks))
+    return Item(where, path, split, None, tuple(marks), is_annotated=True)
 
 
 def _mark(words: list[str], where: str, names: dict[int, str], keypoints: bool, lost: Lost) -> Mark:
