@@ -8,15 +8,18 @@ import sys
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  its name
+# Ray ends a process that was idle for a second, and the next trial would import TensorFlow again.
+os.environ["RAY_idle_worker_killing_time_threshold_ms"] = "600000"  # noqa: SIM112
 
 import ray
 from ray.cluster_utils import Cluster
 
 NODE = {"object_store_memory": 100_000_000, "include_dashboard": False}
+HEAD = {"no_monitor": True, "include_log_monitor": False}  # nothing scales it, and nobody reads its logs
 
 
 def main() -> None:
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **NODE})
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **NODE, **HEAD})
     nodes = []
     print(cluster.address, flush=True)
     for line in sys.stdin:

@@ -1,13 +1,13 @@
 """Our commands on a Ray cluster whose nodes can be killed."""
 
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+from forked import python
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks/peers/ray_cluster.py"
 
@@ -34,10 +34,12 @@ class Nodes:
         """Kill the process that passes on what trials tell."""
         below = psutil.Process(self.process.pid).children(recursive=True)
         (relay,) = (one for one in below if one.cmdline()[:1] == ["ray::Relay"])
+        nodes = (one for one in below if one.name() == "raylet")
+        assert relay.parent() == min(nodes, key=lambda one: one.create_time()), "not beside the command"
         relay.kill()
 
-    def start(self, root: Path, *arguments: str, python: str = sys.executable) -> subprocess.Popen[str]:
-        command = [python, "-m", "defect_detection.cli", *arguments, "--address", self.address]
+    def start(self, root: Path, *arguments: str) -> subprocess.Popen[str]:
+        command = [python(), "-m", "defect_detection.cli", *arguments, "--address", self.address]
         return subprocess.Popen(command, cwd=root, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def run(self, root: Path, *arguments: str) -> tuple[int, str]:

@@ -202,12 +202,15 @@ class OnRay:
 
 
 def _beside_this_process() -> dict[str, Any]:
-    """Return options that keep an actor on the node of this process: it lives as long."""
+    """Return options that keep an actor on the node of this process: it lives as long.
+
+    Affinity must be hard: Ray places an actor that takes no processor on any node where it is soft.
+    """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     node = ray.get_runtime_context().get_node_id()
-    return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=True)}
+    return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
 
 
 def _wait_for_room(futures: Sequence[Future[Any]], at_once: int) -> None:
