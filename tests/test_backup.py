@@ -14,6 +14,7 @@ from waiting import LIMIT_S
 
 from defect_detection.cli import main
 from defect_detection.config import Config, load_config
+from defect_detection.config.products import ARCHIVED, FILE
 from defect_detection.config.yaml_edit import with_value
 from defect_detection.errors import BackupError
 from defect_detection.files.copies import read_sums, write_sums
@@ -84,6 +85,21 @@ def test_the_files_that_settings_name_are_in_the_backup(line1, tmp_path):
     assert (config.root / "own.h5").read_text() == "own.h5"
 
 
+def test_the_mask_of_each_product_is_in_the_backup_and_damaged_settings_stop_none(line1, tmp_path):
+    for name in ("bolts", "caps", "pins"):
+        product = line1.root / "products" / name
+        (product / "data/train/ok").mkdir(parents=True)
+        (product / "data/fixture.png").write_text(name)
+        (product / "data/train/ok/1.png").write_text("stays with the images")
+        settings = "data: {ignore_mask: data/fixture.png}\n" if name != "pins" else "data: [\n"
+        (product / (ARCHIVED if name == "caps" else FILE)).write_text(settings)
+    back_up(load_config(line1.file), tmp_path / "backup")
+    copied = sorted(path.name for path in (tmp_path / "backup/products").rglob("*") if path.is_file())
+    assert copied == sorted([FILE, ARCHIVED, FILE, "fixture.png", "fixture.png"])
+    config = load_config(restored(tmp_path / "backup", tmp_path / "line2").file, product="bolts")
+    assert config.data.ignore_mask.read_text() == "bolts"
+
+
 def test_the_list_of_hashes_is_one_that_sha256sum_reads(line1, tmp_path):
     (line1.bundle_dir / "a\\b\nc ü").write_text("odd")
     back_up(line1, tmp_path / "backup")
@@ -143,6 +159,7 @@ BACK_UP = """
 import shutil
 from defect_detection.files import copies
 from defect_detection.config import load_config
+from defect_detection.config.products import ARCHIVED, FILE
 from defect_detection.use_cases import backup, restore
 backup.copy_file = restore.copy_file = counted(copies.copy_file)
 pathlib.Path.replace = counted(pathlib.Path.replace)

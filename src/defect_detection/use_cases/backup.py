@@ -7,14 +7,23 @@ before its turn comes is forgotten in the copy too. See docs/decisions/0034-stor
 
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 
 from defect_detection.config import Config
-from defect_detection.config.products import FOLDER, require_plant
+from defect_detection.config.load import product_settings
+from defect_detection.config.products import (
+    ARCHIVED,
+    FILE,
+    FOLDER,
+    folder_of,
+    product_names,
+    require_plant,
+)
 from defect_detection.config.yaml_edit import with_value
-from defect_detection.errors import BackupError
+from defect_detection.errors import BackupError, ConfigError
 from defect_detection.files.copies import SUMS, copy_database, copy_file, files_below, write_sums
 from defect_detection.files.switch import alone
 from defect_detection.files.trail import FILE as TRAIL
@@ -166,11 +175,20 @@ def _others(config: Config, store_folder: Path, places: Mapping[str, str]) -> It
 
 
 def _named_files(config: Config) -> Iterator[tuple[str, Path]]:
-    """Yield the mask and the files of weights that settings name, where they lie inside the project."""
-    weights = [Path(one.weights) for one in config.training.hyperparameter_sets if one.weights]
-    for path in [*filter(None, [config.data.ignore_mask]), *weights]:
-        if path.is_relative_to(config.root) and path.is_file():
-            yield path.relative_to(config.root).as_posix(), path
+    """Yield the masks and the files of weights that settings name, of all products, where they lie inside the project."""
+    for one in (config, *_products(config)):
+        weights = [Path(each.weights) for each in one.training.hyperparameter_sets if each.weights]
+        for path in [*filter(None, [one.data.ignore_mask]), *weights]:
+            if path.is_relative_to(config.root) and path.is_file():
+                yield path.relative_to(config.root).as_posix(), path
+
+
+def _products(config: Config) -> Iterator[Config]:
+    """Yield the settings of all products, archived ones too. Damaged settings are copied as they are: one product stops no backup."""
+    for file in (FILE, ARCHIVED):
+        for name in product_names(config.root, file):
+            with suppress(ConfigError):
+                yield product_settings(config, name, folder_of(config.root, name) / file)
 
 
 def _of_products(root: Path) -> Iterator[tuple[str, Path]]:
