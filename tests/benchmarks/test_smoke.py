@@ -29,6 +29,7 @@ from benchmarks.tables import put_into
 from defect_detection.config import load_config
 from defect_detection.config.yaml_file import read_document
 from defect_detection.data.samples import Sample
+from defect_detection.use_cases import export
 
 QUICK = (
     "data.image_size=32",
@@ -144,6 +145,7 @@ def test_training_quality_image_size_scaling_and_inference_have_their_rows(
 ):
     """One model is trained, and retrained once, after the new images of the scaling. Inference is measured with the first."""
     monkeypatch.setattr(inference, "LATENCY_IMAGES", 5)
+    monkeypatch.setattr(export, "_CALIBRATION_IMAGES", 8)
     ((name, seconds, auroc, accuracy, memory),) = measure("training", "--data", parts)
     assert name == "this project, default"
     assert float(seconds) > 0
@@ -178,7 +180,7 @@ def test_training_quality_image_size_scaling_and_inference_have_their_rows(
 
 def measures_inference(measure, parts: Path, bundle: Path) -> None:
     """Latency, a folder and limits, of a model with all its levels: in 8 bits one with few differs too much."""
-    rows = measure("inference", "--data", parts, "--model", bundle, "--images", "40")
+    rows = measure("inference", "--data", parts, "--model", bundle, "--images", "12")
     by_name = {row[0]: row[1:] for row in rows}
     first, latency, _, folder, share, _ = by_name["this project, f32"]
     assert all(float(cell) > 0 for cell in (first, latency, folder))
