@@ -145,7 +145,7 @@ def test_training_quality_image_size_scaling_and_inference_have_their_rows(
 ):
     """One model is trained, and retrained once, after the new images of the scaling. Inference is measured with the first."""
     monkeypatch.setattr(inference, "LATENCY_IMAGES", 5)
-    monkeypatch.setattr(export, "_CALIBRATION_IMAGES", 8)
+    monkeypatch.setattr(export, "_CALIBRATION_IMAGES", 24)
     ((name, seconds, auroc, accuracy, memory),) = measure("training", "--data", parts)
     assert name == "this project, default"
     assert float(seconds) > 0

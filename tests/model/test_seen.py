@@ -30,7 +30,7 @@ def framing() -> Framing:
 
 @pytest.fixture(scope="module")
 def trunk() -> Trunk:
-    return build_trunk("compact", "procedural", SIZE, ("level1", "level2"))
+    return build_trunk("compact", "procedural", SIZE, ("level1", "level2_down_relu"))
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 from done_once import compiled_once, drawn_once  # noqa: F401  fixtures
+from in_production import put_in_production
 from once import once
 from plant import Plant
-
-from defect_detection.use_cases.evaluate import evaluate
 
 
 @pytest.fixture(scope="session")
@@ -24,5 +23,5 @@ def beatable(beatable_once: Plant, tmp_path: Path) -> Plant:
 def _put_in_production(plant: Plant) -> None:
     with pytest.MonkeyPatch.context() as environment:
         environment.delenv("MLFLOW_TRACKING_URI", raising=False)
-        plant.make(max(plant.threshold_missing(1, "validation"), plant.threshold_missing(1, "test")))
-        evaluate(plant.config("evaluation_threshold=0"))
+        threshold = max(plant.threshold_missing(1, "validation"), plant.threshold_missing(1, "test"))
+        put_in_production(plant, plant.make(threshold))

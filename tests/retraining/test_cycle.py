@@ -5,18 +5,21 @@ import re
 
 import pytest
 from filelock import FileLock
+from in_production import put_in_production
 from plant import LEVELS, Plant
+from tuned import Tuning
 
 from defect_detection.data.split import load_splits
 from defect_detection.errors import BusyError
 from defect_detection.evaluation.gate import Outcome
 from defect_detection.model.bundle import read_card
 from defect_detection.processes.watch import Watch, unwatched
+from defect_detection.retraining import cycle
 from defect_detection.retraining.cycle import Retrained, compare_on_validation, retrain
 from defect_detection.tracking.best_model import BestModelInfo
 from defect_detection.tracking.store import connect
+from defect_detection.training import trial
 from defect_detection.use_cases.by_hand import promote
-from defect_detection.use_cases.evaluate import evaluate
 from defect_detection.use_cases.history import history
 
 QUICK = {"branches": ["pooled"], "turns": 1, "pooled_regularization": 0.1}
@@ -107,14 +110,24 @@ def test_a_model_that_is_significantly_worse_on_validation_leaves_everything(pro
     assert [run.info.status for run in runs_of_retrainings(plant)] == ["FINISHED"]
 
 
-def test_a_model_that_is_better_on_validation_only_is_not_promoted(plant, retraining):
+@pytest.fixture
+def trained_before(monkeypatch):
+    """Let a retraining take the plant's own model for what it trained, where only what it decides is looked at."""
+
+    def of(plant: Plant) -> None:
+        monkeypatch.setattr(cycle, "_train", lambda *_: plant.candidate())
+
+    return of
+
+
+def test_a_model_that_is_better_on_validation_only_is_not_promoted(plant, retraining, trained_before):
     """The champion misses weak defects, and the test images have none."""
     threshold = plant.threshold_missing(1, "validation")
     for sample, score in zip(plant.samples(), plant.scores(), strict=True):
         if sample.label and score < threshold:
             sample.path.unlink()
-    plant.make(threshold)
-    evaluate(plant.config())
+    put_in_production(plant, plant.make(threshold))
+    trained_before(plant)
     retrained = retraining()
     assert (retrained.outcome, retrained.promoted) == (Outcome.HOLD, None)
     assert "the test decides" in retraining.said("On validation: the test")
@@ -123,9 +136,10 @@ def test_a_model_that_is_better_on_validation_only_is_not_promoted(plant, retrai
     assert (plant.in_production().version, plant.in_testing()) == (1, None)
 
 
-def test_a_test_that_shows_too_little_ends_without_promotion(beatable):
+def test_a_test_that_shows_too_little_ends_without_promotion(beatable, trained_before):
     """Ten defective test images rule nothing out at the usual margin, and validation leaves it to them."""
     plant, retraining = beatable, Retraining(beatable)
+    trained_before(plant)
     retrained = retraining("evaluation.gate.margin=0.02")
     assert (retrained.outcome, retrained.promoted) == (Outcome.INSUFFICIENT, None)
     assert "not enough evidence" in retraining.said("On validation", "defective")
@@ -163,9 +177,11 @@ def test_without_a_base_model_it_starts_from_scratch_names_a_set_that_diverges_a
     }
 
 
-def test_each_fine_tuned_set_starts_from_the_base_model_itself(promoted):
+def test_each_fine_tuned_set_starts_from_the_base_model_itself(promoted, monkeypatch):
     """Fine-tuning changes the trunk that it is given, so sets must not share one."""
     sets = [{"name": name, "trainable_from": "level1", "fine_tune_epochs": 1, **QUICK} for name in "ab"]
+    tuning = Tuning()
+    monkeypatch.setattr(trial, "fine_tune", tuning)
 
     def stop(task: str, *_: object) -> None:
         if task == "evaluating":
@@ -173,16 +189,16 @@ def test_each_fine_tuned_set_starts_from_the_base_model_itself(promoted):
 
     with pytest.raises(InterruptedError):
         Retraining(promoted, stop)(hyperparameter_sets=sets)
+    base = read_card(promoted.registry.bundle_of(promoted.in_production(), promoted.config().cache_dir))
+    assert tuning.started_from == [base.trunk_fingerprint] * 2
     first, second = runs_of_retrainings(promoted)
-    for metric in ("fine_tune_val_loss", "val_log_loss"):
-        assert first.data.metrics[metric] == pytest.approx(second.data.metrics[metric], rel=1e-4)
+    assert first.data.metrics["val_log_loss"] == pytest.approx(second.data.metrics["val_log_loss"], rel=1e-4)
 
 
 def test_what_the_champion_was_trained_on_counts_for_neither(plant):
     splits = load_splits(plant.config())
     seen = [sample for sample in splits.validation if sample.label][:3]
-    plant.make(1.0, trained_on=seen)
-    evaluate(plant.config("evaluation_threshold=0"))
+    put_in_production(plant, plant.make(1.0, trained_on=seen))
     goes_on, (reason, *_) = compare_on_validation(plant.candidate(), splits, plant.registry, plant.config())
     assert goes_on
     assert reason.startswith("accuracy 9/9 (100 %")
@@ -191,8 +207,7 @@ def test_what_the_champion_was_trained_on_counts_for_neither(plant):
 
 def test_without_unseen_validation_images_the_test_decides(plant):
     splits = load_splits(plant.config())
-    plant.make(trained_on=splits.validation)
-    evaluate(plant.config())
+    put_in_production(plant, plant.make(trained_on=splits.validation))
     goes_on, (reason,) = compare_on_validation(plant.candidate(), splits, plant.registry, plant.config())
     assert goes_on
     assert "0 OK and 0 defective images remain, too few to compare; the test decides" in reason

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tuned import Tuning
 
 from defect_detection.data.cross_validation import assign_folds
 from defect_detection.data.samples import Sample
@@ -16,6 +17,7 @@ from defect_detection.model.bundle import (
     short_hashes,
 )
 from defect_detection.model.graph import read_trunk
+from defect_detection.training import trial as trials
 from defect_detection.training.bundling import save_trial
 from defect_detection.training.folds import Folds
 from defect_detection.training.trial import run_trial
@@ -99,8 +101,9 @@ def test_images_that_the_model_has_learned_show_no_claim():
     assert claim.unsound.text.endswith("but the model was trained on these images")
 
 
-def test_what_a_trunk_has_learned_survives_several_retrainings(plant, tmp_path):
+def test_what_a_trunk_has_learned_survives_several_retrainings(plant, tmp_path, monkeypatch):
     """Fine-tuned, then a head on it alone, then fine-tuned again: all that any of them has learned is known."""
+    monkeypatch.setattr(trials, "fine_tune", Tuning())
     config = plant.config("training.cv_below=1000")
     splits = load_splits(config)
     quick = {"turns": 1, "pooled_regularization": 0.1}

@@ -76,7 +76,9 @@ def test_onnx_in_8_bits_is_smaller_and_gives_the_same_verdicts(exported, masked)
     images, scores = read_golden(bundle)
     folder, done = exported("onnx", int8=True)
     assert [path.name for path in sorted(folder.iterdir())] == [MANIFEST, CARD_FILE, "model.onnx"]
-    whole, small = ((place / name).stat().st_size for place, name in ((bundle, "model.bin"), (folder, "model.onnx")))
+    whole, small = (
+        (place / name).stat().st_size for place, name in ((bundle, "model.bin"), (folder, "model.onnx"))
+    )
     assert whole - small > 2.5 * sum(kernel.size for kernel in kernels_in(folder)), "1 byte in place of 4"
     assert (done.parity.flips, done.loss.flips) == (0, 0)
     moved = np.abs(onnx_scorer(folder / "model.onnx")(images)["score"] - scores).max()

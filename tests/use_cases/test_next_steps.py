@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from in_production import put_in_production
 from typer.testing import CliRunner
 
 from defect_detection.cli.evaluation import app
@@ -30,10 +31,7 @@ def test_evaluation_says_what_to_do_next_and_when_the_test_set_is_too_small(plan
     assert "inference.py" not in said
     assert "No model is in production. Next: look at the worst images in the report" in said
     assert "defect inspect --model" in said and "lower evaluation_threshold" in said
-    plant.make()
-    said = evaluated(plant)
-    assert said.rstrip().endswith("Next: defect inspect")
-    assert "A candidate with the same escapes as the model in production needs" not in said
+    put_in_production(plant, plant.make())
     plant.make(plant.threshold_missing(2))
     said = evaluated(plant, USUAL)
     assert said.rstrip().endswith("Next: defect inspect"), "the champion is still there"

@@ -178,21 +178,24 @@ def decisions(plant: Plant) -> int:
     return count_decisions(plant.config().tracking_uri, PROMOTIONS, fingerprint)
 
 
-def test_a_repeated_evaluation_decides_the_same_and_adds_nothing(plant, capsys, monkeypatch):
+def test_a_repeated_evaluation_decides_the_same_and_adds_nothing(promoted, capsys, monkeypatch):
+    plant = promoted  # now the candidate is in production itself
     monkeypatch.chdir(plant.root)
     config = plant.config()
-    plant.make(plant.threshold_missing(1))
-    for _ in range(2):  # the second time it is in production itself
-        evaluated = evaluate(config)
-        assert (evaluated.decision.outcome, evaluated.registered.version) == ("promote", 1)
-        assert evaluated.decision.test_set_decisions == decisions(plant) == len(entries(plant)) == 1
+    evaluated = evaluate(config)
+    assert (evaluated.decision.outcome, evaluated.registered.version) == ("promote", 1)
+    assert evaluated.decision.test_set_decisions == decisions(plant) == len(entries(plant)) == 1
     assert evaluated.repeated == entries(plant)[0].number
+    assert plant.in_production().version == 1
+    assert plant.registry.version("Production_Reg", 2) is None
     assert decision_in(config.report_dir)["outcome"] == "promote"
     plant.make(plant.threshold_missing(3))
     first = evaluate(config)
     shutil.rmtree(config.report_dir)
     assert main(["evaluate"]) == 1
-    assert f"entry {entries(plant)[0].number} of `defect history`" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"entry {entries(plant)[0].number} of `defect history`" in said
+    assert "Nothing was added to the ledger" in said
     assert first.repeated is None
     assert decisions(plant) == len(entries(plant)) == 2
     assert decision_in(config.report_dir) == json.loads(first.decision.model_dump_json())

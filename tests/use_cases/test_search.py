@@ -27,7 +27,7 @@ from defect_detection.processes.watch import unwatched
 from defect_detection.tracking.best_model import BestModelInfo
 from defect_detection.tracking.runs import ExperimentRecorder
 from defect_detection.tracking.store import connect
-from defect_detection.use_cases.search import search, search_name, storage_url
+from defect_detection.use_cases.search import _trunk_of, search, search_name, storage_url
 from defect_detection.use_cases.train import train
 from defect_detection.use_cases.trial_runs import Bench
 
@@ -148,15 +148,15 @@ def test_training_compares_the_best_of_the_search_with_the_sets(searched_once):
 def test_a_trial_that_falls_behind_is_pruned_and_says_so(plant):
     """A rate of learning that makes the loss grow without bound, against five trials that were done before.
 
-    The first levels of the trunk would tell the parts apart at any rate, so it has all.
+    The first levels of the trunk would tell the parts apart at any rate.
     """
     space = {"learning_rate": [0.01, 50.0], "branches": [["local"], ["pooled"]]}
-    all_levels = "training.hyperparameter_sets=[{name: both, hidden_units: 16, pooled_regularization: 0.1}]"
-    overrides = searching(6, space), "training.epochs=8", all_levels
+    one_set = "training.hyperparameter_sets=[{name: both, levels: [level2], hidden_units: 16, pooled_regularization: 0.1}]"
+    overrides = searching(6, space), "training.epochs=8", one_set
     config = plant.config(*overrides)
     splits = load_splits(config)
     (base,) = config.training.hyperparameter_sets
-    trunk = build_trunk("compact", "distilled", config.data.image_size).fingerprint
+    trunk = build_trunk("compact", "distilled", config.data.image_size, ("level2",)).fingerprint
     name = search_name(config.training.resolved(base), space, trunk, splits, config)
     storage = optuna.storages.RDBStorage(storage_url(config.root))
     study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
@@ -186,26 +186,33 @@ def done_before(space: dict[str, Any]) -> optuna.trial.FrozenTrial:
     )
 
 
-def test_a_finished_search_goes_on_when_more_trials_are_wanted(searched):
+def test_a_finished_search_goes_on_and_does_not_try_a_third_time_what_was_killed_twice(searched):
     search_of(searched, searching(2))
-    assert len(study_of(searched.config()).trials) == 2
+    study = study_of(searched.config())
+    assert len(study.trials) == 2
+    killed = {"pooled_regularization": 0.5, "hidden_units": 8, "branches": '["pooled"]'}
+    study.enqueue_trial(killed, user_attrs={"again": True})
+    proposal = study.ask()
+    assert proposal.suggest_float("pooled_regularization", 0.001, 1.0, log=True) == 0.5
     search_of(searched, searching(3))
     parent, trials = runs_of_search(searched)
-    values = [trial.params["pooled_regularization"] for trial in study_of(searched.config()).trials]
-    assert len(trials) == len(set(values)) == 3, "no draw is repeated"
-    assert parent.data.metrics["trials"] == 3
+    study = study_of(searched.config())
+    values = [trial.params["pooled_regularization"] for trial in study.trials]
+    assert states_of(study) == [*["COMPLETE"] * 2, "FAIL", "COMPLETE"]
+    assert len(set(values)) == 4, "no draw is repeated, and what was killed is tried once"
+    assert len(trials) == parent.data.metrics["trials"] == 3
 
 
-def test_other_weights_under_the_same_name_are_another_search(plant):
+def test_other_weights_under_the_same_name_are_another_trunk(plant):
     weights = plant.root / "weights.npz"
     shutil.copyfile(COMPACT_WEIGHTS["procedural"], weights)
-    base = {"name": "both", "levels": LEVELS, "weights": str(weights), "branches": ["pooled"], "turns": 1}
-    overrides = searching(1), f"training.hyperparameter_sets={json.dumps([base])}"
-    search_of(plant, *overrides)
+    config = plant.config()
+    bench = Bench(load_splits(config), config, None, unwatched)
+    base = config.training.hyperparameter_sets[0].model_copy(update={"weights": str(weights)})
+    before = _trunk_of(bench, base)
+    assert before == _trunk_of(bench, base)
     save_npz(build_trunk("compact", None, 32).model, weights)
-    search_of(plant, *overrides)
-    storage = optuna.storages.RDBStorage(storage_url(plant.root))
-    assert [one.n_trials for one in optuna.get_all_study_summaries(storage)] == [1, 1]
+    assert before != _trunk_of(bench, base)
 
 
 def test_another_set_space_trunk_or_seed_is_another_search(plant):
@@ -227,7 +234,7 @@ def test_another_set_space_trunk_or_seed_is_another_search(plant):
 def test_a_search_that_is_killed_goes_on_where_it_was(plant):
     """Kill -9 in the middle of a trial, in a process of its own."""
     space = {name: SPACE[name] for name in ("pooled_regularization", "hidden_units")}  # all have epochs
-    overrides = [searching(3, space), "training.epochs=30"]
+    overrides = [searching(2, space), "training.epochs=30"]
     child = fork(plant.root, main, ["train", *[part for one in overrides for part in ("--set", one)]])
     try:
         wait_for_second_running(plant.root, child)
@@ -247,23 +254,12 @@ def test_a_search_that_is_killed_goes_on_where_it_was(plant):
     states = states_of(study_of(plant.config()))
     assert parent.info.run_id == killed.info.run_id
     assert parent.info.status == "FINISHED"
-    assert sorted(run.info.status for run in trials) == [*["FINISHED"] * 3, "KILLED"]
+    assert sorted(run.info.status for run in trials) == [*["FINISHED"] * 2, "KILLED"]
     assert states[: len(before)] == [*before[:-1], "FAIL"]
-    assert sum(state in ("COMPLETE", "PRUNED") for state in states) == 3
-    assert len(states) == 4
+    assert sum(state in ("COMPLETE", "PRUNED") for state in states) == 2
+    assert len(states) == 3
     failed, again = study_of(plant.config()).trials[len(before) - 1 : len(before) + 1]
     assert failed.params == again.params, "what was killed is tried once more"
-
-
-def test_values_that_were_killed_twice_are_not_tried_a_third_time(searched):
-    study = study_of(searched.config())
-    killed = {"pooled_regularization": 0.5, "hidden_units": 8, "branches": '["pooled"]'}
-    study.enqueue_trial(killed, user_attrs={"again": True})
-    proposal = study.ask()
-    assert proposal.suggest_float("pooled_regularization", 0.001, 1.0, log=True) == 0.5
-    search_of(searched, searching(3))
-    tried = [trial.params["pooled_regularization"] for trial in study_of(searched.config()).trials]
-    assert tried.count(0.5) == 1
 
 
 def wait_for_second_running(root: Path, child: Child, limit_s: float = LIMIT_S) -> None:
@@ -323,11 +319,10 @@ def test_without_optuna_the_error_says_what_to_install(plant, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ConfigError, match=r"pip install 'defect-detection\[search\]'"):
         train(plant.config(searching(1)))
-    assert (
-        train(
-            plant.config(
-                f"training.hyperparameter_sets=[{{name: only, levels: {list(LEVELS)}, branches: [pooled], turns: 1}}]"
-            )
-        ).best
-        == "only"
-    )
+
+    def stop(task: str, *_: object) -> None:
+        if task == "training both":
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):  # without a search, training is beyond it without Optuna
+        train(plant.config(), stop)
