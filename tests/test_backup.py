@@ -159,7 +159,6 @@ BACK_UP = """
 import shutil
 from defect_detection.files import copies
 from defect_detection.config import load_config
-from defect_detection.config.products import ARCHIVED, FILE
 from defect_detection.use_cases import backup, restore
 backup.copy_file = restore.copy_file = counted(copies.copy_file)
 pathlib.Path.replace = counted(pathlib.Path.replace)
