@@ -5,10 +5,12 @@ import json
 import pytest
 from plant import Plant
 
+from defect_detection.cli import main
 from defect_detection.config import load_config, load_retrain_config
 from defect_detection.errors import BundleError, ConfigError
 from defect_detection.model.bundle import KERAS_FILE, read_card
 from defect_detection.processes.messages import Message
+from defect_detection.retraining import cycle
 from defect_detection.retraining.start import Start, find_start
 
 
@@ -119,3 +121,14 @@ def test_a_damaged_base_model_is_an_error(promoted):
         file.write(b"damaged")
     with pytest.raises(BundleError, match="was registered: expected"):
         start_of(plant)
+
+
+def test_where_it_starts_can_be_chosen_for_one_retraining(tmp_path, monkeypatch):
+    monkeypatch.setattr(cycle, "_retrain", lambda settings, *_: settings.start_from)
+    file = tmp_path / "re_train/re_train.yaml"
+    file.parent.mkdir()
+    file.write_text("start_from: registry\n")
+    (tmp_path / "config.yaml").write_text("{}\n")
+    assert cycle.retrain(file) == "registry"
+    assert cycle.retrain(file, start_from="scratch") == "scratch"
+    assert main(["retrain", "--settings", str(file), "--start-from", "nowhere"]) == 3

@@ -151,8 +151,34 @@ def test_a_training_of_the_page_waits_for_a_person_and_later_ones_are_estimated_
     assert "evaluation.gate.promote_at_once=false" in client.get(job["log"]).text
     assert client.get("/training").json["basis"] == "the last training of this product, with 60 images"
     job = ended(client, client.post("/retrain", headers=ASYNC).headers["Location"])
-    assert job["promotes"] is True
+    assert (job["promotes"], job["start_from"]) == (True, None)
     assert "promote_at_once" not in client.get(job["log"]).text
+
+
+def test_a_training_starts_where_whoever_asked_chose(client, project):
+    project.script("import sys; print(sys.argv[1:])")
+    for asked, arguments in ((None, []), ("scratch", ["--start-from", "scratch"])):
+        query = {} if asked is None else {"start_from": asked}
+        job = ended(client, client.post("/retrain", query_string=query, headers=ASYNC).headers["Location"])
+        assert job["start_from"] == asked
+        assert str(arguments) in client.get(job["log"]).text
+        assert json.loads(client.post("/retrain", query_string=query).data)["stdout"] == f"{arguments}\n"
+    assert client.post("/retrain?start_from=nowhere").status_code == 422
+
+
+def test_the_choice_of_the_page_begins_with_what_the_settings_say(client, project):
+    for split in ("train", "test"):
+        (project.root / "data" / split / "ok").mkdir(parents=True)
+        (project.root / "data" / split / "ok/1.png").touch()
+    file = project.root / "re_train/re_train.yaml"
+    file.parent.mkdir(exist_ok=True)
+    for text, start in (
+        ("start_from: scratch\n", "scratch"),
+        ("{}\n", "registry"),
+        ("start_from: [\n", None),
+    ):
+        file.write_text(text)
+        assert client.get("/training").json["start_from"] == start
 
 
 def test_the_training_of_an_archived_product_ends_and_the_one_that_waits_fails(client, project):

@@ -242,8 +242,12 @@ def history_of(world) -> dict[str, Any]:
 def test_a_retraining_is_started_followed_and_explained(visit, world):
     page = visit("/page/train")
     page.wait_for_selector("#jobs:has-text('None yet')")
+    assert page.get_by_label("Start from").input_value() == "registry"
+    page.get_by_label("Start from").select_option("scratch, with the settings of this product")
     page.get_by_role("button", name="Start a training").click()
+    page.wait_for_selector("#confirm-means:has-text('It starts from scratch')")
     page.get_by_role("button", name="Start it").click()
+    page.wait_for_selector("#job-facts:has-text('from scratch')")
     page.locator("#log-title").click()
     page.wait_for_selector("#log:has-text('fitting 3/3')")
     page.wait_for_selector("#steps [aria-current=step]:has-text('Trainingfrozen_compact: fitting 3/3')")

@@ -102,6 +102,12 @@ def retrain(
         Path | None,
         typer.Option(help="Settings of the retraining (default: re_train/re_train.yaml of the product)."),
     ] = None,
+    start_from: Annotated[
+        Literal["registry", "scratch"] | None,
+        typer.Option(
+            help="registry: go on from a registered model; scratch: train as `defect train` does (default: what the settings say)."
+        ),
+    ] = None,
     overrides: Overrides = None,
     product: Product = None,
 ) -> None:
@@ -114,7 +120,7 @@ def retrain(
     from defect_detection.retraining.cycle import retrain as run
 
     with bars() as watch:
-        retrained = run(settings or _settings_of(product), overrides or (), watch, write)
+        retrained = run(settings or _settings_of(product), overrides or (), watch, write, start_from)
     raise typer.Exit(retrained.outcome.exit_code)
 
 

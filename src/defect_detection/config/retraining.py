@@ -12,6 +12,7 @@ from defect_detection.config.load import read_settings
 from defect_detection.config.training import HyperparameterSet, with_unique_names
 from defect_detection.config.yaml_file import validate
 
+StartFrom = Literal["registry", "scratch"]
 DEFAULT_RETRAIN_PATH = Path("re_train/re_train.yaml")
 
 
@@ -19,7 +20,7 @@ class RetrainConfig(Section):
     """Settings of one retraining, from ``re_train/re_train.yaml``."""
 
     config: FilePath = setting(Path("../config.yaml"), "settings of data, training and evaluation.")
-    start_from: Annotated[Literal["registry", "scratch"], Expected("registry or scratch")] = setting(
+    start_from: Annotated[StartFrom, Expected("registry or scratch")] = setting(
         "registry",
         "registry: go on from a registered model (base_models). scratch: train as `defect train` does.",
     )

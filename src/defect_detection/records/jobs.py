@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
 from defect_detection.config.products import DEFAULT
+from defect_detection.config.retraining import StartFrom
 from defect_detection.errors import BusyError, UnknownRecordError
 from defect_detection.processes.ending import end_processes_of
 from defect_detection.processes.identity import is_dead, owner
@@ -28,10 +29,25 @@ LOOK_COUNTS_S = 5.0  # of the time between two looks at the heartbeats, at most
 
 
 @dataclass(frozen=True, slots=True)
+class HowToRetrain:
+    """What whoever asks for a retraining may choose.
+
+    promotes: a model that passes is promoted at once; otherwise it waits until a person promotes it. start_from: registry or scratch
+    (`RetrainConfig`); None: what the product's re_train.yaml says.
+    """
+
+    promotes: bool = True
+    start_from: StartFrom | None = None
+
+
+AS_SET = HowToRetrain()
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One training. outcome: promote, passed, hold or insufficient evidence, once it succeeded; reason: why it did not.
 
-    promotes: a model that passes is promoted at once. images: that it read; None where that is not known.
+    promotes, start_from: as in `HowToRetrain`. images: that it read; None where that is not known.
     """
 
     id: str
@@ -47,6 +63,11 @@ class Job:
     product: str = DEFAULT
     promotes: bool = True
     images: int | None = None
+    start_from: StartFrom | None = None
+
+    @property
+    def how(self) -> HowToRetrain:
+        return HowToRetrain(self.promotes, self.start_from)
 
     @property
     def has_ended(self) -> bool:
@@ -54,13 +75,17 @@ class Job:
 
 
 def create_job(
-    database: Database, by: str, product: str = DEFAULT, *, runs_here: bool = False, promotes: bool = True
+    database: Database,
+    by: str,
+    product: str = DEFAULT,
+    *,
+    runs_here: bool = False,
+    how: HowToRetrain = AS_SET,
 ) -> Job:
     """Queue a retraining of a product. At most one of each waits, and the one that waited longest runs next: that is fair.
 
     Args:
         runs_here: it does not wait for a worker: this process runs it now.
-        promotes: a model that passes is promoted at once; otherwise it waits until a person promotes it.
 
     Raises:
         BusyError: another one of the product waits already, both would do the same; or one runs or waits, and this one is to run
@@ -77,7 +102,7 @@ def create_job(
             raise BusyError(f"a retraining is already queued: follow it at /jobs/{waiting}, or cancel it")
         last_label = session.scalar(select(func.max(FeedbackRow.id))) or 0
         facts = {"state": "queued", "by": by, "created_at": datetime.now(UTC), "last_label": last_label}
-        facts |= {"product": product, "promotes": promotes}
+        facts |= {"product": product, "promotes": how.promotes, "start_from": how.start_from}
         row = JobRow(id=uuid.uuid4().hex, **facts)
         if runs_here:
             _own(row)

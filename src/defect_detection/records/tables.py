@@ -212,7 +212,7 @@ class JobRow(Table):
     """One retraining that was asked for.
 
     `owner_…`: the process that runs it; `owner_host`: where its id is valid. `heartbeat` grows while that process lives.
-    `promotes`: a model that passes is promoted at once. `images`: that it read.
+    `promotes`: a model that passes is promoted at once. `images`: that it read. `start_from`: as in `HowToRetrain`.
     """
 
     __tablename__ = "jobs"
@@ -236,6 +236,7 @@ class JobRow(Table):
     product: Mapped[str] = mapped_column(String(64), default=DEFAULT)
     promotes: Mapped[bool] = mapped_column(Boolean, default=True)
     images: Mapped[int | None] = mapped_column(Integer, default=None)
+    start_from: Mapped[str | None] = mapped_column(String(16), default=None)
 
 
 class JobLogRow(Table):

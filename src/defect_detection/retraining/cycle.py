@@ -9,6 +9,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from defect_detection.config import Config, RetrainConfig, load_config, load_retrain_config
+from defect_detection.config.retraining import StartFrom
 from defect_detection.data.in_training import in_training
 from defect_detection.data.split import Splits, load_splits
 from defect_detection.data.units import of_whole_parts
@@ -56,7 +57,11 @@ class Retrained:
 
 
 def retrain(
-    settings_path: Path, overrides: Sequence[str] = (), watch: Watch = unwatched, say: Say = keep_silent
+    settings_path: Path,
+    overrides: Sequence[str] = (),
+    watch: Watch = unwatched,
+    say: Say = keep_silent,
+    start_from: StartFrom | None = None,
 ) -> Retrained:
     """Train from a registered model or from scratch, and promote what is better than the model in production.
 
@@ -67,12 +72,15 @@ def retrain(
         settings_path: ``re_train.yaml``.
         overrides: ``dotted.key=value`` each, for config.yaml.
         say: is told what is done and decided, one message each; the last is the decision.
+        start_from: instead of what the file says.
 
     Raises:
         BusyError: a retraining is running here.
         ConfigError, DataError, BundleError, TrackingError: what the user has to mend; production is as it was.
     """
     settings = load_retrain_config(settings_path)
+    if start_from is not None:
+        settings = settings.model_copy(update={"start_from": start_from})
     config = load_config(settings.config, [*settings.overrides, *overrides])
     try:
         with FileLock(config.plant / LOCK_NAME, timeout=0), in_training(config.root):

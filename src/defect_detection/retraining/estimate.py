@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from defect_detection.config import Config
+from defect_detection.config import Config, load_retrain_config
+from defect_detection.config.retraining import DEFAULT_RETRAIN_PATH, StartFrom
 from defect_detection.data.walk import walk
-from defect_detection.errors import DataError
+from defect_detection.errors import ConfigError, DataError
 from defect_detection.evaluation.rates import Frozen
 from defect_detection.records.jobs import Job
 
@@ -18,13 +19,17 @@ SPREAD = (0.7, 1.5)  # by which equal trainings differ
 
 
 class Estimate(Frozen):
-    """What a training would read, and how long it takes. The range and its basis are None where there is nothing to train on."""
+    """What a training would read, and how long it takes. The range and its basis are None where there is nothing to train on.
+
+    start_from: what re_train.yaml says; None where it cannot be read.
+    """
 
     train_images: int
     test_images: int
     low_s: float | None = None
     high_s: float | None = None
     basis: str | None = None
+    start_from: StartFrom | None = None
 
 
 def estimate(config: Config, jobs: Sequence[Job]) -> Estimate:
@@ -38,7 +43,21 @@ def estimate(config: Config, jobs: Sequence[Job]) -> Estimate:
     if not train or not test:
         return Estimate(train_images=train, test_images=test)
     low, high, basis = _range(train + test, jobs, config.product)
-    return Estimate(train_images=train, test_images=test, low_s=low, high_s=high, basis=basis)
+    return Estimate(
+        train_images=train,
+        test_images=test,
+        low_s=low,
+        high_s=high,
+        basis=basis,
+        start_from=_start_from(config.root / DEFAULT_RETRAIN_PATH),
+    )
+
+
+def _start_from(path: Path) -> StartFrom | None:
+    try:
+        return load_retrain_config(path).start_from
+    except ConfigError:
+        return None
 
 
 def _count(folder: Path | None) -> int:

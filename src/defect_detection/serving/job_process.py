@@ -24,6 +24,7 @@ from defect_detection.config import Config
 from defect_detection.errors import BusyError
 from defect_detection.processes.ending import JOB_VARIABLE, end_group, lower_priority
 from defect_detection.processes.messages import READ_BY_A_PROGRAM, error_of, read_all, texts_of
+from defect_detection.records.jobs import HowToRetrain
 from defect_detection.serving.outcome import Outcome
 
 SCRIPT = Path("re_train") / "re_train.py"
@@ -70,15 +71,16 @@ class _Copy:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a product is retrained: its folder, and the environment variables that name its settings."""
+    """Where and how a product is retrained: its folder, environment variables that name its settings, arguments of its script."""
 
     root: Path
     environment: Mapping[str, str]
+    arguments: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, config: Config, promotes: bool = True) -> "Place":
-        """Return that of a product. Without `promotes`, a model that passes waits until a person promotes it."""
-        return cls(config.root, config.for_children_with(*([] if promotes else [WAITS])))
+    def of(cls, config: Config, how: HowToRetrain) -> "Place":
+        arguments = () if how.start_from is None else ("--start-from", how.start_from)
+        return cls(config.root, config.for_children_with(*([] if how.promotes else [WAITS])), arguments)
 
 
 class Retraining:
@@ -213,6 +215,7 @@ class Retraining:
                 "--settings",
                 str(place.root / SETTINGS),
             ]
+        command += place.arguments
         environment = {
             **place.environment,
             **READ_BY_A_PROGRAM,

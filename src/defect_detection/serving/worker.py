@@ -15,7 +15,9 @@ from defect_detection.files.permissions import make_private
 from defect_detection.processes.messages import read_all, texts_of
 from defect_detection.records.job_logs import copy_log, end_of_log, log_file_of
 from defect_detection.records.jobs import (
+    AS_SET,
     HEARTBEAT_S,
+    HowToRetrain,
     Leases,
     State,
     beat,
@@ -71,7 +73,7 @@ class Worker:
         if self._thread is not None:
             self._thread.join(STOP_S)
 
-    def run_now(self, by: str, product: str = DEFAULT, promotes: bool = True) -> tuple[str, Outcome]:
+    def run_now(self, by: str, product: str = DEFAULT, how: HowToRetrain = AS_SET) -> tuple[str, Outcome]:
         """Run a retraining of a product while the caller waits, as a job that all can see and cancel; return its id and how it ended.
 
         Raises:
@@ -79,13 +81,13 @@ class Worker:
         """
         if self._retraining.is_running():
             raise BusyError("a retraining is already running: wait until it ends, then try again")
-        job_id = create_job(self._database, by, product, runs_here=True, promotes=promotes).id
+        job_id = create_job(self._database, by, product, runs_here=True, how=how).id
         try:
             outcome = self._retraining.run(
                 job_id,
                 self._log_file(job_id),
                 self._watch(job_id, product),
-                Place.of(self._settings_of(product), promotes),
+                Place.of(self._settings_of(product), how),
             )
         except Exception as error:
             end_job(self._database, job_id, "failed", reason=_why_not_run(error))
@@ -96,7 +98,7 @@ class Worker:
             log.warning("the end of job %s cannot be recorded: %s", job_id, error)
         return job_id, outcome
 
-    def run_apart(self, by: str, product: str = DEFAULT, promotes: bool = True) -> tuple[str, Outcome]:
+    def run_apart(self, by: str, product: str = DEFAULT, how: HowToRetrain = AS_SET) -> tuple[str, Outcome]:
         """Queue a retraining of a product for ``defect worker``, and wait until it has ended; return its id and how it ended.
 
         Raises:
@@ -104,7 +106,7 @@ class Worker:
         """
         if count_jobs(self._database)["running"]:
             raise BusyError("a retraining is already running: wait until it ends, then try again")
-        started, job = time.monotonic(), create_job(self._database, by, product, promotes=promotes)
+        started, job = time.monotonic(), create_job(self._database, by, product, how=how)
         while not job.has_ended:
             if self._stopping.wait(LOOK_EVERY_S):
                 return job.id, Outcome(LEFT, time.monotonic() - started, "", "")
@@ -150,7 +152,7 @@ class Worker:
     def _run(self, job_id: str) -> None:
         try:
             job = find_job(self._database, job_id)
-            place = Place.of(self._settings_of(job.product), job.promotes)
+            place = Place.of(self._settings_of(job.product), job.how)
             outcome = self._retraining.run_job(
                 job_id, self._log_file(job_id), self._watch(job_id, job.product), place
             )

@@ -95,7 +95,7 @@ export class JobView {
     const took = { queued: `waits for ${soFar}`, running: `for ${soFar}` }[job.state] ?? `took ${soFar}`;
     if (at("job-facts").dataset.shown === job.id + took) return;
     at("job-facts").dataset.shown = job.id + took;
-    at("job-facts").replaceChildren(`Requested by ${job.by}, `, moment(job.created_at), `; ${took}`);
+    at("job-facts").replaceChildren(`Requested by ${job.by}, `, moment(job.created_at), job.start_from === "scratch" ? ", from scratch" : "", `; ${took}`);
   }
 
   #showSteps() {

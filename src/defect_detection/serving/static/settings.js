@@ -107,7 +107,7 @@ async function save(event) {
 function effect({ product, changed: keys }) {
   if (!keys.length) return "";
   const server = product === "default" ? "The server uses it after its next start." : "The server uses it from now on.";
-  const kept = "If a model is in production, a training starts from it and keeps its values of these settings, unless re_train/re_train.yaml says start_from: scratch.";
+  const kept = "A later one that continues from a model keeps its values of these settings; on the page Train, choose to start from scratch.";
   return `${keys.some((key) => OF_THE_MODEL.test(key)) ? `The first training uses it. ${kept}` : "The next training uses it."} ${server}`;
 }
 

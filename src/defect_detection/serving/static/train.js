@@ -48,6 +48,9 @@ async function askOnce() {
     asked = ""; // ask again at the next look
     return fill(at("estimate"), `How long a training takes cannot be said: ${error.message}`);
   }
+  at("start-from").hidden = expected.low_s == null || may.role !== "admin";
+  if (expected.start_from && !at("from").dataset.isSet) at("from").value = expected.start_from;
+  at("from").dataset.isSet = "yes"; // later answers leave what the reader chose
   if (expected?.low_s == null) at("advice").replaceChildren(el("p", { class: "quiet" }, "This needs training images and test images."));
   else showAdvice(at("advice"));
 }
@@ -129,10 +132,14 @@ function cameOf(job) {
 
 async function start() {
   const waits = jobs.some((one) => one.state === "running");
+  const from = at("from").value;
   const job = await confirm({
     heading: "Start a training?",
     happens: [
       "It trains on all training images and on the labelled inspections.",
+      from === "scratch"
+        ? "It starts from scratch, with the settings of this product. That can take longer than a training from the present model."
+        : "It continues from the present model, and keeps its hyperparameters, image size and region. Without a model, it starts from scratch.",
       `It takes about ${range(expected.low_s, expected.high_s)}, at lower priority. Inspection continues.`,
       waits ? "It waits until the running one has ended." : "Other trainings wait until this one has ended.",
       "Production does not change. If the model passes the gate, you can promote it.",
@@ -141,7 +148,7 @@ async function start() {
     doing: "Asking the server …",
     kind: "primary",
     asksReason: false,
-    run: () => post("/retrain?promote=false", undefined, { Prefer: "respond-async" }),
+    run: () => post(`/retrain?promote=false&start_from=${from}`, undefined, { Prefer: "respond-async" }),
   });
   if (!job) return;
   if (!waits) view.show(job);

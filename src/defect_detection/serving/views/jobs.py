@@ -20,10 +20,12 @@ from pydantic import BaseModel, Field
 from werkzeug.exceptions import ServiceUnavailable
 
 from defect_detection.config import Config
+from defect_detection.config.retraining import StartFrom
 from defect_detection.errors import ConfigError, RecordsError
 from defect_detection.records.database import Database
 from defect_detection.records.job_logs import log_file_of, read_log
 from defect_detection.records.jobs import (
+    HowToRetrain,
     Job,
     count_jobs,
     create_job,
@@ -98,6 +100,7 @@ class JobShown(BaseModel):
     product: str
     promotes: bool = Field(description="false: a model that passes the gate waits until a person promotes it")
     images: int | None = Field(description="that it read; null: unknown")
+    start_from: StartFrom | None = Field(description="where it starts; null: where re_train.yaml says")
     log: str = Field(description="address of its log, as server-sent events")
 
     @classmethod
@@ -116,9 +119,9 @@ def wants_async(asked: Request) -> bool:
     return any(one.partition(";")[0].strip() == "respond-async" for one in preferences)
 
 
-def accept(by: Caller, product: str, promotes: bool = True) -> Response:
+def accept(by: Caller, product: str, how: HowToRetrain) -> Response:
     """Queue a retraining of a product, and return the address of its job."""
-    job = create_job(_database(), by.name, product, promotes=promotes)
+    job = create_job(_database(), by.name, product, how=how)
     answer = as_json(JobShown.of(job), HTTPStatus.ACCEPTED)
     answer.headers["Location"] = absolute(f"/jobs/{job.id}")
     answer.headers["Preference-Applied"] = "respond-async"

@@ -8,6 +8,8 @@ from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 from pydantic import BaseModel, Field
 
+from defect_detection.config.retraining import StartFrom
+from defect_detection.records.jobs import HowToRetrain
 from defect_detection.serving.answer import as_json
 from defect_detection.serving.callers import caller
 from defect_detection.serving.of_product import project
@@ -26,6 +28,15 @@ class RetrainQuery(BaseModel):
         True,
         description="true: a model that passes the gate is promoted at once; false: it waits until a person promotes it",
     )
+    start_from: StartFrom | None = Field(
+        None,
+        description="registry: go on from a registered model; scratch: train with the settings of config.yaml, as the first "
+        "training does; null: what re_train.yaml says",
+    )
+
+    @property
+    def how(self) -> HowToRetrain:
+        return HowToRetrain(self.promote, self.start_from)
 
 
 class RetrainingEnded(BaseModel):
@@ -75,10 +86,10 @@ class RetrainingFailed(RetrainingEnded):
 )
 def retrain(query: RetrainQuery) -> Response:
     if wants_async(request):
-        return accept(caller(), project().name, query.promote)
+        return accept(caller(), project().name, query.how)
     parts = services()
     run = parts.worker.run_now if parts.config.jobs.run_in_server else parts.worker.run_apart
-    return _answer(*run(caller().name, project().name, query.promote))
+    return _answer(*run(caller().name, project().name, query.how))
 
 
 def _answer(job_id: str, outcome: Outcome) -> Response:
