@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import browser, open_page  # noqa: F401  fixtures
+from browser import browser, open_page, windows  # noqa: F401  fixtures
 from forked import fork_server_in, python
 from mlflow_server import plain_environment  # noqa: F401  fixture
 from object_storage import bucket, storage  # noqa: F401  fixtures

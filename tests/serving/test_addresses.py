@@ -68,7 +68,7 @@ def test_every_address_of_a_page_leads_somewhere(way):
 @pytest.mark.parametrize("way", list(WAYS.values())[:2], ids=list(WAYS)[:2], indirect=True)
 def test_the_whole_page_works_below_a_path(way, open_page):
     url, _, app = way
-    page = open_page("about:blank")
+    page = open_page("about:blank", own=True)
     page.add_init_script(f"sessionStorage.setItem('defect-detection-key', '{KEY}')")
     page.goto(f"{url}/")
     image = {"name": "a.png", "mimeType": "image/png", "buffer": encoded(DARK)}

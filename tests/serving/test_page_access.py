@@ -1,7 +1,7 @@
 """The page is accessible: keyboard, screen reader, phone, dark mode, and other machines with a key."""
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from browser import accessibility_faults
 from playwright.sync_api import Page, expect
 from recorded import wait_for_records
 from tiny import BRIGHT, DARK, encoded
@@ -33,10 +33,7 @@ def check(page: Page) -> None:
         page.set_viewport_size({"width": width, "height": 800})
         page.emulate_media(color_scheme=colours, reduced_motion="reduce")  # the new colours at once
         page.wait_for_function(FITS)
-        found = Axe().run(page).response["violations"]
-        grave = [
-            (one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")
-        ]
+        grave = [one for one in accessibility_faults(page) if one[1] in ("serious", "critical")]
         assert grave == [], (width, colours)
 
 

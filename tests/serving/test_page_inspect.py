@@ -290,7 +290,7 @@ def answer_store(page: Page) -> None:
 
 
 def test_an_image_given_while_the_kept_ones_are_read_is_the_one_that_is_shown_and_kept(open_page, url):
-    page = open_page(url)
+    page = open_page(url, own=True)
     inspect_three(page)
     page.add_init_script(SLOW_STORE)
     page.reload()

@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
+from test_page_models import check_access
 
 from defect_detection.records.keys import create_key
 from defect_detection.serving.services import services_of
@@ -13,12 +13,6 @@ from defect_detection.serving.services import services_of
 @pytest.fixture
 def url(send) -> str:
     return f"http://127.0.0.1:{send.port}/page/settings"
-
-
-def check_access(page: Page) -> None:
-    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
-    found = Axe().run(page).response["violations"]
-    assert [(one["id"], one["impact"], one["nodes"][0]["html"]) for one in found] == []
 
 
 def test_a_setting_is_found_changed_refused_at_its_field_and_stored(open_page, url, project, send):
