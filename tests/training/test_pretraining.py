@@ -1,14 +1,11 @@
 import inspect
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
-import tensorflow
+from step_by_step import step_by_step
 
 from defect_detection.cli.training import pretrain as pretrain_command
 from defect_detection.model.trunks import COMPACT_CHANNELS, build_trunk
@@ -99,18 +96,6 @@ def test_recolouring_keeps_shape_and_range(bank):
     recoloured = recolour(np.random.default_rng(1), bank.images[:8])
     assert recoloured.dtype == np.uint8
     assert recoloured.shape == (8, 40, 40, 3)
-
-
-@contextmanager
-def step_by_step() -> Iterator[None]:
-    """Let Keras compile no step in the block: that takes longer than a few steps."""
-    tensorflow.config.run_functions_eagerly(True)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Even though the `tf.config.experimental_run_functions_eagerly`")
-        try:
-            yield
-        finally:
-            tensorflow.config.run_functions_eagerly(False)
 
 
 def test_pretraining_that_was_stopped_goes_on_where_it_was_and_ends_once(bank, tmp_path: Path):
