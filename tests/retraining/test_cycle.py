@@ -14,7 +14,9 @@ from defect_detection.errors import BusyError
 from defect_detection.evaluation.gate import Outcome
 from defect_detection.model.bundle import read_card
 from defect_detection.processes.watch import Watch, unwatched
+from defect_detection.records.database import Database
 from defect_detection.retraining import cycle
+from defect_detection.retraining.advice import Advice, advise
 from defect_detection.retraining.cycle import Retrained, compare_on_validation, retrain
 from defect_detection.tracking.best_model import BestModelInfo
 from defect_detection.tracking.store import connect
@@ -53,6 +55,14 @@ class Retraining:
 @pytest.fixture
 def retraining(plant: Plant) -> Retraining:
     return Retraining(plant)
+
+
+def advised(plant: Plant) -> Advice:
+    database = Database(plant.config().database_url)
+    try:
+        return advise(plant.config(), database)
+    finally:
+        database.close()
 
 
 def kept(plant: Plant) -> tuple[object, ...]:
@@ -167,8 +177,12 @@ def test_without_a_base_model_it_starts_from_scratch_names_a_set_that_diverges_a
         "Outcome: PASSED. Production_Reg version 1 waits until a person promotes it. No model is in production"
     )
     assert plant.in_production() is None
+    advice = advised(plant)
+    assert advice.command == "defect promote 1 --gated --reason TEXT"
+    assert advice.why == "The gate passed Production_Reg version 1, and it waits until a person promotes it."
     promote(plant.config(), 1, "the first", gated=True)
     assert plant.in_production().version == 1
+    assert advised(plant).command == "defect serve"
     assert "the first (the gate passed it: entry 1)" in history(plant.config()).entries[0].why
     assert "lower learning_rate" in retraining.said("Failed: set wild diverged")
     assert {run.info.run_name: run.info.status for run in runs_of_retrainings(plant)} == {

@@ -21,6 +21,7 @@ from defect_detection.records.labelled_images import Labelled, find_labelled
 from defect_detection.report.outlook import evidence_text
 from defect_detection.retraining.new_labels import count_new
 from defect_detection.tracking.registry import Registry
+from defect_detection.use_cases.by_hand import waiting
 from defect_detection.use_cases.turn import PRODUCTION_ALIAS
 
 MORE = 20  # labels
@@ -255,11 +256,8 @@ def _next(now: Support, new: int, card: Card | None, config: Config) -> tuple[st
         )
     if card is None:
         return f"defect train{config.option}", "No model is trained yet."
-    if (
-        Registry(config.tracking_uri).version_of(config.mlflow.production_model_name, PRODUCTION_ALIAS)
-        is None
-    ):
-        return f"defect evaluate{config.option}", "No model is in production yet."
+    if unfinished := _not_in_production(config):
+        return unfinished
     learns_defects = now.state in ("few defects", "many defects")
     if card.kind == "one_class" and learns_defects and config.training.mode != "one_class":
         return (
@@ -272,6 +270,19 @@ def _next(now: Support, new: int, card: Card | None, config: Config) -> tuple[st
         "defect serve",
         f"Label {MORE - new} more inspections on the page Review, defective parts first; then retrain.",
     )
+
+
+def _not_in_production(config: Config) -> tuple[str, str] | None:
+    """Return what to do with a model that could be in production and is not, or None."""
+    registry = Registry(config.tracking_uri)
+    if waits := waiting(config, registry):
+        return (
+            f"defect promote {waits.version} --gated --reason TEXT{config.option}",
+            f"The gate passed {waits}, and it waits until a person promotes it.",
+        )
+    if registry.version_of(config.mlflow.production_model_name, PRODUCTION_ALIAS) is None:
+        return f"defect evaluate{config.option}", "No model is in production yet."
+    return None
 
 
 def _notes(now: Support, labelled: Sequence[Labelled], config: Config) -> list[str]:

@@ -19,7 +19,9 @@ from defect_detection.errors import (
 )
 from defect_detection.evaluation.policy import Outcome
 from defect_detection.model.seal import digest
-from defect_detection.tracking.ledger import other_seal, previous, productive, ways_back, withdrawn
+from defect_detection.tracking.best_model import BestModelInfo
+from defect_detection.tracking.lease import PROMOTIONS
+from defect_detection.tracking.ledger import Ledger, other_seal, previous, productive, ways_back, withdrawn
 from defect_detection.tracking.ledger_entry import Kind
 from defect_detection.tracking.reading import ModelRef, versions_of
 from defect_detection.tracking.registry import Registry
@@ -68,6 +70,16 @@ def promote(
     with noting_refusal(config, "promotion"):
         why = reason if gated else f"{reason} ({NO_GATE.lower()})"
         return _change(config, Kind.PROMOTION, lambda turn: version, why, name, gated)
+
+
+def waiting(config: Config, registry: Registry) -> ModelRef | None:
+    """Return the version of the model that was trained last, if the gate passed it and production has not changed since."""
+    entries = Ledger(config.tracking_uri, config.named(PROMOTIONS)).entries()
+    latest = next((one for one in entries if one.moved or one.kind is Kind.EVALUATION), None)
+    if latest is None or latest.outcome != Outcome.PASSED or not config.best_model_info.exists():
+        return None
+    trained = BestModelInfo.read(config.best_model_info, config.option)
+    return registry.version_of_run(config.mlflow.production_model_name, trained.run_id)
 
 
 def rollback(config: Config, to: int | None = None, reason: str | None = None) -> Moved:

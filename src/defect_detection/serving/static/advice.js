@@ -36,6 +36,7 @@ function parts(said) {
 /** What a command is called on the page. */
 function step(command) {
   if (/^defect (train|evaluate|retrain)\b/.test(command)) return "start a training";
+  if (/^defect promote\b/.test(command)) return "promote the new model";
   return /^defect data\b/.test(command) ? "add images" : "review inspections";
 }
 
