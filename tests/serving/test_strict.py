@@ -5,6 +5,7 @@ import json
 
 import pytest
 from flask.testing import FlaskClient
+from pydantic import BaseModel
 from tiny import BRIGHT, DARK, encoded
 
 from defect_detection.serving.services import services_of
@@ -204,3 +205,16 @@ def test_a_program_gets_a_problem(client, accept):
 
 def test_a_browser_that_asks_the_api_for_what_is_gone_gets_a_problem(client):
     assert is_problem(client.get("/jobs/nothing", headers={"Accept": BROWSER}), 404)
+
+
+def test_the_schema_of_a_query_is_computed_once(app):
+    queries = {one for one in models_below(BaseModel) if one.__name__.endswith(("Query", "Filter"))}
+    queries = {one for one in queries if ".serving.views." in one.__module__}
+    assert len(queries) >= 13
+    assert [one for one in queries if one.model_json_schema() is not one.model_json_schema()] == []
+
+
+def models_below(model):
+    for one in model.__subclasses__():
+        yield one
+        yield from models_below(one)

@@ -15,6 +15,7 @@ from defect_detection.inference.overlay import MOST_PREVIEW, Preview, preview_pn
 from defect_detection.serving.of_product import predicting_for, project_of
 from defect_detection.serving.predicting import Predicting
 from defect_detection.serving.problems import described
+from defect_detection.serving.strict import Query
 from defect_detection.serving.uploads import check_image
 from defect_detection.serving.views.prediction import BoxShown, ServedModel
 from defect_detection.serving.views.records import (
@@ -83,7 +84,7 @@ class EvidenceNow(BaseModel):
         )
 
 
-class PreviewQuery(BaseModel):
+class PreviewQuery(Query):
     """Which page."""
 
     page: int = Field(

@@ -15,7 +15,7 @@ from defect_detection.serving.callers import caller
 from defect_detection.serving.of_product import project
 from defect_detection.serving.problems import described
 from defect_detection.serving.products import Project
-from defect_detection.serving.strict import NO_CONTROLS, Matching, Words
+from defect_detection.serving.strict import NO_CONTROLS, Matching, Query, Words
 from defect_detection.serving.uploads import check_image
 from defect_detection.serving.views.data_failures import DATA, FAILURES, register_failures
 from defect_detection.serving.views.prediction import BINARY, IMAGE_TYPES
@@ -100,7 +100,7 @@ class ImagesShown(BaseModel):
     images: list[ImageShown]
 
 
-class AddQuery(BaseModel):
+class AddQuery(Query):
     name: Annotated[str, Field(max_length=1000)] = Field(
         "", description="of the file, with its folders if it has some"
     )

@@ -20,7 +20,7 @@ from defect_detection.serving.of_product import product_name
 from defect_detection.serving.problems import described
 from defect_detection.serving.routes import PARAMETER
 from defect_detection.serving.services import services
-from defect_detection.serving.strict import Moment, Words
+from defect_detection.serving.strict import Moment, Query, Words
 from defect_detection.serving.views.records import INSPECTIONS, InspectionShown
 from defect_detection.text import cell
 
@@ -34,7 +34,7 @@ _ROWS = 500  # read at a time
 inspections_api = APIBlueprint("inspections", __name__)
 
 
-class InspectionsFilter(BaseModel):
+class InspectionsFilter(Query):
     """Which inspections."""
 
     search: Words | None = Field(

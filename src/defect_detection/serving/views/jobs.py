@@ -43,7 +43,7 @@ from defect_detection.serving.connections import NOTICE_LOSS
 from defect_detection.serving.of_product import allowed, product_name
 from defect_detection.serving.problems import described
 from defect_detection.serving.services import MAX_STREAMS, services, services_of
-from defect_detection.serving.strict import RecordId
+from defect_detection.serving.strict import Query, RecordId
 
 JOBS = Tag(name="jobs", description="Retrainings in the background")
 STREAM_S = 120.0  # after which a stream ends and its reader comes again, with the place that it had reached
@@ -78,7 +78,7 @@ class JobPath(BaseModel):
     id: RecordId
 
 
-class JobsQuery(BaseModel):
+class JobsQuery(Query):
     limit: int = Field(50, ge=1, le=500)
 
 

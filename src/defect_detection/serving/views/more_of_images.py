@@ -21,7 +21,7 @@ from defect_detection.serving.of_product import project
 from defect_detection.serving.problems import described
 from defect_detection.serving.products import Project
 from defect_detection.serving.services import services
-from defect_detection.serving.strict import NUMBER, Words
+from defect_detection.serving.strict import NUMBER, Query, Words
 from defect_detection.serving.views.data_failures import DATA, FAILURES, register_failures
 from defect_detection.serving.views.images_of_product import ChangedCount, add_one
 from defect_detection.serving.views.prediction import BINARY
@@ -45,7 +45,7 @@ more_of_images_api = APIBlueprint("more_of_images", __name__)
 register_failures(more_of_images_api)
 
 
-class PartsQuery(BaseModel):
+class PartsQuery(Query):
     pattern: Annotated[Words, WithJsonSchema(PATTERN)] = Field(
         description="of file names: {part} stands for the part, * for anything, such as {part}_*.png"
     )
@@ -100,7 +100,7 @@ class ArchivePath(BaseModel):
     id: str = Field(pattern="^[0-9a-f]{16}$")
 
 
-class PieceQuery(BaseModel):
+class PieceQuery(Query):
     offset: int = Field(ge=0, le=10**13, description="where the piece begins in the file")
 
 

@@ -18,7 +18,7 @@ from defect_detection.serving.changes import RefusedError
 from defect_detection.serving.of_product import project
 from defect_detection.serving.problems import described, problem
 from defect_detection.serving.services import services
-from defect_detection.serving.strict import NO_CONTROLS, Matching
+from defect_detection.serving.strict import NO_CONTROLS, Matching, Query
 from defect_detection.serving.views.models import MODELS
 from defect_detection.text import CONTROLS
 from defect_detection.tracking.lease import PROMOTIONS
@@ -118,7 +118,7 @@ class Decision(BaseModel):
     report: str | None = Field(description="address of its report, if it is on this machine")
 
 
-class HistoryQuery(BaseModel):
+class HistoryQuery(Query):
     limit: int = Field(50, ge=1, le=500)
 
 

@@ -16,6 +16,7 @@ from defect_detection.serving.of_product import project
 from defect_detection.serving.outcome import Outcome
 from defect_detection.serving.problems import described
 from defect_detection.serving.services import services
+from defect_detection.serving.strict import Query
 from defect_detection.serving.views.jobs import JobShown, accept, wants_async
 
 RETRAINING = Tag(name="retraining", description="Train again and promote a better model")
@@ -23,7 +24,7 @@ RETRAINING = Tag(name="retraining", description="Train again and promote a bette
 retrain_api = APIBlueprint("retrain", __name__)
 
 
-class RetrainQuery(BaseModel):
+class RetrainQuery(Query):
     promote: bool = Field(
         True,
         description="true: a model that passes the gate is promoted at once; false: it waits until a person promotes it",

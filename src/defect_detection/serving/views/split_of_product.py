@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from defect_detection.serving.answer import as_json
 from defect_detection.serving.callers import caller
 from defect_detection.serving.of_product import project
-from defect_detection.serving.strict import NUMBER
+from defect_detection.serving.strict import NUMBER, Query
 from defect_detection.serving.views.data_failures import DATA, FAILURES, register_failures
 from defect_detection.serving.views.images_of_product import ChangedShown, changed
 from defect_detection.use_cases.freeze_split import Proposal, Share, freeze_split, propose_split
@@ -18,7 +18,7 @@ split_of_product_api = APIBlueprint("split_of_product", __name__)
 register_failures(split_of_product_api)
 
 
-class ProposalQuery(BaseModel):
+class ProposalQuery(Query):
     share: float = Field(0.2, ge=0.05, le=0.5, description="of the images that go to the test split")
 
 

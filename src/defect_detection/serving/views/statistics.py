@@ -20,7 +20,7 @@ from defect_detection.serving.answer import as_json
 from defect_detection.serving.of_product import product_name
 from defect_detection.serving.problems import described
 from defect_detection.serving.services import services
-from defect_detection.serving.strict import Moment, Words
+from defect_detection.serving.strict import Moment, Query, Words
 from defect_detection.serving.views.records import INSPECTIONS
 
 LONGEST = timedelta(days=800)
@@ -28,7 +28,7 @@ LONGEST = timedelta(days=800)
 statistics_api = APIBlueprint("statistics", __name__)
 
 
-class StatisticsQuery(BaseModel):
+class StatisticsQuery(Query):
     """Which time, and in how many equal periods: see `rounded`."""
 
     since: Moment | None = Field(

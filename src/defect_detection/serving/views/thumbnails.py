@@ -2,10 +2,10 @@
 
 from flask import Response
 from flask_openapi3.blueprint import APIBlueprint
-from pydantic import BaseModel
 from werkzeug.exceptions import NotFound
 
 from defect_detection.serving.of_product import project
+from defect_detection.serving.strict import Query
 from defect_detection.serving.views.data_failures import DATA, FAILURES, register_failures
 from defect_detection.serving.views.images_of_product import File
 from defect_detection.serving.views.prediction import BINARY
@@ -16,7 +16,7 @@ thumbnails_api = APIBlueprint("thumbnails", __name__)
 register_failures(thumbnails_api)
 
 
-class ThumbnailQuery(BaseModel):
+class ThumbnailQuery(Query):
     file: File
 
 
