@@ -39,7 +39,7 @@ Overrides = Annotated[
 Product = Annotated[
     str | None,
     typer.Option(
-        help="The product, see `defect products list` (default: the one of the settings file).",
+        help="Name of the product; `defect products list` shows the names (default: the product of the settings file).",
         metavar="NAME",
     ),
 ]

@@ -17,7 +17,7 @@ def backup(
     config: ConfigFile = DEFAULT_CONFIG,
     overrides: Overrides = None,
 ) -> None:
-    """Copy database, images, registry, ledger and models of a project into a folder. Servers may go on meanwhile."""
+    """Copy the database, images, registry, ledger and models of a project to a folder. Servers may keep running."""
     from defect_detection.config import load_config
     from defect_detection.use_cases.backup import back_up
 
@@ -43,11 +43,11 @@ def restore(
     folder: Annotated[
         Path,
         typer.Argument(
-            help="New or empty folder of the project; the current one when not given.", metavar="[PROJECT]"
+            help="New or empty folder for the project (default: the current folder).", metavar="[PROJECT]"
         ),
     ] = Path(),
 ) -> None:
-    """Make a project of a backup, in any folder and on any machine."""
+    """Make a project from a backup, in any folder and on any machine."""
     from defect_detection.use_cases.restore import restore as run
 
     folder = folder.absolute()  # now: the current folder is replaced

@@ -49,7 +49,7 @@ def check(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None, prod
 @data_app.command("import")
 def import_data(
     source: Annotated[
-        Path, typer.Argument(help="Folder of the other tool's data set, unpacked, or its annotation file.")
+        Path, typer.Argument(help="Unpacked data set of the other tool (a folder), or its annotation file.")
     ],
     form: Annotated[str, typer.Option("--format", help=_FORMATS)],
     output: Annotated[
@@ -71,7 +71,7 @@ def import_data(
     overrides: Overrides = None,
     product: Product = None,
 ) -> None:
-    """Write another tool's data set as our folders, masks and index.csv. Everything is checked first."""
+    """Turn a data set of another tool into our folders, masks and index.csv. All files are checked first."""
     from defect_detection.cli.progress import bars
     from defect_detection.config import load_config
     from defect_detection.formats.importing import import_data as run
@@ -128,7 +128,7 @@ def diff(
     overrides: Overrides = None,
     product: Product = None,
 ) -> None:
-    """Say which images were added, removed, relabelled, retyped or moved to another split. Exit code 1 means that there are any."""
+    """List images that were added, removed, relabelled, retyped or moved to another split. Exit code 1 means that there are some."""
     from defect_detection.config import load_config
     from defect_detection.use_cases.manifest import diff as run
 

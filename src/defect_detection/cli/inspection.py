@@ -29,7 +29,7 @@ def inspect(
     ] = None,
     show_region: Annotated[
         bool,
-        typer.Option(help="With --output: darken in each overlay what the model does not see."),
+        typer.Option(help="With --output: darken in each overlay the pixels that the model does not see."),
     ] = False,
     engine: Annotated[
         Literal["local", "ray"],

@@ -23,7 +23,7 @@ def monitor(
     overrides: Overrides = None,
     product: Product = None,
 ) -> None:
-    """Compare the latest inspections with what the model in production learned."""
+    """Compare the latest inspections with the training images of the model in production."""
     from defect_detection.config import load_config
     from defect_detection.use_cases.monitoring import monitor as run
 

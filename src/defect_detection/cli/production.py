@@ -51,21 +51,22 @@ def promote(
     model: Annotated[
         str | None,
         typer.Option(
-            help="Registered model of the version (default: the production model). A candidate that the gate held is first "
+            help="Registered model of the version (default: the production model). A version of another model is first "
             "copied to the production model."
         ),
     ] = None,
     gated: Annotated[
         bool,
         typer.Option(
-            "--gated", help="Only if the gate passed it, compared with the version in production now."
+            "--gated",
+            help="Promote only if the gate passed the version, compared with the version in production now.",
         ),
     ] = False,
     config: ConfigFile = DEFAULT_CONFIG,
     overrides: Overrides = None,
     product: Product = None,
 ) -> None:
-    """Promote a version by hand, without the gate. With --gated: a version that the gate passed, and that waits."""
+    """Promote a version by hand, without the gate. With --gated: promote a version that passed the gate and waits."""
     from defect_detection.config import load_config
     from defect_detection.use_cases.by_hand import NO_GATE
     from defect_detection.use_cases.by_hand import promote as run

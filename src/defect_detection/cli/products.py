@@ -11,13 +11,16 @@ app.add_typer(products_app, name="products", rich_help_panel="Start")
 
 Name = Annotated[
     str,
-    typer.Argument(help="Name: letters, digits, '-' and '_'; default: the plant's own.", metavar="NAME"),
+    typer.Argument(
+        help="Name of the product: letters, digits, '-' and '_'. 'default' is the product of the plant's config.yaml.",
+        metavar="NAME",
+    ),
 ]
 
 
 @products_app.callback()
 def products() -> None:
-    """Products of this plant: each has its own settings, images and models."""
+    """Manage the products of this plant: each has its own settings, images and models."""
 
 
 @products_app.command("list")

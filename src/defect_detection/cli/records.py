@@ -53,7 +53,7 @@ def create(
     role: Annotated[
         Literal["operator", "admin"],
         typer.Option(
-            help="operator: reads inspections and gives feedback; admin: also retrains and promotes."
+            help="operator: reads inspections and labels images; admin: also retrains and promotes."
         ),
     ] = "operator",
     products: Annotated[
@@ -61,7 +61,7 @@ def create(
         typer.Option(
             "--product",
             metavar="NAME",
-            help="Bind the key to a product (repeatable); without, it is good for all.",
+            help="Restrict the key to a product (repeatable). Without this option, the key works for all products.",
         ),
     ] = None,
     config: ConfigFile = DEFAULT_CONFIG,

@@ -105,7 +105,7 @@ def retrain(
     start_from: Annotated[
         Literal["registry", "scratch"] | None,
         typer.Option(
-            help="registry: go on from a registered model; scratch: train as `defect train` does (default: what the settings say)."
+            help="registry: continue from a registered model; scratch: train as `defect train` does (default: the setting start_from)."
         ),
     ] = None,
     overrides: Overrides = None,
@@ -113,7 +113,7 @@ def retrain(
 ) -> None:
     """Retrain, compare with the model in production, and promote if better.
 
-    Exit codes: 0 PROMOTE, 1 HOLD, 2 INSUFFICIENT EVIDENCE, 3 error.
+    Exit codes: 0 PROMOTE, 1 HOLD or PASSED, 2 INSUFFICIENT EVIDENCE, 3 error.
     """
     from defect_detection.cli.progress import bars
     from defect_detection.processes.messages import write

@@ -34,20 +34,21 @@ class OperatingPointConfig(Section):
     max_escape_rate: Annotated[float | None, Field(ge=0, lt=1), Expected("null or a number, 0 <= x < 1")] = (
         setting(
             None,
-            "bound on missed / all defectives. Training takes the threshold with the least overkill for which the validation "
-            "images show this bound. With too few images to show it, the strictest threshold is used; training and report say so.",
+            "highest escape rate: missed / all defectives. Training takes the threshold with the least overkill for which the "
+            "validation images show this limit. If there are too few images to show it, training takes the highest threshold without "
+            "an escape; training and report say so.",
         )
     )
     costs: Annotated[CostsConfig | None, Expected("null or {escape: number, overkill: number}")] = setting(
         None,
-        "what one escape and one rejected OK part cost, such as {escape: 10, overkill: 1}. The threshold has the least expected "
-        "cost per part at evaluation.defect_rate.",
+        "cost of one escape and of one rejected OK part, such as {escape: 10, overkill: 1}. Training takes the threshold with the "
+        "lowest expected cost per part at evaluation.defect_rate.",
     )
     threshold: OptionalShare = setting(None, "the decision threshold itself.")
     max_overkill_rate: InsideUnit = setting(
         0.01,
-        "bound on rejected OK / all OK parts. It sets the threshold where OK images alone teach, and decides about the first model "
-        "where no test image is defective.",
+        "highest overkill rate: rejected OK / all OK parts. It sets the threshold of a model that learns from OK images alone. It "
+        "also decides whether the first model is promoted if no test image is defective.",
     )
 
     @property
@@ -88,7 +89,7 @@ class GateConfig(Section):
         "escapes: a non-inferiority test of the escape rate, with margin and level. slices: no defect type gets "
         "significantly worse. parity: deployed forms give the same verdicts. servable: a fresh process can load the model. "
         "challenge: all images of data.challenge_dir are caught. gain: the higher accuracy is significant. "
-        "types: no defect type is named significantly worse.",
+        "types: no defect type is named significantly worse than by the model in production.",
     )
     margin: InsideUnit = setting(
         0.05,
@@ -96,13 +97,13 @@ class GateConfig(Section):
     )
     level: InsideUnit = setting(
         0.05,
-        "significance level: the highest probability of promoting a model that is worse by margin.",
+        "significance level: the highest probability of promoting a model whose escape rate is higher by margin or more.",
         advanced=True,
     )
     promote_at_once: YesNo = setting(
         True,
         "true: a retraining promotes a model that passes. false: the model waits until a person promotes it (page Train, or "
-        "`defect promote --gated`). What the page Train starts always waits.",
+        "`defect promote --gated`). A model that was trained from the page Train always waits.",
         advanced=True,
     )
 
@@ -115,8 +116,8 @@ class EvaluationConfig(Section):
     operating_point: OperatingPointConfig = setting(
         OperatingPointConfig(),
         "the decision threshold: an image is defective when score >= threshold. It is chosen on validation images, see "
-        "docs/operating-point.md. Set at most one of max_escape_rate, costs and threshold. With none, it has the lowest "
-        "sum of escape rate and overkill rate.",
+        "docs/operating-point.md. Set at most one of max_escape_rate, costs and threshold. With none of them, the "
+        "threshold has the lowest sum of escape rate and overkill rate.",
     )
     review: Annotated[
         ReviewConfig | None, Expected("null or {max_escape_rate: number, max_overkill_rate: number}")
@@ -130,13 +131,14 @@ class EvaluationConfig(Section):
     )
     max_unknown_rate: InsideUnit = setting(
         0.005,
-        "share of OK training images that may be more novel than the limit, each judged by a fit that held it out. Beyond the limit "
-        "an image is never ok: it goes to review.",
+        "share of held-out OK images whose novelty may exceed the limit. An image above the limit is never ok: its verdict is review, "
+        "unless it is defective.",
         advanced=True,
     )
     min_defect_px: WholeNumber = setting(
         0,
-        "pixels of the original image: smaller areas of evidence get no box and are counted instead. The verdict stays the same.",
+        "smallest area of evidence, in pixels of the original image, that gets a box. Smaller areas are only counted. The verdict "
+        "stays the same.",
         advanced=True,
     )
     confidence: InsideUnit = setting(

@@ -74,7 +74,9 @@ class Config(Section):
     inference_model_name: Text = setting("Production_Reg", "registered model used by inference.")
     inference_model_alias: Text = setting("prod", "alias of the version.")
     inference_images: Annotated[tuple[FileText, ...], Expected("a list of files, folders or patterns")] = (
-        setting(("data/test",), "images on the command line replace it.")
+        setting(
+            ("data/test",), "images that are inspected by default. Images on the command line replace them."
+        )
     )
     bundle_dir: FilePath = setting(
         Path("temp_best_model"),
@@ -100,11 +102,11 @@ class Config(Section):
         "names a PostgreSQL database instead. Labelled images are training data and are never deleted.",
     )
     jobs: JobsConfig = setting(
-        JobsConfig(), "Retrainings in the background: POST /retrain with 'Prefer: respond-async'."
+        JobsConfig(), "Retrainings that run as jobs: from POST /retrain and the page Train."
     )
     monitoring: MonitoringConfig = setting(
         MonitoringConfig(),
-        "When Monitor says that the line is no longer what the model learned: docs/monitoring.md.",
+        "When the line counts as drifted from the training images: docs/monitoring.md.",
     )
     scaling: ScalingConfig = setting(
         ScalingConfig(),

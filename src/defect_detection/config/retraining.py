@@ -22,31 +22,35 @@ class RetrainConfig(Section):
     config: FilePath = setting(Path("../config.yaml"), "settings of data, training and evaluation.")
     start_from: Annotated[StartFrom, Expected("registry or scratch")] = setting(
         "registry",
-        "registry: go on from a registered model (base_models). scratch: train as `defect train` does.",
+        "registry: continue from a registered model (base_models). scratch: train as `defect train` does.",
     )
     base_models: Annotated[
         tuple[ModelReference, ...], Field(min_length=1), Expected("a list of name@alias")
-    ] = setting(("Testing_Reg@re-train", "Production_Reg@prod"), "the first that exists is the base model.")
+    ] = setting(
+        ("Testing_Reg@re-train", "Production_Reg@prod"),
+        "the first model of this list that exists is the base model.",
+    )
     hyperparameter_sets: Annotated[
         tuple[HyperparameterSet, ...] | None,
         Field(min_length=1),
         Expected("null or a list of at least one set"),
     ] = setting(
         None,
-        "with the keys that config.yaml explains, in the order of trust. null: with registry the settings of the base model, with "
-        "scratch those of config.yaml.",
+        "hyperparameter sets to train, the most trusted first, with the keys that config.yaml explains. null: with registry the set "
+        "of the base model, with scratch those of config.yaml.",
     )
     metric: Annotated[
         Literal["accuracy", "balanced_accuracy", "auroc"], Expected("accuracy, balanced_accuracy or auroc")
     ] = setting(
         "accuracy",
-        "the new model must be better on the test images by this metric. On validation only a significantly worse model is held.",
+        "the new model must be better on the test images by this metric. On validation images, a model is held only if it is "
+        "significantly worse.",
     )
     min_improvement: Share = setting(0.0, "the new model must be better by more than this.")
     min_new_labels: WholeNumber = setting(
         0,
-        "retrain only when people gave so many labels since the model in production was made; 0: always. It needs data.feedback_dir "
-        "in config.yaml, where each retraining first exports what was said.",
+        "retrain only if people gave at least this many labels since the model in production was trained; 0: always. It needs "
+        "data.feedback_dir in config.yaml: each retraining first exports the labelled images to this folder.",
     )
     set: Annotated[dict[str, Any], Expected("a mapping of dotted keys to values")] = setting(
         {}, "other values of config.yaml, for this retraining only. Example: {training.epochs: 5}."

@@ -92,35 +92,35 @@ class DataConfig(Section):
     )
     region: Region = setting(
         None,
-        "[left, top, width, height] of the part of the upright image that counts, in pixels or in fractions of 1; null: all of "
-        "it. What lies outside is never seen. See docs/regions.md.",
+        "[left, top, width, height] of the part of the upright image that counts, in pixels or in fractions of 1; null: the whole "
+        "image. The model does not see pixels outside the region. See docs/regions.md.",
         advanced=True,
     )
     ignore_mask: OptionalFilePath = setting(
         None,
-        "gray image of the region's size, or of the image's: its black pixels count for nothing; null: all count.",
+        "gray image of the region's size, or of the image's: its black pixels are ignored; null: no pixel is ignored.",
         advanced=True,
     )
     resize: Annotated[Literal["stretch", "keep_aspect"], Expected("stretch or keep_aspect")] = setting(
         "stretch",
-        "stretch: to image_size. keep_aspect: the shape stays, and padding, which counts for nothing, fills the rest.",
+        "stretch: images are stretched to image_size. keep_aspect: images keep their aspect ratio; ignored padding fills the rest.",
         advanced=True,
     )
     tiles: Annotated[TilesConfig | None, Expected("null or keys with values")] = setting(
         None,
-        "cut large images into tiles and judge each at full resolution; null: an image is one input. image_size and resize do not "
-        "apply then. See docs/large-images.md.",
+        "cuts large images into tiles, which the model inspects at full resolution; null: no tiles. With tiles, image_size and resize "
+        "do not apply. See docs/large-images.md.",
         advanced=True,
     )
     group_pattern: Pattern = setting(
         None,
-        r"searched in the path below train_dir or test_dir. Images with the same group (one part, one lot) stay in one "
-        r"split. Example: '_part(\d+)_'.",
+        r"regular expression that finds the group (one part, one lot) in the path below train_dir or test_dir. Images of one "
+        r"group stay in one split. Example: '_part(\d+)_'.",
     )
     pages: Annotated[Literal["refuse", "first", "all"], Expected("refuse, first or all")] = setting(
         "refuse",
-        "files with several pages (TIFF, animation). refuse: unreadable. first: only the first page is used. all: every "
-        "page is inspected, and the highest score decides; training and test refuse the file. See docs/images.md.",
+        "files with several pages (TIFF, animation). refuse: such files count as unreadable. first: only the first page is used. all: "
+        "every page is inspected, and the highest score decides; training and test refuse the file. See docs/images.md.",
     )
     bit_depth: Annotated[
         int | None, Field(ge=8, le=16, strict=True), Expected("null, or a whole number from 8 to 16")
@@ -217,12 +217,12 @@ class ServingConfig(Section):
     retrain_timeout_s: Positive = setting(7200, "seconds after which a retraining is stopped.", advanced=True)
     refresh_s: Positive = setting(
         10,
-        "seconds within which a server serves a newly promoted model.",
+        "seconds within which a server should serve a newly promoted model. It looks for one ten times in this period.",
         advanced=True,
     )
     drain_s: Positive = setting(
         20,
-        "seconds for open requests to finish when the server stops. It accepts no others then.",
+        "seconds that open requests have to finish when the server stops. A stopping server accepts no new requests.",
         advanced=True,
     )
     threads: Count = setting(
@@ -236,7 +236,7 @@ class ServingConfig(Section):
     max_images: Count = setting(64, "images per request.", advanced=True)
     max_models: Count = setting(
         16,
-        "models in memory at the same time. The product that was not used for longest is unloaded first, never the default product.",
+        "models in memory at the same time. The least recently used model is unloaded first, never that of the default product.",
         advanced=True,
     )
     preload: Annotated[tuple[str, ...], Expected("a list of names of products")] = setting(
@@ -274,7 +274,7 @@ class RecordsConfig(Section):
         float,
         Field(gt=0, allow_inf_nan=False),
         Expected("hours above 0 (null for records.keep_days and records.keep_gb keeps everything)"),
-    ] = setting(24, "interval of automatic pruning. `defect prune` does it immediately.", advanced=True)
+    ] = setting(24, "interval of automatic pruning. `defect prune` prunes immediately.", advanced=True)
 
 
 class JobsConfig(Section):
@@ -285,7 +285,7 @@ class JobsConfig(Section):
     )
     retrain_after_labels: OptionalCount = setting(
         None,
-        "starts a retraining when this many images were labelled since the last request for one; null: never.",
+        "starts a retraining when this many images were labelled since the last request for a retraining; null: never.",
     )
 
 
@@ -293,14 +293,14 @@ class MonitoringConfig(Section):
     window: Annotated[int, Field(ge=50, le=5000, strict=True), Expected("a whole number from 50 to 5000")] = (
         setting(
             500,
-            "inspections that are compared at a time: the latest of the model in production.",
+            "number of inspections that are compared at a time: the latest inspections of the model in production.",
             advanced=True,
         )
     )
     persistence: Annotated[int, Field(ge=1, le=20, strict=True), Expected("a whole number from 1 to 20")] = (
         setting(
             3,
-            "windows in a row that must differ before there is an alarm. With 1, an odd batch is one.",
+            "number of windows in a row that must differ before there is an alarm. With 1, a single unusual lot causes an alarm.",
             advanced=True,
         )
     )
@@ -309,28 +309,32 @@ class MonitoringConfig(Section):
     )
     false_alarms_per_year: Positive = setting(
         1,
-        "windows that may differ by chance, of all figures together. The level of each test follows from it; persistence makes "
-        "false alarms rarer still.",
+        "expected number of windows per year that differ by chance, for all figures together. It determines the significance level of "
+        "each test. persistence makes false alarms even rarer.",
         advanced=True,
     )
     by_station: bool = setting(
         True,
-        "compares each line and station on its own too: one dim lamp among twenty is then noticed. An alarm of one of several places "
-        "needs more windows in a row, so that all together give no more false alarms.",
+        "true: each line and station is also compared separately, so one dim lamp among twenty is noticed. With several stations, an "
+        "alarm needs more windows in a row, so that there are not more false alarms in total.",
         advanced=True,
     )
 
 
 class ScalingConfig(Section):
     engine: Annotated[Literal["local", "ray"], Expected("local or ray")] = setting(
-        "local", "local: `defect train` trains in its own process; ray: on a cluster.", advanced=True
+        "local",
+        "local: `defect train` trains in its own process; ray: it trains on a Ray cluster.",
+        advanced=True,
     )
     address: Annotated[Text | None, Expected("null, auto, host:port or ray://host:port")] = setting(
         None,
-        "of a cluster that runs: auto, host:port or ray://host:port; null: one is started on this machine for the command.",
+        "address of a running cluster: auto, host:port or ray://host:port; null: the command starts a cluster on this machine.",
         advanced=True,
     )
     trial_cpus: Count = setting(
         2, "processors that a hyperparameter set, or a trial of the search, takes.", advanced=True
     )
-    trial_gb: Positive = setting(2, "gigabytes of memory that it takes.", advanced=True)
+    trial_gb: Positive = setting(
+        2, "gigabytes of memory that a hyperparameter set, or a trial of the search, takes.", advanced=True
+    )

@@ -33,7 +33,9 @@ class Schedule(Section):
     )
     batch_size: Count = setting(32, "images per step.", advanced=True)
     learning_rate: Positive = setting(0.001, "peak learning rate of the head.")
-    label_smoothing: BelowOne = setting(0.05, "label smoothing. It helps with noisy labels.", advanced=True)
+    label_smoothing: BelowOne = setting(
+        0.05, "label smoothing. It helps if some labels are wrong.", advanced=True
+    )
 
 
 class HyperparameterSet(Schedule):
@@ -63,7 +65,7 @@ class HyperparameterSet(Schedule):
     hidden_units: Count = setting(64, "width of the local branch of the head.", advanced=True)
     dropout: BelowOne = setting(0.3, "dropout of the hidden units.", advanced=True)
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False), Expected("a number, at least 0")] = (
-        setting(0.05, "of the local branch.", advanced=True)
+        setting(0.05, "weight decay of the local branch.", advanced=True)
     )
     pooled_regularization: Annotated[
         float | None, Field(gt=0, allow_inf_nan=False), Expected("null or a number above 0")
@@ -111,9 +113,9 @@ class TrainingConfig(Schedule):
     mode: Annotated[Literal["auto", "one_class", "supervised"], Expected("auto, one_class or supervised")] = (
         setting(
             "auto",
-            "auto: with 0 or 1 defective parts OK images alone teach what is usual; with a few, novelty and a classifier decide "
-            "together; with many, the classifier decides. one_class: OK images alone teach. supervised: training stops without "
-            "defective images. See docs/good-parts-only.md.",
+            "auto: with 0 or 1 defective parts, the model learns from OK images alone; with a few, novelty and a classifier decide "
+            "together; with many, the classifier decides. one_class: the model learns from OK images alone. supervised: training "
+            "stops if there are no defective images. See docs/good-parts-only.md.",
             advanced=True,
         )
     )

@@ -79,7 +79,7 @@ def _range(images: int, jobs: Sequence[Job], product: str) -> tuple[float, float
     return (
         low,
         high,
-        "what was measured on two processors, on an idle machine and beside a server without a pause",
+        "times measured on two processors: on an idle machine, and beside a server under constant load",
     )
 
 
