@@ -82,7 +82,7 @@ def add_and_label(page: Page, parts: Parts, take: Take) -> None:
         page.locator(button).click()
         expect(page.locator("#live")).to_contain_text("images.")
     page.get_by_label("Name or part").fill("")
-    expect(page.locator("#counts")).to_contain_text("nothing waits")
+    expect(page.locator("#counts")).to_contain_text("no image waits")
 
 
 def hold_back(page: Page, take: Take) -> None:

@@ -82,7 +82,7 @@ def test_parts_that_changed_are_reviewed_from_the_most_novel_on(drifting, app):
     assert recorder.flush(LIMIT_S)
     page.reload()
     expect(page.locator("#order")).to_contain_text(
-        "The parts have changed: the most novel images come first."
+        "The parts have changed: images with the highest novelty come first."
     )
     expect(page.locator("#facts")).to_contain_text("5001.png")
     page.keyboard.press("o")

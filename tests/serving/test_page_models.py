@@ -212,7 +212,7 @@ def test_a_held_candidate_is_promoted_by_hand_with_what_the_gate_said_in_sight(v
     for text in (
         "It is copied to Production_Reg first",
         "accuracy 180/200 (90.0 %), overkill 20/100 (20.0 %)",
-        "The gate said “held” on",
+        "The gate decided “held” on",
         "worse than version 2: 180/200",
     ):
         assert text in dialog.text_content()

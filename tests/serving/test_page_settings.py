@@ -29,7 +29,7 @@ def test_a_setting_is_found_changed_refused_at_its_field_and_stored(open_page, u
     epochs.fill("0")
     page.locator("summary", has_text="Data").click()
     page.get_by_label("pages", exact=True).select_option("first")
-    expect(page.locator("#count")).to_have_text("2 changes are not stored yet.")
+    expect(page.locator("#count")).to_have_text("2 changes are not saved yet.")
     page.keyboard.press("Tab")
     page.get_by_role("button", name="Save").click()
     expect(page.locator("[id='key-training.epochs-wrong']")).to_have_text(
@@ -39,7 +39,7 @@ def test_a_setting_is_found_changed_refused_at_its_field_and_stored(open_page, u
     check_access(page)
     epochs.fill("20")
     page.keyboard.press("Enter")
-    expect(page.locator("#notices")).to_contain_text("Stored: training.epochs, data.pages.")
+    expect(page.locator("#notices")).to_contain_text("Saved: training.epochs, data.pages.")
     expect(page.locator("#save")).to_be_hidden()
     assert project.config().training.epochs == 20
     assert project.config().data.pages == "first"
@@ -56,16 +56,18 @@ def test_the_second_of_two_people_sees_what_the_first_changed_and_keeps_what_he_
     ):
         page.get_by_label(name).fill(value)
     anna.get_by_role("button", name="Save").click()
-    expect(anna.locator("#notices")).to_contain_text("Stored: training.epochs.")
+    expect(anna.locator("#notices")).to_contain_text("Saved: training.epochs.")
     ben.get_by_role("button", name="Save").click()
     expect(ben.locator("#notices")).to_contain_text(
         "changed by somebody else since this form was opened: training.epochs is 20 now"
     )
-    expect(ben.locator("[id='key-training.epochs-wrong']")).to_contain_text("it was “14”, it is “20” now")
+    expect(ben.locator("[id='key-training.epochs-wrong']")).to_contain_text(
+        "changed this value from “14” to “20”"
+    )
     expect(ben.get_by_label("training.epochs")).to_have_value("30")
     assert project.config().training.epochs == 20
     ben.get_by_role("button", name="Save").click()
-    expect(ben.locator("#notices")).to_contain_text("Stored: evaluation_threshold, training.epochs.")
+    expect(ben.locator("#notices")).to_contain_text("Saved: evaluation_threshold, training.epochs.")
     assert (project.config().training.epochs, project.config().evaluation_threshold) == (30, 0.7)
 
 

@@ -157,7 +157,7 @@ def test_review_shows_the_same_heat_and_whose_it_is_when_another_model_decided(o
     page.locator("#opacity").press("Home")
     page.keyboard.press("s")
     expect(page.locator("#now")).to_contain_text(
-        "Production_Reg 3, which is served now; the verdict is from Production_Reg 2"
+        "Production_Reg 3, which is served now; the verdict above is from Production_Reg 2"
     )
     lies_left(page)
     expect(page.locator("#heat")).to_have_css("opacity", "0")

@@ -31,7 +31,7 @@ export function beginAdding(told) {
       $(input).value = "";
     });
   }
-  $("upload-stop").addEventListener("click", () => stop("Stopped. What was added stays."));
+  $("upload-stop").addEventListener("click", () => stop("Stopped. Images that were added stay."));
   addEventListener("beforeunload", (event) => running && event.preventDefault());
   addEventListener("dragover", (event) => event.preventDefault()); // a file dropped beside the area would replace the page
   addEventListener("drop", (event) => event.preventDefault());
@@ -140,7 +140,7 @@ function show() {
   const done = added + there + leftOut + failed.length;
   $("upload").hidden = !all;
   Object.assign($("upload-bar"), { max: Math.max(1, all), value: done });
-  const parts = [`${done} of ${all} sent`, `${added} new`, there && `${there} already here`, leftOut && `${leftOut} that are no images`, failed.length && `${failed.length} not added`, unsent && `${unsent} not sent`];
+  const parts = [`${done} of ${all} sent`, `${added} new`, there && `${there} already here`, leftOut && `${leftOut} not images`, failed.length && `${failed.length} not added`, unsent && `${unsent} not sent`];
   $("upload-state").className = isBroken ? "notice bad" : "";
   $("upload-state").textContent = `${parts.filter(Boolean).join(", ")}.${stopped ? ` ${stopped}` : ""}`;
   $("upload-stop").hidden = !running;

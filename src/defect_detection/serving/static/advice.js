@@ -23,12 +23,12 @@ function parts(said) {
     ["Defective test parts", now.test_defective, now.test_defective + said.more],
     ["Escapes up to, by test parts", percent(now.test_escape_up_to), percent(said.test_escape_up_to_with_more)],
   ];
-  const waits = said.labels_new ? ` ${said.labels_new} new labels are part of today's parts.` : "";
+  const waits = said.labels_new ? ` Today's parts include ${said.labels_new} new labels.` : "";
   return [
     el("p", {}, now.state_text + waits),
     el("p", {}, el("strong", {}, "Next: "), `${step(said.command)}. ${said.why}`),
     table("What the parts support", columns, rows.map((cells) => ({ cells: cells.map(String) }))),
-    el("p", { class: "quiet" }, "Up to: the highest rate that remains possible if the model makes no mistake on these parts. In the last two rows, the new parts are test parts instead."),
+    el("p", { class: "quiet" }, "Up to: the highest rate that is still possible if the model makes no mistake on these parts. In the last two rows, the additional parts are test parts."),
     said.notes.length ? el("ul", { class: "reasons" }, said.notes.map((note) => el("li", {}, note))) : null,
   ];
 }

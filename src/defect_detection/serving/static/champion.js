@@ -50,7 +50,7 @@ function factsOf(decides, since) {
   return facts([
     ["Decides since", since ? [moment(since.when), `, by ${since.who}`] : null],
     ["Trained", moment(decides.created)],
-    ["Score", decides.score_is === "anomaly" ? "anomaly score: how unlike OK parts an image is, not the probability of a defect" : null],
+    ["Score", decides.score_is === "anomaly" ? "anomaly score: how much an image differs from OK parts. It is not the probability of a defect" : null],
     ["Threshold", `${decides.threshold.toFixed(3)} (${decides.threshold_rule})`],
     ["Review band", band && `scores from ${band}`],
     ["Sees", `${decides.image_size} × ${decides.image_size} px`],
@@ -70,6 +70,6 @@ function wayBack(history, may, rollBack) {
 function whyNoWayBack({ entries, in_production: now }) {
   const last = entries.find((one) => one.state === "done" && one.after !== null);
   if (last?.kind === "rollback" && last.after === now)
-    return `Production was rolled back to version ${now}, the earliest in the history. Version ${last.before} was withdrawn and does not return by a rollback. To change the model, promote a version below.`;
+    return `Production was rolled back to version ${now}, the earliest in the history. Version ${last.before} was withdrawn, so a rollback cannot return to it. To change the model, promote a version below.`;
   return `Version ${now} is the first in the history, so there is nothing to roll back to.`;
 }

@@ -26,7 +26,7 @@ async function load() {
     images.clear();
     for (const one of listed.images) images.set(one.file, one);
     unchangeable = counted.unchangeable;
-    fill($("notes"), [unchangeable && `This page only shows these images: ${unchangeable}.`, ...counted.problems].filter(Boolean).map((text) => notice(text, "")));
+    fill($("notes"), [unchangeable && `This page cannot change these images: ${unchangeable}.`, ...counted.problems].filter(Boolean).map((text) => notice(text, "")));
     isLoaded = true;
     $("problem").hidden = true;
   } catch (error) {
@@ -62,7 +62,7 @@ function render() {
   const found = chosen && new Set(chosen.files);
   const shown = [...images.values()].filter((one) => isShown(one, found)).sort((a, b) => a.file.localeCompare(b.file, undefined, { numeric: true }));
   $("nothing").hidden = shown.length > 0;
-  $("nothing").textContent = images.size ? "No image of this choice." : "No images yet. Drop some above: about 30 of good parts are enough to begin.";
+  $("nothing").textContent = images.size ? "No image matches the filter." : "No images yet. Drop images above. About 30 images of good parts are enough to begin.";
   showImages(shown);
   previewSoon();
 }
@@ -93,7 +93,7 @@ function renderCounts() {
   const count = (found, is) => found.filter(({ label }) => label === is).length.toLocaleString();
   const split = (found) => `${count(found, "ok")} OK, ${count(found, "defective")} defective`;
   fill($("counts"), [
-    tile("Not labelled", at.unlabelled, at.unlabelled.length ? "wait for a label" : "nothing waits"),
+    tile("Not labelled", at.unlabelled, at.unlabelled.length ? "wait for a label" : "no image waits"),
     tile("Train", at.train, split(at.train)),
     tile("Test", at.test, at.test.length ? split(at.test) : "no test split yet"),
     tile("Known defects", at.challenge, `${at.bin.length} in the bin`),
@@ -143,7 +143,7 @@ async function change(path, body, said) {
       toTest += answer.to_test;
       $("selected").textContent = `${done} of ${chosen.length} …`;
     }
-    const more = toTest ? ` ${toTest} went to the test split, because their part is there.` : "";
+    const more = toTest ? ` ${toTest} went to the test split, because their part is in the test split.` : "";
     $("live").textContent = `${said}: ${done} images.${more}`;
     $("problem").hidden = true;
     if (more) fill($("notes"), notice(more.trim(), ""));
@@ -184,7 +184,7 @@ async function emptyBin() {
   const { state, bin } = await get("/data");
   const done = await confirm({
     heading: "Empty the bin?",
-    happens: [`${bin.images} images are deleted for good.`],
+    happens: [`${bin.images} images are deleted permanently.`],
     doing: "Deleting …",
     button: "Delete",
     run: () => post("/data/bin/empty", { state }),

@@ -49,7 +49,7 @@ function count() {
   const parts = [`${done} of ${items.length} inspected`, `${n("ok")} OK`, `${n("defective")} defective`];
   if (n("review")) parts.push(`${n("review")} for review`);
   if (failed) parts.push(`${failed} without a verdict`);
-  if (state.unkept) parts.push(`lost when you leave this page: this browser stores no images (${state.unkept})`);
+  if (state.unkept) parts.push(`the images are lost when you leave this page, because this browser does not store them (${state.unkept})`);
   $("count").textContent = parts.join(" · ");
   $("queue").hidden = items.length === 0;
 }

@@ -59,7 +59,7 @@ function places({ places }) {
     ),
   );
   const head = el("tr", {}, PLACES.map((name, i) => el("th", { scope: "col", class: i === 2 ? "number" : null }, name)));
-  const table = el("table", {}, el("caption", {}, "Each station of the line is compared on its own."), el("thead", {}, head), el("tbody", {}, rows));
+  const table = el("table", {}, el("caption", {}, "Each station of the line is compared separately."), el("thead", {}, head), el("tbody", {}, rows));
   return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Stations" }, table);
 }
 
@@ -96,7 +96,7 @@ function ranges({ usual, now, alarm }) {
 
 function moved({ moved_most }) {
   const figure = name(moved_most[0].figure);
-  return el("div", {}, el("h3", {}, "Images that moved most"), el("ul", { class: "most" }, moved_most.map((one) => picture(one, figure))));
+  return el("div", {}, el("h3", {}, "Images that differ most"), el("ul", { class: "most" }, moved_most.map((one) => picture(one, figure))));
 }
 
 function picture(one, figure) {

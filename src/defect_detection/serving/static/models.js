@@ -84,11 +84,11 @@ function whatSpeaksForIt(one) {
   const tested = figures.length ? `On test images: ${figures.join(", ")}.` : null;
   const remark = one.tags.evidence_remark;
   const decision = decisionOn(one, known.history);
-  if (!decision) return [tested, remark, "The gate is not run: there is no evidence that it is better than the current model."];
+  if (!decision) return [tested, remark, "There is no decision of the gate: nothing shows that this version is better than the current model."];
   const { outcome, when, why } = decision;
   if (hasPassed(one)) return [tested, remark, ["The gate passed it on ", moment(when), "."]];
-  const then = outcome === "promote" ? "That decision compared it with the model in production at that time. The gate is not run now." : "The gate is not run now: you overrule its decision.";
-  return [tested, remark, [`The gate said “${outcomeWord(outcome)}” on `, moment(when), ": ", brief(why, 200)], then];
+  const then = outcome === "promote" ? "That decision compared this version with the model in production at that time. The gate does not run again now." : "The gate does not run again now: you overrule its decision.";
+  return [tested, remark, [`The gate decided “${outcomeWord(outcome)}” on `, moment(when), ": ", brief(why, 200)], then];
 }
 
 async function rollBack(to) {

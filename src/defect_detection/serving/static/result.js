@@ -20,7 +20,7 @@ export async function showResult(place, { job, messages, isRead }, may) {
   const key = `${job.id} ${job.state} ${may.role} ${hasEnded(job) ? messages.length : 0} ${isRead}`;
   if (place.dataset.shown === key) return;
   place.dataset.shown = key;
-  if (job.state === "queued") return fill(place, el("p", { class: "quiet" }, "One training runs at a time, for all products. This one starts when those before it have ended."));
+  if (job.state === "queued") return fill(place, el("p", { class: "quiet" }, "One training runs at a time, for all products. This training starts when the earlier ones have ended."));
   if (!hasEnded(job)) return fill(place);
   if (job.state === "failed") return fill(place, notice(`It failed: ${job.reason ?? "see the log"}`, "bad"), unchanged());
   if (job.state === "cancelled") return fill(place, notice(job.reason ?? "It was cancelled."), unchanged());
@@ -51,7 +51,7 @@ function listed(title, texts) {
 
 /** Every check of the gate: folded where nothing is to be done about it. */
 function reasons(texts, open) {
-  return texts.length ? el("details", { open }, el("summary", {}, "Why the gate decided so"), el("ul", { class: "reasons" }, texts.map((text) => el("li", {}, text)))) : null;
+  return texts.length ? el("details", { open }, el("summary", {}, "Reasons of the gate"), el("ul", { class: "reasons" }, texts.map((text) => el("li", {}, text)))) : null;
 }
 
 function sentence(text) {
@@ -70,7 +70,7 @@ function promotion(place, shown, may, history, entry, version) {
   const moved = history.entries.find((one) => one.after === version && one.state === "done");
   if (history.in_production === version) return notice(`Version ${version} is in production.`, "good");
   if (moved) return notice(`Version ${version} was in production and was replaced.`);
-  if (entry && entry.before !== history.in_production) return notice("Production has changed since this decision, so the new model was compared with another one. Train again.");
+  if (entry && entry.before !== history.in_production) return notice("Production has changed since this decision, so the gate compared the new model with an earlier model. Train again.");
   const attributes = { type: "button", class: "primary", disabled: may.role !== "admin", "aria-describedby": "why-not", click: () => promote(place, shown, may, history, version) };
   return el("div", { class: "buttons" }, el("button", attributes, `Promote version ${version}`));
 }
@@ -97,5 +97,5 @@ async function promote(place, shown, may, history, version) {
 }
 
 function unchanged() {
-  return el("p", { class: "quiet" }, "Nothing was kept. Production is unchanged.");
+  return el("p", { class: "quiet" }, "No result was kept. Production is unchanged.");
 }

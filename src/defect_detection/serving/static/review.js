@@ -44,7 +44,7 @@ async function begin() {
 async function chooseOrder() {
   const line = await get("/monitoring").catch(() => null);
   order = line?.asks_for_labels ? { order: "novel", model_version: line.version } : UNCERTAIN;
-  $("order").textContent = order === UNCERTAIN ? "Most uncertain images first: these labels help the model most." : "The parts have changed: the most novel images come first. Their labels teach the model.";
+  $("order").textContent = order === UNCERTAIN ? "Most uncertain images first: these labels help the model most." : "The parts have changed: images with the highest novelty come first. The model learns the change from their labels.";
 }
 
 async function load() {
@@ -141,7 +141,7 @@ function isSame(model, one) {
 
 function otherModel({ model, verdict, score }, one) {
   const [now, then] = [`${model.name} ${model.version}`, `${one.model_name} ${one.model_version}`];
-  return `The heat map is from ${now}, which is served now; the verdict is from ${then}. ${now} would say: ${WORDS[verdict]}, score ${percent(score)}.`;
+  return `The heat map is from ${now}, which is served now; the verdict above is from ${then}. Verdict of ${now}: ${WORDS[verdict]}, score ${percent(score)}.`;
 }
 
 function renderFacts(one) {
@@ -167,7 +167,7 @@ function renderNothing() {
   const some = kept + (waiting ? 1 : 0) + at > 0;
   $("nothing-title").textContent = some ? "All done for now" : "Nothing to review";
   const isFiltered = Object.keys(chosen()).length > 0;
-  $("nothing-why").textContent = isFiltered && !some ? "No image of this choice waits for a label. Choose another one above." : some
+  $("nothing-why").textContent = isFiltered && !some ? "No image that matches the filter waits for a label. Change the filter above." : some
     ? `${kept + (waiting ? 1 : 0)} images labelled. Look again to see the images that you skipped.`
     : "All stored images have a label, or there are no inspections yet. New images appear here, most uncertain first.";
   $("live").textContent = $("nothing-title").textContent;

@@ -68,14 +68,14 @@ function changed() {
 function count() {
   const n = changed().length;
   at("save").hidden = n === 0;
-  at("count").textContent = n === 1 ? "1 change is not stored yet." : `${n} changes are not stored yet.`;
+  at("count").textContent = n === 1 ? "1 change is not saved yet." : `${n} changes are not saved yet.`;
 }
 
 /** Show the settings whose name or help has the words. Folds open while there are words. */
 function find() {
   const words = at("find").value.toLowerCase().split(/\s+/).filter(Boolean);
   for (const field of fields) field.element.hidden = !words.every((word) => field.text.includes(word));
-  const said = fields.length && !fields.some((field) => !field.element.hidden) ? "No setting has these words." : "";
+  const said = fields.length && !fields.some((field) => !field.element.hidden) ? "No setting contains these words." : "";
   at("found").textContent = said;
   for (const card of document.querySelectorAll(".section")) {
     const fold = card.querySelector("details");
@@ -96,7 +96,7 @@ async function save(event) {
     if (answer) {
       fields.forEach((field) => field.reset());
       show(answer);
-      say(notice(`Stored: ${answer.changed.length ? answer.changed.join(", ") : "nothing was different"}. ${effect(answer)}`, "good"));
+      say(notice(`Saved: ${answer.changed.length ? answer.changed.join(", ") : "no value was different"}. ${effect(answer)}`, "good"));
     }
   } catch (error) {
     say(notice(error.message, "bad"));
@@ -107,7 +107,7 @@ async function save(event) {
 function effect({ product, changed: keys }) {
   if (!keys.length) return "";
   const server = product === "default" ? "The server uses it after its next start." : "The server uses it from now on.";
-  const kept = "A later one that continues from a model keeps its values of these settings; on the page Train, choose to start from scratch.";
+  const kept = "A later training that continues from a model keeps the values of that model; to use the new values, start from scratch on the page Train.";
   return `${keys.some((key) => OF_THE_MODEL.test(key)) ? `The first training uses it. ${kept}` : "The next training uses it."} ${server}`;
 }
 
@@ -129,14 +129,14 @@ async function reload(message) {
   const before = new Map(fields.map((field) => [field.key, field.before]));
   show(await get("/settings"));
   const others = fields.filter((field) => before.has(field.key) && before.get(field.key) !== field.before);
-  for (const field of others) field.say(`Changed by somebody else: it was “${before.get(field.key)}”, it is “${field.before}” now.`);
+  for (const field of others) field.say(`Somebody else changed this value from “${before.get(field.key)}” to “${field.before}”.`);
   say(notice(message, "bad"));
   open(others[0]);
 }
 
 function showWrong({ fields: wrong, message }) {
   const found = fields.filter((field) => field.say(messageFor(field.key, wrong)));
-  say(notice(found.length ? `Nothing was stored: ${found.length === 1 ? "one value is" : `${found.length} values are`} wrong. See the marked field.` : message, "bad"));
+  say(notice(found.length ? `Nothing was saved: ${found.length === 1 ? "one value is" : `${found.length} values are`} wrong. See the marked field.` : message, "bad"));
   open(found[0]);
 }
 

@@ -20,8 +20,8 @@ export function renderSplit({ train, test }, isChangeable) {
   $("split").hidden = !isChangeable || !(train || test);
   $("split-choose").hidden = test > 0 || !train;
   $("split-why").textContent = test
-    ? "The test split is frozen, so that models of different days can be compared. A new image goes to test if its part is there. No image goes from test to train."
-    : "A model is judged by images that it never learned from. Label your images first, then hold some parts back for the test. The choice is made once.";
+    ? "The test split is frozen, so that models of different days can be compared. A new image goes to test if its part is in test. No image goes from test to train."
+    : "A model must be tested on images from which it has not learned. Label your images first, then hold some parts back for the test. You choose the test split once.";
   if (test) $("proposal").hidden = true;
 }
 
@@ -44,7 +44,7 @@ function show() {
   const { images, parts, kinds, days, without_part: without } = proposal;
   fill($("proposal-facts"), [
     el("p", {}, `${images} ${images === 1 ? "image" : "images"} of ${parts} ${parts === 1 ? "part" : "parts"} for the test.`),
-    without ? notice(`${without} images have no part, so each counts as a part of its own. If several show the same part, set the parts first: otherwise the test is too easy.`) : null,
+    without ? notice(`${without} images have no part, so each counts as a separate part. If several images show the same part, set the parts first: otherwise the test is too easy.`) : null,
   ]);
   const rows = (found) => found.map(({ name, train, test }) => ({ cells: [name, String(train), String(test)] }));
   fill($("proposal-kinds"), table("Images of each type", ["Type", "Train", "Test"], rows(kinds)));
@@ -57,7 +57,7 @@ async function freeze() {
   const { images, parts, state } = proposal;
   const done = await confirm({
     heading: "Use this test split?",
-    happens: [`${images} images of ${parts} parts go to the test split.`, "The split is frozen: it cannot be chosen again.", "New images go to test if their part is there."],
+    happens: [`${images} images of ${parts} parts go to the test split.`, "The split is frozen: it cannot be chosen again.", "New images go to test if their part is in test."],
     doing: "Moving …",
     button: "Use this test split",
     kind: "primary",

@@ -46,7 +46,7 @@ async function askOnce() {
     fill(at("estimate"), estimateInWords());
   } catch (error) {
     asked = ""; // ask again at the next look
-    return fill(at("estimate"), `How long a training takes cannot be said: ${error.message}`);
+    return fill(at("estimate"), `The time of a training cannot be estimated: ${error.message}`);
   }
   at("start-from").hidden = expected.low_s == null || may.role !== "admin";
   if (expected.start_from && !at("from").dataset.isSet) at("from").value = expected.start_from;
@@ -59,8 +59,8 @@ function estimateInWords() {
   const { train_images: train, test_images: test, low_s: low, high_s: high, basis } = expected;
   const data = (what) => [" ", el("a", { href: here("/page/data") }, what), "."];
   if (!train) return ["There are no training images yet. Training needs at least 2 OK parts.", ...data("Add images")];
-  if (!test) return ["There are no test images yet. Without them, nothing shows how good a model is.", ...data("Choose a test split")];
-  return `A training takes about ${range(low, high)}. It reads ${train} training images and ${test} test images. The estimate rests on ${basis}.`;
+  if (!test) return ["There are no test images yet. They are needed to measure how good a model is.", ...data("Choose a test split")];
+  return `A training takes about ${range(low, high)}. It reads ${train} training images and ${test} test images. The estimate is based on ${basis}.`;
 }
 
 async function lookForJobs() {
@@ -138,8 +138,8 @@ async function start() {
     happens: [
       "It trains on all training images and on the labelled inspections.",
       from === "scratch"
-        ? "It starts from scratch, with the settings of this product. That can take longer than a training from the present model."
-        : "It continues from the present model, and keeps its hyperparameters, image size and region. Without a model, it starts from scratch.",
+        ? "It starts from scratch, with the settings of this product. This can take longer than a training that continues from the model in production."
+        : "It continues from the registered model, and keeps the hyperparameters, image size and region of that model. Without a model, it starts from scratch.",
       `It takes about ${range(expected.low_s, expected.high_s)}, at lower priority. Inspection continues.`,
       waits ? "It waits until the running one has ended." : "Other trainings wait until this one has ended.",
       "Production does not change. If the model passes the gate, you can promote it.",
