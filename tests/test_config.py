@@ -154,7 +154,7 @@ def test_unknown_key_of_a_hyperparameter_set_is_named_with_its_place(tmp_path):
         ("evaluation=5", "evaluation: expected keys with values, received 5"),
         ("training.hyperparameter_sets=[]", "expected a list of at least one set, received []"),
         ("training.hyperparameter_sets.0.name=No Slug", "expected a name of lower-case letters"),
-        ("training.hyperparameter_sets.1.name=a", "a different name for each set, a is there more than once"),
+        ("training.hyperparameter_sets.1.name=a", "a different name for each set; a occurs more than once"),
         (
             "evaluation.operating_point={max_escape_rate: 0.01, threshold: 0.5}",
             "one of max_escape_rate, threshold: each sets a different threshold",

@@ -125,7 +125,7 @@ def test_files_of_one_request_share_their_time():
     with pytest.raises(ImageError, match="takes more than"):
         read_image(SCANS, limits=shared)
     for content in (SCANS, encoded(RGB, "PNG")):
-        with pytest.raises(ImageError, match=r"not decoded: the earlier images used the 0\.2 s"):
+        with pytest.raises(ImageError, match=r"not decoded: the earlier images used all of the 0\.2 s"):
             read_image(content, limits=shared)
 
 

@@ -433,7 +433,7 @@ def test_labels_of_yolo_without_their_image_are_refused(tmp_path):
     write(root / "data.yaml", "train: images/train\nnames: [scratch]\n")
     write(root / "labels/train/classes.txt", "scratch\n")
     write(root / "labels/train/gone.txt", "0 0.5 0.5 0.1 0.1\n")
-    with pytest.raises(DataError, match=r"1 files of labels without an image:\n  labels/train/gone\.txt"):
+    with pytest.raises(DataError, match=r"1 label files without an image:\n  labels/train/gone\.txt"):
         imported("yolo", root, tmp_path / "ours")
     (root / "data.yaml").rename(root / "classes.txt").write_text("scratch\n")
     with pytest.raises(DataError, match=r"labels/train/gone\.txt"):

@@ -70,7 +70,7 @@ def test_what_went_wrong_on_a_node_is_told_with_what_helps():
 
     full = OSError(errno.ENOSPC, "No space left on device", "/cache/a.npy")
     assert str(told(full)) == (
-        "The cluster could not go on (/cache/a.npy: cannot be used (No space left on device); free space on this disk, or use a "
+        "The cluster could not continue (/cache/a.npy: cannot be used (No space left on device); free space on this disk, or use a "
         "folder on another disk). Run it again"
     )
     assert "a node has no room left: free space" in str(told(exceptions.OutOfDiskError("Local disk is full")))
@@ -79,7 +79,7 @@ def test_what_went_wrong_on_a_node_is_told_with_what_helps():
     assert told(diverged) is diverged
     assert isinstance(told(KeyError("a bug")), exceptions.RayTaskError)
     assert str(failure_of(exceptions.RayError(), "Run it again")) == (
-        "The cluster could not go on (RayError). Run it again"
+        "The cluster could not continue (RayError). Run it again"
     )
 
 

@@ -68,7 +68,9 @@ def test_a_table_with_several_columns_asks_which(tmp_path):
 def test_a_half_written_table_is_named(tmp_path):
     address = Path(write_table(tmp_path / "a.parquet", image=[b"1"] * 100))
     address.write_bytes(address.read_bytes()[:-10])
-    with pytest.raises(DataError, match=r"a\.parquet: is no whole Parquet file .*; write or copy it again"):
+    with pytest.raises(
+        DataError, match=r"a\.parquet: is not a complete Parquet file .*; write or copy it again"
+    ):
         find([str(address)], None, "/nowhere")
 
 

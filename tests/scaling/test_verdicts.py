@@ -84,7 +84,9 @@ def test_a_half_written_file_of_verdicts_is_named_and_costs_no_other(tmp_path):
     output.write("2", [inspection("/b.png")])
     path = tmp_path / "verdicts-1.parquet"
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(DataError, match=r"verdicts-1\.parquet: is no whole Parquet file; remove it, and run"):
+    with pytest.raises(
+        DataError, match=r"verdicts-1\.parquet: is not a complete Parquet file; remove it, and run"
+    ):
         output.done(ABOUT)
     path.unlink()
     assert output.done(ABOUT) == {"/b.png"}

@@ -93,7 +93,7 @@ def require_plant(config: Any) -> None:
     """
     if config.product != DEFAULT:
         raise ConfigError(
-            f"{config.file}: this is about all products of the plant: use {config.plant / FILE} instead"
+            f"{config.file}: this command applies to all products of the plant: use {config.plant / FILE} instead"
         )
 
 

@@ -167,5 +167,5 @@ def with_unique_names(sets: tuple[HyperparameterSet, ...]) -> tuple[Hyperparamet
     names = [one.name for one in sets]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ValueError(f"a different name for each set, {', '.join(twice)} is there more than once")
+        raise ValueError(f"a different name for each set; {', '.join(twice)} occurs more than once")
     return sets

@@ -46,7 +46,7 @@ class Allowance:
         """
         if (left := self.seconds - self._spent) <= 0:
             raise ImageError(
-                f"not decoded: the earlier images used the {self.seconds:.1f} s of processor time allowed for a request of "
+                f"not decoded: the earlier images used all of the {self.seconds:.1f} s of processor time allowed for a request of "
                 "this size; send fewer images per request"
             )
         return left

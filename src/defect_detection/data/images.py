@@ -226,7 +226,7 @@ def _one(frames: list[int], pages: Pages) -> list[int]:
         return frames[:1]
     if pages == "all":
         raise ImageError(
-            f"{len(frames)} pages; a label belongs to one picture, so data.pages: all applies to inspection only. Save each "
+            f"{len(frames)} pages; a label belongs to one page, so `data.pages: all` applies to inspection only. Save each "
             "page as a file, with one group per part"
         )
     raise ImageError(

@@ -64,7 +64,7 @@ class Manifest:
         if not lines or _parsed(lines[0]) != _HEAD:
             raise DataError(
                 f"{name}: expected a data manifest (first line {json.dumps(_HEAD)}), received something else; name the "
-                f"{NAME} of a training, a model version or a folder of images"
+                f"{NAME} of a training, a model version, or a folder of images"
             )
         return [_entry(line, f"{name}: line {number}") for number, line in enumerate(lines[1:], 2)]
 

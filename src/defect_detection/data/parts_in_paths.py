@@ -39,7 +39,7 @@ def parts_in(pattern: str, paths: Sequence[str]) -> list[str | None]:
         count = f"{len(paths)} path{'' if len(paths) == 1 else 's'}"
         raise DataError(
             f"data.group_pattern: searching '{pattern}' in {count} took over {LIMIT_S:g} s; a repetition inside a repetition, "
-            r"such as (\w+)*, can take for ever: write it without"
+            r"such as (\w+)*, can take very long: write the pattern without it"
         ) from error
     found: list[str | None] = json.loads(done.stdout)
     return found

@@ -165,7 +165,8 @@ def _refuse_inner_indexes(walked: Walked, folder: Path) -> None:
     if inner:
         names = "\n  ".join(shortened([str(path) for path in inner]))
         raise DataError(
-            f"{folder}: {INDEX_NAME} is read in this folder and in its parent only, but also found in:\n  {names}\nMove the "
+            f"{folder}: {INDEX_NAME} is only read in this folder and in its parent folder, but was also found in:\n  "
+            f"{names}\nMove the "
             f"rows into {folder / INDEX_NAME}, and remove these files"
         )
 

@@ -28,8 +28,8 @@ def choose_test(samples: Sequence[Sample], days: Mapping[Path, str], fraction: f
     counts = {label: sum(label in unit.labels for unit in units) for label in (OK, DEFECTIVE)}
     if counts[OK] < 2:
         raise DataError(
-            f"a test split needs at least 2 parts that are OK, received {counts[OK]}: label more images, or give images "
-            "of different parts different parts"
+            f"a test split needs at least 2 parts that are OK, received {counts[OK]}: label more images, or set "
+            "different parts for images that show different parts"
         )
     kinds = (
         lambda one: (one.label, one.defect_type, days[one.path]),

@@ -101,7 +101,7 @@ def _refuse_labels_without_image(root: Path, images: Iterable[Path]) -> None:
     if missing:
         names = "\n  ".join(shortened(missing))
         raise DataError(
-            f"{root}: {len(missing)} files of labels without an image:\n  {names}\nCopy the images too, or remove these"
+            f"{root}: {len(missing)} label files without an image:\n  {names}\nCopy the images too, or remove these"
         )
 
 

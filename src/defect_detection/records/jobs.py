@@ -313,7 +313,7 @@ def _change(database: Database, which: ColumnElement[bool], values: dict[str, An
 def _existing(session: Session, job_id: str, for_update: bool = False) -> JobRow:
     row = session.get(JobRow, job_id, with_for_update=for_update)
     if row is None:
-        raise UnknownRecordError(f"no job has the id {job_id!r}; GET /jobs lists them")
+        raise UnknownRecordError(f"no job has the id {job_id!r}; GET /jobs lists the jobs")
     return row
 
 

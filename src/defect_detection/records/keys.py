@@ -66,7 +66,7 @@ def create_key(database: Database, name: str, role: Role, products: Sequence[str
             session.add(row)
     except IntegrityError as error:
         raise ConfigError(
-            f"keys: expected a new name, received '{name}', which is the name of a key or of a revoked key; `defect keys "
+            f"keys: expected a new name, received '{name}', the name of an existing or a revoked key; `defect keys "
             "list` shows them"
         ) from error
     return key

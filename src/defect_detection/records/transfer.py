@@ -75,7 +75,9 @@ def copy_records(
         RecordsError: a database can't be used, the target holds other data, or a row can't be copied or differs.
     """
     if str(source) == str(target):
-        raise RecordsError(f"{target}: is the database of this project already. Name another one with --to.")
+        raise RecordsError(
+            f"{target}: this is the database of this project. Name another database with --to."
+        )
     for table in _WITH_DATA:
         _refuse_others(source, target, table)
     sums = {}

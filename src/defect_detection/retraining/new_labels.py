@@ -76,7 +76,7 @@ def _check_place(config: Config, folder: Path) -> None:
         if folder.resolve().is_relative_to(other.resolve()):
             raise ConfigError(
                 f"config.yaml: data.feedback_dir: expected a folder outside data.{key} ({other}), received {folder}; "
-                "otherwise the labelled images would be read as another class there"
+                "otherwise the labelled images would be read there as images of another class"
             )
 
 

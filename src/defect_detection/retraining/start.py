@@ -148,7 +148,8 @@ def _refuse_contradictions(keys: Sequence[str], card: Card, reference: ModelRef,
             )
     if seen := next((key for key in keys if key.startswith(_SEEN_KEYS)), None):
         raise ConfigError(
-            f"override: {seen}: expected none, since a retraining from a base model ({reference}) sees images as that does; leave it "
+            f"override: {seen}: expected none, because a retraining from a base model ({reference}) uses the setting of that "
+            "model; leave it "
             "out, or set start_from: scratch in re_train.yaml"
         )
     if any(key == _SETS_KEY or key.startswith(f"{_SETS_KEY}.") for key in keys):

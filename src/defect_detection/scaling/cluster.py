@@ -235,6 +235,6 @@ def _require_able(where: str, version: str, python: str, unseen: Sequence[str]) 
         )
     if unseen:
         raise ClusterError(
-            f"{where}: does not see {printable(unseen[0])}. Put it on storage that all nodes share, under the same path, or "
+            f"{where}: does not see {printable(unseen[0])}. Put it on storage that all nodes see under the same path, or "
             "name a bucket (s3://). Nothing was begun"
         )

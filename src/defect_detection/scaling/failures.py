@@ -30,4 +30,4 @@ def failure_of(error: Any, kept: str) -> Any:
         return error  # a mistake of this program
     else:
         said = printable((str(error).strip().splitlines() or [type(error).__name__])[-1])
-    return ClusterError(f"The cluster could not go on ({said}). {kept}")
+    return ClusterError(f"The cluster could not continue ({said}). {kept}")

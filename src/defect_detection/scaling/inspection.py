@@ -155,7 +155,7 @@ def _alone(address: str) -> Iterator[None]:
             yield
     except Timeout as error:
         raise BusyError(
-            f"{printable(address)}: another inspection writes there; wait for it to end, or choose another --output"
+            f"{printable(address)}: another inspection writes to this output; wait until it ends, or choose another --output"
         ) from error
 
 

@@ -115,7 +115,8 @@ def _parquet(address: str) -> Iterator["pq.ParquetFile"]:
             yield pq.ParquetFile(file)
         except (pa.ArrowInvalid, pa.ArrowException, OSError) as error:
             raise DataError(
-                f"{printable(address)}: is no whole Parquet file ({printable(_first_line(error))}); write or copy it again, or leave "
+                f"{printable(address)}: is not a complete Parquet file ({printable(_first_line(error))}); write or copy it again, or "
+                "leave "
                 "it out"
             ) from error
 

@@ -70,8 +70,8 @@ def _require_room_for_trials(config: Config) -> None:
     if not any(one.get("CPU", 0) >= cpus and one.get("memory", 0) >= memory for one in have):
         most = max(one.get("CPU", 0) for one in have), max(one.get("memory", 0) for one in have) / 1e9
         raise ConfigError(
-            f"scaling.trial_cpus and scaling.trial_gb: a trial takes {cpus} processors and {memory / 1e9:g} GB, and no node has "
-            f"that: the largest has {most[0]:g} and {most[1]:.1f} GB; lower them, or add a node"
+            f"scaling.trial_cpus and scaling.trial_gb: a trial takes {cpus} processors and {memory / 1e9:g} GB, but the largest "
+            f"node has {most[0]:g} processors and {most[1]:.1f} GB; lower the settings, or add a node"
         )
 
 

@@ -70,7 +70,7 @@ class Verdicts:
             name = other[0]
             raise ConfigError(
                 f"{printable(self.address)}: holds verdicts with {name} {printable(before.get(name))}, and {name} is "
-                f"{printable(now[name])} now; choose another --output, or go on as before"
+                f"{printable(now[name])} now; choose another --output, or use the earlier one again"
             )
 
     def _paths(self, file: str) -> list[str]:
@@ -82,7 +82,7 @@ class Verdicts:
                 return list(pq.read_table(opened, columns=["path"]).column(0).to_pylist())
         except (pa.ArrowException, OSError, KeyError) as error:
             raise DataError(
-                f"{printable(self._at(file))}: is no whole Parquet file; remove it, and run the command again: the images of "
+                f"{printable(self._at(file))}: is not a complete Parquet file; remove it, and run the command again: the images of "
                 "that file are inspected again, all others keep their rows"
             ) from error
 

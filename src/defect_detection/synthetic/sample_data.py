@@ -116,7 +116,7 @@ def _made_with(folder: Path) -> dict[str, int]:
     if changed:
         raise DataError(
             f"{folder}: the sample data was changed ({len(changed)} files added or removed, such as {changed[0]}); move the "
-            "folder away, or move your own files out of it"
+            "folder away, or move your own files out of the folder"
         )
     return dict(json.loads(about.read_text(encoding="utf-8")))
 

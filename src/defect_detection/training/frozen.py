@@ -88,7 +88,7 @@ def _narrowed(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
             return values.astype(dtype)
     except FloatingPointError as error:
         raise DivergedError(
-            f"activations of the trunk are beyond {np.finfo(dtype).max:g}; lower the learning rate that it was trained with"
+            f"activations of the trunk exceed {np.finfo(dtype).max:g}; fine-tune the trunk with a lower learning rate"
         ) from error
 
 

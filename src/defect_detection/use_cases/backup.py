@@ -133,7 +133,9 @@ def _databases(config: Config) -> dict[str, Path]:
 def _refuse_within(config: Config, folder: Path) -> None:
     for copied in (config.records.images_dir, config.bundle_dir, config.root / ARTIFACTS):
         if folder.is_relative_to(copied):
-            raise BackupError(f"{folder}: lies in {copied}, which is to be copied. Name a folder elsewhere.")
+            raise BackupError(
+                f"{folder}: lies in {copied}, which is part of the backup. Name a folder outside it."
+            )
 
 
 def _place(config: Config, key: str) -> str:
@@ -209,7 +211,7 @@ def require_room(folder: Path, sources: Iterable[Path]) -> None:
     free = shutil.disk_usage(folder.parent).free
     if free < needed:
         raise BackupError(
-            f"{folder}: the copy needs {needed / 1e9:.2f} GB, and {free / 1e9:.2f} GB are free there. Make room, or name a "
+            f"{folder}: the copy needs {needed / 1e9:.2f} GB, and {free / 1e9:.2f} GB are free there. Free space, or name a "
             "folder on another disk."
         )
 
@@ -253,7 +255,7 @@ def _seal(new: Path, written: Mapping[Path, str]) -> list[int]:
     wrong = next((path for path, digest in written.items() if found.get(path) != digest), None)
     if wrong is not None:
         raise BackupError(
-            f"{wrong.relative_to(new)}: the copy differs from what was written. Check the disk, and back up to another one."
+            f"{wrong.relative_to(new)}: the copy differs from the original. Check the disk, and back up to another disk."
         )
     write_sums(new / SUMS, {path.relative_to(new).as_posix(): digest for path, digest in found.items()})
     return [path.stat().st_size for path in found]

@@ -162,7 +162,7 @@ def _passed(turn: Turn, chosen: ModelRef) -> str:
 
 def _previous(turn: Turn) -> int:
     if turn.before is None:
-        raise NoModelError("Nothing is in production, so there is nothing to roll back")
+        raise NoModelError("No model is in production, so a rollback is not possible")
     earlier = previous(turn.entries, turn.before.version)
     if earlier is None:
         unknown = "".join(f". {note}" for note in turn.notes)

@@ -55,7 +55,9 @@ def label_images(images: ProductImages, seen: Seen, label: Label, types: Sequenc
         if one.place == "bin":
             raise DataError(f"{one.file}: is in the bin: restore it first")
         if one.place == "challenge" and label == "ok":
-            raise DataError(f"{one.file}: is a known defect: take it out of the known defects first")
+            raise DataError(
+                f"{one.file}: is a known defect, so it cannot be OK: remove it from the known defects first"
+            )
         place: Place = "train" if one.place == "unlabelled" else one.place
         return replace(one, place=place, label=label, types=types or _unnamed(label))
 
@@ -79,7 +81,7 @@ def move_images(images: ProductImages, seen: Seen, to: Place | None, by: str) ->
             raise DataError(f"{one.file}: only defective images can be known defects: label it first")
         if to == "challenge" and one.place == "test":
             raise DataError(
-                f"{one.file}: is in the test split, which stays as it is, and would be free for train then"
+                f"{one.file}: is in the test split, which does not change, so it cannot become a known defect"
             )
         if to == "train" and one.place != "challenge":
             raise DataError(f"{one.file}: is not a known defect")
@@ -100,7 +102,7 @@ def empty_bin(images: ProductImages, state: str, by: str) -> int:
     with changing(images) as listed:
         if listed.state != state:
             raise BusyError(
-                "images have changed since this page showed them. Nothing was deleted: look again"
+                "images have changed since this page showed them. No image was deleted: load the images again"
             )
         binned = list(listed.at("bin"))
         work = Moves(images)
@@ -218,7 +220,8 @@ def _as_seen(images: ProductImages, listed: Listed, file: str, tag: str) -> Prod
     elif found is not None and found.tag == tag:
         return found
     raise BusyError(
-        f"{file}: {_who_changed(images, file, found)}. Nothing of this request was done: look again, then repeat it"
+        f"{file}: {_who_changed(images, file, found)}. No image of this request was changed: load the images again, then "
+        "repeat the request"
     )
 
 

@@ -56,12 +56,12 @@ def freeze_split(images: ProductImages, fraction: float, state: str, by: str) ->
     with changing(images) as listed:
         if is_in_training(images.config.root):
             raise BusyError(
-                "a training of this product is running, and learns from these images: choose the split when it has ended"
+                "a training of this product is running and learns from these images: choose the split when the training has ended"
             )
         proposal = _proposed(images, listed, fraction)
         if proposal.state != state:
             raise BusyError(
-                "images have changed since this split was proposed. Nothing was moved: look at the new proposal"
+                "images have changed since this split was proposed. No image was moved: check the new proposal"
             )
         after = {file: replace(listed.images[file], place="test") for file in sorted(proposal.files)}
         return apply(images, listed, after, "image moved to the test split", by)
@@ -70,8 +70,8 @@ def freeze_split(images: ProductImages, fraction: float, state: str, by: str) ->
 def _proposed(images: ProductImages, listed: Listed, fraction: float) -> Proposal:
     if any(listed.at("test")):
         raise BusyError(
-            "the test split is chosen already. It stays as it is, so that models of different days can be compared; a new "
-            "image goes to test if its part is there"
+            "the test split is already chosen. It does not change, so that models of different days can be compared; a new "
+            "image goes to test if its part is in test"
         )
     train = sorted((one for one in listed.at("train") if one.label), key=lambda one: one.file)
     samples = {images.path(one): sample for one, sample in zip(train, _samples(images, train), strict=True)}

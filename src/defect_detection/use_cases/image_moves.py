@@ -117,7 +117,7 @@ class Moves:
     def _move(self, old: Path, new: Path, one: ProductImage) -> None:
         if old.is_symlink() and not old.readlink().is_absolute():
             raise DataError(
-                f"{one.file}: is a link, which would lead nowhere from another folder: copy the file itself here"
+                f"{one.file}: is a link, and the link would not work from another folder: replace the link by a copy of the file"
             )
         self._check_inside(new.parent)
         self._change.moves.append((old, new))
@@ -151,7 +151,7 @@ class Moves:
             )
         if self._indexes.is_mask_of_several(self._images.path(one), mask):
             raise DataError(
-                f"{one.file}: other images have its mask {mask.name} too: give each a file of its own in index.csv"
+                f"{one.file}: other images have the same mask {mask.name}: give each image a separate mask file in index.csv"
             )
         new = self.free(self._folders[wanted.place] / "masks" / mask.name)
         self._move(mask, new, one)

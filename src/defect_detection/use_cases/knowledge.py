@@ -63,8 +63,8 @@ def suited(sets: Sequence[HyperparameterSet], splits: Splits, say: Say) -> list[
     chosen = [one for one in sets if one in first.values()]
     if not chosen:
         raise ConfigError(
-            "training.hyperparameter_sets: expected a set with a frozen trunk, since OK images alone train none, received only "
-            "sets with trainable_from, or with weights: null"
+            "training.hyperparameter_sets: expected a set with a frozen trunk, because OK images alone cannot train a trunk, received "
+            "only sets with trainable_from, or with weights: null"
         )
     if left_out := [one.name for one in sets if one not in chosen]:
         say(

@@ -84,8 +84,8 @@ def parity_lines(
     if url:
         if read_card(bundle).framing:
             raise ConfigError(
-                "--url: expected a model that sees the whole image, stretched: the golden images of one with a region, a mask or "
-                "padding are fitted already and cannot be sent as files; leave --url out"
+                "--url: expected a model that sees the whole image, stretched: if a model has a region, a mask or "
+                "padding, its golden images are already cropped and cannot be sent as files; leave --url out"
             )
         send = http_sender(url)
         yield _line(golden_parity(bundle, lambda images: {"score": http_scores(send, images)}, "HTTP"))

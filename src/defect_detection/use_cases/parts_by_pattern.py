@@ -62,9 +62,7 @@ def set_parts(images: ProductImages, pattern: str, state: str, by: str, *, only_
     wanted = NamePattern.of(pattern)
     with changing(images) as listed:
         if listed.state != state:
-            raise BusyError(
-                "images have changed since this preview. Nothing was done: look at the new preview"
-            )
+            raise BusyError("images have changed since this preview. No part was set: check the new preview")
         found, _ = _found(listed, wanted, only_without)
         after = {one.file: replace(one, part=checked_part(part)) for one, part in found if part != one.part}
         to_test = keep_parts_together(listed, after)

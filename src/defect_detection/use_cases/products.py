@@ -141,11 +141,13 @@ def _make(plant: Config, name: str, texts: Mapping[str, str], what: str, by: str
 
 def _free_folder(plant: Config, name: str) -> Path:
     if not plant.file.is_file():
-        raise ConfigError(f"{plant.file}: not found; `defect init` writes it, and then products can be added")
+        raise ConfigError(
+            f"{plant.file}: not found; run `defect init` to write this file, then create products"
+        )
     folder = plant.root / FOLDER / check_name(name)
     taken = (
         [DEFAULT, *(path.name for path in folder.parent.iterdir())] if folder.parent.is_dir() else [DEFAULT]
     )
     if same := next((other for other in taken if other.casefold() == name.casefold()), None):
-        raise ConfigError(f"product: expected a new name, received '{name}': '{same}' is there already")
+        raise ConfigError(f"product: expected a new name, received '{name}': '{same}' exists already")
     return folder

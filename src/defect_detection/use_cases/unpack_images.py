@@ -151,7 +151,9 @@ def _begun(images: ProductImages, key: str) -> tuple[Path, int]:
     """
     for path in (images.config.root / FOLDER / ARCHIVES).glob(f"{key}.*"):
         return path, int(path.suffix[1:])
-    raise DataError(f"archive {key}: no such archive here: begin with POST /data/archives, and send it again")
+    raise DataError(
+        f"archive {key}: unknown archive: begin again with POST /data/archives, and send the whole file"
+    )
 
 
 def _unpacked(archive: zipfile.ZipFile, start: int, add: AddMember, most_bytes: int) -> Step:

@@ -272,7 +272,7 @@ def test_a_zip_that_broke_off_is_gone_on_with_and_one_that_is_none_is_refused(cl
     refused = [client.post(f"/data/archives/{key}?offset=50", **more) for key in (begun["id"], "0" * 16)]
     assert [one.status_code for one in refused] == [422, 422]
     assert f"expected {len(content)} bytes, as it was begun" in refused[0].json["detail"]
-    assert "no such archive here: begin with POST /data/archives" in refused[1].json["detail"]
+    assert "unknown archive: begin again with POST /data/archives" in refused[1].json["detail"]
     assert send_zip(client, content).json["added"] == 1
     too_large = client.post("/data/archives", json={"name": "b.zip", "size": 10**13})
     assert (too_large.status_code, "free on the disk" in too_large.json["detail"]) == (422, True)
@@ -437,7 +437,7 @@ def test_a_relative_link_is_not_moved_to_where_it_leads_nowhere(client, add, pro
     folder = project.root / "data/unlabelled"
     (folder / "b.png").symlink_to("a.png")
     answer = post(client, "/data/label", "data/unlabelled/b.png", label="ok")
-    assert (answer.status_code, "copy the file" in answer.json["detail"]) == (422, True)
+    assert (answer.status_code, "by a copy of the file" in answer.json["detail"]) == (422, True)
 
 
 def test_emptying_the_bin_leaves_a_mask_that_lies_elsewhere(client, add, project):
