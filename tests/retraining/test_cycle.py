@@ -179,7 +179,10 @@ def test_without_a_base_model_it_starts_from_scratch_names_a_set_that_diverges_a
     assert plant.in_production() is None
     advice = advised(plant)
     assert advice.command == "defect promote 1 --gated --reason TEXT"
-    assert advice.why == "The gate passed Production_Reg version 1, and it waits until a person promotes it."
+    assert (
+        advice.why
+        == "The gate passed Production_Reg version 1. This version waits until a person promotes it."
+    )
     promote(plant.config(), 1, "the first", gated=True)
     assert plant.in_production().version == 1
     assert advised(plant).command == "defect serve"

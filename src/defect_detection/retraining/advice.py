@@ -32,7 +32,7 @@ _STATES: dict[State, str] = {
     "no OK parts": "Training needs at least 2 OK parts.",
     "good parts only": "Novelty alone decides: the model learns from OK parts.",
     "few defects": "Novelty and the classifier decide together.",
-    "many defects": "The classifier decides. Novelty marks what is unlike anything seen in training.",
+    "many defects": "The classifier decides. Novelty marks images that are unlike all training images.",
 }
 
 
@@ -96,8 +96,8 @@ class Advice(Frozen):
 
 def _shown(place: str, escape: float, overkill: float) -> str:
     """Say what images show where the model makes no mistake on them."""
-    escapes = f"at most {percent(escape)} % escapes" if escape < 1 else "nothing of escapes"
-    overkills = f"at most {percent(overkill)} % overkill" if overkill < 1 else "nothing of overkill"
+    escapes = f"at most {percent(escape)} % escapes" if escape < 1 else "nothing about escapes"
+    overkills = f"at most {percent(overkill)} % overkill" if overkill < 1 else "nothing about overkill"
     return f"  Without a mistake on the {place} images, they show {escapes} and {overkills}"
 
 
@@ -278,7 +278,7 @@ def _not_in_production(config: Config) -> tuple[str, str] | None:
     if waits := waiting(config, registry):
         return (
             f"defect promote {waits.version} --gated --reason TEXT{config.option}",
-            f"The gate passed {waits}, and it waits until a person promotes it.",
+            f"The gate passed {waits}. This version waits until a person promotes it.",
         )
     if registry.version_of(config.mlflow.production_model_name, PRODUCTION_ALIAS) is None:
         return f"defect evaluate{config.option}", "No model is in production yet."

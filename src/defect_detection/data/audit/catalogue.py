@@ -52,7 +52,7 @@ _ALL = (
         "masks",
         Severity.BLOCKS,
         "Masks among the images",
-        "By name they are masks of other images, and they have few gray levels. The model would treat them as images of "
+        "Their names are names of masks of other images, and they have few gray levels. The model would treat them as images of "
         "parts.",
         "Name them in the column mask of index.csv, or move them out of the folder. If they do show parts, list them in the column "
         "file of index.csv.",

@@ -41,7 +41,7 @@ function decided(place, shown, may, history) {
     ...listed("What would help", messages.filter((message) => message.helps).map((message) => sentence(message.helps))),
     reasons(messages.filter((message) => message.reason && !message.outcome).map((message) => message.text), kind !== "good"),
     entry?.report ? reportFold(entry.report, "Report on the test images") : null,
-    el("p", {}, entry?.report ? [reportLink(entry.report, `Report on ${entry.candidate}`), " on a page of its own · "] : null, el("a", { href: here("/page/models") }, "Models and history")),
+    el("p", {}, entry?.report ? [reportLink(entry.report, `Report on ${entry.candidate}`), " on a separate page · "] : null, el("a", { href: here("/page/models") }, "Models and history")),
   ];
 }
 
