@@ -60,7 +60,7 @@ def promote(
     Args:
         gated: only if the gate passed it, in comparison with the version in production now.
         name: of the registered model that the version belongs to; ``mlflow.production_model_name`` when not given. A version of
-            another one, such as a candidate that the gate held, is copied to the production model first.
+            another one, such as a candidate below `evaluation_threshold`, is copied to the production model first.
 
     Raises:
         NoModelError: there is no such version. BundleError: its files are damaged, or it gives other verdicts than trained.
