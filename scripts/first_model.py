@@ -103,7 +103,7 @@ def set_up(page: Page, settings: Mapping[str, str], take: Take) -> None:
         page.locator(f"[id='key-{key}']").fill(value)
     take("settings", "main")
     page.get_by_role("button", name="Save").click()
-    expect(page.locator("#notices")).to_contain_text("Stored")
+    expect(page.locator("#notices")).to_contain_text("Saved")
 
 
 def train(page: Page) -> None:
@@ -117,9 +117,11 @@ def train(page: Page) -> None:
 
 def promote(page: Page) -> None:
     expect(page.locator("#outcome")).to_contain_text("Passed: the gate allows the new model.")
+    expect(page.locator("#advice")).to_contain_text("Next: promote the new model.")
     page.get_by_role("button", name="Promote version 1").click()
     page.get_by_role("button", name="Promote it").click()
     expect(page.locator("#outcome")).to_contain_text("Version 1 is in production.", timeout=TRAINED_MS)
+    expect(page.locator("#advice")).to_contain_text("Next: review inspections.")
 
 
 def inspect_and_disagree(page: Page, image: Path, take: Take) -> None:

@@ -93,6 +93,7 @@ async function promote(place, shown, may, history, version) {
   if (!done) return;
   delete place.dataset.shown;
   await showResult(place, shown, may);
+  dispatchEvent(new Event("promoted"));
   document.getElementById("job-title").focus();
 }
 

@@ -22,6 +22,10 @@ const view = new JobView(showOutcome, look);
 at("start").addEventListener("click", start);
 at("cancel").addEventListener("click", cancel);
 addEventListener("pageshow", (event) => event.persisted && look()); // the browser's back button
+addEventListener("promoted", () => {
+  asked = ""; // the advice said to promote it
+  look();
+});
 await poll(look, LOOK_EVERY_MS);
 
 async function look() {
