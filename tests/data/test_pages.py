@@ -53,7 +53,7 @@ def test_a_file_of_several_pages_is_refused_with_that_reason(tmp_path, name):
             read_image(source)
         with pytest.raises(ImageError, match=r"4 pages; data\.pages says refuse"):
             list(read_pages(source))
-    with pytest.raises(ImageError, match="4 pages; a label belongs to one picture"):
+    with pytest.raises(ImageError, match="4 pages; a label belongs to one page"):
         read_image(path, pages="all")
 
 

@@ -442,7 +442,7 @@ def test_jobs_are_pruned_with_their_logs(client, app, project):
     job = ended(client, location)
     database = services_of(app).records.database
     assert end_of_log(database, job["id"], 100) == "done\n"
-    assert not log_file_of(project.root, job["id"]).exists()
+    wait_until(lambda: not log_file_of(project.root, job["id"]).exists())  # just after the end of the job
     assert prune_jobs(database, project.root, 1) == 0
     assert prune_jobs(database, project.root, 1, datetime.now(UTC) + timedelta(days=2)) == 1
     assert end_of_log(database, job["id"], 100) == ""

@@ -48,5 +48,5 @@ def test_a_feature_of_a_held_out_image_that_is_no_number_is_noticed():
 
 def test_activations_beyond_half_precision_are_not_cached_as_infinite():
     assert _narrowed(np.array([65504.0], np.float32), np.dtype(np.float16)) == 65504
-    with pytest.raises(DivergedError, match="beyond 65504; lower the learning rate"):
+    with pytest.raises(DivergedError, match="exceed 65504; fine-tune the trunk with a lower learning rate"):
         _narrowed(np.array([1e6], np.float32), np.dtype(np.float16))

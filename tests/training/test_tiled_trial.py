@@ -165,7 +165,7 @@ def test_a_retraining_from_a_model_of_tiles_sees_tiles_too(tiled, tmp_path):
         return find_start(settings, plant.config(*overrides), registry, overrides, lines.append)
 
     with pytest.raises(
-        ConfigError, match=r"override: data\.tiles\.overlap: expected none, since a retraining"
+        ConfigError, match=r"override: data\.tiles\.overlap: expected none, because a retraining"
     ):
         start("data.tiles.overlap=32")
     begun = start()
