@@ -137,6 +137,7 @@ function cameOf(job) {
 async function start() {
   const waits = jobs.some((one) => one.state === "running");
   const from = at("from").value;
+  const other = from === expected.start_from ? "" : `&start_from=${from}`; // a script of the user's own may know no such choice
   const job = await confirm({
     heading: "Start a training?",
     happens: [
@@ -152,7 +153,7 @@ async function start() {
     doing: "Asking the server …",
     kind: "primary",
     asksReason: false,
-    run: () => post(`/retrain?promote=false&start_from=${from}`, undefined, { Prefer: "respond-async" }),
+    run: () => post(`/retrain?promote=false${other}`, undefined, { Prefer: "respond-async" }),
   });
   if (!job) return;
   if (!waits) view.show(job);
