@@ -259,6 +259,22 @@ def test_an_annotation_that_marks_nothing_says_ok_where_the_others_are_left_out(
     assert "new.png" in account.said[0] or "p.json: [1]" in account.said[0]
 
 
+def test_an_annotation_of_another_kind_does_not_say_ok(tmp_path):
+    for seed, name in enumerate(("empty", "taxonomy")):
+        picture(tmp_path / "theirs/images" / f"{name}.png", seed)
+    results = {"empty": [], "taxonomy": [{"type": "taxonomy", "value": {"taxonomy": [["scratch"]]}}]}
+    tasks = [
+        {"data": {"image": f"images/{name}.png"}, "annotations": [{"result": result}]}
+        for name, result in results.items()
+    ]
+    write(tmp_path / "theirs/p.json", json.dumps(tasks))
+    _, account = imported(
+        "labelstudio", tmp_path / "theirs", tmp_path / "ours", replace(RULES, unlabelled="skip")
+    )
+    assert account.counts == {("train", "ok"): 1}
+    assert any("images without any annotation: 1" in line for line in account.said)
+
+
 BAD_ANNOTATIONS = {
     "outside its image of 24 x 16 px": {"bbox": [20, 10, 30, 4]},
     "has no area": {"bbox": [3, 3, 0, 4]},

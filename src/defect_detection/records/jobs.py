@@ -88,7 +88,7 @@ def create_job(
         runs_here: it does not wait for a worker: this process runs it now.
 
     Raises:
-        BusyError: another one of the product waits already, both would do the same; or one runs or waits, and this one is to run
+        BusyError: another one of the product waits already; or one runs or waits, and this one is to run
             now.
         RecordsError: the database can't be written.
     """

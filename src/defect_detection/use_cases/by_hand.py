@@ -74,12 +74,15 @@ def promote(
 
 def waiting(config: Config, registry: Registry) -> ModelRef | None:
     """Return the version of the model that was trained last, if the gate passed it and production has not changed since."""
+    name = config.mlflow.production_model_name
     entries = Ledger(config.tracking_uri, config.named(PROMOTIONS)).entries()
     latest = next((one for one in entries if one.moved or one.kind is Kind.EVALUATION), None)
     if latest is None or latest.outcome != Outcome.PASSED or not config.best_model_info.exists():
         return None
-    trained = BestModelInfo.read(config.best_model_info, config.option)
-    return registry.version_of_run(config.mlflow.production_model_name, trained.run_id)
+    if latest.before != number_of(registry.version_of(name, PRODUCTION_ALIAS)):
+        return None
+    found = registry.version_of_run(name, BestModelInfo.read(config.best_model_info, config.option).run_id)
+    return found if found and digest(found.seal) == latest.sealed else None
 
 
 def rollback(config: Config, to: int | None = None, reason: str | None = None) -> Moved:

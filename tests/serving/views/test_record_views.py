@@ -20,6 +20,7 @@ from defect_detection.records.inspections import find_inspection
 from defect_detection.records.keys import create_key, revoke_key
 from defect_detection.records.retention import prune
 from defect_detection.records.store import Records
+from defect_detection.records.writer import Recorder
 from defect_detection.serving.app import create_app
 from defect_detection.serving.services import services_of
 from defect_detection.serving.views import records as record_views
@@ -276,6 +277,21 @@ def test_feedback_finds_an_inspection_that_is_written_just_after_the_first_look(
     recorder.record(inspected(1), image_of(1))
     answer = app.test_client().post("/feedback", json={"inspection_id": f"{1:08}", "label": "ok"})
     assert (answer.status_code, len(looks)) == (201, 2)
+
+
+def test_feedback_does_not_wait_for_inspections_that_come_after(app, monkeypatch):
+    def never_empty(recorder, timeout_s):
+        time.sleep(0.01)
+        return False
+
+    monkeypatch.setattr(Recorder, "flush", never_empty)
+    body = {"inspection_id": f"{1:08}", "label": "ok"}
+    with ThreadPoolExecutor(1) as pool:
+        with services_of(app).records.images.lock:  # it is written after the first look
+            services_of(app).records.recorder.record(inspected(1), image_of(1))
+            answer = pool.submit(app.test_client().post, "/feedback", json=body)
+            time.sleep(0.2)
+        assert answer.result(LIMIT_S).status_code == 201
 
 
 def test_feedback_on_what_cannot_be_stored_in_time_says_so(app, project, monkeypatch):

@@ -20,6 +20,7 @@ let expected = null; // how long a training takes
 const view = new JobView(showOutcome, look);
 
 at("start").addEventListener("click", start);
+at("from").addEventListener("change", () => (at("from").dataset.isChosen = "yes"));
 at("cancel").addEventListener("click", cancel);
 addEventListener("pageshow", (event) => event.persisted && look()); // the browser's back button
 addEventListener("promoted", () => {
@@ -53,8 +54,7 @@ async function askOnce() {
     return fill(at("estimate"), `The time of a training cannot be estimated: ${error.message}`);
   }
   at("start-from").hidden = expected.low_s == null || may.role !== "admin";
-  if (expected.start_from && !at("from").dataset.isSet) at("from").value = expected.start_from;
-  at("from").dataset.isSet = "yes"; // later answers leave what the reader chose
+  if (expected.start_from && !at("from").dataset.isChosen) at("from").value = expected.start_from;
   if (expected?.low_s == null) at("advice").replaceChildren(el("p", { class: "quiet" }, "This needs training images and test images."));
   else showAdvice(at("advice"));
 }
@@ -137,7 +137,7 @@ function cameOf(job) {
 async function start() {
   const waits = jobs.some((one) => one.state === "running");
   const from = at("from").value;
-  const other = from === expected.start_from ? "" : `&start_from=${from}`; // a script of the user's own may know no such choice
+  const chosen = at("from").dataset.isChosen ? `&start_from=${from}` : ""; // a script of the user's own may know no such choice
   const job = await confirm({
     heading: "Start a training?",
     happens: [
@@ -153,7 +153,7 @@ async function start() {
     doing: "Asking the server …",
     kind: "primary",
     asksReason: false,
-    run: () => post(`/retrain?promote=false${other}`, undefined, { Prefer: "respond-async" }),
+    run: () => post(`/retrain?promote=false${chosen}`, undefined, { Prefer: "respond-async" }),
   });
   if (!job) return;
   if (!waits) view.show(job);

@@ -1,6 +1,7 @@
 """Views of records: inspections with their images, feedback, and the state of recording."""
 
 import json
+import time
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
@@ -34,6 +35,7 @@ from defect_detection.text import CONTROLS
 T = TypeVar("T")
 
 INSPECTIONS = Tag(name="inspections", description="Inspections and their labels")
+LOOK_S = 0.2  # between two looks whether it is written
 FLUSH_S = 10.0  # time to wait for an inspection that is named before it is written
 MEDIA_TYPES = {one.suffixes[0]: one.media_type for one in FORMATS}
 
@@ -271,15 +273,25 @@ def _once_written(ask: Callable[[], T]) -> T:
         UnknownRecordError: no such inspection. RecordsError: not known, and others could not be written in time.
     """
     recorder = _records().recorder
-    were_waiting = recorder.state().waiting  # before asking: what is written in between is found
+    before = recorder.state()  # before asking: what is written in between is found
     try:
         return ask()
     except UnknownRecordError:
-        if not were_waiting:
+        if not before.waiting:
             raise
-    if recorder.flush(FLUSH_S):
+    expected, end, is_done = before.written + before.waiting, time.monotonic() + FLUSH_S, False
+    while (
+        not is_done and time.monotonic() < end
+    ):  # later ones may come all the time, so the queue may never be empty
+        is_done = recorder.flush(LOOK_S) or recorder.state().written >= expected
+    try:
         return ask()
-    raise RecordsError(f"recent inspections were not stored within {FLUSH_S:g} s; try again in a minute")
+    except UnknownRecordError:
+        if is_done:
+            raise
+        raise RecordsError(
+            f"recent inspections were not stored within {FLUSH_S:g} s; try again in a minute"
+        ) from None
 
 
 def _records() -> Records:

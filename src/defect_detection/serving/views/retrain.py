@@ -31,8 +31,8 @@ class RetrainQuery(Query):
     )
     start_from: StartFrom | None = Field(
         None,
-        description="registry: go on from a registered model; scratch: train with the settings of config.yaml, as the first "
-        "training does; null: what re_train.yaml says",
+        description="registry: go on from a registered model; scratch: train as the first training does, with "
+        "the settings of config.yaml and the sets of re_train.yaml, if it names some; null: what re_train.yaml says",
     )
 
     @property
