@@ -56,14 +56,15 @@ def _item(task: dict[str, Any], where: str, root: Path, lost: Lost) -> Item:
     marks = tuple(mark for one, here in results for mark in _marks(one, here, lost))
     folders = image.relative_to(root).parts[:-1]
     split = in_name(str(data.get("split", ""))) or in_name("/".join(folders))
-    is_empty = bool(done) and not results  # else what was annotated may be of a kind that is not carried over
+    # Results without a mark are of a kind that is not carried over: then it is not known what the image shows.
+    says_what_it_is = True if marks or not results else None
     return Item(
         where,
         image,
         split,
         _size(results),
         marks,
-        is_annotated=(bool(marks) or is_empty or None) if done else False,
+        is_annotated=says_what_it_is if done else False,
     )
 
 

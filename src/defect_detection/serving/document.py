@@ -20,9 +20,7 @@ SECURITY: list[dict[str, list[Any]]] = [{}, {"bearer": []}, {"header": []}]  # {
 def openapi_document(app: OpenAPI) -> dict[str, Any]:
     """Return the document of all views that are registered."""
     access = services_of(app).access
-    document: dict[str, Any] = deepcopy(
-        app.api_doc
-    )  # what is added below would stay in that of the application
+    document: dict[str, Any] = deepcopy(app.api_doc)  # the application keeps its own
     document["servers"] = [{"url": absolute("/")}]
     document["components"]["schemas"] |= _schemas(InferRequest)
     for path, item in document["paths"].items():

@@ -280,9 +280,8 @@ def _once_written(ask: Callable[[], T]) -> T:
         if not before.waiting:
             raise
     expected, end, is_done = before.written + before.waiting, time.monotonic() + FLUSH_S, False
-    while (
-        not is_done and time.monotonic() < end
-    ):  # later ones may come all the time, so the queue may never be empty
+    # Later inspections may come all the time, so the queue may never be empty.
+    while not is_done and time.monotonic() < end:
         is_done = recorder.flush(LOOK_S) or recorder.state().written >= expected
     try:
         return ask()
