@@ -109,7 +109,7 @@ def test_the_command_line_names_the_figures_that_are_known(started):
     _, trained, *_ = started
     line = in_words(trained.validation[trained.best])
     assert line.startswith("accuracy 1.000, escapes unknown, overkill 0.0%")
-    assert line.endswith("of 120 drawn defects caught (drawn, not real)")
+    assert line.endswith("of 224 drawn defects caught (drawn, not real)")  # 8 on each of 28 images
 
 
 @pytest.mark.parametrize(

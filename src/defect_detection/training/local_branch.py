@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.special import logsumexp
+from threadpoolctl import threadpool_limits
 
 from defect_detection.config.training import HyperparameterSet
 from defect_detection.data.cache import scratch
@@ -18,6 +19,7 @@ from defect_detection.training.features import Rows
 from defect_detection.training.fit import Examples, OnEpoch, Schedule, fit, fit_to_the_end
 from defect_detection.training.folds import Folds
 from defect_detection.training.frozen import rows_at_a_time
+from defect_detection.training.pooled_branch import strongest
 
 _STATISTICS_IMAGES = 256  # images whose cells give mean and spread
 _STATISTICS_CELLS = 50_176  # of theirs, at most: 256 images of 224 px
@@ -64,8 +66,10 @@ def rotated_cells(
     require_numbers(sample, "a feature of the trunk")
     standardise = Standardise.fit(sample.mean(0), sample.var(0))
     sample = standardise(sample)
-    _, axes = np.linalg.eigh(sample.T @ sample)  # eigenvalues ascend
-    rotation = np.ascontiguousarray(axes[:, ::-1][:, :components])
+    # On a busy machine, two threads took a hundred times as long for this.
+    with threadpool_limits(1, "blas"):
+        _, axes = strongest(sample.T @ sample, components)
+    rotation = np.ascontiguousarray(axes)
     return Cells(
         standardise, rotation, _rotate(cells, standardise, rotation, places, cache_dir), grid, places
     )

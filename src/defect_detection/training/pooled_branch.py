@@ -134,19 +134,19 @@ def _principal_axes(
         x = np.concatenate(list(scaled))
         centre = x.mean(0)
         x -= centre
-        values, vectors = _strongest(x @ x.T, components)
+        values, vectors = strongest(x @ x.T, components)
         vectors = x.T @ (vectors / np.sqrt(np.maximum(values, 1e-12 * values[0])))
     else:
         total, products = np.zeros(1, np.float32), np.zeros(1, np.float32)
         for x in scaled:
             total, products = total + x.sum(0), products + x.T @ x
         centre = total / n_rows
-        values, vectors = _strongest(products - np.outer(centre, centre) * n_rows, components)
+        values, vectors = strongest(products - np.outer(centre, centre) * n_rows, components)
     return centre, vectors[:, values > 1e-6 * values[0]]
 
 
-def _strongest(matrix: np.ndarray, components: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the largest eigenvalues of a symmetric matrix in descending order, and their vectors as columns."""
+def strongest(matrix: np.ndarray, components: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the largest eigenvalues of a symmetric matrix in descending order, and their vectors as columns; of all where None."""
     n = len(matrix)
     values, vectors = eigh(matrix, subset_by_index=[max(n - (components or n), 0), n - 1])
     return values[::-1], vectors[:, ::-1]
