@@ -1,7 +1,6 @@
 """A small plant: parts with obvious defects, a project trained on them, and candidates derived from its model."""
 
 import hashlib
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -68,11 +67,6 @@ def with_threshold(card: Card, threshold: float) -> Card:
     return card.model_copy(update={"operating_point": point})
 
 
-def _copy(source: str, target: str) -> None:
-    """Copy a file; link the hundreds that no test changes: the source of this package, which MLflow keeps with each model."""
-    (os.link if "/artifacts/code/" in source else shutil.copy2)(source, target)
-
-
 @dataclass(frozen=True)
 class Plant:
     """A project folder in which ``src/train.py`` has run."""
@@ -89,7 +83,7 @@ class Plant:
 
     def copy(self, root: Path) -> "Plant":
         """Copy the folder. The store of the copy corrects its own paths."""
-        shutil.copytree(self.root, root, dirs_exist_ok=True, copy_function=_copy)
+        shutil.copytree(self.root, root, dirs_exist_ok=True)
         return Plant(root)
 
     def cached(self) -> dict[Path, int]:

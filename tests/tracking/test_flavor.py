@@ -44,13 +44,14 @@ pytestmark = [
 ]
 
 LOAD = """
-import json, pathlib, sys
+import json, sys, zipfile
 import mlflow, pandas
 from mlflow.models import Model
 model = mlflow.pyfunc.load_model(sys.argv[1])
 rows = model.predict(pandas.DataFrame({"image": [open(path, "rb").read() for path in sys.argv[2:]]}))
 source = sys.modules["defect_detection"].__file__
-folders = sorted(path.name for path in pathlib.Path(source).parent.iterdir() if path.is_dir())
+packed = zipfile.Path(source.partition(".zip/")[0] + ".zip", "defect_detection/")
+folders = sorted(path.name for path in packed.iterdir() if path.is_dir())
 too_many = sorted({"tensorflow", "keras", "jax"} & set(sys.modules))
 path = mlflow.artifacts.download_artifacts(sys.argv[1])
 logged = Model.load(path)
@@ -88,9 +89,10 @@ def real_bundle(tmp_path_factory: pytest.TempPathFactory, card: Card) -> Path:
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder, random = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
-    paths = [folder / f"{number}.png" for number in range(3)]
+    paths = [folder / name for name in ("0.png", "1.png", "decoded in a process of its own.jpg")]
     for path, brightness in zip(paths, (64, 128, 255), strict=True):
-        Image.fromarray(random.integers(0, brightness, (32, 32, 3), dtype=np.uint8)).save(path)
+        pixels = random.integers(0, brightness, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(path, progressive=True)
     return paths
 
 
@@ -170,8 +172,8 @@ def test_pyfunc_gives_the_inspectors_score_from_its_own_source_without_keras_and
         LOAD, server_uri, log_model(server_uri), *images
     )
     assert modules == []
-    assert source.endswith("/code/defect_detection/__init__.py")
-    assert folders.count("serving") == folders.count("training") == 0, "inference imports neither"
+    assert source.endswith("/code/defect_detection.zip/defect_detection/__init__.py")
+    assert "inference" in folders and not {"serving", "training"} & {*folders}, "inference imports neither"
     assert [row["score"] for row in rows] == [one.score for one in inspections]
     assert [row["verdict"] for row in rows] == [one.verdict for one in inspections]
     columns = ["score", "verdict", "threshold", "reason", "error"]

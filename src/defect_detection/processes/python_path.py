@@ -2,9 +2,10 @@
 
 import os
 import sys
+from importlib.machinery import PathFinder
 from pathlib import Path
 
-_ROOT = Path(__file__).parents[2]
+_PACKAGE = Path(__file__).parents[1]
 
 
 def python_path() -> dict[str, str]:
@@ -12,6 +13,12 @@ def python_path() -> dict[str, str]:
 
     Another copy of the package is left out: MLflow puts that of a model it has loaded in front, and it can only inspect.
     """
-    package = Path(__file__).parents[1].name
-    others = [one for one in sys.path if Path(one, package).is_dir() and not Path(one).samefile(_ROOT)]
-    return {"PYTHONPATH": os.pathsep.join(one for one in sys.path if one and one not in others)}
+    return {"PYTHONPATH": os.pathsep.join(one for one in sys.path if one and not _holds_another_copy(one))}
+
+
+def _holds_another_copy(place: str) -> bool:
+    """Say whether a folder or a zip file of the path has this package, and is not where this one is from."""
+    found = PathFinder.find_spec(_PACKAGE.name, [place])
+    if found is None or found.origin is None:
+        return False
+    return os.path.realpath(found.origin) != os.path.realpath(_PACKAGE / "__init__.py")

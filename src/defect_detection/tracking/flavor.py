@@ -3,20 +3,20 @@
     mlflow.keras.load_model(uri)     the Keras graph, from the bundle's own file
     mlflow.pyfunc.load_model(uri)    the same `Inspector` that everything else uses, without Keras
 
-The model carries this package's source and loads by module name: no pickle. It is logged with the calls of
-`MlflowClient` instead of ``Model.log``, which depends on the process-wide tracking URI.
+The model contains this package's source as one zip file, from which Python imports, and loads by module name: no pickle. It is
+logged with the calls of `MlflowClient` instead of ``Model.log``, which depends on the process-wide tracking URI.
 """
 
 import base64
 import json
 import platform
-import shutil
 from collections.abc import Mapping
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 import yaml
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 BUNDLE = "bundle"  # folder of the bundle inside the logged model
 REQUIRED_PACKAGES = ("filelock", "mlflow", "numpy", "openvino", "pandas", "pillow", "pydantic", "pyyaml")
 
-_CODE = "code"
 _PACKAGE = Path(__file__).parents[1]
+_CODE = f"code/{_PACKAGE.name}.zip"
 _ABOVE = (
     "cli",
     "scaling",
@@ -90,7 +90,7 @@ def _upload(store: Store, bundle: Path, model: Any) -> None:
 
 
 def _write_description(folder: Path, bundle: Path, model: Any) -> None:
-    shutil.copytree(_PACKAGE, folder / _CODE / _PACKAGE.name, ignore=_all_but_source)
+    _write_source(folder / _CODE)
     requirements = [f"{package}=={version(package)}" for package in REQUIRED_PACKAGES]
     (folder / "requirements.txt").write_text("\n".join(requirements) + "\n", encoding="utf-8")
     environment = {"python": platform.python_version(), "dependencies": ["-r requirements.txt"]}
@@ -98,12 +98,14 @@ def _write_description(folder: Path, bundle: Path, model: Any) -> None:
     _description(bundle, model, _write_example(folder, read_card(bundle).frame)).save(str(folder / "MLmodel"))
 
 
-def _all_but_source(folder: str, names: list[str]) -> list[str]:
-    """Leave out what inference never imports, bytecode, weights, templates and the like: each file is sent to the server alone."""
-    kept = {name for name in names if name.endswith(".py") or (Path(folder) / name).is_dir()} - {
-        "__pycache__"
-    }
-    return [name for name in names if name not in kept or (Path(folder) == _PACKAGE and name in _ABOVE)]
+def _write_source(path: Path) -> None:
+    """Write this package's modules, except those that inference never imports, as one file: MLflow sends each file alone."""
+    path.parent.mkdir()
+    with ZipFile(path, "w", ZIP_DEFLATED, strict_timestamps=False) as packed:
+        for file in sorted(_PACKAGE.rglob("*.py")):
+            name = file.relative_to(_PACKAGE)
+            if name.parts[0] not in _ABOVE:
+                packed.write(file, _PACKAGE.name / name)
 
 
 def _description(bundle: Path, model: Any, example: Mapping[str, str]) -> Any:
