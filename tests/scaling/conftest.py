@@ -1,4 +1,4 @@
-"""A cluster of three nodes on this machine."""
+"""A cluster on this machine."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ from nodes import SCRIPT, Nodes
 
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Nodes]:
-    """Three nodes with one processor each."""
+    """A node with one processor; each test adds the one that dies."""
     pytest.importorskip("ray")
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     with subprocess.Popen(
@@ -22,9 +22,6 @@ def nodes() -> Iterator[Nodes]:
         stderr=subprocess.DEVNULL,
         env=environment,
     ) as process:
-        cluster = Nodes(process, process.stdout.readline().strip())
-        for _ in range(2):
-            cluster.ask("add 1")
-        yield cluster
+        yield Nodes(process, process.stdout.readline().strip())
         process.stdin.close()
         process.wait(30)
