@@ -29,7 +29,11 @@ PRELOADED = (
     "matplotlib.backends.backend_agg",
     "sklearn.metrics",
 )
-OF_THE_PRODUCT = ("defect_detection.cli", "defect_detection.tracking.fetch")  # modules that import much
+OF_THE_PRODUCT = (  # modules that import much
+    "defect_detection.cli",
+    "defect_detection.model.forms",
+    "defect_detection.tracking.fetch",
+)
 STAND_IN = "STAND_IN_FOR_PYTHON"  # variable with the program that a forked program starts for Python
 _LENGTH = 8  # bytes of a number
 

@@ -1,14 +1,17 @@
 """Damaged rows of the cache are computed again, and no wrong data is read."""
 
-import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from done_once import compiled_once, drawn_once  # noqa: F401  fixtures
+from done_once import compiled_once  # noqa: F401  fixture
 
 from defect_detection.data.cache import RowStore
+from defect_detection.data.split import load_splits
 from defect_detection.model.bundle import read_card
+from defect_detection.training.bundling import save_trial
+from defect_detection.training.trial import run_trial
 
 KEYS = [f"{number:064x}" for number in range(8)]
 ROWS = np.random.default_rng(0).integers(0, 255, (8, 4, 5), dtype=np.uint8)
@@ -76,10 +79,9 @@ def test_rows_of_an_earlier_version_are_made_again_without_a_word(tmp_path, capl
 
 def test_training_on_a_damaged_cache_gives_the_scores_of_a_whole_one(plant):
     """The set whose model is kept has both branches, so it reads every store of the cache."""
-    from defect_detection.use_cases.train import train
-
-    kept = [one for one in plant.config().training.hyperparameter_sets if one.name == "both"]
-    assert read_card(plant.config().bundle_dir).name == kept[0].name
+    config = plant.config()
+    (kept,) = [one for one in config.training.hyperparameter_sets if one.name == "both"]
+    assert read_card(config.bundle_dir).name == kept.name
     expected = plant.scores()
     damaged = [*plant.cached(), *plant.root.glob("cache/activations/**/model.bin")]
     assert len(damaged) > 3
@@ -87,6 +89,12 @@ def test_training_on_a_damaged_cache_gives_the_scores_of_a_whole_one(plant):
         content = np.frombuffer(path.read_bytes(), np.uint8).copy()
         content[:: max(1, len(content) // 500)] ^= 0x5A
         path.write_bytes(content.tobytes())
-    one_set = json.dumps([one.model_dump(mode="json", exclude_unset=True) for one in kept])
-    train(plant.config(f"training.hyperparameter_sets={one_set}"))
+    splits = load_splits(config)
+    shutil.rmtree(config.bundle_dir)
+    save_trial(
+        run_trial(config.training.resolved(kept), splits, config, lambda *_: None),
+        splits,
+        config,
+        config.bundle_dir,
+    )
     np.testing.assert_allclose(plant.scores(), expected, atol=1e-4)

@@ -16,6 +16,7 @@ def model() -> keras.Model:
     return keras.Model([image], {"score": keras.ops.max(x, (1, 2, 3)), "evidence": keras.ops.mean(x, -1)})
 
 
+@pytest.mark.usefixtures("forked_children")
 def test_it_gives_the_same_model(model, tmp_path):
     forms.to_openvino(model, tmp_path / "here.xml")
     forms._in_tensorflow(model, tmp_path / "there.xml")

@@ -44,8 +44,8 @@ def addresses(folder: Path, part: str) -> list[str]:
     return found
 
 
-def work(folder: Path, bundle: Path) -> str:
-    """Train in the folder: a run with a text, its data and a model that goes into production. Returns the run's id."""
+def work(folder: Path, bundle: Path) -> None:
+    """Train in the folder: a run with a text, its data and a model that goes into production."""
     with ExperimentRecorder(uri_of(folder), EXPERIMENT).trial("a", {"data": folder / "data/train"}) as record:
         record.text("note.txt", "hello")
         record.dataset("train", "f1", source=str(folder / "data/train"), images=2, defective=1)
@@ -54,6 +54,12 @@ def work(folder: Path, bundle: Path) -> str:
     registry = Registry(uri_of(folder))
     version = registry.promote_copy(registry.register(uri, "Defect_CNN"), "Production_Reg")
     registry.set_alias("Production_Reg", "prod", version.version)
+
+
+def note(folder: Path) -> str:
+    """Write a run with a text. Returns its id."""
+    with ExperimentRecorder(uri_of(folder), EXPERIMENT).trial("a", {}) as record:
+        record.text("note.txt", "hello")
     return record.run_id
 
 
@@ -90,8 +96,7 @@ def assert_at_home(folder: Path, bundle: Path) -> None:
     shutil.rmtree(folder / "cache", ignore_errors=True)
     fetched = registry.bundle_of(found, folder / "cache")
     assert digests(fetched).keys() == digests(bundle).keys()
-    run_id = work(folder, bundle)
-    written = folder / ARTIFACTS / run_id / "artifacts/note.txt"
+    written = folder / ARTIFACTS / note(folder) / "artifacts/note.txt"
     assert written.read_text() == "hello"
     client = connect(uri_of(folder)).client
     locations = [one.artifact_location for one in client.search_experiments() if one.name == EXPERIMENT]
@@ -101,6 +106,7 @@ def assert_at_home(folder: Path, bundle: Path) -> None:
 def test_a_moved_store_finds_its_models_and_writes_where_it_is(original, tmp_path, bundle, caplog):
     moved = original.rename(tmp_path / "neu ü#1")
     assert_at_home(moved, bundle)
+    work(moved, bundle)
     assert not original.exists()
     said = [record.message for record in caplog.records if str(original) in record.message]
     assert said == [

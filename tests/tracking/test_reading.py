@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from forked import python
 
 from defect_detection.errors import TrackingError
 from defect_detection.model.bundle import CARD_FILE
@@ -59,16 +60,19 @@ def test_a_store_that_cannot_be_reached_is_an_error(closed_port: int, tmp_path: 
 def test_fetching_apart_imports_no_mlflow_into_this_process(
     registry: Registry, candidate: ModelRef, tmp_path: Path, plain_environment
 ):
+    """MLflow's own process for it is forked; the one that asks is not, since what it imports is looked at."""
     registry.set_alias(candidate.name, "prod", candidate.version)
     code = """
 import sys
 from pathlib import Path
 from defect_detection.tracking.fetch import fetch_apart
 from defect_detection.tracking.registry import Registry
+sys.executable = sys.argv[4]
 found = Registry(sys.argv[1]).glance(sys.argv[2], "prod")
 print(fetch_apart(found, sys.argv[1], Path(sys.argv[3])), "mlflow" in sys.modules)
 """
     command = [sys.executable, "-c", code, registry.tracking_uri, candidate.name, str(tmp_path / "cache")]
+    command.append(python())
     folder, imported = subprocess.check_output(command, env=plain_environment, text=True).split()
     assert (Path(folder) / CARD_FILE).is_file()
     assert imported == "False"
