@@ -130,7 +130,7 @@ def run_trial(
     history: dict[str, list[float]] = {}
     size = splits.framing.size
     tuned = bool(settings.trainable_from) or (base or settings).weights is None
-    trunk = base or _trunk(settings, size, config.seed, Fits() if tuned else fits)  # tuning changes it
+    trunk = base or trunk_of(settings, size, config.seed, Fits() if tuned else fits)  # tuning changes it
     judges = choose_judges(
         Folds(splits.fold, splits.is_cross_validated),
         splits.samples,
@@ -159,7 +159,7 @@ def run_trial(
     return replace(trial, drawn=drawn, types=types)
 
 
-def _trunk(settings: HyperparameterSet, size: tuple[int, int], seed: int, fits: Fits) -> Trunk:
+def trunk_of(settings: HyperparameterSet, size: tuple[int, int], seed: int, fits: Fits) -> Trunk:
     """Build a set's trunk, unless an earlier set has the same."""
     asked = settings.trunk, settings.weights, size, settings.levels, seed
     return cast(tuple[Trunk], fits.once(("trunk", *asked), lambda: (build_trunk(*asked),)))[0]

@@ -250,12 +250,12 @@ class _Search:
 
 def _trunk_of(bench: Bench, base: HyperparameterSet) -> str:
     """Return the fingerprint of the trunk that trials start from: its weights can change under their name."""
-    from defect_detection.model.trunks import build_trunk
+    from defect_detection.training.trial import Fits, trunk_of
 
     if bench.base:
         return bench.base().fingerprint
-    size, seed = bench.splits.framing.size, bench.config.seed
-    return build_trunk(base.trunk, base.weights, size, base.levels, seed).fingerprint
+    fits = Fits() if bench.fits is None else bench.fits
+    return trunk_of(base, bench.splits.framing.size, bench.config.seed, fits).fingerprint
 
 
 def search_name(
