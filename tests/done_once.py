@@ -1,19 +1,27 @@
-"""Do once in a process what many tests would do again with the same model: draw its pictures, compile it, convert it."""
+"""Do once in a process what many tests would do again with the same model: draw its pictures, compile it, convert it.
+
+Pictures are drawn small and without a layout: tests/report looks at them.
+"""
 
 import hashlib
 import pickle
 import shutil
 from collections.abc import Callable, Iterator
-from functools import wraps
+from functools import cache, wraps
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow.store.db import utils as db_utils
 from once import once
 
+from defect_detection.config.training import HyperparameterSet
 from defect_detection.inference.runtime import Runtime
 from defect_detection.model import forms
+from defect_detection.model.named_weights import COMPACT_WEIGHTS
+from defect_detection.model.trunks import Trunk
 from defect_detection.report import figures, page
+from defect_detection.training import trial
 
 
 def remembered(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -37,18 +45,39 @@ _REMEMBERED = [
 ]
 _COMPILED: dict[object, Any] = {}  # by the files of the model and the options
 _READ, _COMPILE = Runtime.__init__, Runtime._compile
+_TRUNKS, _BUILD = trial.Fits(), trial.trunk_of
+_newest_tables = cache(db_utils._get_latest_schema_revision)
 
 
 @pytest.fixture(autouse=True)
 def drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name, function in _REMEMBERED:
         monkeypatch.setattr(module, name, function)
+    monkeypatch.setattr(figures, "DPI", 20)
+    monkeypatch.setattr(figures, "LAYOUT", None)
 
 
 @pytest.fixture(autouse=True)
 def compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Runtime, "__init__", _read)
     monkeypatch.setattr(Runtime, "_compile", _compile)
+
+
+@pytest.fixture(autouse=True)
+def built_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Share a trunk between the trainings of a process, as the sets of one training do, unless it is tuned."""
+
+    def build(settings: HyperparameterSet, size: tuple[int, int], seed: int, fits: trial.Fits) -> Trunk:
+        shared = settings.weights in COMPACT_WEIGHTS and not settings.trainable_from
+        return _BUILD(settings, size, seed, _TRUNKS if shared else fits)
+
+    monkeypatch.setattr(trial, "trunk_of", build)
+
+
+@pytest.fixture(autouse=True)
+def newest_tables_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let MLflow read its forty migrations once, not for each store, to learn which tables are the newest."""
+    monkeypatch.setattr(db_utils, "_get_latest_schema_revision", _newest_tables)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -14,6 +14,7 @@ from waiting import LIMIT_S
 
 from defect_detection.config import load_config
 from defect_detection.errors import StaleDecisionError
+from defect_detection.report import figures
 from defect_detection.tracking.registry import Registry
 from defect_detection.use_cases import evaluate
 from defect_detection.use_cases.turn import PRODUCTION_ALIAS
@@ -45,6 +46,7 @@ def run(root: Path, name: str, what: str, others: int = 0) -> int:
         return record(*arguments)  # type: ignore[arg-type]
 
     Registry.set_alias = dying  # type: ignore[method-assign]
+    figures.DPI, figures.LAYOUT = 20, None  # as done_once does
     if what == "meet":
         evaluate.record = meeting  # type: ignore[assignment]
     try:

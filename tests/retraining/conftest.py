@@ -3,7 +3,12 @@
 from pathlib import Path
 
 import pytest
-from done_once import compiled_once, drawn_once  # noqa: F401  fixtures
+from done_once import (  # noqa: F401  fixtures
+    built_once,
+    compiled_once,
+    drawn_once,
+    newest_tables_found_once,
+)
 from in_production import put_in_production
 from once import once
 from plant import Plant

@@ -9,20 +9,24 @@ from in_production import put_in_production
 from plant import LEVELS, Plant
 from tuned import Tuning
 
+from defect_detection.config import load_retrain_config
 from defect_detection.data.split import load_splits
 from defect_detection.errors import BusyError
 from defect_detection.evaluation.gate import Outcome
 from defect_detection.model.bundle import read_card
-from defect_detection.processes.watch import Watch, unwatched
+from defect_detection.processes.messages import keep_silent
+from defect_detection.processes.watch import unwatched
 from defect_detection.records.database import Database
 from defect_detection.retraining import cycle
 from defect_detection.retraining.advice import Advice, advise
 from defect_detection.retraining.cycle import Retrained, compare_on_validation, retrain
-from defect_detection.tracking.best_model import BestModelInfo
+from defect_detection.retraining.start import find_start
 from defect_detection.tracking.store import connect
 from defect_detection.training import trial
 from defect_detection.use_cases.by_hand import promote
+from defect_detection.use_cases.engine import HERE
 from defect_detection.use_cases.history import history
+from defect_detection.use_cases.trial_runs import Bench
 
 QUICK = {"branches": ["pooled"], "turns": 1, "pooled_regularization": 0.1}
 POOLED_ONLY = [{"name": "again", **QUICK}]
@@ -31,8 +35,8 @@ POOLED_ONLY = [{"name": "again", **QUICK}]
 class Retraining:
     """Retrain a plant, and keep what is said."""
 
-    def __init__(self, plant: Plant, watch: Watch = unwatched) -> None:
-        self.plant, self.watch = plant, watch
+    def __init__(self, plant: Plant) -> None:
+        self.plant = plant
         self.lines: list[str] = []
 
     def __call__(self, *overrides: str, **settings: object) -> Retrained:
@@ -42,7 +46,6 @@ class Retraining:
         return retrain(
             folder / "re_train.yaml",
             overrides,
-            self.watch,
             say=lambda message: self.lines.append(message.text),
         )
 
@@ -83,51 +86,26 @@ def runs_of_retrainings(plant: Plant) -> list:
     return store.client.search_runs([store.experiment_id], "tags.retraining = 'true'")
 
 
-def test_a_better_model_from_the_base_model_is_promoted(beatable):
-    plant, retraining = beatable, Retraining(beatable)
-    before = activation_rows(plant)
-    retrained = retraining(hyperparameter_sets=None)
-    assert retrained.outcome is Outcome.PROMOTE
-    assert str(retrained.base) == "Production_Reg version 1"
-    assert str(retrained.promoted) == str(plant.in_production()) == "Production_Reg version 2"
-    assert activation_rows(plant) == before, "the trunk hasn't changed, so there is nothing to compute"
-
-    assert "Production_Reg@prod" in retraining.said("Start")
-    assert "48 training images, 24 defective" in retraining.said("Data", "training")
-    assert "accuracy 12/12 (100 %" in retraining.said("On validation", "accuracy")
-    assert "not significantly worse" in retraining.said("On validation", "McNemar")
-    assert "20/20 (100 %)" in retraining.said("On test: Accuracy is higher")
-    assert retraining.lines[-1] == "Outcome: PROMOTE. Production_Reg version 2 is in production now"
-
-    card, base = read_card(plant.config().bundle_dir), read_card(plant.root / "candidate")
-    assert (card.name, card.trunk_fingerprint) == (base.name, base.trunk_fingerprint)
-    assert card.hyperparameters == base.hyperparameters
-    (run,) = runs_of_retrainings(plant)
-    assert run.data.tags["base"] == "Production_Reg version 1"
-    assert BestModelInfo.read(plant.config().best_model_info).run_id == run.info.run_id
-
-
-def test_a_model_that_is_significantly_worse_on_validation_leaves_everything(promoted):
-    """At a threshold of 0.99999 every defect passes."""
-    plant, retraining = promoted, Retraining(promoted)
-    before = kept(plant)
-    blind = "evaluation.operating_point={threshold: 0.99999}"
-    retrained = retraining(blind)
-    assert (retrained.outcome, retrained.candidate, retrained.promoted) == (Outcome.HOLD, None, None)
-    assert kept(plant) == before
-    assert ": significantly worse (McNemar, p = 0.016)" in retraining.said("On validation: Wrong on 6")
-    assert retraining.lines[-1].startswith("Outcome: HOLD. Production_Reg version 1 stays in production")
-    assert [run.info.status for run in runs_of_retrainings(plant)] == ["FINISHED"]
-
-
 @pytest.fixture
 def trained_before(monkeypatch):
     """Let a retraining take the plant's own model for what it trained, where only what it decides is looked at."""
 
-    def of(plant: Plant) -> None:
-        monkeypatch.setattr(cycle, "_train", lambda *_: plant.candidate())
+    def of(plant: Plant, threshold: float | None = None) -> None:
+        monkeypatch.setattr(cycle, "_train", lambda *_: plant.candidate(threshold))
 
     return of
+
+
+def test_a_model_that_is_significantly_worse_on_validation_leaves_everything(promoted, trained_before):
+    """At a threshold of 0.99999 every defect passes."""
+    plant, retraining = promoted, Retraining(promoted)
+    before = kept(plant)
+    trained_before(plant, threshold=0.99999)
+    retrained = retraining()
+    assert (retrained.outcome, retrained.candidate, retrained.promoted) == (Outcome.HOLD, None, None)
+    assert kept(plant) == before
+    assert ": significantly worse (McNemar, p = 0.016)" in retraining.said("On validation: Wrong on 6")
+    assert retraining.lines[-1].startswith("Outcome: HOLD. Production_Reg version 1 stays in production")
 
 
 def test_a_model_that_is_better_on_validation_only_is_not_promoted(plant, retraining, trained_before):
@@ -200,16 +178,14 @@ def test_each_fine_tuned_set_starts_from_the_base_model_itself(promoted, monkeyp
     tuning = Tuning()
     monkeypatch.setattr(trial, "fine_tune", tuning)
 
-    def stop(task: str, *_: object) -> None:
-        if task == "evaluating":
-            raise InterruptedError
-
-    with pytest.raises(InterruptedError):
-        Retraining(promoted, stop)(hyperparameter_sets=sets)
-    base = read_card(promoted.registry.bundle_of(promoted.in_production(), promoted.config().cache_dir))
+    config, file = promoted.config(), promoted.root / "re_train.yaml"
+    file.write_text(json.dumps({"hyperparameter_sets": sets}))
+    start = find_start(load_retrain_config(file), config, promoted.registry, (), keep_silent)
+    bench = Bench(load_splits(config), start.config, None, unwatched, start.trunk)
+    first, second = (HERE.trial(one, bench, lambda *_: None, None)[0] for one in start.sets)
+    base = read_card(promoted.registry.bundle_of(promoted.in_production(), config.cache_dir))
     assert tuning.started_from == [base.trunk_fingerprint] * 2
-    first, second = runs_of_retrainings(promoted)
-    assert first.data.metrics["val_log_loss"] == pytest.approx(second.data.metrics["val_log_loss"], rel=1e-4)
+    assert first.metrics.log_loss == pytest.approx(second.metrics.log_loss, rel=1e-4)
 
 
 def test_what_the_champion_was_trained_on_counts_for_neither(plant):

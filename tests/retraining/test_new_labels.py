@@ -4,14 +4,17 @@ import io
 
 import numpy as np
 import pytest
-from plant import draw_part
+from plant import Plant, draw_part
 from recorded import inspected
-from test_cycle import Retraining, activation_rows
+from test_cycle import Retraining, activation_rows, runs_of_retrainings
 
 from defect_detection.errors import ConfigError
 from defect_detection.evaluation.gate import Outcome
+from defect_detection.model.bundle import read_card
 from defect_detection.records.feedback import add_feedback
 from defect_detection.records.store import Records
+from defect_detection.retraining.cycle import Retrained
+from defect_detection.tracking.best_model import BestModelInfo
 
 
 class Line:
@@ -40,7 +43,9 @@ def line(beatable):
     line.records.close()
 
 
-def test_too_few_new_labels_leave_everything_and_enough_are_trained_on(beatable, line):
+def test_too_few_new_labels_leave_everything_and_enough_make_a_better_model_from_the_base_model(
+    beatable, line
+):
     plant, retraining = beatable, Retraining(beatable)
     line.inspect("ok")
     line.inspect("defective")
@@ -54,7 +59,7 @@ def test_too_few_new_labels_leave_everything_and_enough_are_trained_on(beatable,
     line.inspect("defective")
     retraining.lines.clear()
     done = retraining(min_new_labels=3, hyperparameter_sets=None)
-    assert done.outcome is Outcome.PROMOTE
+    check_promoted(plant, done, retraining)
     assert (
         retraining.said("Feedback") == f"Feedback: 3 labels taken (3 new), in {plant.root / 'data/feedback'}"
     )
@@ -66,6 +71,26 @@ def test_too_few_new_labels_leave_everything_and_enough_are_trained_on(beatable,
     retraining.lines.clear()
     held = retraining(min_new_labels=1, hyperparameter_sets=None)
     assert held.reasons == ("not enough new labels: 0 of 1 (re_train.yaml: min_new_labels)",)
+
+
+def check_promoted(plant: Plant, done: Retrained, retraining: Retraining) -> None:
+    """The base is the model in production, with its own hyperparameter set; the new model takes its place."""
+    assert done.outcome is Outcome.PROMOTE
+    assert str(done.base) == "Production_Reg version 1"
+    assert str(done.promoted) == str(plant.in_production()) == "Production_Reg version 2"
+    assert "Production_Reg@prod" in retraining.said("Start")
+    assert "51 training images, 26 defective" in retraining.said("Data", "training")
+    assert "accuracy 12/12 (100 %" in retraining.said("On validation", "accuracy")
+    assert "not significantly worse" in retraining.said("On validation", "McNemar")
+    assert "20/20 (100 %)" in retraining.said("On test: Accuracy is higher")
+    assert retraining.lines[-1] == "Outcome: PROMOTE. Production_Reg version 2 is in production now"
+
+    card, base = read_card(plant.config().bundle_dir), read_card(plant.root / "candidate")
+    assert (card.name, card.trunk_fingerprint) == (base.name, base.trunk_fingerprint)
+    assert card.hyperparameters == base.hyperparameters
+    (run,) = runs_of_retrainings(plant)
+    assert (run.data.tags["base"], run.info.status) == ("Production_Reg version 1", "FINISHED")
+    assert BestModelInfo.read(plant.config().best_model_info).run_id == run.info.run_id
 
 
 def test_a_number_of_labels_without_a_folder_for_them_is_refused(plant):

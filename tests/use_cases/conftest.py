@@ -6,7 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from done_once import compiled_once, converted_once, drawn_once  # noqa: F401  fixtures
+from done_once import (  # noqa: F401  fixtures
+    built_once,
+    compiled_once,
+    converted_once,
+    drawn_once,
+    newest_tables_found_once,
+)
 from once import made_once, once
 from PIL import Image
 from plant import SIDE, Plant, with_threshold
@@ -28,13 +34,13 @@ from defect_detection.use_cases.evaluate import Evaluated, evaluate
 from defect_detection.use_cases.export import Exported, export
 from defect_detection.use_cases.train import train
 
-# Converters meet each kind of layer and each kind of stage of the trunk; its third stage repeats the second.
-CONVERTED = ("level1", "level2_wide_relu", "level2")
+# Each kind of layer and each kind of stage of the trunk; its third stage repeats the second.
+TWO_STAGES = ("level1", "level2_wide_relu", "level2")
 
 
 @pytest.fixture(scope="session")
 def both_branches(trained_once: Plant, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The plant's bundle with another model: pooled and local branch and types, weights at random; scores all over the range."""
+    """The plant's bundle with another model: whole trunk, both branches and types, weights at random; scores all over the range."""
 
     def make(root: Path) -> None:
         _put_another_model_into(shutil.copytree(trained_once.config().bundle_dir, root / "bundle"))
@@ -43,7 +49,7 @@ def both_branches(trained_once: Plant, tmp_path_factory: pytest.TempPathFactory)
 
 
 def _put_another_model_into(folder: Path) -> None:
-    trunk = build_trunk("compact", "procedural", SIDE, CONVERTED)
+    trunk = build_trunk("compact", "procedural", SIDE)
     images, _ = read_golden(folder)
     model = build_inspector(trunk, make_head(trunk, images))
     model.save(folder / KERAS_FILE)
@@ -106,9 +112,7 @@ def _evaluate_masked(plant: Plant) -> Evaluated:
     for place, image in enumerate(images):
         marked = (np.asarray(Image.open(image)) < DARK) & (place > 0)
         Image.fromarray(marked.astype(np.uint8) * 255).save(folder / f"{image.stem}_mask.png")
-    one_set = (
-        f"[{{name: both, levels: {list(CONVERTED)}, hidden_units: 16, turns: 1, pooled_regularization: 0.1}}]"
-    )
+    one_set = f"[{{name: both, levels: {list(TWO_STAGES)}, hidden_units: 16, turns: 1, pooled_regularization: 0.1}}]"
     changes = {"data.image_size": 2 * SIDE, "evaluation.defect_rate": 0.02}
     changes["training.hyperparameter_sets"] = one_set
     config = plant.config(*(f"{key}={value}" for key, value in changes.items()))

@@ -16,9 +16,8 @@ from defect_detection.use_cases.audit import audit
 from defect_detection.use_cases.evaluate import evaluate
 from defect_detection.use_cases.train import train
 
-ONE_SET = (
-    f"training.hyperparameter_sets=[{{name: only, levels: {list(LEVELS)}, branches: [pooled], turns: 1}}]"
-)
+QUICK = "branches: [pooled], turns: 1, pooled_regularization: 0.1"
+ONE_SET = f"training.hyperparameter_sets=[{{name: only, levels: {list(LEVELS)}, {QUICK}}}]"
 
 
 def check(config: Config) -> int:

@@ -1,4 +1,4 @@
-"""The gate at the end of the pipeline: known defects, a fresh process, worn test images, exit codes, the self-check."""
+"""The gate at the end of the pipeline: known defects, a fresh process, other test images, the self-check."""
 
 import re
 import shutil
@@ -18,7 +18,6 @@ from defect_detection.model.bundle import (
     write_card,
     write_golden,
 )
-from defect_detection.tracking.store import connect
 from defect_detection.use_cases.checks import check_challenge, check_servable
 from defect_detection.use_cases.evaluate import evaluate
 from defect_detection.use_cases.selfcheck import selfcheck
@@ -106,33 +105,7 @@ def test_a_damaged_bundle_does_not(plant):
     assert "model.xml: does not match its checksum" in checked.text
 
 
-# -- exit codes, wear -------------------------------------------------------------------------------------------------
-
-
-def test_the_outcome_is_the_exit_code_and_each_decision_on_the_test_images_is_counted(plant, capsys):
-    settings = [
-        "evaluate",
-        "--config",
-        str(plant.root / "config.yaml"),
-        "--set",
-        "evaluation.max_decisions_per_test_set=2",
-    ]
-    plant.make(plant.threshold_missing(1))
-    assert main(settings) == 0
-    said = capsys.readouterr().out
-    assert "Decision 1 on these test images" in said
-    assert said.rstrip().endswith("Next: defect inspect")
-    assert "A candidate with the same escapes as the model in production needs" not in said
-    plant.make()
-    assert main([*settings, "--set", "evaluation.gate.margin=0.02"]) == 2
-    said = capsys.readouterr().out
-    assert "INSUFFICIENT EVIDENCE: registered as Production_Reg version 2" in said
-    assert "Warning: decision 2 on these test images (evaluation.max_decisions_per_test_set: 2)" in said
-    assert "Warning: decision 2" in (plant.root / "reports/report.html").read_text()
-    store = connect(plant.config().tracking_uri, "promotions")
-    runs = store.client.search_runs([store.experiment_id])
-    assert sorted(run.data.params["test_set_decisions"] for run in runs) == ["1", "2"]
-    assert plant.in_production().version == 1
+# -- exit code --------------------------------------------------------------------------------------------------------
 
 
 def test_a_wrong_command_line_is_an_error_and_no_outcome(capsys):

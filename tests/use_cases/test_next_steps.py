@@ -1,42 +1,56 @@
-"""Training and evaluation print the next step, and warn if the test set is too small."""
+"""Evaluation ends with its outcome as exit code, prints the next step, and warns of a small or worn test set."""
 
 from pathlib import Path
 
-from in_production import put_in_production
-from typer.testing import CliRunner
-
-from defect_detection.cli.evaluation import app
+from defect_detection.cli import main
 from defect_detection.data.samples import Sample
 from defect_detection.evaluation.paired import fewest_parts
+from defect_detection.tracking.store import connect
 from defect_detection.use_cases.judge import small_test_note
 
 USUAL = "evaluation.gate.margin=0.05"
-
-
-def evaluated(plant, *overrides: str) -> str:
-    """Return what the command says at its end."""
-    sets = [word for one in overrides for word in ("--set", one)]
-    done = CliRunner().invoke(app, ["evaluate", "--config", str(plant.root / "config.yaml"), *sets])
-    assert done.exit_code in (0, 1, 2), done.output
-    return done.output
 
 
 def defective(count: int, content: str = "") -> list[Sample]:
     return [Sample(Path(f"{i}.png"), 1, "hole", "", content or f"{i:064x}") for i in range(count)]
 
 
-def test_evaluation_says_what_to_do_next_and_when_the_test_set_is_too_small(plant):
+def test_evaluation_says_its_outcome_what_to_do_next_and_how_often_the_test_images_decided(plant, capsys):
+    def evaluated(*overrides: str) -> tuple[int, str]:
+        """Return the exit code of the command, and what it says."""
+        sets = [
+            word for one in ("evaluation.max_decisions_per_test_set=3", *overrides) for word in ("--set", one)
+        ]
+        code = main(["evaluate", "--config", str(plant.root / "config.yaml"), *sets])
+        return code, capsys.readouterr().out
+
     plant.make(plant.threshold_missing(8))
-    said = evaluated(plant)
+    code, said = evaluated()
+    assert code == 1
     assert "inference.py" not in said
     assert "No model is in production. Next: look at the worst images in the report" in said
     assert "defect inspect --model" in said and "lower evaluation_threshold" in said
-    put_in_production(plant, plant.make())
-    plant.make(plant.threshold_missing(2))
-    said = evaluated(plant, USUAL)
-    assert said.rstrip().endswith("Next: defect inspect"), "the champion is still there"
+
+    plant.make(plant.threshold_missing(1))
+    code, said = evaluated()
+    assert code == 0
+    assert "Decision 2 on these test images" in said
+    assert said.rstrip().endswith("Next: defect inspect")
+    assert "A candidate with the same escapes as the model in production needs" not in said
+
+    plant.make()
+    code, said = evaluated(USUAL)
+    assert code == 2
+    assert "INSUFFICIENT EVIDENCE: registered as Production_Reg version 2" in said
+    assert "Warning: decision 3 on these test images (evaluation.max_decisions_per_test_set: 3)" in said
+    assert "Warning: decision 3" in (plant.root / "reports/report.html").read_text()
     assert "The test split has 10 defective parts" in said
     assert "needs about 59" in said and "Add 49 defective test images" in said
+    assert said.rstrip().endswith("Next: defect inspect"), "the champion is still there"
+    store = connect(plant.config().tracking_uri, "promotions")
+    runs = store.client.search_runs([store.experiment_id])
+    assert sorted(run.data.params["test_set_decisions"] for run in runs) == ["1", "2", "3"]
+    assert plant.in_production().version == 1
 
 
 def test_the_note_counts_parts_at_the_gates_own_margin_and_level(project):

@@ -31,7 +31,10 @@ def started(tmp_path_factory):
 
 
 def _start(root):
-    (root / "config.yaml").write_text(SETTINGS.replace("cv_below: 0", "cv_below: 100"))
+    first_of_two, _, _second = SETTINGS.replace("cv_below: 0", "cv_below: 100").partition(
+        "    - {name: pooled"
+    )
+    (root / "config.yaml").write_text(first_of_two)
     draw_parts(root / "data/train", 30, 0, seed=1)
     draw_parts(root / "data/test", 10, 0, seed=2)
     config, said = load_config(root / "config.yaml"), []
@@ -166,7 +169,9 @@ def test_a_retraining_goes_on_to_the_next_state_by_itself(started, tmp_path):
     draw_parts(tmp_path / "data/feedback", 0, 6, seed=7)
     draw_parts(tmp_path / "data/test", 0, 10, seed=8)
     settings = tmp_path / "re_train.yaml"
-    settings.write_text("config: config.yaml\nhyperparameter_sets: [{name: pooled, branches: [pooled]}]\n")
+    settings.write_text(
+        "config: config.yaml\nhyperparameter_sets: [{name: pooled, branches: [pooled], turns: 1, pooled_regularization: 0.1}]\n"
+    )
     retrained = retrain(settings, say=lambda message: said.append(message.text))
     assert any(line.startswith("State: 6 defective images") for line in said)
     assert retrained.candidate is not None

@@ -24,10 +24,9 @@ from defect_detection.model.bundle import (
     write_card,
     write_golden,
 )
-from defect_detection.model.forms import outputs_of, to_litert, to_onnx, to_openvino
+from defect_detection.model.forms import to_openvino
 from defect_detection.model.graph import build_inspector, read_trunk
 from defect_detection.model.parity import FormParity, compare
-from defect_detection.model.trunks import build_trunk
 from defect_detection.model.type_rule import TypeRule, types_json
 from defect_detection.tracking.flavor import PyfuncModel
 from defect_detection.use_cases.evaluate import evaluate
@@ -37,9 +36,7 @@ from defect_detection.use_cases.parity import (
     deployed_forms,
     http_scores,
     http_sender,
-    litert_scorer,
     most_flips,
-    onnx_scorer,
     parity_fact,
     parity_lines,
     png,
@@ -244,16 +241,3 @@ def test_the_verb_shows_each_form_and_fails_when_one_differs(plant, capsys):
     change_weights(plant.config().bundle_dir)
     assert main(command) == 3
     assert "not allowed (allowed: the same verdicts, scores within 0.001)" in capsys.readouterr().out
-
-
-def test_the_whole_trunk_gives_the_scores_of_keras_in_other_runtimes(both_branches, random_head, tmp_path):
-    """The other tests convert two of its three stages."""
-    images, _ = read_golden(both_branches)
-    trunk = build_trunk("compact", "procedural", images.shape[1])
-    model = build_inspector(trunk, random_head(trunk, images))
-    to_onnx(model, tmp_path / "model.onnx")
-    to_litert(model, tmp_path / "model.tflite")
-    expected = outputs_of(model, images)["score"]
-    assert np.ptp(expected) > 0.01, "the scores are not all at one end"
-    for form in (onnx_scorer(tmp_path / "model.onnx"), litert_scorer(tmp_path / "model.tflite")):
-        np.testing.assert_allclose(form(images)["score"], expected, atol=1e-4)

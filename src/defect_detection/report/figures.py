@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -25,6 +25,8 @@ CSS_NAMES = {INK: "ink", MUTED: "muted", GRID: "line", OK: "ok", DEFECTIVE: "def
 HEAT = np.array([[255, 214, 90], [250, 130, 40], [214, 30, 50]], np.float32)  # weak to strong evidence, RGB
 _BAND_PIXELS = 1_000_000  # of a large image that get their heat at a time: that takes up to 100 bytes each
 HEAT_OPACITY = 0.75  # of the strongest evidence
+DPI = 150  # of a PNG
+LAYOUT: Literal["constrained"] = "constrained"  # what keeps labels and panels apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +252,7 @@ def to_png(figure: "Figure") -> bytes:
     """Return the figure as PNG on white paper."""
     lay_out(figure)
     buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=150, facecolor="white", metadata={"Software": None})
+    figure.savefig(buffer, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
     return buffer.getvalue()
 
 
@@ -284,7 +286,7 @@ def new_figure(width: float, height: float) -> "Figure":
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout=LAYOUT)
     FigureCanvasAgg(figure)
     return figure
 
