@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from plant import draw_part
+from plant import LEVELS, draw_part
 from whole import whole_server
 
 from defect_detection.config import load_config
@@ -26,6 +26,7 @@ SMALL = {
     "evaluation.gate.guards": "[escapes, slices, parity, challenge]",
     "evaluation.bootstrap_repetitions": "20",
     "training.cv_below": "0",
+    "training.hyperparameter_sets": f"[{{name: quick, levels: {list(LEVELS)}, branches: [pooled], turns: 1, pooled_regularization: 0.1}}]",
 }
 
 

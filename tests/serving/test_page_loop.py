@@ -13,8 +13,6 @@ from waiting import LIMIT_S, wait_until
 from whole import whole_server
 
 from defect_detection.serving.services import services_of
-from defect_detection.use_cases.evaluate import evaluate
-from defect_detection.use_cases.train import train
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),
@@ -22,27 +20,26 @@ pytestmark = [
 ]
 
 REPOSITORY = Path(__file__).parents[2]
-ALL_LEVELS = SETTINGS.replace(f"levels: {list(LEVELS)}, ", "")
-ONE_SET = "{name: both, hidden_units: 16, pooled_regularization: 0.1}"
+ONE_SET = f"{{name: pooled_only, levels: {list(LEVELS)}, branches: [pooled], turns: 1, pooled_regularization: 0.1}}"
 N_TAUGHT, N_TESTED = 12, 20
 
 
-def worn(seed: int) -> Image.Image:
-    """Draw a part as in `plant`, with a spot where its grain is polished away."""
+def rough(seed: int) -> Image.Image:
+    """Draw a part as in `plant`, with a spot where its grain is coarse: its shade is that of an OK part."""
     rng = np.random.default_rng(seed)
-    shade = np.linspace(-20, 20, SIDE) + np.full((SIDE, SIDE), 150.0)
+    grain = rng.normal(0, 5, (SIDE, SIDE))
     y, x = np.mgrid[:SIDE, :SIDE]
     centre = rng.integers(14, SIDE - 14, 2)
     spot = (y - centre[0]) ** 2 + (x - centre[1]) ** 2 < rng.integers(10, 13) ** 2
-    pixels = np.where(spot, shade, shade + rng.normal(0, 5, shade.shape))
+    pixels = np.linspace(130, 170, SIDE) + np.where(spot, 4 * grain, grain)
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 
-def draw_worn(folder: Path, count: int, seed: int) -> list[Path]:
+def draw_rough(folder: Path, count: int, seed: int) -> list[Path]:
     folder.mkdir(parents=True)
-    paths = [folder / f"worn-{seed}-{number:03}.png" for number in range(count)]
+    paths = [folder / f"rough-{seed}-{number:03}.png" for number in range(count)]
     for number, path in enumerate(paths):
-        worn(1000 * seed + number).save(path)
+        rough(1000 * seed + number).save(path)
     return paths
 
 
@@ -52,22 +49,15 @@ def _looks_often() -> None:
 
 
 @pytest.fixture
-def plant(tmp_path: Path) -> Plant:
-    """A plant whose model is in production, where test images of a new kind of defect have come since.
-
-    The model has all levels of the trunk: with the first ones only, what wears the grain away is like an OK part to it.
-    """
-    plant = Plant.build(tmp_path)
-    (plant.root / "config.yaml").write_text(ALL_LEVELS)
-    train(plant.config(f"training.hyperparameter_sets=[{ONE_SET}]"))
-    assert evaluate(plant.config()).decision.outcome == "promote"
-    draw_worn(plant.root / "data/test/worn", N_TESTED, seed=1)
-    feedback = "data: {feedback_dir: data/feedback, "
-    (plant.root / "config.yaml").write_text(ALL_LEVELS.replace("data: {", feedback, 1))
-    shutil.copytree(REPOSITORY / "re_train", plant.root / "re_train")
-    settings = f"{{start_from: registry, hyperparameter_sets: [{ONE_SET}], min_new_labels: {N_TAUGHT}}}"
-    (plant.root / "re_train/re_train.yaml").write_text(settings)
-    return plant
+def plant(promoted: Plant) -> Plant:
+    """A plant whose model is in production, where test images of a new kind of defect have come since."""
+    draw_rough(promoted.root / "data/test/rough", N_TESTED, seed=1)
+    settings = SETTINGS.replace("data: {", "data: {feedback_dir: data/feedback, ", 1)
+    (promoted.root / "config.yaml").write_text(settings)
+    shutil.copytree(REPOSITORY / "re_train", promoted.root / "re_train")
+    settings = f"{{hyperparameter_sets: [{ONE_SET}], min_new_labels: {N_TAUGHT}}}"
+    (promoted.root / "re_train/re_train.yaml").write_text(settings)
+    return promoted
 
 
 def go_to(page: Page, name: str) -> None:
@@ -77,8 +67,8 @@ def go_to(page: Page, name: str) -> None:
 
 def test_a_new_kind_of_defect_is_taught_and_caught_by_the_next_model(plant, open_page, tmp_path):
     assert str(plant.in_production()) == "Production_Reg version 1"
-    taught = draw_worn(tmp_path / "line", N_TAUGHT, seed=2)
-    (later,) = draw_worn(tmp_path / "later", 1, seed=3)
+    taught = draw_rough(tmp_path / "line", N_TAUGHT, seed=2)
+    (later,) = draw_rough(tmp_path / "later", 1, seed=3)
     with whole_server(plant.config("serving.refresh_s=0.5")) as (app, url):
         page = open_page(url)
         page.set_input_files("#files", taught)
@@ -91,7 +81,7 @@ def test_a_new_kind_of_defect_is_taught_and_caught_by_the_next_model(plant, open
         go_to(page, "Review")
         for left in range(N_TAUGHT - 1, 0, -1):
             expect(page.locator("#facts")).to_contain_text(f"{left} to review")
-            page.fill("#type", "worn")
+            page.fill("#type", "rough")
             page.click("#say-defective")
         expect(page.locator("#nothing-title")).to_have_text("All done for now")
 

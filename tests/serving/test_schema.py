@@ -54,7 +54,7 @@ BY_FORM = re.compile(
     "unknown (key|query parameter|form field)|(Input|String|Field|List|Value|Extra inputs) |expected a number"
 )
 BOUNDED = settings(
-    max_examples=8,
+    max_examples=5,
     deadline=None,
     derandomize=True,
     database=None,
