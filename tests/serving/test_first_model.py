@@ -21,12 +21,15 @@ pytestmark = [
 ]
 
 ROOT = Path(__file__).parents[2]
+QUICKEST = (
+    f"{{name: quick, levels: {list(LEVELS)}, branches: [pooled], turns: 1, pooled_regularization: 0.1}}"
+)
 SMALL = {
     "data.image_size": "64",
     "evaluation.gate.guards": "[escapes, slices, parity, challenge]",
     "evaluation.bootstrap_repetitions": "20",
     "training.cv_below": "0",
-    "training.hyperparameter_sets": f"[{{name: quick, levels: {list(LEVELS)}, branches: [pooled], turns: 1, pooled_regularization: 0.1}}]",
+    "training.hyperparameter_sets": f"[{QUICKEST}]",
 }
 
 

@@ -95,7 +95,9 @@ def operations(client) -> list[tuple[str, str, dict[str, Any]]]:
 
 
 def send(client, method: str, address: str) -> int:
-    headers = {"Prefer": "respond-async"} if address.startswith("/retrain") else {}  # asked for, but never run
+    headers = (
+        {"Prefer": "respond-async"} if address.startswith("/retrain") else {}
+    )  # asked for, but never run
     return client.open(address, method=method.upper(), buffered=True, headers=headers).status_code
 
 

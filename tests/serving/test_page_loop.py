@@ -20,7 +20,9 @@ pytestmark = [
 ]
 
 REPOSITORY = Path(__file__).parents[2]
-ONE_SET = f"{{name: pooled_only, levels: {list(LEVELS)}, branches: [pooled], turns: 1, pooled_regularization: 0.1}}"
+ONE_SET = (
+    f"{{name: pooled_only, levels: {list(LEVELS)}, branches: [pooled], turns: 1, pooled_regularization: 0.1}}"
+)
 N_TAUGHT, N_TESTED = 12, 20
 
 

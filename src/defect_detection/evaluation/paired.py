@@ -14,6 +14,7 @@ _OUTSIDE = (
 )
 _GRID = 100  # shares looked at in that range
 _FARTHEST = 20_000  # parts; a test set that would have to be larger is not worth naming
+_NEGLIGIBLE = 1e-18  # chance of a number of differing parts
 
 
 class Differences(NamedTuple):
@@ -183,7 +184,9 @@ def _probability(
     ways = gammaln(total + 1) - gammaln(differing + 1) - gammaln(rest + 1)
     chance = np.exp(ways + xlogy(differing, rows) + xlogy(rest, 1 - rows))  # of so many differing parts
     of_worse = np.minimum((rows + margin) / (2 * rows), 1.0)
-    given = np.where(most >= 0, bdtr(np.maximum(most, 0).astype(float), differing, of_worse), 0.0)
+    given = np.zeros_like(chance)
+    counts = (most >= 0) & (chance > _NEGLIGIBLE)  # the others would take most of the time
+    bdtr(most.astype(float), differing, of_worse, out=given, where=counts)
     return np.asarray((chance * given).sum(1))  # (n_shares,)
 
 
