@@ -136,6 +136,13 @@ def test_a_library_is_imported_where_it_belongs(library, allowed):
     assert importers <= allowed
 
 
+def test_keras_is_imported_in_one_place():
+    importers = {
+        module for module in MODULES if any(name.partition(".")[0] == "keras" for name in imports_of(module))
+    }
+    assert importers <= {"defect_detection.model.backend", "defect_detection.model.forms"}  # for types
+
+
 def test_only_the_command_line_prints():
     printing = {
         module

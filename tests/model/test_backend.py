@@ -8,7 +8,6 @@ from pathlib import Path
 from threading import Event, Thread
 
 import pytest
-from test_layers import MODULES, imports_of
 from waiting import LIMIT_S, wait_until
 
 from defect_detection.model import chatter
@@ -65,13 +64,6 @@ def test_what_keras_cannot_use_is_named(settings, variables, message, tmp_path):
     (home := tmp_path / ".keras").rename(tmp_path / "settings")
     done = started(home.parent, KERAS_HOME=str(tmp_path / "settings"), **variables)
     assert "ConfigError" in done.stderr.splitlines()[-1] and message in done.stderr.splitlines()[-1]
-
-
-def test_keras_is_imported_in_one_place():
-    importers = {
-        module for module in MODULES if any(name.partition(".")[0] == "keras" for name in imports_of(module))
-    }
-    assert importers <= {"defect_detection.model.backend", "defect_detection.model.forms"}  # for types
 
 
 def test_what_is_no_chatter_is_passed_on(capfd):

@@ -111,9 +111,9 @@ def test_components_of_very_different_size_give_no_warning():
 
 def test_of_many_images_some_decide_the_axes(monkeypatch):
     labels = np.sort(np.tile(LABELS, 5))
-    variants = [RANDOM.normal(0, 1, (len(labels), 2000)) for _ in range(2)]
+    variants = [RANDOM.normal(0, 1, (len(labels), 500)) for _ in range(2)]
     for features in variants:
-        features[:, :300] += 2 * labels[:, None]
+        features[:, :75] += 2 * labels[:, None]
 
     def logits(components: int | None) -> np.ndarray:
         settings = {"regularization": 0.1, "components": components}
