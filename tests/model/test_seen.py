@@ -1,5 +1,6 @@
 """Padding and what a mask hides count for nothing: in statistics, cells, novelty, evidence, and in every form of the model."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -8,7 +9,7 @@ from defect_detection.inference.runtime import Runtime
 from defect_detection.model.forms import load_keras, outputs_of, to_litert, to_onnx, to_openvino
 from defect_detection.model.graph import build_features, build_inspector
 from defect_detection.model.heads import Calibration, Head, Local, Pooled, Standardise
-from defect_detection.model.trunks import Trunk, build_trunk
+from defect_detection.model.trunks import Trunk
 from defect_detection.training.features import Rows
 from defect_detection.training.flips import symmetries
 from defect_detection.training.local_branch import rotated_cells
@@ -30,7 +31,14 @@ def framing() -> Framing:
 
 @pytest.fixture(scope="module")
 def trunk() -> Trunk:
-    return build_trunk("compact", "procedural", SIZE, ("level1", "level2_down_relu"))
+    """Two layers with one map each, of 4 and 8 px a position; each position also sees pixels of its neighbours."""
+    image = keras.Input((*SIZE, 3), dtype="uint8", name="image")
+    x, maps = keras.layers.Rescaling(1 / 127.5, -1)(image), []
+    for name, channels, side, stride in (("fine", 8, 7, 4), ("coarse", 12, 3, 2)):
+        own = {"name": name, "kernel_initializer": keras.initializers.GlorotUniform(seed=channels)}
+        layer = keras.layers.Conv2D(channels, side, stride, padding="same", activation="relu", **own)
+        maps.append(x := layer(x))
+    return Trunk(keras.Model([image], maps), ("fine", "coarse"), "small", None, "")
 
 
 @pytest.fixture(scope="module")

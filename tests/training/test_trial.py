@@ -69,9 +69,9 @@ def test_sets_with_local_branches_of_their_own_share_the_trunk_and_the_cells(tra
     assert not np.array_equal(*scores)
 
 
-def test_a_set_that_tunes_its_trunk_leaves_the_shared_one_as_it_is(trained_once, monkeypatch):
+def test_a_set_that_tunes_its_trunk_leaves_the_shared_one_as_it_is(plant, monkeypatch):
     monkeypatch.setattr(trial, "fine_tune", Tuning())
-    config, fits = trained_once.config(), Fits()
+    config, fits = plant.config(), Fits()
     base = config.training.resolved(config.training.hyperparameter_sets[0])
     frozen = base.model_copy(update={"branches": ("pooled",)})
     tuned = frozen.model_copy(update={"trainable_from": "level1", "fine_tune_epochs": 1})
