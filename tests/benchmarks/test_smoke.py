@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from done_once import compiled_once, drawn_once  # noqa: F401  fixtures
+from done_once import compiled_once, drawn_once, newest_tables_found_once  # noqa: F401  fixtures
 from plant import Plant
 
 from benchmarks import endurance, inference, monitoring, novelty, project, quality, records, scaling

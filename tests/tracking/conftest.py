@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from done_once import newest_tables_found_once  # noqa: F401  fixture
 from mlflow_server import mlflow_server, running
 
 from benchmarks.ports import free_port
