@@ -14,7 +14,8 @@ import pytest
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Browser, ConsoleMessage, Frame, Page, expect, sync_playwright
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+# The first shows the same pages without the parts of a window around them, and takes a third less time.
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 OPTIONS = (
     "--no-sandbox",  # it can't be had as root, and the pages are our own
     "--use-fake-device-for-media-stream",

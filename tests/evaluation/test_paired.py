@@ -12,6 +12,7 @@ from defect_detection.evaluation.paired import (
     parts_needed,
     score_statistic,
 )
+from defect_detection.evaluation.rates import clopper_pearson
 
 
 @pytest.mark.parametrize(("worse", "better"), [(0, 0), (1, 0), (0, 3), (5, 0), (6, 2), (3, 9)])
@@ -41,6 +42,20 @@ def test_a_candidate_worse_by_the_margin_or_more_passes_no_more_often_than_the_l
             chances = [better + difference, better, max(0.0, 1 - difference - 2 * better)]
             rate = multinomial.pmf(counts, n, chances).sum() if len(counts) else 0.0
             assert rate <= 0.05
+
+
+@pytest.mark.parametrize(("worse", "better", "margin"), [(1, 12, 0.05), (0, 9, 0.05), (2, 20, 0.02)])
+def test_the_chance_is_the_sum_over_all_results_that_look_as_good(worse, better, margin):
+    n, found = 60, Differences(worse, better, 60)
+    limit = score_statistic(found, margin) + 1e-9
+    as_good = [one for one in all_results(n) if score_statistic(one, margin) <= limit]
+    counts = np.array([(one.worse, one.better, n - one.worse - one.better) for one in as_good])
+    share = clopper_pearson(worse + better, n, 1 - 1e-4)
+    chances = [
+        multinomial.pmf(counts, n, [(of + margin) / 2, (of - margin) / 2, 1 - of]).sum()
+        for of in np.linspace(max(share[0], margin), share[1], 100)
+    ]
+    assert chance_beyond(found, margin) == pytest.approx(max(chances) + 1e-4, rel=1e-9)
 
 
 @pytest.mark.parametrize("n", [7, 40, 300])
