@@ -26,6 +26,7 @@ PRELOADED = (
     "defect_detection.retraining.cycle",
     "defect_detection.serving.app",
     "mlflow.tracking",
+    "mlflow.store.tracking.sqlalchemy_store",
     "matplotlib.backends.backend_agg",
     "sklearn.metrics",
 )

@@ -16,7 +16,7 @@ from defect_detection.config import load_config
 from defect_detection.errors import StaleDecisionError
 from defect_detection.report import figures
 from defect_detection.tracking.registry import Registry
-from defect_detection.use_cases import evaluate
+from defect_detection.use_cases import drawn_defects, evaluate
 from defect_detection.use_cases.turn import PRODUCTION_ALIAS
 
 
@@ -46,7 +46,7 @@ def run(root: Path, name: str, what: str, others: int = 0) -> int:
         return record(*arguments)  # type: ignore[arg-type]
 
     Registry.set_alias = dying  # type: ignore[method-assign]
-    figures.DPI, figures.LAYOUT = 20, None  # as done_once does
+    figures.DPI, figures.LAYOUT, drawn_defects._OF_EACH = 20, None, 1  # as the tests themselves do
     if what == "meet":
         evaluate.record = meeting  # type: ignore[assignment]
     try:

@@ -81,7 +81,7 @@ def make_head(trunk: Trunk, images: np.ndarray) -> Head:
     rng = np.random.default_rng(6)
     features = outputs_of(build_features(trunk), images)
     pooled, cells = features["pooled"], features["cells"].reshape(-1, features["cells"].shape[-1])
-    weights = rng.normal(0, 1 / np.sqrt(pooled.shape[1]), pooled.shape[1]).astype(np.float32)
+    weights = rng.normal(0, 2 / np.sqrt(pooled.shape[1]), pooled.shape[1]).astype(np.float32)
     hidden = rng.normal(0, 1 / np.sqrt(cells.shape[1]), (cells.shape[1], 8)).astype(np.float32)
     local = Local(
         Standardise.fit(cells.mean(0), cells.var(0)), hidden, np.zeros(8, np.float32),
