@@ -1,5 +1,7 @@
 """Near duplicates among similar parts."""
 
+import functools
+
 import imagehash
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from defect_detection.data.audit.near import Nearest, nearest
 SIDE = 128  # px
 
 
+@functools.cache
 def draw_part(seed: int) -> Image.Image:
     """Draw a ring that is the same for all parts, with a grain of its own."""
     y, x = np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j]

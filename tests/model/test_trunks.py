@@ -20,7 +20,7 @@ def noise(size: int, n_images: int = 2) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (n_images, size, size, 3), np.uint8)
 
 
-@pytest.mark.parametrize("size", [32, 96, 112, 160])
+@pytest.mark.parametrize("size", [32, 112])
 def test_compact_gives_narrow_and_wide_levels_at_any_size(size):
     trunk = build_trunk("compact", "procedural", size)
     maps = [np.asarray(one) for one in trunk.model([noise(size)])]
