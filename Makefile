@@ -17,7 +17,11 @@ help: ## list these targets
 demo: $(VENV)/.installed ## sample data, train, evaluate, promote, inspect: the whole way, in a minute
 	$(BIN)/defect demo
 
+# Files in memory cost a sixth less processor time; a run holds up to 2 GB of them. Another place: make test TMPDIR=/tmp
+IN_MEMORY := $(shell awk '/MemAvailable/ {exit ($$2 < 10e6)}' /proc/meminfo 2>/dev/null && df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 {exit ($$4 < 6e6)}' && echo /dev/shm)
+
 # Three processes for two cores, since tests also wait. Threads within them would only wait for each other.
+test: export TMPDIR := $(or $(TMPDIR),$(IN_MEMORY),/tmp)
 test: export OMP_NUM_THREADS := 1
 test: export OPENBLAS_NUM_THREADS := 1
 test: export TF_NUM_INTRAOP_THREADS := 1

@@ -2,7 +2,7 @@
 
 from math import ceil
 
-PRIOR_PARTS = 20  # defective parts at which novelty and an equally good classifier count the same
+PRIOR_PARTS = 10  # defective parts at which novelty and an equally good classifier count the same
 LEAST_SHARE = 0.05  # with less, novelty does not decide
 
 
