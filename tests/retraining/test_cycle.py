@@ -24,9 +24,7 @@ from defect_detection.retraining.start import find_start
 from defect_detection.tracking.store import connect
 from defect_detection.training import trial
 from defect_detection.use_cases.by_hand import promote
-from defect_detection.use_cases.engine import HERE
 from defect_detection.use_cases.history import history
-from defect_detection.use_cases.trial_runs import Bench
 
 QUICK = {"branches": ["pooled"], "turns": 1, "pooled_regularization": 0.1}
 POOLED_ONLY = [{"name": "again", **QUICK}]
@@ -172,7 +170,7 @@ def test_without_a_base_model_it_starts_from_scratch_names_a_set_that_diverges_a
     }
 
 
-def test_each_fine_tuned_set_starts_from_the_base_model_itself(promoted, monkeypatch):
+def test_each_fine_tuned_set_starts_from_the_base_model_itself(promoted, monkeypatch, tmp_path):
     """Fine-tuning changes the trunk that it is given, so sets must not share one."""
     sets = [{"name": name, "trainable_from": "level1", "fine_tune_epochs": 1, **QUICK} for name in "ab"]
     tuning = Tuning()
@@ -181,11 +179,11 @@ def test_each_fine_tuned_set_starts_from_the_base_model_itself(promoted, monkeyp
     config, file = promoted.config(), promoted.root / "re_train.yaml"
     file.write_text(json.dumps({"hyperparameter_sets": sets}))
     start = find_start(load_retrain_config(file), config, promoted.registry, (), keep_silent)
-    bench = Bench(load_splits(config), start.config, None, unwatched, start.trunk)
-    first, second = (HERE.trial(one, bench, lambda *_: None, None)[0] for one in start.sets)
+    cycle._train(start, load_splits(config), tmp_path / "bundles", unwatched, keep_silent)
     base = read_card(promoted.registry.bundle_of(promoted.in_production(), config.cache_dir))
     assert tuning.started_from == [base.trunk_fingerprint] * 2
-    assert first.metrics.log_loss == pytest.approx(second.metrics.log_loss, rel=1e-4)
+    first, second = runs_of_retrainings(promoted)
+    assert first.data.metrics["val_log_loss"] == pytest.approx(second.data.metrics["val_log_loss"], rel=1e-4)
 
 
 def test_what_the_champion_was_trained_on_counts_for_neither(plant):

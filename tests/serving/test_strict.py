@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 
 import pytest
 from flask.testing import FlaskClient
@@ -50,6 +51,18 @@ def is_problem(answer, status: int) -> str:
 )
 def test_an_unknown_parameter_is_refused_and_the_one_that_was_meant_is_named(client, path, said):
     assert said in is_problem(client.get(path), 422)
+
+
+def test_each_operation_refuses_a_parameter_that_it_does_not_know(app):
+    client, asked = app.test_client(), 0
+    for path, item in app.api_doc["paths"].items():
+        if path.startswith("/v2"):
+            continue
+        for method in item:
+            answer = client.open(f"{re.sub(r'{.+?}', '1', path)}?surplus=1", method=method.upper())
+            assert "'surplus'" in is_problem(answer, 422), f"{method} {path}"
+            asked += 1
+    assert asked >= 50
 
 
 @pytest.mark.parametrize(

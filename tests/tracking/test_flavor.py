@@ -44,12 +44,15 @@ pytestmark = [
 ]
 
 LOAD = """
-import json, sys, zipfile
+import json, os, sys, zipfile
 import mlflow, pandas
 from mlflow.models import Model
 model = mlflow.pyfunc.load_model(sys.argv[1])
 rows = model.predict(pandas.DataFrame({"image": [open(path, "rb").read() for path in sys.argv[2:]]}))
 source = sys.modules["defect_detection"].__file__
+from defect_detection.processes.python_path import python_path
+(of_children,) = (one for one in python_path()["PYTHONPATH"].split(os.pathsep) if "defect_detection" in one)
+assert source.startswith(of_children + "/"), of_children
 packed = zipfile.Path(source.partition(".zip/")[0] + ".zip", "defect_detection/")
 folders = sorted(path.name for path in packed.iterdir() if path.is_dir())
 too_many = sorted({"tensorflow", "keras", "jax"} & set(sys.modules))

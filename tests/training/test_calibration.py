@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from defect_detection.evaluation.novelty_share import novelty_share
 from defect_detection.training.calibration import calibrate, lean_on_novelty, platt
 
 RANDOM = np.random.default_rng(0)
@@ -105,6 +106,12 @@ def test_with_few_defective_parts_both_decide_and_rank_better_than_each():
     # The weights of the score are those shares of the calibrated logits of both.
     (slope,), _ = platt(novelty[:, None], labels)
     assert joined.novelty / slope / (joined.pooled / classifier.pooled) == pytest.approx(share / (1 - share))
+
+
+def test_with_ten_defective_parts_and_equal_errors_both_count_the_same_and_with_191_novelty_ends():
+    assert [novelty_share(0.9, 0.9, n) for n in (10, 30, 190, 191)] == pytest.approx([1 / 2, 1 / 4, 0.05, 0])
+    # by hand: errors 0.1 and 0.2, each with 1 / 10 more
+    assert novelty_share(0.9, 0.8, 8) == pytest.approx(10 / (10 + 8 * 0.2 / 0.3))
 
 
 def test_novelty_counts_more_while_the_classifier_errs_and_less_with_each_defective_part():

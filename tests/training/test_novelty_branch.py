@@ -1,5 +1,7 @@
 """The novelty branch: what is usual is learned from OK images, held-out images are measured without their own fold."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from defect_detection.training.features import Rows
 from defect_detection.training.folds import Folds
 from defect_detection.training.local_branch import Cells
 from defect_detection.training.novelty_branch import learn_usual, novelty_of
-from defect_detection.training.one_class import are_usual
+from defect_detection.training.one_class import _with_drawn_defects, are_usual
 
 CHANNELS, FEATURES, N = 8, 12, 40
 FOLDS = Folds(np.arange(N) % 4, refit=True)
@@ -122,3 +124,17 @@ def test_a_few_images_and_identical_ones_give_numbers(images, count):
     _, novelty, logarithms = fitted((cells, pooled), np.arange(count))
     assert isinstance(novelty, Novelty)
     assert np.isfinite(novelty(logarithms)).all()
+
+
+@pytest.mark.parametrize(("n_ok", "n_drawn"), [(3, 24), (60, 240)])
+def test_a_few_defects_are_drawn_on_each_image_and_a_bounded_number_in_all(n_ok, n_drawn):
+    images = np.random.default_rng(0).integers(100, 156, (n_ok, 32, 32, 3), dtype=np.uint8)
+    splits = SimpleNamespace(
+        samples=[SimpleNamespace(sha256=number) for number in range(n_ok)],
+        pixels=SimpleNamespace(rows=lambda numbers: images[numbers]),
+        framing=SimpleNamespace(seen=None),
+    )
+    learned = SimpleNamespace(ok=np.arange(n_ok), fold=np.arange(n_ok) % 3)
+    drawn, fold = _with_drawn_defects(splits, learned, seed=0)
+    assert drawn.shape == (n_drawn, 32, 32, 3)
+    assert np.bincount(fold).tolist() == [n_drawn // 3] * 3, "all images, equally often"

@@ -7,6 +7,7 @@ import pytest
 
 from defect_detection.data.samples import Sample
 from defect_detection.data.split import load_splits
+from defect_detection.evaluation.novelty_share import novelty_share
 from defect_detection.model.bundle import read_card
 from defect_detection.use_cases.knowledge import state_in_words
 
@@ -31,9 +32,9 @@ def state(trained_once):
 
 
 def test_with_a_few_defects_it_names_both_weights_and_the_number_that_would_end_it(state):
-    assert state(12, share=0.625) == (
-        "State: 12 defective images: novelty counts 62%, the classifier 38% "
-        "(with about 380 defective parts instead of 12 the classifier decides alone)"
+    assert state(12, share=novelty_share(0.9, 0.9, 12)) == (
+        "State: 12 defective images: novelty counts 45%, the classifier 55% "
+        "(with about 190 defective parts instead of 12 the classifier decides alone)"
     )
     assert "instead of 4 the" in state(12, share=0.8, parts=4), "images of one part are one"
 

@@ -1,4 +1,4 @@
-"""Evaluation ends with its outcome as exit code, prints the next step, and warns of a small or worn test set."""
+"""Evaluation ends with its outcome as exit code, prints the next step, and warns of a test set that is small or has decided often."""
 
 from pathlib import Path
 
@@ -27,6 +27,7 @@ def test_evaluation_says_its_outcome_what_to_do_next_and_how_often_the_test_imag
     plant.make(plant.threshold_missing(8))
     code, said = evaluated()
     assert code == 1
+    assert "Decision 1 on these test images" in said
     assert "inference.py" not in said
     assert "No model is in production. Next: look at the worst images in the report" in said
     assert "defect inspect --model" in said and "lower evaluation_threshold" in said

@@ -1,6 +1,7 @@
 """From OK images alone to production, with the same commands."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -112,7 +113,8 @@ def test_the_command_line_names_the_figures_that_are_known(started):
     _, trained, *_ = started
     line = in_words(trained.validation[trained.best])
     assert line.startswith("accuracy 1.000, escapes unknown, overkill 0.0%")
-    assert line.endswith("of 224 drawn defects caught (drawn, not real)")  # 8 on each of 28 images
+    (drawn,) = re.findall(r" of (\d+) drawn defects caught \(drawn, not real\)$", line)
+    assert int(drawn) in (224, 232, 240), "8 on each of 30 images, of which up to 2 are unlike the others"
 
 
 @pytest.mark.parametrize(

@@ -228,8 +228,8 @@ def closed_port() -> int:
 # -- evaluate ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_first_good_model_goes_to_production(promoted_once):
-    plant = promoted_once
+def test_the_first_good_model_goes_to_production(promoted):
+    plant = promoted
     report = json.loads((plant.config().report_dir / "report.json").read_text())
     assert report["decision"]["outcome"] == "promote"
     assert report["metrics"]["accuracy"]["count"] == 20

@@ -14,7 +14,7 @@ _OUTSIDE = (
 )
 _GRID = 100  # shares looked at in that range
 _FARTHEST = 20_000  # parts; a test set that would have to be larger is not worth naming
-_NEGLIGIBLE = 1e-18  # chance of a number of differing parts
+_NEGLIGIBLE = 1e-18  # numbers of differing parts with a smaller chance are left out
 
 
 class Differences(NamedTuple):

@@ -17,7 +17,7 @@ def python_path() -> dict[str, str]:
 
 
 def _holds_another_copy(place: str) -> bool:
-    """Say whether a folder or a zip file of the path has this package, and is not where this one is from."""
+    """Say whether a folder or a zip file of the path contains another copy of this package."""
     found = PathFinder.find_spec(_PACKAGE.name, [place])
     if found is None or found.origin is None:
         return False

@@ -99,7 +99,7 @@ def _write_description(folder: Path, bundle: Path, model: Any) -> None:
 
 
 def _write_source(path: Path) -> None:
-    """Write this package's modules, except those that inference never imports, as one file: MLflow sends each file alone."""
+    """Write this package's modules as one file, except those that inference never imports: MLflow uploads each file by itself."""
     path.parent.mkdir()
     with ZipFile(path, "w", ZIP_DEFLATED, strict_timestamps=False) as packed:
         for file in sorted(_PACKAGE.rglob("*.py")):

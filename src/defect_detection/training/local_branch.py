@@ -66,9 +66,10 @@ def rotated_cells(
     require_numbers(sample, "a feature of the trunk")
     standardise = Standardise.fit(sample.mean(0), sample.var(0))
     sample = standardise(sample)
+    products = sample.T @ sample
     # On a busy machine, two threads took a hundred times as long for this.
     with threadpool_limits(1, "blas"):
-        _, axes = strongest(sample.T @ sample, components)
+        _, axes = strongest(products, components)
     rotation = np.ascontiguousarray(axes)
     return Cells(
         standardise, rotation, _rotate(cells, standardise, rotation, places, cache_dir), grid, places

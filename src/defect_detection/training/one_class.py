@@ -171,7 +171,7 @@ def _distinct_ok(splits: Splits, indices: np.ndarray) -> np.ndarray:
 def _with_drawn_defects(splits: Splits, learned: _Learned, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return held-out OK images, evenly chosen, with a defect each, and the fold that holds each out."""
     count = min(_DRAWN, _MOST_OF_ONE * len(learned.ok))
-    chosen = learned.ok[np.linspace(0, len(learned.ok) - 1, count).round().astype(int)]
+    chosen = learned.ok[np.arange(count) * len(learned.ok) // count]
     rng = np.random.default_rng(seed)
     images = splits.pixels.rows([splits.samples[i].sha256 for i in chosen])
     return np.stack([with_drawn_defect(image, rng, splits.framing.seen) for image in images]), learned.fold[

@@ -146,7 +146,11 @@ def _principal_axes(
 
 
 def strongest(matrix: np.ndarray, components: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the largest eigenvalues of a symmetric matrix in descending order, and their vectors as columns; of all where None."""
+    """Return the largest eigenvalues of a symmetric matrix in descending order, and their vectors as columns.
+
+    Args:
+        components: how many; None: all.
+    """
     n = len(matrix)
     values, vectors = eigh(matrix, subset_by_index=[max(n - (components or n), 0), n - 1])
     return values[::-1], vectors[:, ::-1]

@@ -130,7 +130,7 @@ def run_trial(
     history: dict[str, list[float]] = {}
     size = splits.framing.size
     tuned = bool(settings.trainable_from) or (base or settings).weights is None
-    trunk = base or trunk_of(settings, size, config.seed, Fits() if tuned else fits)  # tuning changes it
+    trunk = base or trunk_of(settings, size, config.seed, fits)
     judges = choose_judges(
         Folds(splits.fold, splits.is_cross_validated),
         splits.samples,
@@ -160,7 +160,9 @@ def run_trial(
 
 
 def trunk_of(settings: HyperparameterSet, size: tuple[int, int], seed: int, fits: Fits) -> Trunk:
-    """Build a set's trunk, unless an earlier set has the same."""
+    """Build a set's trunk, unless an earlier set has the same. One that will be tuned is always built: tuning changes it."""
+    if settings.trainable_from or settings.weights is None:
+        fits = Fits()
     asked = settings.trunk, settings.weights, size, settings.levels, seed
     return cast(tuple[Trunk], fits.once(("trunk", *asked), lambda: (build_trunk(*asked),)))[0]
 
