@@ -30,8 +30,8 @@ HALF = 4.0  # standard deviations above the average OK image at which the anomal
 _ODD = 2.5  # robust standard deviations above the median: such an OK image may be defective
 _MOST_ODD = 0.1  # of the OK images
 _REFITS = 2  # the first fit has learned the odd ones, so it finds only some of them
-_DRAWN = 240  # images that get a defect: with 120, chance decides more of the weights
-_MOST_OF_ONE = 8  # of them of one image
+_DRAWN = 480  # images that get a defect: with 120, chance decides more of the weights
+_MOST_OF_ONE = 4  # of them of one image
 
 
 @dataclass(frozen=True)
