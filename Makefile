@@ -17,9 +17,10 @@ help: ## list these targets
 demo: $(VENV)/.installed ## sample data, train, evaluate, promote, inspect: the whole way, in a minute
 	$(BIN)/defect demo
 
-# Prints a new folder in memory, if there is room for 1 GB of files many times over, and files can be run there; else nothing.
+# Prints a new folder in memory, if there is room for 1 GB of files many times over, and files can be run there; else nothing. Servers of
+# tests run as other users, so all may enter it.
 IN_MEMORY = awk '/MemAvailable/ {exit ($$2 < 10e6)}' /proc/meminfo && df -Pk /dev/shm | awk 'NR == 2 {exit ($$4 < 6e6)}' \
-	&& made=$$(mktemp -d -p /dev/shm t-XXXX) && cp /bin/true $$made && { $$made/true && echo $$made || rm -rf $$made; }
+	&& made=$$(mktemp -d -p /dev/shm t-XXXX) && chmod 755 $$made && cp /bin/true $$made && { $$made/true && echo $$made || rm -rf $$made; }
 
 # Three processes for two cores, since tests also wait. Threads within them would only wait for each other.
 test: export OMP_NUM_THREADS := 1
