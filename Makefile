@@ -17,8 +17,8 @@ help: ## list these targets
 demo: $(VENV)/.installed ## sample data, train, evaluate, promote, inspect: the whole way, in a minute
 	$(BIN)/defect demo
 
-# Prints a new folder in memory, if there is room for 1 GB of files many times over, and files can be run there; else nothing. Servers of
-# tests run as other users, so all may enter it.
+# Prints a new folder in memory, or nothing if memory is short or no file can be run there. All users may enter it: the servers of some
+# tests are other users.
 IN_MEMORY = awk '/MemAvailable/ {exit ($$2 < 10e6)}' /proc/meminfo && df -Pk /dev/shm | awk 'NR == 2 {exit ($$4 < 6e6)}' \
 	&& made=$$(mktemp -d -p /dev/shm t-XXXX) && chmod 755 $$made && cp /bin/true $$made && { $$made/true && echo $$made || rm -rf $$made; }
 

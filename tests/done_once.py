@@ -68,8 +68,7 @@ def built_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Share a trunk between the trainings of a process, as the sets of one training do, unless it is tuned."""
 
     def build(settings: HyperparameterSet, size: tuple[int, int], seed: int, fits: trial.Fits) -> Trunk:
-        shared = settings.weights in COMPACT_WEIGHTS and not settings.trainable_from
-        return _BUILD(settings, size, seed, _TRUNKS if shared else fits)
+        return _BUILD(settings, size, seed, _TRUNKS if settings.weights in COMPACT_WEIGHTS else fits)
 
     monkeypatch.setattr(trial, "trunk_of", build)
 
