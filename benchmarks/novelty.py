@@ -6,7 +6,7 @@ few defective images are not: there are many of them, and nothing but their qual
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -37,7 +37,8 @@ ONE_CLASS = "training.mode=one_class"
 FEW = (5, 10, 20, 50)  # defective images of the training set; the others are left out
 FITTED = 1000  # OK images that are fitted from nothing,
 IMAGE_PX = 256  # of this size
-BESIDE = (60, 120)  # OK images that a peer fits too; its time grows with the square of their number
+BESIDE = (60, FITTED)  # OK images that a peer fits too; its time grows with the square of their number,
+LIMIT = 20  # so it is stopped when it has taken so many times as long as this project
 CALLS = 200  # of one image, with and without novelty
 JUDGES = ("novelty", "classifier", "both")
 COLUMNS_ALONE = ("data set", "trunk", "AUROC (95 % interval)")
@@ -147,12 +148,14 @@ def _fit(options: Options) -> list[dict[str, Any]]:
         options.cache / "drawn" / f"novelty-{FITTED}", n_train=FITTED * 8 // 5, n_test=30, size=IMAGE_PX
     )
     ok = [sample for sample in scan(drawn.train, OK_CLASSES)[0] if sample.label == OK]
-    fits = {_named("this project", FITTED): partial(_fit_ours, ok[:FITTED], drawn, options)}
-    for count in BESIDE if options.peers else ():
-        fits[_named("this project", count)] = partial(_fit_ours, ok[:count], drawn, options)
-        fits[_named("anomalib PatchCore, ResNet-18", count)] = partial(
-            _fit_patchcore, ok[:count], drawn, options
-        )
+    fits: dict[str, Callable[[], dict[str, Any]]] = {}
+    seconds: dict[int, float] = {}  # that this project took last
+    for count in BESIDE if options.peers else (FITTED,):
+        fits[_named("this project", count)] = partial(_fit_ours, ok[:count], drawn, options, seconds)
+        if options.peers:
+            fits[_named("anomalib PatchCore, ResNet-18", count)] = partial(
+                _fit_patchcore, ok[:count], drawn, options, seconds
+            )
     return alternate(fits, options.repetitions)
 
 
@@ -160,15 +163,21 @@ def _named(name: str, count: int) -> str:
     return f"{name}: {count:,} OK images of {IMAGE_PX} px"
 
 
-def _fit_ours(ok: Sequence[Sample], drawn: DataSet, options: Options) -> dict[str, Any]:
+def _fit_ours(
+    ok: Sequence[Sample], drawn: DataSet, options: Options, seconds: dict[int, float]
+) -> dict[str, Any]:
     folder = datasets.empty(options.work / "novelty" / "drawn")
     datasets.add(ok, folder / "train")
     (folder / "test").symlink_to(drawn.test)
     project = Project.new(options.work / "novelty" / "fit", DataSet(folder), (*options.overrides, ONE_CLASS))
-    return _taken(project.train())
+    finished = project.train()
+    seconds[len(ok)] = finished.seconds
+    return _taken(finished)
 
 
-def _fit_patchcore(ok: Sequence[Sample], drawn: DataSet, options: Options) -> dict[str, Any]:
+def _fit_patchcore(
+    ok: Sequence[Sample], drawn: DataSet, options: Options, seconds: Mapping[int, float]
+) -> dict[str, Any]:
     python = options.environments.python("anomalib")
     work = datasets.empty(options.work / "novelty" / "patchcore")
     test = scan(drawn.test, OK_CLASSES)[0]
@@ -177,7 +186,8 @@ def _fit_patchcore(ok: Sequence[Sample], drawn: DataSet, options: Options) -> di
     for sample, name in zip(few, ("ok", "defective"), strict=True):
         (work / "data" / "test" / name).mkdir(parents=True)
         shutil.copy(sample.path, work / "data" / "test" / name)
-    return _taken(run([python, PEERS / "anomalib_patchcore.py", work / "data", work], work))
+    command = [python, PEERS / "anomalib_patchcore.py", work / "data", work]
+    return _taken(run(command, work, limit_s=LIMIT * seconds[len(ok)]))
 
 
 def _taken(finished: Finished) -> dict[str, Any]:
@@ -237,7 +247,7 @@ def _means(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 def _fit_row(row: dict[str, Any]) -> list[str]:
     if "skipped" in row:
-        return [row["name"], f"skipped: {row['skipped']}"]
+        return [row["name"], row["skipped"]]
     return [row["name"], spread([run["seconds"] for run in row["runs"]], 1), mebibytes(row["runs"])]
 
 

@@ -1,6 +1,7 @@
 """Run a command, and measure its time and the memory of its processes."""
 
 import json
+import math
 import os
 import subprocess
 import tempfile
@@ -43,15 +44,17 @@ def run(
     folder: Path,
     variables: Mapping[str, str] | None = None,
     expected: Sequence[int] = (0,),
+    limit_s: float = math.inf,
 ) -> Finished:
     """Run a command in a folder, quietly.
 
     Args:
         variables: of the environment, beside those of this process. The package's sources come first on PYTHONPATH.
         expected: exit codes with which it has ended well.
+        limit_s: it is stopped after so many seconds.
 
     Raises:
-        Unavailable: it can't be started, or ended with an error.
+        Unavailable: it can't be started, ended with an error, or was stopped.
     """
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
         started, used = time.perf_counter(), children_cpu_s()
@@ -65,7 +68,7 @@ def run(
             )
         except OSError as error:
             raise Unavailable(f"{command[0]} can't be started ({error.strerror})") from error
-        peak = _watch(process)
+        peak = _watch(process, limit_s)
         seconds = time.perf_counter() - started
         output.seek(0)
         errors.seek(0)
@@ -86,25 +89,27 @@ def environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
     return inherited | {"PYTHONPATH": str(ROOT / "src")} | dict(variables or {})
 
 
-def _watch(process: "subprocess.Popen[bytes]") -> int | None:
-    """Wait for the process; return the peak of its tree's memory.
+def _watch(process: "subprocess.Popen[bytes]", limit_s: float) -> int | None:
+    """Wait for the process, so many seconds at most; return the peak of its tree's memory.
 
     A sum counts when two looks in a row see it: a child that is just being started can show all of its parent's pages once more.
     What one process held at its highest, the system has noted itself.
     """
-    peak = before = 0
+    peak, before, deadline = 0, 0, time.perf_counter() + limit_s
     try:
-        while process.poll() is None:
+        while process.poll() is None and time.perf_counter() < deadline:
             total, highest = tree_bytes(process.pid)
             peak, before = max(peak, highest, min(before, total)), total
             try:
                 process.wait(_INTERVAL_S)
             except subprocess.TimeoutExpired:
                 continue
-    except BaseException:  # Ctrl-C as well: nothing goes on running
-        process.kill()
-        process.wait()
-        raise
+    finally:
+        if late := process.poll() is None:  # after Ctrl-C as well, nothing goes on running
+            process.kill()
+            process.wait()
+    if late:
+        raise Unavailable(f"not finished after {limit_s:.0f} s")
     return peak or None
 
 

@@ -264,7 +264,7 @@ def test_novelty_has_its_rows(trained_once, tmp_path, monkeypatch):
     (few,) = [line for line in lines if line.startswith("| parts | 5 |")]
     assert few.count("1.000 (1.000 to 1.000)") == 3, "novelty, the classifier and both see these defects"
     assert sum("1,000 OK images of 256 px | 40.0 |" in line for line in lines) == 1
-    assert sum(line.startswith("| a peer | skipped: cannot be installed |") for line in lines) == 1
+    assert sum(line.startswith("| a peer | cannot be installed |") for line in lines) == 1
     assert sum("the novelty branch" in line or "| with it |" in line for line in lines) == 2
 
 
@@ -312,6 +312,16 @@ def test_memory_counts_the_child_processes(tmp_path):
 def test_a_command_that_fails_gives_its_error(tmp_path):
     with pytest.raises(Unavailable, match=r"ValueError: too hot \(exit code 1\)"):
         run([sys.executable, "-c", "raise ValueError('too hot')"], tmp_path)
+
+
+def test_a_command_that_takes_too_long_is_stopped_and_says_so(tmp_path):
+    note = tmp_path / "pid"
+    code = (
+        f"import os, pathlib, time; pathlib.Path({str(note)!r}).write_text(str(os.getpid())); time.sleep(60)"
+    )
+    with pytest.raises(Unavailable, match="not finished after 2 s"):
+        run([sys.executable, "-c", code], tmp_path, limit_s=2)
+    assert not Path(f"/proc/{note.read_text()}").exists()
 
 
 def test_only_what_stands_between_the_markers_is_replaced(tmp_path):

@@ -12,7 +12,7 @@ from defect_detection.training.features import Rows
 from defect_detection.training.folds import Folds
 from defect_detection.training.local_branch import Cells
 from defect_detection.training.novelty_branch import learn_usual, novelty_of
-from defect_detection.training.one_class import _with_drawn_defects, are_usual
+from defect_detection.training.one_class import _measure_drawn, are_usual
 
 CHANNELS, FEATURES, N = 8, 12, 40
 FOLDS = Folds(np.arange(N) % 4, refit=True)
@@ -129,12 +129,30 @@ def test_a_few_images_and_identical_ones_give_numbers(images, count):
 @pytest.mark.parametrize(("n_ok", "n_drawn"), [(3, 12), (240, 480)])
 def test_a_few_defects_are_drawn_on_each_image_and_a_bounded_number_in_all(n_ok, n_drawn):
     images = np.random.default_rng(0).integers(100, 156, (n_ok, 32, 32, 3), dtype=np.uint8)
+    below: list[int] = []
+    measured: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def rows(numbers):
+        below.extend(numbers)
+        return images[numbers]
+
+    def by_fold(cells, pooled, fold):
+        measured.append((cells, fold))
+        return np.zeros((len(cells), 3))
+
     splits = SimpleNamespace(
         samples=[SimpleNamespace(sha256=number) for number in range(n_ok)],
-        pixels=SimpleNamespace(rows=lambda numbers: images[numbers]),
+        pixels=SimpleNamespace(rows=rows),
         framing=SimpleNamespace(seen=None),
     )
-    learned = SimpleNamespace(ok=np.arange(n_ok), fold=np.arange(n_ok) % 3)
-    drawn, fold = _with_drawn_defects(splits, learned, seed=0)
-    assert drawn.shape == (n_drawn, 32, 32, 3)
-    assert np.bincount(fold).tolist() == [n_drawn // 3] * 3, "all images, equally often"
+    learned = SimpleNamespace(
+        ok=np.arange(n_ok), fold=np.arange(n_ok) % 3, usual=SimpleNamespace(by_fold=by_fold)
+    )
+    as_they_are = SimpleNamespace(rotate=lambda cells: cells)
+    features = lambda some: {"cells": some, "pooled": some}  # noqa: E731
+    assert _measure_drawn(features, learned, as_they_are, splits, seed=0).shape == (n_drawn, 3)
+    drawn, fold = (np.concatenate(parts) for parts in zip(*measured, strict=True))
+    assert np.bincount(below).tolist() == [n_drawn // n_ok] * n_ok, "all images, equally often"
+    assert (fold == np.array(below) % 3).all(), "each without its own fold"
+    assert (drawn != images[below]).any(axis=(1, 2, 3)).all(), "a defect on each"
+    assert max(len(fold) for _, fold in measured) <= 32, "they are never all in memory"

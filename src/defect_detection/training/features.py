@@ -2,7 +2,7 @@
 
 import logging
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,13 +81,14 @@ def activations(
     return {name: Rows(*store.view(shown)) for name, store in stores.items()}
 
 
-def features_of(
-    model: keras.Model, images: np.ndarray, pixels: RowStore, cache_dir: Path
-) -> dict[str, np.ndarray]:
-    """Return a frozen model's outputs for a few images that no store holds: uint8 (n, H, W, 3), RGB."""
+def without_store(
+    model: keras.Model, pixels: RowStore, cache_dir: Path
+) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    """Return what computes a frozen model's outputs for images that no store holds: uint8 (n, H, W, 3), RGB."""
     frozen = frozen_of(model, pixels, cache_dir)
     make_whole(model, frozen.model)
-    return run(Runtime(frozen.model), images, list(frozen.shapes))
+    runtime = Runtime(frozen.model)
+    return lambda images: run(runtime, images, list(frozen.shapes))
 
 
 def frozen_of(model: keras.Model, pixels: RowStore, cache_dir: Path) -> Frozen:

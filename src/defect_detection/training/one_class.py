@@ -1,5 +1,6 @@
 """Fit a head from OK images alone: novelty decides, its distances weighed by defects that are drawn on held-out images."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,7 +22,7 @@ from defect_detection.model.heads import Calibration, Head, Novelty
 from defect_detection.model.trunks import Trunk
 from defect_detection.processes.watch import Follow
 from defect_detection.training.drawn import with_drawn_defect
-from defect_detection.training.features import Rows, activations, features_of
+from defect_detection.training.features import Rows, activations, without_store
 from defect_detection.training.folds import Folds
 from defect_detection.training.local_branch import Cells, rotated_cells
 from defect_detection.training.novelty_branch import LEAST_SPREAD, Usual, learn_usual, novelty_of
@@ -32,6 +33,7 @@ _MOST_ODD = 0.1  # of the OK images
 _REFITS = 2  # the first fit has learned the odd ones, so it finds only some of them
 _DRAWN = 480  # images that get a defect: with 120, chance decides more of the weights
 _MOST_OF_ONE = 4  # of them of one image
+_AT_A_TIME = 32  # in memory, with their features
 
 
 @dataclass(frozen=True)
@@ -67,9 +69,8 @@ def fit_one_class(
     cells = rotated_cells(rows["cells"], known, config.cache_dir, splits.framing.seen)
     learned = _learn(trunk, cells, rows["pooled"], splits, folds, config.seed, refit=True)
     follow("novelty", 1, 3)
-    images, fold = _with_drawn_defects(splits, learned, config.seed)
-    outputs = features_of(model, images, splits.pixels, config.cache_dir)
-    drawn = learned.usual.by_fold(cells.rotate(outputs["cells"]), outputs["pooled"], fold)
+    features = without_store(model, splits.pixels, config.cache_dir)
+    drawn = _measure_drawn(features, learned, cells, splits, config.seed)
     follow("novelty", 2, 3)
     branch = novelty_of(learned.usual, cells, learned.held_out[learned.ok], drawn)
     novelty, of_drawn = branch(learned.held_out), branch(drawn)
@@ -168,12 +169,20 @@ def _distinct_ok(splits: Splits, indices: np.ndarray) -> np.ndarray:
     return np.sort(np.array(list(first.values()), int))
 
 
-def _with_drawn_defects(splits: Splits, learned: _Learned, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return held-out OK images, evenly chosen, with a defect each, and the fold that holds each out."""
+def _measure_drawn(
+    features: Callable[[np.ndarray], dict[str, np.ndarray]],
+    learned: _Learned,
+    cells: Cells,
+    splits: Splits,
+    seed: int,
+) -> np.ndarray:
+    """Draw a defect on each of some held-out OK images, evenly chosen; return the logarithms of the distances, (n_drawn, 3)."""
     count = min(_DRAWN, _MOST_OF_ONE * len(learned.ok))
     chosen = learned.ok[np.arange(count) * len(learned.ok) // count]
-    rng = np.random.default_rng(seed)
-    images = splits.pixels.rows([splits.samples[i].sha256 for i in chosen])
-    return np.stack([with_drawn_defect(image, rng, splits.framing.seen) for image in images]), learned.fold[
-        chosen
-    ]
+    rng, logarithms = np.random.default_rng(seed), []
+    for some in np.split(chosen, range(_AT_A_TIME, count, _AT_A_TIME)):
+        below = splits.pixels.rows([splits.samples[i].sha256 for i in some])
+        outputs = features(np.stack([with_drawn_defect(image, rng, splits.framing.seen) for image in below]))
+        rotated, pooled, fold = cells.rotate(outputs["cells"]), outputs["pooled"], learned.fold[some]
+        logarithms.append(learned.usual.by_fold(rotated, pooled, fold))
+    return np.concatenate(logarithms)
