@@ -313,7 +313,7 @@ class MonitoringConfig(Section):
         "each test. persistence makes false alarms even rarer.",
         advanced=True,
     )
-    by_station: bool = setting(
+    by_station: YesNo = setting(
         True,
         "true: each line and station is also compared separately, so one dim lamp among twenty is noticed. With several stations, an "
         "alarm needs more windows in a row, so that there are not more false alarms in total.",
