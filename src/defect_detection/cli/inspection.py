@@ -39,7 +39,7 @@ def inspect(
     ] = "local",
     address: Annotated[
         str | None,
-        typer.Option(help="The Ray cluster: auto or host:port (default: one on this machine)."),
+        typer.Option(help="The Ray cluster: auto or host:port (default: the setting scaling.address)."),
     ] = None,
     column: Annotated[
         str | None,
