@@ -148,7 +148,7 @@ def test_a_file_that_is_no_database_is_an_error(tmp_path):
     "url", ["mysql://user:secret@host/name", "nonsense", "sqlite://", "postgresql://u:secret@h:port/n"]
 )
 def test_another_address_is_refused_without_its_password(url):
-    with pytest.raises(RecordsError, match="DATABASE_URL: expected postgresql://") as caught:
+    with pytest.raises(RecordsError, match=r"DATABASE_URL .*: expected postgresql://") as caught:
         Database(url)
     assert "secret" not in str(caught.value)
 

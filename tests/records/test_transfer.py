@@ -63,8 +63,8 @@ def test_every_row_arrives_in_postgresql_and_back_and_labels_go_on(source, targe
 def test_a_copy_that_was_ended_goes_on_and_takes_what_came_meanwhile(source, target, monkeypatch):
     monkeypatch.setattr(transfer, "BATCH", 2)
 
-    def end(table: str, rows: int) -> None:
-        if (table, rows) == ("inspections", 4):
+    def end(task: str, phase: str, done: int, total: int, metrics: object = None) -> None:
+        if (task, phase, done, total) == ("copying records", "inspections", 4, N_INSPECTIONS):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -104,9 +104,19 @@ def test_the_command_compares_images_and_hides_the_password(
     url = plain(postgres_records_url).replace("postgres@", "postgres:secret@")
     command = ["records", "copy", "--config", str(tmp_path / "config.yaml"), "--to"]
     assert main([*command, url]) == 0
-    said = capsys.readouterr().out
-    assert "1 images are gone or damaged" in said
-    assert "secret" not in said
+    said = capsys.readouterr()
+    assert "1 images are gone or damaged" in said.out
+    assert f"copying records: inspections {N_INSPECTIONS}/{N_INSPECTIONS}" in said.err
+    assert f"comparing images: reading {N_INSPECTIONS}/{N_INSPECTIONS}" in said.err
+    assert "secret" not in said.out + said.err
     assert main([*command, f"sqlite:///{tmp_path}/inspections.db"]) == 3
     with psycopg.connect(plain(postgres_records_url)) as connection:
         assert connection.execute("SELECT count(*) FROM inspections").fetchone() == (N_INSPECTIONS,)
+
+
+def test_a_wrong_address_is_refused_by_the_name_of_the_option(tmp_path, capsys):
+    (tmp_path / "config.yaml").touch()
+    assert main(["records", "copy", "--config", str(tmp_path / "config.yaml"), "--to", "nonsense"]) == 3
+    said = capsys.readouterr().err
+    assert "--to: expected postgresql://" in said
+    assert "DATABASE_URL" not in said

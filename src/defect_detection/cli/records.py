@@ -148,6 +148,7 @@ def copy(
     """Copy all records to another database, and compare every row and image. Stop the servers first."""
     from contextlib import closing
 
+    from defect_detection.cli.progress import bars
     from defect_detection.config import load_config
     from defect_detection.records.database import Database
     from defect_detection.records.store import Records
@@ -155,9 +156,10 @@ def copy(
 
     with (
         closing(Records.of(load_config(config, overrides or ()))) as records,
-        closing(Database(to)) as target,
+        closing(Database(to, "--to")) as target,
+        bars() as watch,
     ):
-        copied = copy_records(records.database, target, records.images)
+        copied = copy_records(records.database, target, records.images, watch)
     for table, count in copied.rows.items():
         typer.echo(f"{table:<12} {count:>9}")
     typer.echo(f"Copied to {target}: every row is equal by count and SHA-256")

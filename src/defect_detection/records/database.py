@@ -34,6 +34,7 @@ from defect_detection.files.permissions import create_private
 from defect_detection.records import migrating
 from defect_detection.records.tables import Table
 
+DATABASE_URL = "DATABASE_URL (environment or .env)"
 BUSY_TIMEOUT_S = 10
 LOCK_TIMEOUT_S = 60
 PAUSE_S = 2.0  # after a failed connection: requests do not wait for the server then, so predictions keep their threads
@@ -56,10 +57,12 @@ class Database:
 
     Args:
         url: ``sqlite:///<file>`` or ``postgresql://user:password@host/name``.
+        given_by: the variable or the option with the URL; errors name it.
     """
 
-    def __init__(self, url: str) -> None:
-        self._url = _driver_of(url)
+    def __init__(self, url: str, given_by: str = DATABASE_URL) -> None:
+        self._url = _driver_of(url, given_by)
+        self._given_by = given_by
         self.file = Path(self._url.database or "") if self._url.drivername == "sqlite" else None
         self._opening = threading.Lock()
         self._engine: Engine | None = None
@@ -205,7 +208,7 @@ class Database:
         with self._alone(), engine.execution_options(sqlite_begin="IMMEDIATE").begin() as connection:
             if self.file is None:
                 if problem := why_too_old(connection.dialect.server_version_info):
-                    raise RecordsError(f"{self}: {problem} in DATABASE_URL (environment or .env)")
+                    raise RecordsError(f"{self}: {problem} in {self._given_by}")
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
             if later := migrating.unknown(connection):
                 raise RecordsError(
@@ -223,7 +226,7 @@ class Database:
                 explain_sqlite(said)
                 or "Check whether the disk is full and whether this user can write the file"
             )
-        return "Check that the server is running and that DATABASE_URL (environment or .env) is correct"
+        return f"Check that the server is running and that {self._given_by} is correct"
 
 
 @contextmanager
@@ -288,34 +291,32 @@ def _insert_into(table: type[Table], dialect: str) -> tuple[Any, Any]:
     return insert.on_conflict_do_nothing(), insert.on_conflict_do_update(index_elements=keys, set_=new)
 
 
-def _driver_of(url: str) -> Any:
+def _driver_of(url: str, given_by: str) -> Any:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError) as error:  # ValueError: a port that is no number
-        raise RecordsError(_refusal("an invalid address")) from error
+        raise RecordsError(_refusal(given_by, "an invalid address")) from error
     kind = parsed.drivername.partition("+")[0]
     if kind == "sqlite" and parsed.database not in (None, "", ":memory:"):
         return parsed.set(drivername="sqlite", database=os.path.abspath(parsed.database or ""))  # noqa: PTH100
     if kind in ("postgresql", "postgres"):
-        return _checked_driver(parsed.set(drivername="postgresql+psycopg"))
-    raise RecordsError(_refusal(repr(parsed.render_as_string(hide_password=True))))
+        return _checked_driver(parsed.set(drivername="postgresql+psycopg"), given_by)
+    raise RecordsError(_refusal(given_by, repr(parsed.render_as_string(hide_password=True))))
 
 
-def _checked_driver(url: Any) -> Any:
+def _checked_driver(url: Any, given_by: str) -> Any:
     try:
         url.get_dialect().import_dbapi()
     except (ImportError, NoSuchModuleError) as error:
         raise RecordsError(
-            "DATABASE_URL: PostgreSQL needs a driver: pip install 'defect-detection[postgres]'"
+            f"{given_by}: PostgreSQL needs a driver: pip install 'defect-detection[postgres]'"
         ) from error
     return url
 
 
-def _refusal(received: str) -> str:
-    return (
-        "DATABASE_URL: expected postgresql://user:password@host/database or sqlite:///file, "
-        f"received {received}; unset it to use inspections.db beside config.yaml"
-    )
+def _refusal(given_by: str, received: str) -> str:
+    advice = "; unset it to use inspections.db beside config.yaml" if given_by == DATABASE_URL else ""
+    return f"{given_by}: expected postgresql://user:password@host/database or sqlite:///file, received {received}{advice}"
 
 
 def _set_up_sqlite(connection: Any, _record: Any) -> None:

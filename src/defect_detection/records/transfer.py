@@ -5,8 +5,9 @@ databases are read in full: each table has the same number of rows and the same 
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sqlalchemy import func, select, text
@@ -14,6 +15,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.orm import Session
 
 from defect_detection.errors import RecordsError
+from defect_detection.processes.watch import OnProgress, Watch, unwatched
 from defect_detection.records.copying import images_of
 from defect_detection.records.database import Database, insert_missing, insert_or_replace
 from defect_detection.records.image_store import ImageStore
@@ -42,8 +44,6 @@ _WITH_DATA: tuple[type[Table], ...] = (
 _MODULUS = 1 << 256
 _STREAMED = {"yield_per": BATCH}  # rows in memory
 
-Progress = Callable[[str, int], object]  # is called with a table's name and how many of its rows are copied
-
 
 @dataclass(frozen=True, slots=True)
 class Sum:
@@ -66,9 +66,7 @@ class Copied:
     images_missing: tuple[str, ...]
 
 
-def copy_records(
-    source: Database, target: Database, images: ImageStore, progress: Progress = lambda _table, _rows: None
-) -> Copied:
+def copy_records(source: Database, target: Database, images: ImageStore, watch: Watch = unwatched) -> Copied:
     """Copy every row, compare the databases, and compare every image with its hash. The images stay where they are.
 
     Raises:
@@ -84,12 +82,22 @@ def copy_records(
     with source.reading() as session:
         _hold_still(session)
         for table in (*_NEVER_CHANGED, *_CHANGED):
-            sums[table] = _copy_table(session, target, table, progress)
+            sums[table] = _copy_table(
+                session, target, table, partial(watch, "copying records", table.__tablename__)
+            )
     _continue_numbers(target)
     for table, expected in sums.items():
-        _compare(target, table, expected)
-    missing = tuple(sha256 for sha256, suffix in images_of(target) if images.read(sha256, suffix) is None)
+        _compare(target, table, expected, partial(watch, "comparing records", table.__tablename__))
+    missing = tuple(_missing(images, images_of(target), partial(watch, "comparing images", "reading")))
     return Copied({table.__tablename__: found.rows for table, found in sums.items()}, missing)
+
+
+def _missing(images: ImageStore, known: Sequence[tuple[str, str]], on_progress: OnProgress) -> Iterator[str]:
+    """Give the hash of each image that the folder lacks or that is damaged."""
+    for done, (sha256, suffix) in enumerate(known, start=1):
+        if images.read(sha256, suffix) is None:
+            yield sha256
+        on_progress(done, len(known))
 
 
 def _refuse_others(source: Database, target: Database, table: type[Table]) -> None:
@@ -113,8 +121,9 @@ def _hold_still(session: Session) -> None:
         session.execute(text("SET LOCAL statement_timeout = 0"))
 
 
-def _copy_table(session: Session, target: Database, table: type[Table], progress: Progress) -> Sum:
+def _copy_table(session: Session, target: Database, table: type[Table], on_progress: OnProgress) -> Sum:
     total = Sum()
+    n_rows = session.scalar(select(func.count()).select_from(table)) or 0
     write = insert_missing if table in _NEVER_CHANGED else insert_or_replace
     for rows in session.execute(select(table.__table__), execution_options=_STREAMED).partitions(BATCH):
         try:
@@ -126,7 +135,7 @@ def _copy_table(session: Session, target: Database, table: type[Table], progress
                 f"{str(error).splitlines()[0][:200]}. Correct or delete that row, and copy again."
             ) from error
         total = total.with_rows(rows)
-        progress(table.__tablename__, total.rows)
+        on_progress(total.rows, n_rows)
     return total
 
 
@@ -139,12 +148,13 @@ def _continue_numbers(target: Database) -> None:
             session.execute(select(func.setval(sequence, last or 1, last is not None)))
 
 
-def _compare(target: Database, table: type[Table], expected: Sum) -> None:
+def _compare(target: Database, table: type[Table], expected: Sum, on_progress: OnProgress) -> None:
     found = Sum()
     with target.reading() as session:
         _hold_still(session)
         for rows in session.execute(select(table.__table__), execution_options=_STREAMED).partitions(BATCH):
             found = found.with_rows(rows)
+            on_progress(found.rows, expected.rows)
     if found != expected:
         raise RecordsError(
             f"{target}: {table.__tablename__}: expected {expected.rows} rows equal to those of the source, found {found.rows}"
