@@ -1,15 +1,24 @@
 """The content and order of `defect --help`."""
 
 import re
+from pathlib import Path
 
 from defect_detection.cli import main
-from defect_detection.cli.app import PANELS
+
+COMMANDS = Path(__file__).parents[2] / "docs/commands.md"
 
 
-def test_help_groups_the_verbs_in_the_order_of_a_models_life(capsys):
+def test_help_lists_the_verbs_in_the_groups_and_the_order_of_the_page_of_commands(capsys):
     assert main(["--help"]) == 0
-    said = capsys.readouterr().out
-    assert tuple(re.findall(r"^╭─ (\w+)", said, re.MULTILINE)) == ("Options", *PANELS)
-    verbs = re.findall(r"^│ ([a-z-]+) ", said, re.MULTILINE)
-    in_order = ["init", "data", "train", "evaluate", "inspect", "promote", "serve", "keys"]
-    assert [verb for verb in verbs if verb in in_order] == in_order
+    options, *panels = re.findall(r"^╭─ (\w+)(.+?)╰", capsys.readouterr().out, re.MULTILINE | re.DOTALL)
+    assert options[0] == "Options"
+    verbs = {name: re.findall(r"^│ ([a-z-]+) ", text, re.MULTILINE) for name, text in panels}
+    assert list(verbs.items()) == _on_the_page()
+
+
+def _on_the_page():
+    _, *sections = COMMANDS.read_text().split("\n## ")
+    rows = {
+        text.split("\n")[0]: re.findall(r"^\| `defect ([a-z-]+)", text, re.MULTILINE) for text in sections
+    }
+    return [(title, list(dict.fromkeys(verbs))) for title, verbs in rows.items() if verbs]

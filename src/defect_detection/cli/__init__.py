@@ -24,7 +24,7 @@ from defect_detection.files.unfinished import own_temporary_folder
 from defect_detection.processes.messages import failure, written
 from defect_detection.text import printable_lines, set_up_streams
 
-from defect_detection.cli import (  # noqa: F401  # isort: skip  they register their verbs, in the order of `defect --help`
+from defect_detection.cli import (  # noqa: F401  # isort: skip  they register their verbs
     project,
     products,
     data,

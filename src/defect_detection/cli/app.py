@@ -9,22 +9,27 @@ from typer.core import TyperGroup
 from defect_detection import __version__
 from defect_detection.text import from_root, printable
 
-PANELS = ("Start", "Data", "Model", "Inspection", "Production", "Server", "Records")  # of `defect --help`
+VERBS = (  # in the order of `defect --help` and of docs/commands.md: that of the work
+    *("init", "products", "sample-data", "demo", "version"),
+    *("data", "cache"),
+    *("train", "evaluate", "retrain", "advise", "export", "parity", "selfcheck", "pretrain"),
+    "inspect",
+    *("promote", "rollback", "history", "monitor"),
+    *("serve", "worker", "page"),
+    *("keys", "feedback", "prune", "backup", "restore", "records"),
+)
 
 
-class _ByPanel(TyperGroup):
-    """Lists the verbs panel by panel; within one, as their modules are imported."""
+class _InOrder(TyperGroup):
+    """Lists the verbs in the order of `VERBS`; the help begins a panel where it first meets one."""
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
-        return sorted(super().list_commands(ctx), key=lambda name: PANELS.index(self._panel_of(name)))
-
-    def _panel_of(self, name: str) -> str:
-        return str(getattr(self.commands[name], "rich_help_panel", None))
+        return sorted(super().list_commands(ctx), key=VERBS.index)
 
 
 app = typer.Typer(
     name="defect",
-    cls=_ByPanel,
+    cls=_InOrder,
     help="Visual inspection: train, evaluate, promote and serve defect classifiers.",
     no_args_is_help=True,
     add_completion=False,
