@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.installed ## sample data, train, evaluate, promote, inspect: the whole way, in a minute
+demo: $(VENV)/.installed ## sample data, train, evaluate, promote, inspect: all steps, in a minute
 	$(BIN)/defect demo
 
 # Prints a new folder in memory, or nothing if memory is short or no file can be run there. All users may enter it: the servers of some
