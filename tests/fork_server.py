@@ -5,6 +5,7 @@ a program is a real process that can be killed and interrupted. Only the standar
 stands in for Python imports this module, too.
 """
 
+import atexit
 import gc
 import importlib
 import json
@@ -14,6 +15,7 @@ import select
 import signal
 import socket
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -96,6 +98,9 @@ def serve(address: str) -> dict[str, Any]:
     for name in PRELOADED:
         importlib.import_module(name)
     importlib.import_module("defect_detection.model.openvino").load_openvino()
+    figures = importlib.import_module("defect_detection.report.figures")
+    figures.DPI, figures.LAYOUT = 20, None  # type: ignore[attr-defined]  # as `drawn_once`: drawing is half of an evaluation
+    importlib.import_module("defect_detection.use_cases.drawn_defects")._OF_EACH = 1  # type: ignore[attr-defined]
     gc.freeze()  # a look for garbage would copy all that the libraries hold
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal, which is for the tests
     signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -194,6 +199,15 @@ def run(arguments: list[str], folder: str, environment: dict[str, str]) -> None:
         runpy.run_path(arguments[0], run_name="__main__")
 
 
+def end(code: int) -> None:
+    """End as Python does, but leave the libraries to the system: to take them apart would first copy all that the server has."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 def _open_streams() -> None:
     buffering = 1 if os.environ.get("PYTHONUNBUFFERED") else -1
     sys.stdin = open(0, closefd=False)  # noqa: SIM115  as long as the process
@@ -226,4 +240,10 @@ def _received(connection: socket.socket, length: int) -> bytes:
 
 
 if __name__ == "__main__":
-    run(**serve(sys.argv[1]))
+    try:
+        run(**serve(sys.argv[1]))
+    except SystemExit as ended:
+        if not isinstance(ended.code, int | None):
+            raise  # a text, which Python prints
+        end(ended.code or 0)
+    end(0)

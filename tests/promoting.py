@@ -14,9 +14,8 @@ from waiting import LIMIT_S
 
 from defect_detection.config import load_config
 from defect_detection.errors import StaleDecisionError
-from defect_detection.report import figures
 from defect_detection.tracking.registry import Registry
-from defect_detection.use_cases import drawn_defects, evaluate
+from defect_detection.use_cases import evaluate
 from defect_detection.use_cases.turn import PRODUCTION_ALIAS
 
 
@@ -46,7 +45,6 @@ def run(root: Path, name: str, what: str, others: int = 0) -> int:
         return record(*arguments)  # type: ignore[arg-type]
 
     Registry.set_alias = dying  # type: ignore[method-assign]
-    figures.DPI, figures.LAYOUT, drawn_defects._OF_EACH = 20, None, 1  # as the tests themselves do
     if what == "meet":
         evaluate.record = meeting  # type: ignore[assignment]
     try:

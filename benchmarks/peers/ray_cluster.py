@@ -1,6 +1,7 @@
-"""A Ray cluster of several nodes on this machine, in a process of its own: ``python ray_cluster.py``; then a command a line.
+"""A Ray cluster of several nodes on this machine, in a process of its own: ``python ray_cluster.py [FILE]``; then a command a line.
 
 ``add CPUS [PYTHONPATH]`` adds a node, ``kill`` the node that was added last of those that run. Each is answered by a line.
+FILE starts the processes of the nodes in place of Ray's `setup_worker.py`.
 """
 
 import os
@@ -15,6 +16,8 @@ import ray
 from ray.cluster_utils import Cluster
 
 NODE = {"object_store_memory": 100_000_000, "include_dashboard": False}
+if sys.argv[1:]:
+    NODE["setup_worker_path"] = sys.argv[1]
 HEAD = {"no_monitor": True, "include_log_monitor": False}  # nothing scales it, and nobody reads its logs
 
 

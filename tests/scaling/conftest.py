@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from nodes import SCRIPT, Nodes
+from nodes import SCRIPT, START_WORKER, Nodes
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +15,7 @@ def nodes() -> Iterator[Nodes]:
     pytest.importorskip("ray")
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     with subprocess.Popen(
-        [sys.executable, SCRIPT],
+        [sys.executable, SCRIPT, START_WORKER],
         text=True,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

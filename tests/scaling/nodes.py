@@ -10,6 +10,7 @@ import psutil
 from forked import python
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks/peers/ray_cluster.py"
+START_WORKER = Path(__file__).with_name("start_worker.py")
 
 
 @dataclass
