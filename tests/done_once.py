@@ -1,6 +1,6 @@
 """Do once in a process what many tests would do again with the same model: draw its pictures, compile it, convert it.
 
-Pictures are drawn small and without a layout: tests/report looks at them.
+Pictures are drawn small and without a layout, and one stands for all of its form: tests/report looks at them.
 """
 
 import hashlib
@@ -8,10 +8,12 @@ import pickle
 import shutil
 from collections.abc import Callable, Iterator
 from functools import cache, wraps
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
 from mlflow.store.db import utils as db_utils
 from once import once
 
@@ -25,24 +27,26 @@ from defect_detection.training import trial
 
 
 def remembered(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that calls this one once for the same content, or for the same figure."""
-    kept: dict[tuple[object, ...], tuple[object, Any]] = {}  # with the arguments, so that no id is used again
+    """Return a function that calls this one once for the same content."""
+    kept: dict[bytes, Any] = {}
 
     @wraps(function)
     def ask(*arguments: object) -> Any:
-        key = tuple(id(one) if hasattr(one, "savefig") else pickle.dumps(one) for one in arguments)
+        key = pickle.dumps(arguments)
         if key not in kept:
-            kept[key] = arguments, function(*arguments)
-        return kept[key][1]
+            kept[key] = function(*arguments)
+        return kept[key]
 
     return ask
 
 
 _CHARTS = ("confusion_matrix", "score_histogram", "roc", "reliability_diagram", "contact_sheet")
 _REMEMBERED = [
-    *((figures, name, remembered(getattr(figures, name))) for name in (*_CHARTS, "to_svg", "to_png")),
+    *((figures, name, remembered(getattr(figures, name))) for name in _CHARTS),
     (page, "cost_chart", remembered(page.cost_chart)),
 ]
+_SAVE = Figure.savefig
+_SAVED: dict[object, bytes] = {}  # by the form of the figure and of the file
 _COMPILED: dict[object, Any] = {}  # by the files of the model and the options
 _READ, _COMPILE = Runtime.__init__, Runtime._compile
 _TRUNKS, _BUILD = trial.Fits(), trial.trunk_of
@@ -53,6 +57,7 @@ _newest_tables = cache(db_utils._get_latest_schema_revision)
 def drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name, function in _REMEMBERED:
         monkeypatch.setattr(module, name, function)
+    monkeypatch.setattr(Figure, "savefig", _save)
     monkeypatch.setattr(figures, "DPI", 20)
     monkeypatch.setattr(figures, "LAYOUT", None)
 
@@ -98,6 +103,20 @@ def _converting(
         shutil.copyfile(made / f"model{path.suffix}", path)
 
     return copy
+
+
+def _save(figure: Figure, place: Path | str | BytesIO, **options: Any) -> None:
+    """Draw the first figure with these panels and labels; write its picture for the others."""
+    labels = [(axes.get_xlabel(), axes.get_ylabel()) for axes in figure.axes]
+    options = options if isinstance(place, BytesIO) else options | {"format": Path(place).suffix[1:]}
+    key = repr((figure.get_size_inches().tolist(), labels, options))
+    if key not in _SAVED:
+        _SAVE(figure, buffer := BytesIO(), **options)
+        _SAVED[key] = buffer.getvalue()
+    if isinstance(place, BytesIO):
+        place.write(_SAVED[key])
+    else:
+        Path(place).write_bytes(_SAVED[key])
 
 
 def _read(runtime: Runtime, path: Path, **options: Any) -> None:

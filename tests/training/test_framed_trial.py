@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from done_once import built_once, compiled_once  # noqa: F401  fixtures
 from PIL import Image
 from plant import SIDE
 from pydantic import ValidationError

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from done_once import compiled_once, drawn_once, newest_tables_found_once  # noqa: F401  fixtures
+from done_once import built_once, compiled_once, drawn_once, newest_tables_found_once  # noqa: F401  fixtures
 from once import made_once
 from PIL import Image
 from plant import Plant

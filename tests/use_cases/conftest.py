@@ -17,6 +17,7 @@ from once import made_once, once
 from PIL import Image
 from plant import SIDE, Plant, with_threshold
 
+from defect_detection.data.framing import Framing, png_of_hidden
 from defect_detection.model.bundle import (
     KERAS_FILE,
     OPENVINO_FILE,
@@ -40,7 +41,9 @@ TWO_STAGES = ("level1", "level2_wide_relu", "level2")
 
 @pytest.fixture(scope="session")
 def both_branches(trained_once: Plant, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The plant's bundle with another model: whole trunk, both branches and types, weights at random; scores all over the range."""
+    """The plant's bundle with another model that does not see a corner: all kinds of layers, both branches and types, weights
+    at random; scores all over the range.
+    """
 
     def make(root: Path) -> None:
         _put_another_model_into(shutil.copytree(trained_once.config().bundle_dir, root / "bundle"))
@@ -49,9 +52,9 @@ def both_branches(trained_once: Plant, tmp_path_factory: pytest.TempPathFactory)
 
 
 def _put_another_model_into(folder: Path) -> None:
-    trunk = build_trunk("compact", "procedural", SIDE)
+    trunk = build_trunk("compact", "procedural", SIDE, TWO_STAGES)
     images, _ = read_golden(folder)
-    model = build_inspector(trunk, make_head(trunk, images))
+    model = build_inspector(trunk, make_head(trunk, images), HIDDEN_CORNER)
     model.save(folder / KERAS_FILE)
     to_openvino(model, folder / OPENVINO_FILE)
     outputs = outputs_of(model, images)
@@ -61,6 +64,13 @@ def _put_another_model_into(folder: Path) -> None:
     write_card(folder, with_threshold(read_card(folder).model_copy(update=of_trunk), far_from(scores)))
 
 
+def _hidden_corner() -> Framing:
+    hidden = np.zeros((SIDE, SIDE), bool)
+    hidden[: SIDE // 2, : SIDE // 4] = True
+    return Framing(size=hidden.shape, content=hidden.shape, hidden=png_of_hidden(hidden))
+
+
+HIDDEN_CORNER = _hidden_corner()
 DARK = 90  # a hole is darker, the part around it is not
 
 
@@ -72,6 +82,12 @@ def far_from(scores: np.ndarray) -> float:
 
 
 @pytest.fixture
+def hidden_corner() -> Framing:
+    """What `both_branches` does not see."""
+    return HIDDEN_CORNER
+
+
+@pytest.fixture
 def random_head() -> Callable[[Trunk, np.ndarray], Head]:
     """A function that returns a head with all its parts for images."""
     return make_head
@@ -79,7 +95,7 @@ def random_head() -> Callable[[Trunk, np.ndarray], Head]:
 
 def make_head(trunk: Trunk, images: np.ndarray) -> Head:
     rng = np.random.default_rng(6)
-    features = outputs_of(build_features(trunk), images)
+    features = outputs_of(build_features(trunk, HIDDEN_CORNER.seen), images)
     pooled, cells = features["pooled"], features["cells"].reshape(-1, features["cells"].shape[-1])
     weights = rng.normal(0, 2 / np.sqrt(pooled.shape[1]), pooled.shape[1]).astype(np.float32)
     hidden = rng.normal(0, 1 / np.sqrt(cells.shape[1]), (cells.shape[1], 8)).astype(np.float32)

@@ -36,7 +36,9 @@ SCORERS = {
 
 
 @pytest.mark.parametrize("form", SCORERS)
-def test_an_export_gives_the_scores_of_keras_and_carries_the_card(form, exported, both_branches):
+def test_an_export_gives_the_scores_of_keras_not_of_hidden_pixels_and_carries_the_card(
+    form, exported, both_branches, hidden_corner
+):
     bundle = both_branches
     folder, done = exported(form)
     assert (done.parity.images, done.parity.flips, done.loss) == (8, 0, None)
@@ -45,6 +47,10 @@ def test_an_export_gives_the_scores_of_keras_and_carries_the_card(form, exported
     score, (images, scores) = scorer(folder / name), read_golden(bundle)
     np.testing.assert_allclose(score(images)["score"], scores, atol=1e-4)
     np.testing.assert_allclose(score(images[:1])["score"], scores[:1], atol=1e-4)
+    other = images.copy()
+    other[:, ~hidden_corner.shown] ^= 255
+    for name_of_output, values in score(images).items():
+        np.testing.assert_array_equal(score(other)[name_of_output], values)
     card = Card.model_validate_json((folder / CARD_FILE).read_text())
     assert card.threshold == read_card(bundle).threshold
     of_files = {name: one for name, one in card.checksums.items() if name != CARD_FILE}

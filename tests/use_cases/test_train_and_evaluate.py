@@ -33,6 +33,7 @@ from defect_detection.model.bundle import (
     short_hashes,
     verify,
 )
+from defect_detection.model.forms import outputs_of
 from defect_detection.tracking.best_model import BestModelInfo
 from defect_detection.tracking.store import connect
 from defect_detection.training import trial
@@ -186,7 +187,7 @@ def test_keras_openvino_and_mlflow_agree_on_golden_images(trained_once, monkeypa
     monkeypatch.setenv("MLFLOW_TRACKING_URI", trained_once.config().tracking_uri)
     answers = mlflow.pyfunc.load_model(uri).predict(pd.DataFrame({"image": [png(image) for image in images]}))
     scores = {
-        "keras": np.asarray(model.predict(images, verbose=0)["score"]),
+        "keras": outputs_of(model, images)["score"],
         "openvino": Inspector.load(folder).score(images)["score"],
         "pyfunc": answers["score"].to_numpy(np.float32),
     }
