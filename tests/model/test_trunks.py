@@ -131,7 +131,8 @@ def test_the_fingerprint_is_the_same_for_the_same_trunk_and_changes_with_all_tha
         {"weights": "procedural"},
         {"weights": "distilled"},
         {"image_size": 48},
-        {"levels": ("level1_add", "level2", "level3")},  # of the same shape as the default ones
+        {"levels": ("level1", "level2", "level3")},
+        {"levels": ("level1_add", "level2", "level3")},  # of the same shape
         {"levels": ("level3", "level2", "level1")},
     ]
     same, *others = (build_trunk(**{**plain, **one}).fingerprint for one in changes)
