@@ -124,24 +124,24 @@ def small_trunk(name: str, weights: object, size: int, seed: int = 0) -> Trunk:
 
 def test_pretraining_that_was_stopped_goes_on_where_it_was_and_ends_once(bank, tmp_path: Path, monkeypatch):
     monkeypatch.setattr(pretraining, "build_trunk", small_trunk)
-    recipe = replace(RECIPE, steps=2, steps_per_epoch=1)
+    recipe = replace(RECIPE, steps=4, steps_per_epoch=2)
     state, weights = tmp_path / "state", tmp_path / "weights.npz"
     steps: list[int] = []
 
     def stop(done: int, total: int) -> None:
         steps.append(done)
-        if done == 2:
+        if done == 3:
             raise InterruptedError
 
     with pytest.raises(InterruptedError), step_by_step():
         pretrain(bank, recipe, state, weights, stop)
-    assert steps == [1, 2]
+    assert steps == [1, 2, 3]
     assert not weights.exists()
 
     steps.clear()
     with step_by_step():
         figures = pretrain(bank, recipe, state, weights, lambda done, total: steps.append(done))
-    assert steps == [2], "from the last whole epoch on"
+    assert steps == [3, 4], "from the last whole epoch on"
     model = small_trunk("compact", None, 32, recipe.seed).model
     before = model.get_weights()
     load_npz(model, weights)
