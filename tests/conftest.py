@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import browser, open_page, windows  # noqa: F401  fixtures
+from flask_openapi3.openapi import OpenAPI
 from forked import fork_server_in, python
 from mlflow_server import plain_environment  # noqa: F401  fixture
 from object_storage import bucket, storage  # noqa: F401  fixtures
@@ -137,6 +138,23 @@ def _addresses_compiled_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Rule, "_compile_builder", remembered)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _document_made_once() -> Iterator[None]:
+    """Make the OpenAPI document once for all applications with the same operations: the first request to each needs it."""
+    generate, made = OpenAPI.generate_spec_json, {}
+
+    def remembered(app: OpenAPI) -> None:
+        key = tuple((path, id(item)) for path, item in app.paths.items())
+        if key not in made:
+            generate(app)
+            made[key] = app.spec_json, list(app.paths.values())  # which keeps the ids of these
+        app.spec_json, _ = made[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OpenAPI, "generate_spec_json", remembered)
         yield
 
 
