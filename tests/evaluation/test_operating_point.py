@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
+from defect_detection.evaluation.logits import expit, logit
 from defect_detection.evaluation.operating_point import Costs, choose_threshold
-from defect_detection.evaluation.plateaus import HIGHEST_CUT, expit, logit
+from defect_detection.evaluation.plateaus import HIGHEST_CUT
 from defect_detection.evaluation.rates import escape_limit
 
 

@@ -6,9 +6,10 @@ from typing import Literal
 import numpy as np
 
 from .claims import RateClaim, Units, allowed_errors
+from .logits import expit, logit
 from .metrics import checked
 from .parts import numbered, rate_of
-from .plateaus import HIGHEST_CUT, HIGHEST_LOGIT, cuts_of, expit, logit, middle_of_plateau, share_from, widest
+from .plateaus import HIGHEST_CUT, HIGHEST_LOGIT, cuts_of, middle_of_plateau, share_from, widest
 from .rates import Frozen, Rate
 
 Rule = Literal["balanced", "max_escape_rate", "costs", "fixed", "max_overkill_rate"]

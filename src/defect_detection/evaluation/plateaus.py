@@ -2,20 +2,10 @@
 
 import numpy as np
 
+from .logits import expit, logit
+
 HIGHEST_CUT = float(np.nextafter(np.float32(1), np.float32(2)))  # above every score; see `cuts_of`
-LOGIT_LIMIT = 1e-7  # scores nearer to 0 or 1 than this count as that far
 HIGHEST_LOGIT = 16.0  # of a score below 1 in single precision
-
-
-def logit(score: np.ndarray | float) -> np.ndarray:
-    """Return ln(p / (1 − p)), finite also at 0 and 1."""
-    p = np.clip(np.asarray(score, np.float64), LOGIT_LIMIT, 1 - LOGIT_LIMIT)
-    return np.log(p) - np.log1p(-p)
-
-
-def expit(value: np.ndarray | float) -> float:
-    """Return the score of one logit."""
-    return float(1 / (1 + np.exp(-value)))
 
 
 def cuts_of(scores: np.ndarray) -> np.ndarray:

@@ -11,9 +11,10 @@ from defect_detection.data.images import Pages
 from defect_detection.data.large import Large, Tile, opened_large
 from defect_detection.data.reference import Camera, camera_of, look_of
 from defect_detection.errors import ImageError
+from defect_detection.evaluation.logits import expit, logit
 from defect_detection.inference.decoding import Source, checked
 from defect_detection.inference.runtime import Runtime
-from defect_detection.model.card import Card, expit, log_odds
+from defect_detection.model.card import Card
 from defect_detection.model.type_rule import types_of_tiles
 from defect_detection.processes.watch import OnProgress
 
@@ -94,7 +95,7 @@ class _Outputs:
         self._types: list[np.ndarray] = []
 
     def add(self, outputs: Mapping[str, np.ndarray]) -> None:
-        self.logits.append(float(log_odds(outputs["score"])))
+        self.logits.append(float(logit(outputs["score"])))
         if "novelty" in outputs:
             self._novelty.append(float(outputs["novelty"]))
         if "types" in outputs:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, computed_field, model_validat
 from defect_detection.data.framing import Framing
 from defect_detection.data.reference import Reference
 from defect_detection.evaluation.drift import Baseline
+from defect_detection.evaluation.logits import expit, logit
 from defect_detection.evaluation.operating_point import OperatingPoint, ReviewBand
 from defect_detection.evaluation.plateaus import HIGHEST_CUT
 from defect_detection.evaluation.rates import Rate
@@ -43,21 +44,11 @@ class TileRule(BaseModel):
 
     def of_tiles(self, scores: np.ndarray) -> np.ndarray:
         """Undo `scores`: return the highest score of the tiles of each image."""
-        return expit((log_odds(scores) - self.bias) / self.slope)
+        return expit((logit(scores) - self.bias) / self.slope)
 
     def scores(self, of_tiles: np.ndarray) -> np.ndarray:
         """Return the scores of images from the highest score of the tiles of each, (n_images,)."""
-        return expit(self.logits(log_odds(of_tiles)))
-
-
-def log_odds(scores: np.ndarray) -> np.ndarray:
-    """Return the logarithm of the odds; a score of single precision is never quite 0 or 1 here."""
-    inside = np.clip(np.asarray(scores, np.float64), 1e-7, 1 - 1e-7)
-    return np.asarray(np.log(inside) - np.log1p(-inside))
-
-
-def expit(logits: np.ndarray) -> np.ndarray:
-    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -50, 50))))
+        return expit(self.logits(logit(of_tiles)))
 
 
 class Card(BaseModel):

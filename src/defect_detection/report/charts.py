@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from defect_detection.evaluation.logits import logit
+
 from .costs import CostCurve, CostPoint
 from .figures import DEFECTIVE, INK, MUTED, OK, PAPER, new_axes, new_figure, overlay
 
@@ -95,8 +97,7 @@ def _places(points: Sequence[CostPoint]) -> np.ndarray:
 
 
 def _logit(values: Sequence[float]) -> np.ndarray:
-    p = np.clip(values, _EDGE, 1 - _EDGE)
-    return np.asarray(np.log(p / (1 - p)))
+    return logit(np.clip(values, _EDGE, 1 - _EDGE))
 
 
 def _panel(figure: "Figure", n_panels: int, place: int, label: str, x: np.ndarray, chosen: float) -> Any:

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.optimize import minimize
 from sklearn.metrics import roc_auc_score
 
+from defect_detection.evaluation.logits import expit
 from defect_detection.evaluation.novelty_share import novelty_share
 from defect_detection.model.heads import Calibration
 
@@ -89,7 +90,7 @@ def platt(logits: np.ndarray, labels: np.ndarray, evidence: float = 1.0) -> tupl
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
         slopes, offset = parameters[:-1], parameters[-1]
         z = logits @ slopes + offset
-        error = 1 / (1 + np.exp(-np.clip(z, -500, 500))) - targets
+        error = expit(z) - targets
         apart = slopes - slopes.mean()
         value = float(np.sum(np.logaddexp(0, z) - targets * z) + prior * apart @ apart / 2)
         return value, np.append(error @ logits + prior * apart, error.sum())

@@ -15,6 +15,7 @@ from defect_detection.data.samples import DEFECTIVE, OK, labels_of
 from defect_detection.data.split import Splits
 from defect_detection.data.units import parts_of
 from defect_detection.errors import DataError
+from defect_detection.evaluation.logits import expit
 from defect_detection.evaluation.novelty_share import may_decide
 from defect_detection.evaluation.parts import numbered
 from defect_detection.model.graph import build_features
@@ -45,7 +46,7 @@ class Drawn:
 
     def caught(self, threshold: float) -> int:
         """Count those whose anomaly score is at or above the threshold."""
-        return int((1 / (1 + np.exp(-self.logits)) >= threshold).sum())
+        return int((expit(self.logits) >= threshold).sum())
 
 
 def fit_one_class(

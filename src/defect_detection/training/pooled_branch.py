@@ -12,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from threadpoolctl import threadpool_limits
 
+from defect_detection.evaluation.logits import expit
 from defect_detection.model.heads import Pooled, Standardise
 from defect_detection.training.divergence import require_numbers
 from defect_detection.training.folds import Folds
@@ -206,6 +207,6 @@ def _classify(
 def _loss(logits: np.ndarray, labels: np.ndarray, folds: Folds) -> float:
     """Return the log loss of held-out logits, both classes counting the same."""
     some = folds.scored
-    scores = 1 / (1 + np.exp(-logits[some]))
+    scores = expit(logits[some])
     counts = np.bincount(labels[some], minlength=2)
     return float(log_loss(labels[some], scores, sample_weight=1 / counts[labels[some]], labels=[0, 1]))

@@ -13,7 +13,8 @@ from defect_detection.data.cache import RowStore
 from defect_detection.data.samples import DEFECTIVE, Sample, labels_of
 from defect_detection.data.split import Splits
 from defect_detection.data.units import parts_of
-from defect_detection.model.card import TileRule, log_odds
+from defect_detection.evaluation.logits import logit
+from defect_detection.model.card import TileRule
 from defect_detection.model.graph import build_inspector
 from defect_detection.model.trunks import Trunk, build_trunk
 from defect_detection.processes.watch import Follow
@@ -116,7 +117,7 @@ def _of_images(
     """Return the trial of the images: each is judged by its highest tile, from fits that held it out."""
     assert inner.novelty is not None
     logits, novelty = (
-        _highest(inner, log_odds(inner.scores)),
+        _highest(inner, logit(inner.scores)),
         _highest(inner, inner.novelty[inner.judges.folds.scored]),
     )
     some = [i for i, sample in enumerate(splits.samples) if sample.sha256 in logits]

@@ -8,7 +8,8 @@ import numpy as np
 
 from defect_detection.config.evaluation import EvaluationConfig
 from defect_detection.data.samples import Sample
-from defect_detection.model.card import TileRule, expit, log_odds
+from defect_detection.evaluation.logits import expit, logit
+from defect_detection.model.card import TileRule
 from defect_detection.model.type_rule import types_of_tiles
 from defect_detection.training.held_out_types import HeldOut, rule_of
 from defect_detection.training.tiles import image_of
@@ -37,7 +38,7 @@ def _of_images(
 ) -> HeldOut:
     judged = dict(zip(inner.judges.folds.scored.tolist(), range(len(inner.scores)), strict=True))
     places = [judged[tile] for tile in held.indices.tolist()]
-    logits = log_odds(inner.scores)[places]
+    logits = logit(inner.scores)[places]
     defective = expit(tiles.logits(logits)) >= threshold
     rows: dict[str, list[int]] = defaultdict(list)
     for row, place in enumerate(places):

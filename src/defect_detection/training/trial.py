@@ -14,6 +14,7 @@ from defect_detection.config.training import HyperparameterSet
 from defect_detection.data.samples import Sample, fingerprint, labels_of
 from defect_detection.data.split import LABELS_NEEDED, Splits
 from defect_detection.data.units import parts_of
+from defect_detection.evaluation.logits import expit
 from defect_detection.evaluation.metrics import Metrics, evaluate
 from defect_detection.evaluation.operating_point import OperatingPoint, ReviewBand
 from defect_detection.evaluation.types_left_out import TypeLeftOut
@@ -286,7 +287,7 @@ def _measure(
     folds, some, alone = judges.folds, judges.folds.scored, splits.mode == "one_class"
     samples = tuple(splits.samples[i] for i in some)
     labels = labels_of(samples)
-    scores = 1 / (1 + np.exp(-np.clip(logits[some], -50, 50)))
+    scores = expit(logits[some])
     name = "validation (out-of-fold scores)" if splits.is_cross_validated else "validation"
     point, review = decide(scores, samples, config.evaluation, name, judges.learned, alone)
     metrics = evaluate(

@@ -15,6 +15,7 @@ from defect_detection.config.training import HyperparameterSet
 from defect_detection.data.samples import DEFECTIVE, OK, Sample, labels_of
 from defect_detection.data.split import ENOUGH_DEFECTIVE
 from defect_detection.data.units import parts_of
+from defect_detection.evaluation.logits import expit
 from defect_detection.evaluation.types_left_out import LEAST_PARTS, TypeLeftOut, type_left_out
 from defect_detection.model.bundle import are_known
 from defect_detection.model.heads import Calibration, Novelty
@@ -184,14 +185,10 @@ def _escapes(
     joined = lean_on_novelty(classifier, held_out, novelty[others], labels, n_parts)
 
     def passed(calibration: Calibration) -> np.ndarray:
-        point, band = decide(_scores(calibration(held_out | {"novelty": novelty[others]})), rest, settings)
-        scores = _scores(calibration(unseen | {"novelty": novelty[own]}))
+        point, band = decide(expit(calibration(held_out | {"novelty": novelty[others]})), rest, settings)
+        scores = expit(calibration(unseen | {"novelty": novelty[own]}))
         return np.asarray((scores < point.threshold) & ~((scores >= band.low) & (scores < band.high)))
 
     is_usual = novelty[own] <= novelty_limit(novelty[others], rest, settings)
     with_novelty = passed(joined) & is_usual
     return type_left_out(name, passed(classifier), with_novelty, parts[own].tolist(), settings.confidence)
-
-
-def _scores(logits: np.ndarray) -> np.ndarray:
-    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -50, 50))))
