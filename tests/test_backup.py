@@ -207,9 +207,9 @@ def test_a_spoilt_backup_is_refused_and_nothing_is_restored(line1, tmp_path, spo
 def test_a_folder_with_something_in_it_is_refused_by_both(line1, tmp_path):
     back_up(line1, tmp_path / "backup")
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(BackupError, match="expected a new or an empty folder"):
+    with pytest.raises(BackupError, match="expected a new or empty folder"):
         back_up(line1, tmp_path / "backup")
-    with pytest.raises(BackupError, match="expected a new or an empty folder"):
+    with pytest.raises(BackupError, match="expected a new or empty folder"):
         restore(tmp_path / "backup", line1.root)
     assert sorted(tmp_path.rglob("*")) == before
 

@@ -157,7 +157,7 @@ def test_unknown_key_of_a_hyperparameter_set_is_named_with_its_place(tmp_path):
         ("training.hyperparameter_sets.1.name=a", "a different name for each set; a occurs more than once"),
         (
             "evaluation.operating_point={max_escape_rate: 0.01, threshold: 0.5}",
-            "one of max_escape_rate, threshold: each sets a different threshold",
+            "at most one of max_escape_rate, costs, threshold, received max_escape_rate and threshold; keep one of them",
         ),
         ("evaluation.operating_point.costs={escape: 10}", "costs.overkill: missing, expected a number above"),
         ("evaluation.operating_point.costs=10", "expected null or {escape: number, overkill: number}"),
@@ -325,6 +325,23 @@ def test_overrides_win_and_take_yaml_values(tmp_path):
 )
 def test_wrong_override_is_named_as_one(tmp_path, override, expected):
     assert expected in message_of(tmp_path, MINIMAL, override)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["evaluation.operating_point.threshold=0.5", "evaluation.operating_point.max_escape_rate=0.1"],
+            "override or config.yaml: evaluation.operating_point: expected at most one of",
+        ),
+        (
+            ["evaluation.operating_point.costs.escape=10"],
+            "override or config.yaml: evaluation.operating_point.costs.overkill: missing",
+        ),
+    ],
+)
+def test_overrides_may_contradict_the_file_or_each_other(tmp_path, overrides, message):
+    assert message_of(tmp_path, MINIMAL, *overrides).startswith(message)
 
 
 def test_a_set_takes_what_it_leaves_out_of_its_schedule_from_training(tmp_path):
@@ -524,22 +541,22 @@ def test_a_folder_in_the_place_of_env_is_named(project, tmp_path):
     [
         (
             "training: {hyperparameter_sets: [{name: a, lights: 2}]}",
-            "config.yaml: training.hyperparameter_sets.0.lights: is no longer a setting: it had no measurable effect; "
-            "delete the key",
+            "config.yaml: training.hyperparameter_sets.0.lights: removed; it had no measurable effect. "
+            "Delete the key",
         ),
         (
             "evaluation: {operating_point: {rule: fixed, threshold: 0.5}}",
-            "config.yaml: evaluation.operating_point.rule: is no longer a setting: the rule follows from max_escape_rate, "
-            "costs or threshold; delete the key",
+            "config.yaml: evaluation.operating_point.rule: removed; the rule now follows from max_escape_rate, "
+            "costs or threshold. Delete the key",
         ),
         (
             "evaluation: {review: {max_escape_rate: 0.1, max_overkill_rate: 0.1, confidence: 0.9}}",
-            "config.yaml: evaluation.review.confidence: is no longer a setting: set evaluation.confidence instead, which "
+            "config.yaml: evaluation.review.confidence: removed; set evaluation.confidence instead, which "
             "applies to all claims and intervals",
         ),
         (
             "evaluation: {review_fraction: 0.05}",
-            "config.yaml: evaluation.review_fraction: is no longer a setting: set review instead, such as "
+            "config.yaml: evaluation.review_fraction: removed; set review instead, such as "
             "{max_escape_rate: 0.01, max_overkill_rate: 0.02}",
         ),
     ],

@@ -203,13 +203,13 @@ def test_a_pattern_leaves_out_what_a_folder_does(parts, write_images):
 
 def test_nothing_to_inspect_says_what_was_there(tmp_path):
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic")
-    with pytest.raises(DataError, match=r"no image there; expected .*\n  1 file not looked at \(1 .heic\)"):
+    with pytest.raises(DataError, match=r"no images found; expected .*\n  1 file not looked at \(1 .heic\)"):
         find_images([str(tmp_path)])
 
 
 def test_a_pipe_that_is_named_is_not_waited_for(parts):
     os.mkfifo(parts / "pipe.png")
-    with pytest.raises(DataError, match=r"pipe\.png: no image there.*\n.*: neither a file nor a folder"):
+    with pytest.raises(DataError, match=r"pipe\.png: no images found.*\n.*: neither a file nor a folder"):
         find_images([str(parts / "pipe.png")])
     assert len(find_images([str(parts), f"{parts}/*"]).skipped) == 1
 

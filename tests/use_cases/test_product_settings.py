@@ -150,7 +150,7 @@ def test_wrong_values_are_named_at_their_keys_and_nothing_is_written(project):
                 "evaluation.operating_point.max_escape_rate": "0.1",
             },
             "evaluation.operating_point",
-            "one of max_escape_rate, threshold: each sets a different threshold",
+            "received max_escape_rate and threshold; keep one of them",
         ),
     ):
         with pytest.raises(ConfigError) as refused:

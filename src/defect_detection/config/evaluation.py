@@ -27,7 +27,7 @@ class CostsConfig(Section):
 
 class OperatingPointConfig(Section):
     removed: ClassVar[Mapping[str, str]] = {
-        "rule": "the rule follows from max_escape_rate, costs or threshold; delete the key",
+        "rule": "the rule now follows from max_escape_rate, costs or threshold. Delete the key",
         "confidence": _ONE_CONFIDENCE,
     }
 
@@ -62,7 +62,9 @@ class OperatingPointConfig(Section):
     def _one_of_them(self) -> "OperatingPointConfig":
         given = [key for key in _KEY_OF_RULE.values() if getattr(self, key) is not None]
         if len(given) > 1:
-            raise ValueError(f"one of {', '.join(given)}: each sets a different threshold")
+            raise ValueError(
+                f"at most one of {', '.join(_KEY_OF_RULE.values())}, received {' and '.join(given)}; keep one of them"
+            )
         return self
 
 

@@ -41,7 +41,7 @@ class Schedule(Section):
 class HyperparameterSet(Schedule):
     """One hyperparameter set. Missing values of its schedule come from ``training``: see `TrainingConfig.resolved`."""
 
-    removed: ClassVar[Mapping[str, str]] = {"lights": "it had no measurable effect; delete the key"}
+    removed: ClassVar[Mapping[str, str]] = {"lights": "it had no measurable effect. Delete the key"}
 
     name: Slug = setting(..., "unique name of the set.")
     trunk: Text = setting(

@@ -195,9 +195,12 @@ def validate(
         return model.model_validate(document, context={"root": root})
     except ValidationError as error:
         problems = _innermost(error.errors())
-        told = [(_key_of(problem), *_explain(model, problem, tuple(overridden))) for problem in problems]
-        lines = [f"{where or source or path.name}: {key}{said}" for key, where, said in told]
-        by_key = {key: said.lstrip(": ") for key, _, said in told}
+        keys = tuple(overridden)
+        lines = [
+            f"{_origin(problem, keys, source or path.name)}: {_key_of(problem)}: {_explain(model, problem)}"
+            for problem in problems
+        ]
+        by_key = {_key_of(problem): _explain(model, problem) for problem in problems}
         raise ConfigError("\n".join(lines), by_key) from error
 
 
@@ -211,20 +214,24 @@ def _key_of(problem: Any) -> str:
     return ".".join(str(part) for part in problem["loc"])
 
 
-def _explain(model: type[BaseModel], problem: Any, overridden: tuple[str, ...]) -> tuple[str, str]:
-    """Return where a wrong value comes from, "" for the file, and what is said about it."""
+def _origin(problem: Any, overridden: tuple[str, ...], file: str) -> str:
+    """Name what has the wrong value. Where the keys of a section contradict each other, some may be overrides."""
+    key = _key_of(problem)
+    if any(f"{key}.".startswith(f"{other}.") for other in overridden):
+        return "override"
+    section = key.rpartition(".")[0] if problem["type"] == "missing" else key
+    return f"override or {file}" if any(other.startswith(f"{section}.") for other in overridden) else file
+
+
+def _explain(model: type[BaseModel], problem: Any) -> str:
+    """Return what is said about a wrong value."""
     parts = problem["loc"]
-    where = "override" if _is_within(_key_of(problem), overridden) else ""
     if problem["type"] == "extra_forbidden":
-        return where, f": {_unknown(_section(model, parts[:-1]), str(parts[-1]))}"
+        return _unknown(_section(model, parts[:-1]), str(parts[-1]))
     expected = _expected(model, problem)
     if problem["type"] == "missing":
-        return where, f": missing, expected {expected}"
-    return where, f": expected {expected}{_received(model, problem)}"
-
-
-def _is_within(key: str, overridden: tuple[str, ...]) -> bool:
-    return any(key == other or key.startswith(f"{other}.") for other in overridden)
+        return f"missing, expected {expected}"
+    return f"expected {expected}{_received(model, problem)}"
 
 
 def _received(model: type[BaseModel], problem: Any) -> str:
@@ -244,7 +251,7 @@ def did_you_mean(word: str, known: list[str]) -> str:
 def _unknown(section: type[BaseModel], key: str) -> str:
     removed = getattr(section, "removed", {})
     return (
-        f"is no longer a setting: {removed[key]}"
+        f"removed; {removed[key]}"
         if key in removed
         else f"unknown key{did_you_mean(key, list(section.model_fields))}"
     )

@@ -241,7 +241,7 @@ def find_images(patterns: Sequence[str], leave_out: Path | None = None) -> Walke
         if not walked.images:
             expected = "expected an image file, a folder with images, or a pattern like 'parts/*.png'"
             raise DataError(
-                "\n  ".join([f"{printable(pattern)}: no image there; {expected}", *walked.said()])
+                "\n  ".join([f"{printable(pattern)}: no images found; {expected}", *walked.said()])
             )
         found.add(walked)
         found.roots += walked.roots

@@ -126,7 +126,7 @@ def _add_objects(prefix: str, leave_out: str, found: Found) -> None:
     images = [one for one in below if Path(one).suffix.lower() in IMAGE_SUFFIXES]
     if not images:
         raise DataError(
-            f"{printable(prefix)}: no image there; expected objects whose names end in {', '.join(sorted(IMAGE_SUFFIXES))}, or "
+            f"{printable(prefix)}: no images found; expected objects whose names end in {', '.join(sorted(IMAGE_SUFFIXES))}, or "
             "in .parquet"
         )
     found.addresses += images

@@ -98,10 +98,15 @@ def refuse_content(folder: Path) -> None:
     """Refuse a folder in which something lies already, and one that no rename can replace."""
     if not folder.exists():
         return
-    if not folder.is_dir() or folder.is_mount() or any(folder.iterdir()):
-        is_mount = folder.is_dir() and folder.is_mount()
-        what = "a disk is mounted there" if is_mount else "something lies there already"
-        raise BackupError(f"{folder}: expected a new or an empty folder, but {what}. Name another one.")
+    if not folder.is_dir():
+        received = "a file"
+    elif folder.is_mount():
+        received = "a mounted disk"
+    elif any(folder.iterdir()):
+        received = "one that is not empty"
+    else:
+        return
+    raise BackupError(f"{folder}: expected a new or empty folder, received {received}; name another folder")
 
 
 def _databases(config: Config) -> dict[str, Path]:
