@@ -168,6 +168,13 @@ class BackupError(DefectDetectionError):
 class BusyError(DefectDetectionError):
     """The same work is already running."""
 
+    @classmethod
+    def of(cls, work: str, place: object = "") -> "BusyError":
+        """Return the error for work in a place, or in the whole plant."""
+        return cls(
+            f"{place}{': ' if place else ''}{work} is already running; wait until it ends, then try again"
+        )
+
 
 class StaleDecisionError(BusyError):
     """Another promotion came first: what was decided about is no longer in production."""

@@ -519,7 +519,7 @@ def test_a_retraining_that_no_worker_takes_is_cancelled(other, monkeypatch):
     monkeypatch.setattr(worker, "TAKEN_S", 0.0)
     answer = other.post("/retrain")
     assert answer.status_code == 500
-    assert "start 'defect worker'" in answer.json["error_details"]
+    assert "start `defect worker`" in answer.json["error_details"]
 
 
 def test_how_a_job_ended_is_written_once_the_database_is_back(client, app, project, caplog):

@@ -41,7 +41,7 @@ def test_what_could_not_be_answered_is_tried_again_by_itself(open_page, project,
     )
     page = open_page(f"http://127.0.0.1:{serving(project.config(), app).port}")
     page.set_input_files("#files", THREE)
-    expect(page.locator("#problem")).to_contain_text("dark.png: No model is promoted")
+    expect(page.locator("#problem")).to_contain_text("dark.png: No model is in production")
     expect(page.locator("#problem")).to_contain_text("tries again automatically")
     verdict(page, "Waiting")
     promoted.append(ModelRef("Production_Reg", 3, "run", {}))

@@ -189,9 +189,9 @@ def test_without_a_model_the_page_says_what_to_do_and_review_goes_on_without_hea
     assert services_of(app).records.recorder.flush(LIMIT_S)
     url = f"http://127.0.0.1:{serving(project.config(), app).port}"
     page = open_page(url)
-    expect(page.locator("#problem")).to_contain_text("promote")
+    expect(page.locator("#problem")).to_contain_text("No model is in production")
     page.goto(f"{url}/page/review")
-    expect(page.locator("#now")).to_contain_text("No heat: No model is promoted")
+    expect(page.locator("#now")).to_contain_text("No heat: No model is in production")
     page.keyboard.press("d")
     expect(page.locator("#nothing-title")).to_have_text("All done for now")
     services_of(app).served.stop()

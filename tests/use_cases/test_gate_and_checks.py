@@ -119,7 +119,7 @@ def test_a_wrong_command_line_is_an_error_and_no_outcome(capsys):
 
 def test_without_a_model_in_production_there_is_nothing_to_check(trained_once, capsys):
     assert main(["selfcheck", "--config", str(trained_once.root / "config.yaml")]) == 3
-    assert "no such model" in capsys.readouterr().err
+    assert "No model is in production" in capsys.readouterr().err
 
 
 def test_the_model_in_production_is_checked(promoted, capsys):

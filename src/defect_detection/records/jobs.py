@@ -95,9 +95,7 @@ def create_job(
     with database.writing() as session:
         alone_with_jobs(session)
         if runs_here and (running := _of_state(session, "running")):
-            raise BusyError(
-                f"a retraining is already running (/jobs/{running}): wait until it ends, then try again"
-            )
+            raise BusyError.of(f"a retraining (/jobs/{running})")
         if waiting := _of_state(session, "queued", None if runs_here else product):
             raise BusyError(f"a retraining is already queued: follow it at /jobs/{waiting}, or cancel it")
         last_label = session.scalar(select(func.max(FeedbackRow.id))) or 0

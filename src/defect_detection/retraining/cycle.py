@@ -86,7 +86,7 @@ def retrain(
         with FileLock(config.plant / LOCK_NAME, timeout=0), in_training(config.root):
             return _retrain(settings, config, watch, say)
     except Timeout as error:
-        raise BusyError(f"{config.plant}: a retraining is already running; wait until it ends") from error
+        raise BusyError.of("a retraining", config.plant) from error
 
 
 def _retrain(settings: RetrainConfig, config: Config, watch: Watch, say: Say) -> Retrained:

@@ -85,7 +85,7 @@ class Access:
         if role == "admin" and caller.role != "admin":
             raise Forbidden(
                 f"The key '{caller.name}' has the role operator, but this request needs the role admin. Create such a key "
-                "with 'defect keys create NAME --role admin'."
+                "with `defect keys create NAME --role admin`."
             )
         return caller
 
@@ -107,11 +107,11 @@ class Access:
             return f"the keys cannot be read, so every caller needs one: {error}"
         if is_closed or self._proxies:
             return (
-                f"local callers need a key too: 'defect page' opens the page, 'curl -H @{FILE}' sends the key"
+                f"local callers need a key too: `defect page` opens the page, `curl -H @{FILE}` sends the key"
             )
         return (
             "no key exists yet: every user of this machine, and everyone who connects through a proxy or tunnel that ends "
-            "on it, may change everything; 'defect keys create NAME' prevents this"
+            "on it, may change everything; `defect keys create NAME` prevents this"
         )
 
     def exchange(self, request: Request) -> str:
@@ -127,8 +127,8 @@ class Access:
             raise _of_the_file() from error
         if key is None:
             raise _unauthorized(
-                "This link was already used, has expired, or is from another machine: create another one with 'defect "
-                "page'."
+                "This link was already used, has expired, or is from another machine: create another one with `defect "
+                "page`."
             )
         return key
 
@@ -162,14 +162,14 @@ class Access:
 def _refusal(reason: str | None, is_closed: bool) -> Forbidden | Unauthorized:
     if not is_closed:
         return Forbidden(
-            f"This request {reason}, so it needs a key, and none exists yet. Create one with 'defect keys create NAME', or "
+            f"This request {reason}, so it needs a key, and none exists yet. Create one with `defect keys create NAME`, or "
             f"set {KEY_VARIABLE} in the environment of the server (or serving.api_key in config.yaml) to a long random text "
             "and restart the server. Send the key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'."
         )
     if reason is None:
         return _unauthorized(
             "Keys exist, so requests from this machine need one too. The user who runs the server can send the header in "
-            f"the file {FILE} beside config.yaml (curl -H @{FILE}), and open the page with 'defect page'. Other users send "
+            f"the file {FILE} beside config.yaml (`curl -H @{FILE}`), and open the page with `defect page`. Other users send "
             "a key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'."
         )
     return _unauthorized(
@@ -228,7 +228,7 @@ def _sent_key(request: Request) -> str:
 
 
 def _of_the_file() -> Unauthorized:
-    return _unauthorized(f"The local key is refused: 'defect page' says what is wrong with the file {FILE}.")
+    return _unauthorized(f"The local key is refused: `defect page` says what is wrong with the file {FILE}.")
 
 
 def _unauthorized(detail: str) -> Unauthorized:

@@ -13,6 +13,7 @@ from defect_detection.inference.inspect import Inspector
 from defect_detection.tracking.fetch import fetch_apart
 from defect_detection.tracking.reading import ModelRef
 from defect_detection.tracking.registry import Registry
+from defect_detection.use_cases.no_model import no_model
 
 FindChampion = Callable[[], ModelRef | None]
 LoadChampion = Callable[[ModelRef], Inspector]
@@ -42,14 +43,12 @@ class Served:
     Args:
         find: returns the promoted model or None.
         load: loads it, or raises a `DefectDetectionError`.
-        wanted: ``name@alias``, for messages. option: of commands about the product, see `Config.option`.
+        without: `problem` while no model is promoted.
     """
 
-    def __init__(
-        self, find: FindChampion, load: LoadChampion, wanted: str, refresh_s: float, option: str = ""
-    ) -> None:
-        self._find, self._load, self._option = find, load, option
-        self._wanted, self._refresh_s = wanted, refresh_s
+    def __init__(self, find: FindChampion, load: LoadChampion, without: str, refresh_s: float) -> None:
+        self._find, self._load = find, load
+        self._without, self._refresh_s = without, refresh_s
         self._champion: Champion | None = None
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -70,9 +69,8 @@ class Served:
         return cls(
             find or (lambda: registry.glance(name, alias)),
             load or (lambda reference: load_champion(reference, config)),
-            f"{name}@{alias}",
+            str(no_model(config, "open the page Train")),
             config.serving.refresh_s,
-            config.option,
         )
 
     def current(self) -> Champion:
@@ -141,8 +139,7 @@ class Served:
     def _follow(self, found: ModelRef | None) -> None:
         champion = self._champion
         if found is None:
-            commands = f"'defect train{self._option}' and 'defect evaluate{self._option}'"
-            self._report(f"No model is promoted as {self._wanted}: open the page Train, or run {commands}.")
+            self._report(self._without)
             return
         if champion is None or _identity(champion.reference) != _identity(found):
             self._champion = Champion(found, self._load(found))

@@ -173,7 +173,7 @@ class Retraining:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         if not self._one_at_a_time.acquire(blocking=False):
-            raise _busy()
+            raise BusyError.of("a retraining")
         try:
             _refuse_while_held(self._root / LOCK_NAME)
             yield
@@ -252,16 +252,12 @@ class Retraining:
         return "the server was stopped, which ended the retraining" if self._stopping.is_set() else None
 
 
-def _busy() -> BusyError:
-    return BusyError("a retraining is already running: wait until it ends, then try again")
-
-
 def _refuse_while_held(lock_file: Path) -> None:
     """Look whether another process is retraining; the one that we start takes the lock itself."""
     try:
         FileLock(lock_file).acquire(blocking=False).lock.release()
     except Timeout:
-        raise _busy() from None
+        raise BusyError.of("a retraining") from None
 
 
 def _failure(exit_code: int, decision: str | None, errors: str) -> str | None:

@@ -39,8 +39,8 @@ from defect_detection.use_cases.products import settings_of_product
 LOOK_EVERY_S = 0.5  # for a queued job, and for jobs of the dead
 RETRY_S = 2.0  # until the database can be written again
 TAKEN_S = 60.0  # seconds after which an unclaimed job is cancelled, if its caller waits
-NO_WORKER = f"the server: no worker took it within {TAKEN_S:g} s; start 'defect worker'"
-LEFT = "the server was stopped; the retraining goes on in the worker: GET /jobs shows how it ends"
+NO_WORKER = f"the server: no worker took it within {TAKEN_S:g} s; start `defect worker`"
+LEFT = "the server was stopped; the retraining continues in the worker: GET /jobs shows how it ends"
 ARCHIVED = "its product was archived"
 STOP_S = 30.0  # that a job gets to end when its server is stopped
 
@@ -80,7 +80,7 @@ class Worker:
             BusyError: a retraining runs or waits. RecordsError: the job can't be written down.
         """
         if self._retraining.is_running():
-            raise BusyError("a retraining is already running: wait until it ends, then try again")
+            raise BusyError.of("a retraining")
         job_id = create_job(self._database, by, product, runs_here=True, how=how).id
         try:
             outcome = self._retraining.run(
@@ -105,7 +105,7 @@ class Worker:
             BusyError: a retraining runs or waits. RecordsError: the database cannot be reached.
         """
         if count_jobs(self._database)["running"]:
-            raise BusyError("a retraining is already running: wait until it ends, then try again")
+            raise BusyError.of("a retraining")
         started, job = time.monotonic(), create_job(self._database, by, product, how=how)
         while not job.has_ended:
             if self._stopping.wait(LOOK_EVERY_S):

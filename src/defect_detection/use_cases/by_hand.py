@@ -7,6 +7,7 @@ inspects.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 from defect_detection.config import Config
 from defect_detection.errors import (
@@ -26,6 +27,7 @@ from defect_detection.tracking.ledger_entry import Kind
 from defect_detection.tracking.reading import ModelRef, versions_of
 from defect_detection.tracking.registry import Registry
 from defect_detection.use_cases.entries import link_model, plan_by_hand
+from defect_detection.use_cases.no_model import no_model
 from defect_detection.use_cases.turn import (
     PRODUCTION_ALIAS,
     Turn,
@@ -99,7 +101,7 @@ def rollback(config: Config, to: int | None = None, reason: str | None = None) -
     Raises:
         NoModelError: nothing to go back to, or no such version. Otherwise as `promote`.
     """
-    chosen = (lambda turn: to) if to is not None else _previous
+    chosen = (lambda turn: to) if to is not None else partial(_previous, config)
     with noting_refusal(config, "rollback"):
         return _change(config, Kind.ROLLBACK, chosen, reason or "Rolled back without a reason")
 
@@ -163,9 +165,9 @@ def _passed(turn: Turn, chosen: ModelRef) -> str:
     return f"the gate passed it: entry {latest.number}"
 
 
-def _previous(turn: Turn) -> int:
+def _previous(config: Config, turn: Turn) -> int:
     if turn.before is None:
-        raise NoModelError("No model is in production, so a rollback is not possible")
+        raise no_model(config)
     earlier = previous(turn.entries, turn.before.version)
     if earlier is None:
         unknown = "".join(f". {note}" for note in turn.notes)

@@ -81,7 +81,7 @@ def evaluate(
         with FileLock(config.root / ".promotion.lock", timeout=0):
             return _evaluate(config, watch, register, improvement, waits)
     except Timeout as error:
-        raise BusyError(f"{config.root}: another evaluation is running; wait until it ends") from error
+        raise BusyError.of("an evaluation", config.root) from error
 
 
 def _evaluate(

@@ -14,10 +14,11 @@ from defect_detection.data.framing import Framing
 from defect_detection.data.images import Pages
 from defect_detection.data.other_files import OVERLAY_NOTE
 from defect_detection.data.walk import Walked, find_images, reasons
-from defect_detection.errors import DataError, ImageError, NoModelError
+from defect_detection.errors import DataError, ImageError
 from defect_detection.inference.inspect import Inspection, Inspector
 from defect_detection.processes.watch import Watch, unwatched
 from defect_detection.text import printable
+from defect_detection.use_cases.no_model import no_model
 from defect_detection.use_cases.overlays import open_overlay_folder, overlay_names, replace_overlay
 
 if TYPE_CHECKING:
@@ -131,10 +132,7 @@ def production_bundle(config: "Config") -> tuple[Path, str]:
     registry = Registry(config.tracking_uri)
     reference = registry.version_of(name, alias)
     if reference is None:
-        raise NoModelError(
-            f"{name}@{alias}: no such model in {config.tracking_uri}; create one with `defect train{config.option}` and "
-            f"`defect evaluate{config.option}`, or use a model folder: `defect inspect --model DIR`"
-        )
+        raise no_model(config, "use a model folder with --model DIR")
     return registry.bundle_of(reference, config.cache_dir), f"{name} v{reference.version} @{alias}"
 
 

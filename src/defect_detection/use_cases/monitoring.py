@@ -8,7 +8,6 @@ from typing import Any, Literal
 import numpy as np
 
 from defect_detection.config import Config
-from defect_detection.errors import NoModelError
 from defect_detection.evaluation.drift import (
     Baseline,
     Cause,
@@ -26,6 +25,7 @@ from defect_detection.records.windows import Place, Window, find_places, find_wi
 from defect_detection.tracking.fetch import fetch_apart
 from defect_detection.tracking.reading import ModelRef
 from defect_detection.tracking.registry import Registry
+from defect_detection.use_cases.no_model import no_model
 
 State = Literal["usual", "differs", "alarm", "too few", "no baseline"]
 MOVED_MOST = 12  # images that are shown
@@ -109,10 +109,7 @@ def monitor(config: Config) -> LineState:
     name, alias = config.inference_model_name, config.inference_model_alias
     reference = Registry(config.tracking_uri).glance(name, alias)
     if reference is None:
-        raise NoModelError(
-            f"No model is promoted as {name}@{alias}: run 'defect train{config.option}' and "
-            f"'defect evaluate{config.option}'."
-        )
+        raise no_model(config)
     card = read_card(fetch_apart(reference, config.tracking_uri, config.cache_dir))
     records = Records.of(config)
     try:

@@ -80,7 +80,7 @@ def search(bench: Bench) -> HyperparameterSet | None:
         with FileLock(bench.config.root / LOCK_NAME, timeout=0):
             return _Search(bench, base, plan.space).run(plan.trials, plan.timeout_s)
     except Timeout as error:
-        raise BusyError(f"{bench.config.root}: a search is already running; wait until it ends") from error
+        raise BusyError.of("a search", bench.config.root) from error
     except OptunaError as error:
         raise TrackingError(
             f"training.search: the trials cannot be stored: {redacted(str(error))}"

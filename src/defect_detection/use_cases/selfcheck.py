@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from defect_detection.config import Config
-from defect_detection.errors import BundleError, NoModelError
+from defect_detection.errors import BundleError
 from defect_detection.evaluation.gate import Check
 from defect_detection.inference.inspect import Inspector
 from defect_detection.model.bundle import read_card, verify
@@ -16,6 +16,7 @@ from defect_detection.tracking.ledger_listing import list_entries
 from defect_detection.tracking.reading import ModelRef
 from defect_detection.tracking.registry import Registry
 from defect_detection.use_cases.checks import check_challenge
+from defect_detection.use_cases.no_model import no_model
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,7 @@ def selfcheck(config: Config, folder: Path | None = None) -> SelfCheck:
 def _in_production(config: Config) -> ModelRef:
     name, alias = config.inference_model_name, config.inference_model_alias
     if (reference := Registry(config.tracking_uri).version_of(name, alias)) is None:
-        raise NoModelError(
-            f"{name}@{alias}: no such model; run `defect train{config.option}` and `defect evaluate{config.option}`, or use a "
-            "model folder with --model DIR"
-        )
+        raise no_model(config, "use a model folder with --model DIR")
     return reference
 
 

@@ -76,7 +76,7 @@ def test_without_the_inspection_its_image_or_a_model_it_says_which(app, project)
     without = create_app(project.config(), lambda: None)
     path = record(without, LEFT_DARK, 2)
     answer = without.test_client().get(path)
-    assert (answer.status_code, "promote" in answer.json["detail"]) == (503, True)
+    assert (answer.status_code, "No model is in production" in answer.json["detail"]) == (503, True)
     services_of(without).served.stop()
     services_of(without).records.close()
 

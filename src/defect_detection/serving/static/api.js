@@ -93,7 +93,7 @@ function keep(key) {
   else sessionStorage.removeItem(KEY);
 }
 
-/** Exchange the code in the address, where 'defect page' put it, for a key of this tab. The address forgets it at once. */
+/** Exchange the code in the address, where `defect page` put it, for a key of this tab. The address forgets it at once. */
 async function useLink() {
   const code = location.hash.startsWith(LINK) && location.hash.slice(LINK.length);
   if (!code) return;

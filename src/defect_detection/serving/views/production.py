@@ -163,7 +163,7 @@ def access() -> Response:
 
 @production_api.post(
     "/access/page",
-    summary="Exchange the link of 'defect page' for a key of the page",
+    summary="Exchange the link of `defect page` for a key of the page",
     description="Send the code of the link as the key, once, from this machine. The key of the page is valid for 12 hours.",
     tags=[MODELS],
     responses={200: PageKey, 401: described(401)},
