@@ -34,14 +34,13 @@ def leave(
     on: str,
     outcome: str,
     times: int = 1,
-    more: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Append a line. Never fails: a line that cannot be written goes to the log.
 
     Args:
-        root: the folder of config.yaml. who: name of a key, address, or user and host. more: further values, such as before and after.
+        root: the folder of config.yaml. who: name of a key, address, or user and host.
     """
-    leave_all(root, [{"who": who, "what": what, "on": on, "outcome": outcome, **more}], times)
+    leave_all(root, [{"who": who, "what": what, "on": on, "outcome": outcome}], times)
 
 
 def leave_all(root: Path, lines: Iterable[Mapping[str, str]], times: int = 1) -> None:

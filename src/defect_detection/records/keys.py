@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_address
-from typing import Literal, get_args
+from typing import Literal
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
@@ -21,7 +21,6 @@ from defect_detection.records.database import Database
 from defect_detection.records.tables import KeyRow
 
 Role = Literal["operator", "admin"]  # operator: reads inspections, gives feedback; admin: all, also retrains
-ROLES: tuple[Role, ...] = get_args(Role)
 THIS_MACHINE = "this machine"  # name of local callers
 SETTINGS_KEY = "the key of the settings"
 NEW_LABELS = "enough new labels"  # author of jobs triggered by feedback
@@ -38,10 +37,6 @@ class Key:
     created_at: datetime
     revoked_at: datetime | None
     products: tuple[str, ...] = ()
-
-    def may_use(self, product: str) -> bool:
-        """Say whether it is good for a product: it is bound to it, or to none."""
-        return not self.products or product in self.products
 
 
 def create_key(database: Database, name: str, role: Role, products: Sequence[str] = ()) -> str:

@@ -8,8 +8,6 @@ import numpy as np
 from defect_detection.evaluation.parts import numbered, rate_of
 from defect_detection.evaluation.rates import Frozen, Rate
 
-NOT_LEARNED = "not learned"  # a type of the test images that the model cannot name
-
 
 class TypeRow(Frozen):
     """The answers for the caught images of one type: the strongest of each, by how often. right: those of this type."""

@@ -89,10 +89,9 @@ def allowed(name: str) -> str:
     Raises:
         Forbidden: it is.
     """
-    bound = caller().products
-    if bound and name not in bound:
+    if not visible([name]):
         raise Forbidden(
-            f"The key '{caller().name}' is bound to {listed(bound)}, but this request is about the product '{name}'. Name "
+            f"The key '{caller().name}' is bound to {listed(caller().products)}, but this request is about the product '{name}'. Name "
             f"another product ({PARAMETER}=NAME, or the header {HEADER}), or use another key."
         )
     return name

@@ -53,7 +53,7 @@ def blob(
     return np.clip((1 - distance) / edge + 0.5, 0, 1).astype(np.float32)
 
 
-def stroke(rng: np.random.Generator, size: int, points: np.ndarray, width_px: float) -> np.ndarray:
+def stroke(size: int, points: np.ndarray, width_px: float) -> np.ndarray:
     """Draw a polyline through `points` (n, 2) in pixels, antialiased, float32 in [0, 1]."""
     canvas = Image.new("L", (size * _SUPERSAMPLING, size * _SUPERSAMPLING))
     path = [(float(x) * _SUPERSAMPLING, float(y) * _SUPERSAMPLING) for y, x in points]
@@ -72,7 +72,7 @@ def walk(rng: np.random.Generator, size: int, step_px: float, jitter: float, ste
 def scratch(rng: np.random.Generator, surface: np.ndarray) -> Change:
     size = len(surface)
     points = walk(rng, size, size * rng.uniform(0.01, 0.08), rng.uniform(0, 0.12), 12)
-    mask = stroke(rng, size, points, rng.uniform(0.6, 2.6))
+    mask = stroke(size, points, rng.uniform(0.6, 2.6))
     if rng.random() < 0.3:
         mask = mask * np.clip(noise(rng, size, 1.0) + 0.8, 0, 1)
     change = mask * strength(rng, surface)
@@ -94,11 +94,11 @@ def scuff(rng: np.random.Generator, surface: np.ndarray) -> Change:
 def crack(rng: np.random.Generator, surface: np.ndarray) -> Change:
     size = len(surface)
     points = walk(rng, size, size * rng.uniform(0.01, 0.04), rng.uniform(0.3, 0.8), int(rng.integers(8, 28)))
-    mask = stroke(rng, size, points, rng.uniform(0.5, 1.8))
+    mask = stroke(size, points, rng.uniform(0.5, 1.8))
     for _ in range(rng.integers(0, 3)):
         start = points[rng.integers(len(points))]
         branch = walk(rng, size, size * 0.02, 0.5, int(rng.integers(4, 10)))
-        mask = np.maximum(mask, stroke(rng, size, branch - branch[0] + start, rng.uniform(0.4, 1.2)))
+        mask = np.maximum(mask, stroke(size, branch - branch[0] + start, rng.uniform(0.4, 1.2)))
     sign = 1 if rng.random() < 0.25 else -1
     return surface + mask * abs(strength(rng, surface)) * sign, mask
 
@@ -176,7 +176,7 @@ def foreign(rng: np.random.Generator, surface: np.ndarray) -> Change:
     """A patch of another material: fibre, chip, residue, label."""
     size = len(surface)
     if rng.random() < 0.4:
-        mask = stroke(rng, size, walk(rng, size, size * 0.03, 0.35, 14), rng.uniform(0.8, 3.5))
+        mask = stroke(size, walk(rng, size, size * 0.03, 0.35, 14), rng.uniform(0.8, 3.5))
     else:
         mask = region(rng, size, 0.03, 0.3)
     grain = noise(rng, size, rng.uniform(0.2, 2)) * rng.uniform(0.01, 0.1)
@@ -205,7 +205,7 @@ def wrinkle(rng: np.random.Generator, surface: np.ndarray) -> Change:
     """A fold or ridge: a long bent line that is bright on one side and dark on the other."""
     size = len(surface)
     points = walk(rng, size, size * rng.uniform(0.03, 0.08), rng.uniform(0.05, 0.3), 12)
-    line = stroke(rng, size, points, rng.uniform(1.5, 6))
+    line = stroke(size, points, rng.uniform(1.5, 6))
     return _shaded(rng, surface, ndimage.gaussian_filter(line, rng.uniform(0.8, 2.5), truncate=2.5))
 
 

@@ -29,7 +29,7 @@ def scratch(rng: np.random.Generator, part: Part, severity: float) -> Part:
     """A groove that shows bright or dark metal (or whitened plastic)."""
     size = len(part.height)
     points = walk(rng, size, size * (0.02 + 0.03 * severity), rng.uniform(0, 0.1), 12)
-    groove = stroke(rng, size, points, rng.uniform(0.8, 1.2) * (0.8 + 2.2 * severity))
+    groove = stroke(size, points, rng.uniform(0.8, 1.2) * (0.8 + 2.2 * severity))
     colour = _brightness(part) * (rng.uniform(2.2, 3.0) if rng.random() < 0.6 else rng.uniform(0.1, 0.3))
     albedo = _coloured(part, groove * severity, colour)
     return replace(part, albedo=albedo, height=part.height - 2.0 * severity * groove)
@@ -99,7 +99,7 @@ def crack(rng: np.random.Generator, part: Part, severity: float) -> Part:
     size = len(part.height)
     steps = round(rng.uniform(0.8, 1.2) * (10 + 24 * severity))
     points = walk(rng, size, size * rng.uniform(0.015, 0.03), rng.uniform(0.3, 0.7), steps)
-    gap = stroke(rng, size, points, rng.uniform(0.8, 1.2) * (1.0 + 2.2 * severity))
+    gap = stroke(size, points, rng.uniform(0.8, 1.2) * (1.0 + 2.2 * severity))
     return replace(
         part, height=part.height - 2.0 * gap, albedo=_coloured(part, (0.4 + 0.6 * severity) * gap, 0.01)
     )
@@ -110,7 +110,7 @@ def contamination(rng: np.random.Generator, part: Part, severity: float) -> Part
     size = len(part.height)
     if rng.random() < 0.5:
         bent = walk(rng, size, size * 0.03, 0.35, round(8 + 14 * severity))
-        mask = stroke(rng, size, bent, rng.uniform(0.8, 1.2) * (0.9 + 1.8 * severity))
+        mask = stroke(size, bent, rng.uniform(0.8, 1.2) * (0.9 + 1.8 * severity))
     else:
         mask = np.max(
             [
