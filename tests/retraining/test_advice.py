@@ -70,6 +70,7 @@ def test_without_ok_parts_they_come_first(first_day):
     found = advised(first_day)
     assert found.now.state == "no OK parts"
     assert "at least 2 different OK parts" in found.why
+    assert found.text.endswith("/ok. Then run defect data check.")
 
 
 def test_a_missing_folder_is_named(first_day):

@@ -69,7 +69,7 @@ def test_the_report_says_that_escapes_are_unknown_and_what_would_tell(started):
     *_, evaluated, _ = started
     page = evaluated.files["html"].read_text()
     assert "No defective test image: escapes are unknown" in page
-    assert "59 show at most 5" in page
+    assert "59 parts at most 5" in page
     assert "An anomaly score" in page
     written = json.loads(evaluated.files["json"].read_text())
     assert written["metrics"]["auroc"] is None

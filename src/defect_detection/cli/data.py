@@ -128,7 +128,7 @@ def diff(
     overrides: Overrides = None,
     product: Product = None,
 ) -> None:
-    """List images that were added, removed, relabelled, retyped or moved to another split. Exit code 1 means that there are some."""
+    """List images that were added, removed, relabelled, retyped or moved to another split. Exit code 1: there are differences."""
     from defect_detection.config import load_config
     from defect_detection.use_cases.manifest import diff as run
 

@@ -11,7 +11,7 @@ from defect_detection.errors import EXIT_ERROR
 
 _MARKS = {True: "ok", False: "FAILED", None: "none"}
 _COLOURS = {True: "green", False: "red", None: "yellow"}
-Model = Annotated[Path | None, typer.Option(help="Model folder (default: bundle_dir).")]
+Model = Annotated[Path | None, typer.Option(help="Model folder (default: the setting bundle_dir).")]
 
 
 @app.command(rich_help_panel="Model")

@@ -130,7 +130,7 @@ def revoke(name: KeyName, config: ConfigFile = DEFAULT_CONFIG, overrides: Overri
 
 @records_app.callback()
 def records() -> None:
-    """The database of inspections."""
+    """Copy or recompute the records."""
 
 
 @records_app.command()
@@ -189,7 +189,7 @@ def rebuild(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) ->
 
 @feedback_app.callback()
 def feedback() -> None:
-    """Labels that people gave to inspected images."""
+    """Export the labels."""
 
 
 @feedback_app.command("export")

@@ -140,7 +140,7 @@ def advise(
     overrides: Overrides = None,
     product: Product = None,
 ) -> None:
-    """Say what the images and labels support, what 20 more labels would change, and which command comes next."""
+    """Report what the present images and labels can train and measure, what 20 more labels would change, and the next command."""
     from defect_detection.config import load_config
     from defect_detection.records.store import Records
     from defect_detection.retraining.advice import advise as run

@@ -218,10 +218,10 @@ def _meets_threshold(candidate: Metrics, policy: GatePolicy) -> Rule:
 def _overkill_within(overkill: Rate, limit: float) -> Rule:
     """Hold when all of the interval of overkill lies above the limit: without defective images accuracy is only overkill."""
     met = overkill.low <= limit
-    verb = "is within what" if met else "is surely above what"
+    verb = "is not significantly above" if met else "is significantly above"
     text = (
         f"No defective test image, so overkill decides instead of accuracy: {overkill.brief} {verb} "
-        f"evaluation.operating_point.max_overkill_rate ({percent(limit)} %) explains; escapes are unknown"
+        f"evaluation.operating_point.max_overkill_rate ({percent(limit)} %); escapes are unknown"
     )
     return _rule(Check(name="threshold", passed=met, text=text))
 

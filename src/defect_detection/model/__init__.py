@@ -1,0 +1,1 @@
+"""The model: trunks, heads, graph, the bundle with its card, and exports."""

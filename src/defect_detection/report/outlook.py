@@ -91,11 +91,14 @@ def evidence_text(escape: Rate, noun: str = "image") -> str:
         escape: of what is counted, `noun`: independent images or parts.
     """
     if not escape.total:
-        needed = "; ".join(
-            f"{claim.needed} show at most {100 * claim.max_escape_rate:g} %"
-            for claim in stronger_claims(escape)
+        first, *others = (
+            (claim.needed, f"at most {100 * claim.max_escape_rate:g} %") for claim in stronger_claims(escape)
         )
-        return f"Escapes are unknown: no test image is defective. Defective test parts that are all caught would tell more: {needed}."
+        more = "".join(f", {n_parts} parts {limit}" for n_parts, limit in others)
+        return (
+            "Escapes are unknown: no test image is defective. If all defective test parts are caught, "
+            f"{first[0]} parts show an escape rate of {first[1]}{more}."
+        )
     shown = escape_limit(escape.count, escape.total, escape.confidence)
     sure = f"{escape.confidence:.0%}".replace("%", " %")
     missed = f"{escape.count} of them missed" if escape.count else "none of them missed"

@@ -91,11 +91,15 @@ class Advice(Frozen):
             *(f"  {line}" for line in self.changes),
             *self.notes,
         ]
-        return "\n".join([*lines, f"Next: {self.command}. {self.why}"])
+        is_first = now.state == "no OK parts"  # the command needs images
+        step = f"{self.why} Then run {self.command}." if is_first else f"{self.command}. {self.why}"
+        return "\n".join([*lines, f"Next: {step}"])
 
 
 def _shown(place: str, escape: float, overkill: float) -> str:
     """Say what images show where the model makes no mistake on them."""
+    if min(escape, overkill) >= 1:
+        return f"  There are no {place} images, so escapes and overkill are unknown."
     escapes = f"at most {percent(escape)} % escapes" if escape < 1 else "nothing about escapes"
     overkills = f"at most {percent(overkill)} % overkill" if overkill < 1 else "nothing about overkill"
     return f"  Without a mistake on the {place} images, they show {escapes} and {overkills}"
@@ -252,7 +256,7 @@ def _next(now: Support, new: int, card: Card | None, config: Config) -> tuple[st
     if now.state == "no OK parts":
         return (
             f"defect data check{config.option}",
-            f"Put at least 2 different OK parts into {config.data.train_dir}/ok first.",
+            f"Put at least 2 different OK parts into {config.data.train_dir}/ok.",
         )
     if card is None:
         return f"defect train{config.option}", "No model is trained yet."

@@ -18,7 +18,7 @@ advice_api = APIBlueprint("advice", __name__)
 
 @advice_api.get(
     "/advice",
-    summary="Say what the images and labels support, and what 20 more labels would change. Reads all images",
+    summary="Report what the present images and labels can train and measure, and what 20 more labels would change. Reads all images",
     tags=[RETRAINING],
     responses={200: Advice, **{status: described(status) for status in (401, 403, 409, 503)}},
 )

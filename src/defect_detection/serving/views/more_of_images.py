@@ -187,7 +187,7 @@ def empty(body: StateBody) -> Response:
 
 @more_of_images_api.post(
     "/data/archives",
-    summary="Begin to send a zip of images, or go on with it",
+    summary="Begin to send a zip of images, or continue",
     tags=[DATA],
     responses={200: ArchiveShown, **FAILURES},
 )

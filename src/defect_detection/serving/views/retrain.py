@@ -31,7 +31,7 @@ class RetrainQuery(Query):
     )
     start_from: StartFrom | None = Field(
         None,
-        description="registry: go on from a registered model; scratch: train as the first training does, with "
+        description="registry: continue from a registered model; scratch: train as the first training does, with "
         "the settings of config.yaml and the sets of re_train.yaml, if it names some; null: what re_train.yaml says",
     )
 
