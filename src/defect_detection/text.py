@@ -29,6 +29,11 @@ def from_root(path: Path, root: Path) -> Path:
     return path.relative_to(root) if path.is_relative_to(root) else path
 
 
+def absolute_path(path: Path) -> str:
+    """Return a path from the root of the file system without "..", as text. Links stay as they are."""
+    return os.path.normpath(path.absolute())
+
+
 def utc_now() -> str:
     """Return this moment in UTC to the second, as ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -18,7 +18,7 @@ from defect_detection.data.class_names import SPLITS, comparable, shown, suggest
 from defect_detection.data.classes import Classes
 from defect_detection.data.index_file import IndexFile, index_in, read_rows, shortened
 from defect_detection.errors import DataError
-from defect_detection.text import printable
+from defect_detection.text import absolute_path, printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def read_index(folder: Path, classes: Classes, images: Sequence[Path]) -> Index:
     Raises:
         DataError: the index can't be read, rows are wrong, or both folders hold an index for these images. Names the lines.
     """
-    inner, outer = index_in(folder), index_in(Path(_absolute(folder)).parent)
+    inner, outer = index_in(folder), index_in(Path(absolute_path(folder)).parent)
     read = [_Reading(folder, read_rows(path), classes, images).index() for path in (inner, outer) if path]
     used = [index for index in read if index.rows]
     if len(used) > 1:
@@ -82,11 +82,11 @@ class _Reading:
     def __init__(self, folder: Path, file: IndexFile, classes: Classes, images: Sequence[Path]) -> None:
         self._folder = folder
         self._file = file
-        self._below = os.path.join(_absolute(folder), "")  # noqa: PTH118  strings: an index has many rows
-        self._root = _absolute(file.path.parent)
+        self._below = os.path.join(absolute_path(folder), "")  # noqa: PTH118  strings: an index has many rows
+        self._root = absolute_path(file.path.parent)
         self._ok = classes.ok
         self._labels = _known_labels(folder, images, classes)
-        self._by_place = {_absolute(path): path for path in images}
+        self._by_place = {absolute_path(path): path for path in images}
 
     @cached_property
     def _by_key(self) -> dict[str, list[Path]]:
@@ -218,10 +218,6 @@ def _known_labels(folder: Path, images: Iterable[Path], classes: Classes) -> dic
     folders = {comparable(name): 1 for name in names if not suggests_ok(name, classes.ok)}
     known = {"1": 1, "defective": 1, "0": 0, "ok": 0}
     return folders | known | dict.fromkeys(classes.defects, 1) | dict.fromkeys(classes.ok, 0)
-
-
-def _absolute(path: Path) -> str:
-    return os.path.normpath(path.absolute())
 
 
 def _key(place: str) -> str:

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from defect_detection.data.index_file import NAME, index_in, read_rows, read_table
-from defect_detection.text import cell
+from defect_detection.text import absolute_path, cell
 
 CELLS = ("label", "defect_type", "group", "mask")  # beside the column file
 Cells = dict[str, str]
@@ -185,7 +185,7 @@ class _File:
     def _names_another(self, number: int, image: Path) -> bool:
         """Say whether a row names another file, whose name differs in case or Unicode form only."""
         named = self.path.parent / _spelt(self._cell(self._rows[number], "file"))
-        if os.path.normpath(named.absolute()) == os.path.normpath(image.absolute()) or not named.exists():
+        if absolute_path(named) == absolute_path(image) or not named.exists():
             return False
         return not named.samefile(image)
 
@@ -221,4 +221,4 @@ def _spelt(named: str) -> str:
 
 def _key(path: Path) -> str:
     """Return a path as it is compared: rows may spell it in another case or Unicode form."""
-    return unicodedata.normalize("NFC", os.path.normpath(path.absolute())).casefold()
+    return unicodedata.normalize("NFC", absolute_path(path)).casefold()

@@ -10,6 +10,7 @@ from defect_detection.data.other_files import OVERLAY_ENDINGS
 from defect_detection.data.walk import OUTPUT_MARK, Walked
 from defect_detection.errors import DataError
 from defect_detection.files.unfinished import remove_leftovers, whole_file
+from defect_detection.text import absolute_path
 
 _VERDICTS = ("ok", "defective", "review")
 MOST_BYTES = 255 - max(
@@ -52,18 +53,14 @@ def overlay_names(found: Walked) -> dict[Path, Path]:
     It mirrors the image's place below what was named to inspect, so a second run finds the same names. Two images of one folder
     that differ in their ending alone keep it. A name that would be too long for a file is cut, and ends with a hash.
     """
-    base = os.path.commonpath([_absolute(root) for root in found.roots])
-    places = {path: Path(os.path.relpath(_absolute(path), base)) for path in found.images}
+    base = os.path.commonpath([absolute_path(root) for root in found.roots])
+    places = {path: Path(os.path.relpath(absolute_path(path), base)) for path in found.images}
     names: dict[Path, Path] = {}
     for name_of in (_stem, _full_name, _hashed):
         open_ = {path: _fitting(name_of(place)) for path, place in places.items() if path not in names}
         counts = Counter([*open_.values(), *names.values()])
         names |= {path: name for path, name in open_.items() if counts[name] == 1}
     return names
-
-
-def _absolute(path: Path) -> str:
-    return os.path.normpath(path.absolute())
 
 
 def _stem(place: Path) -> Path:

@@ -1,10 +1,7 @@
 """``GET /inspections`` and ``/inspections.csv``: list inspections with filters."""
 
-import csv
-import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
-from datetime import datetime
 from typing import Any, Literal
 
 from flask import Response
@@ -15,20 +12,20 @@ from werkzeug.exceptions import BadRequest
 from defect_detection.records.database import Database
 from defect_detection.records.inspections import Recorded
 from defect_detection.records.pages import MOST_SEARCHED, Filter, Page, find_page
-from defect_detection.serving.answer import as_json
+from defect_detection.serving.answer import CSV, as_csv, as_json
 from defect_detection.serving.of_product import product_name
 from defect_detection.serving.problems import described
 from defect_detection.serving.routes import PARAMETER
 from defect_detection.serving.services import services
 from defect_detection.serving.strict import Moment, Query, Words
 from defect_detection.serving.views.records import INSPECTIONS, InspectionShown
-from defect_detection.text import cell
 
 OF_INSPECTION = ["id", "at", "name", "verdict", "score", "threshold", "reason"]
 OF_LABEL = ["label", "defect_type", "comment", "labelled_by"]
 OF_REST = ["group", "line", "part", "sent_by", "model_name", "model_version", "latency_ms", "sha256"]
 OF_IMAGE = ["novelty", "brightness", "contrast", "sharpness", "colour_balance", "boxes"]
 OF_PLACE = ["station", "product", "defect_types"]  # at the end: programs may know the others by their place
+_COLUMNS = (*OF_INSPECTION, *OF_LABEL, *OF_REST, *OF_IMAGE, *OF_PLACE)
 _ROWS = 500  # read at a time
 
 inspections_api = APIBlueprint("inspections", __name__)
@@ -85,7 +82,7 @@ class InspectionsPage(BaseModel):
 )
 def inspections(query: InspectionsQuery) -> Response:
     with services().reads.page():
-        page = _page(_database(), query.wanted(), query.cursor, query.limit)
+        page = _page(services().records.database, query.wanted(), query.cursor, query.limit)
     shown = InspectionsPage(inspections=[InspectionShown.of(one) for one in page.inspections], next=page.next)
     return as_json(shown)
 
@@ -96,31 +93,26 @@ def inspections(query: InspectionsQuery) -> Response:
     description="All matching inspections. A text that a spreadsheet would run as a formula gets an apostrophe in front.",
     tags=[INSPECTIONS],
     responses={
-        200: {"description": "the table", "content": {"text/csv": {"schema": {"type": "string"}}}},
+        200: CSV,
         **{status: described(status) for status in (401, 403, 503)},
     },
 )
 def inspections_csv(query: InspectionsFilter) -> Response:
-    wanted, database = query.wanted(), _database()
+    wanted, database = query.wanted(), services().records.database
     with ExitStack() as place:
         place.enter_context(services().reads.table())
         first = _page(database, wanted, None, _ROWS)  # a lost database is reported by the status
         held = place.pop_all()  # until the last line is sent
-    headers = {"Content-Disposition": "attachment; filename=inspections.csv"}
-    answer = Response(
-        _lines(database, wanted, first), headers=headers, content_type="text/csv; charset=utf-8"
-    )
+    answer = as_csv("inspections", _COLUMNS, _rows(database, wanted, first))
     answer.call_on_close(held.close)
     return answer
 
 
-def _lines(database: Database, wanted: Filter, page: Page) -> Iterator[bytes]:
-    yield "\ufeff".encode() + _line([*OF_INSPECTION, *OF_LABEL, *OF_REST, *OF_IMAGE, *OF_PLACE])
-    while True:
-        yield b"".join(_line(_row(one)) for one in page.inspections)
-        if page.next is None:
-            return
+def _rows(database: Database, wanted: Filter, page: Page) -> Iterator[list[list[Any]]]:
+    yield [_row(one) for one in page.inspections]
+    while page.next is not None:
         page = find_page(database, wanted, page.next, _ROWS)
+        yield [_row(one) for one in page.inspections]
 
 
 def _row(recorded: Recorded) -> list[Any]:
@@ -130,24 +122,8 @@ def _row(recorded: Recorded) -> list[Any]:
     return [*facts, *label, *(getattr(one, name) for name in (*OF_REST, *OF_IMAGE, *OF_PLACE))]
 
 
-def _line(values: Sequence[Any]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text).writerow([_cell(value) for value in values])
-    return text.getvalue().encode(errors="replace")
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return cell(value) if isinstance(value, str) else value
-
-
 def _page(database: Database, wanted: Filter, cursor: str | None, limit: int) -> Page:
     try:
         return find_page(database, wanted, cursor, limit)
     except ValueError as error:
         raise BadRequest(str(error)) from error
-
-
-def _database() -> Database:
-    return services().records.database

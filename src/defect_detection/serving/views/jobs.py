@@ -121,7 +121,7 @@ def wants_async(asked: Request) -> bool:
 
 def accept(by: Caller, product: str, how: HowToRetrain) -> Response:
     """Queue a retraining of a product, and return the address of its job."""
-    job = create_job(_database(), by.name, product, how=how)
+    job = create_job(services().records.database, by.name, product, how=how)
     answer = as_json(JobShown.of(job), HTTPStatus.ACCEPTED)
     answer.headers["Location"] = absolute(f"/jobs/{job.id}")
     answer.headers["Preference-Applied"] = "respond-async"
@@ -134,7 +134,7 @@ def retrain_if_due(product: str) -> None:
     if labels is None:
         return
     try:
-        job = create_job_if_due(_database(), labels, NEW_LABELS, product)
+        job = create_job_if_due(services().records.database, labels, NEW_LABELS, product)
     except RecordsError as error:
         log.warning("the retraining could not be queued: %s", error)
     else:
@@ -153,7 +153,7 @@ def retrain_if_due(product: str) -> None:
     responses={200: JobsList, **{status: described(status) for status in (401, 403, 503)}},
 )
 def jobs(query: JobsQuery) -> Response:
-    found = list_jobs(_database(), query.limit, product_name())
+    found = list_jobs(services().records.database, query.limit, product_name())
     return as_json(JobsList(jobs=[JobShown.of(job) for job in found]))
 
 
@@ -175,7 +175,7 @@ def job(path: JobPath) -> Response:
 )
 def cancel(path: JobPath) -> Response:
     _find(path.id)
-    return as_json(JobShown.of(request_cancel(_database(), path.id, caller().name)))
+    return as_json(JobShown.of(request_cancel(services().records.database, path.id, caller().name)))
 
 
 @jobs_api.get(
@@ -209,7 +209,7 @@ def job_log(path: JobPath) -> Response:
         raise ServiceUnavailable(
             f"{MAX_STREAMS} logs are already being followed; try again later", retry_after=10
         )
-    events = _Stream(_events(_database(), found.id, file, place, has_gone), streams)
+    events = _Stream(_events(services().records.database, found.id, file, place, has_gone), streams)
     return Response(events, content_type="text/event-stream")
 
 
@@ -277,10 +277,6 @@ def _shown(line: bytes) -> str:
 
 def _find(job_id: str) -> Job:
     """Return a job of a product that the caller may use."""
-    job = find_job(_database(), job_id)
+    job = find_job(services().records.database, job_id)
     allowed(job.product)
     return job
-
-
-def _database() -> Database:
-    return services().records.database

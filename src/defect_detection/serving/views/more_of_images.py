@@ -1,8 +1,5 @@
 """Views of a product's images beside single changes: parts by pattern, the bin, zips, the history and the findings of the audit."""
 
-import csv
-import io
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +12,7 @@ from defect_detection.data.bounds import Limits
 from defect_detection.data.name_pattern import MOST_CHARACTERS
 from defect_detection.data.other_files import what_to_do
 from defect_detection.errors import ImageError
-from defect_detection.serving.answer import as_json
+from defect_detection.serving.answer import CSV, as_csv, as_json
 from defect_detection.serving.callers import caller
 from defect_detection.serving.of_product import project
 from defect_detection.serving.problems import described
@@ -25,7 +22,7 @@ from defect_detection.serving.strict import NUMBER, Query, Words
 from defect_detection.serving.views.data_failures import DATA, FAILURES, register_failures
 from defect_detection.serving.views.images_of_product import ChangedCount, add_one
 from defect_detection.serving.views.prediction import BINARY
-from defect_detection.text import CONTROLS, cell
+from defect_detection.text import CONTROLS
 from defect_detection.use_cases.add_images import Added
 from defect_detection.use_cases.change_images import empty_bin
 from defect_detection.use_cases.image_history import COLUMNS, changes_of, findings_of
@@ -272,24 +269,9 @@ def findings() -> Response:
     description="A text that a spreadsheet would run as a formula gets an apostrophe in front.",
     tags=[DATA],
     responses={
-        200: {"description": "the table", "content": {"text/csv": {"schema": {"type": "string"}}}},
+        200: CSV,
         **FAILURES,
     },
 )
 def changes() -> Response:
-    headers = {"Content-Disposition": "attachment; filename=changes.csv"}
-    return Response(
-        _table(changes_of(project().images)), headers=headers, content_type="text/csv; charset=utf-8"
-    )
-
-
-def _table(rows: Iterator[tuple[str, ...]]) -> Iterator[bytes]:
-    yield "\ufeff".encode() + _line(COLUMNS)
-    for row in rows:
-        yield _line(row)
-
-
-def _line(values: tuple[str, ...]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text).writerow([cell(value) for value in values])
-    return text.getvalue().encode(errors="replace")
+    return as_csv("changes", COLUMNS, ([row] for row in changes_of(project().images)))
