@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -190,7 +191,7 @@ def pretrain(
             recipe,
             cache,
             output,
-            lambda *progress: watch("pretraining", *progress),
+            partial(watch, "pretraining"),
         )
     done = f"Loss {figures['loss']:.4f}" if figures else "Already complete"
     typer.echo(f"{done}; wrote {path}. Next: defect train")

@@ -17,10 +17,11 @@ from defect_detection.data.samples import Sample
 from defect_detection.data.split import scan_split
 from defect_detection.errors import DataError, ImageError
 from defect_detection.files.unfinished import is_free, whole_folder
-from defect_detection.formats.importing import OnProgress, refuse_among_images
+from defect_detection.formats.importing import refuse_among_images
 from defect_detection.formats.items import TEST, TRAIN, Lost, Outgoing
 from defect_detection.formats.outlines import outlines
 from defect_detection.formats.table import format_of
+from defect_detection.processes.watch import OnProgress
 from defect_detection.text import printable
 
 _WHOLE = Framing.plain(64)  # the size of a mask is its own

@@ -2,7 +2,7 @@
 
 import csv
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -22,11 +22,11 @@ from defect_detection.formats.areas import Area, MaskFile
 from defect_detection.formats.files import put
 from defect_detection.formats.items import TEST, TRAIN, VALIDATION, Item, Lost, Mark
 from defect_detection.formats.table import format_of
+from defect_detection.processes.watch import OnProgress
 from defect_detection.text import cell, printable
 
 MASKS = "masks"
 Unlabelled = Literal["ok", "skip"]
-OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

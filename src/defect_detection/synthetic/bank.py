@@ -1,7 +1,6 @@
 """A bank of drawn scenes on disk for pre-training, created once by worker processes; resumable."""
 
 import multiprocessing
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from defect_detection.files.unfinished import remove_leftovers, whole_file
+from defect_detection.processes.watch import OnProgress
 from defect_detection.synthetic.defects import DEFECT_NAMES
 from defect_detection.synthetic.scene import draw
 
@@ -39,7 +39,7 @@ def make_bank(
     *,
     workers: int = 2,
     spawn: bool = False,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Bank:
     """Draw `n_images` scenes of `size` px, or what is missing of them in `folder`, and return them all.
 

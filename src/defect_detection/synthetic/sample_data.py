@@ -4,7 +4,7 @@ import csv
 import itertools
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from PIL import Image
 
 from defect_detection.errors import DataError
 from defect_detection.files.unfinished import is_free, whole_folder
+from defect_detection.processes.watch import OnProgress
 from defect_detection.synthetic.camera import Light, Part, develop, expose
 from defect_detection.synthetic.flaws import FLAWS
 from defect_detection.synthetic.lines import LINES, Line
@@ -78,7 +79,7 @@ def write_sample_data(
     n_train: int = 420,
     n_test: int = 150,
     size: int = 192,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> SampleDataSummary:
     """Write ``train/<class>``, ``test/<class>``, ``masks`` and ``index.csv`` into a new folder.
 
@@ -134,7 +135,7 @@ def _summary(folder: Path, *, written: bool) -> SampleDataSummary:
     return SampleDataSummary(folder, counts["train"], counts["test"], written)
 
 
-def _write_images(folder: Path, recipe: dict[str, int], on_progress: Callable[[int, int], None]) -> None:
+def _write_images(folder: Path, recipe: dict[str, int], on_progress: OnProgress) -> None:
     """Take and save all images, then the index and the note on how they were made."""
     shots = plan(recipe["seed"], recipe["n_train"], recipe["n_test"])
     rows = []

@@ -17,6 +17,7 @@ from defect_detection.model.backend import keras, ops
 from defect_detection.model.heads import statistics
 from defect_detection.model.named_weights import COMPACT, COMPACT_WEIGHTS, check_weights
 from defect_detection.model.trunks import COMPACT_LEVELS, build_trunk, save_npz
+from defect_detection.processes.watch import Follow
 from defect_detection.synthetic.bank import CELL_PX, Bank, cell_targets, make_bank
 from defect_detection.synthetic.defects import DEFECT_NAMES
 from defect_detection.synthetic.scene import N_BACKGROUNDS
@@ -171,7 +172,7 @@ def compile_model(model: keras.Model, recipe: Recipe) -> None:
 
 
 def run_pretraining(
-    recipe: Recipe, cache_dir: Path, weights_path: Path | None, watch: Callable[[str, int, int], None]
+    recipe: Recipe, cache_dir: Path, weights_path: Path | None, watch: Follow
 ) -> tuple[Path, dict[str, float]]:
     """Draw the bank, pre-train, and write the weights. Both parts go on where a stopped run left off.
 
@@ -197,7 +198,7 @@ def run_pretraining(
     return path, figures
 
 
-def _drawn(folder: Path, recipe: Recipe, epoch: int, watch: Callable[[str, int, int], None]) -> Bank:
+def _drawn(folder: Path, recipe: Recipe, epoch: int, watch: Follow) -> Bank:
     return make_bank(
         folder,
         recipe.bank_images,
@@ -209,7 +210,7 @@ def _drawn(folder: Path, recipe: Recipe, epoch: int, watch: Callable[[str, int, 
     )
 
 
-def _fresh(recipe: Recipe, watch: Callable[[str, int, int], None], epoch: int) -> Bank:
+def _fresh(recipe: Recipe, watch: Follow, epoch: int) -> Bank:
     with tempfile.TemporaryDirectory() as folder:
         return _drawn(Path(folder), recipe, epoch, watch)
 
