@@ -1,7 +1,7 @@
 """Choose the decision threshold and the review band."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -62,6 +62,10 @@ class ReviewBand(Frozen):
     @property
     def is_empty(self) -> bool:
         return self.low >= self.high
+
+    def holds(self, scores: np.ndarray | float) -> Any:
+        """Say of a score, or of each score of an array, whether a person decides."""
+        return (scores >= self.low) & (scores < self.high)
 
 
 def choose_threshold(

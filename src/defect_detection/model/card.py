@@ -208,7 +208,7 @@ class Card(BaseModel):
         Args:
             unlike: the result of `unlike` or `unseen`; such an image is never OK.
         """
-        if self.review and self.review.low <= score < self.review.high:
+        if self.review and self.review.holds(score):
             return "review"
         if score >= self.threshold:
             return "defective"

@@ -16,7 +16,7 @@ from defect_detection.records.tables import FeedbackRow, ImageRow, InspectionRow
 from defect_detection.records.tallies import (
     Counted,
     count_in,
-    labels_of,
+    current_labels,
 )
 
 DOUBTFUL_MARGIN = (
@@ -94,7 +94,7 @@ def add_inspections(
     new = {one.id: one for one in inspections if one.id not in there}.values()
     insert_missing(session, InspectionRow, [row_of(one) for one in new])
     alone_with_labels(session)  # as late as possible: other servers wait
-    labels = labels_of(session, [one.sha256 for one in new])
+    labels = current_labels(session, [one.sha256 for one in new])
     count_in(session, (_counted(one, labels) for one in new))
 
 

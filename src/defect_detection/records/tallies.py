@@ -185,7 +185,7 @@ def is_about_inspection() -> ColumnElement[bool]:
     return (FeedbackRow.sha256 == InspectionRow.sha256) & (FeedbackRow.product == InspectionRow.product)
 
 
-def labels_of(session: Session, contents: Iterable[str]) -> dict[tuple[str, str], str]:
+def current_labels(session: Session, contents: Iterable[str]) -> dict[tuple[str, str], str]:
     """Return the current label of each image that has one, by product and sha256."""
     rows = session.connection().execute(_LABELS, {"contents": list(contents)})
     return {(row.product, row.sha256): row.label for row in rows}

@@ -40,15 +40,15 @@ class Claim(Frozen):
     more: int
 
 
-def forecast(metrics: Metrics, defect_rate: float, parts: int = PARTS) -> Forecast:
-    """Return the escapes and false rejects to expect among `parts` parts of the line."""
-    defective = parts * defect_rate
+def forecast(metrics: Metrics, defect_rate: float) -> Forecast:
+    """Return the escapes and false rejects to expect among `PARTS` parts of the line."""
+    defective = PARTS * defect_rate
     return Forecast(
-        parts=parts,
+        parts=PARTS,
         defect_rate=defect_rate,
         defective=defective,
         escapes=times(metrics.escape, defective) if metrics.escape.total else None,
-        overkill=times(metrics.overkill, parts - defective),
+        overkill=times(metrics.overkill, PARTS - defective),
     )
 
 
@@ -77,7 +77,7 @@ def review_workload(
     """Return how many of the images a person would be asked about; None without a band."""
     if band is None or band.is_empty:
         return None
-    inside = (scores >= band.low) & (scores < band.high)
+    inside = band.holds(scores)
     confidence, part = metrics.accuracy.confidence, numbered(parts, len(labels))
     ok, defective = (rate_of(inside[labels == each], part[labels == each], confidence) for each in (0, 1))
     share = defect_rate * (defective.value if defective.total else 1.0) + (1 - defect_rate) * ok.value

@@ -187,7 +187,7 @@ def _escapes(
     def passed(calibration: Calibration) -> np.ndarray:
         point, band = decide(expit(calibration(held_out | {"novelty": novelty[others]})), rest, settings)
         scores = expit(calibration(unseen | {"novelty": novelty[own]}))
-        return np.asarray((scores < point.threshold) & ~((scores >= band.low) & (scores < band.high)))
+        return np.asarray((scores < point.threshold) & ~band.holds(scores))
 
     is_usual = novelty[own] <= novelty_limit(novelty[others], rest, settings)
     with_novelty = passed(joined) & is_usual
