@@ -14,9 +14,9 @@ LABEL_NAMES = {OK: "OK", DEFECTIVE: "defective"}
 
 
 def assign_folds(
-    samples: Sequence[Sample], seed: int, most: int = MOST_FOLDS, needed: Sequence[int] = (OK, DEFECTIVE)
+    samples: Sequence[Sample], seed: int, needed: Sequence[int] = (OK, DEFECTIVE)
 ) -> tuple[int, ...]:
-    """Return for each sample the fold that it is held out in: at most `most`, fewer where a label has fewer units.
+    """Return for each sample the fold that it is held out in: at most `MOST_FOLDS`, fewer where a label has fewer units.
 
     Images of one group, and identical images, share a fold. The hash of a unit's name determines its preferred folds, so most
     images stay in their fold when others are added. A fold takes no more than its share of a label or defect type, as nearly as
@@ -30,7 +30,7 @@ def assign_folds(
     """
     units = sorted(join(samples), key=lambda unit: unit.rank(seed))
     check_can_split(units, needed)
-    count = min(most, *(sum(label in unit.labels for unit in units) for label in needed))
+    count = min(MOST_FOLDS, *(sum(label in unit.labels for unit in units) for label in needed))
     fold_of = _preferred(units, count, seed)
     _balance(_by_kind(units), fold_of, count)
     folds = {sample.path: fold_of[unit.name] for unit in units for sample in unit.samples}

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from defect_detection.data.bounds import DEFAULT_LIMITS, Limits
 from defect_detection.data.images import read_image
 from defect_detection.errors import ImageError
 
@@ -28,7 +27,7 @@ _TRIED = (
 )
 
 
-def find_mask_pictures(images: Sequence[Path], folder: Path, limits: Limits = DEFAULT_LIMITS) -> list[Path]:
+def find_mask_pictures(images: Sequence[Path], folder: Path) -> list[Path]:
     """Return the images below a folder that look like masks of other images there, in their order.
 
     Opens only files with a suspicious name or folder: ``a_mask.png`` or ``a.png`` beside ``a.jpg``, or
@@ -37,7 +36,7 @@ def find_mask_pictures(images: Sequence[Path], folder: Path, limits: Limits = DE
     by_folder: dict[Path, list[Path]] = defaultdict(list)
     for path in _named_as_masks(images, folder):
         by_folder[path.parent].append(path)
-    return [path for paths in by_folder.values() for path in _masks_among(paths, limits)]
+    return [path for paths in by_folder.values() for path in _masks_among(paths)]
 
 
 def _named_as_masks(images: Iterable[Path], folder: Path) -> list[Path]:
@@ -66,14 +65,14 @@ def _has_partner(path: Path, stems: dict[str, set[str]]) -> bool:
     return path.suffix.lower() in _LOSSLESS and bool(stems[stem] & {".jpg", ".jpeg"})
 
 
-def _masks_among(paths: Sequence[Path], limits: Limits) -> list[Path]:
-    first = [path for path in paths[:_TRIED] if _has_few_levels(path, limits)]
-    return first + [path for path in paths[_TRIED:] if _has_few_levels(path, limits)] if first else []
+def _masks_among(paths: Sequence[Path]) -> list[Path]:
+    first = [path for path in paths[:_TRIED] if _has_few_levels(path)]
+    return first + [path for path in paths[_TRIED:] if _has_few_levels(path)] if first else []
 
 
-def _has_few_levels(path: Path, limits: Limits) -> bool:
+def _has_few_levels(path: Path) -> bool:
     try:
-        gray = read_image(path, limits=limits).max(axis=2)
+        gray = read_image(path).max(axis=2)
     except ImageError:
         return False
     counts = np.bincount(gray.ravel(), minlength=256)

@@ -24,6 +24,7 @@ LEAST_ACCURACY = (
 MOST_P = 0.01  # after Bonferroni's correction for the properties that were tried
 _BINS = 8  # of sizes and qualities, where there are more different ones
 DAYS = ("capture day", "day in the path")
+_MOST_SHOWN = 4  # values of a property
 _TOLD_BY_ABSENCE = ("resolution", "colour profile", "camera", "software", "EXIF orientation")
 NAMES = ("file name", "file day")  # given after labelling, as often as not
 _DAY = re.compile(r"(?<!\d)(20\d\d)[-_.]?(0[1-9]|1[0-2])[-_.]?(0[1-9]|[12]\d|3[01])(?!\d)")
@@ -89,10 +90,10 @@ def check_shortcuts(found: Sequence[Shortcut]) -> None:
         )
 
 
-def described(shortcut: Shortcut, most: int = 4) -> str:
+def described(shortcut: Shortcut) -> str:
     """Return the counts of the most frequent values in words."""
-    parts = [f"{value}: {ok} OK, {bad} defective" for value, ok, bad in shortcut.counts[:most]]
-    more = len(shortcut.counts) - most
+    parts = [f"{value}: {ok} OK, {bad} defective" for value, ok, bad in shortcut.counts[:_MOST_SHOWN]]
+    more = len(shortcut.counts) - _MOST_SHOWN
     return "; ".join(parts) + (f"; and {more} more values" if more > 0 else "")
 
 

@@ -180,11 +180,9 @@ def mode_of(samples: Sequence[Sample], wanted: Literal["auto", "one_class", "sup
     return "supervised" if len(defective) >= ENOUGH_DEFECTIVE else "one_class"
 
 
-def load_test(
-    config: Config, on_progress: OnProgress | None = None, framing: Framing | None = None
-) -> tuple[list[Sample], list[Skipped]]:
+def load_test(config: Config, framing: Framing | None = None) -> tuple[list[Sample], list[Skipped]]:
     """Return the readable images of ``data.test_dir`` and the files left out. Arguments and errors as for `load_folder`."""
-    samples, skipped, _ = load_folder(config, "test_dir", on_progress, framing)
+    samples, skipped, _ = load_folder(config, "test_dir", framing=framing)
     return samples, skipped
 
 

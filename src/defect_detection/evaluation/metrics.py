@@ -22,6 +22,7 @@ __all__ = [
 ]
 
 OK, DEFECTIVE = 0, 1
+_BINS = 10  # of the reliability diagram
 BOOTSTRAP_CELLS = 4_000_000  # resampling weights in memory: 32 MB
 
 
@@ -233,17 +234,16 @@ def _resamplings(
 def reliability(
     scores: np.ndarray,
     labels: np.ndarray,
-    bins: int = 10,
     confidence: float = 0.95,
     parts: Sequence[str] | None = None,
 ) -> list[Bin]:
-    """Return the reliability diagram's bars: `bins` score ranges of equal width, the empty ones left out.
+    """Return the reliability diagram's bars: score ranges of equal width, the empty ones left out.
 
     Args:
         parts: name of each image's part ("" = its own part): the intervals count parts.
     """
     part = numbered(parts, len(labels))
-    place = np.minimum((scores * bins).astype(int), bins - 1)
+    place = np.minimum((scores * _BINS).astype(int), _BINS - 1)
     return [
         Bin(
             mean_score=float(scores[place == i].mean()),

@@ -59,7 +59,6 @@ def prune_records(
     config: Config,
     records: Records,
     rest: Rest = time.sleep,
-    now: datetime | None = None,
     at_once: bool = False,
 ) -> Pruned:
     """Delete inspections, images and jobs according to the settings. Arguments and errors as in :func:`prune`."""
@@ -67,10 +66,10 @@ def prune_records(
     max_bytes = keep.keep_gb and keep.keep_gb * 1e9
     usual = keep.prune_every_h / 24 / (keep.keep_days or 1)  # that comes of age between two prunings
     share = None if at_once else max(MOST_SHARE, 3 * usual)
-    pruned = prune(records.database, records.images, keep.keep_days, max_bytes, now, rest, share)
+    pruned = prune(records.database, records.images, keep.keep_days, max_bytes, rest=rest, share=share)
     if keep.keep_days is None or pruned.held_back:
         return pruned
-    return replace(pruned, jobs=prune_jobs(records.database, config.root, keep.keep_days, now))
+    return replace(pruned, jobs=prune_jobs(records.database, config.root, keep.keep_days))
 
 
 def prune(

@@ -25,6 +25,7 @@ CSS_NAMES = {INK: "ink", MUTED: "muted", GRID: "line", OK: "ok", DEFECTIVE: "def
 HEAT = np.array([[255, 214, 90], [250, 130, 40], [214, 30, 50]], np.float32)  # weak to strong evidence, RGB
 _BAND_PIXELS = 1_000_000  # of a large image that get their heat at a time: that takes up to 100 bytes each
 HEAT_OPACITY = 0.75  # of the strongest evidence
+_COLUMNS = 3  # of a contact sheet
 DPI = 150  # of a PNG
 LAYOUT: Literal["constrained"] = "constrained"  # what keeps labels and panels apart
 
@@ -144,7 +145,7 @@ def reliability_diagram(bars: Sequence[Bin]) -> "Figure":
     return figure
 
 
-def contact_sheet(tiles: Sequence[Tile], columns: int = 3) -> "Figure":
+def contact_sheet(tiles: Sequence[Tile]) -> "Figure":
     """Draw images, each beside its evidence map, on one sheet. The maps share one scale.
 
     Raises:
@@ -152,7 +153,7 @@ def contact_sheet(tiles: Sequence[Tile], columns: int = 3) -> "Figure":
     """
     if not tiles:
         raise ValueError("a contact sheet needs at least one image")
-    columns = min(columns, len(tiles))
+    columns = min(_COLUMNS, len(tiles))
     rows = -(-len(tiles) // columns)
     figure = new_figure(3.6 * columns, 2.15 * rows)
     scale = common_scale([tile.evidence for tile in tiles])

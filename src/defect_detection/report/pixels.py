@@ -7,6 +7,8 @@ import numpy as np
 from defect_detection.evaluation.rates import Estimate
 
 _BINS = 1024  # of about the same number of cells: ties within one count half
+_REPETITIONS = 200  # of the bootstrap
+_SEED = 0
 
 
 def pixel_auroc(
@@ -17,8 +19,6 @@ def pixel_auroc(
     *,
     seen: np.ndarray | None = None,
     confidence: float = 0.95,
-    repetitions: int = 200,
-    seed: int = 0,
 ) -> Estimate | None:
     """Return the probability that a defective pixel has more evidence than another one; None without masks.
 
@@ -42,7 +42,7 @@ def pixel_auroc(
         np.add.at(counts[:, kind], (np.arange(len(chosen))[:, np.newaxis], bins), cells[:, kind])
     if (whole := _auroc(counts.sum(0))) is None:
         return None
-    drawn = [_auroc(one) for one in _resampled(counts, part[chosen], repetitions, seed)]
+    drawn = [_auroc(one) for one in _resampled(counts, part[chosen])]
     known = [value for value in drawn if value is not None] or [0.0, 1.0]
     tail = (1 - confidence) / 2
     low, high = np.quantile(known, [tail, 1 - tail])
@@ -67,14 +67,14 @@ def _binned(values: np.ndarray) -> np.ndarray:
     return np.asarray(np.searchsorted(edges, values, side="right"))
 
 
-def _resampled(counts: np.ndarray, part: np.ndarray, repetitions: int, seed: int) -> list[np.ndarray]:
+def _resampled(counts: np.ndarray, part: np.ndarray) -> list[np.ndarray]:
     """Return the sums over as many parts as there are, drawn by chance with replacement."""
     _, number = np.unique(part, return_inverse=True)
-    n_parts, rng = int(number.max()) + 1, np.random.default_rng(seed)
+    n_parts, rng = int(number.max()) + 1, np.random.default_rng(_SEED)
     per_part = np.zeros((n_parts, *counts.shape[1:]))
     np.add.at(per_part, number, counts)
-    weights = rng.multinomial(n_parts, np.full(n_parts, 1 / n_parts), repetitions)
-    return list((weights @ per_part.reshape(n_parts, -1)).reshape(repetitions, *counts.shape[1:]))
+    weights = rng.multinomial(n_parts, np.full(n_parts, 1 / n_parts), _REPETITIONS)
+    return list((weights @ per_part.reshape(n_parts, -1)).reshape(_REPETITIONS, *counts.shape[1:]))
 
 
 def _auroc(counts: np.ndarray) -> float | None:

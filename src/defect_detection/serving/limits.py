@@ -79,8 +79,7 @@ class Turns:
             server always has threads for plain ones.
     """
 
-    def __init__(self, waiting: int, pixels: int = PIXELS_AT_A_TIME) -> None:
-        self._most = pixels
+    def __init__(self, waiting: int) -> None:
         self._taken = 0
         self._turn = threading.Lock()  # first come, first served
         self._changed = threading.Condition()
@@ -106,9 +105,9 @@ class Turns:
 
     @contextmanager
     def _taking_pixels(self, pixels: int) -> Iterator[None]:
-        held = min(pixels, self._most)
+        held = min(pixels, PIXELS_AT_A_TIME)
         with self._turn, self._changed:
-            self._changed.wait_for(lambda: self._taken + held <= self._most)
+            self._changed.wait_for(lambda: self._taken + held <= PIXELS_AT_A_TIME)
             self._taken += held
         try:
             yield

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from defect_detection.errors import ConfigError
+from defect_detection.files.unfinished import whole_file
 
 FILE = ".defect-key"  # beside config.yaml
 LINK_S = 300.0  # that a link may wait for its one use
@@ -33,14 +34,10 @@ def make_local_key(root: Path) -> None:
     if os.path.lexists(path):
         read_local_key(root)
         return
-    unfinished = root / f"{FILE}.{secrets.token_hex(8)}"
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
+    with whole_file(path) as partial:
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             file.write(f"{_HEADER}{_KEY}{secrets.token_urlsafe(32)}\n")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def read_local_key(root: Path) -> str:
@@ -108,13 +105,13 @@ class LocalKey:
         key = read_local_key(self._root)
         return hmac.compare_digest(sent.encode(), key.encode()) or _is_signed(_PAGE, key, sent)
 
-    def exchange(self, code: str, now_s: float | None = None) -> str | None:
+    def exchange(self, code: str) -> str | None:
         """Return a key for the page, or None: the code of the link is none, too old, or was used before.
 
         Raises:
             ConfigError: the file of the key is not to be trusted.
         """
-        key, now_s = read_local_key(self._root), now_s or time.time()
+        key, now_s = read_local_key(self._root), time.time()
         if not _is_signed(_LINK, key, code, now_s):
             return None
         with self._using:

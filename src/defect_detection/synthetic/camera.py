@@ -9,6 +9,7 @@ from scipy import ndimage
 from defect_detection.synthetic.fields import coordinates, spectral
 
 _BEVEL_PX = 3.0
+_BLUR_PX = 0.6  # of the lens
 _BRUSHED = 24  # how narrow the highlight across brush marks is
 _AMBIENT = 0.35  # of the lamp's power: light from everywhere
 
@@ -46,7 +47,7 @@ class Light:
     fading: float
 
 
-def expose(part: Part, light: Light, blur_px: float = 0.6) -> np.ndarray:
+def expose(part: Part, light: Light) -> np.ndarray:
     """Return the linear brightness (size, size, 3) that reaches the sensor."""
     size = len(part.height)
     inside = np.clip(0.5 - part.distance * size / 2, 0, 1)[..., None]
@@ -55,7 +56,7 @@ def expose(part: Part, light: Light, blur_px: float = 0.6) -> np.ndarray:
     shade = (_AMBIENT + math.sin(light.elevation)) * (1 - 0.7 * _shadow(inside[..., 0], light))
     scene = lit * inside + part.ground * shade[..., None] * (1 - inside)
     scene = scene * (light.power * _falloff(light, size))[..., None]
-    return ndimage.gaussian_filter(scene, (blur_px, blur_px, 0))
+    return ndimage.gaussian_filter(scene, (_BLUR_PX, _BLUR_PX, 0))
 
 
 def develop(linear: np.ndarray, rng: np.random.Generator | None = None, *, gray: bool = False) -> np.ndarray:

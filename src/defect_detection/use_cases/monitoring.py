@@ -1,5 +1,6 @@
 """Say whether the line still is what the model in production learned."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -118,11 +119,10 @@ def monitor(config: Config) -> LineState:
         records.close()
 
 
-def last_look(config: Config, now: datetime | None = None) -> datetime:
+def last_look(config: Config) -> datetime:
     """Return the full hour (`monitoring.every_h`) at which the line was compared last."""
     every_s = config.monitoring.every_h * 3600
-    now = now or datetime.now(UTC)
-    return datetime.fromtimestamp(now.timestamp() // every_s * every_s, UTC)
+    return datetime.fromtimestamp(time.time() // every_s * every_s, UTC)
 
 
 def look_at_line(
@@ -130,14 +130,13 @@ def look_at_line(
     database: Database,
     model: ModelRef,
     baseline: Baseline | None,
-    now: datetime | None = None,
 ) -> LineState:
     """Compare the latest inspections of a model with its baseline.
 
     Raises:
         RecordsError: the database can't be read.
     """
-    at, settings = last_look(config, now), config.monitoring
+    at, settings = last_look(config), config.monitoring
     look = _Look(config, database, model, baseline, at)
     places = look.places()
     states = [look.at(place, len(places)) for place in (None, *places)]
