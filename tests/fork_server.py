@@ -95,6 +95,9 @@ def serve(address: str) -> dict[str, Any]:
     listener.bind(f"{address}.new")
     listener.listen(100)
     Path(f"{address}.new").rename(address)  # who finds it is let in
+    os.environ["MLFLOW_LOGGING_LEVEL"] = (
+        "CRITICAL"  # as a store sets it, which MLflow reads when it is imported
+    )
     for name in PRELOADED:
         importlib.import_module(name)
     importlib.import_module("defect_detection.model.openvino").load_openvino()
