@@ -87,8 +87,8 @@ def random_novelty(features: dict[str, np.ndarray], n_statistics: int) -> Novelt
         for shape in ((channels, 4), (6, 4), (height * width, 4, 4), (height * width, 4), (n_statistics, 3))
     ]
     pooled = standardise(features["pooled"][:, :n_statistics])
-    scales = {name: Scale(weight, 0.2, 0.7) for name, weight in zip(DISTANCES, (0.2, 0.3, 0.5), strict=True)}
-    return Novelty(standardise(features["cells"]), *arrays[:4], pooled, arrays[4], scales, 0.3, 0.5)
+    scales = {name: Scale(weight, 0.2, 0.7) for name, weight in zip(DISTANCES, (0.6, 0.9, 1.5), strict=True)}
+    return Novelty(standardise(features["cells"]), *arrays[:4], pooled, arrays[4], scales, 8.0, 0.5)
 
 
 @pytest.mark.parametrize("branches", [("pooled",), ("pooled", "local")])

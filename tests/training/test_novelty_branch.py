@@ -73,6 +73,16 @@ def test_novelty_is_in_standard_deviations_of_held_out_ok_images(images):
     assert (of_ok.mean(), of_ok.std()) == pytest.approx((0, 1))
 
 
+def test_one_distance_that_is_far_out_suffices_whatever_its_weight(images):
+    _, novelty, logarithms = fitted(images, np.arange(N - 6))
+    weights = [scale.weight for scale in novelty.scales.values()]
+    assert np.mean(weights) == pytest.approx(1)
+    assert min(weights) < 0.5, "else this test shows nothing"
+    of_ok = logarithms[: N - 6]
+    far_out = of_ok.mean(0) + np.diag(10 * of_ok.std(0))  # each has one distance ten standard deviations away
+    assert (novelty(far_out) > novelty(of_ok).max() + 1).all()
+
+
 def test_the_graph_gives_what_the_arrays_give(images):
     cells, pooled = images
     usual, novelty, _ = fitted(images, np.arange(N - 6))

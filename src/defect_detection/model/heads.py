@@ -74,7 +74,7 @@ class Local:
 
 @dataclass(frozen=True)
 class Scale:
-    """How much a distance counts, above 0, and the mean and spread of its logarithm over held-out OK images."""
+    """How much a distance counts, on average 1, and the mean and spread of its logarithm over held-out OK images."""
 
     weight: float
     mean: float
@@ -105,14 +105,15 @@ class Novelty:
     def __call__(self, logarithms: np.ndarray) -> np.ndarray:
         """Return the novelty of images from the logarithms of their distances, (n_images, 3) → (n_images,).
 
-        One distance that is far out suffices: it is the logarithm of the weighted sum of what is standardised, each as an exponent.
+        It is the logarithm of a sum of exponentials, whose exponents are the standardised distances times their weights: one distance
+        that is far out suffices.
         """
         scales = [self.scales[name] for name in DISTANCES]
-        shifted = [
-            (column - scale.mean) / scale.spread + np.log(scale.weight)
+        scaled = [
+            (column - scale.mean) * (scale.weight / scale.spread)
             for column, scale in zip(np.moveaxis(logarithms, -1, 0), scales, strict=True)
         ]
-        return np.asarray((np.logaddexp.reduce(shifted) - self.mean) / self.spread)
+        return np.asarray((np.logaddexp.reduce(scaled) - self.mean) / self.spread)
 
 
 @dataclass(frozen=True)

@@ -68,12 +68,12 @@ def _length(squared: keras.KerasTensor) -> keras.KerasTensor:
 
 def _together(distances: Mapping[str, keras.KerasTensor], novelty: Novelty) -> keras.KerasTensor:
     """Join distances as `Novelty` does with arrays."""
-    shifted = [
-        (ops.log(each + LEAST) - novelty.scales[name].mean) * (1 / novelty.scales[name].spread)
-        + float(np.log(novelty.scales[name].weight))
+    scales = novelty.scales
+    scaled = [
+        (ops.log(each + LEAST) - scales[name].mean) * (scales[name].weight / scales[name].spread)
         for name, each in distances.items()
     ]
-    return (ops.logsumexp(ops.stack(shifted, axis=-1), axis=-1) - novelty.mean) * (1 / novelty.spread)
+    return (ops.logsumexp(ops.stack(scaled, axis=-1), axis=-1) - novelty.mean) * (1 / novelty.spread)
 
 
 def write_novelty(model: keras.Model, novelty: Novelty) -> None:

@@ -25,7 +25,9 @@ _POOLED_AXES = 256
 _POOLED_SHARE = 0.95  # of the variance
 _LEAST_VARIANCE = 1e-3  # of a component of cells
 LEAST_SPREAD = 0.05  # of a logarithm: OK images that are all alike say little of the next one
-_LEAST_WEIGHT = 0.05  # of a distance: what it tells may not be among the defects that weighed it
+_LEAST_WEIGHT = (
+    0.5  # of a distance, of 1 on average: what it tells may not be among the defects that weighed it
+)
 _IMAGES = 64  # at a time
 
 
@@ -274,8 +276,8 @@ def weighed(novelty: Novelty, ok: np.ndarray, defective: np.ndarray, evidence: f
     mean, spread = ok.mean(0), np.maximum(ok.std(0), LEAST_SPREAD)
     columns = (np.concatenate([ok, defective]) - mean) / spread
     slopes, _ = platt(columns, np.repeat([0, 1], [len(ok), len(defective)]), evidence)
-    weights = np.maximum(slopes / slopes.sum(), _LEAST_WEIGHT)
-    values = zip(weights / weights.sum(), mean, spread, strict=True)
+    weights = np.maximum(slopes / slopes.mean(), _LEAST_WEIGHT)
+    values = zip(weights / weights.mean(), mean, spread, strict=True)
     scales = {name: Scale(*map(float, one)) for name, one in zip(DISTANCES, values, strict=True)}
     plain = replace(novelty, scales=scales, mean=0.0, spread=1.0)
     together = plain(ok)
