@@ -43,10 +43,12 @@ def noise(samples: list[Sample]) -> np.ndarray:
     return rows
 
 
-def look(train, test=(), rows=None, skipped=(), scores=None, **options) -> dict[str, Finding]:
+def look(train, test=(), rows=None, skipped=(), scores=None, anomaly=False, **options) -> dict[str, Finding]:
     """Return the findings by kind."""
     rows = noise([*train, *test]) if rows is None else rows
-    material = Material(tuple(train), tuple(test), tuple(skipped), rows, scores or {})
+    material = Material(
+        tuple(train), tuple(test), tuple(skipped), rows, scores or {}, are_anomaly_scores=anomaly
+    )
     return {finding.kind.name: finding for finding in find(material, **options)}
 
 
@@ -220,9 +222,12 @@ def test_ok_images_far_above_the_usual_anomaly_score_are_listed_highest_first():
     ok, rng = [sample for sample in ORDINARY if not sample.label], np.random.default_rng(0)
     usual = 1 / (1 + np.exp(4 - rng.normal(0, 1, len(ok)).clip(-2, 2)))  # 4 standard deviations below 0.5
     scores = {sample.sha256: float(score) for sample, score in zip(ok, usual, strict=True)}
-    assert "unlike_the_others" not in look(ok, scores=scores)
-    scores |= {ok[5].sha256: 0.8, ok[9].sha256: 0.99}
-    finding = look(ok, scores=scores)["unlike_the_others"]
+    assert "unlike_the_others" not in look(ok, scores=scores, anomaly=True)
+    defective = next(sample for sample in ORDINARY if sample.label)
+    scores |= {ok[5].sha256: 0.8, ok[9].sha256: 0.99, defective.sha256: 0.01}
+    found = look([*ok, defective], scores=scores, anomaly=True)
+    finding = found["unlike_the_others"]
+    assert "label_suspects" not in found, "an anomaly score is no probability"
     assert finding.severity is Severity.WARNING
     assert [entry.paths[0] for entry in finding.entries] == [ok[9].path, ok[5].path]
     assert finding.entries[0].text == "labelled OK · anomaly score 0.990"

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from defect_detection.data.samples import Sample
 from defect_detection.model.bundle import read_card
 from defect_detection.model.card import Card
-from defect_detection.training.threshold import decide
+from defect_detection.training.threshold import decide, novelty_limit, odd_ok
 
 RANDOM = np.random.default_rng(3)
 LABELS = np.repeat([0, 1], [600, 400])
@@ -141,3 +141,27 @@ def test_the_card_of_a_model_with_a_calibration_curve_is_read(trained_once):
     assert card.calibration.keys() == {"pooled", "local", "bias", "novelty", "novelty_share"}
     old = card.model_copy(update={"calibration": curved}).model_dump_json()
     assert Card.model_validate_json(old).calibration == curved
+
+
+def with_odd(n_odd: int) -> np.ndarray:
+    """Return the novelty of 100 OK images, some of them far above the others."""
+    return np.concatenate([RANDOM.normal(0, 1, 100 - n_odd).clip(-2, 2), np.linspace(8, 9, n_odd)])
+
+
+@pytest.mark.parametrize(("n_odd", "marked"), [(0, 0), (1, 1), (5, 5), (20, 9)])
+def test_a_tenth_of_the_ok_images_at_most_is_taken_for_defective(n_odd, marked):
+    labels = np.append(np.zeros(100, int), 1)  # the defective image has no part in it
+    assert odd_ok(np.append(with_odd(n_odd), 20), labels).sum() == marked
+
+
+@pytest.mark.parametrize("n_odd", [0, 1, 5])
+def test_ok_images_that_may_be_defective_do_not_raise_the_threshold_and_count_in_its_figures(project, n_odd):
+    novelty = with_odd(n_odd)
+    ok = [Sample(Path(f"{i}"), 0, "", "", f"{i:064x}") for i in range(100)]
+    point, _ = decide(1 / (1 + np.exp(4 - novelty)), ok, project().evaluation, one_class=True)
+    limit = novelty_limit(novelty, ok, project().evaluation, one_class=True)
+    highest = np.sort(novelty)[-1 - n_odd]  # of the others
+    cut = np.log(point.threshold / (1 - point.threshold)) + 4
+    assert highest < cut < highest + 4
+    assert highest < limit < highest + 4
+    assert (point.overkill.count, point.overkill.total) == (n_odd, 100)

@@ -18,10 +18,13 @@ from defect_detection.errors import DataError
 from defect_detection.inference.inspect import Inspector
 from defect_detection.model.bundle import read_card
 from defect_detection.retraining.cycle import retrain
+from defect_detection.use_cases.audit import audit
 from defect_detection.use_cases.drawn_defects import try_drawn_defects
 from defect_detection.use_cases.evaluate import evaluate
 from defect_detection.use_cases.scoring import score
 from defect_detection.use_cases.train import train
+
+FIRST_SET = SETTINGS.replace("cv_below: 0", "cv_below: 100").partition("    - {name: pooled")[0]
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +35,7 @@ def started(tmp_path_factory):
 
 
 def _start(root):
-    first_of_two, _, _second = SETTINGS.replace("cv_below: 0", "cv_below: 100").partition(
-        "    - {name: pooled"
-    )
-    (root / "config.yaml").write_text(first_of_two)
+    (root / "config.yaml").write_text(FIRST_SET)
     draw_parts(root / "data/train", 30, 0, seed=1)
     draw_parts(root / "data/test", 10, 0, seed=2)
     config, said = load_config(root / "config.yaml"), []
@@ -115,6 +115,28 @@ def test_the_command_line_names_the_figures_that_are_known(started):
     assert line.startswith("accuracy 1.000, escapes unknown, overkill 0.0%")
     (drawn,) = re.findall(r" of (\d+) drawn defects caught \(drawn, not real\)$", line)
     assert int(drawn) in (112, 116, 120), "4 on each of 30 images, of which up to 2 are unlike the others"
+
+
+def test_defective_parts_among_the_ok_ones_are_named_and_hide_no_others(tmp_path):
+    """One of them is known to be defective: with a single one the model still learns from OK images alone."""
+    (tmp_path / "config.yaml").write_text(FIRST_SET)
+    draw_parts(tmp_path / "data/train", 38, 1, seed=1)
+    draw_parts(tmp_path / "data/test", 3, 0, seed=2)
+    rng, said = np.random.default_rng(5), []
+    hidden = [tmp_path / f"data/train/ok/hidden{number}.png" for number in range(2)]
+    for path in hidden:
+        draw_part(rng, True).save(path)
+    config = load_config(tmp_path / "config.yaml")
+    train(config, say=said.append)
+    assert sum(line.startswith("! 2 OK images may show a defect") for line in said) == 1
+    (finding,) = [one for one in audit(config).findings if one.kind.name == "unlike_the_others"]
+    assert {entry.paths[0] for entry in finding.entries} == set(hidden)
+    inspector = Inspector.load(config.bundle_dir)
+    point = inspector.card.operating_point
+    assert (point.overkill.count, point.overkill.total) == (2, 40), "they count as OK in the figures"
+    assert "without the 2 that may be defective" in point.reason
+    parts = [np.asarray(draw_part(rng, defective).convert("RGB")) for defective in [True] * 5 + [False] * 5]
+    assert [one.verdict for one in inspector.inspect(parts)] == ["defective"] * 5 + ["ok"] * 5
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,12 @@ class Units:
 
     @classmethod
     def of(
-        cls, kind: Kind, scores: np.ndarray, labels: np.ndarray, parts: Sequence[str] | None = None
+        cls,
+        kind: Kind,
+        scores: np.ndarray,
+        labels: np.ndarray,
+        parts: Sequence[str] | None = None,
+        counting: np.ndarray | None = None,
     ) -> "Units":
         """Select, for each part, the image of that label that is closest to an error.
 
@@ -93,8 +98,10 @@ class Units:
 
         Args:
             parts: name of each image's part; "" or None: an image is its own.
+            counting: the images to take, bool (n_images,); None: all.
         """
-        chosen = np.flatnonzero(labels == (1 if kind == "escape" else 0)).tolist()
+        counts = labels == (1 if kind == "escape" else 0)
+        chosen = np.flatnonzero(counts if counting is None else counts & counting).tolist()
         names = [(parts[i] if parts is not None else "") or f"\0{i}" for i in chosen]
         found, place = np.unique(names, return_inverse=True)
         worst = np.full(len(found), np.inf if kind == "escape" else -np.inf)

@@ -82,6 +82,7 @@ def choose_threshold(
     parts: Sequence[str] | None = None,
     split: str = "validation",
     within: tuple[float, float] = (0.0, 1.0),
+    odd: np.ndarray | None = None,
 ) -> OperatingPoint:
     """Return the operating point that `rule` asks for.
 
@@ -107,6 +108,8 @@ def choose_threshold(
         parts: name of each image's part ("" = its own part): claim and intervals count parts.
         split: how the images are called in texts.
         within: bounds of a ``balanced`` threshold.
+        odd: bool (n_images,), OK images that may be defective: they do not raise a threshold by ``max_overkill_rate``, but they count
+            in its rates and in its claim.
 
     Raises:
         ValueError: `labels` lacks OK images, or defective ones which the rule needs (``fixed`` and ``max_overkill_rate`` do not), or
@@ -128,9 +131,12 @@ def choose_threshold(
     elif rule == "max_overkill_rate":
         units = Units.of("overkill", scores, labels, parts)
         limit = _fraction("max_overkill_rate", max_overkill_rate or None)
-        chosen = _above_ok(units.scores, limit, confidence)
+        usual = units if odd is None else Units.of("overkill", scores, labels, parts, ~odd)
+        chosen = _above_ok(usual.scores, limit, confidence)
         claims = (units.claim(chosen, limit, confidence, split),)
         reason = "the lowest with overkill shown to be within its limit" if claims[0].met else _ABOVE_ALL
+        if odd is not None and odd.any():
+            reason = f"from the OK images without the {odd.sum()} that may be defective: they are far more novel than the others"
     elif rule == "costs":
         chosen, reason = _cheapest(scores, labels, costs, defect_rate)
     else:

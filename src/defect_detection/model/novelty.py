@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from defect_detection.model.backend import keras, ops
-from defect_detection.model.heads import Novelty, standardised
+from defect_detection.model.heads import LOWEST, Novelty, standardised
 from defect_detection.model.seen import counting, on_grid
 
 HIGHEST = 4  # cells of an image whose mean distance counts
@@ -70,7 +70,9 @@ def _together(distances: Mapping[str, keras.KerasTensor], novelty: Novelty) -> k
     """Join distances as `Novelty` does with arrays."""
     scales = novelty.scales
     scaled = [
-        (ops.log(each + LEAST) - scales[name].mean) * (scales[name].weight / scales[name].spread)
+        ops.maximum(
+            (ops.log(each + LEAST) - scales[name].mean) * (scales[name].weight / scales[name].spread), LOWEST
+        )
         for name, each in distances.items()
     ]
     return (ops.logsumexp(ops.stack(scaled, axis=-1), axis=-1) - novelty.mean) * (1 / novelty.spread)

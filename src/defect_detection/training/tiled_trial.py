@@ -134,7 +134,7 @@ def _of_images(
     )
     held_out = np.full(len(splits.samples), np.nan)
     held_out[some] = [novelty[one.sha256] for one in samples]
-    limit = novelty_limit(held_out[some], samples, config.evaluation)
+    limit = novelty_limit(held_out[some], samples, config.evaluation, splits.mode == "one_class")
     threshold = trial.operating_point.threshold
     types = types_of_images(inner, splits.samples, rule, threshold, config.evaluation)
     drawn = inner.drawn and Drawn(rule.logits(inner.drawn.logits), inner.drawn.auroc)

@@ -155,7 +155,7 @@ def run_trial(
             once = partial(_once_a_branch, fits, settings, trunk, folds)
             left_out = leave_types_out(fitted, trunk.learned, settings, config, once)
     trial = _measure(settings, trunk, head, logits, splits, judges, config, history, started)
-    limit = novelty_limit(novelty, splits.samples, config.evaluation)
+    limit = novelty_limit(novelty, splits.samples, config.evaluation, splits.mode == "one_class")
     trial = replace(trial, novelty_limit=limit, novelty=novelty, types_left_out=left_out)
     return replace(trial, drawn=drawn, types=types)
 

@@ -18,7 +18,8 @@ from defect_detection.data.framed import framing_of
 from defect_detection.data.samples import Sample, Skipped
 from defect_detection.data.shortcuts import find_shortcuts
 from defect_detection.data.split import Splits, readable, scan_split
-from defect_detection.model.bundle import read_held_out
+from defect_detection.errors import BundleError
+from defect_detection.model.bundle import read_card, read_held_out
 from defect_detection.processes.watch import Watch, unwatched
 from defect_detection.report.audit_page import write_audit
 
@@ -124,6 +125,7 @@ def _audit(
         config.data.bit_depth,
         tuple(find_shortcuts(train, config.cache_dir)),
         config.cache_dir,
+        _gives_anomaly_scores(config.bundle_dir),
     )
     findings = find(
         material,
@@ -135,3 +137,11 @@ def _audit(
     watch(_TASK, "comparing", len(samples), len(samples))
     has_scores = any(sample.sha256 in scores for sample in train)
     return Audited(tuple(findings), files, has_scores, tuple(said))
+
+
+def _gives_anomaly_scores(bundle: Path) -> bool:
+    """Return whether a model folder has a model of OK images alone."""
+    try:
+        return read_card(bundle).kind == "one_class"
+    except BundleError:  # there is none, or it is damaged
+        return False

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from defect_detection.config.training import HyperparameterSet
-from defect_detection.data.audit.findings import are_unlike_the_others
 from defect_detection.data.audit.material import counted
-from defect_detection.data.samples import OK
+from defect_detection.data.samples import labels_of
 from defect_detection.data.split import ENOUGH_DEFECTIVE, Say, Splits
 from defect_detection.errors import ConfigError
 from defect_detection.evaluation.novelty_share import parts_without_novelty
+from defect_detection.evaluation.plateaus import logit
 from defect_detection.model.card import Card
+from defect_detection.training.threshold import odd_ok
 from defect_detection.use_cases.candidates import Candidate
 
 
@@ -38,10 +39,14 @@ def after_training(best: Candidate, splits: Splits) -> list[str]:
     """Return what a person should know of a new model, in lines: its state of knowledge, and OK images that may not be OK."""
     lines = [state_in_words(best.card, splits)]
     if best.card.kind == "one_class":
-        known = [one.sha256 for one in splits.samples if one.label == OK and one.sha256 in best.scores]
-        odd = int(are_unlike_the_others(np.array([best.scores[sha256] for sha256 in known])).sum())
+        known = [one for one in splits.samples if one.sha256 in best.scores]
+        scores = np.array([best.scores[one.sha256] for one in known])
+        odd = int(odd_ok(logit(scores), labels_of(known)).sum()) if known else 0
         if odd:
-            lines.append(f"! {counted(odd, 'OK image')} unlike the others; `defect data check` lists them")
+            lines.append(
+                f"! {counted(odd, 'OK image')} may show a defect: far more novel than the others, and not counted for the threshold. "
+                "Look at the list of `defect data check`; move defective ones to the folder of their defect type and train again"
+            )
     return lines
 
 

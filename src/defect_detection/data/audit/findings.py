@@ -9,7 +9,7 @@ import numpy as np
 from defect_detection.data.audit.alike import copies, copies_across_splits, groups_across_splits, near_copies
 from defect_detection.data.audit.catalogue import Severity
 from defect_detection.data.audit.material import Entry, Finding, Material, counted, finding, labels_in_words
-from defect_detection.data.outlying import from_median
+from defect_detection.data.outlying import FAR, from_median, unlike_the_others
 from defect_detection.data.samples import DEFECTIVE, OK, labels_of
 from defect_detection.data.shortcuts import DAYS, described
 from defect_detection.data.walk import endings
@@ -17,10 +17,8 @@ from defect_detection.data.walk import endings
 DARK = 0.32  # of 99 % of the pixels; CleanVision's limits, as the next two
 BRIGHT = 0.95  # of 95 % of the pixels
 LEAST_ENTROPY = 3.0  # bits
-FAR = 4.0  # robust standard deviations from the median
 _LEAST_BLUR = 1.4  # and so far in log sharpness: a quarter of the usual
 _LEAST_STRETCH = np.log(1.5)  # and so far in log size or log shape
-_LEAST_ODD = 2.0  # and so far in the logit of the anomaly score: standard deviations of held-out OK images
 _SURE = 0.8  # P(the other label) of a suspect, at least
 _RARE = 0.1  # share of the images
 _DEPTHS = (8, 10, 12, 14)  # of cameras that write 16-bit files
@@ -61,7 +59,7 @@ def _label_suspects(material: Material) -> Iterator[Finding]:
     scored = [sample for sample in material.train if sample.sha256 in material.scores]
     labels = labels_of(scored)
     scores = np.array([material.scores[sample.sha256] for sample in scored])
-    if set(labels) != {OK, DEFECTIVE}:
+    if material.are_anomaly_scores or set(labels) != {OK, DEFECTIVE}:
         return
     other = np.where(labels == OK, scores, 1 - scores)  # P(the other label)
     usual = np.where(labels == OK, scores[labels == DEFECTIVE].mean(), 1 - scores[labels == OK].mean())
@@ -78,11 +76,11 @@ def _label_suspects(material: Material) -> Iterator[Finding]:
 
 def _unlike_the_others(material: Material) -> Iterator[Finding]:
     """List OK images far above the usual anomaly score, the highest first: without defective images no other label is likelier."""
-    scored = [sample for sample in material.train if sample.sha256 in material.scores]
-    if not scored or set(labels_of(scored)) != {OK}:
-        return
+    ok = [sample for sample in material.train if sample.label == OK]
+    scored = [sample for sample in ok if material.are_anomaly_scores and sample.sha256 in material.scores]
     scores = np.array([material.scores[sample.sha256] for sample in scored])
-    far = are_unlike_the_others(scores)
+    likely = np.clip(scores, 1e-6, 1 - 1e-6)
+    far = unlike_the_others(np.log(likely / (1 - likely)))
     entries = [
         Entry((scored[i].path,), f"labelled OK · anomaly score {scores[i]:.3f}")
         for i in np.argsort(-scores, kind="stable")
@@ -91,12 +89,6 @@ def _unlike_the_others(material: Material) -> Iterator[Finding]:
     if entries:
         summary = f"{counted(len(entries), 'image')} of {len(scored)} unlike the other OK images"
         yield finding("unlike_the_others", summary, entries)
-
-
-def are_unlike_the_others(scores: np.ndarray) -> np.ndarray:
-    """Mark the anomaly scores of OK images that are far above the usual one, bool (n_images,)."""
-    likely = np.clip(scores, 1e-6, 1 - 1e-6)
-    return _is_far(np.log(1 / likely - 1), _LEAST_ODD, only_below=True)
 
 
 def _unreadable(material: Material) -> Iterator[Finding]:

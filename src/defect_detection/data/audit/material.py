@@ -34,7 +34,7 @@ class Finding:
 class Material:
     """The input of the audit. `measured` has a row for each of `samples`, see `MEASURED`.
 
-    scores: P(defective) by the ``sha256`` of images that the fit which gave it didn't learn from.
+    scores: P(defective) by the ``sha256`` of images that the fit which gave it didn't learn from; or their anomaly scores.
     masks: images that look like masks of others.
     bit_depth: `data.bit_depth`. shortcuts: what beside the picture tells the label of the training images.
     folder: for temporary files; None: all is in memory.
@@ -49,6 +49,7 @@ class Material:
     bit_depth: int | None = None
     shortcuts: tuple[Shortcut, ...] = ()
     folder: Path | None = None
+    are_anomaly_scores: bool = False
 
     @cached_property
     def samples(self) -> tuple[Sample, ...]:
