@@ -22,7 +22,6 @@ from defect_detection.model.seen import counting, on_grid
 
 CLIP = 6.0  # standard deviations; features of a part unlike all training parts can't drown the rest
 CELL_STRIDE = CELL
-LOWEST = -10.0  # of an exponent of novelty: below it only rounding would be told apart
 DISTANCES = ("bank", "place", "pooled")  # of the novelty branch
 COVARIANCE_CHANNELS = 96  # a level with more has too many pairs of channels
 
@@ -111,7 +110,7 @@ class Novelty:
         """
         scales = [self.scales[name] for name in DISTANCES]
         scaled = [
-            np.maximum((column - scale.mean) * (scale.weight / scale.spread), LOWEST)
+            (column - scale.mean) * (scale.weight / scale.spread)
             for column, scale in zip(np.moveaxis(logarithms, -1, 0), scales, strict=True)
         ]
         return np.asarray((np.logaddexp.reduce(scaled) - self.mean) / self.spread)

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from defect_detection.model.backend import keras, ops
-from defect_detection.model.heads import LOWEST, Novelty, standardised
+from defect_detection.model.heads import Novelty, standardised
 from defect_detection.model.seen import counting, on_grid
 
 HIGHEST = 4  # cells of an image whose mean distance counts
-LEAST = 0.1  # is added to a distance before its logarithm is taken: two identical images have none
+LEAST = 1.0  # a smaller distance counts as this one: images that are alike differ by rounding, each runtime by its own
 
 
 def judge_novelty(
@@ -70,9 +70,7 @@ def _together(distances: Mapping[str, keras.KerasTensor], novelty: Novelty) -> k
     """Join distances as `Novelty` does with arrays."""
     scales = novelty.scales
     scaled = [
-        ops.maximum(
-            (ops.log(each + LEAST) - scales[name].mean) * (scales[name].weight / scales[name].spread), LOWEST
-        )
+        (ops.log(ops.maximum(each, LEAST)) - scales[name].mean) * (scales[name].weight / scales[name].spread)
         for name, each in distances.items()
     ]
     return (ops.logsumexp(ops.stack(scaled, axis=-1), axis=-1) - novelty.mean) * (1 / novelty.spread)

@@ -25,9 +25,7 @@ _POOLED_AXES = 256
 _POOLED_SHARE = 0.95  # of the variance
 _LEAST_VARIANCE = 1e-3  # of a component of cells
 LEAST_SPREAD = 0.05  # of a logarithm: OK images that are all alike say little of the next one
-_LEAST_WEIGHT = (
-    0.5  # of a distance, of 1 on average: what it tells may not be among the defects that weighed it
-)
+_LEAST_WEIGHT = 0.5  # of a distance (average: 1): the defects that weighed it may lack what it tells
 _IMAGES = 64  # at a time
 
 
@@ -212,7 +210,7 @@ class Usual:
             _highest(self.places.distances(x, number)),
             self.pooled.distances(self.standardise(pooled[:, : len(self.standardise.mean)]), number),
         ]
-        return np.log(np.stack(columns, axis=1) + LEAST)
+        return np.log(np.maximum(np.stack(columns, axis=1), LEAST))
 
     def by_fold(self, cells: np.ndarray, pooled: np.ndarray, fold: np.ndarray) -> np.ndarray:
         """Return the logarithms of images, each without what its fold, int (n,), has learned."""

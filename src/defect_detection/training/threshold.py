@@ -9,6 +9,7 @@ from defect_detection.data.outlying import unlike_the_others
 from defect_detection.data.samples import OK, Sample, labels_of
 from defect_detection.data.units import parts_of
 from defect_detection.evaluation.claims import RateClaim, Units
+from defect_detection.evaluation.logits import logit
 from defect_detection.evaluation.operating_point import (
     Costs,
     OperatingPoint,
@@ -16,7 +17,6 @@ from defect_detection.evaluation.operating_point import (
     choose_threshold,
     usual_limit,
 )
-from defect_detection.evaluation.plateaus import logit
 from defect_detection.evaluation.review_band import ReviewLimits, bound_review_band, review_edges
 
 _MOST_ODD = 0.1  # of the OK images

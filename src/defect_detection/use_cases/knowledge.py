@@ -9,8 +9,8 @@ from defect_detection.data.audit.material import counted
 from defect_detection.data.samples import labels_of
 from defect_detection.data.split import ENOUGH_DEFECTIVE, Say, Splits
 from defect_detection.errors import ConfigError
+from defect_detection.evaluation.logits import logit
 from defect_detection.evaluation.novelty_share import parts_without_novelty
-from defect_detection.evaluation.plateaus import logit
 from defect_detection.model.card import Card
 from defect_detection.training.threshold import odd_ok
 from defect_detection.use_cases.candidates import Candidate
