@@ -11,9 +11,9 @@ from defect_detection.records.database import Database
 from defect_detection.records.jobs import count_jobs
 from defect_detection.records.labelled_images import find_labelled
 from defect_detection.records.overview import overview_of_products
-from defect_detection.records.pages import Filter, find_page
+from defect_detection.records.paging import Filter, find_page
 from defect_detection.records.type_counts import count_types
-from defect_detection.records.windows import Place, find_places, find_windows
+from defect_detection.records.windows import Station, find_places, find_windows
 
 View = Callable[[], object]
 ODD = END - timedelta(minutes=7, seconds=3)  # no quarter hour ends then
@@ -122,6 +122,6 @@ def _drift(database: Database) -> dict[str, View]:
     places = partial(find_places, database, (MODEL, 3), END, size=500, product="bolt")
     return {
         "`/monitoring`, 3 windows of 500: all": windows,
-        "`/monitoring`, 3 windows of 500: line, station": partial(windows, place=Place(**PLACE)),
+        "`/monitoring`, 3 windows of 500: line, station": partial(windows, place=Station(**PLACE)),
         "`/monitoring`, which stations there are": places,
     }

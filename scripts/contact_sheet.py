@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from defect_detection.synthetic.lines import LINES, Line
-from defect_detection.synthetic.sample_data import Picture, Shot, take
+from defect_detection.synthetic.sample_data import DrawnPicture, Shot, take
 
 TILE_PX = 112
 N_OK, N_FLAWED = 2, 3
@@ -33,7 +33,7 @@ def tile(image: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize((TILE_PX, TILE_PX), Image.Resampling.LANCZOS))
 
 
-def marked(picture: Picture) -> np.ndarray:
+def marked(picture: DrawnPicture) -> np.ndarray:
     """Return the image in gray with its flaw in red."""
     assert picture.mask is not None
     pale = np.repeat(picture.image.mean(-1, keepdims=True) * 0.5 + 110, 3, -1)

@@ -23,7 +23,7 @@ from waiting import LIMIT_S
 
 from benchmarks.ports import free_port
 from defect_detection.records.database import Database
-from defect_detection.records.tables import Table
+from defect_detection.records.tables import BaseTable
 
 INSTALLED = "/usr/lib/postgresql/*/bin"  # where Debian keeps them, out of PATH
 # What a server of a few seconds can do without: safety against power failure.
@@ -67,7 +67,7 @@ def _migrated(postgres_server: str) -> str:
 @pytest.fixture
 def postgres_records_url(_migrated: str) -> str:
     """The address of a database that has the tables of inspections, without a row. Others of its tests had it before."""
-    names = ", ".join(table.name for table in Table.metadata.sorted_tables)
+    names = ", ".join(table.name for table in BaseTable.metadata.sorted_tables)
     with psycopg.connect(plain(_migrated), autocommit=True) as connection:
         connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "

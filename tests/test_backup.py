@@ -20,7 +20,7 @@ from defect_detection.errors import BackupError
 from defect_detection.files.copies import read_sums, write_sums
 from defect_detection.records.copying import images_of
 from defect_detection.records.jobs import claim_job, create_job, find_job
-from defect_detection.records.store import Records
+from defect_detection.records.record_store import Records
 from defect_detection.use_cases.backup import back_up
 from defect_detection.use_cases.restore import restore
 

@@ -5,7 +5,7 @@ import io
 import pytest
 from PIL import Image
 
-from defect_detection.data.formats import FORMATS, HEAD_BYTES, format_of
+from defect_detection.data.image_formats import FORMATS, HEAD_BYTES, format_of
 
 
 @pytest.mark.parametrize("name", [one.name for one in FORMATS])

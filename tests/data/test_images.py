@@ -7,7 +7,7 @@ from PIL import Image, ImageOps
 
 from defect_detection.data import upright
 from defect_detection.data.bounds import Limits
-from defect_detection.data.formats import IMAGE_SUFFIXES
+from defect_detection.data.image_formats import IMAGE_SUFFIXES
 from defect_detection.data.images import read_image
 from defect_detection.data.levels import Levels, to_8_bit
 from defect_detection.errors import ImageError

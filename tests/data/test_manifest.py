@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from defect_detection.data.manifest import Entry, Manifest, read_manifest
+from defect_detection.data.manifest import Manifest, ManifestEntry, read_manifest
 from defect_detection.data.manifest_diff import compare
 from defect_detection.errors import DataError
 
-ENTRY = Entry("aa", "data/train/hole/1.png", "defective", ("hole",), "part-1", "train", "data.train_dir")
+ENTRY = ManifestEntry(
+    "aa", "data/train/hole/1.png", "defective", ("hole",), "part-1", "train", "data.train_dir"
+)
 
 
 def found(old, new, **options):

@@ -11,7 +11,7 @@ from defect_detection.records import database, writer
 from defect_detection.records.database import Database
 from defect_detection.records.image_store import ImageFolder
 from defect_detection.records.inspections import Inspected
-from defect_detection.records.store import Records
+from defect_detection.records.record_store import Records
 
 
 @pytest.fixture(autouse=True)

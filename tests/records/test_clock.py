@@ -12,7 +12,7 @@ from defect_detection.records.counts import count_inspections
 from defect_detection.records.feedback import add_feedback
 from defect_detection.records.inspections import find_inspection
 from defect_detection.records.jobs import create_job, create_job_if_due, end_job
-from defect_detection.records.pages import Filter, find_page
+from defect_detection.records.paging import Filter, find_page
 from defect_detection.records.retention import prune
 from defect_detection.records.tables import FeedbackRow
 

@@ -20,7 +20,7 @@ from defect_detection.errors import RecordsError, SlowReadError, TrackingError
 from defect_detection.records.database import Database
 from defect_detection.records.keys import create_key, list_keys
 from defect_detection.records.migrating import MIGRATIONS
-from defect_detection.records.tables import Table
+from defect_detection.records.tables import BaseTable
 from defect_detection.tracking.store import check_store
 
 
@@ -31,7 +31,7 @@ def names_of_keys(database: Database) -> list[str]:
 def test_the_migrations_make_the_tables_that_the_code_expects(records):
     with records.database.reading() as session:
         context = MigrationContext.configure(session.connection(), opts={"compare_type": True})
-        assert compare_metadata(context, Table.metadata) == []
+        assert compare_metadata(context, BaseTable.metadata) == []
 
 
 def test_a_database_that_lacks_the_last_migration_gets_it(records, database_url):
@@ -49,7 +49,7 @@ def test_a_database_that_lacks_the_last_migration_gets_it(records, database_url)
     with again.reading() as session:
         context = MigrationContext.configure(session.connection())
         assert context.get_current_revision() == last.revision
-        assert compare_metadata(context, Table.metadata) == []
+        assert compare_metadata(context, BaseTable.metadata) == []
     again.close()
 
 

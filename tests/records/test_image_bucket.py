@@ -12,9 +12,9 @@ from defect_detection.errors import BackupError, ConfigError, RecordsError
 from defect_detection.records.copying import images_of
 from defect_detection.records.feedback import add_feedback
 from defect_detection.records.labelled_images import export_feedback
+from defect_detection.records.record_store import Records
 from defect_detection.records.retention import prune
 from defect_detection.records.room import make_room
-from defect_detection.records.store import Records
 from defect_detection.use_cases.backup import back_up
 
 N_IMAGES = 5

@@ -8,7 +8,7 @@ from recorded import START, image_of
 from defect_detection.errors import UnknownRecordError
 from defect_detection.records.feedback import add_feedback
 from defect_detection.records.inspections import find_inspection
-from defect_detection.records.pages import Filter, find_page
+from defect_detection.records.paging import Filter, find_page
 
 
 def numbers(records, *, limit: int = 100, **wanted: object) -> list[int]:

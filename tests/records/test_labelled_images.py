@@ -13,7 +13,7 @@ from sqlalchemy import update
 
 from defect_detection.data.samples import Sample, scan
 from defect_detection.records.feedback import add_feedback
-from defect_detection.records.labelled_images import Exported, export_feedback
+from defect_detection.records.labelled_images import ExportedLabels, export_feedback
 from defect_detection.records.tables import ImageRow
 
 OK_CLASSES = ("good", "ok")
@@ -29,7 +29,7 @@ def say(records):
 
 @pytest.fixture
 def export(records, tmp_path: Path):
-    def export(held_out: tuple[Sample, ...] = ()) -> Exported:
+    def export(held_out: tuple[Sample, ...] = ()) -> ExportedLabels:
         return export_feedback(records.database, records.images, tmp_path / "feedback", OK_CLASSES, held_out)
 
     return export

@@ -7,11 +7,11 @@ from recorded import START
 from sqlalchemy import inspect, select
 
 from benchmarks import filled
-from defect_detection.records import pages
+from defect_detection.records import paging
 from defect_detection.records.database import Database
 from defect_detection.records.feedback import add_feedback
 from defect_detection.records.inspections import add_inspections
-from defect_detection.records.pages import Filter, find_page
+from defect_detection.records.paging import Filter, find_page
 from defect_detection.records.tables import InspectionRow, TallyRow
 
 
@@ -40,7 +40,7 @@ def test_a_filled_database_is_as_the_writer_would_have_left_it(records, tmp_path
 
 @pytest.mark.parametrize("order", ["newest", "uncertain", "novel"])
 def test_a_search_looks_through_a_part_at_a_time_and_finds_all(records, write, monkeypatch, order):
-    monkeypatch.setattr(pages, "MOST_SEARCHED", 4)
+    monkeypatch.setattr(paging, "MOST_SEARCHED", 4)
     for number in range(11):
         write(number, name="odd" if number in (0, 5, 6, 10) else "usual", score=number / 100, novelty=number)
     found, cursors, cursor = [], [], None
@@ -56,7 +56,7 @@ def test_a_search_looks_through_a_part_at_a_time_and_finds_all(records, write, m
 @pytest.mark.parametrize("few", [0, 100])
 @pytest.mark.parametrize("order", ["newest", "uncertain", "novel"])
 def test_a_filter_finds_the_same_whether_few_match_it_or_many(records, write, monkeypatch, order, few):
-    monkeypatch.setattr(pages, "FEW", few)
+    monkeypatch.setattr(paging, "FEW", few)
     for number in range(12):
         place = {"line": f"L{number % 2}", "group": f"lot {number // 4}", "part": f"P{number // 2}"}
         write(number, score=number / 100, novelty=number, product="bolt", **place)

@@ -11,7 +11,7 @@ from defect_detection.cli import main
 from defect_detection.records.counts import count_inspections
 from defect_detection.records.feedback import add_feedback
 from defect_detection.records.keys import find_key
-from defect_detection.records.store import Records
+from defect_detection.records.record_store import Records
 from defect_detection.records.tables import TallyRow
 
 

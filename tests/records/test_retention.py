@@ -6,7 +6,7 @@ from datetime import timedelta
 from recorded import START, image_of
 
 from defect_detection.records.feedback import add_feedback
-from defect_detection.records.pages import Filter, find_page
+from defect_detection.records.paging import Filter, find_page
 from defect_detection.records.retention import LEFTOVER_S, Pruned, prune
 
 NOW = START + timedelta(days=10)

@@ -17,8 +17,8 @@ from defect_detection.records.image_store import ImageFolder
 from defect_detection.records.inspections import find_inspection
 from defect_detection.records.migrating import MIGRATIONS
 from defect_detection.records.quota import Quota
+from defect_detection.records.record_store import Records
 from defect_detection.records.room import _levelled, bytes_taken
-from defect_detection.records.store import Records
 from defect_detection.records.tables import ImageRow
 
 ROOM = 40_000  # bytes: 40 images

@@ -18,9 +18,9 @@ from defect_detection.records.database import Database
 from defect_detection.records.feedback import add_feedback
 from defect_detection.records.inspections import Inspected, add_inspections
 from defect_detection.records.migrating import MIGRATIONS
-from defect_detection.records.pages import Filter, find_page
+from defect_detection.records.paging import Filter, find_page
+from defect_detection.records.record_store import Records
 from defect_detection.records.retention import prune
-from defect_detection.records.store import Records
 from defect_detection.records.tables import TallyRow
 from defect_detection.records.tallies import count_again
 

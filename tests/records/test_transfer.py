@@ -16,8 +16,8 @@ from defect_detection.records.image_store import ImageFolder
 from defect_detection.records.inspections import find_inspection
 from defect_detection.records.jobs import create_job
 from defect_detection.records.keys import create_key, list_keys
-from defect_detection.records.store import Records
-from defect_detection.records.tables import InspectionRow, Table
+from defect_detection.records.record_store import Records
+from defect_detection.records.tables import BaseTable, InspectionRow
 from defect_detection.records.transfer import copy_records
 
 N_INSPECTIONS = 7
@@ -50,7 +50,7 @@ def test_every_row_arrives_in_postgresql_and_back_and_labels_go_on(source, targe
     assert there.rows["inspections"] == there.rows["images"] == N_INSPECTIONS
     assert (there.rows["feedback"], there.rows["api_keys"], there.rows["jobs"]) == (2, 1, 1)
     assert there.images_missing == ()
-    assert there.rows.keys() == Table.metadata.tables.keys()
+    assert there.rows.keys() == BaseTable.metadata.tables.keys()
     assert find_inspection(target, "00000003") == find_inspection(source.database, "00000003")
     assert list_keys(target) == list_keys(source.database)
     assert add_feedback(target, "00000003", "ok", "chief").id == 3

@@ -16,8 +16,8 @@ from defect_detection.records import upkeep
 from defect_detection.records.database import Database
 from defect_detection.records.feedback import add_feedback
 from defect_detection.records.image_store import ImageFolder
-from defect_detection.records.pages import Filter, find_page
-from defect_detection.records.store import Records
+from defect_detection.records.paging import Filter, find_page
+from defect_detection.records.record_store import Records
 from defect_detection.records.upkeep import PRUNING, Upkeep, take_on
 
 DAY = timedelta(days=1)

@@ -21,9 +21,9 @@ from defect_detection.records import writer
 from defect_detection.records.database import Database
 from defect_detection.records.feedback import add_feedback
 from defect_detection.records.image_store import ImageFolder
-from defect_detection.records.pages import Filter, find_page
-from defect_detection.records.store import Records
-from defect_detection.records.writer import BATCH, Recorder
+from defect_detection.records.paging import Filter, find_page
+from defect_detection.records.record_store import Records
+from defect_detection.records.writer import BATCH, RecordWriter
 
 
 def ids(records: Records) -> list[str]:
@@ -81,7 +81,7 @@ def test_what_comes_while_the_file_is_lost_is_written_once_it_is_back(on_sqlite,
 def test_what_finds_no_room_is_counted_and_logged(tmp_path, caplog):
     (tmp_path / "inspections.db").mkdir()
     database = Database(f"sqlite:///{tmp_path}/inspections.db")
-    recorder = Recorder(database, ImageFolder(tmp_path / "inspections"), max_waiting=2)
+    recorder = RecordWriter(database, ImageFolder(tmp_path / "inspections"), max_waiting=2)
     for number in range(5):
         recorder.record(inspected(number), image_of(number))
     assert recorder.state().waiting == 2
@@ -140,7 +140,7 @@ from pathlib import Path
 from recorded import image_of, inspected
 from defect_detection.records.database import Database
 from defect_detection.records.image_store import ImageFolder
-from defect_detection.records.store import Records
+from defect_detection.records.record_store import Records
 
 root = Path(sys.argv[1])
 records = Records(Database(f"sqlite:///{root}/inspections.db"), ImageFolder(root / "inspections"))

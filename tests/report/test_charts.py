@@ -2,7 +2,7 @@ import numpy as np
 
 from defect_detection.evaluation.operating_point import Costs
 from defect_detection.report import figures
-from defect_detection.report.charts import OUTLINE, Picture, cost_chart, outlined, views
+from defect_detection.report.charts import OUTLINE, EvidencePicture, cost_chart, outlined, views
 from defect_detection.report.costs import cost_curve
 
 PHOTO = np.random.default_rng(0).integers(0, 200, (48, 64, 3), dtype=np.uint8)
@@ -21,8 +21,8 @@ def test_outline_runs_around_the_defect_and_leaves_it_visible():
 
 
 def test_a_picture_is_shown_with_what_is_known_of_it():
-    assert len(views(Picture(PHOTO), None)) == 1
-    plain, evidence = views(Picture(PHOTO, np.eye(3), MASK), (0.0, 1.0))
+    assert len(views(EvidencePicture(PHOTO), None)) == 1
+    plain, evidence = views(EvidencePicture(PHOTO, np.eye(3), MASK), (0.0, 1.0))
     np.testing.assert_array_equal(plain, outlined(PHOTO, MASK))
     np.testing.assert_array_equal(evidence, figures.overlay(PHOTO, np.eye(3), (0.0, 1.0)))
 

@@ -24,7 +24,7 @@ CHARTS = {
     "histogram": lambda: figures.score_histogram(SCORES, LABELS, 0.5),
     "reliability": lambda: figures.reliability_diagram(reliability(SCORES, LABELS)),
     "sheet": lambda: figures.contact_sheet(
-        [figures.Tile(PHOTO, EVIDENCE, "a.png"), figures.Tile(PHOTO, None, "b")]
+        [figures.SheetTile(PHOTO, EVIDENCE, "a.png"), figures.SheetTile(PHOTO, None, "b")]
     ),
 }
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from defect_detection.report.pixels import pixel_auroc
+from defect_detection.report.pixel_auroc import pixel_auroc
 
 LABELS = np.array([0, 0, 1, 1, 1])
 RNG = np.random.default_rng(0)

@@ -13,7 +13,7 @@ from defect_detection.evaluation.metrics import evaluate
 from defect_detection.evaluation.operating_point import Costs, ReviewBand, choose_threshold
 from defect_detection.evaluation.rates import Rate
 from defect_detection.evaluation.types_left_out import TypeLeftOut
-from defect_detection.report.charts import Picture
+from defect_detection.report.charts import EvidencePicture
 from defect_detection.report.page import write_report
 from defect_detection.report.rendering import about
 from defect_detection.report.report import (
@@ -24,7 +24,7 @@ from defect_detection.report.report import (
     build_report,
     report_schema,
 )
-from defect_detection.report.unseen import drawn_defects, unseen
+from defect_detection.report.unlearned import drawn_defects, unseen
 
 LABELS = np.array([0] * 30 + [1] * 20)
 SCORES = np.linspace(0.05, 0.45, 50) + 0.5 * LABELS
@@ -78,7 +78,7 @@ def full_report():
 def pictures_of(report):
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
-    return {path: Picture(image, rng.normal(size=(4, 4)), MASK) for path in report.shown}
+    return {path: EvidencePicture(image, rng.normal(size=(4, 4)), MASK) for path in report.shown}
 
 
 class Page(HTMLParser):

@@ -12,7 +12,7 @@ from defect_detection.errors import ConfigError
 from defect_detection.evaluation.gate import Outcome
 from defect_detection.model.bundle import read_card
 from defect_detection.records.feedback import add_feedback
-from defect_detection.records.store import Records
+from defect_detection.records.record_store import Records
 from defect_detection.retraining.cycle import Retrained
 from defect_detection.tracking.best_model import BestModelInfo
 

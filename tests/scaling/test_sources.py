@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from defect_detection.errors import DataError
+from defect_detection.scaling.parquet_columns import images_of
 from defect_detection.scaling.sources import Shard, find
-from defect_detection.scaling.tables import images_of
 
 
 def write_table(path: Path, **columns: list) -> str:

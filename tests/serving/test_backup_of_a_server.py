@@ -11,8 +11,8 @@ from tiny import encoded
 from waiting import wait_until
 from whole import whole_server
 
-from defect_detection.records.pages import Filter, find_page
-from defect_detection.records.store import Records
+from defect_detection.records.paging import Filter, find_page
+from defect_detection.records.record_store import Records
 from defect_detection.serving.services import services_of
 from defect_detection.use_cases.backup import back_up
 from defect_detection.use_cases.history import history

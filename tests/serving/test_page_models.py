@@ -19,7 +19,7 @@ from defect_detection.records.keys import create_key
 from defect_detection.serving.app import create_app
 from defect_detection.serving.services import services_of
 from defect_detection.tracking.ledger import Ledger
-from defect_detection.tracking.ledger_entry import Kind, Plan
+from defect_detection.tracking.ledger_entry import DecisionKind, Plan
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
 
@@ -76,7 +76,7 @@ class World:
         (report / "report.html").write_text(f"<h1>Of version {version}</h1>")
         plan = Plan(
             version - 1,
-            Kind.EVALUATION,
+            DecisionKind.EVALUATION,
             "promote",
             before,
             version,
@@ -97,7 +97,13 @@ class World:
         tags = {"test_correct": "180/200 (90.0 %)", "test_overkill": "20/100 (20.0 %)"}
         client.create_model_version("Testing_Reg", source, run_id, tags=tags)
         plan = Plan(
-            2, Kind.EVALUATION, "hold", 2, None, "Defect_CNN version 3", "worse than version 2: 180/200"
+            2,
+            DecisionKind.EVALUATION,
+            "hold",
+            2,
+            None,
+            "Defect_CNN version 3",
+            "worse than version 2: 180/200",
         )
         with Ledger(self.plant.uri).entry(plan, {"candidate_run_id": run_id}):
             pass

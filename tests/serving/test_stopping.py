@@ -15,7 +15,7 @@ from waiting import LIMIT_S, wait_until
 
 from benchmarks.ports import free_port
 from defect_detection.records.inspections import find_inspection
-from defect_detection.records.store import Records
+from defect_detection.records.record_store import Records
 from defect_detection.serving.server import keep_out
 
 SERVE = """

@@ -15,14 +15,14 @@ from defect_detection.processes.identity import place
 from defect_detection.tracking import lease as leases
 from defect_detection.tracking.lease import FORMER, PROMOTIONS, lease, who
 from defect_detection.tracking.ledger import Ledger, open_entries, productive, withdrawn
-from defect_detection.tracking.ledger_entry import Entry, Kind, Plan, State
+from defect_detection.tracking.ledger_entry import DecisionKind, LedgerEntry, Plan, State
 from defect_detection.tracking.store import connect
 
 # MLflow 3.17 on SQLAlchemy 2.1
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
 
 PLAN = Plan(
-    1, Kind.PROMOTION, "promote", 4, 5, "Production_Reg version 5", "line 3 needs it", "19/20", "1/10"
+    1, DecisionKind.PROMOTION, "promote", 4, 5, "Production_Reg version 5", "line 3 needs it", "19/20", "1/10"
 )
 
 
@@ -204,10 +204,10 @@ def test_a_ledger_that_has_no_store_yet_is_empty_and_makes_none(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def moves(*steps: tuple[Kind, int | None, int | None]) -> tuple[Entry, ...]:
+def moves(*steps: tuple[DecisionKind, int | None, int | None]) -> tuple[LedgerEntry, ...]:
     """Return entries, newest first."""
     made = [
-        Entry(
+        LedgerEntry(
             number,
             kind,
             State.DONE,
@@ -229,7 +229,7 @@ def moves(*steps: tuple[Kind, int | None, int | None]) -> tuple[Entry, ...]:
     return tuple(reversed(made))
 
 
-EVALUATED, BACK = Kind.EVALUATION, Kind.ROLLBACK
+EVALUATED, BACK = DecisionKind.EVALUATION, DecisionKind.ROLLBACK
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ EVALUATED, BACK = Kind.EVALUATION, Kind.ROLLBACK
         ([(EVALUATED, None, 1), (EVALUATED, 1, 2), (EVALUATED, 2, 3), (BACK, 3, 2)], [1, 2]),
         ([(EVALUATED, None, 1), (EVALUATED, 1, 2), (EVALUATED, 2, 3), (BACK, 3, 2), (BACK, 2, 1)], [1]),
         ([(EVALUATED, None, 1), (EVALUATED, 1, 2), (BACK, 2, 1), (EVALUATED, 1, 3)], [1, 3]),
-        ([(EVALUATED, None, 1), (EVALUATED, 1, 2), (BACK, 2, 1), (Kind.PROMOTION, 1, 2)], [1, 2]),
+        ([(EVALUATED, None, 1), (EVALUATED, 1, 2), (BACK, 2, 1), (DecisionKind.PROMOTION, 1, 2)], [1, 2]),
         ([(EVALUATED, 7, 8)], [7, 8]),  # 7 was there before the ledger
         ([(EVALUATED, None, 1), (EVALUATED, 1, 2), (BACK, 2, 9)], [1, 2, 9]),  # --to a version that never was
     ],
@@ -252,7 +252,7 @@ def test_the_way_back_leads_through_what_was_not_rolled_back_from(steps, version
 def test_a_version_is_withdrawn_until_it_is_put_back():
     first = [(EVALUATED, None, 1), (EVALUATED, 1, 2), (BACK, 2, 1)]
     assert {version: entry.number for version, entry in withdrawn(moves(*first)).items()} == {2: 2}
-    assert withdrawn(moves(*first, (Kind.PROMOTION, 1, 2))) == {}
+    assert withdrawn(moves(*first, (DecisionKind.PROMOTION, 1, 2))) == {}
 
 
 def test_a_reason_is_no_markup_on_the_page_of_mlflow(uri):

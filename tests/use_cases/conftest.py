@@ -32,7 +32,7 @@ from defect_detection.model.heads import Calibration, Head, Local, Pooled, Stand
 from defect_detection.model.trunks import Trunk, build_trunk
 from defect_detection.use_cases import export as exports
 from defect_detection.use_cases.evaluate import Evaluated, evaluate
-from defect_detection.use_cases.export import Exported, export
+from defect_detection.use_cases.export import ExportedModel, export
 from defect_detection.use_cases.train import train
 
 # Each kind of layer and each kind of stage of the trunk; its third stage repeats the second.
@@ -147,14 +147,14 @@ def few_ranges() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def exported(
     masked: tuple[Plant, Evaluated], both_branches: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[..., tuple[Path, Exported]]:
+) -> Callable[..., tuple[Path, ExportedModel]]:
     """A function that exports each form once: `exported("openvino", int8=True)`.
 
     The model is that with all parts of a head; in 8 bits the trained one, which is held to its verdicts on labelled images.
     """
     root, done = tmp_path_factory.mktemp("site") / "exported", {}
 
-    def once(form: str, int8: bool = False) -> tuple[Path, Exported]:
+    def once(form: str, int8: bool = False) -> tuple[Path, ExportedModel]:
         output = root / (f"{form}-int8" if int8 else form)
         if output not in done:
             config = masked[0].config(f"data.image_size={2 * SIDE}")

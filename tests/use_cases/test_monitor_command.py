@@ -9,7 +9,7 @@ from recorded import inspected
 from defect_detection.cli import main
 from defect_detection.model.bundle import read_card
 from defect_detection.records.inspections import add_inspections
-from defect_detection.records.store import Records
+from defect_detection.records.record_store import Records
 
 
 def record_the_training_images_dimmed(plant, factor: float) -> None:

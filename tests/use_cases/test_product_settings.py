@@ -13,7 +13,12 @@ from defect_detection.config import Config, load_config
 from defect_detection.config.yaml_file import section_in
 from defect_detection.errors import ConfigError
 from defect_detection.use_cases.products import create_product
-from defect_detection.use_cases.settings import Change, SettingsChangedError, change_settings, read_form
+from defect_detection.use_cases.settings import (
+    EnteredChange,
+    SettingsChangedError,
+    change_settings,
+    read_form,
+)
 
 SHIPPED = Path(__file__).parents[2] / "config.yaml"
 
@@ -26,7 +31,7 @@ def project(tmp_path: Path) -> Path:
 
 def change(config: Config, entered: dict[str, object], digest: str = "") -> list[str]:
     shown = values(config)
-    changes = {key: Change(shown.get(key), value) for key, value in entered.items()}  # type: ignore[arg-type]
+    changes = {key: EnteredChange(shown.get(key), value) for key, value in entered.items()}  # type: ignore[arg-type]
     return change_settings(config, digest or read_form(config).digest, changes, "anna")
 
 
@@ -194,11 +199,11 @@ def test_a_file_that_cannot_be_replaced_and_a_link_stay_what_they_are(project, m
 def test_of_two_forms_the_second_is_told_what_the_first_changed(project):
     config = load_config(project / "config.yaml")
     digest = read_form(config).digest
-    entered = {"training.epochs": Change("14", "20")}
+    entered = {"training.epochs": EnteredChange("14", "20")}
     assert change_settings(config, digest, entered, "anna") == ["training.epochs"]
     for changes, told in (
         (entered, r"training\.epochs is 20 now"),
-        ({"seed": Change("42", "1")}, "other settings than these were changed"),
+        ({"seed": EnteredChange("42", "1")}, "other settings than these were changed"),
     ):
         with pytest.raises(SettingsChangedError, match=told):
             change_settings(config, digest, changes, "ben")

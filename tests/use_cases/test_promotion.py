@@ -21,7 +21,7 @@ from defect_detection.errors import (
 )
 from defect_detection.model.bundle import GOLDEN_FILE, read_card, read_golden, write_card, write_golden
 from defect_detection.tracking.lease import PROMOTIONS, _tickets
-from defect_detection.tracking.ledger_entry import Entry
+from defect_detection.tracking.ledger_entry import LedgerEntry
 from defect_detection.tracking.reading import ModelRef
 from defect_detection.tracking.store import connect
 from defect_detection.tracking.wear import count_decisions
@@ -41,7 +41,7 @@ def versions(plant: Plant, count: int) -> list[ModelRef]:
     return made
 
 
-def entries(plant: Plant) -> list[Entry]:
+def entries(plant: Plant) -> list[LedgerEntry]:
     return list(history(plant.config()).entries)
 
 
@@ -62,7 +62,7 @@ def decision_in(folder: Path) -> dict:
     return decision
 
 
-def logged_report(plant: Plant, entry: Entry) -> Path:
+def logged_report(plant: Plant, entry: LedgerEntry) -> Path:
     """Fetch the report that the ledger keeps with an entry."""
     client = connect(plant.config().tracking_uri).client
     return Path(client.download_artifacts(entry.run_id, "report", str(plant.root)))

@@ -10,8 +10,8 @@ import typer
 from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, Product, app
 
 if TYPE_CHECKING:
-    from defect_detection.tracking.ledger_entry import Entry
-    from defect_detection.use_cases.by_hand import Moved
+    from defect_detection.tracking.ledger_entry import LedgerEntry
+    from defect_detection.use_cases.by_hand import ProductionMoved
     from defect_detection.use_cases.history import History
 
 _LONGEST_REASON = 120  # characters of a row
@@ -96,7 +96,7 @@ def rollback(
     _say(run(load_config(config, overrides or (), product), to, reason))
 
 
-def _say(moved: "Moved") -> None:
+def _say(moved: "ProductionMoved") -> None:
     same = moved.before and moved.before.version == moved.after.version
     instead = f", instead of version {moved.before.version}" if moved.before and not same else ""
     instead = ", as before, and the ledger now has the entry" if same else instead
@@ -108,12 +108,12 @@ def _say(moved: "Moved") -> None:
     )
 
 
-def _document(found: "History", entries: "list[Entry]") -> dict[str, object]:
+def _document(found: "History", entries: "list[LedgerEntry]") -> dict[str, object]:
     rows = [asdict(entry) | {"when": entry.when.isoformat()} for entry in entries]
     return {"in_production": found.in_production, "notes": found.notes, "entries": rows}
 
 
-def _print_table(entries: "list[Entry]") -> None:
+def _print_table(entries: "list[LedgerEntry]") -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -128,7 +128,7 @@ def _print_table(entries: "list[Entry]") -> None:
     Console(width=None if sys.stdout.isatty() else 180).print(table)
 
 
-def _row(entry: "Entry") -> tuple[str, ...]:
+def _row(entry: "LedgerEntry") -> tuple[str, ...]:
     step = f"{entry.before or '–'} → {entry.after}" if entry.after else f"{entry.before or '–'} stays"
     mark = "" if entry.state == "done" else f" ({entry.state})"
     why = entry.why if len(entry.why) <= _LONGEST_REASON else entry.why[: _LONGEST_REASON - 1] + "…"

@@ -37,8 +37,8 @@ def prune(
 ) -> None:
     """Delete inspections and images beyond records.keep_days and records.keep_gb. Labelled images are kept."""
     from defect_detection.config import load_config
+    from defect_detection.records.record_store import Records
     from defect_detection.records.retention import prune_records
-    from defect_detection.records.store import Records
 
     settings = load_config(config, overrides or ())
     pruned = prune_records(settings, Records.of(settings), at_once=at_once)
@@ -73,7 +73,7 @@ def create(
     from defect_detection.errors import ConfigError
     from defect_detection.files.trail import leave
     from defect_detection.records.keys import create_key
-    from defect_detection.records.store import Records
+    from defect_detection.records.record_store import Records
     from defect_detection.serving.local_key import FILE, make_local_key
     from defect_detection.tracking.lease import who
 
@@ -102,7 +102,7 @@ def list_(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> N
     """List the names and roles of all keys."""
     from defect_detection.config import load_config
     from defect_detection.records.keys import list_keys
-    from defect_detection.records.store import Records
+    from defect_detection.records.record_store import Records
 
     keys = list_keys(Records.of(load_config(config, overrides or ())).database)
     for key in keys:
@@ -119,7 +119,7 @@ def revoke(name: KeyName, config: ConfigFile = DEFAULT_CONFIG, overrides: Overri
     from defect_detection.config import load_config
     from defect_detection.files.trail import leave
     from defect_detection.records.keys import revoke_key
-    from defect_detection.records.store import Records
+    from defect_detection.records.record_store import Records
     from defect_detection.tracking.lease import who
 
     settings = load_config(config, overrides or ())
@@ -151,7 +151,7 @@ def copy(
     from defect_detection.cli.progress import bars
     from defect_detection.config import load_config
     from defect_detection.records.database import Database
-    from defect_detection.records.store import Records
+    from defect_detection.records.record_store import Records
     from defect_detection.records.transfer import copy_records
 
     with (
@@ -180,7 +180,7 @@ def copy(
 def rebuild(config: ConfigFile = DEFAULT_CONFIG, overrides: Overrides = None) -> None:
     """Recompute the sums that Monitor shows. Servers may keep running."""
     from defect_detection.config import load_config
-    from defect_detection.records.store import Records
+    from defect_detection.records.record_store import Records
     from defect_detection.records.tallies import count_again
 
     days = count_again(Records.of(load_config(config, overrides or ())).database)

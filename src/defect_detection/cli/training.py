@@ -143,7 +143,7 @@ def advise(
 ) -> None:
     """Report what the present images and labels can train and measure, what 20 more labels would change, and the next command."""
     from defect_detection.config import load_config
-    from defect_detection.records.store import Records
+    from defect_detection.records.record_store import Records
     from defect_detection.retraining.advice import advise as run
 
     settings = load_config(config, overrides or (), product)

@@ -20,7 +20,7 @@ _UNFINISHED_S = 3600  # a hidden folder is a download under way, unless it is ol
 
 
 @dataclass(frozen=True)
-class Entry:
+class CacheEntry:
     """A unit of the cache: a store of pixels, the activations of a trunk, or another folder.
 
     stores: its stores, each as `<folder>/<name>`; files: all that takes space; last_used: in seconds since 1970.
@@ -34,11 +34,11 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Kind:
+class CacheKind:
     """A folder right below the cache, such as ``pixels``."""
 
     name: str
-    entries: tuple[Entry, ...]
+    entries: tuple[CacheEntry, ...]
 
     @property
     def n_bytes(self) -> int:
@@ -49,10 +49,10 @@ class Kind:
         return max((entry.last_used for entry in self.entries), default=0.0)
 
 
-def contents(cache_dir: Path) -> list[Kind]:
+def contents(cache_dir: Path) -> list[CacheKind]:
     """Return the contents of the cache by kind; empty if the folder does not exist."""
     folders = sorted(path for path in cache_dir.glob("*") if path.is_dir())
-    return [Kind(folder.name, tuple(_entries(folder))) for folder in folders]
+    return [CacheKind(folder.name, tuple(_entries(folder))) for folder in folders]
 
 
 def table(cache_dir: Path, max_gb: float | None) -> list[str]:
@@ -115,7 +115,7 @@ def clear(cache_dir: Path, kinds: Sequence[str] = LIMITED) -> tuple[int, list[Pa
     return freed, [entry.path for entry, gone in zip(entries, removed, strict=True) if not gone]
 
 
-def _entries(folder: Path) -> Iterator[Entry]:
+def _entries(folder: Path) -> Iterator[CacheEntry]:
     if folder.name == "pixels":
         for store in sorted(_stores(folder)):
             yield from _entry(store, [store.with_name(store.name + end) for end in (KEYS, ROWS)])
@@ -128,7 +128,7 @@ def _stores(folder: Path) -> set[Path]:
     return {path.with_suffix("") for end in (KEYS, ROWS) for path in folder.rglob(f"*{end}")}
 
 
-def _entry(path: Path, candidates: Iterable[Path]) -> Iterator[Entry]:
+def _entry(path: Path, candidates: Iterable[Path]) -> Iterator[CacheEntry]:
     """Yield the entry, unless its files are empty."""
     stores: set[Path] = set()
     sizes, used = {}, 0.0
@@ -143,10 +143,10 @@ def _entry(path: Path, candidates: Iterable[Path]) -> Iterator[Entry]:
             sizes[file] = status.st_size
             used = max(used, status.st_mtime)
     if any(sizes.values()):
-        yield Entry(path, tuple(sorted(stores)), tuple(sizes), sum(sizes.values()), used)
+        yield CacheEntry(path, tuple(sorted(stores)), tuple(sizes), sum(sizes.values()), used)
 
 
-def _remove(entry: Entry) -> bool:
+def _remove(entry: CacheEntry) -> bool:
     """Remove an entry, unless it is in use. Killed in between, what is left counts as empty.
 
     The empty lock files of its stores stay: another process may be waiting for one.
@@ -168,7 +168,7 @@ def _remove(entry: Entry) -> bool:
     return True
 
 
-def _remove_path(entry: Entry) -> bool:
+def _remove_path(entry: CacheEntry) -> bool:
     """Remove a folder or file atomically."""
     path = entry.path
     if path.name.startswith(".") and time.time() - entry.last_used < _UNFINISHED_S:

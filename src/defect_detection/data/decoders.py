@@ -11,7 +11,7 @@ from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from defect_detection.data.formats import HEAD_BYTES, format_of
+from defect_detection.data.image_formats import HEAD_BYTES, format_of
 from defect_detection.errors import ImageError
 
 MOST_PAGES = 100  # of one file; each costs a run of the model

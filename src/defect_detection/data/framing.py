@@ -24,7 +24,7 @@ _SHAPE_TOLERANCE = 0.02  # of width / height between an image and the mask made 
 Size = tuple[int, int]
 
 
-class Fitted(NamedTuple):
+class FittedRegion(NamedTuple):
     """Where a region lies in the model's input: its size there, and the padding to its left and above it."""
 
     width: int
@@ -155,12 +155,12 @@ class Framing(BaseModel):
                 f"expected the shape of {_px(self.made_for)}, which the model's data.ignore_mask is made for, received {_px(size)}"
             )
 
-    def fitted(self, width: int, height: int) -> Fitted:
+    def fitted(self, width: int, height: int) -> FittedRegion:
         """Return where a region of this size lies in the input."""
         if self.content is None:
-            return Fitted(self.size[1], self.size[0], 0, 0)
+            return FittedRegion(self.size[1], self.size[0], 0, 0)
         inner = fit_into(self.content, (width, height))
-        return Fitted(*inner, (self.size[1] - inner[0]) // 2, (self.size[0] - inner[1]) // 2)
+        return FittedRegion(*inner, (self.size[1] - inner[0]) // 2, (self.size[0] - inner[1]) // 2)
 
     def extent(self, width: int, height: int) -> Extent:
         """Return the pixels of an upright image of this size that an evidence map of the model covers."""
@@ -186,7 +186,7 @@ class Framing(BaseModel):
             pixels[~self.shown] = HIDDEN
         return Image.fromarray(pixels)
 
-    def padded(self, inner: np.ndarray, place: Fitted) -> np.ndarray:
+    def padded(self, inner: np.ndarray, place: FittedRegion) -> np.ndarray:
         """Return values over the content as values over the input: the edge goes on into the padding."""
         below, right = self.size[0] - place.top - place.height, self.size[1] - place.left - place.width
         ends = [(place.top, below), (place.left, right), (0, 0)][: inner.ndim]

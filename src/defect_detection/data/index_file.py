@@ -49,7 +49,7 @@ class IndexFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class IndexTable:
     """All cells of the file. lines: each with its number. places: the position of each known column."""
 
     delimiter: str
@@ -111,7 +111,7 @@ def read_rows(path: Path) -> IndexFile:
     return IndexFile(path, tuple(rows), table.unused)
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path) -> IndexTable:
     """Return all cells as they are.
 
     Raises:
@@ -129,7 +129,7 @@ def read_table(path: Path) -> Table:
         raise DataError(f"{path}: cannot be read as CSV in UTF-8 ({error})") from error
     header = lines[0][1] if lines else []
     places, unused = _columns(path, header)
-    return Table(delimiter, header, lines[1:], places, tuple(unused))
+    return IndexTable(delimiter, header, lines[1:], places, tuple(unused))
 
 
 def _said(name: str, cells: Sequence[str], place: int) -> str:

@@ -13,7 +13,7 @@ _HEAD = {"manifest": 1}  # the format; raise it when a field goes away or change
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ManifestEntry:
     """One image.
 
     file: as seen from the project's folder. label: ok or defective. part: "" when the image is its own.
@@ -30,7 +30,7 @@ class Entry:
     findings: tuple[str, ...] = ()
 
 
-_NAMES = tuple(one.name for one in fields(Entry))
+_NAMES = tuple(one.name for one in fields(ManifestEntry))
 _TEXTS = {*_NAMES} - {"types", "findings"}
 
 
@@ -41,7 +41,7 @@ class Manifest:
     text: str
 
     @classmethod
-    def of(cls, entries: Iterable[Entry]) -> "Manifest":
+    def of(cls, entries: Iterable[ManifestEntry]) -> "Manifest":
         ordered = sorted(entries, key=lambda one: (one.split, one.file, one.sha256))
         rows = ({name: getattr(one, name) for name in _NAMES} for one in ordered)
         lines = [json.dumps(one) for one in (_HEAD, *rows)]
@@ -51,7 +51,7 @@ class Manifest:
     def sha256(self) -> str:
         return hashlib.sha256(self.text.encode()).hexdigest()
 
-    def entries(self, name: object) -> list[Entry]:
+    def entries(self, name: object) -> list[ManifestEntry]:
         """Return the images.
 
         Args:
@@ -86,7 +86,7 @@ def _parsed(line: str) -> Any:
         return None
 
 
-def _entry(line: str, where: str) -> Entry:
+def _entry(line: str, where: str) -> ManifestEntry:
     said = _parsed(line)
     if not isinstance(said, dict) or not _is_entry(said):
         raise DataError(
@@ -96,7 +96,7 @@ def _entry(line: str, where: str) -> Entry:
     known: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in said.items()
     }
-    return Entry(**known)
+    return ManifestEntry(**known)
 
 
 def _is_entry(said: dict[str, Any]) -> bool:

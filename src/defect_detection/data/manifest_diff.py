@@ -5,14 +5,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from defect_detection.data.index_file import shortened
-from defect_detection.data.manifest import Entry
+from defect_detection.data.manifest import ManifestEntry
 from defect_detection.text import printable
 
 KINDS = ("added", "removed", "changed content", "relabelled", "retyped", "moved", "other part")
 
 
 @dataclass(frozen=True)
-class Difference:
+class ManifestDiff:
     """What differs, a text for each image, by kind. images: of both sides."""
 
     images: tuple[int, int]
@@ -33,7 +33,9 @@ class Difference:
         return [*shown, f"{counts or 'No differences'} ({sizes})"]
 
 
-def compare(old: Sequence[Entry], new: Sequence[Entry], *, with_validation: bool = True) -> Difference:
+def compare(
+    old: Sequence[ManifestEntry], new: Sequence[ManifestEntry], *, with_validation: bool = True
+) -> ManifestDiff:
     """Return the differences, matched by the content of images.
 
     Args:
@@ -56,14 +58,16 @@ def compare(old: Sequence[Entry], new: Sequence[Entry], *, with_validation: bool
     found["changed content"] += sorted(map(printable, both))
     found["removed"] += [_shown(one) for one in gone if one.file not in both]
     found["added"] += [_shown(one) for one in come if one.file not in both]
-    return Difference(sizes, dict(found))
+    return ManifestDiff(sizes, dict(found))
 
 
-def _without_validation(entries: Iterable[Entry]) -> list[Entry]:
+def _without_validation(entries: Iterable[ManifestEntry]) -> list[ManifestEntry]:
     return [replace(one, split="train") if one.split == "validation" else one for one in entries]
 
 
-def _pairs(old: Iterable[Entry], new: Iterable[Entry]) -> Iterator[tuple[Entry | None, Entry | None]]:
+def _pairs(
+    old: Iterable[ManifestEntry], new: Iterable[ManifestEntry]
+) -> Iterator[tuple[ManifestEntry | None, ManifestEntry | None]]:
     """Yield the images of both sides with the same content, first those with the same file; None on the side that lacks one."""
     before, after = _by_content(old), _by_content(new)
     for sha256 in dict.fromkeys([*before, *after]):
@@ -78,14 +82,14 @@ def _pairs(old: Iterable[Entry], new: Iterable[Entry]) -> Iterator[tuple[Entry |
             )
 
 
-def _by_content(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
-    found: dict[str, list[Entry]] = defaultdict(list)
+def _by_content(entries: Iterable[ManifestEntry]) -> dict[str, list[ManifestEntry]]:
+    found: dict[str, list[ManifestEntry]] = defaultdict(list)
     for one in entries:
         found[one.sha256].append(one)
     return found
 
 
-def _changes(before: Entry, after: Entry) -> Iterator[tuple[str, str]]:
+def _changes(before: ManifestEntry, after: ManifestEntry) -> Iterator[tuple[str, str]]:
     """Yield the kind and the text of each difference between two entries of one image."""
     name = printable(after.file)
     if before.label != after.label:
@@ -98,7 +102,7 @@ def _changes(before: Entry, after: Entry) -> Iterator[tuple[str, str]]:
         yield "other part", f"{name}: {before.part or 'its own'} → {after.part or 'its own'}"
 
 
-def _shown(one: Entry) -> str:
+def _shown(one: ManifestEntry) -> str:
     said = ", ".join(filter(None, (one.split, "; ".join(one.types) or one.label)))
     return f"{printable(one.file)} ({said})"
 

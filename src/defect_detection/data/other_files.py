@@ -3,7 +3,7 @@
 from collections.abc import Container
 from pathlib import Path
 
-from defect_detection.data.formats import HEAD_BYTES, IMAGE_SUFFIXES, format_of
+from defect_detection.data.image_formats import HEAD_BYTES, IMAGE_SUFFIXES, format_of
 
 
 def _endings(text: str) -> frozenset[str]:

@@ -10,7 +10,7 @@ from io import BytesIO
 from math import ceil
 from typing import IO, Literal, NamedTuple
 
-from defect_detection.data.formats import HEAD_BYTES, format_of
+from defect_detection.data.image_formats import HEAD_BYTES, format_of
 
 PLAIN_PIXELS = (
     6_000_000  # pixels of an image that is decoded in the calling thread; about 0.2 s in any format

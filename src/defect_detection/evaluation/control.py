@@ -8,14 +8,14 @@ SIGMAS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ControlLimits:
     """Return the control limits of one period, in [0, 1]; None without inspections."""
 
     low: float
     high: float
 
 
-def p_chart(hits: Sequence[int], totals: Sequence[int]) -> tuple[float | None, list[Limits | None]]:
+def p_chart(hits: Sequence[int], totals: Sequence[int]) -> tuple[float | None, list[ControlLimits | None]]:
     """Return the centre line and each period's limits of Shewhart's p-chart: p ± 3 · sqrt(p · (1 - p) / n).
 
     Periods with few parts have wide limits. Source: Montgomery, Introduction to Statistical Quality Control, 7.2.
@@ -32,6 +32,6 @@ def p_chart(hits: Sequence[int], totals: Sequence[int]) -> tuple[float | None, l
     return centre, [_limits(centre, n) if n else None for n in totals]
 
 
-def _limits(centre: float, n: int) -> Limits:
+def _limits(centre: float, n: int) -> ControlLimits:
     reach = SIGMAS * sqrt(centre * (1 - centre) / n)
-    return Limits(max(0.0, centre - reach), min(1.0, centre + reach))
+    return ControlLimits(max(0.0, centre - reach), min(1.0, centre + reach))

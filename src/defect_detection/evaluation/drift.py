@@ -79,7 +79,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class ComparedFigure:
     """One figure of the newest window. in_a_row: windows from the newest on that differ in its direction."""
 
     name: str
@@ -101,7 +101,7 @@ def compare(
     level: float,
     persistence: int,
     defect_rate: float,
-) -> tuple[Compared, ...]:
+) -> tuple[ComparedFigure, ...]:
     """Compare each figure that the baseline and the newest window have.
 
     Args:
@@ -135,7 +135,7 @@ def persistence_of(persistence: int, n_places: int) -> int:
     return persistence + further
 
 
-def cause_of(figures: Sequence[Compared]) -> Cause | None:
+def cause_of(figures: Sequence[ComparedFigure]) -> Cause | None:
     """Return what to look at first. Dim or blurred images also raise score and novelty, so the camera comes first."""
     causes = {one.cause for one in figures if one.alarm}
     return "camera" if "camera" in causes else "parts" if causes else None
@@ -148,7 +148,7 @@ def _compare(
     level: float,
     persistence: int,
     tolerated: float,
-) -> Compared:
+) -> ComparedFigure:
     found = [
         difference(window[name], usual, name, tolerated)
         for window in windows[:persistence]
@@ -158,7 +158,7 @@ def _compare(
     while in_a_row < len(found) and found[in_a_row].p < level and found[in_a_row].sign == found[0].sign:
         in_a_row += 1
     newest = Spread.of(windows[0][name])
-    return Compared(name, Spread.of(usual), newest, found[0], in_a_row, in_a_row >= persistence)
+    return ComparedFigure(name, Spread.of(usual), newest, found[0], in_a_row, in_a_row >= persistence)
 
 
 def difference(values: np.ndarray, usual: Sequence[float], name: str, tolerated: float) -> Difference:

@@ -28,7 +28,7 @@ _WHOLE = Framing.plain(64)  # the size of a mask is its own
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportedDataSet:
     """What was written. said: what is not carried over, one line each."""
 
     folder: Path
@@ -37,7 +37,9 @@ class Exported:
     said: tuple[str, ...]
 
 
-def export_data(form: str, folder: Path, config: Config, on_progress: OnProgress | None = None) -> Exported:
+def export_data(
+    form: str, folder: Path, config: Config, on_progress: OnProgress | None = None
+) -> ExportedDataSet:
     """Write the images of ``data.train_dir`` and ``data.test_dir``, with their types and masks.
 
     Args:
@@ -63,7 +65,7 @@ def export_data(form: str, folder: Path, config: Config, on_progress: OnProgress
     with whole_folder(folder) as new:
         written = writer.write(items, new, lost)
     said = tuple(f"not carried over: {line}" for line in lost.lines())
-    return Exported(folder, len(written), sum(bool(one.rings) for one in written), said)
+    return ExportedDataSet(folder, len(written), sum(bool(one.rings) for one in written), said)
 
 
 def _scanned(key: str, config: Config, lost: Lost) -> Sequence[Sample]:

@@ -20,7 +20,7 @@ from defect_detection.data.images import Pages
 from defect_detection.data.reference import Camera
 from defect_detection.errors import BundleError, ConfigError, ImageError
 from defect_detection.inference.decoding import Decoded, Source, decode, decoded_ahead, label_of
-from defect_detection.inference.runtime import Answer, Runtime
+from defect_detection.inference.runtime import Outputs, Runtime
 from defect_detection.inference.tiled import judge_large
 from defect_detection.model.bundle import CARD_FILE, OPENVINO_FILE, read_card, verify
 from defect_detection.model.card import Card, ScoreIs
@@ -204,7 +204,7 @@ class Inspector:
             yield from (self._tiled(one, i, limits, pages, on_tile) for i, one in enumerate(images))
             return
         decode_one = partial(decode, card=self.card, limits=limits, pages=pages)
-        answered: list[Answer] = []
+        answered: list[Outputs] = []
         with (
             closing(decoded_ahead(images, decode_one, self._threads)) as decoded,
             closing(self._runtime.each(_page_by_page(decoded))) as answers,
@@ -271,7 +271,7 @@ class Inspector:
             types_if_defective=self._named(seen.types, seen.type_novelty),
         )
 
-    def _inspection(self, image: Decoded, answered: Sequence[Answer]) -> Inspection:
+    def _inspection(self, image: Decoded, answered: Sequence[Outputs]) -> Inspection:
         """Return what the page with the highest score says."""
         path, threshold = image.label, self.card.threshold
         if not answered:

@@ -16,7 +16,7 @@ Tag = TypeVar("Tag")
 FEW = 64  # images that a runtime sees before it pays for the form that is faster for many: about 0.1 s
 
 
-class Answer(NamedTuple):
+class Outputs(NamedTuple):
     """The outputs of a model for one image by name, without a batch axis, and the time including waiting."""
 
     outputs: dict[str, np.ndarray]
@@ -61,7 +61,7 @@ class Runtime:
 
     def each(
         self, images: Iterable[tuple[Tag, np.ndarray | None]]
-    ) -> Generator[tuple[Tag, Answer | None], None, None]:
+    ) -> Generator[tuple[Tag, Outputs | None], None, None]:
         """Run images one by one, several in parallel, and yield the outputs in order.
 
         Args:
@@ -82,7 +82,7 @@ class Runtime:
             for left in running:
                 _finished(*left)
 
-    def one(self, image: np.ndarray, *, alone: bool) -> Answer:
+    def one(self, image: np.ndarray, *, alone: bool) -> Outputs:
         """Run one uint8 image (H, W, 3), RGB, now.
 
         Args:
@@ -137,15 +137,15 @@ class _Running:
         self._compiled, self._request, self._image = compiled, request, image
         request.start_async({0: image[np.newaxis]}, share_inputs=True)
 
-    def finish(self) -> Answer:
+    def finish(self) -> Outputs:
         self._request.wait()
         outputs = {
             name: self._request.get_tensor(output).data[0].copy() for name, output in self._compiled.outputs
         }
         took_ms = self._request.latency
         self._compiled.idle.append(self._request)
-        return Answer(outputs, took_ms)
+        return Outputs(outputs, took_ms)
 
 
-def _finished(tag: Tag, running: _Running | None) -> tuple[Tag, Answer | None]:
+def _finished(tag: Tag, running: _Running | None) -> tuple[Tag, Outputs | None]:
     return tag, None if running is None else running.finish()

@@ -20,7 +20,7 @@ from defect_detection.processes.watch import OnProgress
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedTiles:
     """What the tiles of an image come to: score, evidence (h, w), its extent, and the highest novelty of a tile.
 
     types: probability of each type, if the image is defective; None without any. type_novelty: of the tile that has them.
@@ -39,7 +39,7 @@ class Judged:
 
 def judge_large(
     image: Source, card: Card, runtime: Runtime, limits: Limits, pages: Pages, on_tile: OnProgress
-) -> Judged:
+) -> JudgedTiles:
     """Judge an image by its tiles; an array is one tile.
 
     Args:
@@ -57,7 +57,7 @@ def judge_large(
         return replace(judged, unlike=card.unlike(look, large.size), camera=camera_of(look))
 
 
-def judge_tiles(large: Large, runtime: Runtime, card: Card, on_tile: OnProgress) -> Judged:
+def judge_tiles(large: Large, runtime: Runtime, card: Card, on_tile: OnProgress) -> JudgedTiles:
     """Run all tiles that are not hidden, several at a time; only few are in memory.
 
     Raises:
@@ -77,7 +77,7 @@ def judge_tiles(large: Large, runtime: Runtime, card: Card, on_tile: OnProgress)
     return found.judged(card, evidence, large.extent)
 
 
-def _judge_one(pixels: np.ndarray, runtime: Runtime, card: Card) -> Judged:
+def _judge_one(pixels: np.ndarray, runtime: Runtime, card: Card) -> JudgedTiles:
     """Judge an image that is one tile, uint8 (size, size, 3), RGB."""
     assert card.tile_rule is not None
     outputs, found = runtime.one(pixels, alone=True).outputs, _Outputs()
@@ -101,10 +101,10 @@ class _Outputs:
         if "types" in outputs:
             self._types.append(outputs["types"])
 
-    def judged(self, card: Card, evidence: np.ndarray, extent: Extent) -> Judged:
+    def judged(self, card: Card, evidence: np.ndarray, extent: Extent) -> JudgedTiles:
         assert card.tile_rule is not None
         score = float(expit(card.tile_rule.logits(np.array(max(self.logits)))))
-        judged = Judged(score, evidence, extent, max(self._novelty, default=None))
+        judged = JudgedTiles(score, evidence, extent, max(self._novelty, default=None))
         if card.types is None:
             return judged
         logits = np.array(self.logits)

@@ -32,7 +32,7 @@ from defect_detection.environment import why_too_old
 from defect_detection.errors import RecordsError, SlowReadError, explain, explain_sqlite
 from defect_detection.files.permissions import create_private
 from defect_detection.records import migrating
-from defect_detection.records.tables import Table
+from defect_detection.records.tables import BaseTable
 
 DATABASE_URL = "DATABASE_URL (environment or .env)"
 BUSY_TIMEOUT_S = 10
@@ -270,20 +270,20 @@ def _alone(session: Session, lock: int) -> None:
         session.execute(text(f"SELECT pg_advisory_xact_lock({lock})"))
 
 
-def insert_missing(session: Session, table: type[Table], rows: Sequence[Any]) -> None:
+def insert_missing(session: Session, table: type[BaseTable], rows: Sequence[Any]) -> None:
     """Insert rows, named as the table's columns; one that is there already, by its key, stays as it is."""
     if rows:
         session.connection().execute(_insert_into(table, session.get_bind().dialect.name)[0], rows)
 
 
-def insert_or_replace(session: Session, table: type[Table], rows: Sequence[Any]) -> None:
+def insert_or_replace(session: Session, table: type[BaseTable], rows: Sequence[Any]) -> None:
     """Insert rows, named as the table's columns; one that is there already, by its key, gets the new values."""
     if rows:
         session.connection().execute(_insert_into(table, session.get_bind().dialect.name)[1], rows)
 
 
 @cache
-def _insert_into(table: type[Table], dialect: str) -> tuple[Any, Any]:
+def _insert_into(table: type[BaseTable], dialect: str) -> tuple[Any, Any]:
     """Return the statements that keep or replace existing rows. They use tables, because ORM classes take twice as long."""
     insert = (postgresql if dialect == "postgresql" else sqlite).insert(table.__table__)
     keys = [column.name for column in table.__table__.primary_key]

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from filelock import FileLock
 
-from defect_detection.data.formats import format_of
+from defect_detection.data.image_formats import format_of
 from defect_detection.files.permissions import create_private, make_private
 from defect_detection.files.unfinished import whole_file
 

@@ -29,7 +29,7 @@ _PREFIX = "defect_"  # makes a leaked key recognisable, for example in a log
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class ApiKey:
     """What is known about a key; the key itself isn't. `products`: that it is bound to; none: it is good for all."""
 
     name: str
@@ -67,13 +67,13 @@ def create_key(database: Database, name: str, role: Role, products: Sequence[str
     return key
 
 
-def list_keys(database: Database) -> list[Key]:
+def list_keys(database: Database) -> list[ApiKey]:
     """Return all keys, the oldest first, with those that were revoked."""
     with database.reading() as session:
         return [_key(row) for row in session.scalars(select(KeyRow).order_by(KeyRow.created_at, KeyRow.name))]
 
 
-def revoke_key(database: Database, name: str) -> Key:
+def revoke_key(database: Database, name: str) -> ApiKey:
     """Revoke a key. Labels given with it stay.
 
     Raises:
@@ -88,7 +88,7 @@ def revoke_key(database: Database, name: str) -> Key:
         return _key(row)
 
 
-def find_key(database: Database, key: str) -> Key | None:
+def find_key(database: Database, key: str) -> ApiKey | None:
     """Return the owner of a key; None if the key is unknown or revoked."""
     hashed = _hash_of(key)
     with database.reading() as session:
@@ -114,6 +114,6 @@ def _hash_of(key: str) -> str:
     return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
 
 
-def _key(row: KeyRow) -> Key:
+def _key(row: KeyRow) -> ApiKey:
     role: Role = "admin" if row.role == "admin" else "operator"
-    return Key(row.name, role, row.created_at, row.revoked_at, tuple(row.products.split()))
+    return ApiKey(row.name, role, row.created_at, row.revoked_at, tuple(row.products.split()))

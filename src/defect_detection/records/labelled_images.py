@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from defect_detection.config.products import DEFAULT
 from defect_detection.data.class_names import UNNAMED_TYPE, shown, why_no_type
-from defect_detection.data.formats import IMAGE_SUFFIXES
+from defect_detection.data.image_formats import IMAGE_SUFFIXES
 from defect_detection.data.samples import Sample
 from defect_detection.files.permissions import make_private
 from defect_detection.records.database import Database, unindexed
@@ -30,7 +30,7 @@ _LOCK_TIMEOUT_S = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
+class LabelledImage:
     """One image with the current label. `at`: when it was given. group: as the first inspection of the image says; where
     it says none, the first later one that does and that was sent with a key or from this machine.
 
@@ -48,14 +48,14 @@ class Labelled:
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
+class ExportedLabels:
     """The result of an export. `usable`: all labelled images now in the folder.
 
     written, relabelled: how many are new there, or were moved to another class. skipped: why others aren't there.
     repaired: invalid texts of earlier records, and their replacements.
     """
 
-    usable: tuple[Labelled, ...]
+    usable: tuple[LabelledImage, ...]
     written: int
     relabelled: int
     skipped: tuple[str, ...]
@@ -66,7 +66,7 @@ class Exported:
         return sum(one.conflicting for one in self.usable)
 
 
-def find_labelled(database: Database, product: str = DEFAULT) -> list[Labelled]:
+def find_labelled(database: Database, product: str = DEFAULT) -> list[LabelledImage]:
     """Return every image that has a label as one of a product, in the order of their content.
 
     Raises:
@@ -85,7 +85,7 @@ def find_labelled(database: Database, product: str = DEFAULT) -> list[Labelled]:
             if found.sha256 not in groups or not (groups[found.sha256] or network_of(found.sent_by)):
                 groups[found.sha256] = found.group or found.part
     return [
-        Labelled(
+        LabelledImage(
             sha256,
             suffixes.get(sha256),
             suffixes.get(sha256),
@@ -106,7 +106,7 @@ def export_feedback(
     ok_classes: Sequence[str],
     held_out: Sequence[Sample] = (),
     product: str = DEFAULT,
-) -> Exported:
+) -> ExportedLabels:
     """Update a data folder with the labels. No image in it is overwritten or deleted. Without labels, no folder is created.
 
     An image has the name of its content, so it is there once; with another label than before it moves to that class. Its
@@ -124,7 +124,7 @@ def export_feedback(
     groups = {sample.group for sample in held_out if sample.group}
     usable, skipped, repaired, counts = [], [], [], [0, 0]
     if not folder.exists() and not find_labelled(database, product):
-        return Exported((), 0, 0, ())
+        return ExportedLabels((), 0, 0, ())
     make_private(folder)
     with FileLock(folder / ".lock", timeout=_LOCK_TIMEOUT_S):
         for labelled in find_labelled(database, product):
@@ -137,17 +137,17 @@ def export_feedback(
             else:
                 skipped.append(f"{one.sha256[:NAME_DIGITS]}: {reason}")
         _write_index(folder, usable, ok_classes[0])
-    return Exported(tuple(usable), counts[0], counts[1], tuple(skipped), tuple(repaired))
+    return ExportedLabels(tuple(usable), counts[0], counts[1], tuple(skipped), tuple(repaired))
 
 
-def _named_by_content(one: Labelled, images: ImageStore) -> Labelled:
+def _named_by_content(one: LabelledImage, images: ImageStore) -> LabelledImage:
     """Recognise an image whose format was not known when it was recorded."""
     if one.stored != UNKNOWN_SUFFIX:
         return one
     return replace(one, suffix=suffix_of(images.read(one.sha256, one.stored) or b""))
 
 
-def _repaired(one: Labelled, ok_classes: Sequence[str]) -> tuple[Labelled, list[str]]:
+def _repaired(one: LabelledImage, ok_classes: Sequence[str]) -> tuple[LabelledImage, list[str]]:
     """Return an image with valid names, and descriptions of the invalid ones: earlier versions stored any text."""
     group, defect_type, odd = plain(one.group), one.defect_type, []
     if group != one.group:
@@ -158,7 +158,7 @@ def _repaired(one: Labelled, ok_classes: Sequence[str]) -> tuple[Labelled, list[
     return replace(one, group=group, defect_type=shown(defect_type)), odd
 
 
-def _why_not(one: Labelled, contents: Iterable[str], groups: Iterable[str]) -> str | None:
+def _why_not(one: LabelledImage, contents: Iterable[str], groups: Iterable[str]) -> str | None:
     if one.sha256 in contents:
         return "it is in the test split"
     if one.group in groups:
@@ -170,7 +170,9 @@ def _why_not(one: Labelled, contents: Iterable[str], groups: Iterable[str]) -> s
     return None
 
 
-def _place(one: Labelled, images: ImageStore, folder: Path, ok_class: str, counts: list[int]) -> str | None:
+def _place(
+    one: LabelledImage, images: ImageStore, folder: Path, ok_class: str, counts: list[int]
+) -> str | None:
     """Put one image into the folder of its label, and count it as written or relabelled. Return why that is impossible, or ""."""
     target = folder / _file_of(one, ok_class)
     if target.is_file():
@@ -190,12 +192,12 @@ def _place(one: Labelled, images: ImageStore, folder: Path, ok_class: str, count
     return None
 
 
-def _file_of(one: Labelled, ok_class: str) -> str:
+def _file_of(one: LabelledImage, ok_class: str) -> str:
     class_name = ok_class if one.label == "ok" else one.defect_type or UNNAMED_TYPE
     return f"{class_name}/{one.sha256[:NAME_DIGITS]}{one.suffix}"
 
 
-def _write_index(folder: Path, usable: Sequence[Labelled], ok_class: str) -> None:
+def _write_index(folder: Path, usable: Sequence[LabelledImage], ok_class: str) -> None:
     """Rewrite the whole index. Rows of images that are not in the database stay."""
     rows = {Path(row["file"]).name: row for row in _read_index(folder / INDEX)}
     for one in usable:

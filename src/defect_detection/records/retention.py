@@ -13,8 +13,8 @@ from defect_detection.records.clock import gap_before
 from defect_detection.records.database import Database, alone_with_labels
 from defect_detection.records.image_store import ImageStore
 from defect_detection.records.job_logs import log_file_of
+from defect_detection.records.record_store import Records
 from defect_detection.records.room import BATCH, Rest, batch, make_room, remove_images
-from defect_detection.records.store import Records
 from defect_detection.records.tables import FeedbackRow, ImageRow, InspectionRow, JobLogRow, JobRow
 from defect_detection.records.tallies import count_all, count_out
 

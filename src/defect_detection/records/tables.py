@@ -47,11 +47,11 @@ class UtcTime(TypeDecorator[datetime]):
         return value and value.replace(tzinfo=UTC)
 
 
-class Table(DeclarativeBase):
+class BaseTable(DeclarativeBase):
     metadata = MetaData(naming_convention=NAMES)
 
 
-class ImageRow(Table):
+class ImageRow(BaseTable):
     """One image in the folder of images, by its content.
 
     sent_by, line, doubtful: of its first inspection (IPv6: the network); they decide which images are deleted first.
@@ -69,7 +69,7 @@ class ImageRow(Table):
     doubtful: Mapped[bool] = mapped_column(Boolean, default=False)
 
 
-class InspectionRow(Table):
+class InspectionRow(BaseTable):
     """One verdict on one image. `sha256` identifies the content even if the image is not stored."""
 
     __tablename__ = "inspections"
@@ -150,7 +150,7 @@ class InspectionRow(Table):
     )  # all with their probabilities, as JSON
 
 
-class TallyRow(Table):
+class TallyRow(BaseTable):
     """Sums of inspections over a quarter hour or a day, of one model at one place: see `tallies.py`.
 
     line, station: both empty for the sum of all places of the product.
@@ -175,7 +175,7 @@ class TallyRow(Table):
     first_at: Mapped[datetime] = mapped_column(UtcTime)
 
 
-class FeedbackRow(Table):
+class FeedbackRow(BaseTable):
     """A person's label for one image. Rows are added, never changed; the one with the highest id counts."""
 
     __tablename__ = "feedback"
@@ -195,7 +195,7 @@ class FeedbackRow(Table):
     product: Mapped[str] = mapped_column(String(64), default=DEFAULT)  # of the inspection
 
 
-class KeyRow(Table):
+class KeyRow(BaseTable):
     """One API key, known by its hash alone."""
 
     __tablename__ = "api_keys"
@@ -208,7 +208,7 @@ class KeyRow(Table):
     products: Mapped[str] = mapped_column(Text, default="")  # names with blanks between; "": all
 
 
-class JobRow(Table):
+class JobRow(BaseTable):
     """One retraining that was asked for.
 
     `owner_…`: the process that runs it; `owner_host`: where its id is valid. `heartbeat` grows while that process lives.
@@ -239,7 +239,7 @@ class JobRow(Table):
     start_from: Mapped[str | None] = mapped_column(String(16), default=None)
 
 
-class JobLogRow(Table):
+class JobLogRow(BaseTable):
     """A piece of what a job wrote, by the place of its first byte in the whole."""
 
     __tablename__ = "job_logs"
@@ -249,7 +249,7 @@ class JobLogRow(Table):
     content: Mapped[bytes] = mapped_column(LargeBinary)
 
 
-class UpkeepRow(Table):
+class UpkeepRow(BaseTable):
     """Regular work that one of the servers does for all, and when one last began to do it."""
 
     __tablename__ = "upkeep"

@@ -91,7 +91,7 @@ class Counted(NamedTuple):
     label: str | None
 
 
-class Key(NamedTuple):
+class SumKey(NamedTuple):
     """What one sum is about. `begin_s`: where its span begins, in seconds since 1970."""
 
     product: str
@@ -110,7 +110,7 @@ class Key(NamedTuple):
 
 
 Counts = NDArray[np.int64]
-Found = tuple[Key, Counts, datetime]
+Found = tuple[SumKey, Counts, datetime]
 
 
 class Tally:
@@ -127,9 +127,9 @@ class Tally:
 JUDGED_AT = {pair: place for place, pair in enumerate(itertools.product(VERDICTS, LABELS))}
 
 
-def tallied(rows: Iterable[Counted]) -> dict[Key, Tally]:
+def tallied(rows: Iterable[Counted]) -> dict[SumKey, Tally]:
     """Sum inspections by quarter hour and model: of each product as a whole, and of each line and station."""
-    found: dict[Key, Tally] = {}
+    found: dict[SumKey, Tally] = {}
     for at, name, version, threshold, verdict, score, latency_ms, product, line, station, label in rows:
         places = (
             JUDGED_AT[verdict, label],
@@ -143,12 +143,12 @@ def tallied(rows: Iterable[Counted]) -> dict[Key, Tally]:
 
 
 def _tallies_of(
-    found: dict[Key, Tally], at: datetime, where: tuple[str, str, str], model: tuple[str, int, float]
+    found: dict[SumKey, Tally], at: datetime, where: tuple[str, str, str], model: tuple[str, int, float]
 ) -> Iterator[Tally]:
     """Yield the sum of the product, and that of the line and station if there are any."""
     begin_s, whole = begin_of(at, QUARTER_S), (where[0], "", "")
     for place in (whole,) if where == whole else (whole, where):
-        key = Key(*place, QUARTER_S, begin_s, *model)
+        key = SumKey(*place, QUARTER_S, begin_s, *model)
         tally = found.get(key)
         if tally is None:
             tally = found[key] = Tally(at)
@@ -207,7 +207,7 @@ def count_label(session: Session, product: str, sha256: str, before: str | None,
     row = InspectionRow
     model = (row.model_name, row.model_version, row.threshold)
     query = select(row.at, row.verdict, row.line, row.station, *model)
-    changes: dict[Key, Tally] = {}
+    changes: dict[SumKey, Tally] = {}
     of_image = query.where(row.sha256 == sha256, row.product == product)
     for one in session.execute(of_image, execution_options=_STREAMED):
         at, verdict, line, station, name, version, threshold = one
@@ -259,12 +259,12 @@ def count_next_day(session: Session, since: datetime) -> datetime | None:
     return moment_of(after_s)
 
 
-def _add(session: Session, changes: Mapping[Key, Tally], sign: int) -> None:
+def _add(session: Session, changes: Mapping[SumKey, Tally], sign: int) -> None:
     """Add to the sums of the quarter hours and their days; empty rows are deleted."""
     if not changes:
         return
     known = {key: (counts, first_at) for key, counts, first_at in _known(session, changes)}
-    changed: dict[Key, tuple[Counts, datetime]] = {}
+    changed: dict[SumKey, tuple[Counts, datetime]] = {}
     for quarter, tally in changes.items():
         for span_s in SPANS_S:
             key = quarter._replace(span_s=span_s, begin_s=quarter.begin_s // span_s * span_s)
@@ -273,7 +273,7 @@ def _add(session: Session, changes: Mapping[Key, Tally], sign: int) -> None:
     _write(session, changed)
 
 
-def _known(session: Session, changes: Iterable[Key]) -> list[Found]:
+def _known(session: Session, changes: Iterable[SumKey]) -> list[Found]:
     """Return the sums that there are of the places and times of some."""
     keys = list(changes)
     wanted = {
@@ -299,10 +299,10 @@ def find_sums(session: Session, chosen: ColumnElement[bool]) -> tuple[Sequence[A
 
 
 def _found(rows: Iterable[Any]) -> list[Found]:
-    return [(Key(*key), np.frombuffer(counts, STORED).astype(np.int64), at) for *key, counts, at in rows]
+    return [(SumKey(*key), np.frombuffer(counts, STORED).astype(np.int64), at) for *key, counts, at in rows]
 
 
-def _write(session: Session, tallies: Mapping[Key, tuple[Counts, datetime]]) -> None:
+def _write(session: Session, tallies: Mapping[SumKey, tuple[Counts, datetime]]) -> None:
     kept = []
     for key, (counts, first_at) in tallies.items():
         row: dict[str, Any] = key._asdict()

@@ -20,21 +20,21 @@ from defect_detection.records.copying import images_of
 from defect_detection.records.database import Database, insert_missing, insert_or_replace
 from defect_detection.records.image_store import ImageStore
 from defect_detection.records.tables import (
+    BaseTable,
     FeedbackRow,
     ImageRow,
     InspectionRow,
     JobLogRow,
     JobRow,
     KeyRow,
-    Table,
     TallyRow,
     UpkeepRow,
 )
 
 BATCH = 1_000  # rows in one transaction
-_NEVER_CHANGED: tuple[type[Table], ...] = (InspectionRow, FeedbackRow)  # feedback names inspections
-_CHANGED: tuple[type[Table], ...] = (ImageRow, TallyRow, KeyRow, JobRow, JobLogRow, UpkeepRow)
-_WITH_DATA: tuple[type[Table], ...] = (
+_NEVER_CHANGED: tuple[type[BaseTable], ...] = (InspectionRow, FeedbackRow)  # feedback names inspections
+_CHANGED: tuple[type[BaseTable], ...] = (ImageRow, TallyRow, KeyRow, JobRow, JobLogRow, UpkeepRow)
+_WITH_DATA: tuple[type[BaseTable], ...] = (
     InspectionRow,
     FeedbackRow,
     ImageRow,
@@ -100,7 +100,7 @@ def _missing(images: ImageStore, known: Sequence[tuple[str, str]], on_progress: 
         on_progress(done, len(known))
 
 
-def _refuse_others(source: Database, target: Database, table: type[Table]) -> None:
+def _refuse_others(source: Database, target: Database, table: type[BaseTable]) -> None:
     """Refuse a target with rows that the source doesn't have."""
     (key,) = table.__table__.primary_key
     with target.reading() as there, source.reading() as here:
@@ -121,7 +121,7 @@ def _hold_still(session: Session) -> None:
         session.execute(text("SET LOCAL statement_timeout = 0"))
 
 
-def _copy_table(session: Session, target: Database, table: type[Table], on_progress: OnProgress) -> Sum:
+def _copy_table(session: Session, target: Database, table: type[BaseTable], on_progress: OnProgress) -> Sum:
     total = Sum()
     n_rows = session.scalar(select(func.count()).select_from(table)) or 0
     write = insert_missing if table in _NEVER_CHANGED else insert_or_replace
@@ -148,7 +148,7 @@ def _continue_numbers(target: Database) -> None:
             session.execute(select(func.setval(sequence, last or 1, last is not None)))
 
 
-def _compare(target: Database, table: type[Table], expected: Sum, on_progress: OnProgress) -> None:
+def _compare(target: Database, table: type[BaseTable], expected: Sum, on_progress: OnProgress) -> None:
     found = Sum()
     with target.reading() as session:
         _hold_still(session)

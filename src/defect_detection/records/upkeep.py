@@ -10,8 +10,8 @@ from defect_detection.config import Config
 from defect_detection.errors import RecordsError
 from defect_detection.records.clock import SKEW
 from defect_detection.records.database import Database, insert_missing
+from defect_detection.records.record_store import Records
 from defect_detection.records.retention import prune_records
-from defect_detection.records.store import Records
 from defect_detection.records.tables import UpkeepRow
 
 PRUNING = "pruning"

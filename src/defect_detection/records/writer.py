@@ -52,7 +52,7 @@ class RecordingState:
     failing_since: datetime | None
 
 
-class Recorder:
+class RecordWriter:
     """Writes what `record` is given. Threads may share it.
 
     Args:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from defect_detection.config import Config
 from defect_detection.data.audit.catalogue import Severity
-from defect_detection.data.audit.material import Entry, Finding, Material
+from defect_detection.data.audit.material import AuditEntry, Finding, Material
 from defect_detection.data.cache import RowStore
 from defect_detection.data.samples import Sample
 from defect_detection.files.unfinished import write_text
@@ -134,7 +134,7 @@ def _on_page(finding: Finding, thumbnails: "_Thumbnails", root: Path) -> dict[st
     }
 
 
-def _entry_on_page(entry: Entry, thumbnails: "_Thumbnails", root: Path) -> dict[str, Any]:
+def _entry_on_page(entry: AuditEntry, thumbnails: "_Thumbnails", root: Path) -> dict[str, Any]:
     images = [
         {
             "path": printable(from_root(path, root)),

@@ -20,7 +20,7 @@ _TICKS = (0.0001, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
 _EDGE = 1e-4  # scores nearer to 0 or 1 than this are drawn as that far
 
 
-class Picture(NamedTuple):
+class EvidencePicture(NamedTuple):
     """An image with its evidence map and its mask, if known."""
 
     image: np.ndarray  # uint8 (height, width, 3), RGB
@@ -28,7 +28,7 @@ class Picture(NamedTuple):
     defect: np.ndarray | None = None  # bool (height, width)
 
 
-def views(picture: Picture, scale: tuple[float, float] | None) -> list[np.ndarray]:
+def views(picture: EvidencePicture, scale: tuple[float, float] | None) -> list[np.ndarray]:
     """Return the image with the outline of its defect, and the image with its evidence (if any); uint8, RGB.
 
     Args:

@@ -31,7 +31,7 @@ LAYOUT: Literal["constrained"] = "constrained"  # what keeps labels and panels a
 
 
 @dataclass(frozen=True, slots=True)
-class Tile:
+class SheetTile:
     """One image of a contact sheet."""
 
     image: np.ndarray  # uint8 (height, width, 3), RGB
@@ -145,7 +145,7 @@ def reliability_diagram(bars: Sequence[Bin]) -> "Figure":
     return figure
 
 
-def contact_sheet(tiles: Sequence[Tile]) -> "Figure":
+def contact_sheet(tiles: Sequence[SheetTile]) -> "Figure":
     """Draw images, each beside its evidence map, on one sheet. The maps share one scale.
 
     Raises:

@@ -13,7 +13,7 @@ from defect_detection.evaluation.metrics import checked
 from defect_detection.files.unfinished import write_text
 
 from . import figures
-from .charts import Picture, cost_chart, views
+from .charts import EvidencePicture, cost_chart, views
 from .rendering import template
 from .report import Mistake, Report
 
@@ -25,7 +25,7 @@ MOST_TYPES = 20  # defect types on the page; the JSON has all
 
 GALLERIES = ("worst_escapes", "worst_overkills", "caught_elsewhere")  # a report has those that hold an image
 
-Pictures = Mapping[str, Picture]
+Pictures = Mapping[str, EvidencePicture]
 
 
 def write_report(
@@ -78,7 +78,9 @@ def _galleries(report: Report, pictures: Pictures) -> dict[str, list[Mistake]]:
 
 def _sheet(mistakes: Sequence[Mistake], pictures: Pictures) -> "Figure":
     tiles = [
-        figures.Tile(pictures[m.path].image, pictures[m.path].evidence, f"{Path(m.path).name}  {m.score:.3f}")
+        figures.SheetTile(
+            pictures[m.path].image, pictures[m.path].evidence, f"{Path(m.path).name}  {m.score:.3f}"
+        )
         for m in mistakes
     ]
     return figures.contact_sheet(tiles)

@@ -18,10 +18,10 @@ from .costs import CostCurve, cost_curve
 from .localisation import Border, Pointing, border, defect_cells, evidence_remark, pointing, points_at
 from .located import Located, locate
 from .outlook import Claim, Forecast, Review, evidence_text, forecast, review_workload, stronger_claims
-from .pixels import pixel_auroc
+from .pixel_auroc import pixel_auroc
 from .slices import DefectType, Groups, by_defect_type, by_group
 from .type_answers import TypeAnswers
-from .unseen import Unseen
+from .unlearned import Unseen
 
 SCHEMA_VERSION: Literal[1] = 1  # raise it when a field of the JSON goes away or changes its meaning
 

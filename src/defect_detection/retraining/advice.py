@@ -17,7 +17,7 @@ from defect_detection.evaluation.types_left_out import LEAST_PARTS
 from defect_detection.model.bundle import CARD_FILE, read_card
 from defect_detection.model.card import Card
 from defect_detection.records.database import Database
-from defect_detection.records.labelled_images import Labelled, find_labelled
+from defect_detection.records.labelled_images import LabelledImage, find_labelled
 from defect_detection.report.outlook import evidence_text
 from defect_detection.retraining.new_labels import count_new
 from defect_detection.tracking.registry import Registry
@@ -138,7 +138,9 @@ def advise(config: Config, database: Database) -> Advice:
     )
 
 
-def _waiting(labelled: Sequence[Labelled], train: Sequence[Sample], test: Sequence[Sample]) -> list[Sample]:
+def _waiting(
+    labelled: Sequence[LabelledImage], train: Sequence[Sample], test: Sequence[Sample]
+) -> list[Sample]:
     """Return the labelled images that a retraining would add: stored, and of no image or group that is in a split."""
     known = {sample.sha256 for sample in (*train, *test)}
     held_out = {sample.group for sample in test if sample.group}
@@ -289,7 +291,7 @@ def _not_in_production(config: Config) -> tuple[str, str] | None:
     return None
 
 
-def _notes(now: Support, labelled: Sequence[Labelled], config: Config) -> list[str]:
+def _notes(now: Support, labelled: Sequence[LabelledImage], config: Config) -> list[str]:
     found = []
     if not now.test_defective:
         found.append(evidence_text(Rate.of(0, 0, config.evaluation.confidence)))

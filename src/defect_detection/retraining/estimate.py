@@ -18,7 +18,7 @@ MOST_RUNS = 5  # the latest count
 SPREAD = (0.7, 1.5)  # by which equal trainings differ
 
 
-class Estimate(Frozen):
+class TrainingEstimate(Frozen):
     """What a training would read, and how long it takes. The range and its basis are None where there is nothing to train on.
 
     start_from: what re_train.yaml says; None where it cannot be read.
@@ -32,7 +32,7 @@ class Estimate(Frozen):
     start_from: StartFrom | None = None
 
 
-def estimate(config: Config, jobs: Sequence[Job]) -> Estimate:
+def estimate(config: Config, jobs: Sequence[Job]) -> TrainingEstimate:
     """Count the images of a product, and estimate how long a training takes.
 
     Args:
@@ -41,9 +41,9 @@ def estimate(config: Config, jobs: Sequence[Job]) -> Estimate:
     data = config.data
     train, test = (_count(data.train_dir) + _count(data.feedback_dir), _count(data.test_dir))
     if not train or not test:
-        return Estimate(train_images=train, test_images=test)
+        return TrainingEstimate(train_images=train, test_images=test)
     low, high, basis = _range(train + test, jobs, config.product)
-    return Estimate(
+    return TrainingEstimate(
         train_images=train,
         test_images=test,
         low_s=low,

@@ -9,8 +9,8 @@ from defect_detection.data.samples import scan_folder
 from defect_detection.errors import ConfigError, RecordsError
 from defect_detection.model.bundle import read_card, seen_in_training
 from defect_detection.processes.messages import Message, Say
-from defect_detection.records.labelled_images import Exported, Labelled, export_feedback
-from defect_detection.records.store import Records
+from defect_detection.records.labelled_images import ExportedLabels, LabelledImage, export_feedback
+from defect_detection.records.record_store import Records
 from defect_detection.tracking.registry import Registry
 from defect_detection.use_cases.turn import PRODUCTION_ALIAS
 
@@ -48,7 +48,7 @@ def _such_as(found: Sequence[str], what: str) -> list[str]:
     return [f"{len(found)} {what}, such as {found[0]}"] if found else []
 
 
-def export(config: Config, folder: Path) -> Exported:
+def export(config: Config, folder: Path) -> ExportedLabels:
     """Export feedback to a folder, without images of the test split.
 
     Raises:
@@ -80,7 +80,7 @@ def _check_place(config: Config, folder: Path) -> None:
             )
 
 
-def count_new(labelled: tuple[Labelled, ...], config: Config, registry: Registry) -> int:
+def count_new(labelled: tuple[LabelledImage, ...], config: Config, registry: Registry) -> int:
     """Count the images that were labelled since the model in production was made.
 
     All labels count if there is no model, or if it was trained without feedback.

@@ -20,7 +20,7 @@ from defect_detection.files.unfinished import working_folder
 from defect_detection.inference.inspect import Inspection, Inspector
 from defect_detection.model.bundle import read_card
 from defect_detection.model.seal import seal
-from defect_detection.scaling import storage, tables
+from defect_detection.scaling import parquet_columns, storage
 from defect_detection.scaling.cluster import Cluster, connected
 from defect_detection.scaling.failures import failure_of
 from defect_detection.scaling.sources import Found, Shard, find
@@ -42,7 +42,7 @@ Answer = tuple[
 
 
 @dataclass(frozen=True)
-class Job:
+class BatchJob:
     """How each process inspects, and where the model lies and the verdicts go. model: what verdicts call it. cpus: of a process."""
 
     model: str
@@ -55,7 +55,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Inspected:
+class BatchInspected:
     """What an inspection came to. counts: images by verdict, or "unreadable"; earlier: images that had their row already.
 
     said: what of the sources is not inspected, and why, in lines.
@@ -83,7 +83,7 @@ def inspect_on_ray(
     config: "Config",
     column: str | None,
     watch: "Watch",
-) -> Inspected:
+) -> BatchInspected:
     """Inspect what the sources hold and has no row in the output yet.
 
     Args:
@@ -112,19 +112,21 @@ def inspect_on_ray(
     with _alone(verdicts.address):
         done = verdicts.done(about)
         if next(found.shards(done, at_once=1), None) is None:
-            return Inspected(Counter(), len(found), 0.0, "", verdicts.address, tuple(found.said))
+            return BatchInspected(Counter(), len(found), 0.0, "", verdicts.address, tuple(found.said))
         with connected(config.scaling.address, _shared_paths(found, verdicts)) as cluster:
             job = _job(folder, name, config, verdicts, cluster)
             verdicts.begin(about, folder)
             return _inspect(found, done, job, cluster, partial(watch, "inspecting"))
 
 
-def _job(folder: Path, name: str | None, config: "Config", verdicts: Verdicts, cluster: Cluster) -> Job:
+def _job(folder: Path, name: str | None, config: "Config", verdicts: Verdicts, cluster: Cluster) -> BatchJob:
     """Return how to inspect with a model, which is loaded here first: what is wrong with it is told once."""
     precision, data = config.inference.precision, config.data
     model = Inspector.load(folder, name=name, precision=precision).name
     cpus = cluster.cpus_of_a_process(_MOST_CPUS)
-    return Job(model, precision, cpus, Limits.of(data), data.pages, BoxRules.of(config), verdicts.address)
+    return BatchJob(
+        model, precision, cpus, Limits.of(data), data.pages, BoxRules.of(config), verdicts.address
+    )
 
 
 def _require_direct(address: str | None) -> None:
@@ -159,7 +161,7 @@ def _alone(address: str) -> Iterator[None]:
         ) from error
 
 
-def _inspect(found: Found, done: set[str], job: Job, cluster: Cluster, follow: Any) -> Inspected:
+def _inspect(found: Found, done: set[str], job: BatchJob, cluster: Cluster, follow: Any) -> BatchInspected:
     import ray
 
     shards = list(found.shards(done, cluster.slots(job.cpus)))
@@ -175,7 +177,7 @@ def _inspect(found: Found, done: set[str], job: Job, cluster: Cluster, follow: A
     except ray.exceptions.RayError as error:
         raise failure_of(error, "Whole shards keep their rows: run the command again") from error
     seconds = time.perf_counter() - started
-    return Inspected(counts, len(found) - total, seconds, str(cluster), job.output, tuple(found.said))
+    return BatchInspected(counts, len(found) - total, seconds, str(cluster), job.output, tuple(found.said))
 
 
 def _rate(images: int, seconds: float) -> str:
@@ -183,11 +185,11 @@ def _rate(images: int, seconds: float) -> str:
     return f"{rate:.{0 if rate >= 10 else 1}f} images/s"
 
 
-def _answers(shards: Sequence[Shard], job: Job, cluster: Cluster) -> Iterator[Answer]:
+def _answers(shards: Sequence[Shard], job: BatchJob, cluster: Cluster) -> Iterator[Answer]:
     """Yield what came of each shard. A shard whose process or node died is inspected anew, by one that is there or starts."""
     import ray
 
-    start, left = ray.remote(num_cpus=job.cpus)(Inspecting).remote, deque(shards)
+    start, left = ray.remote(num_cpus=job.cpus)(ShardInspector).remote, deque(shards)
     died: Counter[str] = Counter()
     under_way: dict[Any, tuple[Any, Shard]] = {}
     for _ in range(min(cluster.slots(job.cpus), len(shards))):
@@ -226,10 +228,10 @@ def _answer_of(ready: Any, died: Counter[str], shard: Shard) -> Answer | None:
     return answer
 
 
-class Inspecting:
+class ShardInspector:
     """Inspects shards in one process of the cluster."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: BatchJob) -> None:
         self._job = job
         self._verdicts = Verdicts(job.output)
         with working_folder() as folder:
@@ -265,7 +267,7 @@ def _readable(shard: Shard, reasons: dict[int, str]) -> Iterator[Path | bytes]:
     """Yield the shard's images. In place of one that cannot be read comes an empty one, and its reason goes to `reasons`."""
     contents: Iterator[bytes | str | None]
     if shard.table:
-        contents = tables.images_of(shard.table, shard.column, shard.rows)
+        contents = parquet_columns.images_of(shard.table, shard.column, shard.rows)
     elif not storage.is_url(shard.names[0]):
         yield from map(Path, shard.names)
         return

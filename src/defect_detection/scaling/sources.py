@@ -7,11 +7,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
 
-from defect_detection.data.formats import IMAGE_SUFFIXES
+from defect_detection.data.image_formats import IMAGE_SUFFIXES
 from defect_detection.data.walk import find_images
 from defect_detection.errors import DataError
+from defect_detection.scaling.parquet_columns import ImageTable, look_at
 from defect_detection.scaling.storage import absolute, is_url, listed
-from defect_detection.scaling.tables import ImageTable, look_at
 from defect_detection.text import encodable, printable
 
 Item = TypeVar("Item")

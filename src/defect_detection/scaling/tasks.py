@@ -17,7 +17,7 @@ from defect_detection.data.samples import Sample
 from defect_detection.data.split import Splits
 from defect_detection.inference.runtime import Runtime
 from defect_detection.training.flips import symmetries
-from defect_detection.training.frozen import Frozen
+from defect_detection.training.frozen import FrozenModel
 
 if TYPE_CHECKING:
     from defect_detection.model.card import Card
@@ -58,7 +58,7 @@ def decode(samples: Sequence[Sample], framing: Framing, config: Config) -> None:
 class FrozenFeatures:
     """What a set needs of a frozen model. turns: the outputs that it needs of the images in each of their flips and turns."""
 
-    frozen: Frozen
+    frozen: FrozenModel
     turns: dict[int, list[str]]
 
 
@@ -99,7 +99,9 @@ def _frozen(
     return model, frozen_of(model, splits.pixels, config.cache_dir)
 
 
-def features(frozen: Frozen, keys: Sequence[str], pixels: RowStore, names: Sequence[str], turn: int) -> None:
+def features(
+    frozen: FrozenModel, keys: Sequence[str], pixels: RowStore, names: Sequence[str], turn: int
+) -> None:
     """Compute the features of a shard of images."""
     stores = frozen.stores(names)
     if todo := frozen.missing(stores, keys, turn):

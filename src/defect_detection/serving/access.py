@@ -22,7 +22,7 @@ from werkzeug.exceptions import Forbidden, Unauthorized
 from defect_detection.config import Config
 from defect_detection.errors import ConfigError, RecordsError
 from defect_detection.records.database import Database
-from defect_detection.records.keys import SETTINGS_KEY, THIS_MACHINE, Key, Role, find_key, has_keys
+from defect_detection.records.keys import SETTINGS_KEY, THIS_MACHINE, ApiKey, Role, find_key, has_keys
 from defect_detection.serving.local_key import FILE, LocalKey, is_of_this_machine
 from defect_detection.serving.peers import Proxies, address_of, why_not_local
 from defect_detection.serving.routes import GROUPS, need_of
@@ -137,7 +137,7 @@ class Access:
             return "may come through a proxy (serving.behind_proxy)"
         return why_not_local(request)
 
-    def _known(self, request: Request, find: Callable[[str], Key | None]) -> Caller | None:
+    def _known(self, request: Request, find: Callable[[str], ApiKey | None]) -> Caller | None:
         """Return whose key a request carries; `find` knows those that were made."""
         sent = _sent_key(request)
         if not sent:

@@ -25,7 +25,7 @@ from defect_detection.errors import BusyError
 from defect_detection.processes.ending import JOB_VARIABLE, end_group, lower_priority
 from defect_detection.processes.messages import READ_BY_A_PROGRAM, error_of, read_all, texts_of
 from defect_detection.records.jobs import HowToRetrain
-from defect_detection.serving.outcome import Outcome
+from defect_detection.serving.outcome import RetrainingOutcome
 
 SCRIPT = Path("re_train") / "re_train.py"
 SETTINGS = SCRIPT.with_suffix(
@@ -70,7 +70,7 @@ class _Copy:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RetrainingPlace:
     """Where and how a product is retrained: its folder, environment variables that name its settings, arguments of its script."""
 
     root: Path
@@ -78,7 +78,7 @@ class Place:
     arguments: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, config: Config, how: HowToRetrain) -> "Place":
+    def of(cls, config: Config, how: HowToRetrain) -> "RetrainingPlace":
         arguments = () if how.start_from is None else ("--start-from", how.start_from)
         return cls(config.root, config.for_children_with(*([] if how.promotes else [WAITS])), arguments)
 
@@ -101,7 +101,7 @@ class Retraining:
         environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._root = root
-        self._default = Place(root, environment)
+        self._default = RetrainingPlace(root, environment)
         self._timeout_s = timeout_s
         self._grace_s = grace_s
         self._one_at_a_time = threading.Lock()
@@ -118,8 +118,8 @@ class Retraining:
         job_id: str = "",
         log_file: Path = Path(os.devnull),
         why_end: Callable[[], str | None] = lambda: None,
-        place: Place | None = None,
-    ) -> Outcome:
+        place: RetrainingPlace | None = None,
+    ) -> RetrainingOutcome:
         """Run the script as `run_job` does, for a caller who wants stdout and stderr apart; the file gets both, line by line.
 
         Raises:
@@ -141,8 +141,8 @@ class Retraining:
         job_id: str,
         log_file: Path,
         why_end: Callable[[], str | None],
-        place: Place | None = None,
-    ) -> Outcome:
+        place: RetrainingPlace | None = None,
+    ) -> RetrainingOutcome:
         """Run the script to its end, or until `why_end` says why not; what it writes goes to a file as it comes.
 
         Args:
@@ -186,15 +186,15 @@ class Retraining:
         stderr: IO[bytes],
         job_id: str,
         why_end: Callable[[], str | None],
-        place: Place,
-    ) -> Outcome:
+        place: RetrainingPlace,
+    ) -> RetrainingOutcome:
         started = time.monotonic()
         process = self._start(stdout, stderr, job_id, place)
         ended_early = self._wait_for(process, why_end)
         duration_s = time.monotonic() - started
         said, errors = read_all(_end_of(stdout)), _end_of(stderr)
         texts = texts_of(said), texts_of(read_all(errors))
-        outcome = Outcome(ended_early, duration_s, *texts, process.returncode, said)
+        outcome = RetrainingOutcome(ended_early, duration_s, *texts, process.returncode, said)
         if ended_early is None:
             outcome = replace(outcome, failure=_failure(process.returncode, outcome.decision, errors))
         log.info(
@@ -203,7 +203,7 @@ class Retraining:
         return outcome
 
     def _start(
-        self, stdout: IO[bytes], stderr: IO[bytes], job_id: str, place: Place
+        self, stdout: IO[bytes], stderr: IO[bytes], job_id: str, place: RetrainingPlace
     ) -> subprocess.Popen[bytes]:
         command = [sys.executable, str(place.root / SCRIPT)]
         if not (place.root / SCRIPT).is_file():

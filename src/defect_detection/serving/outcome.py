@@ -6,7 +6,7 @@ from defect_detection.processes.messages import Message
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RetrainingOutcome:
     """How a retraining ended. `failure` says why when it did not succeed.
 
     stdout, stderr: what a person reads of it. said: all that the script told on standard output.

@@ -27,7 +27,7 @@ from defect_detection.model.type_rule import types_json
 from defect_detection.records.inspections import Inspected
 from defect_detection.serving.champion import Champion, Served
 from defect_detection.serving.limits import Turns
-from defect_detection.serving.prometheus import Metrics
+from defect_detection.serving.prometheus import RequestMetrics
 from defect_detection.serving.recording import Recorder
 from defect_detection.serving.uploads import check_image
 
@@ -45,7 +45,7 @@ class Predicting:
 
     served: Served
     recorder: Recorder
-    metrics: Metrics
+    metrics: RequestMetrics
     turns: Turns
     pool: ThreadPoolExecutor
     limits: Limits
@@ -54,7 +54,7 @@ class Predicting:
     product: str = DEFAULT
 
     @classmethod
-    def of(cls, config: Config, served: Served, recorder: Recorder, metrics: Metrics) -> "Predicting":
+    def of(cls, config: Config, served: Served, recorder: Recorder, metrics: RequestMetrics) -> "Predicting":
         pool = ThreadPoolExecutor(
             config.inference.threads or os.cpu_count() or 1, thread_name_prefix="images"
         )

@@ -27,7 +27,7 @@ from defect_detection.records.database import Database
 from defect_detection.serving.champion import FindChampion, LoadChampion, Served
 from defect_detection.serving.line_watch import LineWatch
 from defect_detection.serving.predicting import Predicting
-from defect_detection.serving.prometheus import Metrics
+from defect_detection.serving.prometheus import RequestMetrics
 from defect_detection.serving.recording import Recorder
 from defect_detection.tracking.registry import Registry
 from defect_detection.use_cases.product_images import ProductImages
@@ -70,7 +70,7 @@ class Products:
         plant: Config,
         database: Database,
         recorder: Recorder,
-        metrics: Metrics,
+        metrics: RequestMetrics,
         find: FindChampion | None = None,
         load: LoadChampion | None = None,
     ) -> None:

@@ -22,7 +22,7 @@ LATENCIES_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 SCORES = tuple(round(0.05 * step, 2) for step in range(1, 21))
 
 
-class Metrics:
+class RequestMetrics:
     """Counts requests and responses by declared route, so paths cannot create new series."""
 
     def __init__(self) -> None:

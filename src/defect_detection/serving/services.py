@@ -7,7 +7,7 @@ from flask import Flask, current_app
 
 from defect_detection.config import Config
 from defect_detection.files.trail import Refusals
-from defect_detection.records.store import Records
+from defect_detection.records.record_store import Records
 from defect_detection.records.upkeep import Upkeep
 from defect_detection.serving.access import Access
 from defect_detection.serving.champion import FindChampion, LoadChampion, Served
@@ -15,7 +15,7 @@ from defect_detection.serving.changes import Changes
 from defect_detection.serving.job_process import Retraining
 from defect_detection.serving.line_watch import LineWatch
 from defect_detection.serving.products import Products
-from defect_detection.serving.prometheus import Metrics
+from defect_detection.serving.prometheus import RequestMetrics
 from defect_detection.serving.readiness import Readiness
 from defect_detection.serving.reads import Reads
 from defect_detection.serving.recording import Recorder
@@ -36,7 +36,7 @@ class Services:
     reads: Reads
     refusals: Refusals
     products: Products
-    metrics: Metrics
+    metrics: RequestMetrics
     readiness: Readiness
     retraining: Retraining
     worker: Worker
@@ -52,7 +52,7 @@ class Services:
         recorder: Recorder | None = None,
     ) -> "Services":
         """Create the services of a server; arguments as for `create_app`. Nothing is started."""
-        records, metrics = Records.of(config), Metrics()
+        records, metrics = Records.of(config), RequestMetrics()
         recorder = recorder or records.recorder
         products = Products(config, records.database, recorder, metrics, find_champion, load_champion)
         retraining = Retraining.of(config)

@@ -15,7 +15,7 @@ from werkzeug.exceptions import (
 
 from defect_detection.data.bounded import look_at
 from defect_detection.data.bounds import Limits
-from defect_detection.data.formats import format_of
+from defect_detection.data.image_formats import format_of
 from defect_detection.data.outline import Outline
 from defect_detection.serving.strict import names_in, refuse_names
 from defect_detection.text import has_control

@@ -31,9 +31,15 @@ from defect_detection.records.jobs import (
     put_back,
     request_cancel,
 )
-from defect_detection.records.store import Records
-from defect_detection.serving.job_process import CANCELLED, LOST, MAX_OUTPUT_BYTES, Place, Retraining
-from defect_detection.serving.outcome import Outcome
+from defect_detection.records.record_store import Records
+from defect_detection.serving.job_process import (
+    CANCELLED,
+    LOST,
+    MAX_OUTPUT_BYTES,
+    Retraining,
+    RetrainingPlace,
+)
+from defect_detection.serving.outcome import RetrainingOutcome
 from defect_detection.use_cases.products import settings_of_product
 
 LOOK_EVERY_S = 0.5  # for a queued job, and for jobs of the dead
@@ -73,7 +79,9 @@ class Worker:
         if self._thread is not None:
             self._thread.join(STOP_S)
 
-    def run_now(self, by: str, product: str = DEFAULT, how: HowToRetrain = AS_SET) -> tuple[str, Outcome]:
+    def run_now(
+        self, by: str, product: str = DEFAULT, how: HowToRetrain = AS_SET
+    ) -> tuple[str, RetrainingOutcome]:
         """Run a retraining of a product while the caller waits, as a job that all can see and cancel; return its id and how it ended.
 
         Raises:
@@ -87,7 +95,7 @@ class Worker:
                 job_id,
                 self._log_file(job_id),
                 self._watch(job_id, product),
-                Place.of(self._settings_of(product), how),
+                RetrainingPlace.of(self._settings_of(product), how),
             )
         except Exception as error:
             end_job(self._database, job_id, "failed", reason=_why_not_run(error))
@@ -98,7 +106,9 @@ class Worker:
             log.warning("the end of job %s cannot be recorded: %s", job_id, error)
         return job_id, outcome
 
-    def run_apart(self, by: str, product: str = DEFAULT, how: HowToRetrain = AS_SET) -> tuple[str, Outcome]:
+    def run_apart(
+        self, by: str, product: str = DEFAULT, how: HowToRetrain = AS_SET
+    ) -> tuple[str, RetrainingOutcome]:
         """Queue a retraining of a product for ``defect worker``, and wait until it has ended; return its id and how it ended.
 
         Raises:
@@ -109,14 +119,16 @@ class Worker:
         started, job = time.monotonic(), create_job(self._database, by, product, how=how)
         while not job.has_ended:
             if self._stopping.wait(LOOK_EVERY_S):
-                return job.id, Outcome(LEFT, time.monotonic() - started, "", "")
+                return job.id, RetrainingOutcome(LEFT, time.monotonic() - started, "", "")
             with suppress(RecordsError):  # it is asked again
                 if job.state == "queued" and time.monotonic() - started > TAKEN_S:
                     request_cancel(self._database, job.id, NO_WORKER)
                 job = find_job(self._database, job.id)
         failure = None if job.state == "succeeded" else job.reason or job.state
         said = read_all(end_of_log(self._database, job.id, MAX_OUTPUT_BYTES))
-        return job.id, Outcome(failure, time.monotonic() - started, texts_of(said), "", job.exit_code, said)
+        return job.id, RetrainingOutcome(
+            failure, time.monotonic() - started, texts_of(said), "", job.exit_code, said
+        )
 
     def _loop(self, takes_jobs: bool) -> None:
         while not self._stopping.wait(LOOK_EVERY_S):
@@ -152,7 +164,7 @@ class Worker:
     def _run(self, job_id: str) -> None:
         try:
             job = find_job(self._database, job_id)
-            place = Place.of(self._settings_of(job.product), job.how)
+            place = RetrainingPlace.of(self._settings_of(job.product), job.how)
             outcome = self._retraining.run_job(
                 job_id, self._log_file(job_id), self._watch(job_id, job.product), place
             )
@@ -203,7 +215,7 @@ class Worker:
 
         return look
 
-    def _end(self, job_id: str, outcome: Outcome) -> None:
+    def _end(self, job_id: str, outcome: RetrainingOutcome) -> None:
         state: State = "failed" if outcome.failure else "succeeded"
         reason = outcome.failure
         if outcome.failure == CANCELLED:

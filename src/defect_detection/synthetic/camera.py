@@ -15,7 +15,7 @@ _AMBIENT = 0.35  # of the lamp's power: light from everywhere
 
 
 @dataclass(frozen=True)
-class Part:
+class PlacedPart:
     """What lies before the camera. Fields have shape (size, size), float32.
 
     distance: signed distance to the outline, negative inside, in half image widths.
@@ -47,7 +47,7 @@ class Light:
     fading: float
 
 
-def expose(part: Part, light: Light) -> np.ndarray:
+def expose(part: PlacedPart, light: Light) -> np.ndarray:
     """Return the linear brightness (size, size, 3) that reaches the sensor."""
     size = len(part.height)
     inside = np.clip(0.5 - part.distance * size / 2, 0, 1)[..., None]
@@ -69,7 +69,7 @@ def develop(linear: np.ndarray, rng: np.random.Generator | None = None, *, gray:
     return np.round(np.clip(linear, 0, 1) ** (1 / 2.2) * 255).astype(np.uint8)
 
 
-def _reflections(part: Part, light: Light) -> tuple[np.ndarray, np.ndarray]:
+def _reflections(part: PlacedPart, light: Light) -> tuple[np.ndarray, np.ndarray]:
     """Return diffuse (Lambert) and mirror-like (Blinn; along brush marks Kajiya-Kay) reflection."""
     depth_px = -part.distance * len(part.height) / 2
     slope_y, slope_x = np.gradient(part.height + np.sqrt(np.clip(depth_px, 0, _BEVEL_PX) * _BEVEL_PX))

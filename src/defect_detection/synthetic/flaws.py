@@ -9,23 +9,23 @@ from dataclasses import replace
 import numpy as np
 from scipy import ndimage
 
-from defect_detection.synthetic.camera import Part, tinted
+from defect_detection.synthetic.camera import PlacedPart, tinted
 from defect_detection.synthetic.defects import blob, stroke, walk
 from defect_detection.synthetic.fields import coordinates, spectral
 
-Flaw = Callable[[np.random.Generator, Part, float], Part]
+Flaw = Callable[[np.random.Generator, PlacedPart, float], PlacedPart]
 
 
-def _coloured(part: Part, mask: np.ndarray, *colour: float) -> np.ndarray:
+def _coloured(part: PlacedPart, mask: np.ndarray, *colour: float) -> np.ndarray:
     """Return the albedo, blended into a colour where the mask is 1."""
     return part.albedo + mask[..., None] * (np.asarray(colour, np.float32) - part.albedo)
 
 
-def _brightness(part: Part) -> float:
+def _brightness(part: PlacedPart) -> float:
     return float(part.albedo[part.distance < 0].mean())
 
 
-def scratch(rng: np.random.Generator, part: Part, severity: float) -> Part:
+def scratch(rng: np.random.Generator, part: PlacedPart, severity: float) -> PlacedPart:
     """A groove that shows bright or dark metal (or whitened plastic)."""
     size = len(part.height)
     points = walk(rng, size, size * (0.02 + 0.03 * severity), rng.uniform(0, 0.1), 12)
@@ -35,7 +35,7 @@ def scratch(rng: np.random.Generator, part: Part, severity: float) -> Part:
     return replace(part, albedo=albedo, height=part.height - 2.0 * severity * groove)
 
 
-def dent(rng: np.random.Generator, part: Part, severity: float) -> Part:
+def dent(rng: np.random.Generator, part: PlacedPart, severity: float) -> PlacedPart:
     """A blow has pushed the surface in; only the light shows it."""
     size = len(part.height)
     hollow = ndimage.gaussian_filter(
@@ -54,7 +54,7 @@ def dent(rng: np.random.Generator, part: Part, severity: float) -> Part:
     )
 
 
-def chip(rng: np.random.Generator, part: Part, severity: float) -> Part:
+def chip(rng: np.random.Generator, part: PlacedPart, severity: float) -> PlacedPart:
     """A piece has broken off the edge."""
     size = len(part.height)
     edge = np.argwhere(np.abs(part.distance) < 2 / size)
@@ -67,7 +67,7 @@ def chip(rng: np.random.Generator, part: Part, severity: float) -> Part:
     return replace(part, distance=np.maximum(part.distance, -piece))
 
 
-def stain(rng: np.random.Generator, part: Part, severity: float) -> Part:
+def stain(rng: np.random.Generator, part: PlacedPart, severity: float) -> PlacedPart:
     """Rust on metal, oil on cloth."""
     size = len(part.height)
     mask = ndimage.gaussian_filter(
@@ -80,7 +80,7 @@ def stain(rng: np.random.Generator, part: Part, severity: float) -> Part:
     return replace(part, albedo=albedo, gloss=part.gloss * (1 - 0.8 * mask))
 
 
-def pit(rng: np.random.Generator, part: Part, severity: float) -> Part:
+def pit(rng: np.random.Generator, part: PlacedPart, severity: float) -> PlacedPart:
     """Blowholes: gas has left holes in the casting's skin."""
     size = len(part.height)
     holes = blob(rng, size, 0.03 + 0.05 * severity, 0.05 + 0.08 * severity)
@@ -94,7 +94,7 @@ def pit(rng: np.random.Generator, part: Part, severity: float) -> Part:
     )
 
 
-def crack(rng: np.random.Generator, part: Part, severity: float) -> Part:
+def crack(rng: np.random.Generator, part: PlacedPart, severity: float) -> PlacedPart:
     """A dark jagged line."""
     size = len(part.height)
     steps = round(rng.uniform(0.8, 1.2) * (10 + 24 * severity))
@@ -105,7 +105,7 @@ def crack(rng: np.random.Generator, part: Part, severity: float) -> Part:
     )
 
 
-def contamination(rng: np.random.Generator, part: Part, severity: float) -> Part:
+def contamination(rng: np.random.Generator, part: PlacedPart, severity: float) -> PlacedPart:
     """A fibre, or dark particles, lie on the part or in it."""
     size = len(part.height)
     if rng.random() < 0.5:
@@ -124,7 +124,7 @@ def contamination(rng: np.random.Generator, part: Part, severity: float) -> Part
     return replace(part, albedo=albedo, height=part.height + mask)
 
 
-def missing_thread(rng: np.random.Generator, part: Part, severity: float) -> Part:
+def missing_thread(rng: np.random.Generator, part: PlacedPart, severity: float) -> PlacedPart:
     """A weft or warp thread is missing over some length, or twice as thick."""
     across, along = (part.y, part.x) if rng.random() < 0.7 else (part.x, part.y)
     centre = rng.uniform(across.min() * 0.8, across.max() * 0.8)

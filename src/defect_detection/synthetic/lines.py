@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from defect_detection.synthetic.camera import Light, Part, mottled, tinted
+from defect_detection.synthetic.camera import Light, PlacedPart, mottled, tinted
 from defect_detection.synthetic.fields import coordinates, spectral
 
 Holes = list[tuple[float, float, float]]
@@ -29,7 +29,7 @@ class Line:
     """
 
     name: str
-    build: Callable[[np.random.Generator, int], Part]
+    build: Callable[[np.random.Generator, int], PlacedPart]
     light: Light
     flaws: tuple[str, ...]
     gray: bool = False
@@ -83,7 +83,7 @@ def _streaks(rng: np.random.Generator, y: np.ndarray, x: np.ndarray) -> np.ndarr
     return ndimage.map_coordinates(canvas / canvas.std(), places, order=1, mode="grid-wrap")
 
 
-def ring(rng: np.random.Generator, size: int) -> Part:
+def ring(rng: np.random.Generator, size: int) -> PlacedPart:
     """A turned steel flange with six holes on a dark mat; it lies at any angle."""
     y, x, angle = _posed(rng, size, math.pi)
     radius = np.hypot(y, x)
@@ -94,10 +94,10 @@ def ring(rng: np.random.Generator, size: int) -> Part:
     brushing = np.arctan2(x, -y) - angle + 0.03 * marks
     ground = tinted(0.025 * mottled(rng, size, 0.3, 0.6), (0.9, 1.0, 1.1))
     height = 0.08 * marks + _raised(radius - 0.48, 1.6)
-    return Part(distance, height, albedo, ground, y, x, gloss=0.62, brushing=brushing)
+    return PlacedPart(distance, height, albedo, ground, y, x, gloss=0.62, brushing=brushing)
 
 
-def plate(rng: np.random.Generator, size: int) -> Part:
+def plate(rng: np.random.Generator, size: int) -> PlacedPart:
     """A brushed aluminium cover with four screw holes and a slot, in a fixture on a blue belt."""
     y, x, angle = _posed(rng, size, 0.05)
     distance = _rectangle(y, x, (0.62, 0.88), 0.12)
@@ -108,10 +108,10 @@ def plate(rng: np.random.Generator, size: int) -> Part:
     albedo = tinted((0.22 + 0.018 * streaks) * mottled(rng, size, 0.02, 2.0), (0.98, 0.99, 1.0))
     ground = tinted(0.10 * mottled(rng, size, 0.12, 0.9), (0.35, 0.7, 1.6))
     brushing = -angle + 0.05 * streaks + 0.02 * spectral(rng, size, 2.0)
-    return Part(distance, 0.06 * streaks, albedo, ground, y, x, gloss=0.33, brushing=brushing)
+    return PlacedPart(distance, 0.06 * streaks, albedo, ground, y, x, gloss=0.33, brushing=brushing)
 
 
-def fabric(rng: np.random.Generator, size: int) -> Part:
+def fabric(rng: np.random.Generator, size: int) -> PlacedPart:
     """A twill of light warp and blue weft, passing under the camera."""
     y, x, _ = _posed(rng, size, 0.04)
     y, x = y + rng.uniform(0, 4) / _THREADS, x + rng.uniform(0, 4) / _THREADS
@@ -127,10 +127,10 @@ def fabric(rng: np.random.Generator, size: int) -> Part:
     weft = tinted(0.30 * thread[1, row.astype(int) % 64] * fibres, (0.35, 0.62, 1.0))
     height = 1.3 * np.where(over, round_warp, round_weft)
     albedo = np.where(over[..., None], warp, weft) * (0.45 + 0.55 * (height / 1.3))[..., None]
-    return Part(np.full_like(height, -1.0), height, albedo, albedo * 0.1, y, x, gloss=0.0)
+    return PlacedPart(np.full_like(height, -1.0), height, albedo, albedo * 0.1, y, x, gloss=0.0)
 
 
-def casting(rng: np.random.Generator, size: int) -> Part:
+def casting(rng: np.random.Generator, size: int) -> PlacedPart:
     """A housing cover of grey iron, as cast, with a bore and a boss; the camera sees no colour."""
     y, x, _ = _posed(rng, size, 0.12)
     body = np.maximum(_rectangle(y, x, (0.82, 0.82), 0.3), (np.abs(y) + np.abs(x)) / math.sqrt(2) - 0.92)
@@ -142,10 +142,10 @@ def casting(rng: np.random.Generator, size: int) -> Part:
     skin = 0.9 * spectral(rng, size, 1.3) + 0.45 * spectral(rng, size, 0.3, low=6)
     albedo = tinted(0.30 * mottled(rng, size, 0.09, 1.1), (1.0, 1.0, 1.0))
     ground = tinted(0.03 * mottled(rng, size, 0.3, 0.8), (1.0, 1.0, 1.0))
-    return Part(distance, height + 0.42 * skin, albedo, ground, y, x, gloss=0.03)
+    return PlacedPart(distance, height + 0.42 * skin, albedo, ground, y, x, gloss=0.03)
 
 
-def cap(rng: np.random.Generator, size: int) -> Part:
+def cap(rng: np.random.Generator, size: int) -> PlacedPart:
     """A moulded orange cap with a grip edge and an embossed arrow on a light belt."""
     y, x, _ = _posed(rng, size, 0.25)
     radius, theta = np.hypot(y, x), np.arctan2(y, x)
@@ -155,7 +155,7 @@ def cap(rng: np.random.Generator, size: int) -> Part:
     height = dome + _raised(0.56 - radius, 2.0) + _raised(arrow, 1.3) + 0.05 * spectral(rng, size, 1.0)
     albedo = tinted(0.62 * mottled(rng, size, 0.025, 2.2), (1.0, 0.26, 0.04))
     ground = tinted(0.42 * mottled(rng, size, 0.05, 1.0), (0.92, 0.97, 0.94))
-    return Part(distance, height, albedo, ground, y, x, gloss=0.5)
+    return PlacedPart(distance, height, albedo, ground, y, x, gloss=0.5)
 
 
 LINES: tuple[Line, ...] = (

@@ -15,7 +15,7 @@ from PIL import Image
 from defect_detection.errors import DataError
 from defect_detection.files.unfinished import is_free, whole_folder
 from defect_detection.processes.watch import OnProgress
-from defect_detection.synthetic.camera import Light, Part, develop, expose
+from defect_detection.synthetic.camera import Light, PlacedPart, develop, expose
 from defect_detection.synthetic.flaws import FLAWS
 from defect_detection.synthetic.lines import LINES, Line
 
@@ -65,7 +65,7 @@ class Shot:
 
 
 @dataclass(frozen=True)
-class Picture:
+class DrawnPicture:
     """image: uint8 (size, size, 3), RGB; mask: bool (size, size), where a defect shows; None when OK."""
 
     image: np.ndarray
@@ -197,14 +197,14 @@ def _series(
             yield Shot(split, line, first_part + turn, flaw, number, seed)
 
 
-def take(shot: Shot, size: int) -> Picture:
+def take(shot: Shot, size: int) -> DrawnPicture:
     """Photograph one part. Its second image has the same part, in other light and with fresh noise."""
     rng = np.random.default_rng([shot.seed, 1, shot.part])
     part = shot.line.build(rng, size)
     camera = np.random.default_rng([shot.seed, 2, shot.part, shot.number])
     light = _jittered(camera, shot.line.light)
     part, mask = _flawed(rng, part, shot) if shot.flaw else (part, None)
-    return Picture(develop(expose(part, light), camera, gray=shot.line.gray), mask)
+    return DrawnPicture(develop(expose(part, light), camera, gray=shot.line.gray), mask)
 
 
 def _jittered(rng: np.random.Generator, light: Light) -> Light:
@@ -216,7 +216,7 @@ def _jittered(rng: np.random.Generator, light: Light) -> Light:
     )
 
 
-def _flawed(rng: np.random.Generator, part: Part, shot: Shot) -> tuple[Part, np.ndarray]:
+def _flawed(rng: np.random.Generator, part: PlacedPart, shot: Shot) -> tuple[PlacedPart, np.ndarray]:
     """Return the part with its flaw, and where it shows; most are plain, a few are hard to find.
 
     A flaw that can't be seen (beside the part, say) is drawn again.
@@ -232,6 +232,6 @@ def _flawed(rng: np.random.Generator, part: Part, shot: Shot) -> tuple[Part, np.
     return flawed, shows
 
 
-def _noiseless(part: Part, line: Line) -> np.ndarray:
+def _noiseless(part: PlacedPart, line: Line) -> np.ndarray:
     """Return the noiseless image in the line's own light, int16."""
     return develop(expose(part, line.light), gray=line.gray).astype(np.int16)

@@ -14,8 +14,8 @@ from defect_detection.text import markdown
 from defect_detection.tracking.lease import PROMOTIONS
 from defect_detection.tracking.ledger_entry import (
     PREFIX,
-    Entry,
-    Kind,
+    DecisionKind,
+    LedgerEntry,
     Plan,
     State,
     entry_of,
@@ -53,14 +53,14 @@ class Ledger:
             yield record
             record.tags({f"{PREFIX}state": State.DONE})
 
-    def close(self, entry: Entry, state: State) -> None:
+    def close(self, entry: LedgerEntry, state: State) -> None:
         """Close an entry that was left open."""
         with reporting(self.tracking_uri, f"closing entry {entry.number} of the ledger"):
             client = connect(self.tracking_uri).client
             client.set_tag(entry.run_id, f"{PREFIX}state", state)
             client.set_terminated(entry.run_id, "FINISHED" if state is State.DONE else "KILLED")
 
-    def entries(self) -> tuple[Entry, ...]:
+    def entries(self) -> tuple[LedgerEntry, ...]:
         """Return all entries, newest first."""
         database = sqlite_file(self.tracking_uri)
         if database and not database.exists():
@@ -83,12 +83,12 @@ class Ledger:
         return tuple(sorted(read, key=lambda entry: (entry.number, entry.when), reverse=True))
 
 
-def open_entries(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+def open_entries(entries: tuple[LedgerEntry, ...]) -> tuple[LedgerEntry, ...]:
     """Return those that were interrupted, or are under way."""
     return tuple(entry for entry in entries if entry.state is State.INTENDED)
 
 
-def productive(entries: tuple[Entry, ...]) -> list[int]:
+def productive(entries: tuple[LedgerEntry, ...]) -> list[int]:
     """Return the versions that production can go back through, the present one last.
 
     A promotion adds a version; a rollback removes the version it left, so the next rollback does not return to it.
@@ -99,14 +99,14 @@ def productive(entries: tuple[Entry, ...]) -> list[int]:
             continue
         if entry.before is not None and versions[-1:] != [entry.before]:
             versions.append(entry.before)  # was put there outside of this ledger
-        if entry.kind is Kind.ROLLBACK and entry.after in versions:
+        if entry.kind is DecisionKind.ROLLBACK and entry.after in versions:
             del versions[versions.index(entry.after) + 1 :]
         else:
             versions = [*(one for one in versions if one != entry.after), entry.after]  # type: ignore[list-item]
     return versions
 
 
-def ways_back(entries: tuple[Entry, ...], current: int) -> list[int]:
+def ways_back(entries: tuple[LedgerEntry, ...], current: int) -> list[int]:
     """Return the versions that a rollback from `current` can go back to, by the ledger, the nearest first.
 
     Entries after `current` are ignored: another program has already gone back.
@@ -116,27 +116,27 @@ def ways_back(entries: tuple[Entry, ...], current: int) -> list[int]:
     return earlier[::-1]
 
 
-def previous(entries: tuple[Entry, ...], current: int) -> int | None:
+def previous(entries: tuple[LedgerEntry, ...], current: int) -> int | None:
     """Return the version that a rollback from `current` goes back to, or None when the ledger knows of none."""
     return next(iter(ways_back(entries, current)), None)
 
 
 def repeated(
-    entries: tuple[Entry, ...], model: str, test_fingerprint: str, current: int | None
-) -> Entry | None:
+    entries: tuple[LedgerEntry, ...], model: str, test_fingerprint: str, current: int | None
+) -> LedgerEntry | None:
     """Return the newest evaluation that decided about the same model, test images and version in production, if there is one.
 
     One that promoted counts while production is what it promoted.
     """
     for entry in entries:
         same = (entry.model, entry.test_fingerprint) == (model, test_fingerprint)
-        decided = entry.kind is Kind.EVALUATION and entry.state is State.DONE
+        decided = entry.kind is DecisionKind.EVALUATION and entry.state is State.DONE
         if same and decided and current == (entry.before if entry.after is None else entry.after):
             return entry
     return None
 
 
-def other_seal(entries: Iterable[Entry], version: int, sealed: str) -> str | None:
+def other_seal(entries: Iterable[LedgerEntry], version: int, sealed: str) -> str | None:
     """Return an error if a version was promoted with other files than the registry lists now, else None."""
     known = next((entry for entry in entries if entry.after == version and entry.moved), None)
     if known is None or known.sealed in ("", sealed):
@@ -147,32 +147,32 @@ def other_seal(entries: Iterable[Entry], version: int, sealed: str) -> str | Non
     )
 
 
-def decisions_before(entries: tuple[Entry, ...], entry: Entry) -> int:
+def decisions_before(entries: tuple[LedgerEntry, ...], entry: LedgerEntry) -> int:
     """Return how many evaluations the same test images had decided before the entry."""
     return sum(
-        one.kind is Kind.EVALUATION
+        one.kind is DecisionKind.EVALUATION
         and one.number < entry.number
         and one.test_fingerprint == entry.test_fingerprint
         for one in entries
     )
 
 
-def withdrawn(entries: tuple[Entry, ...]) -> dict[int, Entry]:
+def withdrawn(entries: tuple[LedgerEntry, ...]) -> dict[int, LedgerEntry]:
     """Return the versions that were rolled back from and have not been in production since, each with that rollback."""
-    found: dict[int, Entry] = {}
+    found: dict[int, LedgerEntry] = {}
     for entry in reversed(entries):
-        if entry.moved and entry.kind is Kind.ROLLBACK and entry.before is not None:
+        if entry.moved and entry.kind is DecisionKind.ROLLBACK and entry.before is not None:
             found[entry.before] = entry
         if entry.moved:
             found.pop(entry.after or 0, None)
     return found
 
 
-def unreadable(entries: Iterable[Entry]) -> tuple[str, ...]:
+def unreadable(entries: Iterable[LedgerEntry]) -> tuple[str, ...]:
     """Name the entries that can't be read, each in one sentence without its full stop."""
     return tuple(
         f"Entry {entry.number or 'without a number'} of the ledger cannot be read and was skipped (run {entry.run_id}: "
         f"{entry.why})"
         for entry in entries
-        if entry.kind is Kind.UNREADABLE
+        if entry.kind is DecisionKind.UNREADABLE
     )

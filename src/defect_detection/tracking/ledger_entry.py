@@ -13,7 +13,7 @@ PREFIX = "ledger."
 _MOST_DIGITS = 9
 
 
-class Kind(StrEnum):
+class DecisionKind(StrEnum):
     """How an entry came about."""
 
     EVALUATION = "evaluation"
@@ -34,12 +34,12 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True)
-class Entry:
+class LedgerEntry:
     """One decision.
 
     Attributes:
         number: grows with every entry.
-        kind, state: see `Kind` and `State`.
+        kind, state: see `DecisionKind` and `State`.
         outcome: "promote" moved production (or was to), "hold" left it; "passed" left it until a person promotes the candidate.
         before, after: versions of the production model; `before` is None when nothing was in production, `after` when
             production wasn't to move.
@@ -54,7 +54,7 @@ class Entry:
     """
 
     number: int
-    kind: Kind
+    kind: DecisionKind
     state: State
     outcome: str
     before: int | None
@@ -82,7 +82,7 @@ class Plan:
     """The content of a new entry."""
 
     number: int
-    kind: Kind
+    kind: DecisionKind
     outcome: str
     before: int | None
     after: int | None
@@ -123,7 +123,7 @@ def is_entry(run_tags: Iterable[str]) -> bool:
     return any(name.startswith(PREFIX) for name in run_tags)
 
 
-def entry_of(run_id: str, start_ms: int | None, run_tags: Mapping[str, str]) -> Entry:
+def entry_of(run_id: str, start_ms: int | None, run_tags: Mapping[str, str]) -> LedgerEntry:
     """Read an entry from its run. A damaged entry, or one of a later version, gets `Kind.UNREADABLE` and is ignored."""
     tags = {key.removeprefix(PREFIX): value for key, value in run_tags.items() if key.startswith(PREFIX)}
     try:
@@ -132,14 +132,14 @@ def entry_of(run_id: str, start_ms: int | None, run_tags: Mapping[str, str]) -> 
         return _unreadable(run_id, start_ms, tags, error)
 
 
-def _read(run_id: str, start_ms: int | None, tags: Mapping[str, str]) -> Entry:
+def _read(run_id: str, start_ms: int | None, tags: Mapping[str, str]) -> LedgerEntry:
     if wrong := [key for key, value in tags.items() if not isinstance(value, str)]:
         raise ValueError(f"{PREFIX}{wrong[0]}: expected a text, received bytes")
     if not isinstance(start_ms, int):
         raise ValueError(f"the start of the run: expected milliseconds, received {start_ms!r:.40}")  # noqa: TRY004  as all that is damaged
-    return Entry(
+    return LedgerEntry(
         number=_number("number", tags["number"]),
-        kind=Kind(tags["kind"]),
+        kind=DecisionKind(tags["kind"]),
         state=State(tags["state"]),
         outcome=tags["outcome"],
         before=_number("from", tags["from"]) if tags["from"] else None,
@@ -158,16 +158,16 @@ def _read(run_id: str, start_ms: int | None, tags: Mapping[str, str]) -> Entry:
     )
 
 
-def _unreadable(run_id: str, start_ms: int | None, tags: Mapping[str, str], error: Exception) -> Entry:
+def _unreadable(run_id: str, start_ms: int | None, tags: Mapping[str, str], error: Exception) -> LedgerEntry:
     why = f"the tag {PREFIX}{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
     number, when = 0, moment(0)
     with suppress(LookupError, ValueError):
         number = _number("number", tags["number"])
     with suppress(TypeError, ValueError, OverflowError, OSError):
         when = moment(start_ms or 0)
-    return Entry(
+    return LedgerEntry(
         number=number,
-        kind=Kind.UNREADABLE,
+        kind=DecisionKind.UNREADABLE,
         state=State.ABANDONED,
         outcome="unreadable",
         before=None,

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from defect_detection.tracking.embedded import opened
 from defect_detection.tracking.lease import PROMOTIONS
-from defect_detection.tracking.ledger_entry import Entry, entry_of, is_entry
+from defect_detection.tracking.ledger_entry import LedgerEntry, entry_of, is_entry
 from defect_detection.tracking.reading import telling
 from defect_detection.tracking.rest import ask
 from defect_detection.tracking.store import sqlite_file
@@ -29,7 +29,7 @@ _TRAINED = f"SELECT run_uuid, value FROM params {_OF_RUNS} AND key = 'candidate_
 class ListedEntry:
     """An entry with the training run of its candidate ("" if unknown), and whether its report is available."""
 
-    entry: Entry
+    entry: LedgerEntry
     candidate_run_id: str
     has_report: bool
 

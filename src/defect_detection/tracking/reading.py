@@ -40,7 +40,7 @@ class ModelRef:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedVersion:
     """A version with its details. `metrics`: of its training run."""
 
     reference: ModelRef
@@ -100,7 +100,7 @@ def _reference_of(found: dict[str, Any]) -> ModelRef:
     return ModelRef(found["name"], int(found["version"]), found.get("run_id", ""), tags)
 
 
-def versions_of(tracking_uri: str, name: str, most: int = 20) -> list[Listed]:
+def versions_of(tracking_uri: str, name: str, most: int = 20) -> list[ListedVersion]:
     """Return the newest versions of a registered model, the newest first; none when there is no such model.
 
     Raises:
@@ -122,7 +122,7 @@ def telling(tracking_uri: str, doing: str) -> Iterator[None]:
         raise TrackingError(f"{redacted(tracking_uri)}: {doing} failed: {error}") from error
 
 
-def _in_file(database: Path, name: str, most: int) -> list[Listed]:
+def _in_file(database: Path, name: str, most: int) -> list[ListedVersion]:
     with opened(database) as connection:
         rows = connection.execute(
             "SELECT version, run_id, creation_time, located(storage_location), located(source) FROM model_versions "
@@ -141,7 +141,7 @@ def _of_row(
     created_ms: int,
     location: str,
     source: str,
-) -> Listed:
+) -> ListedVersion:
     aliases = connection.execute(
         "SELECT alias FROM registered_model_aliases WHERE workspace = 'default' AND name = ? AND version = ?",
         (name, version),
@@ -150,10 +150,12 @@ def _of_row(
         "SELECT key, value FROM latest_metrics WHERE run_uuid = ? AND NOT is_nan", (run_id,)
     ).fetchall()
     reference = _reference(connection, name, version, run_id, location or source)
-    return Listed(reference, moment(created_ms), tuple(sorted(alias for (alias,) in aliases)), dict(metrics))
+    return ListedVersion(
+        reference, moment(created_ms), tuple(sorted(alias for (alias,) in aliases)), dict(metrics)
+    )
 
 
-def _on_server(tracking_uri: str, name: str, most: int) -> list[Listed]:
+def _on_server(tracking_uri: str, name: str, most: int) -> list[ListedVersion]:
     quoted = name.replace("'", "")  # no name of a model holds one
     answer = ask(
         tracking_uri,
@@ -169,12 +171,12 @@ def _on_server(tracking_uri: str, name: str, most: int) -> list[Listed]:
     return [_of_answer(tracking_uri, found, aliases) for found in (answer or {}).get("model_versions", [])]
 
 
-def _of_answer(tracking_uri: str, found: dict[str, Any], aliases: dict[int, list[str]]) -> Listed:
+def _of_answer(tracking_uri: str, found: dict[str, Any], aliases: dict[int, list[str]]) -> ListedVersion:
     reference = _reference_of(found)
     run_id = reference.run_id
     run = (ask(tracking_uri, "runs/get", run_id=run_id) if run_id else None) or {}
     metrics = run.get("run", {}).get("data", {}).get("metrics", [])
-    return Listed(
+    return ListedVersion(
         reference,
         moment(int(found["creation_timestamp"])),
         tuple(sorted(aliases.get(reference.version, []))),

@@ -15,7 +15,7 @@ from defect_detection.model.forms import named_outputs, to_openvino
 from defect_detection.model.trunks import fingerprint
 from defect_detection.processes.watch import OnProgress
 from defect_detection.training.flips import turned_key
-from defect_detection.training.frozen import Frozen, run
+from defect_detection.training.frozen import FrozenModel, run
 
 log = logging.getLogger(__name__)
 
@@ -91,10 +91,12 @@ def without_store(
     return lambda images: run(runtime, images, list(frozen.shapes))
 
 
-def frozen_of(model: keras.Model, pixels: RowStore, cache_dir: Path) -> Frozen:
+def frozen_of(model: keras.Model, pixels: RowStore, cache_dir: Path) -> FrozenModel:
     """Return where the outputs of a model for these images are kept."""
     folder = cache_dir / "activations" / f"{fingerprint(model)[:20]}-{pixels.folder.name}"
-    return Frozen(folder, {name: tuple(output.shape[1:]) for name, output in named_outputs(model).items()})
+    return FrozenModel(
+        folder, {name: tuple(output.shape[1:]) for name, output in named_outputs(model).items()}
+    )
 
 
 def make_whole(model: keras.Model, path: Path) -> None:

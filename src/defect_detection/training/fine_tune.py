@@ -12,7 +12,7 @@ from defect_detection.model.backend import keras
 from defect_detection.model.heads import Standardise, cell_features, judge_cells, standardised
 from defect_detection.model.trunks import Trunk, fingerprint
 from defect_detection.training.features import Rows, activations
-from defect_detection.training.fit import Examples, OnEpoch, Schedule, fit
+from defect_detection.training.fit import Examples, FitSchedule, OnEpoch, fit
 from defect_detection.training.flips import symmetries
 from defect_detection.training.folds import Folds
 from defect_detection.training.local_branch import cell_statistics
@@ -61,10 +61,10 @@ def fine_tune(
     )
 
 
-def _schedule(trunk: Trunk, settings: HyperparameterSet) -> Schedule:
+def _schedule(trunk: Trunk, settings: HyperparameterSet) -> FitSchedule:
     prefix = "" if trunk.weights is None else "fine_tune_"
     epochs, rate = (getattr(settings, f"{prefix}{name}") for name in ("epochs", "learning_rate"))
-    return Schedule(epochs, rate, settings.batch_size, settings.patience, f"{prefix}learning_rate")
+    return FitSchedule(epochs, rate, settings.batch_size, settings.patience, f"{prefix}learning_rate")
 
 
 def cut_below(trunk: Trunk, layer_name: str | None) -> int:

@@ -37,7 +37,7 @@ class Examples:
 
 
 @dataclass(frozen=True)
-class Schedule:
+class FitSchedule:
     """Passes over the images, the highest learning rate (it falls as a cosine), images per step, and when to stop early.
 
     patience: passes without a lower held-out log loss after which there are no more; None: never.
@@ -81,7 +81,7 @@ class Turned:
 def fit(
     model: keras.Model,
     examples: Examples,
-    schedule: Schedule,
+    schedule: FitSchedule,
     settings: HyperparameterSet,
     seed: int,
     on_epoch: OnEpoch,
@@ -123,7 +123,7 @@ def fit(
 
 
 def fit_to_the_end(
-    model: keras.Model, examples: Examples, schedule: Schedule, settings: HyperparameterSet, seed: int
+    model: keras.Model, examples: Examples, schedule: FitSchedule, settings: HyperparameterSet, seed: int
 ) -> None:
     """Train such a model for all epochs of its schedule: no held-out image decides which is the best.
 
@@ -137,7 +137,7 @@ def fit_to_the_end(
 
 
 def _compiled(
-    model: keras.Model, examples: Examples, schedule: Schedule, settings: HyperparameterSet, seed: int
+    model: keras.Model, examples: Examples, schedule: FitSchedule, settings: HyperparameterSet, seed: int
 ) -> Turned:
     """Give the model its optimizer and loss, and return the batches."""
     batches = Turned(examples, schedule.batch_size, seed)

@@ -18,7 +18,7 @@ CHUNK_BYTES = 256 * 2**20  # of a model's outputs in memory at a time, however l
 
 
 @dataclass(frozen=True)
-class Frozen:
+class FrozenModel:
     """A model that does not change: where its outputs are kept, with ``model.xml`` beside them, and the shape of each."""
 
     folder: Path

@@ -16,7 +16,7 @@ from defect_detection.model.heads import Local, Standardise, pool_evidence
 from defect_detection.model.seen import seen_places
 from defect_detection.training.divergence import require_numbers
 from defect_detection.training.features import Rows
-from defect_detection.training.fit import Examples, OnEpoch, Schedule, fit, fit_to_the_end
+from defect_detection.training.fit import Examples, FitSchedule, OnEpoch, fit, fit_to_the_end
 from defect_detection.training.folds import Folds
 from defect_detection.training.frozen import rows_at_a_time
 from defect_detection.training.pooled_branch import strongest
@@ -131,7 +131,7 @@ def fit_local(
     keras.utils.set_random_seed(seed)
     n_fits, units = folds.learns.shape[1], settings.hidden_units
     model = _side_by_side(cells.rows.shape, n_fits, units, settings.dropout)
-    schedule = Schedule(settings.epochs, settings.learning_rate, settings.batch_size, settings.patience)
+    schedule = FitSchedule(settings.epochs, settings.learning_rate, settings.batch_size, settings.patience)
     examples = Examples({"cells": cells.rows}, labels, folds)
     held_out = fit(
         model,
@@ -162,7 +162,7 @@ def score_left_out(
     model = _side_by_side(cells.shape, folds.count, settings.hidden_units, settings.dropout)
     examples = Examples({"cells": cells}, labels, folds)
     fit_to_the_end(
-        model, examples, Schedule(epochs, settings.learning_rate, settings.batch_size), settings, seed
+        model, examples, FitSchedule(epochs, settings.learning_rate, settings.batch_size), settings, seed
     )
     return _held_out(_judges(model, folds.count), cells, folds)
 

@@ -30,14 +30,14 @@ _IMAGES = 64  # at a time
 
 
 @dataclass(frozen=True)
-class Bank:
+class CellBank:
     """OK cells that lie far from each other, (n, k), and the fold of each."""
 
     cells: np.ndarray
     fold: np.ndarray
 
     @classmethod
-    def choose(cls, cells: Rows, known: np.ndarray, fold: np.ndarray, seed: int) -> "Bank":
+    def choose(cls, cells: Rows, known: np.ndarray, fold: np.ndarray, seed: int) -> "CellBank":
         n_places = int(np.prod(cells.shape[:-1]))
         total = len(known) * n_places
         drawn = np.random.default_rng(seed).choice(total, min(total, _BANK_FROM), replace=False)
@@ -151,7 +151,7 @@ def _on_grid(values: np.ndarray, cells: Cells) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Pooled:
+class UsualPooled:
     """Standardised pooled features of OK images, (n, n_features), the fold of each, and their products (n, n)."""
 
     rows: np.ndarray
@@ -160,7 +160,9 @@ class Pooled:
     fits: dict[int, np.ndarray] = field(default_factory=dict)
 
     @classmethod
-    def take(cls, pooled: Rows, standardise: Standardise, known: np.ndarray, fold: np.ndarray) -> "Pooled":
+    def take(
+        cls, pooled: Rows, standardise: Standardise, known: np.ndarray, fold: np.ndarray
+    ) -> "UsualPooled":
         some = known[np.linspace(0, len(known) - 1, min(len(known), _POOLED_IMAGES)).astype(int)]
         rows = standardise(pooled[some][:, : len(standardise.mean)])
         return cls(rows, fold[some], rows @ rows.T)
@@ -190,9 +192,9 @@ class Usual:
     """What is usual for OK parts, by fold."""
 
     standardise: Standardise
-    bank: Bank
+    bank: CellBank
     places: Places
-    pooled: Pooled
+    pooled: UsualPooled
 
     def logarithms(self, cells: np.ndarray, pooled: np.ndarray, number: int) -> np.ndarray:
         """Return the logarithm of each of `DISTANCES` of some images, (n, 3), without what a fold (-1: none) has learned.
@@ -240,9 +242,9 @@ def learn_usual(
     standardise = statistics([pooled], known, n_features)
     return Usual(
         standardise,
-        Bank.choose(cells.rows, known, fold, seed),
+        CellBank.choose(cells.rows, known, fold, seed),
         Places.add_up(cells, known, fold),
-        Pooled.take(pooled, standardise, known, fold),
+        UsualPooled.take(pooled, standardise, known, fold),
     )
 
 

@@ -20,11 +20,11 @@ from defect_detection.model.trunks import Trunk, build_trunk
 from defect_detection.processes.watch import Follow
 from defect_detection.training.calibration import platt
 from defect_detection.training.folds import Folds
+from defect_detection.training.judges import Judges
 from defect_detection.training.one_class import HALF, Drawn
 from defect_detection.training.threshold import novelty_limit
 from defect_detection.training.tiled_types import types_of_images
 from defect_detection.training.tiles import Candidates, choose_tiles, image_of, key_of, tile_splits
-from defect_detection.training.unseen import Judges
 
 if TYPE_CHECKING:
     from defect_detection.training.trial import Trial

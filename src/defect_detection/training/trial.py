@@ -26,6 +26,7 @@ from defect_detection.training.calibration import calibrate, lean_on_novelty
 from defect_detection.training.epochs import recorder, tell_early_end
 from defect_detection.training.fine_tune import fine_tune
 from defect_detection.training.folds import Folds
+from defect_detection.training.judges import Judges, choose_judges
 from defect_detection.training.local_branch import Cells, fit_local, rotated_cells
 from defect_detection.training.one_class import HALF, Drawn, fit_novelty, fit_one_class
 from defect_detection.training.pooled_branch import fit_pooled
@@ -34,7 +35,6 @@ from defect_detection.training.tiled_trial import TileFit, run_tiled
 from defect_detection.training.trunk_features import trunk_features, turned_features
 from defect_detection.training.type_branch import TypeFit, fit_type_branch
 from defect_detection.training.types_left_out import Fitted, leave_types_out
-from defect_detection.training.unseen import Judges, choose_judges
 
 # What each branch's fit depends on, beside trunk and folds.
 POOLED_SETTINGS = ("turns", "pooled_regularization", "pooled_components")

@@ -44,7 +44,7 @@ _NO_TYPES = {comparable(name) for name in (UNNAMED_TYPE, UNKNOWN)}  # names that
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledTypes:
     """The defective images whose type is known. indices: of all samples. names: K types. has: bool (n, K)."""
 
     indices: np.ndarray
@@ -56,7 +56,7 @@ class Labelled:
         return bool((self.has.sum(1) > 1).any())
 
 
-def labelled_types(samples: Sequence[Sample], kept: np.ndarray) -> Labelled | None:
+def labelled_types(samples: Sequence[Sample], kept: np.ndarray) -> LabelledTypes | None:
     """Return the images to learn types from; None with fewer than two types of `LEAST_PARTS` parts each.
 
     Smaller types are learned together as `OTHER`, or are left out where they have fewer than `LEAST_OTHER_PARTS` parts.
@@ -83,7 +83,7 @@ def labelled_types(samples: Sequence[Sample], kept: np.ndarray) -> Labelled | No
         for name in _types_of(sample) & place.keys():
             has[i, place[name]] = True
     indices = np.flatnonzero(has.any(1))
-    return Labelled(indices, tuple(names), has[indices])
+    return LabelledTypes(indices, tuple(names), has[indices])
 
 
 def _types_of(sample: Sample) -> set[str]:
@@ -125,7 +125,7 @@ def fit_type_branch(
 
 def fit_types(
     variants: Sequence[Indexed],
-    labelled: Labelled,
+    labelled: LabelledTypes,
     samples: Sequence[Sample],
     folds: Folds,
     novelty: np.ndarray,

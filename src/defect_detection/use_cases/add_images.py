@@ -11,8 +11,8 @@ from typing import Literal
 
 from defect_detection.config import Config
 from defect_detection.data.bounds import Limits
-from defect_detection.data.formats import IMAGE_SUFFIXES, format_of
 from defect_detection.data.image_folders import folders_of
+from defect_detection.data.image_formats import IMAGE_SUFFIXES, format_of
 from defect_detection.data.images import read_pages
 from defect_detection.data.index_file import NAME as INDEX_NAME
 from defect_detection.data.other_files import what_to_do

@@ -23,7 +23,7 @@ from defect_detection.model.seal import digest
 from defect_detection.tracking.best_model import BestModelInfo
 from defect_detection.tracking.lease import PROMOTIONS
 from defect_detection.tracking.ledger import Ledger, other_seal, previous, productive, ways_back, withdrawn
-from defect_detection.tracking.ledger_entry import Kind
+from defect_detection.tracking.ledger_entry import DecisionKind
 from defect_detection.tracking.reading import ModelRef, versions_of
 from defect_detection.tracking.registry import Registry
 from defect_detection.use_cases.entries import link_model, plan_by_hand
@@ -46,7 +46,7 @@ NO_GATE = (
 
 
 @dataclass(frozen=True)
-class Moved:
+class ProductionMoved:
     """The versions before and after a change of production, and remarks, in sentences without a full stop."""
 
     before: ModelRef | None
@@ -56,7 +56,7 @@ class Moved:
 
 def promote(
     config: Config, version: int, reason: str, name: str | None = None, *, gated: bool = False
-) -> Moved:
+) -> ProductionMoved:
     """Promote a version by hand, without the gate, after checking its files.
 
     Args:
@@ -71,14 +71,14 @@ def promote(
     """
     with noting_refusal(config, "promotion"):
         why = reason if gated else f"{reason} ({NO_GATE.lower()})"
-        return _change(config, Kind.PROMOTION, lambda turn: version, why, name, gated)
+        return _change(config, DecisionKind.PROMOTION, lambda turn: version, why, name, gated)
 
 
 def waiting(config: Config, registry: Registry) -> ModelRef | None:
     """Return the version of the model that was trained last, if the gate passed it and production has not changed since."""
     name = config.mlflow.production_model_name
     entries = Ledger(config.tracking_uri, config.named(PROMOTIONS)).entries()
-    latest = next((one for one in entries if one.moved or one.kind is Kind.EVALUATION), None)
+    latest = next((one for one in entries if one.moved or one.kind is DecisionKind.EVALUATION), None)
     if latest is None or latest.outcome != Outcome.PASSED or not config.best_model_info.exists():
         return None
     if latest.before != number_of(registry.version_of(name, PRODUCTION_ALIAS)):
@@ -87,7 +87,7 @@ def waiting(config: Config, registry: Registry) -> ModelRef | None:
     return found if found and digest(found.seal) == latest.sealed else None
 
 
-def rollback(config: Config, to: int | None = None, reason: str | None = None) -> Moved:
+def rollback(config: Config, to: int | None = None, reason: str | None = None) -> ProductionMoved:
     """Put an earlier version into production again, after checking its files.
 
     This is the way out of trouble, so it does without all that is only there for the record: where the store refuses the lease or
@@ -103,21 +103,21 @@ def rollback(config: Config, to: int | None = None, reason: str | None = None) -
     """
     chosen = (lambda turn: to) if to is not None else partial(_previous, config)
     with noting_refusal(config, "rollback"):
-        return _change(config, Kind.ROLLBACK, chosen, reason or "Rolled back without a reason")
+        return _change(config, DecisionKind.ROLLBACK, chosen, reason or "Rolled back without a reason")
 
 
 def _change(
     config: Config,
-    kind: Kind,
+    kind: DecisionKind,
     choose: Callable[[Turn], int],
     why: str,
     source: str | None = None,
     gated: bool = False,
-) -> Moved:
+) -> ProductionMoved:
     registry = Registry(config.tracking_uri)
     name = config.mlflow.production_model_name
     seen = registry.version_of(name, PRODUCTION_ALIAS)
-    with take_turn(registry, config, urgent=kind is Kind.ROLLBACK) as turn:
+    with take_turn(registry, config, urgent=kind is DecisionKind.ROLLBACK) as turn:
         if too_late := stale(seen, turn.before):
             raise StaleDecisionError(too_late)
         chosen = _existing(registry, source or name, choose(turn))
@@ -134,7 +134,7 @@ def _change(
                     link_model(entry, target)
             turn.move(target)
             _confirm(target, turn, config)
-    return Moved(turn.before, target, tuple(turn.notes))
+    return ProductionMoved(turn.before, target, tuple(turn.notes))
 
 
 def _passed(turn: Turn, chosen: ModelRef) -> str:
@@ -145,7 +145,9 @@ def _passed(turn: Turn, chosen: ModelRef) -> str:
         WithdrawnError: production was rolled back from this one.
     """
     sealed = digest(chosen.seal)
-    about = [one for one in turn.entries if one.kind is Kind.EVALUATION and sealed and one.sealed == sealed]
+    about = [
+        one for one in turn.entries if one.kind is DecisionKind.EVALUATION and sealed and one.sealed == sealed
+    ]
     latest = next(iter(about), None)
     if latest is None or latest.outcome != Outcome.PASSED:
         said = f"said '{latest.outcome}' in entry {latest.number}" if latest else "has not judged it"

@@ -22,7 +22,7 @@ from defect_detection.text import from_root, has_control, utc_now
 from defect_detection.use_cases.image_moves import Moves
 from defect_detection.use_cases.product_images import (
     Label,
-    Listed,
+    ListedImages,
     ProductImage,
     ProductImages,
     image_at,
@@ -35,14 +35,16 @@ Seen = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Changed:
+class ChangedImages:
     """What was done. images: (file before, image now). to_test: how many went to the test split because their part is there."""
 
     images: tuple[tuple[str, ProductImage], ...]
     to_test: int = 0
 
 
-def label_images(images: ProductImages, seen: Seen, label: Label, types: Sequence[str], by: str) -> Changed:
+def label_images(
+    images: ProductImages, seen: Seen, label: Label, types: Sequence[str], by: str
+) -> ChangedImages:
     """Label images. One without a label goes to train, or to test where its part is there.
 
     Raises:
@@ -64,13 +66,13 @@ def label_images(images: ProductImages, seen: Seen, label: Label, types: Sequenc
     return _change(images, seen, wanted, "image labelled", by)
 
 
-def set_part(images: ProductImages, seen: Seen, part: str, by: str) -> Changed:
+def set_part(images: ProductImages, seen: Seen, part: str, by: str) -> ChangedImages:
     """Give images a part; "" for none. Raises as `label_images`."""
     part = checked_part(part)
     return _change(images, seen, lambda one: replace(one, part=part), "image given a part", by)
 
 
-def move_images(images: ProductImages, seen: Seen, to: Place | None, by: str) -> Changed:
+def move_images(images: ProductImages, seen: Seen, to: Place | None, by: str) -> ChangedImages:
     """Move images to the bin, to the known defects, back from there (train), or back from the bin (None). Raises as `label_images`."""
     what = {"bin": "image removed", "challenge": "image made a known defect", None: "image restored"}
 
@@ -166,7 +168,7 @@ def _before(one: ProductImage, config: Config) -> Place:
 
 def _change(
     images: ProductImages, seen: Seen, wanted: Callable[[ProductImage], ProductImage], what: str, by: str
-) -> Changed:
+) -> ChangedImages:
     with changing(images) as listed:
         before = [_as_seen(images, listed, file, tag) for file, tag in dict(seen).items()]
         after = {one.file: wanted(one) for one in before}
@@ -176,12 +178,12 @@ def _change(
 
 def apply(
     images: ProductImages,
-    listed: Listed,
+    listed: ListedImages,
     after: dict[str, ProductImage],
     what: str,
     by: str,
     to_test: int = 0,
-) -> Changed:
+) -> ChangedImages:
     """Bring images into the state that they are to have, by their file, and leave lines in the trail. The caller has the lock."""
     work = Moves(images)
     before = [listed.images[file] for file in after]
@@ -198,10 +200,10 @@ def apply(
         for path, then in zip(paths, new, strict=True)
     ]
     images.replace(after, found)
-    return Changed(tuple(zip(after, found, strict=True)), to_test)
+    return ChangedImages(tuple(zip(after, found, strict=True)), to_test)
 
 
-def keep_parts_together(listed: Listed, after: dict[str, ProductImage]) -> int:
+def keep_parts_together(listed: ListedImages, after: dict[str, ProductImage]) -> int:
     """Have images go to the test split whose part has an image there, whichever of the two came first. Return their number."""
     kept = (one for file, one in listed.images.items() if file not in after)
     in_test = {one.part for one in (*kept, *after.values()) if one.place == "test" and one.part}
@@ -213,7 +215,7 @@ def keep_parts_together(listed: Listed, after: dict[str, ProductImage]) -> int:
     return moved
 
 
-def _as_seen(images: ProductImages, listed: Listed, file: str, tag: str) -> ProductImage:
+def _as_seen(images: ProductImages, listed: ListedImages, file: str, tag: str) -> ProductImage:
     found = listed.images.get(file)
     if found is not None and not images.is_as_listed(found):
         found = None  # another program has written it
@@ -242,7 +244,7 @@ def _who_changed(images: ProductImages, file: str, found: ProductImage | None) -
 
 
 @contextmanager
-def changing(images: ProductImages) -> Iterator[Listed]:
+def changing(images: ProductImages) -> Iterator[ListedImages]:
     """Let nobody else change the images of a product, and give the list of them.
 
     Raises:

@@ -6,7 +6,7 @@ from defect_detection.evaluation.metrics import Metrics
 from defect_detection.files.unfinished import working_folder
 from defect_detection.model.bundle import identity
 from defect_detection.model.seal import digest
-from defect_detection.tracking.ledger_entry import Kind, Plan
+from defect_detection.tracking.ledger_entry import DecisionKind, Plan
 from defect_detection.tracking.reading import ModelRef
 from defect_detection.tracking.runs import TrialRecord
 from defect_detection.use_cases.reporting import PreparedReport, report_numbers
@@ -17,7 +17,7 @@ from defect_detection.use_cases.turn import Turn, number_of
 def plan_of(candidate: Scored, decision: Decision, turn: Turn, after: ModelRef | None) -> Plan:
     return Plan(
         number=turn.number,
-        kind=Kind.EVALUATION,
+        kind=DecisionKind.EVALUATION,
         outcome=decision.outcome,
         before=number_of(turn.before),
         after=number_of(after),
@@ -32,7 +32,7 @@ def plan_of(candidate: Scored, decision: Decision, turn: Turn, after: ModelRef |
     )
 
 
-def plan_by_hand(kind: Kind, target: ModelRef, turn: Turn, why: str, gated: bool = False) -> Plan:
+def plan_by_hand(kind: DecisionKind, target: ModelRef, turn: Turn, why: str, gated: bool = False) -> Plan:
     """The figures are those of the version's own evaluation."""
     return Plan(
         number=turn.number,

@@ -19,7 +19,7 @@ from defect_detection.report.report import Report
 from defect_detection.tracking.best_model import BestModelInfo
 from defect_detection.tracking.lease import PROMOTIONS
 from defect_detection.tracking.ledger import Ledger, decisions_before, repeated
-from defect_detection.tracking.ledger_entry import Entry
+from defect_detection.tracking.ledger_entry import LedgerEntry
 from defect_detection.tracking.reading import ModelRef
 from defect_detection.tracking.registry import Registry
 from defect_detection.tracking.wear import count_decisions, in_words
@@ -176,14 +176,14 @@ class _Judging:
         self.production = registry.version_of(config.mlflow.production_model_name, PRODUCTION_ALIAS)
         self.earlier = self._find_earlier()
 
-    def decide(self) -> tuple[Scored | None, Decision, Entry | None]:
+    def decide(self) -> tuple[Scored | None, Decision, LedgerEntry | None]:
         """Return the champion, the decision, and the entry of the ledger that decided the same, if there is one."""
         champion, decision = self._judged(self.earlier)
         if self.earlier is None or decision.outcome == self.earlier.outcome:
             return champion, decision, self.earlier
         return *self._judged(None), None  # decided with other settings, or it was not carried out
 
-    def _judged(self, earlier: Entry | None) -> tuple[Scored | None, Decision]:
+    def _judged(self, earlier: LedgerEntry | None) -> tuple[Scored | None, Decision]:
         candidate, samples, config = self._candidate, self._samples, self._config
         reference = self._champion(earlier)
         champion = score(reference, self._registry, samples, config) if reference else None
@@ -197,7 +197,7 @@ class _Judging:
             candidate, champion, samples, config, self._improvement, self._parity_flips, decided
         )
 
-    def _find_earlier(self) -> Entry | None:
+    def _find_earlier(self) -> LedgerEntry | None:
         """Return the entry where the same was decided before, if there is one that can be decided again."""
         candidate, production = self._candidate, self.production
         model, fingerprint = identity(candidate.inspector.card), candidate.metrics.fingerprint
@@ -209,7 +209,7 @@ class _Judging:
         gone = found.before is not None and self._registry.version(production.name, found.before) is None
         return None if gone else found
 
-    def _champion(self, earlier: Entry | None) -> ModelRef | None:
+    def _champion(self, earlier: LedgerEntry | None) -> ModelRef | None:
         """Return the model to compare with: the champion, or its predecessor if the candidate is in production already."""
         production = self.production
         if earlier is None or earlier.after is None or production is None:

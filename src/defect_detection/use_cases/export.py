@@ -52,14 +52,14 @@ class Loss:
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportedModel:
     """What came out. parity: on the golden images. loss: of an 8-bit form."""
 
     parity: FormParity
     loss: Loss | None = None
 
 
-def export(form: str, bundle: Path, output: Path, config: Config, *, int8: bool = False) -> Exported:
+def export(form: str, bundle: Path, output: Path, config: Config, *, int8: bool = False) -> ExportedModel:
     """Write the folder `output` with the model in another format, its card, ``inspector.json``, and a list of its files.
 
     An earlier export is replaced; a folder with anything that no export wrote is not.
@@ -133,18 +133,18 @@ def _write_manifest(folder: Path, form: str, int8: bool) -> None:
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
 
-def _write(form: str, bundle: Path, folder: Path, splits: Splits | None, seed: int) -> Exported:
+def _write(form: str, bundle: Path, folder: Path, splits: Splits | None, seed: int) -> ExportedModel:
     card = read_card(bundle)
     if splits is None:
         score = _WRITERS[form](bundle, folder)
         found = _required(bundle, score, form, "f32")
         _write_card(folder, card)
-        return Exported(found)
+        return ExportedModel(found)
     score = _INT8_WRITERS[form](bundle, folder, _ranges(splits, seed))
     found = _required(bundle, score, form, "int8")
     loss = _required_loss(card, bundle, score, splits)
     _write_card(folder, card.model_copy(update={"name": f"{card.name}-int8"}))
-    return Exported(found, loss)
+    return ExportedModel(found, loss)
 
 
 def _write_card(folder: Path, card: Card) -> None:

@@ -8,8 +8,8 @@ from defect_detection.data.in_training import is_in_training
 from defect_detection.data.samples import DEFECTIVE, OK, Sample
 from defect_detection.data.test_choice import choose_test
 from defect_detection.errors import BusyError, DataError
-from defect_detection.use_cases.change_images import Changed, apply, changing
-from defect_detection.use_cases.product_images import Listed, ProductImage, ProductImages
+from defect_detection.use_cases.change_images import ChangedImages, apply, changing
+from defect_detection.use_cases.product_images import ListedImages, ProductImage, ProductImages
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def propose_split(images: ProductImages, fraction: float) -> Proposal:
     return _proposed(images, images.listed(), fraction)
 
 
-def freeze_split(images: ProductImages, fraction: float, state: str, by: str) -> Changed:
+def freeze_split(images: ProductImages, fraction: float, state: str, by: str) -> ChangedImages:
     """Move the proposed images to the test split.
 
     Args:
@@ -67,7 +67,7 @@ def freeze_split(images: ProductImages, fraction: float, state: str, by: str) ->
         return apply(images, listed, after, "image moved to the test split", by)
 
 
-def _proposed(images: ProductImages, listed: Listed, fraction: float) -> Proposal:
+def _proposed(images: ProductImages, listed: ListedImages, fraction: float) -> Proposal:
     if any(listed.at("test")):
         raise BusyError(
             "the test split is already chosen. It does not change, so that models of different days can be compared; a new "

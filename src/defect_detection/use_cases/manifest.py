@@ -9,8 +9,8 @@ from pathlib import Path
 from defect_detection.config import Config, load_config
 from defect_detection.data.audit.material import Finding
 from defect_detection.data.exported_feedback import with_feedback
-from defect_detection.data.manifest import NAME, Entry, Manifest, read_manifest
-from defect_detection.data.manifest_diff import Difference, compare
+from defect_detection.data.manifest import NAME, Manifest, ManifestEntry, read_manifest
+from defect_detection.data.manifest_diff import ManifestDiff, compare
 from defect_detection.data.samples import DEFECTIVE, Sample, scan_folder
 from defect_detection.data.split import Splits, scan_split
 from defect_detection.errors import DataError, NoModelError
@@ -45,8 +45,8 @@ def listed(splits: Splits, findings: Iterable[Finding], config: Config) -> Split
     return replace(splits, manifest=Manifest.of(entries))
 
 
-def _entry(sample: Sample, split: str, config: Config) -> Entry:
-    return Entry(
+def _entry(sample: Sample, split: str, config: Config) -> ManifestEntry:
+    return ManifestEntry(
         sample.sha256,
         from_root(sample.path, config.root).as_posix(),
         "defective" if sample.label == DEFECTIVE else "ok",
@@ -85,7 +85,7 @@ def manifest_of(reference: ModelRef, registry: Registry, config: Config) -> Mani
     return manifest
 
 
-def diff(old: str, new: str, config: Config) -> Difference:
+def diff(old: str, new: str, config: Config) -> ManifestDiff:
     """Compare the images of two sides: each a version, a manifest file, or a folder.
 
     Raises:
@@ -96,7 +96,7 @@ def diff(old: str, new: str, config: Config) -> Difference:
     return compare(before, after, with_validation=not any(is_folder for _, is_folder in sides))
 
 
-def _side(name: str, config: Config) -> tuple[list[Entry], bool]:
+def _side(name: str, config: Config) -> tuple[list[ManifestEntry], bool]:
     """Return the images of a side, and whether it is a folder."""
     path = Path(name)
     if name and path.is_dir():
@@ -129,7 +129,7 @@ def _version(name: str, config: Config) -> ModelRef:
     return reference
 
 
-def _of_folder(folder: Path, config: Config) -> list[Entry]:
+def _of_folder(folder: Path, config: Config) -> list[ManifestEntry]:
     """Return the images of a project, of a folder with a folder for each split, or of one with a folder for each class."""
     if (folder / CARD_FILE).is_file():
         raise DataError(
@@ -151,7 +151,7 @@ def _of_folder(folder: Path, config: Config) -> list[Entry]:
     return found
 
 
-def _of_project(config: Config) -> list[Entry]:
+def _of_project(config: Config) -> list[ManifestEntry]:
     train, test = scan_split(config, "train_dir").samples, scan_split(config, "test_dir").samples
     samples, _, _ = with_feedback(train, test, config)
     return [

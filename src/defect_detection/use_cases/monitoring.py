@@ -12,7 +12,7 @@ from defect_detection.config import Config
 from defect_detection.evaluation.drift import (
     Baseline,
     Cause,
-    Compared,
+    ComparedFigure,
     Spread,
     cause_of,
     compare,
@@ -21,8 +21,8 @@ from defect_detection.evaluation.drift import (
 )
 from defect_detection.model.bundle import read_card
 from defect_detection.records.database import Database
-from defect_detection.records.store import Records
-from defect_detection.records.windows import Place, Window, find_places, find_windows
+from defect_detection.records.record_store import Records
+from defect_detection.records.windows import Station, Window, find_places, find_windows
 from defect_detection.tracking.fetch import fetch_apart
 from defect_detection.tracking.reading import ModelRef
 from defect_detection.tracking.registry import Registry
@@ -34,7 +34,7 @@ OF_PLACE = ("line", "station", "state", "cause", "message", "inspections", "need
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class MovedFigure:
     """An inspection of the newest window that is far from what is usual. figure: which of its figures is, and its value."""
 
     id: str
@@ -59,8 +59,8 @@ class PlaceState:
     inspections: int
     needed: int
     windows: tuple[tuple[datetime, datetime], ...]
-    figures: tuple[Compared, ...]
-    moved_most: tuple[Moved, ...]
+    figures: tuple[ComparedFigure, ...]
+    moved_most: tuple[MovedFigure, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ class _Look:
     def _key(self) -> tuple[str, int]:
         return self.model.name, self.model.version
 
-    def places(self) -> list[Place]:
+    def places(self) -> list[Station]:
         """Return the stations that are compared on their own; none where there is only one."""
         settings = self.config.monitoring
         if self.baseline is None or not settings.by_station:
@@ -177,9 +177,9 @@ class _Look:
         settings, n_tests = self.config.monitoring, len(self.baseline.quantiles) * (1 + n_places)
         return level_of(settings.false_alarms_per_year, settings.every_h, n_tests)
 
-    def at(self, place: Place | None, n_places: int) -> PlaceState:
+    def at(self, place: Station | None, n_places: int) -> PlaceState:
         """Compare all of the product, or one of its places."""
-        settings, figures = self.config.monitoring, tuple[Compared, ...]()
+        settings, figures = self.config.monitoring, tuple[ComparedFigure, ...]()
         windows, more = list[Window](), 0
         in_a_row = settings.persistence if place is None else persistence_of(settings.persistence, n_places)
         if self.baseline is not None:
@@ -194,7 +194,7 @@ class _Look:
         state = _state(self.baseline, windows, figures, in_a_row)
         message = _message(state, figures, self.model, in_a_row)
         return PlaceState(
-            *(place or Place("", "")),
+            *(place or Station("", "")),
             state=state,
             cause=cause_of(figures),
             message=f"{place}: {message}" if place else message,
@@ -205,7 +205,7 @@ class _Look:
             moved_most=_moved_most(windows[0], figures) if windows else (),
         )
 
-    def _windows(self, place: Place | None, count: int) -> tuple[list[Window], int]:
+    def _windows(self, place: Station | None, count: int) -> tuple[list[Window], int]:
         settings = self.config.monitoring
         return find_windows(
             self.database,
@@ -220,7 +220,7 @@ class _Look:
 
 
 def _state(
-    baseline: Baseline | None, windows: Sequence[Window], figures: Sequence[Compared], persistence: int
+    baseline: Baseline | None, windows: Sequence[Window], figures: Sequence[ComparedFigure], persistence: int
 ) -> State:
     if baseline is None:
         return "no baseline"
@@ -231,7 +231,7 @@ def _state(
     return "differs" if any(one.in_a_row for one in figures) else "usual"
 
 
-def _message(state: State, figures: Sequence[Compared], model: ModelRef, persistence: int) -> str:
+def _message(state: State, figures: Sequence[ComparedFigure], model: ModelRef, persistence: int) -> str:
     if state == "no baseline":
         return (
             f"{model} brings no baseline to compare the line with: an earlier version of the program trained it, or too few "
@@ -255,7 +255,7 @@ def _message(state: State, figures: Sequence[Compared], model: ModelRef, persist
     return f"The parts have changed: {moved}. The figures of the camera did not move. Label the most novel images in Review."
 
 
-def in_words(one: Compared) -> str:
+def in_words(one: ComparedFigure) -> str:
     """Return how a figure moved: ``brightness fell from 131 to 117``."""
     verb = "rose" if one.difference.sign > 0 else "fell"
     before, after = (f"{spread.middle:.3g}" for spread in (one.usual, one.now))
@@ -268,7 +268,7 @@ def name_of(figure: str) -> str:
     return figure.replace("_", " ")
 
 
-def _moved_most(newest: Window, figures: Sequence[Compared]) -> tuple[Moved, ...]:
+def _moved_most(newest: Window, figures: Sequence[ComparedFigure]) -> tuple[MovedFigure, ...]:
     """Return the images farthest from the usual range, by the figure that moved most."""
     moved = [one for one in figures if one.alarm] or [one for one in figures if one.in_a_row]
     if not moved:
@@ -276,7 +276,7 @@ def _moved_most(newest: Window, figures: Sequence[Compared]) -> tuple[Moved, ...
     first = max(moved, key=lambda one: (one.cause == "camera", one.difference.distance))
     values = newest.figures[first.name]
     order = np.argsort(-first.difference.sign * values, kind="stable")[:MOVED_MOST]
-    return tuple(Moved(newest.ids[i], newest.names[i], first.name, float(values[i])) for i in order)
+    return tuple(MovedFigure(newest.ids[i], newest.names[i], first.name, float(values[i])) for i in order)
 
 
 def range_of(spread: Spread) -> str:

@@ -7,13 +7,13 @@ from defect_detection.data.name_pattern import NamePattern
 from defect_detection.errors import BusyError
 from defect_detection.use_cases.change_images import (
     IN_USE,
-    Changed,
+    ChangedImages,
     apply,
     changing,
     checked_part,
     keep_parts_together,
 )
-from defect_detection.use_cases.product_images import Listed, ProductImage, ProductImages
+from defect_detection.use_cases.product_images import ListedImages, ProductImage, ProductImages
 
 _SHOWN = 8  # examples
 
@@ -49,7 +49,9 @@ def preview_parts(images: ProductImages, pattern: str, *, only_without: bool) ->
     )
 
 
-def set_parts(images: ProductImages, pattern: str, state: str, by: str, *, only_without: bool) -> Changed:
+def set_parts(
+    images: ProductImages, pattern: str, state: str, by: str, *, only_without: bool
+) -> ChangedImages:
     """Give each image whose name matches the part in its name; the others stay as they are.
 
     Args:
@@ -70,7 +72,7 @@ def set_parts(images: ProductImages, pattern: str, state: str, by: str, *, only_
 
 
 def _found(
-    listed: Listed, wanted: NamePattern, only_without: bool
+    listed: ListedImages, wanted: NamePattern, only_without: bool
 ) -> tuple[list[tuple[ProductImage, str]], Sequence[ProductImage]]:
     asked = sorted(
         (one for one in listed.at(*IN_USE) if not (only_without and one.part)), key=lambda one: one.file

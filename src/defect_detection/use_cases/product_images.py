@@ -72,7 +72,7 @@ class ProductImage:
 
 
 @dataclass
-class Listed:
+class ListedImages:
     """The images of a product by their file. problems: why images are shown without what is known about them, and not changed.
 
     notes: which images are not shown.
@@ -103,14 +103,14 @@ class ProductImages:
         )  # held while they are changed: beside `alone`, which is for processes
         self.indexes = KeptIndexes()
         self._looking = threading.Lock()
-        self._listed: Listed | None = None
+        self._listed: ListedImages | None = None
         self._hashes: dict[tuple[int, int, int], str] = {}  # by inode, size and time
 
     @property
     def why_unchangeable(self) -> str | None:
         return why_unchangeable(self.config)
 
-    def listed(self) -> Listed:
+    def listed(self) -> ListedImages:
         """Return the images as they are now. Do not change the result."""
         if current := self._current():
             return current
@@ -124,7 +124,7 @@ class ProductImages:
                 self._listed = _read(self.config)
                 return self._listed
 
-    def _current(self) -> Listed | None:
+    def _current(self) -> ListedImages | None:
         """Return the list that was read last, unless something has changed since."""
         with self._looking:
             listed = self._listed
@@ -141,7 +141,7 @@ class ProductImages:
             images.update((image.file, image) for image in new)
             folders = {*self._listed.stamps, *(self.path(image).parent for image in new)}
             before = self._listed
-            self._listed = Listed(images, before.problems, before.notes, self._stamps(folders))
+            self._listed = ListedImages(images, before.problems, before.notes, self._stamps(folders))
 
     def is_as_listed(self, image: ProductImage) -> bool:
         """Say whether a file is the one that was listed. If not, the folders will be read again."""
@@ -203,7 +203,7 @@ def _stamp(path: Path) -> Stamp:
     )  # who writes a file may set its first time
 
 
-def _read(config: Config) -> Listed:
+def _read(config: Config) -> ListedImages:
     folders = folders_of(config)
     stamps = {
         path: _stamp(path)
@@ -231,7 +231,7 @@ def _read(config: Config) -> Listed:
         for one in found
         if one.file not in shown
     ]
-    return Listed(shown, tuple(problems), tuple(shortened(odd)), stamps)
+    return ListedImages(shown, tuple(problems), tuple(shortened(odd)), stamps)
 
 
 def _folders_below(folder: Path) -> Iterator[Path]:

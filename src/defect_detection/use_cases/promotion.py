@@ -12,7 +12,7 @@ from defect_detection.errors import DefectDetectionError, StaleDecisionError, Wi
 from defect_detection.evaluation.gate import Decision, Outcome
 from defect_detection.report.report import Report
 from defect_detection.tracking.ledger import withdrawn
-from defect_detection.tracking.ledger_entry import Entry
+from defect_detection.tracking.ledger_entry import LedgerEntry
 from defect_detection.tracking.reading import ModelRef
 from defect_detection.tracking.registry import About, Registry
 from defect_detection.use_cases.entries import figures_of, log_evidence, params_of, plan_of
@@ -36,7 +36,7 @@ def record(
     registry: Registry,
     config: Config,
     register: Literal["always", "promoted"],
-    earlier: Entry | None = None,
+    earlier: LedgerEntry | None = None,
 ) -> ModelRef | None:
     """Write a decision of the gate down, register the candidate, move the aliases, and publish the report last.
 
@@ -82,7 +82,7 @@ def _followed(
     turn: Turn,
     config: Config,
     register: Literal["always", "promoted"],
-    earlier: Entry | None,
+    earlier: LedgerEntry | None,
     refused: bool,
 ) -> ModelRef | None:
     """Register the candidate, enter the decision in the ledger, and move the aliases. Return the registered version."""

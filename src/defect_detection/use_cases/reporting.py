@@ -22,11 +22,11 @@ from defect_detection.evaluation.rates import Estimate, Rate
 from defect_detection.files.unfinished import working_folder, write_text
 from defect_detection.model.card import Card
 from defect_detection.model.type_rule import UNKNOWN
-from defect_detection.report.charts import Picture
+from defect_detection.report.charts import EvidencePicture
 from defect_detection.report.page import GALLERIES, write_report
 from defect_detection.report.report import Champion, Evidence, ModelInfo, Report, build_report
 from defect_detection.report.type_answers import TypeAnswers, type_answers
-from defect_detection.report.unseen import DrawnDefects, unseen
+from defect_detection.report.unlearned import DrawnDefects, unseen
 from defect_detection.text import from_root, markdown, printable
 from defect_detection.tracking.reading import ModelRef
 from defect_detection.use_cases.scoring import Scored, readable, truth_of
@@ -49,7 +49,7 @@ class PreparedReport:
     files: dict[str, Path]
     scores: np.ndarray
     labels: np.ndarray
-    pictures: dict[str, Picture]
+    pictures: dict[str, EvidencePicture]
     manifest: Manifest | None = None
 
     def decided(self, decision: Decision) -> "PreparedReport":
@@ -227,7 +227,7 @@ def _pictures(
     samples: Sequence[Sample],
     masks: dict[int, np.ndarray],
     config: Config,
-) -> dict[str, Picture]:
+) -> dict[str, EvidencePicture]:
     if not report.shown:
         return {}
     places = {path: i for i, path in enumerate(_shown(samples, config))}
@@ -235,7 +235,7 @@ def _pictures(
     store = readable([samples[i] for i in chosen], candidate.inspector.card, config)
     images = store.rows([samples[i].sha256 for i in chosen])
     return {
-        path: Picture(image, candidate.evidence[i], masks.get(i))
+        path: EvidencePicture(image, candidate.evidence[i], masks.get(i))
         for path, image, i in zip(report.shown, images, chosen, strict=True)
     }
 
@@ -244,7 +244,7 @@ def _prepared(
     report: Report,
     scores: np.ndarray,
     labels: np.ndarray,
-    pictures: dict[str, Picture],
+    pictures: dict[str, EvidencePicture],
     folder: Path,
     manifest: Manifest | None,
 ) -> PreparedReport:

@@ -36,7 +36,7 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class EnteredChange:
     """What a person entered for a key, and what the form had shown before."""
 
     before: Entered
@@ -58,7 +58,7 @@ def read_form(config: Config) -> Stored:
     return Stored(_digest(content), form_of(config, decode(content), document))
 
 
-def change_settings(config: Config, digest: str, changes: Mapping[str, Change], by: str) -> list[str]:
+def change_settings(config: Config, digest: str, changes: Mapping[str, EnteredChange], by: str) -> list[str]:
     """Write what changes into the file of a product, whole or not at all. Return the keys that changed.
 
     Args:
@@ -122,7 +122,7 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _told(config: Config, text: str, document: dict[str, Any], changes: Mapping[str, Change]) -> str:
+def _told(config: Config, text: str, document: dict[str, Any], changes: Mapping[str, EnteredChange]) -> str:
     """Say what others changed of what this change is about."""
     now = {key.key: key.value for part in form_of(config, text, document) for key in part.keys}
     differs = [key for key in changes if key in now and now[key] != changes[key].before]
@@ -131,7 +131,7 @@ def _told(config: Config, text: str, document: dict[str, Any], changes: Mapping[
     return f"The settings were changed by somebody else since this form was opened: {what}. Check the values, and save again."
 
 
-def _entered(config: Config, changes: Mapping[str, Change]) -> dict[str, str]:
+def _entered(config: Config, changes: Mapping[str, EnteredChange]) -> dict[str, str]:
     """Return what to write for each key, in YAML.
 
     Raises:

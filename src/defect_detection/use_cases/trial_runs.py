@@ -115,7 +115,7 @@ def record_figures(record: TrialRecord, trial: "Trial", bench: Bench, bundle: Pa
         paths = [samples[i].path for i in worst]
         evidence = seen_in_tiles(inspector, paths, bench.config)["evidence"]
     tiles = [
-        figures.Tile(image, map_, f"{samples[i].defect_type or 'ok'} · score {trial.scores[i]:.2f}")
+        figures.SheetTile(image, map_, f"{samples[i].defect_type or 'ok'} · score {trial.scores[i]:.2f}")
         for i, image, map_ in zip(worst, images, evidence, strict=True)
     ]
     record.figure("worst_images", figures.contact_sheet(tiles))

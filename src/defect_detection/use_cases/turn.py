@@ -10,7 +10,7 @@ from defect_detection.errors import DefectDetectionError, TrackingError
 from defect_detection.files.trail import leave
 from defect_detection.tracking.lease import PROMOTIONS, Ticket, lease, who
 from defect_detection.tracking.ledger import Ledger, open_entries, unreadable
-from defect_detection.tracking.ledger_entry import Entry, Kind, Plan, State
+from defect_detection.tracking.ledger_entry import DecisionKind, LedgerEntry, Plan, State
 from defect_detection.tracking.reading import ModelRef
 from defect_detection.tracking.registry import Registry
 from defect_detection.tracking.runs import TrialRecord
@@ -30,7 +30,7 @@ class Turn:
     ticket: Ticket | None
     number: int
     ledger: Ledger
-    entries: tuple[Entry, ...]
+    entries: tuple[LedgerEntry, ...]
     registry: Registry
     before: ModelRef | None
     urgent: bool
@@ -85,7 +85,7 @@ def _turn(registry: Registry, config: Config, ticket: Ticket | None, urgent: boo
     """Begin a turn: close what an interrupted process left open."""
     before = registry.version_of(config.mlflow.production_model_name, PRODUCTION_ALIAS)
     ledger = Ledger(config.tracking_uri, config.named(PROMOTIONS))
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[LedgerEntry, ...] = ()
     with sparing(urgent, notes, "The ledger could not be read"):
         entries = ledger.entries()
     number = 1 + max((entry.number for entry in entries), default=0)
@@ -140,12 +140,12 @@ def named(version: int | None) -> str:
     return "none" if version is None else f"version {version}"
 
 
-def _repair(turn: Turn, entry: Entry) -> None:
+def _repair(turn: Turn, entry: LedgerEntry) -> None:
     """Close the entry of an interrupted process according to the alias. The alias stays: the user decides again."""
     current = number_of(turn.before)
     happened = entry.after is not None and entry.after == current
     found = "had taken place" if happened else "had not taken place and was abandoned"
     why = f"Entry {entry.number} by {entry.who} was interrupted: the {entry.kind} {found}; production is {named(current)}"
-    plan = Plan(turn.number, Kind.REPAIR, "hold", current, None, entry.candidate, why)
+    plan = Plan(turn.number, DecisionKind.REPAIR, "hold", current, None, entry.candidate, why)
     with turn.ledger.entry(plan):
         turn.ledger.close(entry, State.DONE if happened else State.ABANDONED)

@@ -18,7 +18,7 @@ from defect_detection.serving.changes import Changes
 from defect_detection.serving.local_key import make_local_key, read_local_key
 from defect_detection.serving.services import services_of
 from defect_detection.tracking.ledger import Ledger
-from defect_detection.tracking.ledger_entry import Kind, Plan
+from defect_detection.tracking.ledger_entry import DecisionKind, Plan
 from defect_detection.tracking.ledger_listing import list_entries
 from defect_detection.tracking.store import connect
 
@@ -36,7 +36,9 @@ def plant(tmp_path_factory) -> Plant:
     folder = plant.root / "report"
     folder.mkdir()
     (folder / "report.html").write_text("<h1>Of version 1</h1>")
-    plan = Plan(0, Kind.EVALUATION, "promote", None, 1, "Defect_CNN version 1", "better", "198/200 (99.0 %)")
+    plan = Plan(
+        0, DecisionKind.EVALUATION, "promote", None, 1, "Defect_CNN version 1", "better", "198/200 (99.0 %)"
+    )
     with Ledger(plant.uri).entry(plan, {"candidate_run_id": "trained"}) as entry:
         entry.folder("report", folder)
         plant.promote(1)

@@ -18,9 +18,9 @@ from defect_detection.records import writer
 from defect_detection.records.database import Database
 from defect_detection.records.inspections import find_inspection
 from defect_detection.records.keys import create_key, revoke_key
+from defect_detection.records.record_store import Records
 from defect_detection.records.retention import prune
-from defect_detection.records.store import Records
-from defect_detection.records.writer import Recorder
+from defect_detection.records.writer import RecordWriter
 from defect_detection.serving.app import create_app
 from defect_detection.serving.services import services_of
 from defect_detection.serving.views import records as record_views
@@ -284,7 +284,7 @@ def test_feedback_does_not_wait_for_inspections_that_come_after(app, monkeypatch
         time.sleep(0.01)
         return False
 
-    monkeypatch.setattr(Recorder, "flush", never_empty)
+    monkeypatch.setattr(RecordWriter, "flush", never_empty)
     body = {"inspection_id": f"{1:08}", "label": "ok"}
     with ThreadPoolExecutor(1) as pool:
         with services_of(app).records.images.lock:  # it is written after the first look

@@ -5,7 +5,14 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from defect_detection.data.audit.material import Entry, Finding, Material, counted, finding, labels_in_words
+from defect_detection.data.audit.material import (
+    AuditEntry,
+    Finding,
+    Material,
+    counted,
+    finding,
+    labels_in_words,
+)
 from defect_detection.data.audit.near import Nearest, nearest
 from defect_detection.data.leakage import identical, shared_groups
 from defect_detection.data.samples import DEFECTIVE, Sample
@@ -17,12 +24,14 @@ def groups_across_splits(material: Material) -> Iterator[Finding]:
         members[sample.group].append(sample.path)
     groups = shared_groups(material.train, material.test)
     if groups:
-        entries = [Entry(tuple(members[group]), group) for group in groups]
+        entries = [AuditEntry(tuple(members[group]), group) for group in groups]
         yield finding("groups_across_splits", f"{counted(len(groups), 'group')} in both folders", entries)
 
 
 def copies_across_splits(material: Material) -> Iterator[Finding]:
-    pairs = [Entry((known.path, sample.path)) for known, sample in identical(material.train, material.test)]
+    pairs = [
+        AuditEntry((known.path, sample.path)) for known, sample in identical(material.train, material.test)
+    ]
     if pairs:
         yield finding("copies_across_splits", f"{counted(len(pairs), 'test image')} also in train", pairs)
 
@@ -37,13 +46,13 @@ def copies(material: Material) -> Iterator[Finding]:
     for samples in alike:
         (torn if len({sample.label for sample in samples}) > 1 else whole).append(samples)
     if torn:
-        entries = [Entry(tuple(s.path for s in samples), labels_in_words(samples)) for samples in torn]
+        entries = [AuditEntry(tuple(s.path for s in samples), labels_in_words(samples)) for samples in torn]
         yield finding("copies_across_labels", f"{counted(len(torn), 'image')} with two labels", entries)
     train = {sample.path for sample in material.train}
     sides = [
         [s.path for s in samples if (s.path in train) == side] for samples in whole for side in (True, False)
     ]
-    entries = [Entry(tuple(paths)) for paths in sides if len(paths) > 1]
+    entries = [AuditEntry(tuple(paths)) for paths in sides if len(paths) > 1]
     if entries:
         spare = sum(len(entry.paths) - 1 for entry in entries)
         yield finding(
@@ -80,9 +89,9 @@ def _nearest(material: Material) -> list[Nearest]:
     )
 
 
-def _pair(samples: Sequence[Sample], one: int, other: int, similarity: float) -> Entry:
+def _pair(samples: Sequence[Sample], one: int, other: int, similarity: float) -> AuditEntry:
     pair = samples[one], samples[other]
-    return Entry((pair[0].path, pair[1].path), f"similarity {similarity:.2f} · {labels_in_words(pair)}")
+    return AuditEntry((pair[0].path, pair[1].path), f"similarity {similarity:.2f} · {labels_in_words(pair)}")
 
 
 def _numbered(names: Iterable[str]) -> np.ndarray:

@@ -14,7 +14,7 @@ class Severity(StrEnum):
 
 
 @dataclass(frozen=True)
-class Kind:
+class FindingKind:
     """One kind of finding, in words for a quality engineer."""
 
     name: str
@@ -25,21 +25,21 @@ class Kind:
 
 
 _ALL = (
-    Kind(
+    FindingKind(
         "copies_across_splits",
         Severity.BLOCKS,
         "The same image in train and test",
         "The model would be tested on images from its training, so the test would be worthless.",
         "Remove each image from one of the two folders.",
     ),
-    Kind(
+    FindingKind(
         "groups_across_splits",
         Severity.BLOCKS,
         "The same part in train and test",
         "Images of one group (one part, one lot) are in both splits, so the test measures memorisation.",
         "Move all images of a group to one split, or correct data.group_pattern or the column group of index.csv.",
     ),
-    Kind(
+    FindingKind(
         "shortcuts",
         Severity.BLOCKS,
         "File properties predict the label",
@@ -48,7 +48,7 @@ _ALL = (
         "Save both classes in the same way, with the same camera and program. You can convert all old images in the same "
         "way.",
     ),
-    Kind(
+    FindingKind(
         "masks",
         Severity.BLOCKS,
         "Masks among the images",
@@ -57,14 +57,14 @@ _ALL = (
         "Name them in the column mask of index.csv, or move them out of the folder. If they do show parts, list them in the column "
         "file of index.csv.",
     ),
-    Kind(
+    FindingKind(
         "copies_across_labels",
         Severity.WARNING,
         "The same image with two labels",
         "One of the two labels is wrong.",
         "Look at the image, and remove the copy in the wrong folder.",
     ),
-    Kind(
+    FindingKind(
         "near_across_splits",
         Severity.WARNING,
         "Nearly identical images in train and test",
@@ -73,14 +73,14 @@ _ALL = (
         "Look at the pairs. If a pair shows one part, move both images to one split, and name the part with "
         "data.group_pattern or in index.csv.",
     ),
-    Kind(
+    FindingKind(
         "near_across_labels",
         Severity.WARNING,
         "Nearly identical images with different labels",
         "Either one label is wrong, or the defect is as small as the difference between the two.",
         "Compare each pair, and correct the label that is wrong.",
     ),
-    Kind(
+    FindingKind(
         "near_within",
         Severity.WARNING,
         "Nearly identical images in one split, without a common group",
@@ -88,7 +88,7 @@ _ALL = (
         "figures are then too good.",
         "Give the images of a part the same group, with data.group_pattern or in index.csv.",
     ),
-    Kind(
+    FindingKind(
         "label_suspects",
         Severity.WARNING,
         "Doubtful labels",
@@ -96,7 +96,7 @@ _ALL = (
         "unlike all others of its class.",
         "Look at each image. If its label is wrong, move it to the right folder.",
     ),
-    Kind(
+    FindingKind(
         "unlike_the_others",
         Severity.WARNING,
         "OK images unlike the others",
@@ -104,7 +104,7 @@ _ALL = (
         "of the OK images does not count for the threshold for this reason.",
         "Look at each image, the first ones first. If it shows a defect, move it into a folder of that defect.",
     ),
-    Kind(
+    FindingKind(
         "shortcut_days",
         Severity.WARNING,
         "The day predicts the label",
@@ -112,28 +112,28 @@ _ALL = (
         "that difference.",
         "Take images of both classes on the same days.",
     ),
-    Kind(
+    FindingKind(
         "unreadable",
         Severity.WARNING,
         "Unreadable files",
         "They are damaged or not a JPEG, PNG, BMP, TIFF or WebP image, so training and test leave them out.",
         "Repair, convert or remove them. With data.on_unreadable: refuse, they stop the training.",
     ),
-    Kind(
+    FindingKind(
         "bit_depth",
         Severity.WARNING,
         "16-bit files of a camera that uses fewer bits",
         "No value uses the upper bits, so the images are nearly black to the model. The lighting is not the cause.",
         "Set data.bit_depth to the bit depth of the camera and train again, or configure the camera to use the upper bits.",
     ),
-    Kind(
+    FindingKind(
         "imbalance",
         Severity.NOTE,
         "One class is rare",
         "The model learns a class with few images less well, and its figures have wide intervals.",
         "Collect more images of this class. Compare escapes and overkill instead of accuracy.",
     ),
-    Kind(
+    FindingKind(
         "shortcut_names",
         Severity.NOTE,
         "The file name or file date predicts the label",
@@ -141,32 +141,34 @@ _ALL = (
         "different sources.",
         "Check that both classes come from the same line, camera and time.",
     ),
-    Kind(
+    FindingKind(
         "copies",
         Severity.NOTE,
         "Copies of the same image",
         "Each copy counts once more in training and in the figures.",
         "Keep one of each.",
     ),
-    Kind(
+    FindingKind(
         "odd_size",
         Severity.NOTE,
         "Sizes or shapes unlike the others",
         "All images are brought to one size, so the parts in these images get another size, other proportions or wide margins.",
         "Check the camera, the crop and the export; crop them like the other images.",
     ),
-    Kind(
+    FindingKind(
         "blurry",
         Severity.NOTE,
         "Blurry images",
         "They are much less sharp than the others: out of focus, in motion, or not showing the part.",
         "Remove them, unless the line takes such images too.",
     ),
-    Kind("dark", Severity.NOTE, "Dark images", "Almost all pixels are dark.", "Check light and exposure."),
-    Kind(
+    FindingKind(
+        "dark", Severity.NOTE, "Dark images", "Almost all pixels are dark.", "Check light and exposure."
+    ),
+    FindingKind(
         "bright", Severity.NOTE, "Bright images", "Almost all pixels are white.", "Check light and exposure."
     ),
-    Kind(
+    FindingKind(
         "low_information",
         Severity.NOTE,
         "Images with little content",

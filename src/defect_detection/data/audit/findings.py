@@ -8,7 +8,14 @@ import numpy as np
 
 from defect_detection.data.audit.alike import copies, copies_across_splits, groups_across_splits, near_copies
 from defect_detection.data.audit.catalogue import Severity
-from defect_detection.data.audit.material import Entry, Finding, Material, counted, finding, labels_in_words
+from defect_detection.data.audit.material import (
+    AuditEntry,
+    Finding,
+    Material,
+    counted,
+    finding,
+    labels_in_words,
+)
 from defect_detection.data.outlying import FAR, from_median, unlike_the_others
 from defect_detection.data.samples import DEFECTIVE, OK, labels_of
 from defect_detection.data.shortcuts import DAYS, described
@@ -66,7 +73,7 @@ def _label_suspects(material: Material) -> Iterator[Finding]:
     order = np.argsort(-other, kind="stable")
     suspects = order[other[order] >= np.maximum(_SURE, usual[order])]
     entries = [
-        Entry((scored[i].path,), f"labelled {labels_in_words([scored[i]])} · score {scores[i]:.3f}")
+        AuditEntry((scored[i].path,), f"labelled {labels_in_words([scored[i]])} · score {scores[i]:.3f}")
         for i in suspects
     ]
     if entries:
@@ -82,7 +89,7 @@ def _unlike_the_others(material: Material) -> Iterator[Finding]:
     likely = np.clip(scores, 1e-6, 1 - 1e-6)
     far = unlike_the_others(np.log(likely / (1 - likely)))
     entries = [
-        Entry((scored[i].path,), f"labelled OK · anomaly score {scores[i]:.3f}")
+        AuditEntry((scored[i].path,), f"labelled OK · anomaly score {scores[i]:.3f}")
         for i in np.argsort(-scores, kind="stable")
         if far[i]
     ]
@@ -93,7 +100,7 @@ def _unlike_the_others(material: Material) -> Iterator[Finding]:
 
 def _unreadable(material: Material) -> Iterator[Finding]:
     if material.skipped:
-        entries = [Entry((item.path,), item.reason) for item in material.skipped]
+        entries = [AuditEntry((item.path,), item.reason) for item in material.skipped]
         which = endings(item.path for item in material.skipped)
         yield finding("unreadable", f"{counted(len(entries), 'file')} left out ({which})", entries)
 
@@ -102,7 +109,7 @@ def _masks(material: Material) -> Iterator[Finding]:
     if material.masks:
         count = len(material.masks)
         summary = f"{counted(count, 'file')} {'looks' if count == 1 else 'look'} like masks of the images beside them"
-        yield finding("masks", summary, [Entry((path,)) for path in material.masks])
+        yield finding("masks", summary, [AuditEntry((path,)) for path in material.masks])
 
 
 def _imbalance(material: Material) -> Iterator[Finding]:
@@ -168,7 +175,7 @@ def _listed(
     kind: str, material: Material, where: np.ndarray, texts: Sequence[str], more: str = ""
 ) -> Iterator[Finding]:
     rows = zip(material.samples, texts, where, strict=True)
-    entries = [Entry((sample.path,), text) for sample, text, is_listed in rows if is_listed]
+    entries = [AuditEntry((sample.path,), text) for sample, text, is_listed in rows if is_listed]
     if entries:
         yield finding(kind, f"{len(entries)} of {counted(len(material.samples), 'image')}{more}", entries)
 

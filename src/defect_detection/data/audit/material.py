@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from defect_detection.data.audit.catalogue import KINDS, Kind, Severity
+from defect_detection.data.audit.catalogue import KINDS, FindingKind, Severity
 from defect_detection.data.samples import DEFECTIVE, Sample, Skipped
 from defect_detection.data.shortcuts import Shortcut
 
 
 @dataclass(frozen=True)
-class Entry:
+class AuditEntry:
     """One image or several related images, with a text."""
 
     paths: tuple[Path, ...]
@@ -24,10 +24,10 @@ class Entry:
 class Finding:
     """One kind of finding with all images that it is about."""
 
-    kind: Kind
+    kind: FindingKind
     severity: Severity
     summary: str
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[AuditEntry, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Material:
         return np.arange(len(self.samples)) >= len(self.train)
 
 
-def finding(kind: str, summary: str, entries: Iterable[Entry] = ()) -> Finding:
+def finding(kind: str, summary: str, entries: Iterable[AuditEntry] = ()) -> Finding:
     """Return a finding as bad as its kind usually is."""
     return Finding(KINDS[kind], KINDS[kind].severity, summary, tuple(entries))
 

@@ -2,11 +2,11 @@
 
 from alembic import context
 
-from defect_detection.records.tables import Table
+from defect_detection.records.tables import BaseTable
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=Table.metadata,
+    target_metadata=BaseTable.metadata,
     transactional_ddl=True,  # SQLite can, once its transaction is begun explicitly
 )
 with context.begin_transaction():

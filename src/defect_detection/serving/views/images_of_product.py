@@ -21,8 +21,8 @@ from defect_detection.serving.views.data_failures import DATA, FAILURES, registe
 from defect_detection.serving.views.prediction import BINARY, IMAGE_TYPES
 from defect_detection.text import CONTROLS
 from defect_detection.use_cases.add_images import Added, add_image
-from defect_detection.use_cases.change_images import Changed, label_images, move_images, set_part
-from defect_detection.use_cases.product_images import Listed, ProductImage
+from defect_detection.use_cases.change_images import ChangedImages, label_images, move_images, set_part
+from defect_detection.use_cases.product_images import ListedImages, ProductImage
 
 MOST_AT_ONCE = 200  # images of one request; its body has at most 16 KiB
 
@@ -200,7 +200,7 @@ def _counted(found: list[ProductImage]) -> PlaceShown:
     responses={200: ImagesShown, **FAILURES},
 )
 def list_images() -> Response:
-    listed: Listed = project().images.listed()
+    listed: ListedImages = project().images.listed()
     shown = [ImageShown.of(listed.images[file]) for file in sorted(listed.images)]
     return as_json(ImagesShown.model_construct(state=listed.state, images=shown))
 
@@ -269,7 +269,7 @@ def _seen(body: SeenImages) -> list[tuple[str, str]]:
     return [(one.file, one.tag) for one in body.images]
 
 
-def changed(done: Changed) -> Response:
+def changed(done: ChangedImages) -> Response:
     """Return the images as they are now."""
     shown = [
         ChangedImage.model_construct(before=before, image=ImageShown.of(one)) for before, one in done.images

@@ -11,7 +11,7 @@ from werkzeug.exceptions import BadRequest
 
 from defect_detection.records.database import Database
 from defect_detection.records.inspections import Recorded
-from defect_detection.records.pages import MOST_SEARCHED, Filter, Page, find_page
+from defect_detection.records.paging import MOST_SEARCHED, Filter, InspectionPage, find_page
 from defect_detection.serving.answer import CSV, as_csv, as_json
 from defect_detection.serving.of_product import product_name
 from defect_detection.serving.problems import described
@@ -108,7 +108,7 @@ def inspections_csv(query: InspectionsFilter) -> Response:
     return answer
 
 
-def _rows(database: Database, wanted: Filter, page: Page) -> Iterator[list[list[Any]]]:
+def _rows(database: Database, wanted: Filter, page: InspectionPage) -> Iterator[list[list[Any]]]:
     yield [_row(one) for one in page.inspections]
     while page.next is not None:
         page = find_page(database, wanted, page.next, _ROWS)
@@ -122,7 +122,7 @@ def _row(recorded: Recorded) -> list[Any]:
     return [*facts, *label, *(getattr(one, name) for name in (*OF_REST, *OF_IMAGE, *OF_PLACE))]
 
 
-def _page(database: Database, wanted: Filter, cursor: str | None, limit: int) -> Page:
+def _page(database: Database, wanted: Filter, cursor: str | None, limit: int) -> InspectionPage:
     try:
         return find_page(database, wanted, cursor, limit)
     except ValueError as error:

@@ -15,9 +15,9 @@ from defect_detection.serving.champion import Champion
 from defect_detection.serving.of_product import project
 from defect_detection.serving.problems import described, for_caller
 from defect_detection.tracking.lease import PROMOTIONS
-from defect_detection.tracking.ledger_entry import Kind
+from defect_detection.tracking.ledger_entry import DecisionKind
 from defect_detection.tracking.ledger_listing import ListedEntry, list_entries
-from defect_detection.tracking.reading import Listed, ModelRef, versions_of
+from defect_detection.tracking.reading import ListedVersion, ModelRef, versions_of
 
 MODELS = Tag(name="models", description="The models, and the one in production")
 
@@ -106,7 +106,7 @@ def models() -> Response:
     entries = [
         one
         for one in list_entries(config.tracking_uri, config.named(PROMOTIONS))
-        if one.entry.kind is Kind.EVALUATION
+        if one.entry.kind is DecisionKind.EVALUATION
     ]
     listed = [one for name in names for one in versions_of(config.tracking_uri, name)]
     answer = Models(
@@ -137,7 +137,7 @@ def _deciding(champion: Champion) -> Deciding:
     )
 
 
-def _version(listed: Listed, entries: Sequence[ListedEntry], production: str) -> Version:
+def _version(listed: ListedVersion, entries: Sequence[ListedEntry], production: str) -> Version:
     reference = listed.reference
     return Version(
         name=reference.name,

@@ -16,11 +16,11 @@ from pydantic import AfterValidator, BaseModel, Field
 from werkzeug.exceptions import Gone, UnprocessableEntity
 
 from defect_detection.data.class_names import shown, why_no_type
-from defect_detection.data.formats import FORMATS
+from defect_detection.data.image_formats import FORMATS
 from defect_detection.errors import RecordsError, UnknownRecordError
 from defect_detection.records.feedback import Said, add_feedback, are_conflicting
 from defect_detection.records.inspections import Recorded, find_inspection
-from defect_detection.records.store import Records
+from defect_detection.records.record_store import Records
 from defect_detection.serving.addresses import absolute
 from defect_detection.serving.answer import as_json
 from defect_detection.serving.callers import caller

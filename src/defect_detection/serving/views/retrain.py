@@ -13,7 +13,7 @@ from defect_detection.records.jobs import HowToRetrain
 from defect_detection.serving.answer import as_json
 from defect_detection.serving.callers import caller
 from defect_detection.serving.of_product import project
-from defect_detection.serving.outcome import Outcome
+from defect_detection.serving.outcome import RetrainingOutcome
 from defect_detection.serving.problems import described
 from defect_detection.serving.services import services
 from defect_detection.serving.strict import Query
@@ -93,7 +93,7 @@ def retrain(query: RetrainQuery) -> Response:
     return _answer(*run(caller().name, project().name, query.how))
 
 
-def _answer(job_id: str, outcome: Outcome) -> Response:
+def _answer(job_id: str, outcome: RetrainingOutcome) -> Response:
     facts: dict[str, Any] = {
         "job": job_id,
         "outcome": outcome.decision and outcome.decision.upper(),

@@ -19,7 +19,7 @@ from defect_detection.serving.answer import as_json
 from defect_detection.serving.callers import caller
 from defect_detection.serving.of_product import project
 from defect_detection.serving.problems import MEDIA_TYPE, Problem, described, new_problem, problem
-from defect_detection.use_cases.settings import Change, Stored, change_settings, read_form
+from defect_detection.use_cases.settings import EnteredChange, Stored, change_settings, read_form
 
 SETTINGS = Tag(name="settings", description="The settings of a product")
 MOST_CHANGES = 200
@@ -93,7 +93,7 @@ def change(body: SettingsChange) -> Response:
     if twice := [key for key, count in Counter(keys).items() if count > 1]:
         said = "expected once in a request, received several times"
         return _wrong(ConfigError("; ".join(f"{key}: {said}" for key in twice), dict.fromkeys(twice, said)))
-    changes = {one.key: Change(one.before, one.after) for one in body.changes}
+    changes = {one.key: EnteredChange(one.before, one.after) for one in body.changes}
     try:
         changed = change_settings(config, body.digest, changes, caller().name)
         return _shown(read_form(config), changed)

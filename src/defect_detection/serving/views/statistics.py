@@ -7,7 +7,7 @@ from flask_openapi3.blueprint import APIBlueprint
 from pydantic import BaseModel, Field
 from werkzeug.exceptions import BadRequest
 
-from defect_detection.evaluation.control import Limits, p_chart
+from defect_detection.evaluation.control import ControlLimits, p_chart
 from defect_detection.records.counts import (
     MOST_RANGES,
     MOST_ROWS,
@@ -70,7 +70,7 @@ class PeriodShown(BaseModel):
     models: list[ModelShown] = Field(description="models of the period, ordered by their first inspection")
 
     @classmethod
-    def of(cls, period: Period, limits: Limits | None) -> "PeriodShown":
+    def of(cls, period: Period, limits: ControlLimits | None) -> "PeriodShown":
         counts = {name: getattr(period, name) for name in ("since", "ok", "defective", "review", "inspected")}
         return cls(
             **counts,

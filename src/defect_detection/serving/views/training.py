@@ -4,7 +4,7 @@ from flask import Response
 from flask_openapi3.blueprint import APIBlueprint
 
 from defect_detection.records.jobs import list_jobs
-from defect_detection.retraining.estimate import Estimate, estimate
+from defect_detection.retraining.estimate import TrainingEstimate, estimate
 from defect_detection.serving.answer import as_json
 from defect_detection.serving.of_product import project
 from defect_detection.serving.problems import described
@@ -20,7 +20,7 @@ training_api = APIBlueprint("training", __name__)
     "/training",
     summary="Count the images that a training would read, and estimate how long it takes",
     tags=[RETRAINING],
-    responses={200: Estimate, **{status: described(status) for status in (401, 403, 404, 503)}},
+    responses={200: TrainingEstimate, **{status: described(status) for status in (401, 403, 404, 503)}},
 )
 def training() -> Response:
     parts, config = services(), project().config

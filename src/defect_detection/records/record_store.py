@@ -6,7 +6,7 @@ from defect_detection.records.image_bucket import ImageBucket
 from defect_detection.records.image_store import ImageFolder, ImageStore
 from defect_detection.records.quota import Quota
 from defect_detection.records.room import Room
-from defect_detection.records.writer import Recorder
+from defect_detection.records.writer import RecordWriter
 
 
 class Records:
@@ -25,7 +25,7 @@ class Records:
     ) -> None:
         self.database = database
         self.images = images
-        self.recorder = Recorder(
+        self.recorder = RecordWriter(
             database, images, room=Room(database, images, max_bytes), quota=Quota(bytes_per_h)
         )
 

@@ -60,14 +60,14 @@ class Filter:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class InspectionPage:
     """`next` is the cursor of the page after this one; None on the last. A page of a search may be short before the last."""
 
     inspections: tuple[Recorded, ...]
     next: str | None
 
 
-def find_page(database: Database, wanted: Filter, cursor: str | None, limit: int) -> Page:
+def find_page(database: Database, wanted: Filter, cursor: str | None, limit: int) -> InspectionPage:
     """Return at most `limit` inspections: the newest, the least certain or the most novel first.
 
     Pages don't shift when inspections are added meanwhile: the cursor names the last one that was looked at.
@@ -86,7 +86,7 @@ def find_page(database: Database, wanted: Filter, cursor: str | None, limit: int
         rows = list(session.scalars(query.in_order(found).limit(limit + 1)))
         shown = rows[:limit]
         last = (getattr(shown[-1], query.by), shown[-1].id) if len(rows) > limit else edge
-        return Page(
+        return InspectionPage(
             tuple(recorded_of(session, shown)), None if last is None else _cursor_after(last, wanted.order)
         )
 

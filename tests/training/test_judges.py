@@ -20,8 +20,8 @@ from defect_detection.model.graph import read_trunk
 from defect_detection.training import trial as trials
 from defect_detection.training.bundling import save_trial
 from defect_detection.training.folds import Folds
+from defect_detection.training.judges import choose_judges
 from defect_detection.training.trial import run_trial
-from defect_detection.training.unseen import choose_judges
 
 
 def samples(count: int, first: int = 0, group: str = "") -> list[Sample]:
