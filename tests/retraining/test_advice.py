@@ -1,6 +1,7 @@
 """What today's images and labels support, what the next labels would bring, and which command comes next."""
 
 import json
+import shutil
 
 import pytest
 from plant import SETTINGS, draw_parts
@@ -64,13 +65,34 @@ def test_a_type_that_reaches_ten_parts_can_be_left_out(first_day):
     assert any("Training can leave out dent" in line for line in found.changes)
 
 
-def test_without_ok_parts_they_come_first(first_day):
+def test_a_single_ok_part_is_too_few_and_they_come_first(first_day):
     for path in sorted((first_day / "data/train/ok").iterdir())[1:]:
         path.unlink()
     found = advised(first_day)
-    assert found.now.state == "no OK parts"
+    assert found.now.state == "too few OK parts"
     assert "at least 2 different OK parts" in found.why
     assert found.text.endswith("/ok. Then run defect data check.")
+    assert "little about overkill (1 OK part: up to 95.0 % remain possible)" in found.text
+
+
+def test_a_single_defective_part_is_too_few_for_a_classifier_alone_and_proves_little(first_day):
+    draw_parts(first_day / "data/train", 0, 1, seed=3)
+    assert advised(first_day).command == "defect train"
+    found = advised(first_day, "training.mode=supervised")
+    assert (found.now.state, found.with_more.state) == ("too few defective parts", "few defects")
+    assert found.command == "defect data check"
+    assert found.why.startswith("Put at least 2 different defective parts into ")
+    assert "little about escapes (1 defective part: up to 95.0 % remain possible)" in found.text
+
+
+def test_defective_test_parts_come_before_a_retraining_that_cannot_replace_the_model(promoted_once, tmp_path):
+    root = promoted_once.copy(tmp_path).root
+    shutil.rmtree(root / "data/test/hole")
+    found = advised(root)
+    assert found.command == "defect data check"
+    assert found.why.startswith(f"Put about 9 defective parts into {root}/data/test")  # 0.7 ** 9 < 0.05
+    assert "about 59 defective" in advised(root, "evaluation.gate.margin=0.05").why
+    assert advised(root, "evaluation.gate.guards=[]").command == "defect serve", "overkill alone may decide"
 
 
 def test_a_missing_folder_is_named(first_day):

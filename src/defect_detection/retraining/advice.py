@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Literal
 
 from defect_detection.config import Config
+from defect_detection.data.audit.material import counted
 from defect_detection.data.class_names import UNNAMED_TYPE
 from defect_detection.data.exported_feedback import with_feedback
 from defect_detection.data.samples import DEFECTIVE, OK, Sample
 from defect_detection.data.split import ENOUGH_DEFECTIVE, Mode, mode_of, scan_split
 from defect_detection.data.units import parts_of
 from defect_detection.evaluation.novelty_share import may_decide, parts_without_novelty
+from defect_detection.evaluation.paired import fewest_parts
 from defect_detection.evaluation.rates import Frozen, Rate, escape_limit, percent
 from defect_detection.evaluation.types_left_out import LEAST_PARTS
 from defect_detection.model.bundle import CARD_FILE, read_card
@@ -26,10 +28,14 @@ from defect_detection.use_cases.turn import PRODUCTION_ALIAS
 
 MORE = 20  # labels
 LEAST_OK = 2  # parts: one to learn from, and one to hold out
+LITTLE = 0.5  # a rate that may be higher than this is not shown: so it is with fewer than 5 parts at 95 % confidence
 
-State = Literal["no OK parts", "good parts only", "few defects", "many defects"]
+State = Literal[
+    "too few OK parts", "too few defective parts", "good parts only", "few defects", "many defects"
+]
 _STATES: dict[State, str] = {
-    "no OK parts": "Training needs at least 2 OK parts.",
+    "too few OK parts": f"Training needs at least {LEAST_OK} OK parts.",
+    "too few defective parts": f"With training.mode: supervised, training needs at least {ENOUGH_DEFECTIVE} defective parts.",
     "good parts only": "Novelty alone decides: the model learns from OK parts.",
     "few defects": "Novelty and the classifier decide together.",
     "many defects": "The classifier decides. Novelty marks images that are unlike all training images.",
@@ -83,26 +89,38 @@ class Advice(Frozen):
         now = self.now
         lines = [
             f"State: {now.state}. {now.state_text}",
-            f"Training: {now.train_ok} OK and {now.train_defective} defective parts ({self.labels_new} new labels)",
-            _shown("training", now.validation_escape_up_to, now.validation_overkill_up_to),
-            f"Test: {now.test_ok} OK and {now.test_defective} defective parts",
-            _shown("test", now.test_escape_up_to, now.test_overkill_up_to),
+            f"Training: {now.train_ok} OK and {counted(now.train_defective, 'defective part')} ({self.labels_new} new labels)",
+            _shown(
+                "training",
+                _limit("escapes", now.train_defective, "defective part", now.validation_escape_up_to),
+                _limit("overkill", now.train_ok, "OK part", now.validation_overkill_up_to),
+            ),
+            f"Test: {now.test_ok} OK and {counted(now.test_defective, 'defective part')}",
+            _shown(
+                "test",
+                _limit("escapes", now.test_defective, "defective part", now.test_escape_up_to),
+                _limit("overkill", now.test_ok, "OK part", now.test_overkill_up_to),
+            ),
             f"With {self.more} more defective parts:",
             *(f"  {line}" for line in self.changes),
             *self.notes,
         ]
-        is_first = now.state == "no OK parts"  # the command needs images
-        step = f"{self.why} Then run {self.command}." if is_first else f"{self.command}. {self.why}"
+        needs_images = self.command.startswith("defect data")
+        step = f"{self.why} Then run {self.command}." if needs_images else f"{self.command}. {self.why}"
         return "\n".join([*lines, f"Next: {step}"])
 
 
-def _shown(place: str, escape: float, overkill: float) -> str:
+def _shown(place: str, escapes: str, overkill: str) -> str:
     """Say what images show where the model makes no mistake on them."""
-    if min(escape, overkill) >= 1:
-        return f"  There are no {place} images, so escapes and overkill are unknown."
-    escapes = f"at most {percent(escape)} % escapes" if escape < 1 else "nothing about escapes"
-    overkills = f"at most {percent(overkill)} % overkill" if overkill < 1 else "nothing about overkill"
-    return f"  Without a mistake on the {place} images, they show {escapes} and {overkills}"
+    return f"  Without a mistake on the {place} images, they show {escapes} and {overkill}"
+
+
+def _limit(rate: str, count: int, noun: str, up_to: float) -> str:
+    if not count:
+        return f"nothing about {rate}"
+    if up_to > LITTLE:
+        return f"little about {rate} ({counted(count, noun)}: up to {percent(up_to)} % remain possible)"
+    return f"at most {percent(up_to)} % {rate}"
 
 
 def advise(config: Config, database: Database) -> Advice:
@@ -219,7 +237,9 @@ def _state(ok: int, defective: int, mode: Mode, card: Card | None) -> State:
     How long novelty counts depends on how well both tell defects: the newest model says so. Before it, both count as equally good.
     """
     if ok < LEAST_OK:
-        return "no OK parts"
+        return "too few OK parts"
+    if mode == "supervised" and defective < ENOUGH_DEFECTIVE:
+        return "too few defective parts"
     if mode == "one_class":
         return "good parts only"
     return "few defects" if _novelty_counts(defective, card) else "many defects"
@@ -255,27 +275,26 @@ def _changes(now: Support, more: Support, in_test: float) -> tuple[str, ...]:
 
 def _next(now: Support, new: int, card: Card | None, config: Config) -> tuple[str, str]:
     """Return the next command, and why it is next."""
-    if now.state == "no OK parts":
-        return (
-            f"defect data check{config.option}",
-            f"Put at least 2 different OK parts into {config.data.train_dir}/ok.",
-        )
+    if missing := _missing_in_training(now, config):
+        return f"defect data check{config.option}", missing
     if card is None:
         return f"defect train{config.option}", "No model is trained yet."
-    if unfinished := _not_in_production(config):
-        return unfinished
-    learns_defects = now.state in ("few defects", "many defects")
-    if card.kind == "one_class" and learns_defects and config.training.mode != "one_class":
-        return (
-            f"defect retrain{config.option}",
-            f"The model has learned OK parts alone, and there are {now.train_defective} defective parts now.",
-        )
-    if new >= MORE:
-        return f"defect retrain{config.option}", f"{new} labels are new."
     return (
-        "defect serve",
-        f"Label {MORE - new} more inspections on the page Review, defective parts first; then retrain.",
+        _not_in_production(config) or _missing_in_test(now, config) or _of_new_images(now, new, card, config)
     )
+
+
+def _missing_in_training(now: Support, config: Config) -> str:
+    """Return which parts training refuses to begin without, in a sentence; "" if it has enough."""
+    folder = config.data.train_dir
+    if now.state == "too few OK parts":
+        return f"Put at least {LEAST_OK} different OK parts into {folder}/ok."
+    if now.state == "too few defective parts":
+        return (
+            f"Put at least {ENOUGH_DEFECTIVE} different defective parts into {folder}, in folders with the names of their defect "
+            "types, or set training.mode: auto."
+        )
+    return ""
 
 
 def _not_in_production(config: Config) -> tuple[str, str] | None:
@@ -289,6 +308,38 @@ def _not_in_production(config: Config) -> tuple[str, str] | None:
     if registry.version_of(config.mlflow.production_model_name, PRODUCTION_ALIAS) is None:
         return f"defect evaluate{config.option}", "No model is in production yet."
     return None
+
+
+def _missing_in_test(now: Support, config: Config) -> tuple[str, str] | None:
+    """Return how many defective test parts the escape guard needs; None if there are some, or the guard is off.
+
+    Without any, it lets no model replace the one in production.
+    """
+    gate = config.evaluation.gate
+    if now.test_defective or "escapes" not in gate.guards:
+        return None
+    needed = fewest_parts(gate.margin, gate.level)
+    return (
+        f"defect data check{config.option}",
+        f"Put {f'about {needed} ' if needed else ''}defective parts into {config.data.test_dir}, in folders with the names of their "
+        "defect types: without defective test images, no retrained model can replace the model in production.",
+    )
+
+
+def _of_new_images(now: Support, new: int, card: Card, config: Config) -> tuple[str, str]:
+    """Return whether a retraining is due."""
+    learns_defects = now.state in ("few defects", "many defects")
+    if card.kind == "one_class" and learns_defects and config.training.mode != "one_class":
+        return (
+            f"defect retrain{config.option}",
+            f"The model has learned OK parts alone, and there are {now.train_defective} defective parts now.",
+        )
+    if new >= MORE:
+        return f"defect retrain{config.option}", f"{new} labels are new."
+    return (
+        "defect serve",
+        f"Label {MORE - new} more inspections on the page Review, defective parts first; then retrain.",
+    )
 
 
 def _notes(now: Support, labelled: Sequence[LabelledImage], config: Config) -> list[str]:
