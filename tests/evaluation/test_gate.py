@@ -354,10 +354,13 @@ def test_without_defects_overkill_decides_about_the_first_model(rejected, outcom
     assert made.reasons[0].startswith("No defective test image, so overkill decides instead of accuracy")
 
 
-def test_without_defects_nothing_replaces_the_model_in_production():
-    labels, candidate, champion = [0] * 100, [0] * 100, [1] * 20 + [0] * 80
-    made = gate(labels, candidate, champion)
-    assert made.outcome is Outcome.INSUFFICIENT
+@pytest.mark.parametrize(
+    ("rejected", "outcome"), [(0, Outcome.INSUFFICIENT), (2, Outcome.HOLD), (3, Outcome.HOLD)]
+)
+def test_without_defects_nothing_replaces_the_model_in_production(rejected, outcome):
+    """One that rejects fewer OK images lacks evidence, and one that rejects as many or more is held."""
+    made = case(0, 0, 0, overkill=rejected, champion_overkill=2)
+    assert made.outcome is outcome
     assert reason(made, "escapes").startswith(
         "No defective test image, so escapes are unknown; about 59 defective"
     )
