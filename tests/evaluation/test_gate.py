@@ -352,6 +352,7 @@ def test_without_defects_overkill_decides_about_the_first_model(rejected, outcom
     made = decision(of_ok_alone(rejected))
     assert made.outcome is outcome
     assert made.reasons[0].startswith("No defective test image, so overkill decides instead of accuracy")
+    assert any("max_overkill_rate" in text for text in made.helps) == (outcome is Outcome.HOLD)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Evaluation ends with its outcome as exit code, prints the next step, and warns of a test set that is small or has decided often."""
 
+import shutil
 from pathlib import Path
 
 from defect_detection.cli import main
@@ -52,6 +53,29 @@ def test_evaluation_says_its_outcome_what_to_do_next_and_how_often_the_test_imag
     runs = store.client.search_runs([store.experiment_id])
     assert sorted(run.data.params["test_set_decisions"] for run in runs) == ["1", "2", "3"]
     assert plant.in_production().version == 1
+
+
+def test_without_defective_test_images_the_advice_names_the_limit_that_decides(plant, capsys):
+    """Accuracy decides nothing then. With a higher limit only the unreadable known defect holds the model, which no limit changes."""
+
+    def evaluated(*overrides: str) -> str:
+        sets = [word for one in overrides for word in ("--set", one)]
+        assert main(["evaluate", "--config", str(plant.root / "config.yaml"), *sets]) == 1
+        return capsys.readouterr().out
+
+    shutil.rmtree(plant.root / "data/test/hole")
+    (plant.root / "data/challenge").mkdir()
+    (plant.root / "data/challenge/broken.png").write_bytes(b"")
+    plant.make(0.0)  # every image is defective
+    said = evaluated()
+    assert (
+        "raise evaluation.operating_point.max_overkill_rate (0.01) in config.yaml and evaluate again" in said
+    )
+    assert "lower evaluation_threshold" not in said
+    said = evaluated("evaluation.operating_point.max_overkill_rate=0.9")
+    assert "HOLD: registered as Production_Reg" in said
+    assert "No model is in production. Next: look at" in said
+    assert "config.yaml and evaluate again" not in said
 
 
 def test_the_note_counts_parts_at_the_gates_own_margin_and_level(project):

@@ -60,7 +60,20 @@ def _next(evaluated: "Evaluated", settings: "Config") -> str:
         return f"Next: defect inspect{settings.option}"
     return (
         "No model is in production. Next: look at the worst images in the report; train again with more images or better "
-        f"labels; try the model with `defect inspect --model {short(settings.bundle_dir)} IMAGE`; or, if its accuracy is "
-        f"sufficient for you, lower evaluation_threshold ({settings.evaluation_threshold:g}) in config.yaml and evaluate "
-        "again"
+        f"labels; try the model with `defect inspect --model {short(settings.bundle_dir)} IMAGE`{_other_limit(evaluated, settings)}"
     )
+
+
+def _other_limit(evaluated: "Evaluated", settings: "Config") -> str:
+    """Return which limit lets this model pass; "" if it is within the limit, and something else holds it."""
+    if evaluated.decision.register_as == "production":
+        return ""
+    if evaluated.report.metrics.escape.total:
+        said = f"its accuracy is sufficient for you, lower evaluation_threshold ({settings.evaluation_threshold:g})"
+    else:  # accuracy does not decide
+        key, limit = (
+            "evaluation.operating_point.max_overkill_rate",
+            settings.evaluation.operating_point.max_overkill_rate,
+        )
+        said = f"its overkill is acceptable for you, raise {key} ({limit:g})"
+    return f"; or, if {said} in config.yaml and evaluate again"

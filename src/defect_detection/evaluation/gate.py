@@ -223,7 +223,10 @@ def _overkill_within(overkill: Rate, limit: float) -> Rule:
         f"No defective test image, so overkill decides instead of accuracy: {overkill.brief} {verb} "
         f"evaluation.operating_point.max_overkill_rate ({percent(limit)} %); escapes are unknown"
     )
-    return _rule(Check(name="threshold", passed=met, text=text))
+    helps = (
+        "add OK training images that look like the rejected test images, or raise the limit max_overkill_rate"
+    )
+    return _rule(Check(name="threshold", passed=met, text=text)).model_copy(update={"helps": helps})
 
 
 def _parity(flips: int) -> list[Check]:
