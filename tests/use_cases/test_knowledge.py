@@ -9,7 +9,8 @@ from defect_detection.data.samples import Sample
 from defect_detection.data.split import load_splits
 from defect_detection.evaluation.novelty_share import novelty_share
 from defect_detection.model.bundle import read_card
-from defect_detection.use_cases.knowledge import state_in_words
+from defect_detection.use_cases.candidates import Candidate
+from defect_detection.use_cases.knowledge import after_training, state_in_words
 
 
 @pytest.fixture
@@ -43,6 +44,15 @@ def test_with_many_the_classifier_decides_and_with_none_novelty(state):
     assert state(90).startswith("State: 90 defective images: the classifier decides; novelty marks")
     assert state(1, 1.0, "one_class").endswith("(from 2 defective parts on a classifier decides too)")
     assert state(5, 1.0, "one_class").endswith("(training.mode: one_class)")
+
+
+@pytest.mark.parametrize(("caught", "warns"), [(0, True), (71, True), (72, False), (356, False)])
+def test_a_model_that_catches_fewer_than_a_fifth_of_the_drawn_defects_is_doubted(trained_once, caught, warns):
+    card = read_card(trained_once.config().bundle_dir)
+    figures = {**card.validation, "drawn": 356.0, "drawn_caught": float(caught)}
+    of_ok = card.model_copy(update={"kind": "one_class", "validation": figures})
+    lines = after_training(Candidate(of_ok, Path(), "", "", {}), load_splits(trained_once.config()))
+    assert any(f"! Only {caught} of 356 drawn defects are caught" in line for line in lines) == warns
 
 
 def test_a_trained_model_carries_the_weight_and_one_of_an_earlier_version_has_none(trained_once):

@@ -1,6 +1,6 @@
 """The states of knowledge: OK images alone, a few defects, many. Say which one a model is in, and which sets it can train."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from defect_detection.evaluation.novelty_share import parts_without_novelty
 from defect_detection.model.card import Card
 from defect_detection.training.threshold import odd_ok
 from defect_detection.use_cases.candidates import Candidate
+
+LEAST_DRAWN_CAUGHT = 0.2  # share of the drawn defects; with fewer, training warns
 
 
 def state_in_words(card: Card, splits: Splits) -> str:
@@ -36,8 +38,8 @@ def state_in_words(card: Card, splits: Splits) -> str:
 
 
 def after_training(best: Candidate, splits: Splits) -> list[str]:
-    """Return what a person should know of a new model, in lines: its state of knowledge, and OK images that may not be OK."""
-    lines = [state_in_words(best.card, splits)]
+    """Return what a person should know of a new model, in lines: its state of knowledge, and what may be wrong with it."""
+    lines = [state_in_words(best.card, splits), *_few_drawn_caught(best.card.validation)]
     if best.card.kind == "one_class":
         known = [one for one in splits.samples if one.sha256 in best.scores]
         scores = np.array([best.scores[one.sha256] for one in known])
@@ -48,6 +50,16 @@ def after_training(best: Candidate, splits: Splits) -> list[str]:
                 "Look at the list of `defect data check`; move defective ones to the folder of their defect type and train again"
             )
     return lines
+
+
+def _few_drawn_caught(figures: Mapping[str, float]) -> list[str]:
+    drawn, caught = figures.get("drawn", 0), figures.get("drawn_caught", 0)
+    if caught >= LEAST_DRAWN_CAUGHT * drawn:
+        return []
+    return [
+        f"! Only {caught:.0f} of {drawn:.0f} drawn defects are caught, so the model may miss most real defects too. Look for OK "
+        "images that show a defect (`defect data check` lists unusual images), or add OK images; then train again"
+    ]
 
 
 def suited(sets: Sequence[HyperparameterSet], splits: Splits, say: Say) -> list[HyperparameterSet]:
