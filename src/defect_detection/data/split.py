@@ -272,9 +272,17 @@ def _check_labels(
 ) -> None:
     """Refuse images without OK ones; without defective ones where they are wanted, or where they are there but unreadable."""
     counts = Counter(sample.label for sample in samples)
-    lost = any(comparable(item.path.parent.name) not in set(map(comparable, ok_classes)) for item in skipped)
+    ok_names = set(map(comparable, ok_classes))
+    lost_ok = [item for item in skipped if comparable(item.path.parent.name) in ok_names]
+    lost = len(lost_ok) < len(skipped)
     if counts[OK] and (counts[DEFECTIVE] or (wanted != "supervised" and not lost)):
         return
+    if lost_ok and not counts[OK]:
+        files = "the only file" if len(lost_ok) == 1 else f"all {len(lost_ok)} files"
+        raise DataError(
+            f"{where}: expected OK images, received none: {files} in the folder {printable(lost_ok[0].path.parent.name)} "
+            f"{'was' if len(lost_ok) == 1 else 'were'} skipped (first: {lost_ok[0]}); repair or replace them"
+        )
     first = [str(item) for item in skipped[:1]]
     unused = f" ({len(skipped)} files were skipped, such as {first[0]})" if first else ""
     raise DataError(
