@@ -96,6 +96,25 @@ def test_the_command_line_shows_the_reason_where_there_is_one(trained_once, tmp_
     assert "1 ok, 0 defective, 1 review" in out
 
 
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_the_camera_is_doubted_if_all_of_at_least_three_images_are_unlike_those_of_training(
+    trained_once, tmp_path, paths, black, capsys, form
+):
+    odd = [black, *(shutil.copy(black, tmp_path / name) for name in ("b.png", "c.png"))]
+    (broken := tmp_path / "broken.png").write_bytes(b"\x89PNG damaged")
+
+    def said(*images) -> str:
+        main(["inspect", "--model", str(trained_once.config().bundle_dir), *form, *map(str, images)])
+        found = capsys.readouterr()
+        if form:
+            assert all(json.loads(line)["path"] for line in found.out.splitlines())
+        return found.err if form else found.out
+
+    assert "! 3 of 3 images are unlike the training images: check camera, light" in said(*odd, broken)
+    assert "are unlike the training images: check" not in said(*odd, paths[0])
+    assert "are unlike the training images: check" not in said(*odd[:2])
+
+
 def test_an_image_that_is_too_novel_is_for_review_and_a_defective_verdict_stays(trained_once, tmp_path):
     strict = with_card(trained_once.config().bundle_dir, tmp_path / "strict", novelty_limit=-100.0)
     parts = [sample.path for sample in trained_once.samples()]

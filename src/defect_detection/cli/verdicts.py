@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from defect_detection.data.index_file import shortened
@@ -17,49 +18,68 @@ from defect_detection.use_cases.inspection import Inspecting
 
 _COLOURS = {"ok": "green", "defective": "bold red", "review": "yellow"}
 _MOST_ROWS = 40
+LEAST_TO_DOUBT = 3  # images
 
 
 def show_verdicts(inspecting: Inspecting, json_lines: bool, output: Path | None) -> bool:
     """Print the verdicts as they arrive, then the files left out. Return whether all files were read and written."""
     for note in inspecting.notes:
         print(note, file=sys.stderr)
+    tally = _Tally()
     if json_lines:
-        all_read, stream = (
-            _print_json(_watched(inspecting, count=False)),
-            sys.stderr,
-        )  # standard output has one line an image
+        _print_json(tally.counted(_watched(inspecting, count=False)))
     else:
-        all_read, stream = _print_table(inspecting, output), sys.stdout
-    for line in inspecting.found.said():
+        _print_table(inspecting, tally, output)
+    stream = sys.stderr if json_lines else sys.stdout  # with --json, standard output has one line an image
+    for line in (*inspecting.found.said(), *tally.doubt()):
         print(line, file=stream)
     if failed := inspecting.failed:
         title = f"{len(failed)} overlays could not be written; the verdicts are valid"
         print("\n  ".join([title, *map(printable, shortened(failed))]), file=sys.stderr)
-    return all_read and not failed
+    return not (tally.verdicts["unreadable"] or failed)
 
 
-def _print_json(inspections: Iterable[Inspection]) -> bool:
-    all_read = True
+@dataclass
+class _Tally:
+    """How many images got which verdict, or were unreadable; and how many were unlike the training images."""
+
+    verdicts: Counter[str] = field(default_factory=Counter)
+    unlike: int = 0
+
+    def counted(self, inspections: Iterable[Inspection]) -> Iterator[Inspection]:
+        """Count inspections as they pass."""
+        for inspection in inspections:
+            self.verdicts[inspection.verdict or "unreadable"] += 1
+            self.unlike += inspection.reason is not None
+            yield inspection
+
+    def doubt(self) -> list[str]:
+        """Return a line if all images are unlike the training images, and enough that the parts are hardly the cause."""
+        read = self.verdicts.total() - self.verdicts["unreadable"]
+        if read < LEAST_TO_DOUBT or self.unlike < read:
+            return []
+        return [
+            f"! {read} of {read} images are unlike the training images: check camera, light and image format, or train with images of "
+            "this camera"
+        ]
+
+
+def _print_json(inspections: Iterable[Inspection]) -> None:
     for inspection in inspections:
-        all_read = all_read and inspection.error is None
         print(json.dumps(inspection.to_json(), ensure_ascii=False), flush=not sys.stdout.isatty())
-    return all_read
 
 
-def _print_table(inspecting: Inspecting, output: Path | None) -> bool:
+def _print_table(inspecting: Inspecting, tally: _Tally, output: Path | None) -> None:
     """Show the first inspections and count the rest, so memory does not depend on the size of the folder."""
     total = len(inspecting.found.images)
     shown: list[Inspection] = []
-    counts: Counter[str] = Counter()
     started = time.perf_counter()
-    for inspection in _watched(inspecting, count=total > 1):
-        counts[inspection.verdict or "unreadable"] += 1
+    for inspection in tally.counted(_watched(inspecting, count=total > 1)):
         if len(shown) < _MOST_ROWS:
             shown.append(inspection)
     seconds = time.perf_counter() - started
     _print_rows(shown, total - len(shown))
-    _print_summary(counts, total / seconds, inspecting.inspector, output)
-    return not counts["unreadable"]
+    _print_summary(tally.verdicts, total / seconds, inspecting.inspector, output)
 
 
 def _watched(inspecting: Inspecting, *, count: bool) -> Iterator[Inspection]:
