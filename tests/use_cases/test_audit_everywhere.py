@@ -10,6 +10,8 @@ from plant import LEVELS, Plant
 
 from defect_detection.cli import main
 from defect_detection.config import Config
+from defect_detection.data.audit.catalogue import Severity
+from defect_detection.data.split import load_splits
 from defect_detection.errors import LeakageError, ShortcutError
 from defect_detection.model.bundle import HELD_OUT_FILE, read_card, read_held_out
 from defect_detection.use_cases.audit import audit
@@ -87,6 +89,17 @@ def test_check_blocks_where_the_file_format_tells_the_label_unless_that_is_allow
     audited = audit(plant.config("data.allow_shortcuts=true"))
     assert not audited.is_blocked
     assert "1 allowed shortcut" in str(audited)
+
+
+def test_a_shortcut_is_a_note_where_training_learns_from_ok_images_alone(plant):
+    as_jpeg(plant.root / "data/train/hole")
+    of_ok = plant.config("training.mode=one_class")
+    (found,) = [one for one in audit(of_ok).findings if one.kind.name == "shortcuts"]
+    assert found.severity is Severity.NOTE
+    assert found.summary.endswith("the figures for defective images may be too good")
+    assert load_splits(of_ok).shortcuts == ()
+    with pytest.raises(ShortcutError):
+        load_splits(plant.config())
 
 
 def test_check_of_clean_data_ends_with_0(plant, capsys):

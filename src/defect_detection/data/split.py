@@ -149,7 +149,10 @@ def load_splits(
         _refuse_masks(one)
     if not data.allow_leakage:
         check_leakage(found, scanned_test.samples)
-    shortcuts = [one for one in find_shortcuts(found, config.cache_dir) if one.is_seen]
+    learns_labels = config.training.mode != "one_class"
+    shortcuts = (
+        [one for one in find_shortcuts(found, config.cache_dir) if one.is_seen] if learns_labels else []
+    )
     if not data.allow_shortcuts:
         check_shortcuts(shortcuts)
     told = tuple(map(str, shortcuts))

@@ -132,6 +132,7 @@ def _audit(
         config.data.allow_leakage,
         refuse_unreadable=config.data.on_unreadable == "refuse",
         allow_shortcuts=config.data.allow_shortcuts,
+        learns_labels=config.training.mode != "one_class",
     )
     files = write_audit(material, findings, said, pixels, config)
     watch(_TASK, "comparing", len(samples), len(samples))

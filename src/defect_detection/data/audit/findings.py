@@ -37,17 +37,21 @@ def find(
     allow_leakage: bool = False,
     refuse_unreadable: bool = False,
     allow_shortcuts: bool = False,
+    learns_labels: bool = True,
 ) -> list[Finding]:
     """Return everything that was found, the worst first.
 
     Args:
         allow_leakage: leakage, which blocks training, is let through, and still reported; allow_shortcuts: so are shortcuts.
         refuse_unreadable: files that are left out block training.
+        learns_labels: False: training learns from OK images alone, so shortcuts are notes.
     """
     found = [one for look in _LOOKS for one in look(material)]
     if allow_leakage:
         found = [_let_through(one, ("copies_across_splits", "groups_across_splits")) for one in found]
-    if allow_shortcuts:
+    if not learns_labels:
+        found = [_as_note(one) if one.kind.name in ("shortcuts", "shortcut_days") else one for one in found]
+    elif allow_shortcuts:
         found = [_let_through(one, ("shortcuts",)) for one in found]
     if refuse_unreadable:
         found = [
@@ -59,6 +63,11 @@ def find(
 
 def _let_through(found: Finding, kinds: tuple[str, ...]) -> Finding:
     return replace(found, severity=Severity.ALLOWED) if found.kind.name in kinds else found
+
+
+def _as_note(found: Finding) -> Finding:
+    summary = f"{found.summary}; training from OK images alone does not learn it, but the figures for defective images may be too good"
+    return replace(found, severity=Severity.NOTE, summary=summary)
 
 
 def _label_suspects(material: Material) -> Iterator[Finding]:
