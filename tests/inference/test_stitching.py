@@ -5,7 +5,6 @@ import pytest
 
 from defect_detection.data.large import Tile
 from defect_detection.inference.tiled import Stitched
-from defect_detection.model.card import TileRule
 from defect_detection.model.type_rule import types_of_tiles
 
 NOTHING = np.empty(0, np.uint8)
@@ -36,11 +35,6 @@ def test_hidden_cells_and_those_in_no_tile_have_the_lowest_evidence():
     stitched.add(Tile(0, 0, 0, NOTHING), np.arange(36.0).reshape(6, 6))
     found = stitched.map(shown)
     assert (found[0] == 6).all() and (found[:, 6:] == 6).all() and found[5, 5] == 35
-
-
-def test_the_rule_is_undone_exactly_enough_to_compare_golden_tiles():
-    rule, scores = TileRule(slope=0.7, bias=-1.5), np.array([0.001, 0.4, 0.99])
-    np.testing.assert_allclose(rule.of_tiles(rule.scores(scores)), scores, rtol=1e-9)
 
 
 def test_the_tile_with_the_highest_score_names_the_type_and_defective_tiles_several():

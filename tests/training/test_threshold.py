@@ -148,20 +148,46 @@ def with_odd(n_odd: int) -> np.ndarray:
     return np.concatenate([RANDOM.normal(0, 1, 100 - n_odd).clip(-2, 2), np.linspace(8, 9, n_odd)])
 
 
-@pytest.mark.parametrize(("n_odd", "marked"), [(0, 0), (1, 1), (5, 5), (20, 9)])
-def test_a_tenth_of_the_ok_images_at_most_is_taken_for_defective(n_odd, marked):
-    labels = np.append(np.zeros(100, int), 1)  # the defective image has no part in it
-    assert odd_ok(np.append(with_odd(n_odd), 20), labels).sum() == marked
+def ok_images(parts: int = 100) -> list[Sample]:
+    """100 OK images; the last ones are of as few parts as makes so many in all."""
+    return [Sample(Path(f"{i}"), 0, "", f"part {min(i, parts - 1)}", f"{i:064x}") for i in range(100)]
+
+
+@pytest.mark.parametrize(
+    ("n_odd", "parts", "marked"), [(0, 100, 0), (1, 100, 1), (5, 100, 5), (20, 100, 10), (12, 89, 12)]
+)
+def test_a_tenth_of_the_ok_parts_at_most_is_taken_for_defective_with_all_their_images(n_odd, parts, marked):
+    defective = Sample(Path("defective"), 1, "dent", "", "d" * 64)  # has no part in it
+    odd = odd_ok(np.append(with_odd(n_odd), 20), [*ok_images(parts), defective])
+    assert odd.sum() == marked
+    assert not odd[-1]
 
 
 @pytest.mark.parametrize("n_odd", [0, 1, 5])
 def test_ok_images_that_may_be_defective_do_not_raise_the_threshold_and_count_in_its_figures(project, n_odd):
-    novelty = with_odd(n_odd)
-    ok = [Sample(Path(f"{i}"), 0, "", "", f"{i:064x}") for i in range(100)]
-    point, _ = decide(1 / (1 + np.exp(4 - novelty)), ok, project().evaluation, one_class=True)
-    limit = novelty_limit(novelty, ok, project().evaluation, one_class=True)
+    novelty, ok = with_odd(n_odd), ok_images()
+    point, _ = decide(1 / (1 + np.exp(4 - novelty)), ok, project().evaluation, novelty_share=1)
+    limit = novelty_limit(novelty, ok, project().evaluation, novelty_share=1)
     highest = np.sort(novelty)[-1 - n_odd]  # of the others
     cut = np.log(point.threshold / (1 - point.threshold)) + 4
     assert highest < cut < highest + 4
     assert highest < limit < highest + 4
     assert (point.overkill.count, point.overkill.total) == (n_odd, 100)
+
+
+def test_with_a_few_defects_the_threshold_is_at_most_where_ok_images_alone_put_it(project):
+    """The balanced one lies below the lowest of five defects: how low others get, they do not say."""
+    logits = np.append(RANDOM.normal(-5, 1, 100).clip(-7, -3), np.linspace(4, 6, 5))
+    images = [*ok_images(), *(Sample(Path(f"d{i}"), 1, "dent", "", f"d{i:063x}") for i in range(5))]
+    scores, settings = 1 / (1 + np.exp(-logits)), project().evaluation
+    balanced, few = (decide(scores, images, settings, novelty_share=share)[0] for share in (0, 0.6))
+    alone, _ = decide(scores[:100], images[:100], settings, novelty_share=1)
+    assert (few.threshold, few.rule) == (alone.threshold, "balanced")
+    assert (
+        logits[:100].max()
+        < np.log(few.threshold / (1 - few.threshold))
+        < np.log(balanced.threshold / (1 - balanced.threshold))
+    )
+    assert few.escape.count == few.overkill.count == 0
+    fixed = project("evaluation.operating_point.threshold=0.9").evaluation
+    assert decide(scores, images, fixed, novelty_share=0.6)[0].threshold == pytest.approx(0.9)

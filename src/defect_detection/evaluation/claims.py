@@ -68,7 +68,11 @@ class RateClaim(Frozen):
         if self.needed is None:
             return "no number of images can show a rate of 0: set a limit above 0"
         without = {"escape": "no escape", "overkill": "none rejected"}[self.kind]
-        return f"about {self.needed} with {without} would show it"
+        return (
+            f"with {without}, they would show it"
+            if self.needed <= self.total
+            else f"about {self.needed} with {without} would show it"
+        )
 
     @property
     def _label(self) -> str:

@@ -42,10 +42,6 @@ class TileRule(BaseModel):
     def logits(self, highest: np.ndarray) -> np.ndarray:
         return self.slope * highest + self.bias
 
-    def of_tiles(self, scores: np.ndarray) -> np.ndarray:
-        """Undo `scores`: return the highest score of the tiles of each image."""
-        return expit((logit(scores) - self.bias) / self.slope)
-
     def scores(self, of_tiles: np.ndarray) -> np.ndarray:
         """Return the scores of images from the highest score of the tiles of each, (n_images,)."""
         return expit(self.logits(logit(of_tiles)))

@@ -25,7 +25,9 @@ _POOLED_AXES = 256
 _POOLED_SHARE = 0.95  # of the variance
 _LEAST_VARIANCE = 1e-3  # of a component of cells
 LEAST_SPREAD = 0.05  # of a logarithm: OK images that are all alike say little of the next one
-_LEAST_WEIGHT = 0.5  # of a distance (average: 1): the defects that weighed it may lack what it tells
+_LEAST_WEIGHT = (
+    0.5  # of a distance, of 1 on average, then normalised: the defects that weighed it may lack what it tells
+)
 _IMAGES = 64  # at a time
 
 

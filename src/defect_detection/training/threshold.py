@@ -1,6 +1,7 @@
 """Choose the operating point and the review band of the settings on validation scores."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -17,9 +18,11 @@ from defect_detection.evaluation.operating_point import (
     choose_threshold,
     usual_limit,
 )
+from defect_detection.evaluation.parts import numbered
 from defect_detection.evaluation.review_band import ReviewLimits, bound_review_band, review_edges
 
-_MOST_ODD = 0.1  # of the OK images
+_MOST_ODD = 0.1  # of the OK parts
+_AS_OK_IMAGES = "where OK images alone put it: the few defective ones say little of the least visible defects"
 
 
 def decide(
@@ -28,7 +31,7 @@ def decide(
     settings: EvaluationConfig,
     split: str = "validation",
     learned: bool = False,
-    one_class: bool = False,
+    novelty_share: float = 0.0,
 ) -> tuple[OperatingPoint, ReviewBand]:
     """Choose the threshold and the review band.
 
@@ -36,19 +39,20 @@ def decide(
         scores: float array of shape (n_images,), P(defective), each from a fit that held its image out.
         split: how these images are called in texts.
         learned: the trunk has learned these images, so they show no claim.
-        one_class: the model learned from OK images alone: they alone set the threshold, by `max_overkill_rate` unless it is fixed,
-            and those that may be defective (`odd_ok`) do not raise it.
+        novelty_share: how much novelty counts in the scores. If it counts alone, OK images alone set the threshold, by
+            `max_overkill_rate` unless it is fixed, and those that may be defective (`odd_ok`) do not raise it. If it counts beside a
+            classifier, there are few defective images, which say little of the least visible defects. So a balanced threshold is at
+            most the one that OK images alone would set.
     """
     labels = labels_of(samples)
     parts = parts_of(samples)
-    limits = None if one_class else _limits(settings)
+    alone = novelty_share == 1
+    limits = None if alone else _limits(settings)
     point = settings.operating_point
-    rule = "max_overkill_rate" if one_class and point.threshold is None else point.chosen_rule
-    odd = odd_ok(logit(scores), labels) if one_class else None
-    chosen = choose_threshold(
+    choose = partial(
+        choose_threshold,
         scores,
         labels,
-        rule,
         max_escape_rate=point.max_escape_rate,
         max_overkill_rate=point.max_overkill_rate,
         threshold=point.threshold,
@@ -57,9 +61,19 @@ def decide(
         confidence=settings.confidence,
         parts=parts,
         split=split,
-        within=_meeting_both(scores, labels, limits, parts),
-        odd=odd,
+        odd=odd_ok(logit(scores), samples) if novelty_share else None,
     )
+    if alone and point.threshold is None:
+        chosen = choose("max_overkill_rate")
+    else:
+        low, high = _meeting_both(scores, labels, limits, parts)
+        chosen = choose(point.chosen_rule, within=(low, high))
+        if novelty_share and point.chosen_rule == "balanced":
+            usual = max(choose("max_overkill_rate").threshold, low)
+            if usual < chosen.threshold:
+                chosen = choose("fixed", threshold=usual).model_copy(
+                    update={"rule": "balanced", "reason": _AS_OK_IMAGES}
+                )
     if limits is None:
         band = ReviewBand(low=chosen.threshold, high=chosen.threshold)
     else:
@@ -71,33 +85,36 @@ def decide(
 
 
 def novelty_limit(
-    novelty: np.ndarray, samples: Sequence[Sample], settings: EvaluationConfig, one_class: bool = False
+    novelty: np.ndarray, samples: Sequence[Sample], settings: EvaluationConfig, novelty_share: float = 0.0
 ) -> float:
     """Return the novelty beyond which an image is unlike anything seen in training.
 
     Args:
         novelty: float array of shape (n_images,), each from a fit that held its image out.
         samples: the images; defective ones do not count.
-        one_class: as in `decide`.
+        novelty_share: as in `decide`.
     """
     labels, parts = labels_of(samples), parts_of(samples)
-    counting = ~odd_ok(novelty, labels) if one_class else np.ones(len(labels), bool)
+    counting = ~odd_ok(novelty, samples) if novelty_share == 1 else np.ones(len(labels), bool)
     units = Units.of("overkill", novelty, labels, parts, counting)
     return usual_limit(units.scores, settings.max_unknown_rate, settings.confidence)
 
 
-def odd_ok(novelty: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Mark OK images that are far more novel than the others, a tenth at most, bool (n_images,).
+def odd_ok(novelty: np.ndarray, samples: Sequence[Sample]) -> np.ndarray:
+    """Mark the images of OK parts that are far more novel than the others, a tenth of the parts at most, bool (n_images,).
 
     They may be defective, and one of them would put the threshold above all defects that are like it.
 
     Args:
         novelty: of all images, in standard deviations of held-out OK images, up to a constant.
     """
-    ok = labels == OK
-    odd = np.zeros(len(labels), bool)
-    most = np.quantile(novelty[ok], 1 - _MOST_ODD, method="higher")
-    odd[ok] = unlike_the_others(novelty[ok]) & (novelty[ok] > most)
+    ok = labels_of(samples) == OK
+    names, part = np.unique(numbered(parts_of(samples), len(samples))[ok], return_inverse=True)
+    highest = np.full(len(names), -np.inf)
+    np.maximum.at(highest, part, novelty[ok])
+    rank = np.argsort(np.argsort(-highest, kind="stable"))
+    odd = np.zeros(len(ok), bool)
+    odd[ok] = (unlike_the_others(highest) & (rank < int(_MOST_ODD * len(names))))[part]
     return odd
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from defect_detection.config import Config
 from defect_detection.config.training import HyperparameterSet
 from defect_detection.data.cache import RowStore
-from defect_detection.data.samples import DEFECTIVE, Sample, labels_of
+from defect_detection.data.samples import DEFECTIVE, OK, Sample, labels_of
 from defect_detection.data.split import Splits
 from defect_detection.data.units import parts_of
 from defect_detection.evaluation.logits import logit
@@ -22,7 +22,7 @@ from defect_detection.training.calibration import platt
 from defect_detection.training.folds import Folds
 from defect_detection.training.judges import Judges
 from defect_detection.training.one_class import HALF, Drawn
-from defect_detection.training.threshold import novelty_limit
+from defect_detection.training.threshold import novelty_limit, odd_ok
 from defect_detection.training.tiled_types import types_of_images
 from defect_detection.training.tiles import Candidates, choose_tiles, image_of, key_of, tile_splits
 
@@ -134,7 +134,7 @@ def _of_images(
     )
     held_out = np.full(len(splits.samples), np.nan)
     held_out[some] = [novelty[one.sha256] for one in samples]
-    limit = novelty_limit(held_out[some], samples, config.evaluation, splits.mode == "one_class")
+    limit = novelty_limit(held_out[some], samples, config.evaluation, inner.head.calibration.novelty_share)
     threshold = trial.operating_point.threshold
     types = types_of_images(inner, splits.samples, rule, threshold, config.evaluation)
     drawn = inner.drawn and Drawn(rule.logits(inner.drawn.logits), inner.drawn.auroc)
@@ -153,7 +153,8 @@ def _highest(inner: "Trial", values: np.ndarray) -> dict[str, float]:
 def _rule(highest: np.ndarray, samples: Sequence[Sample], splits: Splits) -> TileRule:
     """Fit the rule on held-out images: the highest of many tiles is no probability."""
     if splits.mode == "one_class":
-        mean, spread = float(highest.mean()), max(float(highest.std()), 0.05)
+        usual = highest[(labels_of(samples) == OK) & ~odd_ok(highest, samples)]
+        mean, spread = float(usual.mean()), max(float(usual.std()), 0.05)
         return TileRule(slope=1 / spread, bias=-mean / spread - HALF)
     parts = parts_of(samples)
     slopes, bias = platt(highest[:, np.newaxis], labels_of(samples), len(set(parts)) / len(parts))

@@ -155,7 +155,7 @@ def run_trial(
             once = partial(_once_a_branch, fits, settings, trunk, folds)
             left_out = leave_types_out(fitted, trunk.learned, settings, config, once)
     trial = _measure(settings, trunk, head, logits, splits, judges, config, history, started)
-    limit = novelty_limit(novelty, splits.samples, config.evaluation, splits.mode == "one_class")
+    limit = novelty_limit(novelty, splits.samples, config.evaluation, head.calibration.novelty_share)
     trial = replace(trial, novelty_limit=limit, novelty=novelty, types_left_out=left_out)
     return replace(trial, drawn=drawn, types=types)
 
@@ -284,12 +284,14 @@ def _measure(
     history: dict[str, list[float]],
     started: float,
 ) -> Trial:
-    folds, some, alone = judges.folds, judges.folds.scored, splits.mode == "one_class"
+    folds, some = judges.folds, judges.folds.scored
     samples = tuple(splits.samples[i] for i in some)
     labels = labels_of(samples)
     scores = expit(logits[some])
     name = "validation (out-of-fold scores)" if splits.is_cross_validated else "validation"
-    point, review = decide(scores, samples, config.evaluation, name, judges.learned, alone)
+    point, review = decide(
+        scores, samples, config.evaluation, name, judges.learned, head.calibration.novelty_share
+    )
     metrics = evaluate(
         scores,
         labels,

@@ -185,7 +185,8 @@ def _escapes(
     joined = lean_on_novelty(classifier, held_out, novelty[others], labels, n_parts)
 
     def passed(calibration: Calibration) -> np.ndarray:
-        point, band = decide(expit(calibration(held_out | {"novelty": novelty[others]})), rest, settings)
+        logits = calibration(held_out | {"novelty": novelty[others]})
+        point, band = decide(expit(logits), rest, settings, novelty_share=calibration.novelty_share)
         scores = expit(calibration(unseen | {"novelty": novelty[own]}))
         return np.asarray((scores < point.threshold) & ~band.holds(scores))
 

@@ -6,7 +6,6 @@ import numpy as np
 
 from defect_detection.config.training import HyperparameterSet
 from defect_detection.data.audit.material import counted
-from defect_detection.data.samples import labels_of
 from defect_detection.data.split import ENOUGH_DEFECTIVE, Say, Splits
 from defect_detection.errors import ConfigError
 from defect_detection.evaluation.logits import logit
@@ -39,15 +38,17 @@ def state_in_words(card: Card, splits: Splits) -> str:
 
 def after_training(best: Candidate, splits: Splits) -> list[str]:
     """Return what a person should know of a new model, in lines: its state of knowledge, and what may be wrong with it."""
-    lines = [state_in_words(best.card, splits), *_few_drawn_caught(best.card.validation)]
-    if best.card.kind == "one_class":
+    lines = [state_in_words(best.card, splits)]
+    if best.card.kind == "one_class" and best.card.operating_point.rule != "fixed":
+        lines += _few_drawn_caught(best.card.validation)
         known = [one for one in splits.samples if one.sha256 in best.scores]
         scores = np.array([best.scores[one.sha256] for one in known])
-        odd = int(odd_ok(logit(scores), labels_of(known)).sum()) if known else 0
+        odd = int(odd_ok(logit(scores), known).sum()) if known else 0
         if odd:
             lines.append(
-                f"! {counted(odd, 'OK image')} may show a defect: far more novel than the others, and not counted for the threshold. "
-                "Look at the list of `defect data check`; move defective ones to the folder of their defect type and train again"
+                f"! {counted(odd, 'OK image')} may show a defect: far more novel than the others. The threshold does not count such "
+                "images. Look at the list of `defect data check`, move defective ones to the folder of their defect type, and train "
+                "again"
             )
     return lines
 

@@ -8,6 +8,7 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from http.client import HTTPException
@@ -22,6 +23,7 @@ from defect_detection.files.unfinished import working_folder
 from defect_detection.inference.inspect import Inspector
 from defect_detection.inference.runtime import Runtime
 from defect_detection.model.bundle import KERAS_FILE, OPENVINO_FILE, read_card, verify
+from defect_detection.model.card import TileRule
 from defect_detection.model.parity import OUTPUTS, FormParity, Scorer, allowed_difference, golden_parity
 
 _TIMEOUT_S = 30  # for one image by HTTP
@@ -195,12 +197,14 @@ def _openvino(bundle: Path, precision: str = "f32") -> Scorer:
 def _pyfunc(inspector: Inspector) -> Scorer:
     from defect_detection.tracking.flavor import PyfuncModel
 
-    model, as_sent = PyfuncModel(inspector), (lambda image: image) if inspector.card.framing else png
+    as_sent = (lambda image: image) if inspector.card.framing else png
+    asked = copy(inspector)
+    if inspector.card.tile_rule:  # each golden image is one tile: ask for the score of the tile
+        asked.card = inspector.card.model_copy(update={"tile_rule": TileRule(slope=1, bias=0)})
+    model = PyfuncModel(asked)
 
     def score(images: np.ndarray) -> dict[str, np.ndarray]:
-        scores = model.predict([as_sent(image) for image in images])["score"].to_numpy(np.float64)
-        rule = inspector.card.tile_rule
-        return {"score": rule.of_tiles(scores) if rule else scores}  # each golden image is one tile
+        return {"score": model.predict([as_sent(image) for image in images])["score"].to_numpy(np.float64)}
 
     return score
 
