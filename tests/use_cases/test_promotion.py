@@ -204,6 +204,12 @@ def test_a_repeated_evaluation_decides_the_same_and_adds_nothing(promoted, capsy
     assert decisions(plant) == 3
 
 
+def test_rollback_without_production_names_the_model_that_it_acts_on(project):
+    other = project("inference_model_name=Other_Reg", "inference_model_alias=staging")
+    with pytest.raises(NoModelError, match="No model is in production as Production_Reg@prod"):
+        rollback(other)
+
+
 def test_with_other_settings_or_another_threshold_a_decision_is_a_new_one(missing_two):
     plant = missing_two
     held = evaluate(plant.config("evaluation_threshold=0.95"))

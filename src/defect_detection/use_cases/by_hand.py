@@ -91,7 +91,7 @@ def rollback(config: Config, to: int | None = None, reason: str | None = None) -
     """Put an earlier version into production again, after checking its files.
 
     This is the way out of trouble, so it does without all that is only there for the record: where the store refuses the lease or
-    the ledger, as on a full disk, the alias moves all the same, and `Moved.notes` says what is missing.
+    the ledger, as on a full disk, the alias moves all the same, and `ProductionMoved.notes` says what is missing.
 
     Args:
         to: the version; the one that was in production before the present one when not given. Versions that were
@@ -169,7 +169,7 @@ def _passed(turn: Turn, chosen: ModelRef) -> str:
 
 def _previous(config: Config, turn: Turn) -> int:
     if turn.before is None:
-        raise no_model(config)
+        raise no_model(config, wanted=f"{config.mlflow.production_model_name}@{PRODUCTION_ALIAS}")
     earlier = previous(turn.entries, turn.before.version)
     if earlier is None:
         unknown = "".join(f". {note}" for note in turn.notes)
