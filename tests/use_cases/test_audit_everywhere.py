@@ -128,6 +128,17 @@ def test_a_label_that_was_changed_after_training_is_suspect(plant):
     assert moved in [entry.paths[0] for entry in suspects.entries]
 
 
+def test_scores_of_a_damaged_model_are_not_compared_with_labels(plant):
+    ok = plant.samples("validation")[0].path
+    assert audit(plant.config()).has_scores
+    (plant.config().bundle_dir / "model.bin").unlink()
+    assert read_held_out(plant.config().bundle_dir)
+    ok.rename(plant.root / "data/train" / ("hole" if ok.parent.name == "ok" else "ok") / ok.name)
+    audited = audit(plant.config())
+    assert not audited.has_scores
+    assert "label_suspects" not in {one.kind.name for one in audited.findings}
+
+
 def test_names_with_html_in_them_stay_text(plant):
     (plant.root / "data/train/ok/<b>broken.png").write_bytes(b"")
     page = audit(plant.config()).files["html"].read_text(encoding="utf-8")

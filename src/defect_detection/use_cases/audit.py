@@ -113,7 +113,7 @@ def _audit(
         partial(watch, _TASK, "measuring"),
         Limits.of(config.data),
     )
-    scores = read_held_out(config.bundle_dir)
+    scores, are_anomaly_scores = _held_out_scores(config.bundle_dir)
     watch(_TASK, "comparing", 0, len(samples))
     material = Material(
         tuple(train),
@@ -125,7 +125,7 @@ def _audit(
         config.data.bit_depth,
         tuple(find_shortcuts(train, config.cache_dir)),
         config.cache_dir,
-        _gives_anomaly_scores(config.bundle_dir),
+        are_anomaly_scores,
     )
     findings = find(
         material,
@@ -140,9 +140,10 @@ def _audit(
     return Audited(tuple(findings), files, has_scores, tuple(said))
 
 
-def _gives_anomaly_scores(bundle: Path) -> bool:
-    """Return whether a model folder has a model of OK images alone."""
+def _held_out_scores(bundle: Path) -> tuple[dict[str, float], bool]:
+    """Return the scores of a model folder by sha256, and whether they are anomaly scores; none without a readable card."""
     try:
-        return read_card(bundle).kind == "one_class"
-    except BundleError:  # there is none, or it is damaged
-        return False
+        kind = read_card(bundle).kind
+    except BundleError:  # there is no model, or it is damaged: nothing tells what its scores are
+        return {}, False
+    return read_held_out(bundle), kind == "one_class"
