@@ -15,6 +15,7 @@ from defect_detection.data.split import load_splits
 from defect_detection.errors import LeakageError, ShortcutError
 from defect_detection.model.bundle import HELD_OUT_FILE, read_card, read_held_out
 from defect_detection.use_cases.audit import audit
+from defect_detection.use_cases.checks import _shortcuts
 from defect_detection.use_cases.evaluate import evaluate
 from defect_detection.use_cases.train import train
 
@@ -91,15 +92,21 @@ def test_check_blocks_where_the_file_format_tells_the_label_unless_that_is_allow
     assert "1 allowed shortcut" in str(audited)
 
 
-def test_a_shortcut_is_a_note_where_training_learns_from_ok_images_alone(plant):
+def test_a_shortcut_is_a_note_where_training_learns_from_ok_images_alone_and_the_report_says_so(plant):
     as_jpeg(plant.root / "data/train/hole")
     of_ok = plant.config("training.mode=one_class")
     (found,) = [one for one in audit(of_ok).findings if one.kind.name == "shortcuts"]
     assert found.severity is Severity.NOTE
     assert found.summary.endswith("the figures for defective images may be too good")
-    assert load_splits(of_ok).shortcuts == ()
+    assert load_splits(of_ok).shortcuts == ("the file format predicts the label of 100% of the parts",)
     with pytest.raises(ShortcutError):
         load_splits(plant.config())
+    data = {"shortcuts": "the file format predicts the label"}
+    card = read_card(plant.config().bundle_dir).model_copy(update={"kind": "one_class", "data": data})
+    assert _shortcuts(card) == [
+        "Shortcuts: in the training images the file format predicts the label: the model learned from OK images alone, so not from "
+        "this, but the figures for defective images may be too good"
+    ]
 
 
 def test_check_of_clean_data_ends_with_0(plant, capsys):

@@ -59,7 +59,7 @@ class Splits:
     framing: what a model that learns from them sees of an image.
     folds: then the fold that each of them is held out in, from 0; else empty. said: how the folders were understood, in lines.
     mode: whether defective images teach (supervised), or OK images alone (one_class).
-    shortcuts: what beside the picture tells the label: none unless that is allowed.
+    shortcuts: what beside the picture tells the label: none unless that is allowed, or OK images alone teach.
     manifest: the list of these images, with the findings of the audit; None before that.
     """
 
@@ -135,7 +135,7 @@ def load_splits(
         DataError: a folder is missing, lacks a label, has too few images to split, leaves open what its images are, or (with
             ``data.on_unreadable: refuse``) holds unreadable files.
         LeakageError: the same image or group lies in both folders, and ``data.allow_leakage`` is false.
-        ShortcutError: something beside the picture tells the label, and ``data.allow_shortcuts`` is false.
+        ShortcutError: something beside the picture tells the label, ``data.allow_shortcuts`` is false, and labels teach.
     """
     data = config.data
     finish_changes(config.root)
@@ -149,11 +149,8 @@ def load_splits(
         _refuse_masks(one)
     if not data.allow_leakage:
         check_leakage(found, scanned_test.samples)
-    learns_labels = config.training.mode != "one_class"
-    shortcuts = (
-        [one for one in find_shortcuts(found, config.cache_dir) if one.is_seen] if learns_labels else []
-    )
-    if not data.allow_shortcuts:
+    shortcuts = [one for one in find_shortcuts(found, config.cache_dir) if one.is_seen]
+    if not data.allow_shortcuts and config.training.mode != "one_class":
         check_shortcuts(shortcuts)
     told = tuple(map(str, shortcuts))
     skipped, skipped_test = list(scanned.skipped), list(scanned_test.skipped)

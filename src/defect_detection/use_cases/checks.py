@@ -22,6 +22,7 @@ from defect_detection.evaluation.gate import Check
 from defect_detection.files.unfinished import working_folder
 from defect_detection.inference.inspect import Inspection, Inspector
 from defect_detection.model.bundle import read_card, read_golden, seen_in_training
+from defect_detection.model.card import Card
 from defect_detection.processes.messages import READ_BY_A_PROGRAM, error_of
 from defect_detection.processes.python_path import python_path
 from defect_detection.text import from_root, printable
@@ -159,13 +160,18 @@ def leakage_notes(candidate: Scored, samples: Sequence[Sample], allowed: bool) -
             "is worthless. Remove them from the test folder, or train again without them (data.allow_leakage: true allows "
             "them, and every report says so):\n  " + "\n  ".join(paths[:10])
         )
-    return [*_leaks(candidate, samples, seen), *_shortcuts(candidate)]
+    return [*_leaks(candidate, samples, seen), *_shortcuts(candidate.inspector.card)]
 
 
-def _shortcuts(candidate: Scored) -> list[str]:
-    told = candidate.inspector.card.data.get("shortcuts")
+def _shortcuts(card: Card) -> list[str]:
+    told = card.data.get("shortcuts")
     if not told:
         return []
+    if card.kind == "one_class":
+        return [
+            f"Shortcuts: in the training images {told}: the model learned from OK images alone, so not from this, but the figures "
+            "for defective images may be too good"
+        ]
     return [
         f"Shortcuts: in the training images {told} (data.allow_shortcuts): the figures of this report may not measure the "
         "detection of defects"
