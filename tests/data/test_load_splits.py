@@ -155,6 +155,15 @@ def test_only_broken_images_of_a_class_are_reported_with_the_first_reason(
         load_splits(project())
 
 
+def test_all_ok_folders_whose_files_were_skipped_are_named(data, project: Project, write_images):
+    write_images(data / "train" / "ok", 2)
+    for name in ("good", "ok"):
+        for path in (data / "train" / name).iterdir():
+            path.write_bytes(b"")
+    with pytest.raises(DataError, match="all 12 files in the folders good, ok were skipped"):
+        load_splits(project("data.ok_classes=[ok, good]"))
+
+
 @pytest.mark.parametrize("key", ["train_dir", "test_dir"])
 def test_missing_folder_is_named_with_its_key(data, project: Project, key):
     with pytest.raises(DataError, match=rf"data.{key}: .*/nowhere: no such folder"):

@@ -279,8 +279,10 @@ def _check_labels(
         return
     if lost_ok and not counts[OK]:
         files = "the only file" if len(lost_ok) == 1 else f"all {len(lost_ok)} files"
+        names = sorted({printable(item.path.parent.name) for item in lost_ok})
+        folders = f"the folder{'s' if len(names) > 1 else ''} {', '.join(names)}"
         raise DataError(
-            f"{where}: expected OK images, received none: {files} in the folder {printable(lost_ok[0].path.parent.name)} "
+            f"{where}: expected OK images, received none: {files} in {folders} "
             f"{'was' if len(lost_ok) == 1 else 'were'} skipped (first: {lost_ok[0]}); repair or replace them"
         )
     first = [str(item) for item in skipped[:1]]
