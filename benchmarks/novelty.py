@@ -4,6 +4,7 @@ Beside it, what anomalib's PatchCore takes for the same OK images. Each training
 few defective images are not: there are many of them, and nothing but their quality is measured.
 """
 
+import math
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -187,7 +188,7 @@ def _fit_patchcore(
         (work / "data" / "test" / name).mkdir(parents=True)
         shutil.copy(sample.path, work / "data" / "test" / name)
     command = [python, PEERS / "anomalib_patchcore.py", work / "data", work]
-    return _taken(run(command, work, limit_s=LIMIT * seconds[len(ok)]))
+    return _taken(run(command, work, limit_s=LIMIT * seconds.get(len(ok), math.inf)))
 
 
 def _taken(finished: Finished) -> dict[str, Any]:

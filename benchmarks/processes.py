@@ -3,10 +3,12 @@
 import json
 import math
 import os
+import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +53,7 @@ def run(
     Args:
         variables: of the environment, beside those of this process. The package's sources come first on PYTHONPATH.
         expected: exit codes with which it has ended well.
-        limit_s: it is stopped after so many seconds.
+        limit_s: it is stopped after so many seconds, with all processes below it.
 
     Raises:
         Unavailable: it can't be started, ended with an error, or was stopped.
@@ -106,11 +108,17 @@ def _watch(process: "subprocess.Popen[bytes]", limit_s: float) -> int | None:
                 continue
     finally:
         if late := process.poll() is None:  # after Ctrl-C as well, nothing goes on running
-            process.kill()
+            _end(tree(process.pid))
             process.wait()
     if late:
         raise Unavailable(f"not finished after {limit_s:.0f} s")
     return peak or None
+
+
+def _end(pids: Iterable[int]) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):  # ended in between
+            os.kill(pid, signal.SIGKILL)
 
 
 def tree_bytes(root: int) -> tuple[int, int]:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from plant import Plant
 from benchmarks import endurance, inference, monitoring, novelty, project, quality, records, scaling
 from benchmarks.__main__ import main
 from benchmarks.alternate import alternate
+from benchmarks.datasets import DataSet
 from benchmarks.endurance import _slope
 from benchmarks.environments import Environments
 from benchmarks.load import Body, Target
@@ -28,7 +30,7 @@ from benchmarks.serving import BARE, OURS
 from benchmarks.tables import put_into
 from defect_detection.config import load_config
 from defect_detection.config.yaml_file import read_document
-from defect_detection.data.samples import Sample
+from defect_detection.data.samples import Sample, scan
 from defect_detection.use_cases import export
 
 # Each kind of layer of the trunk: with fewer of them, 8 bits differ too much.
@@ -270,6 +272,18 @@ def test_novelty_has_its_rows(trained_once, tmp_path, monkeypatch):
     assert sum("the novelty branch" in line or "| with it |" in line for line in lines) == 2
 
 
+def test_a_peer_is_measured_where_this_project_could_not_be(tmp_path, monkeypatch, write_images):
+    monkeypatch.setattr(novelty, "PEERS", tmp_path)
+    (tmp_path / "anomalib_patchcore.py").write_text("")
+    for name in ("ok", "hole"):
+        write_images(tmp_path / "test" / name, 1)
+    drawn = DataSet(tmp_path)
+    options = SimpleNamespace(
+        work=tmp_path / "work", environments=SimpleNamespace(python=lambda _name: sys.executable)
+    )
+    assert novelty._fit_patchcore(scan(drawn.test, ["ok"])[0][:1], drawn, options, {})["seconds"] > 0
+
+
 def test_a_draw_takes_defective_images_of_as_many_parts_as_there_are():
     ok = [Sample(Path(f"ok{i}"), 0, "", "", f"ok{i}") for i in range(3)]
     bad = [Sample(Path(f"{i}"), 1, "scratch", f"part {i % 4}", f"{i}") for i in range(12)]
@@ -317,13 +331,19 @@ def test_a_command_that_fails_gives_its_error(tmp_path):
 
 
 def test_a_command_that_takes_too_long_is_stopped_and_says_so(tmp_path):
-    note = tmp_path / "pid"
     code = (
-        f"import os, pathlib, time; pathlib.Path({str(note)!r}).write_text(str(os.getpid())); time.sleep(60)"
+        "import os, pathlib, subprocess; child = subprocess.Popen(['sleep', '60']); "
+        "pathlib.Path('pids').write_text(f'{os.getpid()} {child.pid}'); child.wait()"
     )
     with pytest.raises(Unavailable, match="not finished after 2 s"):
         run([sys.executable, "-c", code], tmp_path, limit_s=2)
-    assert not Path(f"/proc/{note.read_text()}").exists()
+    parent, child = (Path(f"/proc/{pid}/cmdline") for pid in (tmp_path / "pids").read_text().split())
+    assert not parent.exists()
+    deadline = time.monotonic() + 10
+    while is_there := child.exists() and child.read_bytes() != b"":  # nothing is left of an ended one
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert not is_there
 
 
 def test_only_what_stands_between_the_markers_is_replaced(tmp_path):
