@@ -100,8 +100,8 @@ _ALL = (
         "unlike_the_others",
         Severity.WARNING,
         "OK images unlike the others",
-        "In cross-validation, their anomaly score is far above that of the other OK images. They may show a defect. At most a tenth "
-        "of the OK images does not count for the threshold for this reason.",
+        "In cross-validation, their anomaly score is far above that of the other OK images. They may show a defect. Such "
+        "images do not raise the threshold (at most a tenth of the OK images).",
         "Look at each image, the first ones first. If it shows a defect, move it into a folder of that defect.",
     ),
     FindingKind(
