@@ -18,7 +18,7 @@ from defect_detection.data.framing import Framing
 from defect_detection.data.samples import Sample
 from defect_detection.data.split import Splits
 from defect_detection.errors import ConfigError
-from defect_detection.processes.watch import Follow
+from defect_detection.processes.watch import Follow, OnProgress
 from defect_detection.scaling import tasks
 from defect_detection.scaling.cluster import Cluster, connected
 from defect_detection.scaling.failures import failure_of
@@ -152,7 +152,7 @@ class OnRay:
         self,
         work: Callable[..., None],
         arguments: Sequence[tuple[Any, ...]],
-        on_progress: Callable[[int, int], None] | None = None,
+        on_progress: OnProgress | None = None,
     ) -> None:
         """Run one task for each of the arguments, and wait for all."""
         import ray

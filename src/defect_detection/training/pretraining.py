@@ -17,7 +17,7 @@ from defect_detection.model.backend import keras, ops
 from defect_detection.model.heads import statistics
 from defect_detection.model.named_weights import COMPACT, COMPACT_WEIGHTS, check_weights
 from defect_detection.model.trunks import COMPACT_LEVELS, build_trunk, save_npz
-from defect_detection.processes.watch import Follow
+from defect_detection.processes.watch import Follow, OnProgress
 from defect_detection.synthetic.bank import CELL_PX, Bank, cell_targets, make_bank
 from defect_detection.synthetic.defects import DEFECT_NAMES
 from defect_detection.synthetic.scene import N_BACKGROUNDS
@@ -220,7 +220,7 @@ def pretrain(
     recipe: Recipe,
     state_dir: Path,
     weights_path: Path,
-    on_progress: Callable[[int, int], None],
+    on_progress: OnProgress,
     fresh: Callable[[int], Bank] | None = None,
 ) -> dict[str, float]:
     """Train, or go on where a stopped run left off, and write the trunk's weights. Return the last epoch's losses.
@@ -246,7 +246,7 @@ def _fit(
     model: keras.Model,
     batches: Views,
     state_dir: Path,
-    on_progress: Callable[[int, int], None],
+    on_progress: OnProgress,
     fresh: Callable[[int], Bank] | None,
 ) -> dict[str, float]:
     recipe = batches.recipe
