@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -147,11 +148,14 @@ def _document_made_once() -> Iterator[None]:
     generate, made = OpenAPI.generate_spec_json, {}
 
     def remembered(app: OpenAPI) -> None:
-        key = tuple((path, id(item)) for path, item in app.paths.items())
+        about = app.openapi_version, app.info, app.severs, app.external_docs, app.tags, app.openapi_extensions
+        checks = app.security_schemes, app.validation_error_status, app.validation_error_model
+        schemas = sorted(app.components_schemas)
+        key = repr((about, checks, schemas, [(path, id(item)) for path, item in app.paths.items()]))
         if key not in made:
             generate(app)
             made[key] = app.spec_json, list(app.paths.values())  # which keeps the ids of these
-        app.spec_json, _ = made[key]
+        app.spec_json = deepcopy(made[key][0])
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(OpenAPI, "generate_spec_json", remembered)
