@@ -13,7 +13,7 @@ from defect_detection.records.labelled_images import find_labelled
 from defect_detection.records.overview import overview_of_products
 from defect_detection.records.paging import Filter, find_page
 from defect_detection.records.type_counts import count_types
-from defect_detection.records.windows import Station, find_places, find_windows
+from defect_detection.records.windows import Place, find_places, find_windows
 
 View = Callable[[], object]
 ODD = END - timedelta(minutes=7, seconds=3)  # no quarter hour ends then
@@ -122,6 +122,6 @@ def _drift(database: Database) -> dict[str, View]:
     places = partial(find_places, database, (MODEL, 3), END, size=500, product="bolt")
     return {
         "`/monitoring`, 3 windows of 500: all": windows,
-        "`/monitoring`, 3 windows of 500: line, station": partial(windows, place=Station(**PLACE)),
+        "`/monitoring`, 3 windows of 500: line, station": partial(windows, place=Place(**PLACE)),
         "`/monitoring`, which stations there are": places,
     }

@@ -7,7 +7,7 @@ from sqlalchemy import event
 
 from defect_detection.evaluation.drift import CAMERA, FIGURES
 from defect_detection.records.inspections import add_inspections
-from defect_detection.records.windows import Station, find_places, find_windows
+from defect_detection.records.windows import Place, find_places, find_windows
 
 KEY = ("Production_Reg", 3)
 LOOKED = dict.fromkeys(CAMERA, 1.0) | {"novelty": 0.5}
@@ -85,6 +85,6 @@ def test_places_are_those_with_a_window_lately_and_each_has_its_own(records):
     found = find_places(records.database, KEY, until, size=10)
     assert found == [("A", "1"), ("A", "2"), ("B", "")]
     (window,), more = find_windows(
-        records.database, KEY, until, size=10, count=2, apart=timedelta(), place=Station("A", "2")
+        records.database, KEY, until, size=10, count=2, apart=timedelta(), place=Place("A", "2")
     )
     assert (window.ids, more) == (tuple(f"{number:08}" for number in range(31, 21, -1)), 2)

@@ -24,7 +24,7 @@ from defect_detection.report.report import (
     build_report,
     report_schema,
 )
-from defect_detection.report.unlearned import drawn_defects, unseen
+from defect_detection.report.unseen import drawn_defects, unseen
 
 LABELS = np.array([0] * 30 + [1] * 20)
 SCORES = np.linspace(0.05, 0.45, 50) + 0.5 * LABELS

@@ -18,7 +18,7 @@ MOST_PLACES = 50  # that are compared on their own: those with the most inspecti
 RECENT = timedelta(days=30)  # for which a place is looked at
 
 
-class Station(NamedTuple):
+class Place(NamedTuple):
     """A station of a line, as the callers name them; one of both may be empty."""
 
     line: str
@@ -48,7 +48,7 @@ def find_windows(
     count: int,
     apart: timedelta,
     product: str = DEFAULT,
-    place: Station | None = None,
+    place: Place | None = None,
 ) -> tuple[list[Window], int]:
     """Return at most `count` windows before `until`, newest first, and how many inspections more there are for the next one.
 
@@ -87,16 +87,16 @@ def find_windows(
 
 def find_places(
     database: Database, model: tuple[str, int], until: datetime, *, size: int, product: str = DEFAULT
-) -> list[Station]:
+) -> list[Place]:
     """Return the lines and stations at which a model has inspected a window lately, in the order of their names.
 
     Raises:
         SlowReadError: it takes too long. RecordsError: the database can't be reached.
     """
-    row, counts = TallyRow, Counter[Station]()
+    row, counts = TallyRow, Counter[Place]()
     days = row.begin_s.between(begin_of(until - RECENT, DAY_S), begin_of(until, DAY_S))
     of_model = (row.product == product) & (row.model_name == model[0]) & (row.model_version == model[1])
     with database.reading(READ_S) as session:
         for key, found, _ in find_tallies(session, (row.span_s == DAY_S) & days & of_model & ~IS_WHOLE):
-            counts[Station(key.line, key.station)] += int(found[:SCORES_AT].sum())
+            counts[Place(key.line, key.station)] += int(found[:SCORES_AT].sum())
     return sorted(place for place, count in counts.most_common(MOST_PLACES) if count >= size)

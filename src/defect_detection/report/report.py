@@ -21,7 +21,7 @@ from .outlook import Claim, Forecast, Review, evidence_text, forecast, review_wo
 from .pixel_auroc import pixel_auroc
 from .slices import DefectType, Groups, by_defect_type, by_group
 from .type_answers import TypeAnswers
-from .unlearned import Unseen
+from .unseen import Unseen
 
 SCHEMA_VERSION: Literal[1] = 1  # raise it when a field of the JSON goes away or changes its meaning
 

@@ -10,7 +10,7 @@ from defect_detection.data.units import parts_of
 from defect_detection.evaluation.parts import numbered
 from defect_detection.evaluation.rates import Rate
 from defect_detection.model.card import Card
-from defect_detection.report.unlearned import DrawnDefects, drawn_defects
+from defect_detection.report.unseen import DrawnDefects, drawn_defects
 from defect_detection.synthetic.defects import DEFECTS
 from defect_detection.training.drawn import with_defect_of
 from defect_detection.use_cases.scoring import Scored, readable

@@ -22,7 +22,7 @@ from defect_detection.evaluation.drift import (
 from defect_detection.model.bundle import read_card
 from defect_detection.records.database import Database
 from defect_detection.records.record_store import Records
-from defect_detection.records.windows import Station, Window, find_places, find_windows
+from defect_detection.records.windows import Place, Window, find_places, find_windows
 from defect_detection.tracking.fetch import fetch_apart
 from defect_detection.tracking.reading import ModelRef
 from defect_detection.tracking.registry import Registry
@@ -162,7 +162,7 @@ class _Look:
     def _key(self) -> tuple[str, int]:
         return self.model.name, self.model.version
 
-    def places(self) -> list[Station]:
+    def places(self) -> list[Place]:
         """Return the stations that are compared on their own; none where there is only one."""
         settings = self.config.monitoring
         if self.baseline is None or not settings.by_station:
@@ -177,7 +177,7 @@ class _Look:
         settings, n_tests = self.config.monitoring, len(self.baseline.quantiles) * (1 + n_places)
         return level_of(settings.false_alarms_per_year, settings.every_h, n_tests)
 
-    def at(self, place: Station | None, n_places: int) -> PlaceState:
+    def at(self, place: Place | None, n_places: int) -> PlaceState:
         """Compare all of the product, or one of its places."""
         settings, figures = self.config.monitoring, tuple[ComparedFigure, ...]()
         windows, more = list[Window](), 0
@@ -194,7 +194,7 @@ class _Look:
         state = _state(self.baseline, windows, figures, in_a_row)
         message = _message(state, figures, self.model, in_a_row)
         return PlaceState(
-            *(place or Station("", "")),
+            *(place or Place("", "")),
             state=state,
             cause=cause_of(figures),
             message=f"{place}: {message}" if place else message,
@@ -205,7 +205,7 @@ class _Look:
             moved_most=_moved_most(windows[0], figures) if windows else (),
         )
 
-    def _windows(self, place: Station | None, count: int) -> tuple[list[Window], int]:
+    def _windows(self, place: Place | None, count: int) -> tuple[list[Window], int]:
         settings = self.config.monitoring
         return find_windows(
             self.database,

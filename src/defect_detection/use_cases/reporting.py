@@ -26,7 +26,7 @@ from defect_detection.report.charts import EvidencePicture
 from defect_detection.report.page import GALLERIES, write_report
 from defect_detection.report.report import Champion, Evidence, ModelInfo, Report, build_report
 from defect_detection.report.type_answers import TypeAnswers, type_answers
-from defect_detection.report.unlearned import DrawnDefects, unseen
+from defect_detection.report.unseen import DrawnDefects, unseen
 from defect_detection.text import from_root, markdown, printable
 from defect_detection.tracking.reading import ModelRef
 from defect_detection.use_cases.scoring import Scored, readable, truth_of

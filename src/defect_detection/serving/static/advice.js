@@ -1,4 +1,4 @@
-// The card of the page Train that says what the images and labels support, and what more labels would bring.
+// The card of the page Train that reports what the present images and labels can train and measure, and what 20 more labels would change.
 import { get } from "./api.js";
 import { el, fill, notice, table } from "./dom.js";
 
