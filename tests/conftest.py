@@ -2,12 +2,12 @@
 
 import gc
 import os
+import pickle
 import shutil
 import signal
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
-from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -154,8 +154,8 @@ def _document_made_once() -> Iterator[None]:
         key = repr((about, checks, schemas, [(path, id(item)) for path, item in app.paths.items()]))
         if key not in made:
             generate(app)
-            made[key] = app.spec_json, list(app.paths.values())  # which keeps the ids of these
-        app.spec_json = deepcopy(made[key][0])
+            made[key] = pickle.dumps(app.spec_json), list(app.paths.values())  # which keeps the ids of these
+        app.spec_json = pickle.loads(made[key][0])  # a copy, at a sixth of the time of deepcopy
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(OpenAPI, "generate_spec_json", remembered)
