@@ -12,7 +12,7 @@ from waiting import LIMIT_S, wait_until
 
 from defect_detection.config import load_config
 from defect_detection.processes.ending import NICENESS
-from defect_detection.serving.job_process import MAX_OUTPUT_BYTES, Outcome, Retraining
+from defect_detection.serving.job_process import MAX_OUTPUT_BYTES, Retraining, RetrainingOutcome
 
 WAIT_FOR_FILE = """
     import pathlib, time
@@ -30,7 +30,7 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def stop_once_started(retraining: Retraining, root: Path) -> Outcome:
+def stop_once_started(retraining: Retraining, root: Path) -> RetrainingOutcome:
     with ThreadPoolExecutor() as pool:
         running = pool.submit(retraining.run)
         wait_until((root / "started").exists)
