@@ -2,6 +2,7 @@
 
 import numpy as np
 
+MOST_ODD = 0.1  # of the OK parts: so many may be taken for defective
 FAR = 4.0  # robust standard deviations from the median
 _LEAST_ODD = 2.0  # and so far in novelty: standard deviations of held-out OK images
 _OF_NORMAL = 1.4826  # standard deviations in a median deviation

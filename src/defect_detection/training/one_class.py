@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from defect_detection.config import Config
 from defect_detection.data.cross_validation import MOST_FOLDS
-from defect_detection.data.outlying import from_median
+from defect_detection.data.outlying import MOST_ODD, from_median
 from defect_detection.data.samples import DEFECTIVE, OK, labels_of
 from defect_detection.data.split import Splits
 from defect_detection.data.units import parts_of
@@ -30,7 +30,6 @@ from defect_detection.training.novelty_branch import LEAST_SPREAD, Usual, learn_
 
 HALF = 4.0  # standard deviations above the average OK image at which the anomaly score is 0.5
 _ODD = 2.5  # robust standard deviations above the median: such an OK image may be defective
-_MOST_ODD = 0.1  # of the OK images
 _REFITS = 2  # the first fit has learned the odd ones, so it finds only some of them
 _DRAWN = 480  # images that get a defect: with 120, chance decides more of the weights
 _MOST_OF_ONE = 4  # of them of one image
@@ -155,7 +154,7 @@ def are_usual(logarithms: np.ndarray) -> np.ndarray:
     above, spread = from_median(logarithms)
     novelty = np.logaddexp.reduce(above / np.maximum(spread, LEAST_SPREAD), axis=1)
     above, spread = from_median(novelty)
-    return np.asarray(above <= max(_ODD * spread, np.quantile(above, 1 - _MOST_ODD, method="higher")))
+    return np.asarray(above <= max(_ODD * spread, np.quantile(above, 1 - MOST_ODD, method="higher")))
 
 
 def _folds_of_parts(splits: Splits, folds: Folds) -> np.ndarray:

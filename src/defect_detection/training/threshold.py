@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 
 from defect_detection.config.evaluation import EvaluationConfig
-from defect_detection.data.outlying import unlike_the_others
+from defect_detection.data.outlying import MOST_ODD, unlike_the_others
 from defect_detection.data.samples import OK, Sample, labels_of
 from defect_detection.data.units import parts_of
 from defect_detection.evaluation.claims import RateClaim, Units
@@ -21,7 +21,6 @@ from defect_detection.evaluation.operating_point import (
 from defect_detection.evaluation.parts import numbered
 from defect_detection.evaluation.review_band import ReviewLimits, bound_review_band, review_edges
 
-_MOST_ODD = 0.1  # of the OK parts
 _AS_OK_IMAGES = "where OK images alone put it: the few defective ones say little of the least visible defects"
 
 
@@ -114,7 +113,7 @@ def odd_ok(novelty: np.ndarray, samples: Sequence[Sample]) -> np.ndarray:
     np.maximum.at(highest, part, novelty[ok])
     rank = np.argsort(np.argsort(-highest, kind="stable"))
     odd = np.zeros(len(ok), bool)
-    odd[ok] = (unlike_the_others(highest) & (rank < int(_MOST_ODD * len(names))))[part]
+    odd[ok] = (unlike_the_others(highest) & (rank < int(MOST_ODD * len(names))))[part]
     return odd
 
 
