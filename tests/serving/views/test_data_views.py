@@ -380,9 +380,9 @@ def test_members_without_a_name_or_with_unbounded_compression_are_skipped(client
     assert (done["added"], [one["name"] for one in done["skipped"]]) == (1, [".", "b.png"])
 
 
-def test_a_piece_that_would_fill_the_disk_is_refused(client, monkeypatch):
+def test_a_piece_that_would_fill_the_disk_is_refused(client, tmp_path, monkeypatch):
     begun = client.post("/data/archives", json={"name": "a.zip", "size": 10}).json
-    free = shutil.disk_usage("/").free
+    free = shutil.disk_usage(tmp_path).free
     monkeypatch.setattr(unpack_images, "SPARE_BYTES", 2 * free)
     answer = client.post(
         f"/data/archives/{begun['id']}?offset=0", data=b"x" * 10, content_type="application/octet-stream"
