@@ -136,7 +136,7 @@ def choose_threshold(
         claims = (units.claim(chosen, limit, confidence, split),)
         reason = "the lowest with overkill shown to be within its limit" if claims[0].met else _ABOVE_ALL
         if odd is not None and odd.any():
-            reason += f"; without {odd.sum()} OK images that may be defective, since they are far more novel than the others"
+            reason += f"; {odd.sum()} of the OK images may be defective and did not count: far more novel than the others"
     elif rule == "costs":
         chosen, reason = _cheapest(scores, labels, costs, defect_rate)
     else:

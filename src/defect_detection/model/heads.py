@@ -74,7 +74,10 @@ class Local:
 
 @dataclass(frozen=True)
 class Scale:
-    """How much a distance counts, on average 1, and the mean and spread of its logarithm over held-out OK images."""
+    """How one distance is scaled.
+
+    weight: how much it counts; the average is 1. mean, spread: of its logarithm over held-out OK images.
+    """
 
     weight: float
     mean: float
@@ -105,8 +108,8 @@ class Novelty:
     def __call__(self, logarithms: np.ndarray) -> np.ndarray:
         """Return the novelty of images from the logarithms of their distances, (n_images, 3) → (n_images,).
 
-        It is the logarithm of a sum of exponentials, whose exponents are the standardised distances times their weights: one distance
-        that is far out suffices.
+        It is the logarithm of a sum of exponentials. Each exponent is a standardised distance times its weight. So one distance that
+        is far out suffices.
         """
         scales = [self.scales[name] for name in DISTANCES]
         scaled = [

@@ -91,7 +91,7 @@ def _label_suspects(material: Material) -> Iterator[Finding]:
 
 
 def _unlike_the_others(material: Material) -> Iterator[Finding]:
-    """List OK images far above the usual anomaly score, the highest first: without defective images no other label is likelier."""
+    """List OK images far above the usual anomaly score, the highest first. An anomaly score contradicts no label."""
     ok = [sample for sample in material.train if sample.label == OK]
     scored = [sample for sample in ok if material.are_anomaly_scores and sample.sha256 in material.scores]
     scores = np.array([material.scores[sample.sha256] for sample in scored])
