@@ -26,8 +26,8 @@ from benchmarks.processes import Finished, run
 from benchmarks.project import Project, pretrained, sets_override
 from benchmarks.tables import auroc, mebibytes, spread, table
 from defect_detection.config import load_config
+from defect_detection.data.parts import parts_of
 from defect_detection.data.samples import OK, Sample, labels_of, scan
-from defect_detection.data.units import parts_of
 from defect_detection.inference.inspect import Inspector
 from defect_detection.inference.runtime import Runtime
 from defect_detection.model.bundle import KERAS_FILE, OPENVINO_FILE, read_golden

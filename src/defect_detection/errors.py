@@ -4,7 +4,7 @@ DefectDetectionError
 ├── ConfigError       a setting is missing, unknown or out of range
 ├── DataError         a folder, an index or a set of images can't be used
 │   ├── ImageError    one file can't be read as an image
-│   ├── LeakageError  the same image or group lies in train and in test
+│   ├── LeakageError  the same part lies in train and in test
 │   └── ShortcutError  something beside the picture tells the label
 ├── DivergedError     a hyperparameter set's training gives no numbers; the other sets go on
 ├── WithdrawnError    the model was rolled back from: a person decides whether it returns
@@ -114,7 +114,7 @@ class ImageError(DataError):
 
 
 class LeakageError(DataError):
-    """The same image or group lies in train and in test."""
+    """The same part lies in train and in test."""
 
 
 class ShortcutError(DataError):

@@ -25,7 +25,7 @@ def draw_part(seed: int) -> Image.Image:
     return Image.fromarray((80 + ring + grain).clip(0, 255).astype(np.uint8))
 
 
-def find(images: list[Image.Image], contents=None, units=None, relations=None) -> list[Nearest]:
+def find(images: list[Image.Image], contents=None, parts=None, relations=None) -> list[Nearest]:
     """Return the near duplicates of images without a group, all on one side."""
     each = np.arange(len(images))
     hashes = np.array([np.packbits(imagehash.phash(image, hash_size=HASH_SIDE).hash) for image in images])
@@ -36,7 +36,7 @@ def find(images: list[Image.Image], contents=None, units=None, relations=None) -
         hashes,
         thumbnails,
         each if contents is None else np.array(contents),
-        each if units is None else np.array(units),
+        each if parts is None else np.array(parts),
         np.empty((0, len(images)), int) if relations is None else np.array(relations),
     )
 
@@ -73,7 +73,7 @@ def test_a_burst_of_one_part_is_found_though_it_is_most_of_the_data():
 def test_identical_images_and_images_of_one_group_are_no_pair():
     images = [*PARTS, BRIGHTER]
     assert find(images, contents=[*range(30), 3])[0].pairs() == []
-    assert find(images, units=[*range(30), 3])[0].pairs() == []
+    assert find(images, parts=[*range(30), 3])[0].pairs() == []
 
 
 def test_a_pair_counts_where_its_sides_differ():
@@ -139,7 +139,7 @@ def drawn_pairs(n_pairs: int) -> list[np.ndarray]:
     return [hashes, (128 + thumbnails).clip(0, 255).astype(np.uint8), numbers, numbers, relations]
 
 
-def compared_in_full(hashes, thumbnails, contents, units, relations) -> list[list[tuple[int, float]]]:
+def compared_in_full(hashes, thumbnails, contents, parts, relations) -> list[list[tuple[int, float]]]:
     """Return what `nearest` should, from the grain and the hash of every two images: partner and similarity of each image."""
     grain = near._grain(thumbnails, None)
     needed = np.tanh(np.arctanh(near._usual(grain).clip(0, 0.999)) + near.STANDS_OUT)
@@ -148,7 +148,7 @@ def compared_in_full(hashes, thumbnails, contents, units, relations) -> list[lis
     is_pair = (bits[:, None] != bits).sum(axis=2) <= near.MOST_BITS
     similarity = grain @ grain.T
     is_pair &= similarity >= np.maximum(needed[:, None], needed)
-    for numbers in (contents, units):
+    for numbers in (contents, parts):
         is_pair &= numbers[:, None] != numbers
     separated = [relation[:, None] != relation for relation in relations]
     tables = [np.where(is_pair & where, similarity, -1) for where in (*separated, ~np.any(separated, axis=0))]

@@ -21,14 +21,14 @@ def decision(candidate, champion=None, **settings):
     return decide(candidate, champion, BASIC, **settings)
 
 
-def gate(labels, candidate, champion, types=None, groups=None, policy=None, **more):
+def gate(labels, candidate, champion, types=None, parts=None, policy=None, **more):
     """Decide about verdicts: `candidate` and `champion` say which images are called defective."""
     metrics = [
         evaluate(np.asarray(called, float), labels, 0.5, fingerprint="same", repetitions=0)
         for called in (candidate, champion)
     ]
     return decide(
-        *metrics, policy or GatePolicy(), pairs=Pairs.of(labels, candidate, champion, types, groups), **more
+        *metrics, policy or GatePolicy(), pairs=Pairs.of(labels, candidate, champion, types, parts), **more
     )
 
 
@@ -207,8 +207,8 @@ def test_several_images_of_a_part_are_one_part():
     labels = [1] * 80 + [0] * 40
     champion = [1] * 80 + [1] * 10 + [0] * 30
     alone, of_parts = (
-        gate(labels, labels, champion, groups=groups)
-        for groups in (None, [str(i // 4) for i in range(80)] + [""] * 40)
+        gate(labels, labels, champion, parts=parts)
+        for parts in (None, [str(i // 4) for i in range(80)] + [""] * 40)
     )
     assert (alone.outcome, of_parts.outcome) == (Outcome.PROMOTE, Outcome.INSUFFICIENT)
     assert "Of 20 defective parts" in reason(of_parts, "escapes")

@@ -97,7 +97,7 @@ def test_copies_of_an_image_in_a_group_add_no_certainty(noisy):
     scores, labels = noisy
     alone = ranking(scores, labels)[0]
     four_times = np.repeat(scores, 4), np.repeat(labels, 4)
-    grouped = ranking(*four_times, groups=np.repeat([f"part {i}" for i in range(200)], 4))[0]
+    grouped = ranking(*four_times, parts=np.repeat([f"part {i}" for i in range(200)], 4))[0]
     ungrouped = ranking(*four_times)[0]
     assert grouped.high - grouped.low == pytest.approx(alone.high - alone.low, rel=0.1)
     assert ungrouped.high - ungrouped.low < 0.6 * (alone.high - alone.low)
@@ -105,13 +105,13 @@ def test_copies_of_an_image_in_a_group_add_no_certainty(noisy):
 
 def test_images_without_a_group_are_resampled_on_their_own(noisy):
     scores, labels = noisy
-    assert ranking(scores, labels, groups=[""] * 200)[0].low == pytest.approx(
+    assert ranking(scores, labels, parts=[""] * 200)[0].low == pytest.approx(
         ranking(scores, labels)[0].low, abs=0.01
     )
 
 
-def test_groups_with_both_labels_leave_every_resampling_both():
-    auroc, _ = ranking(np.array(SCORES), np.array(LABELS), groups=["a", "b", "c", "a", "b", "c"])
+def test_parts_with_both_labels_leave_every_resampling_both():
+    auroc, _ = ranking(np.array(SCORES), np.array(LABELS), parts=["a", "b", "c", "a", "b", "c"])
     assert 0 <= auroc.low <= auroc.value <= auroc.high <= 1
 
 

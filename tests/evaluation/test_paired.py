@@ -96,7 +96,7 @@ def test_differences_are_counted_by_part_and_by_type():
         candidate=[0, 1, 1, 0, 1, 0],
         champion=[1, 1, 0, 1, 1, 1],
         defect_types=["dent", "dent", "crack", "", "", ""],
-        groups=["a", "a", "", "", "b", "b"],
+        parts=["a", "a", "", "", "b", "b"],
     )
     assert pairs.escapes == (2, 1, 3)  # part a and the image without a type; the crack
     assert pairs.mistakes == (2, 2, 4)  # of part b, the candidate rejects one image fewer

@@ -48,7 +48,7 @@ def test_rates_and_intervals_agree_with_scikit_learn_and_scipy():
     rng = np.random.default_rng(3)
     labels = rng.integers(0, 2, 60)
     scores = np.round(np.clip(rng.normal(0.4 + 0.2 * labels, 0.2), 0.01, 0.99), 2)
-    curve = cost_curve(scores, labels, 0.5, 0.5, parts=2)  # one defective, one OK: rates
+    curve = cost_curve(scores, labels, 0.5, 0.5, n_parts=2)  # one defective, one OK: rates
     rejected, escaped, cuts = det_curve(labels, scores, drop_intermediate=False)
     ours = {p.threshold: (p.overkill.value, p.escapes.value) for p in curve.points}
     for cut, *rates in zip(cuts, rejected, escaped, strict=True):

@@ -32,7 +32,7 @@ SCORES[[3, 7]] = 0.8, 0.9  # two false rejects
 SCORES[[33, 40, 49]] = 0.2, 0.1, 0.3  # three escapes
 PATHS = [f"data/test/{'crack' if label else 'ok'}/{i}.png" for i, label in enumerate(LABELS)]
 TYPES = ["crack" if label else "" for label in LABELS]
-GROUPS = [f"part {i // 2}" for i in range(50)]
+PARTS = [f"part {i // 2}" for i in range(50)]
 MASK = np.zeros((32, 32), bool)
 MASK[16, 16] = True  # the middle, in cell (2, 2) of 4 x 4
 SCHEMA = Path(__file__).parents[2] / "docs/report.schema.json"
@@ -60,7 +60,7 @@ def full_report():
         review_band=ReviewBand(low=0.45, high=0.55),
         champion=Champion(model=ModelInfo(name="Defect_CNN", version="6"), metrics=champion),
         decision=decide(build().metrics, champion, GatePolicy(accuracy_threshold=0.8, guards=())),
-        groups=GROUPS,
+        parts=PARTS,
         evidence=evidence(),
         costs=Costs(escape=40, overkill=0.5),
         facts=[("Used before", "This test set has served 3 decisions.")],
@@ -202,8 +202,8 @@ def test_page_is_well_formed_and_fetches_nothing(written):
         "Rule “fixed”, chosen on validation: escapes 3/20 (15.0 %, 95 % CI 3.2 to 37.9 %)",
         "One image could not be read: <broken>.png",
         "go to a person",
-        "The 50 images come from 25 groups (parts, lots, copies of one image); all of them have several images.",
-        "5 of the 25 groups with several images contain a mistake",
+        "The 50 images come from 25 parts (copies of one image are one part); all of them have several images.",
+        "5 of the 25 parts with several images contain a mistake",
         "With 40 for an escape and 0.5 for a rejected OK part, the threshold in use costs about 930",
         "The strongest evidence lies on the defect in 18/20 (90.0 %, 95 % CI 51.8 to 99.9 %)",
         "Strongest evidence at the edge of the picture, all with the verdict defective 2/19 10.5 %",
@@ -274,9 +274,9 @@ def test_numbers_of_parts_read_as_a_person_says_them(count, text):
 def test_copies_of_an_image_prove_no_more_than_the_image():
     scores, labels = np.repeat([0.1, 0.9], [30, 299]), np.repeat([0, 1], [30, 299])
     copies = [""] * 30 + ["copies of a.png"] * 299
-    metrics = evaluate(scores, labels, 0.5, groups=copies, repetitions=5)
+    metrics = evaluate(scores, labels, 0.5, parts=copies, repetitions=5)
     report = build_report(
-        ModelInfo(name="m"), metrics, [f"{i}.png" for i in range(329)], scores, labels, groups=copies
+        ModelInfo(name="m"), metrics, [f"{i}.png" for i in range(329)], scores, labels, parts=copies
     )
     assert (metrics.escape.count, metrics.escape.total, metrics.escape.effective) == (0, 299, 1)
     assert metrics.escape.high == report.forecast.escapes.high / 100 == pytest.approx(0.975)
@@ -288,9 +288,9 @@ def test_copies_of_an_image_prove_no_more_than_the_image():
     assert report.claims[0].more == report.claims[0].needed - 1
 
 
-def test_without_groups_and_copies_every_figure_is_that_of_images():
-    plain, named = build(defect_types=TYPES), build(defect_types=TYPES, groups=[""] * 50)
-    alone = evaluate(SCORES, LABELS, 0.5, groups=[f"{i:03}" for i in range(50)], repetitions=50)
+def test_without_parts_and_copies_every_figure_is_that_of_images():
+    plain, named = build(defect_types=TYPES), build(defect_types=TYPES, parts=[""] * 50)
+    alone = evaluate(SCORES, LABELS, 0.5, parts=[f"{i:03}" for i in range(50)], repetitions=50)
     assert plain.model_copy(update={"created": named.created}) == named
     assert (alone.accuracy, alone.escape, alone.overkill) == (
         plain.metrics.accuracy,

@@ -4,70 +4,70 @@ from scipy.stats import binomtest, t
 
 from defect_detection.evaluation.metrics import evaluate
 from defect_detection.evaluation.rates import Rate, clopper_pearson
-from defect_detection.report.slices import by_defect_type, by_group, grouped_rate
+from defect_detection.report.slices import by_defect_type, by_part, rate_by_part
 
 LABELS = np.array([1, 1, 1, 0, 0, 0, 1, 0])
-GROUPS = ["a", "a", "b", "b", "c", "c", "", ""]
+PARTS = ["a", "a", "b", "b", "c", "c", "", ""]
 CALLED = np.array(
     [0, 0, 1, 1, 0, 0, 0, 0], bool
 )  # wrong: both of a, the OK one of b, the single defective one
 
 
-def test_groups_with_mistakes_are_listed_the_surely_bad_first():
-    groups = by_group(CALLED, LABELS, GROUPS)
-    assert (groups.total, groups.several, groups.with_mistakes) == (5, 3, 2)
-    a, b = groups.worst
+def test_parts_with_mistakes_are_listed_the_surely_bad_first():
+    parts = by_part(CALLED, LABELS, PARTS)
+    assert (parts.total, parts.several, parts.with_mistakes) == (5, 3, 2)
+    a, b = parts.worst
     assert (a.name, a.wrong.count, a.wrong.total, a.escape.count, a.overkill) == ("a", 2, 2, 2, None)
     assert (b.name, b.escape.count, b.overkill.count, b.overkill.total) == ("b", 0, 1, 1)
 
 
-def test_a_large_group_with_many_mistakes_comes_before_a_small_one_that_is_all_wrong():
+def test_a_large_part_with_many_mistakes_comes_before_a_small_one_that_is_all_wrong():
     called = np.array([True] * 8 + [False] * 2 + [True] * 2 + [True])
     labels = np.array([0] * 12 + [1])
     names = ["large"] * 10 + ["small"] * 2 + ["rest"]
-    assert [each.name for each in by_group(called, labels, names).worst] == ["large", "small"]
-    assert [each.name for each in by_group(called, labels, names, most=1).worst] == ["large"]
+    assert [each.name for each in by_part(called, labels, names).worst] == ["large", "small"]
+    assert [each.name for each in by_part(called, labels, names, most=1).worst] == ["large"]
 
 
-def test_no_groups_where_every_image_stands_alone():
-    assert by_group(CALLED, LABELS, [""] * 8) is None
-    assert by_group(CALLED, LABELS, list("abcdefgh")) is None
+def test_no_parts_where_every_image_stands_alone():
+    assert by_part(CALLED, LABELS, [""] * 8) is None
+    assert by_part(CALLED, LABELS, list("abcdefgh")) is None
 
 
-def test_groups_of_one_give_the_exact_interval():
+def test_parts_of_one_image_give_the_exact_interval():
     wrong = np.array([True] * 3 + [False] * 17)
-    found = grouped_rate(wrong, [""] * 20)
+    found = rate_by_part(wrong, [""] * 20)
     interval = binomtest(3, 20).proportion_ci(method="exact")
     assert (found.value, found.low, found.high) == pytest.approx((0.15, interval.low, interval.high))
 
 
-def test_interval_by_group_worked_by_hand():
+def test_interval_by_part_worked_by_hand():
     wrong = np.array([1, 1, 0, 0, 0, 0, 0, 0, 1, 0], bool)
     names = list("aabbccddee")
-    # rate .3; between groups: counts 2 0 0 0 1 against .6 each
+    # rate .3; between parts: counts 2 0 0 0 1 against .6 each
     variance = 5 / 4 * (1.4**2 + 3 * 0.6**2 + 0.4**2) / 10**2
     effective = (1 + 0.3 * 0.7 / variance) * (t.ppf(0.975, 9) / t.ppf(0.975, 4)) ** 2
-    found = grouped_rate(wrong, names)
+    found = rate_by_part(wrong, names)
     assert (found.low, found.high) == pytest.approx(clopper_pearson(0.3 * effective, effective))
     alone = clopper_pearson(3, 10)
     assert found.low < alone[0] and found.high > alone[1]
 
 
-def test_copies_of_an_image_in_a_group_add_no_certainty():
+def test_copies_of_an_image_in_a_part_add_no_certainty():
     wrong = np.arange(200) % 5 == 0
     alone = clopper_pearson(40, 200)
-    copied = grouped_rate(np.repeat(wrong, 4), np.repeat([f"part {i}" for i in range(200)], 4))
+    copied = rate_by_part(np.repeat(wrong, 4), np.repeat([f"part {i}" for i in range(200)], 4))
     assert (copied.low, copied.high) == pytest.approx(alone, abs=0.002)
 
 
 @pytest.mark.parametrize("wrong", [False, True])
-def test_groups_without_any_difference_count_as_one_observation_each(wrong):
-    found = grouped_rate(np.full(12, wrong), list("aaabbbcccddd"))
+def test_parts_without_any_difference_count_once_each(wrong):
+    found = rate_by_part(np.full(12, wrong), list("aaabbbcccddd"))
     assert (found.low, found.high) == pytest.approx(clopper_pearson(4 * wrong, 4))
 
 
-def test_one_group_alone_shows_next_to_nothing():
-    found = grouped_rate(np.array([True, False, False]), ["a"] * 3)
+def test_one_part_alone_shows_next_to_nothing():
+    found = rate_by_part(np.array([True, False, False]), ["a"] * 3)
     assert found.high - found.low > 0.9
 
 

@@ -45,7 +45,7 @@ def test_the_better_branch_counts_more_and_the_more_so_the_more_images_show_it()
     assert 0 < apart(8) < 1 < apart(len(LABELS))
 
 
-def test_images_of_one_part_are_one_observation_of_which_branch_is_better():
+def test_images_of_one_part_count_once_for_which_branch_is_better():
     good, poor = LABELS + RANDOM.normal(0, 0.5, len(LABELS)), LABELS + RANDOM.normal(0, 3, len(LABELS))
 
     def shares(n_parts: int) -> float:

@@ -47,11 +47,11 @@ def test_a_claim_counts_the_parts_that_the_samples_name(project):
     assert "Of 100 defective parts on these images " in claim.text
 
 
-@pytest.mark.parametrize("groups", ["", "part {}"])
-def test_copies_of_one_image_show_nothing_however_many_and_however_named(project, groups):
+@pytest.mark.parametrize("parts", ["", "part {}"])
+def test_copies_of_one_image_show_nothing_however_many_and_however_named(project, parts):
     settings = project("evaluation.operating_point.max_escape_rate=0.01").evaluation
     ok = [Sample(Path(f"ok{i}"), 0, "", "", f"{i:064x}") for i in range(10)]
-    copies = [Sample(Path(f"{i}"), 1, "", groups.format(i), "f" * 64) for i in range(299)]
+    copies = [Sample(Path(f"{i}"), 1, "", parts.format(i), "f" * 64) for i in range(299)]
     scores = np.repeat([0.1, 0.9], [10, 299])
     point, _ = decide(scores, [*ok, *copies], settings)
     (claim,) = point.claims

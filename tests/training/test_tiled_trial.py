@@ -13,9 +13,9 @@ from plant import Plant
 
 from defect_detection.cli import main
 from defect_detection.config import Config, load_retrain_config
+from defect_detection.data.parts import parts_of
 from defect_detection.data.samples import Sample, labels_of
 from defect_detection.data.split import Splits, load_splits
-from defect_detection.data.units import parts_of
 from defect_detection.errors import ConfigError
 from defect_detection.inference.inspect import Inspector
 from defect_detection.model.bundle import read_card

@@ -1,1 +1,1 @@
-"""Images on disk: reading, labels, groups, splits, caches and the audit."""
+"""Images on disk: reading, labels, parts, splits, caches and the audit."""

@@ -15,7 +15,9 @@ from defect_detection.data.image_formats import HEAD_BYTES, format_of
 PLAIN_PIXELS = (
     6_000_000  # pixels of an image that is decoded in the calling thread; about 0.2 s in any format
 )
-MOST_PARTS = 64  # segments of a JPEG, chunks of a PNG or WebP beside those of pixels, entries of a directory
+MOST_SEGMENTS = (
+    64  # segments of a JPEG, chunks of a PNG or WebP beside those of pixels, entries of a directory
+)
 MOST_STRIPS = 4096  # strips or tiles of a TIFF
 MOST_BESIDE = 512 * 1024  # bytes beside the picture
 LEAST_PIXEL_CHUNK = 2048  # bytes of a PNG's chunks of pixels, on average
@@ -77,7 +79,7 @@ def _reader(file: IO[bytes]) -> At:
 
 def _jpeg(at: At) -> Outline:
     position, size, has_exif, is_plain = 2, (0, 0, 0), False, True
-    for _ in range(MOST_PARTS):
+    for _ in range(MOST_SEGMENTS):
         ff, marker, length = struct.unpack(">BBH", at(position, 4))
         if ff != 0xFF or marker in (0xFF, 0xD8, 0xD9) or position > MOST_BESIDE:
             break
@@ -102,13 +104,13 @@ def _png(at: At) -> Outline:
     width, height = struct.unpack(">II", at(16, 8))
     is_interlaced = at(28, 1) != b"\0"
     position, n_pixels, pixel_bytes, beside, others = 33, 0, 0, 0, 0
-    while others <= MOST_PARTS and beside <= MOST_BESIDE:
+    while others <= MOST_SEGMENTS and beside <= MOST_BESIDE:
         if len(head := at(position, 8)) < 8 or head[4:] == b"IEND":
             return Outline(width, height, not is_interlaced)
         length, kind = int.from_bytes(head[:4]), head[4:]
         if kind == b"IDAT":
             n_pixels, pixel_bytes = n_pixels + 1, pixel_bytes + length
-            if n_pixels > MOST_PARTS and pixel_bytes < n_pixels * LEAST_PIXEL_CHUNK:
+            if n_pixels > MOST_SEGMENTS and pixel_bytes < n_pixels * LEAST_PIXEL_CHUNK:
                 break
         else:
             others, beside = others + 1, beside + length
@@ -134,7 +136,7 @@ def _bmp(at: At) -> Outline:
 
 def _webp(at: At) -> Outline:
     position, size, is_plain = 12, (0, 0), True
-    for _ in range(MOST_PARTS):
+    for _ in range(MOST_SEGMENTS):
         head = at(position, 8)
         if len(head) < 8:
             return Outline(*size, is_plain)
@@ -191,13 +193,13 @@ def _directory(at: At, start: int, order: str) -> _Directory:
     (n_entries,) = struct.unpack(order + "H", at(start, 2))
     entries: dict[int, tuple[int, int]] = {}
     beside = 0
-    for one in range(min(n_entries, MOST_PARTS)):
+    for one in range(min(n_entries, MOST_SEGMENTS)):
         entry = at(start + 2 + 12 * one, 12)
         tag, kind, count = struct.unpack(order + "HHI", entry[:8])
         beside += count * _TYPES.get(kind, 1) if tag not in _ARRAYS else 0
         value = struct.unpack(order + ("H" if kind == 3 else "I"), entry[8 : 10 if kind == 3 else 12])[0]
         entries[tag] = (count, value)
-    is_plain = n_entries <= MOST_PARTS and beside <= MOST_BESIDE
+    is_plain = n_entries <= MOST_SEGMENTS and beside <= MOST_BESIDE
     return _Directory(entries, order, start + 2 + 12 * n_entries, is_plain)
 
 

@@ -40,7 +40,7 @@ class Sample:
     path: Path
     label: int  # 1 = defective, 0 = OK
     defect_type: str  # "" for OK
-    group: str  # images of one group stay on one side of a split; "" = none
+    group: str  # the name that the user gives its part (see `data.parts`); "" = none
     sha256: str  # of the file's bytes, hex
     mask: Path | None = None
     more_types: tuple[str, ...] = ()  # beside defect_type

@@ -1,61 +1,61 @@
-"""Choose units of samples, so that each kind of sample has its share on both sides of a split."""
+"""Choose parts, so that each kind of sample has its share on both sides of a split."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import chain
 
+from defect_detection.data.parts import PartSamples
 from defect_detection.data.samples import Sample
-from defect_detection.data.units import Unit
 
 Kinds = Callable[[Sample], tuple[object, ...]]
 """Returns the kinds of a sample: each of them gets its share."""
 
 
-def choose_units(units: Sequence[Unit], fraction: float, kinds: Sequence[Kinds]) -> set[str]:
-    """Return the names of the units of one side: by shares of the first kinds, then corrected by those of the next."""
+def choose_parts(parts: Sequence[PartSamples], fraction: float, kinds: Sequence[Kinds]) -> set[str]:
+    """Return the names of the parts of one side: by shares of the first kinds, then corrected by those of the next."""
     chosen: set[str] = set()
     for one in kinds:
-        chosen = _fill(units, chosen, fraction, one)
+        chosen = _fill(parts, chosen, fraction, one)
     return chosen
 
 
-def _fill(units: Sequence[Unit], chosen: set[str], fraction: float, kinds: Kinds) -> set[str]:
-    """Choose units that bring the kinds of samples nearer to their shares, those in `chosen` first.
+def _fill(parts: Sequence[PartSamples], chosen: set[str], fraction: float, kinds: Kinds) -> set[str]:
+    """Choose parts that bring the kinds of samples nearer to their shares, those in `chosen` first.
 
-    The distance is the sum over kinds of ``(chosen - fraction * all)² / all``, in samples. So a unit that is
+    The distance is the sum over kinds of ``(chosen - fraction * all)² / all``, in samples. So a part that is
     too large for what is still wanted is passed over.
     """
-    counts = {unit.name: Counter(chain.from_iterable(map(kinds, unit.samples))) for unit in units}
-    totals = Counter(chain.from_iterable(kinds(sample) for unit in units for sample in unit.samples))
+    counts = {part.name: Counter(chain.from_iterable(map(kinds, part.samples))) for part in parts}
+    totals = Counter(chain.from_iterable(kinds(sample) for part in parts for sample in part.samples))
     excess = {kind: -fraction * total for kind, total in totals.items()}
     filled = set()
-    for unit in sorted(units, key=lambda unit: unit.name not in chosen):
-        added = counts[unit.name]
+    for part in sorted(parts, key=lambda part: part.name not in chosen):
+        added = counts[part.name]
         change = sum(count * (2 * excess[kind] + count) / totals[kind] for kind, count in added.items())
         if change < 0:
-            filled.add(unit.name)
+            filled.add(part.name)
             for kind, count in added.items():
                 excess[kind] += count
     return filled
 
 
-def complete(units: Sequence[Unit], chosen: set[str], needed: Sequence[int]) -> None:
-    """Move single units until both sides, those in `chosen` and the others, have all labels that are needed.
+def complete(parts: Sequence[PartSamples], chosen: set[str], needed: Sequence[int]) -> None:
+    """Move single parts until both sides, those in `chosen` and the others, have all labels that are needed.
 
-    With 2 units of each label, whichever side lacks one, the other has a unit that it can spare.
+    With 2 parts of each label, whichever side lacks one, the other has a part that it can spare.
     """
     for label in needed:
         for is_chosen in (True, False):
-            side = [unit for unit in units if (unit.name in chosen) == is_chosen]
-            if not any(label in unit.labels for unit in side):
-                other = [unit for unit in units if (unit.name in chosen) != is_chosen]
+            side = [part for part in parts if (part.name in chosen) == is_chosen]
+            if not any(label in part.labels for part in side):
+                other = [part for part in parts if (part.name in chosen) != is_chosen]
                 chosen ^= {_spare(other, label).name}
 
 
-def _spare(side: Sequence[Unit], label: int) -> Unit:
-    """Return the smallest unit with the label whose removal leaves every label on its side."""
-    counts = Counter(held for unit in side for held in unit.labels)
+def _spare(side: Sequence[PartSamples], label: int) -> PartSamples:
+    """Return the smallest part with the label whose removal leaves every label on its side."""
+    counts = Counter(held for part in side for held in part.labels)
     candidates = [
-        unit for unit in side if label in unit.labels and all(counts[held] > 1 for held in unit.labels)
+        part for part in side if label in part.labels and all(counts[held] > 1 for held in part.labels)
     ]
-    return min(candidates, key=lambda unit: len(unit.samples))
+    return min(candidates, key=lambda part: len(part.samples))

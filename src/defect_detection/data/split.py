@@ -1,4 +1,4 @@
-"""Split samples into train, validation and test so that no image and no group is in two of them."""
+"""Split samples into train, validation and test so that no part is in two of them."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -21,11 +21,11 @@ from defect_detection.data.image_folders import said_of_unlabelled
 from defect_detection.data.index_file import shortened
 from defect_detection.data.leakage import check_leakage, leaking
 from defect_detection.data.manifest import Manifest
+from defect_detection.data.parts import join, parts_of
 from defect_detection.data.pixels import decoded
 from defect_detection.data.samples import DEFECTIVE, OK, Sample, Scanned, Skipped, fingerprint, scan_folder
-from defect_detection.data.shares import choose_units, complete
+from defect_detection.data.shares import choose_parts, complete
 from defect_detection.data.shortcuts import check_shortcuts, find_shortcuts
-from defect_detection.data.units import join, parts_of
 from defect_detection.data.whole_changes import finish_changes
 from defect_detection.errors import DataError
 from defect_detection.processes.watch import OnProgress
@@ -134,7 +134,7 @@ def load_splits(
         ConfigError: region or mask does not fit the images.
         DataError: a folder is missing, lacks a label, has too few images to split, leaves open what its images are, or (with
             ``data.on_unreadable: refuse``) holds unreadable files.
-        LeakageError: the same image or group lies in both folders, and ``data.allow_leakage`` is false.
+        LeakageError: the same part lies in both folders, and ``data.allow_leakage`` is false.
         ShortcutError: something beside the picture tells the label, ``data.allow_shortcuts`` is false, and labels teach.
     """
     data = config.data
@@ -300,26 +300,26 @@ def split_train_validation(
 ) -> tuple[list[Sample], list[Sample]]:
     """Return (train, validation), each in the order of `samples`.
 
-    Images of one group, and identical images, stay together. Labels and defect types are spread evenly. Which
-    side a group falls on depends on the seed and its name, so most stay where they are when data is added.
+    Images of one part stay together. Labels and defect types are spread evenly. Which
+    side a part falls on depends on the seed and its name, so most stay where they are when data is added.
 
     Args:
         samples: with all labels that are needed.
-        fraction: of the samples for validation, between 0 and 1; kept as nearly as groups allow.
+        fraction: of the samples for validation, between 0 and 1; kept as nearly as parts allow.
         seed: another seed, another split.
         needed: labels that both sides must have.
 
     Raises:
-        DataError: a label that is needed has fewer than 2 groups of images, so that one side would lack it.
+        DataError: a label that is needed has fewer than 2 parts, so that one side would lack it.
     """
-    units = sorted(join(samples), key=lambda unit: unit.rank(seed))
-    check_can_split(units, needed)
+    parts = sorted(join(samples), key=lambda part: part.rank(seed))
+    check_can_split(parts, needed)
     # Defect types alone would leave out many rare ones, each of which rounds to none
-    chosen = choose_units(
-        units, fraction, (lambda one: (one.label, one.defect_type), lambda one: (one.label,))
+    chosen = choose_parts(
+        parts, fraction, (lambda one: (one.label, one.defect_type), lambda one: (one.label,))
     )
-    complete(units, chosen, needed)
-    held_out = {sample.path for unit in units if unit.name in chosen for sample in unit.samples}
+    complete(parts, chosen, needed)
+    held_out = {sample.path for part in parts if part.name in chosen for sample in part.samples}
     return (
         [sample for sample in samples if sample.path not in held_out],
         [sample for sample in samples if sample.path in held_out],

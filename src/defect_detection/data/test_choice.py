@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from defect_detection.data.parts import PartSamples, join
 from defect_detection.data.samples import DEFECTIVE, OK, Sample
-from defect_detection.data.shares import choose_units, complete
-from defect_detection.data.units import Unit, join
+from defect_detection.data.shares import choose_parts, complete
 from defect_detection.errors import DataError
 
 ENOUGH_PARTS = 4  # of a type, from which on one of them is in the test split
@@ -24,8 +24,8 @@ def choose_test(samples: Sequence[Sample], days: Mapping[Path, str], fraction: f
     Raises:
         DataError: there are fewer than 2 parts that are OK.
     """
-    units = sorted(join(samples), key=lambda unit: unit.rank(f"test {seed}"))
-    counts = {label: sum(label in unit.labels for unit in units) for label in (OK, DEFECTIVE)}
+    parts = sorted(join(samples), key=lambda part: part.rank(f"test {seed}"))
+    counts = {label: sum(label in part.labels for part in parts) for label in (OK, DEFECTIVE)}
     if counts[OK] < 2:
         raise DataError(
             f"a test split needs at least 2 parts that are OK, received {counts[OK]}: label more images, or set "
@@ -36,16 +36,16 @@ def choose_test(samples: Sequence[Sample], days: Mapping[Path, str], fraction: f
         lambda one: (one.label, one.defect_type),
         lambda one: (one.label,),
     )
-    chosen = choose_units(units, fraction, kinds)
-    _complete_types(units, chosen)
-    complete(units, chosen, [label for label, count in counts.items() if count >= 2])
-    return {sample.path for unit in units if unit.name in chosen for sample in unit.samples}
+    chosen = choose_parts(parts, fraction, kinds)
+    _complete_types(parts, chosen)
+    complete(parts, chosen, [label for label, count in counts.items() if count >= 2])
+    return {sample.path for part in parts if part.name in chosen for sample in part.samples}
 
 
-def _complete_types(units: Sequence[Unit], chosen: set[str]) -> None:
+def _complete_types(parts: Sequence[PartSamples], chosen: set[str]) -> None:
     """Add the smallest part of each type that has enough parts, and none in the choice."""
-    types = sorted({name for unit in units for sample in unit.samples for name in sample.defect_types})
+    types = sorted({name for part in parts for sample in part.samples for name in sample.defect_types})
     for name in types:
-        having = [unit for unit in units if any(name in sample.defect_types for sample in unit.samples)]
-        if len(having) >= ENOUGH_PARTS and not any(unit.name in chosen for unit in having):
-            chosen.add(min(having, key=lambda unit: len(unit.samples)).name)
+        having = [part for part in parts if any(name in sample.defect_types for sample in part.samples)]
+        if len(having) >= ENOUGH_PARTS and not any(part.name in chosen for part in having):
+            chosen.add(min(having, key=lambda part: len(part.samples)).name)

@@ -6,7 +6,7 @@ strictest on, each at the full level, up to the first that fails: fixed-sequence
 Test", 2021; Bates et al., "Distribution-free, risk-controlling prediction sets", Journal of the ACM 68, 2021). With the exact
 binomial test this is the order statistic of Wilks ("Determination of sample sizes for setting tolerance limits", Annals of
 Mathematical Statistics 12, 1941): whatever the distribution of the scores, the chosen threshold breaks the limit with a
-probability of at most 1 − confidence. It counts independent units: images of one part are one unit.
+probability of at most 1 − confidence. It counts parts, which are independent.
 """
 
 from collections.abc import Sequence
@@ -19,15 +19,15 @@ from .plateaus import cuts_of, middle_of_plateau
 from .rates import Frozen, defectives_needed, escape_limit, percent
 
 Kind = Literal["escape", "overkill"]
-Unit = Literal["image", "part"]
+Noun = Literal["image", "part"]
 
 
 class RateClaim(Frozen):
     """That an error rate is at most `limit`, at one-sided `confidence`, and whether the split shows it.
 
-    kind: ``escape`` (of defective units) or ``overkill`` (of OK units). `count` of `total` units were wrong; a unit is an image,
-    or all images of one label that a part has: it is wrong when one of them is.
-    bound: the highest rate that this leaves possible. needed: how many units, none of them wrong, would show the limit; None:
+    kind: ``escape`` (of defective parts) or ``overkill`` (of OK parts). `count` of `total` parts were wrong: a part is, when one of
+    its images of that label is. unit: what texts call them: ``image`` where each part has one.
+    bound: the highest rate that this leaves possible. needed: how many parts, none of them wrong, would show the limit; None:
     no number would.
     """
 
@@ -36,7 +36,7 @@ class RateClaim(Frozen):
     confidence: float
     count: int
     total: int
-    unit: Unit
+    unit: Noun
     bound: float
     needed: int | None
     met: bool
@@ -80,12 +80,12 @@ class RateClaim(Frozen):
 
 
 @dataclass(frozen=True)
-class Units:
-    """The score that decides each independent unit of one label, float array of shape (n_units,)."""
+class PartScores:
+    """The score that decides each part of one label, float array of shape (n_parts,)."""
 
     kind: Kind
     scores: np.ndarray
-    unit: Unit
+    noun: Noun
 
     @classmethod
     def of(
@@ -95,7 +95,7 @@ class Units:
         labels: np.ndarray,
         parts: Sequence[str] | None = None,
         counting: np.ndarray | None = None,
-    ) -> "Units":
+    ) -> "PartScores":
         """Select, for each part, the image of that label that is closest to an error.
 
         Images of one part fail together, so counting them one by one would claim more than was seen.
@@ -134,7 +134,7 @@ class Units:
             confidence=confidence,
             count=count,
             total=total,
-            unit=self.unit,
+            unit=self.noun,
             bound=escape_limit(count, total, confidence),
             needed=defectives_needed(limit, 0, confidence) if limit else None,
             met=allowed is not None and count <= allowed,
@@ -143,7 +143,7 @@ class Units:
 
 
 def allowed_errors(limit: float, total: int, confidence: float) -> int | None:
-    """Return how many of `total` units may be wrong with the limit still shown; None: not even none.
+    """Return how many of `total` parts may be wrong with the limit still shown; None: not even none.
 
     The largest count whose one-sided Clopper–Pearson bound is within the limit: P(at most count | total, limit) <= 1 − confidence.
     """

@@ -64,7 +64,7 @@ def evaluate(
     threshold: float,
     *,
     defect_types: Sequence[str] | None = None,
-    groups: Sequence[str] | None = None,
+    parts: Sequence[str] | None = None,
     fingerprint: str = "",
     confidence: float = 0.95,
     repetitions: int = 1000,
@@ -77,7 +77,7 @@ def evaluate(
         labels: int array of shape (n_images,), 1 = defective, 0 = OK.
         threshold: an image is called defective when ``score >= threshold``.
         defect_types: one name per image, read for defective ones only. An empty one counts as "defective".
-        groups: one name per image ("" = on its own). Images of one group are one observation, for resampling and intervals alike.
+        parts: name of each image's part ("" = its own part): resampling and intervals count parts.
         fingerprint: of the split; only results with equal fingerprints are compared.
         repetitions: bootstrap resamplings behind the intervals of AUROC and average precision.
 
@@ -85,13 +85,13 @@ def evaluate(
         ValueError: lengths differ, a score is not in [0, 1], or there is no OK image.
     """
     scores, labels = checked(scores, labels, needed=(OK,))
-    called, part = scores >= threshold, numbered(groups, len(labels))
+    called, part = scores >= threshold, numbered(parts, len(labels))
     wrong = called != labels
     tn, fp, fn, tp = np.bincount(2 * labels + called, minlength=4).tolist()
     auroc, precision = None, None
     if tp + fn:
         bootstrap = {"repetitions": repetitions, "seed": seed}
-        auroc, precision = ranking(scores, labels, groups, confidence=confidence, **bootstrap)
+        auroc, precision = ranking(scores, labels, parts, confidence=confidence, **bootstrap)
     return Metrics(
         fingerprint=fingerprint,
         threshold=float(threshold),
@@ -139,7 +139,7 @@ def checked(
 def ranking(
     scores: np.ndarray,
     labels: np.ndarray,
-    groups: Sequence[str] | None = None,
+    parts: Sequence[str] | None = None,
     *,
     confidence: float = 0.95,
     repetitions: int = 1000,
@@ -147,11 +147,11 @@ def ranking(
 ) -> tuple[Estimate, Estimate]:
     """Return AUROC and average precision with percentile bootstrap intervals.
 
-    OK and defective images are resampled apart, so every resampling has as many of each; groups as a whole.
+    OK and defective images are resampled apart, so every resampling has as many of each; parts as a whole.
     """
     order = np.argsort(scores, kind="stable")
     starts = np.flatnonzero(np.diff(scores[order], prepend=-1.0))  # first image of each distinct score
-    names = None if groups is None else np.asarray(groups)[order]
+    names = None if parts is None else np.asarray(parts)[order]
     value = _ranking(np.ones((1, len(order))), labels[order], starts)  # (2, 1)
     draws = [
         _ranking(weights, labels[order], starts)
@@ -172,7 +172,7 @@ def auroc_gain(
     scores: np.ndarray,
     others: np.ndarray,
     labels: np.ndarray,
-    groups: Sequence[str] | None = None,
+    parts: Sequence[str] | None = None,
     *,
     repetitions: int = 200,
     seed: int = 0,
@@ -181,7 +181,7 @@ def auroc_gain(
 
     The error is the spread over paired resamplings, drawn as in `ranking`: both scores see the same images each time.
     """
-    names = None if groups is None else np.asarray(groups)
+    names = None if parts is None else np.asarray(parts)
 
     def gains(weights: np.ndarray) -> np.ndarray:
         return _auroc(scores, labels, weights) - _auroc(others, labels, weights)
@@ -215,13 +215,13 @@ def _ranking(weights: np.ndarray, labels: np.ndarray, starts: np.ndarray) -> np.
 
 
 def _resamplings(
-    labels: np.ndarray, groups: np.ndarray | None, repetitions: int, rng: np.random.Generator
+    labels: np.ndarray, parts: np.ndarray | None, repetitions: int, rng: np.random.Generator
 ) -> Iterator[np.ndarray]:
     """Yield how often each image is drawn, in chunks of shape (n_draws, n_images)."""
-    part = numbered(groups, len(labels))
+    part = numbered(parts, len(labels))
     size = np.bincount(part)
     defective = np.bincount(part, labels)
-    stratum = np.where(defective == 0, 0, np.where(defective == size, 1, 2))  # 2: a group with both labels
+    stratum = np.where(defective == 0, 0, np.where(defective == size, 1, 2))  # 2: a part with both labels
     chunk = max(1, BOOTSTRAP_CELLS // len(labels))
     for start in range(0, repetitions, chunk):
         drawn = np.zeros((min(chunk, repetitions - start), len(size)))

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .claims import RateClaim, Units, allowed_errors
+from .claims import PartScores, RateClaim, allowed_errors
 from .logits import expit, logit
 from .metrics import checked
 from .parts import numbered, rate_of
@@ -95,11 +95,11 @@ def choose_threshold(
         labels: int array of shape (n_images,), 1 = defective, 0 = OK.
         rule: ``balanced``: highest mean of (1 − escape) and (1 − overkill); of equal ones the widest plateau.
             ``max_escape_rate``: least overkill with an escape rate that is shown to be within `max_escape_rate`; where the
-            split has too few defective units for that, the highest threshold that none of them passes.
+            split has too few defective parts for that, the highest threshold that none of them passes.
             ``costs``: least expected cost of a part of the line; of equal ones the widest plateau.
             ``fixed``: `threshold` as it is.
             ``max_overkill_rate``: the lowest threshold at which overkill is shown to be within `max_overkill_rate`; with too few OK
-            units for that, above all of them. Defective images have no part in it, and there may be none.
+            parts for that, above all of them. Defective images have no part in it, and there may be none.
         max_escape_rate: accepted escapes / all defectives, in [0, 1).
         max_overkill_rate: rejected OK / all OK, in (0, 1).
         threshold: in [0, 1].
@@ -123,17 +123,17 @@ def choose_threshold(
     if rule == "balanced":
         chosen = float(np.clip(_balanced(scores, labels), *within))
     elif rule == "max_escape_rate":
-        units = Units.of("escape", scores, labels, parts)
+        counted = PartScores.of("escape", scores, labels, parts)
         limit = _fraction("max_escape_rate", max_escape_rate)
-        chosen = units.edge(scores, limit, confidence)
-        claims = (units.claim(chosen, limit, confidence, split),)
+        chosen = counted.edge(scores, limit, confidence)
+        claims = (counted.claim(chosen, limit, confidence, split),)
         reason = reason if claims[0].met else _STRICTEST
     elif rule == "max_overkill_rate":
-        units = Units.of("overkill", scores, labels, parts)
+        counted = PartScores.of("overkill", scores, labels, parts)
         limit = _fraction("max_overkill_rate", max_overkill_rate or None)
-        usual = units if odd is None else Units.of("overkill", scores, labels, parts, ~odd)
+        usual = counted if odd is None else PartScores.of("overkill", scores, labels, parts, ~odd)
         chosen = _above_ok(usual.scores, limit, confidence)
-        claims = (units.claim(chosen, limit, confidence, split),)
+        claims = (counted.claim(chosen, limit, confidence, split),)
         reason = "the lowest with overkill shown to be within its limit" if claims[0].met else _ABOVE_ALL
         if odd is not None and odd.any():
             reason += f"; {odd.sum()} of the OK images may be defective and did not count: far more novel than the others"
@@ -154,10 +154,10 @@ def choose_threshold(
 
 
 def _above_ok(scores: np.ndarray, limit: float, confidence: float) -> float:
-    """Return the threshold of the OK units alone: the order statistic of Wilks (`claims`), half-way to the next higher unit.
+    """Return the threshold of the OK parts alone: the order statistic of Wilks (`claims`), half-way to the next higher part.
 
-    Nothing lies above the highest unit, so the threshold keeps a distance from it. The distance grows where the units are too few to
-    show the limit: at a tail that falls exponentially, the share `limit` of OK units lies above the threshold.
+    Nothing lies above the highest part, so the threshold keeps a distance from it. The distance grows where the parts are too few to
+    show the limit: at a tail that falls exponentially, the share `limit` of OK parts lies above the threshold.
     """
     found = usual_limit(logit(scores), limit, confidence)
     if found < HIGHEST_LOGIT:
@@ -167,7 +167,7 @@ def _above_ok(scores: np.ndarray, limit: float, confidence: float) -> float:
 
 
 def usual_limit(values: np.ndarray, limit: float, confidence: float) -> float:
-    """Return what the share `limit` of OK units may exceed, as `_above_ok` says; values are logits, or in standard deviations."""
+    """Return what the share `limit` of OK parts may exceed, as `_above_ok` says; values are logits, or in standard deviations."""
     ranked, n = np.sort(values), len(values)
     last = ranked[-1 - (allowed_errors(limit, n, confidence) or 0)]
     higher = ranked[ranked > last]

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .parts import numbered
 from .rates import clopper_pearson
 
 _OUTSIDE = (
@@ -29,8 +30,7 @@ class Differences(NamedTuple):
 class Pairs:
     """The verdicts of two models on the same images.
 
-    Images of one group are one part, since they tell the same story: a part counts as worse when the candidate errs on
-    more of its images than the champion.
+    A part counts as worse when the candidate errs on more of its images than the champion.
 
     Args:
         labels: int array of shape (n_images,), 1 = defective, 0 = OK.
@@ -52,27 +52,25 @@ class Pairs:
         candidate: Sequence[bool] | np.ndarray,
         champion: Sequence[bool] | np.ndarray,
         defect_types: Sequence[str] | None = None,
-        groups: Sequence[str] | None = None,
+        parts: Sequence[str] | None = None,
     ) -> "Pairs":
         """Return checked pairs.
 
         Args:
             defect_types: one name per image; "" counts as "defective".
-            groups: one name per image, which those of one part share; "" = on its own.
+            parts: name of each image's part, "" = its own part.
 
         Raises:
             ValueError: lengths differ.
         """
         n = len(labels)
         types = np.array([name or "defective" for name in defect_types or [""] * n])
-        names = [f"group {name}" if name else f"image {i}" for i, name in enumerate(groups or [""] * n)]
-        parts = np.unique(names, return_inverse=True)[1]
         arrays = (
             np.asarray(labels, np.int64),
             np.asarray(candidate, bool),
             np.asarray(champion, bool),
             types,
-            parts,
+            numbered(parts, n),
         )
         if any(array.shape != (n,) for array in arrays):
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Count parts: images of one part, and copies of one image, count as one observation."""
+"""Count parts: all images of one part count once."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ def numbered(parts: Sequence[str] | np.ndarray | None, n: int) -> np.ndarray:
     """
     if parts is None:
         return np.arange(n)
-    names = [f"group {name}" if name else f"image {i}" for i, name in enumerate(parts)]
+    names = [f"part {name}" if name else f"single image {i}" for i, name in enumerate(parts)]
     return np.unique(names, return_inverse=True)[1]
 
 
@@ -26,7 +26,7 @@ def rate_of(hits: np.ndarray, part: np.ndarray, confidence: float = 0.95) -> Rat
         hits: bool array of shape (n_images,).
         part: number of each image's part, int array of shape (n_images,); see `numbered`.
     """
-    if len(np.unique(part)) == len(part):  # also without a group
+    if len(np.unique(part)) == len(part):  # also without names
         return Rate.of(hits.sum(), len(hits), confidence)
     return Rate.of(hits.sum(), len(hits), confidence, effective(hits, part, confidence))
 

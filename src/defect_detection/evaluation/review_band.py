@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .claims import Units
+from .claims import PartScores
 from .metrics import checked
 from .operating_point import ReviewBand
 from .rates import Frozen
@@ -33,7 +33,7 @@ def review_edges(
     Args: as :func:`bound_review_band`.
     """
     scores, labels = checked(scores, labels)
-    escapes, rejects = _units(scores, labels, parts)
+    escapes, rejects = _both(scores, labels, parts)
     low = escapes.edge(scores, limits.max_escape_rate, limits.confidence)
     high = rejects.edge(scores, limits.max_overkill_rate, limits.confidence)
     return low, high
@@ -63,7 +63,7 @@ def bound_review_band(
     low, high = review_edges(scores, labels, limits, parts)
     low, high = min(low, threshold), max(high, threshold)
     scores, labels = checked(scores, labels)
-    escapes, rejects = _units(scores, labels, parts)
+    escapes, rejects = _both(scores, labels, parts)
     claims = (
         escapes.claim(low, limits.max_escape_rate, limits.confidence, split),
         rejects.claim(high, limits.max_overkill_rate, limits.confidence, split),
@@ -71,5 +71,7 @@ def bound_review_band(
     return ReviewBand(low=low, high=high, claims=claims)
 
 
-def _units(scores: np.ndarray, labels: np.ndarray, parts: Sequence[str] | None) -> tuple[Units, Units]:
-    return Units.of("escape", scores, labels, parts), Units.of("overkill", scores, labels, parts)
+def _both(
+    scores: np.ndarray, labels: np.ndarray, parts: Sequence[str] | None
+) -> tuple[PartScores, PartScores]:
+    return PartScores.of("escape", scores, labels, parts), PartScores.of("overkill", scores, labels, parts)

@@ -44,14 +44,14 @@ def cost_curve(
     defect_rate: float,
     costs: Costs | None = None,
     *,
-    parts: int = PARTS,
+    n_parts: int = PARTS,
     confidence: float = 0.95,
-    groups: Sequence[str] | None = None,
+    parts: Sequence[str] | None = None,
 ) -> CostCurve:
-    """Return what each threshold would give among `parts` parts of the line.
+    """Return what each threshold would give among `n_parts` parts of the line.
 
-    Expected escapes are parts · `defect_rate` · P(score < threshold | defective), expected false rejects
-    parts · (1 − `defect_rate`) · P(score >= threshold | OK); the expected cost weighs both. (Drummond and Holte, "Cost curves",
+    Expected escapes are `n_parts` · `defect_rate` · P(score < threshold | defective), expected false rejects
+    `n_parts` · (1 − `defect_rate`) · P(score >= threshold | OK); the expected cost weighs both. (Drummond and Holte, "Cost curves",
     Machine Learning 65 (2006), draw the same over all priors; here the line's own is known.)
 
     Args:
@@ -60,13 +60,13 @@ def cost_curve(
         threshold: the one in use.
         defect_rate: defective parts / all parts on the line.
         costs: of one escaped and of one rejected OK part.
-        groups: name of each image's part, "" = its own part.
+        parts: name of each image's part, "" = its own part.
     """
-    part = [numbered(groups, len(labels))[labels == label] for label in (0, 1)]
+    part = [numbered(parts, len(labels))[labels == label] for label in (0, 1)]
     cuts = np.append(np.unique(scores), 1.0 if scores.max() < 1 else [])  # the last threshold rejects nothing
     n_escaped, n_rejected = _counts(scores, labels, cuts)
     totals = (int((labels == 1).sum()), int((labels == 0).sum()))
-    line = (parts * defect_rate, parts * (1 - defect_rate))
+    line = (n_parts * defect_rate, n_parts * (1 - defect_rate))
 
     def point(cut: float) -> CostPoint:
         escapes = times(rate_of(scores[labels == 1] < cut, part[1], confidence), line[0])
@@ -83,7 +83,7 @@ def cost_curve(
         )
         cheapest = point(cuts[int(np.argmin(total))])
     return CostCurve(
-        parts=parts,
+        parts=n_parts,
         defect_rate=defect_rate,
         costs=costs,
         chosen=point(threshold),

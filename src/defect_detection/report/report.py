@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from defect_detection.evaluation.claims import Units
+from defect_detection.evaluation.claims import PartScores
 from defect_detection.evaluation.gate import Decision
 from defect_detection.evaluation.metrics import Bin, Metrics, checked, reliability
 from defect_detection.evaluation.operating_point import Costs, OperatingPoint, ReviewBand
@@ -19,7 +19,7 @@ from .localisation import Border, Pointing, border, defect_cells, evidence_remar
 from .located import Located, locate
 from .outlook import Claim, Forecast, Review, evidence_text, forecast, review_workload, stronger_claims
 from .pixel_auroc import pixel_auroc
-from .slices import DefectType, Groups, by_defect_type, by_group
+from .slices import DefectType, Groups, by_defect_type, by_part
 from .type_answers import TypeAnswers
 from .unseen import Unseen
 
@@ -131,7 +131,7 @@ def build_report(
     labels: np.ndarray,
     *,
     defect_types: Sequence[str] | None = None,
-    groups: Sequence[str] | None = None,
+    parts: Sequence[str] | None = None,
     evidence: Evidence | None = None,
     operating_point: OperatingPoint | None = None,
     review_band: ReviewBand | None = None,
@@ -154,7 +154,7 @@ def build_report(
         scores: float array of shape (n_images,), P(defective) in [0, 1].
         labels: int array of shape (n_images,), 1 = defective, 0 = OK.
         defect_types: one name per image, the same as `metrics` was made with; without them there is no table of types.
-        groups: name of each image's part, "" = its own part.
+        parts: name of each image's part, "" = its own part.
         evidence: where the model saw defects, and where they are.
         operating_point: where the threshold comes from (the validation split).
         defect_rate: defective parts / all parts on the line.
@@ -170,9 +170,9 @@ def build_report(
     names = [str(path) for path in paths]
     types = _type_names(defect_types, labels)
     called, confidence = scores >= metrics.threshold, metrics.accuracy.confidence
-    groups = groups or [""] * len(labels)
-    seen = _localised(evidence, called, types, groups, confidence)
-    missed, noun = _missed_parts(scores, labels, metrics.threshold, groups, confidence)
+    parts = parts or [""] * len(labels)
+    seen = _localised(evidence, called, types, parts, confidence)
+    missed, noun = _missed_parts(scores, labels, metrics.threshold, parts, confidence)
 
     remark = evidence_remark(seen.pointing, seen.border)
 
@@ -188,17 +188,17 @@ def build_report(
         operating_point=operating_point,
         forecast=forecast(metrics, defect_rate),
         cost_curve=cost_curve(
-            scores, labels, metrics.threshold, defect_rate, costs, confidence=confidence, groups=groups
+            scores, labels, metrics.threshold, defect_rate, costs, confidence=confidence, parts=parts
         )
         if labels.any()
         else None,
-        review=review_workload(scores, labels, review_band, metrics, defect_rate, groups),
+        review=review_workload(scores, labels, review_band, metrics, defect_rate, parts),
         escape_limit=escape_limit(missed.count, missed.total, confidence),
         claims=stronger_claims(missed),
         more_defectives_needed=evidence_text(missed, noun),
         reliability=()
         if score_is_anomaly
-        else tuple(reliability(scores, labels, confidence=confidence, parts=groups)),
+        else tuple(reliability(scores, labels, confidence=confidence, parts=parts)),
         defect_types=by_defect_type(
             metrics.per_defect_type if defect_types else {},
             seen.pointing.per_defect_type if seen.pointing else {},
@@ -210,10 +210,10 @@ def build_report(
         unseen=unseen,
         type_answers=type_answers,
         located=evidence
-        and locate(evidence.maps, evidence.masks, scores, metrics.threshold, groups, confidence),
-        groups=by_group(called, labels, groups, confidence=confidence),
+        and locate(evidence.maps, evidence.masks, scores, metrics.threshold, parts, confidence),
+        groups=by_part(called, labels, parts, confidence=confidence),
         pointing=seen.pointing,
-        pixel_auroc=_pixels(evidence, labels, groups, confidence),
+        pixel_auroc=_pixels(evidence, labels, parts, confidence),
         border=seen.border,
         evidence_remark=remark,
         worst_escapes=listed(~called & (labels == 1), scores),
@@ -233,19 +233,19 @@ def _type_names(defect_types: Sequence[str] | None, labels: np.ndarray) -> list[
 
 
 def _missed_parts(
-    scores: np.ndarray, labels: np.ndarray, threshold: float, groups: Sequence[str], confidence: float
+    scores: np.ndarray, labels: np.ndarray, threshold: float, parts: Sequence[str], confidence: float
 ) -> tuple[Rate, str]:
     """Return the defective parts with a missed image, and their name."""
-    found = Units.of("escape", scores, labels, groups)
-    return Rate.of((found.scores < threshold).sum(), len(found.scores), confidence), found.unit
+    found = PartScores.of("escape", scores, labels, parts)
+    return Rate.of((found.scores < threshold).sum(), len(found.scores), confidence), found.noun
 
 
 def _pixels(
-    evidence: Evidence | None, labels: np.ndarray, groups: Sequence[str], confidence: float
+    evidence: Evidence | None, labels: np.ndarray, parts: Sequence[str], confidence: float
 ) -> Estimate | None:
     if evidence is None:
         return None
-    part = numbered(groups, len(labels))
+    part = numbered(parts, len(labels))
     return pixel_auroc(evidence.maps, evidence.masks, labels, part, seen=evidence.seen, confidence=confidence)
 
 
@@ -261,7 +261,7 @@ def _localised(
     evidence: Evidence | None,
     called: np.ndarray,
     types: Sequence[str],
-    groups: Sequence[str],
+    parts: Sequence[str],
     confidence: float,
 ) -> _Localised:
     elsewhere = np.zeros(len(called), bool)
@@ -277,10 +277,8 @@ def _localised(
         [bool(called[i]) for i in hits],
         [types[i] for i in hits],
         confidence,
-        [groups[i] for i in hits],
+        [parts[i] for i in hits],
     )
     flagged = np.flatnonzero(called).tolist()
-    outermost = border(
-        maps[called], [cells.get(i) for i in flagged], confidence, [groups[i] for i in flagged]
-    )
+    outermost = border(maps[called], [cells.get(i) for i in flagged], confidence, [parts[i] for i in flagged])
     return _Localised(aim, outermost, elsewhere)

@@ -1,4 +1,4 @@
-"""Break down mistakes by group (part, lot, module) and by defect type."""
+"""Break down mistakes by part and by defect type."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,11 +7,11 @@ import numpy as np
 from defect_detection.evaluation.parts import effective, numbered
 from defect_detection.evaluation.rates import Estimate, Frozen, Rate, clopper_pearson
 
-MOST_GROUPS = 10
+MOST_PARTS = 10
 
 
 class GroupSlice(Frozen):
-    """The mistakes in one group; a rate is None where the group has no such image."""
+    """The mistakes in one part; a rate is None where the part has no such image."""
 
     name: str
     wrong: Rate
@@ -20,12 +20,12 @@ class GroupSlice(Frozen):
 
 
 class Groups(Frozen):
-    """The test images by group. An image without a group counts as one of its own.
+    """The test images by part.
 
-    total, several: how many groups there are, and how many of them hold several images.
+    total, several: how many parts there are, and how many of them hold several images.
     with_mistakes: how many of `several` hold an image on the wrong side.
-    escape, overkill: the two rates with intervals that allow for images of one group being alike; None without such an image.
-    worst: groups of several images, from the one that is most surely bad (by the lower end of its interval).
+    escape, overkill: the two rates with intervals that allow for images of one part being alike; None without such an image.
+    worst: parts of several images, from the one that is most surely bad (by the lower end of its interval).
     """
 
     total: int
@@ -49,23 +49,23 @@ class DefectType(Frozen):
     hardest_score: float
 
 
-def by_group(
+def by_part(
     called: np.ndarray,
     labels: np.ndarray,
-    groups: Sequence[str],
+    parts: Sequence[str],
     *,
     confidence: float = 0.95,
-    most: int = MOST_GROUPS,
+    most: int = MOST_PARTS,
 ) -> Groups | None:
-    """Return the mistakes by group; None where no group holds several images.
+    """Return the mistakes by part; None where no part has several images.
 
     Args:
         called: bool array of shape (n_images,), called defective.
         labels: int array of shape (n_images,), 1 = defective, 0 = OK.
-        groups: one name per image; "" = on its own.
-        most: groups that are listed.
+        parts: name of each image's part, "" = its own part.
+        most: parts that are listed.
     """
-    names = np.asarray(groups)
+    names = np.asarray(parts)
     part = numbered(names, len(labels))
     size, wrong = np.bincount(part), called != (labels == 1)
     several = np.flatnonzero(size > 1)
@@ -78,8 +78,8 @@ def by_group(
         total=len(size),
         several=len(several),
         with_mistakes=len(slices),
-        escape=grouped_rate(wrong[labels == 1], names[labels == 1], confidence) if labels.any() else None,
-        overkill=grouped_rate(wrong[labels == 0], names[labels == 0], confidence)
+        escape=rate_by_part(wrong[labels == 1], names[labels == 1], confidence) if labels.any() else None,
+        overkill=rate_by_part(wrong[labels == 0], names[labels == 0], confidence)
         if not labels.all()
         else None,
         worst=tuple(slices[:most]),
@@ -99,18 +99,18 @@ def _slice(
     )
 
 
-def grouped_rate(wrong: np.ndarray, groups: Sequence[str] | np.ndarray, confidence: float = 0.95) -> Estimate:
-    """Return the share that is wrong, with an interval for images that come in groups.
+def rate_by_part(wrong: np.ndarray, parts: Sequence[str] | np.ndarray, confidence: float = 0.95) -> Estimate:
+    """Return the share that is wrong, with an interval that counts parts.
 
     The exact interval of as many independent images as tell the same (`parts.effective`). Never more than there are images, and as
-    many as there are groups where none or all are wrong. Groups of one give the exact interval of the images.
+    many as there are parts where none or all are wrong. Parts of one image give the exact interval of the images.
 
     Args:
         wrong: bool array of shape (n_images,), at least one image.
-        groups: one name per image; "" = on its own.
+        parts: name of each image's part, "" = its own part.
     """
     rate = float(wrong.mean())
-    n = effective(wrong, numbered(groups, len(wrong)), confidence)
+    n = effective(wrong, numbered(parts, len(wrong)), confidence)
     low, high = clopper_pearson(rate * n, n, confidence)
     return Estimate(value=rate, low=low, high=high, confidence=confidence)
 

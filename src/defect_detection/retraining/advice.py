@@ -9,9 +9,9 @@ from defect_detection.config import Config
 from defect_detection.data.audit.material import counted
 from defect_detection.data.class_names import UNNAMED_TYPE
 from defect_detection.data.exported_feedback import with_feedback
+from defect_detection.data.parts import parts_of
 from defect_detection.data.samples import DEFECTIVE, OK, Sample
 from defect_detection.data.split import ENOUGH_DEFECTIVE, Mode, mode_of, scan_split
-from defect_detection.data.units import parts_of
 from defect_detection.evaluation.novelty_share import may_decide, parts_without_novelty
 from defect_detection.evaluation.paired import fewest_parts
 from defect_detection.evaluation.rates import Frozen, Rate, escape_limit, percent

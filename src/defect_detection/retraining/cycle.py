@@ -11,8 +11,8 @@ from filelock import FileLock, Timeout
 from defect_detection.config import Config, RetrainConfig, load_config, load_retrain_config
 from defect_detection.config.retraining import StartFrom
 from defect_detection.data.in_training import in_training
+from defect_detection.data.parts import of_whole_parts
 from defect_detection.data.split import Splits, load_splits
-from defect_detection.data.units import of_whole_parts
 from defect_detection.errors import BusyError
 from defect_detection.evaluation.gate import HELPS, Improvement, Outcome, screen
 from defect_detection.evaluation.rates import percent

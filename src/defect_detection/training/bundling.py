@@ -10,10 +10,10 @@ import numpy as np
 from defect_detection import __version__
 from defect_detection.config import Config
 from defect_detection.data.audit.measure import measured
+from defect_detection.data.parts import parts_of
 from defect_detection.data.reference import Reference, camera_of, learn_reference
 from defect_detection.data.samples import OK, Sample
 from defect_detection.data.split import Splits
-from defect_detection.data.units import parts_of
 from defect_detection.errors import BundleError
 from defect_detection.evaluation.drift import Baseline
 from defect_detection.evaluation.metrics import Metrics

@@ -22,7 +22,7 @@ def calibrate(
     """Weigh the branches and fit slope and offset of a sigmoid.
 
     Each branch is divided by its spread first. Their weights start equal, and only evidence pulls them apart: on few
-    validation parts both count nearly the same, on many the better one counts more. Several images of a part are one observation:
+    validation parts both count nearly the same, on many the better one counts more. The images of a part count once:
     they agree for reasons of their own.
 
     Args:
@@ -80,7 +80,7 @@ def platt(logits: np.ndarray, labels: np.ndarray, evidence: float = 1.0) -> tupl
     Args:
         logits: float array of shape (n_images, n_branches).
         labels: int array of shape (n_images,), 1 = defective.
-        evidence: how many independent observations an image counts as against that prior, at most 1.
+        evidence: how many parts an image counts as against that prior, at most 1.
     """
     n_defective = int(labels.sum())
     n_ok = len(labels) - n_defective

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from defect_detection.config.evaluation import EvaluationConfig
+from defect_detection.data.parts import parts_of
 from defect_detection.data.samples import Sample
-from defect_detection.data.units import parts_of
 from defect_detection.evaluation.operating_point import usual_limit
 from defect_detection.evaluation.parts import numbered, rate_of
 from defect_detection.model.type_rule import UNKNOWN, TypeRule

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from defect_detection.data.parts import of_whole_parts
 from defect_detection.data.samples import DEFECTIVE, OK, Sample, labels_of
-from defect_detection.data.units import of_whole_parts
 from defect_detection.model.bundle import are_known
 from defect_detection.training.folds import Folds
 

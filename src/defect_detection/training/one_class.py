@@ -11,9 +11,9 @@ from threadpoolctl import threadpool_limits
 from defect_detection.config import Config
 from defect_detection.data.cross_validation import MOST_FOLDS
 from defect_detection.data.outlying import MOST_ODD, from_median
+from defect_detection.data.parts import parts_of
 from defect_detection.data.samples import DEFECTIVE, OK, labels_of
 from defect_detection.data.split import Splits
-from defect_detection.data.units import parts_of
 from defect_detection.errors import DataError
 from defect_detection.evaluation.logits import expit
 from defect_detection.evaluation.novelty_share import may_decide

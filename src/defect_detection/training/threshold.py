@@ -7,9 +7,9 @@ import numpy as np
 
 from defect_detection.config.evaluation import EvaluationConfig
 from defect_detection.data.outlying import MOST_ODD, unlike_the_others
+from defect_detection.data.parts import parts_of
 from defect_detection.data.samples import OK, Sample, labels_of
-from defect_detection.data.units import parts_of
-from defect_detection.evaluation.claims import RateClaim, Units
+from defect_detection.evaluation.claims import PartScores, RateClaim
 from defect_detection.evaluation.logits import logit
 from defect_detection.evaluation.operating_point import (
     Costs,
@@ -95,8 +95,8 @@ def novelty_limit(
     """
     labels, parts = labels_of(samples), parts_of(samples)
     counting = ~odd_ok(novelty, samples) if novelty_share == 1 else np.ones(len(labels), bool)
-    units = Units.of("overkill", novelty, labels, parts, counting)
-    return usual_limit(units.scores, settings.max_unknown_rate, settings.confidence)
+    usual = PartScores.of("overkill", novelty, labels, parts, counting)
+    return usual_limit(usual.scores, settings.max_unknown_rate, settings.confidence)
 
 
 def odd_ok(novelty: np.ndarray, samples: Sequence[Sample]) -> np.ndarray:

@@ -10,9 +10,9 @@ import numpy as np
 from defect_detection.config import Config
 from defect_detection.config.training import HyperparameterSet
 from defect_detection.data.cache import RowStore
+from defect_detection.data.parts import parts_of
 from defect_detection.data.samples import DEFECTIVE, OK, Sample, labels_of
 from defect_detection.data.split import Splits
-from defect_detection.data.units import parts_of
 from defect_detection.evaluation.logits import logit
 from defect_detection.model.card import TileRule
 from defect_detection.model.graph import build_inspector

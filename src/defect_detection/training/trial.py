@@ -11,9 +11,9 @@ from sklearn.metrics import roc_auc_score
 
 from defect_detection.config import Config
 from defect_detection.config.training import HyperparameterSet
+from defect_detection.data.parts import parts_of
 from defect_detection.data.samples import Sample, fingerprint, labels_of
 from defect_detection.data.split import LABELS_NEEDED, Splits
-from defect_detection.data.units import parts_of
 from defect_detection.evaluation.logits import expit
 from defect_detection.evaluation.metrics import Metrics, evaluate
 from defect_detection.evaluation.operating_point import OperatingPoint, ReviewBand
@@ -296,7 +296,7 @@ def _measure(
         scores,
         labels,
         point.threshold,
-        groups=parts_of(samples),
+        parts=parts_of(samples),
         fingerprint=fingerprint(samples),
         confidence=config.evaluation.confidence,
         repetitions=0,

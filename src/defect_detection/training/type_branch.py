@@ -15,9 +15,9 @@ from defect_detection.config import Config
 from defect_detection.config.evaluation import EvaluationConfig
 from defect_detection.config.training import HyperparameterSet
 from defect_detection.data.class_names import UNNAMED_TYPE, comparable
+from defect_detection.data.parts import parts_of
 from defect_detection.data.samples import Sample
 from defect_detection.data.split import Splits
-from defect_detection.data.units import parts_of
 from defect_detection.model.heads import Types
 from defect_detection.model.trunks import Trunk
 from defect_detection.model.type_rule import OTHER, UNKNOWN, TypeRule

@@ -12,9 +12,9 @@ import numpy as np
 
 from defect_detection.config import Config
 from defect_detection.config.training import HyperparameterSet
+from defect_detection.data.parts import parts_of
 from defect_detection.data.samples import DEFECTIVE, OK, Sample, labels_of
 from defect_detection.data.split import ENOUGH_DEFECTIVE
-from defect_detection.data.units import parts_of
 from defect_detection.evaluation.logits import expit
 from defect_detection.evaluation.types_left_out import LEAST_PARTS, TypeLeftOut, type_left_out
 from defect_detection.model.bundle import are_known

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from defect_detection.config import Config
+from defect_detection.data.parts import parts_of
 from defect_detection.data.samples import OK, Sample
-from defect_detection.data.units import parts_of
 from defect_detection.evaluation.parts import numbered
 from defect_detection.evaluation.rates import Rate
 from defect_detection.model.card import Card

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from defect_detection.config import Config
+from defect_detection.data.parts import parts_of
 from defect_detection.data.samples import DEFECTIVE, Sample, labels_of
-from defect_detection.data.units import parts_of
 from defect_detection.evaluation import guards
 from defect_detection.evaluation.gate import Check, Decision, GatePolicy, Improvement, decide
 from defect_detection.evaluation.paired import Pairs, fewest_parts

@@ -13,8 +13,8 @@ from defect_detection.data.framing import Framing
 from defect_detection.data.manifest import NAME as MANIFEST
 from defect_detection.data.manifest import Manifest
 from defect_detection.data.masks import find_mask, read_mask
+from defect_detection.data.parts import join, parts_of
 from defect_detection.data.samples import Sample, labels_of
-from defect_detection.data.units import join, parts_of
 from defect_detection.errors import ImageError
 from defect_detection.evaluation.gate import Decision
 from defect_detection.evaluation.operating_point import Costs
@@ -108,7 +108,7 @@ def make_report(
         candidate.scores,
         labels_of(samples),
         defect_types=[sample.defect_type for sample in samples],
-        groups=_shown_parts(samples, config),
+        parts=_shown_parts(samples, config),
         evidence=Evidence(candidate.evidence, masks, card.frame.seen),
         operating_point=card.operating_point,
         review_band=card.review,
@@ -198,10 +198,10 @@ def _shown(samples: Sequence[Sample], config: Config) -> list[str]:
 def _shown_parts(samples: Sequence[Sample], config: Config) -> list[str]:
     """Return the part of each image as a reader knows it; "" for a part of one image."""
     names: dict[Path, str] = {}
-    for unit in join(samples):
-        first = unit.samples[0]
+    for part in join(samples):
+        first = part.samples[0]
         name = first.group or f"copies of {_shown([first], config)[0]}"
-        names |= {sample.path: name if len(unit.samples) > 1 else "" for sample in unit.samples}
+        names |= {sample.path: name if len(part.samples) > 1 else "" for sample in part.samples}
     return [names[sample.path] for sample in samples]
 
 

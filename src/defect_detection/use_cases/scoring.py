@@ -11,9 +11,9 @@ from defect_detection.config import Config
 from defect_detection.data.bounds import Limits
 from defect_detection.data.cache import RowStore
 from defect_detection.data.class_names import UNNAMED_TYPE, comparable
+from defect_detection.data.parts import parts_of
 from defect_detection.data.pixels import decoded
 from defect_detection.data.samples import Sample, fingerprint, labels_of
-from defect_detection.data.units import parts_of
 from defect_detection.errors import DataError
 from defect_detection.evaluation import metrics as figures_of
 from defect_detection.evaluation.metrics import Metrics
@@ -149,7 +149,7 @@ def measure(scores: np.ndarray, samples: Sequence[Sample], threshold: float, con
         labels_of(samples),
         threshold,
         defect_types=[sample.defect_type for sample in samples],
-        groups=parts_of(samples),
+        parts=parts_of(samples),
         fingerprint=fingerprint(samples),
         confidence=settings.confidence,
         repetitions=settings.bootstrap_repetitions,

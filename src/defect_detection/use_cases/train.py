@@ -13,9 +13,9 @@ from defect_detection.config import Config
 from defect_detection.config.training import HyperparameterSet
 from defect_detection.data.cache_folder import bound
 from defect_detection.data.in_training import in_training
+from defect_detection.data.parts import parts_of
 from defect_detection.data.samples import labels_of
 from defect_detection.data.split import Say, load_splits, silent
-from defect_detection.data.units import parts_of
 from defect_detection.errors import DivergedError
 from defect_detection.evaluation.metrics import ranking
 from defect_detection.files.switch import switched

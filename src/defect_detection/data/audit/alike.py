@@ -83,7 +83,7 @@ def _nearest(material: Material) -> list[Nearest]:
         measured["hash"],
         measured["thumbnail"],
         contents=_numbered(sample.sha256 for sample in samples),
-        units=_numbered(sample.group or f"\0{place}" for place, sample in enumerate(samples)),
+        parts=_numbered(sample.group or f"\0{place}" for place, sample in enumerate(samples)),
         relations=np.stack([material.is_test, [sample.label == DEFECTIVE for sample in samples]]),
         folder=material.folder,
     )

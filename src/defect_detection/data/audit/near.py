@@ -54,7 +54,7 @@ def nearest(
     hashes: np.ndarray,
     thumbnails: np.ndarray,
     contents: np.ndarray,
-    units: np.ndarray,
+    parts: np.ndarray,
     relations: np.ndarray,
     folder: Path | None = None,
 ) -> list[Nearest]:
@@ -64,7 +64,7 @@ def nearest(
         hashes: uint8 array of shape (n_images, 32), bits of the perceptual hashes.
         thumbnails: uint8 array of shape (n_images, height, width), gray.
         contents: int array of shape (n_images,): two images with the same number are identical and no pair.
-        units: int array of shape (n_images,): images of one group have the same number and are no pair either.
+        parts: int array of shape (n_images,): images of one part have the same number and are no pair either.
         relations: int array of shape (n_relations, n_images): a pair counts in a row when its numbers there differ.
         folder: for a temporary file where there are very many images; None: all is in memory.
 
@@ -82,7 +82,7 @@ def nearest(
         if not is_pair.any():
             continue
         is_pair &= (bits <= MOST_BITS) & (columns > rows[:, None])
-        is_pair &= _differ(contents, rows, columns) & _differ(units, rows, columns)
+        is_pair &= _differ(contents, rows, columns) & _differ(parts, rows, columns)
         separated = [_differ(relation, rows, columns) for relation in relations]
         for result, where in zip(found, [*separated, ~np.any(separated, axis=0)], strict=True):
             _note(result, rows, columns, np.where(is_pair & where, similarity, -1.0))

@@ -1,4 +1,4 @@
-"""Group samples that must stay in one split."""
+"""Join samples to parts, each of which stays in one split."""
 
 import hashlib
 from collections import defaultdict
@@ -12,8 +12,8 @@ from defect_detection.data.samples import Sample
 
 
 @dataclass(frozen=True)
-class Unit:
-    """Samples of one group, or with identical bytes, or joined by a chain of both."""
+class PartSamples:
+    """The samples of one part: of one group, or with identical bytes, or joined by a chain of both."""
 
     name: str  # of its group, else of its content
     samples: tuple[Sample, ...]
@@ -23,7 +23,7 @@ class Unit:
         return frozenset(sample.label for sample in self.samples)
 
     def rank(self, seed: int | str) -> str:
-        """Return a random sort key per unit that does not depend on the other units."""
+        """Return a random sort key per part that does not depend on the other parts."""
         return hashlib.sha256(f"{seed} {self.name}".encode(errors="surrogateescape")).hexdigest()
 
 
@@ -33,7 +33,7 @@ def parts_of(samples: Iterable[Sample]) -> list[str]:
     Images of one group are one part, and so are identical images, whatever their groups.
     """
     samples = list(samples)
-    names = {sample.path: unit.name for unit in join(samples) for sample in unit.samples}
+    names = {sample.path: part.name for part in join(samples) for sample in part.samples}
     return [names[sample.path] for sample in samples]
 
 
@@ -43,8 +43,8 @@ def of_whole_parts(chosen: np.ndarray, samples: Iterable[Sample]) -> np.ndarray:
     return np.isin(parts, np.unique(parts[chosen]))
 
 
-def join(samples: Iterable[Sample]) -> list[Unit]:
-    """Return the units of the samples, in the order of each unit's first sample."""
+def join(samples: Iterable[Sample]) -> list[PartSamples]:
+    """Return the parts of the samples, in the order of each part's first sample."""
     leaders: dict[str, str] = {}
     members: dict[str, list[Sample]] = defaultdict(list)
     samples = list(samples)
@@ -53,7 +53,7 @@ def join(samples: Iterable[Sample]) -> list[Unit]:
         _unite(leaders, keys[0], keys[-1])
     for sample in samples:
         members[_leader(leaders, _keys(sample)[0])].append(sample)
-    return [Unit(name, tuple(joined)) for name, joined in members.items()]
+    return [PartSamples(name, tuple(joined)) for name, joined in members.items()]
 
 
 def _keys(sample: Sample) -> list[str]:
@@ -62,7 +62,7 @@ def _keys(sample: Sample) -> list[str]:
 
 
 def _unite(leaders: dict[str, str], one: str, other: str) -> None:
-    """Use the smaller name as the root, so a unit keeps its name ("group:" before "image:") when it grows."""
+    """Use the smaller name as the root, so a part keeps its name ("group:" before "image:") when it grows."""
     low, high = sorted((_leader(leaders, one), _leader(leaders, other)))
     leaders[high] = low
 

@@ -1,9 +1,9 @@
-"""Units: images of one group, and identical images."""
+"""Parts: images of one group, and identical images."""
 
 from pathlib import Path
 
+from defect_detection.data.parts import parts_of
 from defect_detection.data.samples import Sample
-from defect_detection.data.units import parts_of
 
 
 def sample(name: str, group: str = "", content: str = "") -> Sample:
