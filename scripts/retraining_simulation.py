@@ -1,4 +1,4 @@
-"""Simulate a year of weekly retrainings, and write its table into docs/decisions/0018-what-retraining-validates-on.md.
+"""Simulate a year of weekly retrainings, and write its table into docs/notes/2026-11-evidence-for-decisions.md.
 
     python scripts/retraining_simulation.py [--years 60]
 
@@ -18,7 +18,7 @@ from scipy.special import ndtri
 from defect_detection.evaluation.gate import Outcome, compare, decide, screen
 from defect_detection.evaluation.paired import Pairs
 
-PAGE = Path(__file__).resolve().parents[1] / "docs/decisions/0018-what-retraining-validates-on.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs/notes/2026-11-evidence-for-decisions.md"
 WEEKS, LABELS_A_WEEK, DEFECTIVE_SHARE = 52, 50, 0.2
 TEST = np.repeat([1, 0], [111, 150])
 TOGETHER = 0.9  # correlation of two models' scores of one part
