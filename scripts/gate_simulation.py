@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from defect_detection.evaluation.gate import Check, Decision, GatePolicy, Outcome, decide
+from defect_detection.evaluation.gate import Check, GateDecision, GatePolicy, Outcome, decide
 from defect_detection.evaluation.metrics import Metrics, evaluate
 from defect_detection.evaluation.paired import Pairs
 
@@ -66,7 +66,7 @@ def draw(truth: Truth, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np
 
 def decisions(
     truth: Truth, n: int, repetitions: int, seed: int, policy: GatePolicy = POLICY
-) -> Iterator[Decision]:
+) -> Iterator[GateDecision]:
     """Yield what the gate says to one drawn test set after the other."""
     rng = np.random.default_rng([seed, n])
     for _ in range(repetitions):
@@ -81,7 +81,7 @@ def judged(
     policy: GatePolicy = POLICY,
     types: list[str] | None = None,
     **more: object,
-) -> Decision:
+) -> GateDecision:
     pairs = Pairs.of(labels, candidate >= 0.5, champion >= 0.5, types)
     ours, theirs = (counted(called, labels) for called in (pairs.candidate, pairs.champion))
     return decide(ours, theirs, policy, pairs=pairs, **more)  # type: ignore[arg-type]
@@ -151,13 +151,13 @@ def verdicts(n_defective: int, misses: range, n_ok: int, overkill: int) -> np.nd
     return scores
 
 
-def examples() -> list[tuple[str, Decision]]:
+def examples() -> list[tuple[str, GateDecision]]:
     """Return what the gate says to typical candidates: 111 defective images (91 scratches, 20 dents) and 150 OK ones."""
     labels, types = np.repeat([1, 0], [111, 150]), ["scratch"] * 91 + ["dent"] * 20 + [""] * 150
     champion = verdicts(111, range(4), 150, 12)
     few, few_champion = np.repeat([1, 0], 20), verdicts(20, range(1), 20, 3)
 
-    def case(misses: range, overkill: int, **more: object) -> Decision:
+    def case(misses: range, overkill: int, **more: object) -> GateDecision:
         return judged(labels, verdicts(111, misses, 150, overkill), champion, types=types, **more)  # type: ignore[arg-type]
 
     first = counted(champion >= 0.5, labels)

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import binomtest, multinomial
 
 from defect_detection.evaluation.paired import (
-    Differences,
+    PairedDifferences,
     Pairs,
     chance_beyond,
     chance_of_worse,
@@ -18,17 +18,17 @@ from defect_detection.evaluation.rates import clopper_pearson
 @pytest.mark.parametrize(("worse", "better"), [(0, 0), (1, 0), (0, 3), (5, 0), (6, 2), (3, 9)])
 def test_mcnemar_is_a_binomial_test_of_the_parts_that_differ(worse, better):
     expected = binomtest(worse, worse + better, alternative="greater").pvalue if worse + better else 1.0
-    assert chance_of_worse(Differences(worse, better, 50)) == pytest.approx(expected)
+    assert chance_of_worse(PairedDifferences(worse, better, 50)) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("n", "margin"), [(59, 0.05), (149, 0.02), (10, 0.3)])
 def test_without_a_difference_the_chance_is_that_of_never_meeting_one(n, margin):
-    found = Differences(0, 0, n)
+    found = PairedDifferences(0, 0, n)
     assert chance_beyond(found, margin) == pytest.approx((1 - margin) ** n + 1e-4, rel=1e-3)
 
 
 def all_results(n):
-    return [Differences(worse, better, n) for worse in range(n + 1) for better in range(n + 1 - worse)]
+    return [PairedDifferences(worse, better, n) for worse in range(n + 1) for better in range(n + 1 - worse)]
 
 
 @pytest.mark.parametrize("margin", [0.02, 0.05, 0.2])
@@ -46,7 +46,7 @@ def test_a_candidate_worse_by_the_margin_or_more_passes_no_more_often_than_the_l
 
 @pytest.mark.parametrize(("worse", "better", "margin"), [(1, 12, 0.05), (0, 9, 0.05), (2, 20, 0.02)])
 def test_the_chance_is_the_sum_over_all_results_that_look_as_good(worse, better, margin):
-    n, found = 60, Differences(worse, better, 60)
+    n, found = 60, PairedDifferences(worse, better, 60)
     limit = score_statistic(found, margin) + 1e-9
     as_good = [one for one in all_results(n) if score_statistic(one, margin) <= limit]
     counts = np.array([(one.worse, one.better, n - one.worse - one.better) for one in as_good])
@@ -63,7 +63,9 @@ def test_the_chance_is_the_sum_over_all_results_that_look_as_good(worse, better,
 def test_the_statistic_rises_with_each_worse_part_among_those_that_differ(n, margin):
     """What the proof of the level rests on."""
     for differing in range(0, n + 1, max(1, n // 20)):
-        values = [score_statistic(Differences(w, differing - w, n), margin) for w in range(differing + 1)]
+        values = [
+            score_statistic(PairedDifferences(w, differing - w, n), margin) for w in range(differing + 1)
+        ]
         assert np.all(np.diff(values) > 0)
 
 
@@ -73,21 +75,21 @@ def test_the_same_rates_on_more_parts_are_never_weaker_evidence(margin):
         chance = chance_beyond(found, margin)
         if chance <= 0.2:
             for times in (2, 5):
-                assert chance_beyond(Differences(*(times * count for count in found)), margin) <= chance
+                assert chance_beyond(PairedDifferences(*(times * count for count in found)), margin) <= chance
 
 
 def test_a_large_test_set_is_no_obstacle():
-    assert chance_beyond(Differences(900, 1000, 100_000), 0.01) < 0.001
+    assert chance_beyond(PairedDifferences(900, 1000, 100_000), 0.01) < 0.001
 
 
 def test_the_number_of_parts_that_would_do_does():
-    for found in (Differences(0, 0, 20), Differences(1, 1, 40), Differences(2, 1, 59)):
+    for found in (PairedDifferences(0, 0, 20), PairedDifferences(1, 1, 40), PairedDifferences(2, 1, 59)):
         needed = parts_needed(found, 0.05, 0.05)
         scale = needed / found.total
-        enough = Differences(int(np.ceil(found.worse * scale)), int(found.better * scale), needed)
+        enough = PairedDifferences(int(np.ceil(found.worse * scale)), int(found.better * scale), needed)
         assert chance_beyond(enough, 0.05) <= 0.05
-    assert parts_needed(Differences(0, 0, 20), 0.05, 0.05) == 59
-    assert parts_needed(Differences(2, 0, 40), 0.05, 0.05) is None
+    assert parts_needed(PairedDifferences(0, 0, 20), 0.05, 0.05) == 59
+    assert parts_needed(PairedDifferences(2, 0, 40), 0.05, 0.05) is None
 
 
 def test_differences_are_counted_by_part_and_by_type():

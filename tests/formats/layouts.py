@@ -9,10 +9,10 @@ from defect_detection.config import Config, load_config
 from defect_detection.data.bounds import Limits
 from defect_detection.data.masks import find_mask
 from defect_detection.data.split import scan_split
-from defect_detection.formats.importing import Imported, Rules, import_data
+from defect_detection.formats.importing import Imported, LabelRules, import_data
 
 SIZE = (24, 16)  # px, width and height
-RULES = Rules(("ok", "good"), ("bad ok",), {}, "ok", Limits())
+RULES = LabelRules(("ok", "good"), ("bad ok",), {}, "ok", Limits())
 
 
 def picture(path: Path, seed: int, size: tuple[int, int] = SIZE) -> Path:
@@ -67,7 +67,7 @@ def content_of(config: Config) -> dict[tuple[str, str], tuple[tuple[str, ...], b
     return found
 
 
-def imported(form: str, source: Path, folder: Path, rules: Rules = RULES) -> tuple[Config, Imported]:
+def imported(form: str, source: Path, folder: Path, rules: LabelRules = RULES) -> tuple[Config, Imported]:
     """Import a data set into a new project, and return its settings and the account."""
     done = import_data(form, source, folder / "data", rules)
     return _settings(folder), done

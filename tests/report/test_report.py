@@ -18,7 +18,7 @@ from defect_detection.report.page import write_report
 from defect_detection.report.rendering import about
 from defect_detection.report.report import (
     Champion,
-    Evidence,
+    EvidenceAndMasks,
     ModelInfo,
     Report,
     build_report,
@@ -43,7 +43,7 @@ def evidence():
     maps = np.zeros((50, 4, 4))
     maps[:, 2, 2] = 1
     maps[[34, 35], 0, 0] = 2
-    return Evidence(maps, dict.fromkeys(range(30, 50), MASK))
+    return EvidenceAndMasks(maps, dict.fromkeys(range(30, 50), MASK))
 
 
 def build(scores=SCORES, model="Defect_CNN", **settings):
@@ -236,7 +236,7 @@ def test_the_page_passes_axe_on_a_phone(written, open_page):
 def test_evidence_at_the_edge_is_held_up_on_page_one_where_there_are_no_masks(tmp_path):
     maps = np.zeros((50, 8, 8))
     maps[:, 0, 0] = 1
-    report = build(evidence=Evidence(maps, {}))
+    report = build(evidence=EvidenceAndMasks(maps, {}))
     text = Page(write_report(report, SCORES, LABELS, {}, tmp_path)["html"].read_text(encoding="utf-8")).text
     assert "The strongest evidence lies at the edge of the picture in 19/19" in text
     assert text.index("This is more than by chance") < text.index("On the line")

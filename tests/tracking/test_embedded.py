@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from defect_detection.tracking.embedded import ARTIFACTS, Move, correct
+from defect_detection.tracking.embedded import ARTIFACTS, Relocation, correct
 from defect_detection.tracking.ledger_listing import list_entries
 from defect_detection.tracking.reading import versions_of
 from defect_detection.tracking.registry import Registry
@@ -225,4 +225,4 @@ def test_the_paths_are_corrected_as_a_whole_or_not_at_all(line1, tmp_path):
     ],
 )  # fmt: skip
 def test_only_paths_in_the_old_folder_are_corrected_each_in_its_form(old: str, address: str, expected: str):
-    assert Move([old], Path("/srv/neu 1")).located(address) == expected
+    assert Relocation([old], Path("/srv/neu 1")).located(address) == expected

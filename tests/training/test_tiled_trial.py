@@ -22,7 +22,7 @@ from defect_detection.model.bundle import read_card
 from defect_detection.retraining.start import Start, find_start
 from defect_detection.tracking.runs import ExperimentRecorder
 from defect_detection.training.bundling import describe, save_trial
-from defect_detection.training.tiles import Candidates, tile_splits
+from defect_detection.training.tiles import CandidateTiles, tile_splits
 from defect_detection.training.trial import run_trial
 from defect_detection.use_cases.candidates import Candidate
 from defect_detection.use_cases.checks import check_servable
@@ -186,7 +186,7 @@ def test_a_retraining_from_a_model_of_tiles_sees_tiles_too(tiled, tmp_path):
 
 def test_tiles_of_a_part_stay_in_its_fold(trained_once):
     splits = load_splits(trained_once.config("training.cv_below=5000"))
-    candidates = [Candidates((0, 3))] * len(splits.samples)
+    candidates = [CandidateTiles((0, 3))] * len(splits.samples)
     taken = [one.numbers for one in candidates]
     tiled = tile_splits(splits, candidates, splits.pixels, taken)
     folds = {}

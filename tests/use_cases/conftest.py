@@ -31,7 +31,7 @@ from defect_detection.model.graph import build_features, build_inspector
 from defect_detection.model.heads import Calibration, Head, Local, Pooled, Standardise, Types
 from defect_detection.model.trunks import Trunk, build_trunk
 from defect_detection.use_cases import export as exports
-from defect_detection.use_cases.evaluate import Evaluated, evaluate
+from defect_detection.use_cases.evaluate import Evaluation, evaluate
 from defect_detection.use_cases.export import ExportedModel, export
 from defect_detection.use_cases.train import train
 
@@ -114,13 +114,13 @@ def make_head(trunk: Trunk, images: np.ndarray) -> Head:
 
 
 @pytest.fixture(scope="session")
-def masked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plant, Evaluated]:
+def masked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plant, Evaluation]:
     """A plant with a mask of every hole but one, whose mask is empty; twice as large, so that a hole is a small part of it."""
     root, done = made_once(tmp_path_factory, "masked", lambda root: _evaluate_masked(Plant.build(root)))
     return Plant(root), done
 
 
-def _evaluate_masked(plant: Plant) -> Evaluated:
+def _evaluate_masked(plant: Plant) -> Evaluation:
     folder = plant.root / "data/ground_truth/hole"
     folder.mkdir(parents=True)
     images = sorted((plant.root / "data/test/hole").iterdir())
@@ -146,7 +146,7 @@ def few_ranges() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def exported(
-    masked: tuple[Plant, Evaluated], both_branches: Path, tmp_path_factory: pytest.TempPathFactory
+    masked: tuple[Plant, Evaluation], both_branches: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., tuple[Path, ExportedModel]]:
     """A function that exports each form once: `exported("openvino", int8=True)`.
 

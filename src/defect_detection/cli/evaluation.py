@@ -8,7 +8,7 @@ from defect_detection.cli.app import DEFAULT_CONFIG, ConfigFile, Overrides, Prod
 
 if TYPE_CHECKING:
     from defect_detection.config import Config
-    from defect_detection.use_cases.evaluate import Evaluated
+    from defect_detection.use_cases.evaluate import Evaluation
 
 
 @app.command(rich_help_panel="Model")
@@ -52,7 +52,7 @@ def evaluate(
     raise typer.Exit(decision.outcome.exit_code)
 
 
-def _next(evaluated: "Evaluated", settings: "Config") -> str:
+def _next(evaluated: "Evaluation", settings: "Config") -> str:
     """Suggest the next step: inspect, or how to get a model into production."""
     from defect_detection.evaluation.gate import Outcome
 
@@ -64,7 +64,7 @@ def _next(evaluated: "Evaluated", settings: "Config") -> str:
     )
 
 
-def _other_limit(evaluated: "Evaluated", settings: "Config") -> str:
+def _other_limit(evaluated: "Evaluation", settings: "Config") -> str:
     """Return which limit lets this model pass; "" if it is within the limit, and something else holds it."""
     if evaluated.decision.register_as == "production":
         return ""

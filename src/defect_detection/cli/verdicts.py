@@ -25,7 +25,7 @@ def show_verdicts(inspecting: Inspecting, json_lines: bool, output: Path | None)
     """Print the verdicts as they arrive, then the files left out. Return whether all files were read and written."""
     for note in inspecting.notes:
         print(note, file=sys.stderr)
-    tally = _Tally()
+    tally = _VerdictCounts()
     if json_lines:
         _print_json(tally.counted(_watched(inspecting, count=False)))
     else:
@@ -40,7 +40,7 @@ def show_verdicts(inspecting: Inspecting, json_lines: bool, output: Path | None)
 
 
 @dataclass
-class _Tally:
+class _VerdictCounts:
     """How many images got which verdict, or were unreadable; and how many were unlike the training images."""
 
     verdicts: Counter[str] = field(default_factory=Counter)
@@ -69,7 +69,7 @@ def _print_json(inspections: Iterable[Inspection]) -> None:
         print(json.dumps(inspection.to_json(), ensure_ascii=False), flush=not sys.stdout.isatty())
 
 
-def _print_table(inspecting: Inspecting, tally: _Tally, output: Path | None) -> None:
+def _print_table(inspecting: Inspecting, tally: _VerdictCounts, output: Path | None) -> None:
     """Show the first inspections and count the rest, so memory does not depend on the size of the folder."""
     total = len(inspecting.found.images)
     shown: list[Inspection] = []

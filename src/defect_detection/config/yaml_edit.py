@@ -23,7 +23,7 @@ def with_value(text: bytes, key: str, value: str) -> bytes | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _KeyPlace:
     """Where a key is in a YAML text. name: of the last one that is there; missing: the names behind it that are not.
 
     node: its value; None: there is nothing but comments.
@@ -41,7 +41,7 @@ def written_values(text: str, keys: Collection[str]) -> dict[str, str]:
     return {key: value for key, value in found.items() if value is not None}
 
 
-def _written(text: str, place: _Place) -> str | None:
+def _written(text: str, place: _KeyPlace) -> str | None:
     if place.missing or place.node is None:
         return None
     end = _end(place.node)
@@ -85,16 +85,16 @@ def _composed(text: str) -> yaml.Node | None:
     return node
 
 
-def _place_of(node: yaml.Node | None, names: Sequence[str]) -> _Place:
+def _place_of(node: yaml.Node | None, names: Sequence[str]) -> _KeyPlace:
     """Return where the names lead from a node, as far as they are there."""
     name = None
     for depth, wanted in enumerate(names):
         entries = node.value if isinstance(node, yaml.MappingNode) else []
         found = next(((outer, inner) for outer, inner in entries if outer.value == wanted), None)
         if found is None:
-            return _Place(name, node, names[depth:])
+            return _KeyPlace(name, node, names[depth:])
         name, node = found
-    return _Place(name, node, ())
+    return _KeyPlace(name, node, ())
 
 
 def _end(node: yaml.Node) -> int:
@@ -105,7 +105,7 @@ def _end(node: yaml.Node) -> int:
     return int(node.end_mark.index)
 
 
-def _added(text: str, place: _Place, written: str, newline: str) -> str:
+def _added(text: str, place: _KeyPlace, written: str, newline: str) -> str:
     """Add the missing names to the mapping that is there."""
     node, (first, *further) = place.node, place.missing
     if len(written.splitlines()) > 1:

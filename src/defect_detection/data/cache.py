@@ -58,7 +58,7 @@ class RowStore:
         self._rows_path = folder / f"{name}{ROWS}"
         self._keys_path = folder / f"{name}{KEYS}"
         self._lock_path = folder / f"{name}{LOCK}"
-        self._mark: _Mark | None = None
+        self._mark: _UseMark | None = None
         self._row_bytes = self.dtype.itemsize * int(np.prod(self.shape))
         self._positions: dict[str, int] = {}
         self._sums: dict[str, int] = {}
@@ -181,7 +181,9 @@ class RowStore:
         if self._mark is None:
             with FileLock(self._lock_path):
                 is_in_use(self._lock_path.with_suffix(""))  # removes marks of killed processes
-                self._mark = _Mark(self._lock_path.with_suffix(f"{MARK}{os.getpid()}-{uuid.uuid4().hex[:8]}"))
+                self._mark = _UseMark(
+                    self._lock_path.with_suffix(f"{MARK}{os.getpid()}-{uuid.uuid4().hex[:8]}")
+                )
                 if self._keys_path.exists():
                     os.utime(self._keys_path)
 
@@ -225,7 +227,7 @@ def _checksum(key: str, row: np.ndarray) -> int:
     return zlib.crc32(row.data, zlib.crc32(key.encode(errors="replace")))
 
 
-class _Mark:
+class _UseMark:
     """A locked file, removed with this object. If the process is killed, only the lock is released."""
 
     def __init__(self, path: Path) -> None:
@@ -254,7 +256,7 @@ def is_in_use(store: Path) -> bool:
 class _Mapped(np.memmap):
     """Rows of a file. Pages are released after their rows are copied, so memory holds a batch, not the file."""
 
-    mark: _Mark | None = None
+    mark: _UseMark | None = None
     _mmap: mmap.mmap | None  # numpy's own; None in a copy
 
     def __getitem__(self, index: Any) -> Any:

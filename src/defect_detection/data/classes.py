@@ -12,7 +12,7 @@ from defect_detection.errors import DataError
 
 OK = 0
 DEFECTIVE = 1
-Place = tuple[str, ...]  # names of folders, from the folder that is scanned on
+RelativeFolder = tuple[str, ...]  # names of folders, from the folder that is scanned on
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Classes:
         return cls(ok, defects)
 
 
-def meanings(places: Iterable[Place], classes: Classes) -> dict[Place, Meaning]:
+def meanings(places: Iterable[RelativeFolder], classes: Classes) -> dict[RelativeFolder, Meaning]:
     """Return the meaning of each place. Pass all places with images, because a level is recognised by its subfolders.
 
     An empty place (images in no folder) has no meaning and is not returned.
@@ -62,7 +62,7 @@ def meanings(places: Iterable[Place], classes: Classes) -> dict[Place, Meaning]:
     return {place: _asked_again(place, one, levels, types, classes) for place, one in found.items()}
 
 
-def _levels_of(place: Place, classes: Classes) -> Iterable[int]:
+def _levels_of(place: RelativeFolder, classes: Classes) -> Iterable[int]:
     """Yield the depth of each level above the class of a place, if an OK class comes before any defect class."""
     names = [comparable(name) for name in place]
     deciding = next((i for i, name in enumerate(names) if name in classes.ok | classes.defects), 0)
@@ -70,7 +70,10 @@ def _levels_of(place: Place, classes: Classes) -> Iterable[int]:
 
 
 def _meaning(
-    place: Place, levels: Collection[Place], with_images: Collection[Place], classes: Classes
+    place: RelativeFolder,
+    levels: Collection[RelativeFolder],
+    with_images: Collection[RelativeFolder],
+    classes: Classes,
 ) -> Meaning:
     for depth, name in enumerate(place, 1):
         here, inner = place[:depth], place[depth:]
@@ -86,7 +89,7 @@ def _meaning(
     return Meaning(DEFECTIVE, shown(place[-1]), "/".join(map(shown, place)))
 
 
-def _doubt_below_ok(where: str, inner: Place, classes: Classes) -> str:
+def _doubt_below_ok(where: str, inner: RelativeFolder, classes: Classes) -> str:
     for name in inner:
         if comparable(name) in classes.defects or suggests_defects(name, classes.ok):
             return _inside_ok(where, name)
@@ -100,7 +103,7 @@ def _inside_ok(where: str, name: str) -> str:
     )
 
 
-def _doubt_about_defects(here: Place, inner: Place, classes: Classes) -> str:
+def _doubt_about_defects(here: RelativeFolder, inner: RelativeFolder, classes: Classes) -> str:
     where, name = "/".join(map(shown, here)), here[-1]
     if comparable(name) in SPLITS:
         return (
@@ -130,7 +133,11 @@ def _doubt_about_level(where: str, name: str, holds_images: bool) -> str:
 
 
 def _asked_again(
-    place: Place, one: Meaning, levels: Collection[Place], types: Collection[str], classes: Classes
+    place: RelativeFolder,
+    one: Meaning,
+    levels: Collection[RelativeFolder],
+    types: Collection[str],
+    classes: Classes,
 ) -> Meaning:
     """Question a folder whose name is a defect class elsewhere: below an OK class, or as a level."""
     if one.question or not types:

@@ -9,13 +9,13 @@ from defect_detection.config import Config
 from defect_detection.data.walk import walk
 from defect_detection.text import encodable, from_root, has_control
 
-Place = Literal["unlabelled", "train", "test", "challenge", "bin"]
-PLACES: tuple[Place, ...] = get_args(Place)
+ImagePlace = Literal["unlabelled", "train", "test", "challenge", "bin"]
+PLACES: tuple[ImagePlace, ...] = get_args(ImagePlace)
 MOST_NAME_CHARACTERS = 1000  # of an image, with its folders
 FOLDER = "data"  # in the folder of a product: holds what the page writes beside the folders of the settings
 
 
-def folders_of(config: Config) -> dict[Place, Path]:
+def folders_of(config: Config) -> dict[ImagePlace, Path]:
     """Return the folder of each place."""
     own = config.root / FOLDER
     return {

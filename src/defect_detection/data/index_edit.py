@@ -26,7 +26,7 @@ class Indexes:
         self._folders = folders
         self._kept = KeptIndexes() if kept is None else kept
         self._of_folder: dict[Path, Path] = {}
-        self._files: dict[Path, _File] = {}
+        self._files: dict[Path, _EditedFile] = {}
 
     def take(self, image: Path) -> Cells:
         """Remove the row of an image, and return its cells; "" where there is no row, or no such column."""
@@ -51,11 +51,11 @@ class Indexes:
             file.settle()
             self._kept.files[file.path] = file
 
-    def _of(self, image: Path) -> "_File":
+    def _of(self, image: Path) -> "_EditedFile":
         folder = next(folder for folder in self._folders if image.is_relative_to(folder))
         path = self._of_folder.get(folder) or self._of_folder.setdefault(folder, _used(folder))
         if path not in self._files:
-            self._files[path] = self._kept.take(path) or _File(path)
+            self._files[path] = self._kept.take(path) or _EditedFile(path)
         return self._files[path]
 
 
@@ -63,9 +63,9 @@ class KeptIndexes:
     """Index files in memory between changes: reading one with 10,000 rows takes longer than the rest of a change."""
 
     def __init__(self) -> None:
-        self.files: dict[Path, _File] = {}
+        self.files: dict[Path, _EditedFile] = {}
 
-    def take(self, path: Path) -> "_File | None":
+    def take(self, path: Path) -> "_EditedFile | None":
         """Return what is kept of a file, unless the file is another one now. A change that fails does not put it back."""
         kept = self.files.pop(path, None)
         return kept if kept is not None and kept.content == _content(path) else None
@@ -90,7 +90,7 @@ def _has_rows(index: Path, folder: Path) -> bool:
     )
 
 
-class _File:
+class _EditedFile:
     """One index file, or one to be made."""
 
     def __init__(self, path: Path) -> None:

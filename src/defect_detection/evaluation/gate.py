@@ -9,7 +9,7 @@ from .paired import Pairs
 from .policy import GUARDS, Check, GatePolicy, Improvement, Outcome, Rule
 from .rates import Frozen, Rate, percent
 
-__all__ = ["Check", "Decision", "GatePolicy", "Improvement", "Outcome", "Rule", "compare", "decide"]
+__all__ = ["Check", "GateDecision", "GatePolicy", "Improvement", "Outcome", "Rule", "compare", "decide"]
 
 REFUSED = "carried out"  # name of the rule that holds when the gate itself said PROMOTE
 _MORE_TO_TELL = (
@@ -30,7 +30,7 @@ HELPS = {  # what would let the next model pass, by the rule that this one did n
 _GUARDS = {"escapes": guards.escapes, "slices": guards.slices, "gain": guards.gain}
 
 
-class Decision(Frozen):
+class GateDecision(Frozen):
     """The gate's decision about a candidate: its registered model, its outcome and the reasons.
 
     rules: each question with its own outcome. test_set_decisions: which decision on these test images it is, from 1 on.
@@ -42,18 +42,18 @@ class Decision(Frozen):
     rules: tuple[Rule, ...] = ()
     test_set_decisions: int = 1
 
-    def refused(self, why: str) -> "Decision":
+    def refused(self, why: str) -> "GateDecision":
         """Turn a decision to promote that failed into HOLD, with the reason of the failure first."""
         rule = Rule(name=REFUSED, outcome=Outcome.HOLD, reason=why)
         update = {"outcome": Outcome.HOLD, "reasons": (why, *self.reasons), "rules": (*self.rules, rule)}
         return self.model_copy(update=update)
 
-    def waiting(self) -> "Decision":
+    def waiting(self) -> "GateDecision":
         """Turn a decision to promote into one that a person carries out later."""
         remark = "It waits until a person promotes it"
         return self.model_copy(update={"outcome": Outcome.PASSED, "reasons": (*self.reasons, remark)})
 
-    def remarked(self, remark: str) -> "Decision":
+    def remarked(self, remark: str) -> "GateDecision":
         """Add remarks that do not affect the decision."""
         return self.model_copy(update={"reasons": (*self.reasons, remark)})
 
@@ -77,7 +77,7 @@ def decide(
     parity_flips: int = 0,
     checks: Sequence[Check] = (),
     test_set_decisions: int = 1,
-) -> Decision:
+) -> GateDecision:
     """Decide from the two models' results on the same frozen split.
 
     The basic rule: accuracy meets the threshold, and is higher than the champion's (an equal one changes nothing). Without a
@@ -103,7 +103,7 @@ def decide(
         *(_rule(c) for c in asked if c.passed is not None),
     ]
     said = [rule.reason for rule in rules] + [check.text for check in asked if check.passed is None]
-    return Decision(
+    return GateDecision(
         outcome=Outcome.of([rule.outcome for rule in rules]),
         register_as="production" if threshold.outcome is Outcome.PROMOTE else "testing",
         reasons=(*said, *_remarks(candidate, champion, policy, pairs)),

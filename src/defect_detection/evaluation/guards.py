@@ -1,6 +1,6 @@
 """Guards of the gate: tests on two models' verdicts for the same parts."""
 
-from .paired import Differences, Pairs, chance_beyond, chance_of_worse, fewest_parts, parts_needed
+from .paired import PairedDifferences, Pairs, chance_beyond, chance_of_worse, fewest_parts, parts_needed
 from .policy import Check, GatePolicy, Outcome, Rule
 from .rates import percent
 
@@ -41,7 +41,7 @@ def _from_none(policy: GatePolicy, noun: str) -> str:
     )
 
 
-def _what_would(found: Differences, policy: GatePolicy, noun: str) -> str:
+def _what_would(found: PairedDifferences, policy: GatePolicy, noun: str) -> str:
     needed = parts_needed(found, policy.margin, policy.level)
     if needed is None:
         return f"more {noun} with such results would not help either"
@@ -98,14 +98,14 @@ def _worse_types(pairs: Pairs, level: float, wrong: str, right: str) -> list[str
     return worse
 
 
-def _may_be_significant(found: Differences, level: float) -> bool:
+def _may_be_significant(found: PairedDifferences, level: float) -> bool:
     return 0.5 ** (found.worse + found.better) <= level
 
 
 def gain(pairs: Pairs, policy: GatePolicy) -> Rule:
     """Test whether the higher accuracy is statistically significant."""
     found = pairs.mistakes
-    chance = chance_of_worse(Differences(found.better, found.worse, found.total))
+    chance = chance_of_worse(PairedDifferences(found.better, found.worse, found.total))
     enough = chance <= policy.level
     reason = f"{in_words(pairs)}: {'more than' if enough else 'may be'} chance"
     return Rule(name="gain", outcome=Outcome.PROMOTE if enough else Outcome.INSUFFICIENT, reason=reason)
@@ -126,7 +126,7 @@ def worse(pairs: Pairs, policy: GatePolicy) -> Rule:
 def in_words(pairs: Pairs) -> str:
     """Return how often only one of the two is right, with the chance of it."""
     found = pairs.mistakes
-    chance = chance_of_worse(Differences(found.better, found.worse, found.total))
+    chance = chance_of_worse(PairedDifferences(found.better, found.worse, found.total))
     right = f"Right on {found.better} {pairs.noun} where the champion is wrong"
     return f"{right}, wrong on {found.worse} where it is right (McNemar, {_p(chance)})"
 

@@ -12,7 +12,7 @@ from .parts import numbered, rate_of
 from .plateaus import HIGHEST_CUT, HIGHEST_LOGIT, cuts_of, middle_of_plateau, share_from, widest
 from .rates import Frozen, Rate
 
-Rule = Literal["balanced", "max_escape_rate", "costs", "fixed", "max_overkill_rate"]
+ThresholdRule = Literal["balanced", "max_escape_rate", "costs", "fixed", "max_overkill_rate"]
 _REASONS = {
     "balanced": "lowest sum of escape rate and overkill rate",
     "max_escape_rate": "least overkill for which the escape rate is shown to be within its limit",
@@ -34,7 +34,7 @@ class OperatingPoint(Frozen):
     """
 
     threshold: float
-    rule: Rule
+    rule: ThresholdRule
     escape: Rate | None
     overkill: Rate | None
     split: str = "validation"
@@ -71,7 +71,7 @@ class ReviewBand(Frozen):
 def choose_threshold(
     scores: np.ndarray,
     labels: np.ndarray,
-    rule: Rule = "balanced",
+    rule: ThresholdRule = "balanced",
     *,
     max_escape_rate: float | None = None,
     max_overkill_rate: float | None = None,

@@ -18,7 +18,7 @@ _FARTHEST = 20_000  # parts; a test set that would have to be larger is not wort
 _NEGLIGIBLE = 1e-18  # numbers of differing parts with a smaller chance are left out
 
 
-class Differences(NamedTuple):
+class PairedDifferences(NamedTuple):
     """Numbers of parts on which two models differ: `worse` if only the candidate errs, `better` if only the champion errs."""
 
     worse: int
@@ -88,26 +88,26 @@ class Pairs:
         return sorted(set(self.defect_types[self.labels == 1].tolist()))
 
     @cached_property
-    def mistakes(self) -> Differences:
+    def mistakes(self) -> PairedDifferences:
         """Return where the models differ in being right."""
         return self._differences(np.ones(len(self.labels), bool))
 
     @cached_property
-    def escapes(self) -> Differences:
+    def escapes(self) -> PairedDifferences:
         """Return where they differ in missing a defect; `total` counts the defective parts."""
         return self._differences(self.labels == 1)
 
-    def escapes_of(self, defect_type: str) -> Differences:
+    def escapes_of(self, defect_type: str) -> PairedDifferences:
         return self._differences((self.labels == 1) & (self.defect_types == defect_type))
 
-    def _differences(self, where: np.ndarray) -> Differences:
+    def _differences(self, where: np.ndarray) -> PairedDifferences:
         wrong = [(called != self.labels)[where].astype(int) for called in (self.candidate, self.champion)]
         _, part = np.unique(self.parts[where], return_inverse=True)
         more = np.bincount(part, wrong[0] - wrong[1])  # (n_parts,)
-        return Differences(int((more > 0).sum()), int((more < 0).sum()), len(more))
+        return PairedDifferences(int((more > 0).sum()), int((more < 0).sum()), len(more))
 
 
-def chance_of_worse(found: Differences) -> float:
+def chance_of_worse(found: PairedDifferences) -> float:
     """Return the exact one-sided McNemar p-value: how likely as many worse parts are when neither model is worse.
 
     McNemar, "Note on the sampling error of the difference between correlated proportions", Psychometrika 12 (1947).
@@ -119,7 +119,7 @@ def chance_of_worse(found: Differences) -> float:
 
 
 @lru_cache(maxsize=100_000)
-def chance_beyond(found: Differences, margin: float) -> float:
+def chance_beyond(found: PairedDifferences, margin: float) -> float:
     """Return how likely a result this good is when the candidate's error rate is higher by `margin` or more.
 
     An exact unconditional p-value for paired proportions. Results are ordered by Tango's score statistic; the share of
@@ -140,7 +140,7 @@ def chance_beyond(found: Differences, margin: float) -> float:
     return min(1.0, float(_probability(differing, most, found.total, shares, margin).max()) + _OUTSIDE)
 
 
-def score_statistic(found: Differences, margin: float) -> float:
+def score_statistic(found: PairedDifferences, margin: float) -> float:
     """Return Tango's z: below 0 when the candidate looks better than worse by `margin`."""
     return float(_scores(np.array([found.worse]), np.array([found.better]), found.total, margin)[0])
 
@@ -189,7 +189,7 @@ def _probability(
 
 
 @lru_cache(maxsize=100_000)
-def parts_needed(found: Differences, margin: float, level: float) -> int | None:
+def parts_needed(found: PairedDifferences, margin: float, level: float) -> int | None:
     """Return about how many parts in all would rule out `margin`, with differences as often as now; None: no number would."""
     if (found.worse - found.better) / found.total >= margin:
         return None
@@ -210,10 +210,10 @@ def parts_needed(found: Differences, margin: float, level: float) -> int | None:
 
 def fewest_parts(margin: float, level: float) -> int | None:
     """Return how many defective parts rule out `margin` for a candidate that errs on the same parts as the champion."""
-    return parts_needed(Differences(0, 0, 1), margin, level)
+    return parts_needed(PairedDifferences(0, 0, 1), margin, level)
 
 
-def _scaled(found: Differences, total: int) -> Differences:
+def _scaled(found: PairedDifferences, total: int) -> PairedDifferences:
     """Return the same rates on `total` parts, rounded to the candidate's disadvantage."""
     worse = -(-found.worse * total // found.total)
-    return Differences(worse, min(found.better * total // found.total, total - worse), total)
+    return PairedDifferences(worse, min(found.better * total // found.total, total - worse), total)

@@ -46,7 +46,7 @@ def leave(
 def leave_all(root: Path, lines: Iterable[Mapping[str, str]], times: int = 1) -> None:
     """Append lines together, each with the values that `leave` takes. Never fails."""
     when = {"when": utc_now()}
-    file = _File(root / FILE, maxBytes=MAX_BYTES, backupCount=EARLIER, delay=True)
+    file = _TrailFile(root / FILE, maxBytes=MAX_BYTES, backupCount=EARLIER, delay=True)
     with _writing:
         for values in lines:
             text = _text({**when, **values}, {"times": times} if times > 1 else {})
@@ -80,7 +80,7 @@ def read_trail(root: Path) -> Iterator[dict[str, str]]:
                         yield line
 
 
-class _File(RotatingFileHandler):
+class _TrailFile(RotatingFileHandler):
     def _open(self) -> TextIOWrapper:
         return open(self.baseFilename, "a", encoding="utf-8", opener=_open_private)
 
@@ -95,7 +95,7 @@ def _open_private(path: str, flags: int) -> int:
 
 
 @dataclass(slots=True)
-class _Counted:
+class _RefusalCount:
     since: float
     on: str
     outcome: str
@@ -107,7 +107,7 @@ class Refusals:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._counted: dict[str, _Counted] = {}
+        self._counted: dict[str, _RefusalCount] = {}
         self._lock = threading.Lock()
 
     def note(self, who: str, on: str, outcome: str) -> None:
@@ -120,7 +120,7 @@ class Refusals:
                 counted = self._counted[caller]
                 counted.on, counted.outcome, counted.times = on, outcome, counted.times + 1
                 return
-            self._counted[caller] = _Counted(now, on, outcome)
+            self._counted[caller] = _RefusalCount(now, on, outcome)
             leave(self._root, caller, "refused", on, outcome)
 
     def close(self) -> None:

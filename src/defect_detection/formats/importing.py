@@ -30,7 +30,7 @@ Unlabelled = Literal["ok", "skip"]
 
 
 @dataclass(frozen=True)
-class Rules:
+class LabelRules:
     """How labels become classes. renamed: labels by their old name. unlabelled: what an image without any annotation is."""
 
     ok_classes: tuple[str, ...]
@@ -40,7 +40,7 @@ class Rules:
     limits: Limits
 
 
-def rules_of(config: Config, renames: Iterable[str], unlabelled: str) -> Rules:
+def rules_of(config: Config, renames: Iterable[str], unlabelled: str) -> LabelRules:
     """Return the rules of a project. Raises `DataError` where an option is wrong."""
     if unlabelled not in ("ok", "skip"):
         raise DataError(f"--unlabelled: expected ok or skip, received {unlabelled!r}")
@@ -56,7 +56,7 @@ def rules_of(config: Config, renames: Iterable[str], unlabelled: str) -> Rules:
         renamed[old] = new.strip()
     data = config.data
     kept: Unlabelled = "skip" if unlabelled == "skip" else "ok"
-    return Rules(data.ok_classes, data.defect_classes, renamed, kept, Limits.of(data))
+    return LabelRules(data.ok_classes, data.defect_classes, renamed, kept, Limits.of(data))
 
 
 def refuse_among_images(folder: Path, config: Config) -> None:
@@ -84,7 +84,7 @@ class Imported:
 
 
 @dataclass(frozen=True)
-class _Ready:
+class _Classified:
     """An image whose class is known. areas: none of an OK image."""
 
     item: Item
@@ -95,7 +95,7 @@ class _Ready:
 
 
 def import_data(
-    form: str, source: Path, folder: Path, rules: Rules, on_progress: OnProgress | None = None
+    form: str, source: Path, folder: Path, rules: LabelRules, on_progress: OnProgress | None = None
 ) -> Imported:
     """Read `source`, check all of it, and write ``train/CLASS``, ``test/CLASS``, ``masks`` and ``index.csv``.
 
@@ -123,7 +123,7 @@ def import_data(
     return Imported(folder, counts, sum(bool(one.areas) for one in ready), tuple(notes))
 
 
-def _notes(ready: Sequence[_Ready]) -> list[str]:
+def _notes(ready: Sequence[_Classified]) -> list[str]:
     notes = []
     unlabelled = sum(_is_unsaid(one.item) for one in ready)
     validation = sum(one.item.split in VALIDATION for one in ready)
@@ -150,7 +150,7 @@ def _notes(ready: Sequence[_Ready]) -> list[str]:
 class _Checking:
     """Collect what is wrong with all images, so that one run names it."""
 
-    def __init__(self, rules: Rules, lost: Lost) -> None:
+    def __init__(self, rules: LabelRules, lost: Lost) -> None:
         self._rules, self._lost = rules, lost
         self._ok = {comparable(name) for name in (*rules.ok_classes, "ok")}
         self._defects = set(map(comparable, rules.defect_classes))
@@ -158,7 +158,7 @@ class _Checking:
         self._bad_names: dict[str, str] = {}
         self._used: set[str] = set()
 
-    def all(self, items: Sequence[Item], source: Path) -> list[_Ready]:
+    def all(self, items: Sequence[Item], source: Path) -> list[_Classified]:
         """Return the images to write. Raises `DataError` with what is wrong."""
         self._listed_twice(items)
         wanted = [one for one in items if self._is_wanted(one)]
@@ -196,7 +196,7 @@ class _Checking:
             return True
         return False
 
-    def _ready(self, one: Item, size: tuple[int, int] | str) -> _Ready | None:
+    def _ready(self, one: Item, size: tuple[int, int] | str) -> _Classified | None:
         before = len(self._problems)
         self._check_size(one, size)
         ok, defects = self._sorted(one)
@@ -214,7 +214,7 @@ class _Checking:
         # The mask is of the first type, so types with a place come first.
         types = tuple(dict.fromkeys(map(self._name, sorted(defects, key=lambda mark: mark.area is None))))
         split = TEST if one.split == TEST else TRAIN
-        return _Ready(one, split, types, areas, size)
+        return _Classified(one, split, types, areas, size)
 
     def _check_size(self, one: Item, size: tuple[int, int] | str) -> None:
         if isinstance(size, str):
@@ -284,7 +284,7 @@ def _size_of(one: Item) -> tuple[int, int] | str:
     return header.width, header.height
 
 
-def _write(ready: Sequence[_Ready], folder: Path, rules: Rules, on_progress: OnProgress) -> None:
+def _write(ready: Sequence[_Classified], folder: Path, rules: LabelRules, on_progress: OnProgress) -> None:
     for split in (TRAIN, TEST):
         (folder / split).mkdir()
     ok = "ok" if "ok" in map(comparable, rules.ok_classes) else rules.ok_classes[0]
@@ -307,7 +307,7 @@ def _write(ready: Sequence[_Ready], folder: Path, rules: Rules, on_progress: OnP
         )
 
 
-def _named(ready: Sequence[_Ready], ok: str) -> Iterable[tuple[_Ready, str]]:
+def _named(ready: Sequence[_Classified], ok: str) -> Iterable[tuple[_Classified, str]]:
     """Yield each image with its name in the folder of its class: its own, with its folders where that is taken."""
     taken: Counter[tuple[str, str, str]] = Counter()
     for one in ready:
@@ -320,7 +320,7 @@ def _named(ready: Sequence[_Ready], ok: str) -> Iterable[tuple[_Ready, str]]:
         yield one, name
 
 
-def _write_mask(one: _Ready, path: Path) -> None:
+def _write_mask(one: _Classified, path: Path) -> None:
     marked = np.zeros(one.size[::-1], bool)
     for area in one.areas:
         marked |= area.draw(*one.size)

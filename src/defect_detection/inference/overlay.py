@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from defect_detection.inference.inspect import Inspection
 
 MOST_PREVIEW = 2048  # px
-Preview = tuple[bytes, tuple[int, int]]  # plain, as another process may return it
+PreviewPng = tuple[bytes, tuple[int, int]]  # plain, as another process may return it
 
 Note = tuple[str, str]
 """(keyword, text) for the header of a PNG."""
@@ -60,7 +60,7 @@ def preview_png(
     bit_depth: int | None = None,
     limits: Limits = DEFAULT_LIMITS,
     pages: Pages = "refuse",
-) -> Preview | None:
+) -> PreviewPng | None:
     """Return a page of an image as a PNG file with at most `MOST_PREVIEW` px a side, and (width, height) of the original.
 
     None where it has no such page.
@@ -142,7 +142,7 @@ def _darkened(image: np.ndarray, framing: Framing, extent: Extent) -> np.ndarray
 
 def _previewed(
     source: Path | bytes, file: IO[bytes], limits: Limits, bit_depth: int | None, choose: Choice
-) -> Preview | None:
+) -> PreviewPng | None:
     for page in decode_pages(source, file, limits, None, bit_depth, choose):
         picture = Image.fromarray(page.pixels)
         picture.thumbnail((MOST_PREVIEW, MOST_PREVIEW), Image.Resampling.BOX)

@@ -64,7 +64,7 @@ def judge_tiles(large: Large, runtime: Runtime, card: Card, on_tile: OnProgress)
         ImageError: a mask hides all of them.
     """
     assert card.tile_rule is not None
-    rule, found, stitched = card.tile_rule, _Outputs(), Stitched(large.cells)
+    rule, found, stitched = card.tile_rule, _TileOutputs(), Stitched(large.cells)
     total = sum(large.is_shown(part) for part in large.parts())
     for tile, answer in runtime.each(_tagged(large.tiles())):
         assert answer is not None
@@ -80,13 +80,13 @@ def judge_tiles(large: Large, runtime: Runtime, card: Card, on_tile: OnProgress)
 def _judge_one(pixels: np.ndarray, runtime: Runtime, card: Card) -> JudgedTiles:
     """Judge an image that is one tile, uint8 (size, size, 3), RGB."""
     assert card.tile_rule is not None
-    outputs, found = runtime.one(pixels, alone=True).outputs, _Outputs()
+    outputs, found = runtime.one(pixels, alone=True).outputs, _TileOutputs()
     found.add(outputs)
     evidence = card.tile_rule.logits(outputs["evidence"]).astype(np.float32)
     return found.judged(card, evidence, Extent.whole((pixels.shape[1], pixels.shape[0])))
 
 
-class _Outputs:
+class _TileOutputs:
     """What the model says of the tiles of an image, beside their evidence."""
 
     def __init__(self) -> None:

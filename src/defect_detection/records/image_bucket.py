@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any
 
 from defect_detection.errors import RecordsError
-from defect_detection.records.image_store import Added, suffix_of
+from defect_detection.records.image_store import StoredImage, suffix_of
 
 AT_ONCE = 16  # uploads
 _LIMITS: Any = {"connect_timeout": "3s", "timeout": "12s", "allow_http": True}  # of one request
@@ -68,7 +68,7 @@ class ImageBucket:
         with self._explained("listed"):
             self._folders()
 
-    def add_all(self, images: Iterable[tuple[str, bytes]]) -> Iterator[Added]:
+    def add_all(self, images: Iterable[tuple[str, bytes]]) -> Iterator[StoredImage]:
         """Write images; yield the ending of each, and that it was written.
 
         Raises:
@@ -77,7 +77,7 @@ class ImageBucket:
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="upload") as pool:
             yield from pool.map(self._add, images)
 
-    def _add(self, image: tuple[str, bytes]) -> Added:
+    def _add(self, image: tuple[str, bytes]) -> StoredImage:
         sha256, content = image
         suffix = suffix_of(content)
         with self._explained("written"):

@@ -24,7 +24,7 @@ def suffix_of(content: bytes) -> str:
     return found.suffixes[0] if found else UNKNOWN_SUFFIX
 
 
-Added = tuple[str, bool]  # the ending of an image, and whether it was written
+StoredImage = tuple[str, bool]  # the ending of an image, and whether it was written
 
 
 class ImageStore(Protocol):
@@ -33,7 +33,7 @@ class ImageStore(Protocol):
     @property
     def lock(self) -> AbstractContextManager[object]: ...
     def check(self) -> None: ...
-    def add_all(self, images: Iterable[tuple[str, bytes]]) -> Iterator[Added | OSError]: ...
+    def add_all(self, images: Iterable[tuple[str, bytes]]) -> Iterator[StoredImage | OSError]: ...
     def read(self, sha256: str, suffix: str) -> bytes | None: ...
     def remove(self, sha256: str, suffix: str) -> None: ...
     def files_by_folder(self) -> Iterator[dict[str, Any]]: ...
@@ -60,7 +60,7 @@ class ImageFolder:
     def path_of(self, sha256: str, suffix: str) -> Path:
         return self.folder / sha256[:2] / f"{sha256[2:]}{suffix}"
 
-    def add_all(self, images: Iterable[tuple[str, bytes]]) -> Iterator[Added | OSError]:
+    def add_all(self, images: Iterable[tuple[str, bytes]]) -> Iterator[StoredImage | OSError]:
         """Do `add` for each image; yield what it returned, or why it could not be written."""
         for sha256, content in images:
             try:
@@ -68,7 +68,7 @@ class ImageFolder:
             except OSError as error:
                 yield error
 
-    def add(self, sha256: str, content: bytes) -> Added:
+    def add(self, sha256: str, content: bytes) -> StoredImage:
         """Write an image that isn't there yet; return its ending, and whether it was written.
 
         It gets its name only when all of it is on the disk, so that no full disk leaves a part of an image.

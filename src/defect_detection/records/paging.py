@@ -27,7 +27,7 @@ MOST_SEARCHED = 5_000  # inspections of which one page compares the texts: under
 Order = Literal["newest", "uncertain", "novel"]
 _EQUAL = ("product", "verdict", "model_version", "line", "station", "group", "part")
 _BEFORE = frozenset({"product"})  # in the indexes of groups and parts
-_Place = tuple[Any, str]  # in the order: the value of its column and the id, of one inspection
+_PagePlace = tuple[Any, str]  # in the order: the value of its column and the id, of one inspection
 _ORDERED_BY: Mapping[Order, str] = {"newest": "at", "uncertain": "margin", "novel": "novelty"}
 
 
@@ -78,7 +78,7 @@ def find_page(database: Database, wanted: Filter, cursor: str | None, limit: int
     """
     after = None if cursor is None else _read_cursor(cursor, wanted.order)
     with database.reading(READ_S) as session:
-        query = _Query(wanted, _few_by(session, wanted))
+        query = _PageQuery(wanted, _few_by(session, wanted))
         found = query.beyond(query.matching(), after)
         edge = None if wanted.search is None else query.edge_after(session, after)
         if wanted.search is not None:
@@ -117,7 +117,7 @@ def _labelled(wanted: Filter) -> Select[Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Query:
+class _PageQuery:
     """The parts of one query. few: columns of filters that few inspections match; the database finds no index for the others then."""
 
     wanted: Filter
@@ -160,15 +160,15 @@ class _Query:
             has_label = exists().where(is_about_inspection())
             yield has_label if wanted.labelled else ~has_label
 
-    def beyond(self, query: Select[Any], after: _Place | None) -> Select[Any]:
+    def beyond(self, query: Select[Any], after: _PagePlace | None) -> Select[Any]:
         """Return what comes after a place in the order."""
         return query if after is None else query.where(self._is_behind(after))
 
-    def up_to(self, query: Select[Any], edge: _Place | None) -> Select[Any]:
+    def up_to(self, query: Select[Any], edge: _PagePlace | None) -> Select[Any]:
         """Return what comes before a place in the order, or at it."""
         return query if edge is None else query.where(not_(self._is_behind(edge)))
 
-    def edge_after(self, session: Session, after: _Place | None) -> _Place | None:
+    def edge_after(self, session: Session, after: _PagePlace | None) -> _PagePlace | None:
         """Return the place of the last inspection that a search looks at; None if it looks at all that are left."""
         keys = self.matching().with_only_columns(getattr(InspectionRow, self.by), InspectionRow.id)
         query = self.in_order(self.beyond(keys, after)).offset(MOST_SEARCHED - 1).limit(1)
@@ -180,7 +180,7 @@ class _Query:
         rising = self.wanted.order == "uncertain"
         return query.order_by(column, last) if rising else query.order_by(column.desc(), last.desc())
 
-    def _is_behind(self, place: _Place) -> ColumnElement[bool]:
+    def _is_behind(self, place: _PagePlace) -> ColumnElement[bool]:
         column, last, (value, last_id) = self._seen(self.by), InspectionRow.id, place
         rising = self.wanted.order == "uncertain"
         behind = column > value if rising else column < value
@@ -202,13 +202,13 @@ def _contains(search: str) -> ColumnElement[bool]:
     return or_(*(text.icontains(form, autoescape=True) for text in texts for form in forms))
 
 
-def _cursor_after(place: _Place, order: Order) -> str:
+def _cursor_after(place: _PagePlace, order: Order) -> str:
     value, last_id = place
     value = value.isoformat() if isinstance(value, datetime) else value
     return base64.urlsafe_b64encode(json.dumps([order, value, last_id]).encode()).decode()
 
 
-def _read_cursor(cursor: str, order: Order) -> _Place:
+def _read_cursor(cursor: str, order: Order) -> _PagePlace:
     try:
         of_order, value, last_id = json.loads(base64.urlsafe_b64decode(cursor.encode()))
         value = datetime.fromisoformat(value).astimezone(UTC) if order == "newest" else float(value)

@@ -31,7 +31,7 @@ MOST_LINES = 50  # lines counted separately per sender, because the caller choos
 Rest = Callable[
     [float], object
 ]  # is called after each batch with the seconds that it took, and lets others have their turn
-Place = tuple[str | None, ...]  # ANONYMOUS or the key, the sender, the line; None: all lines
+Origin = tuple[str | None, ...]  # ANONYMOUS or the key, the sender, the line; None: all lines
 
 log = logging.getLogger(__name__)
 _unlabelled = ~exists().where(FeedbackRow.sha256 == ImageRow.sha256)
@@ -107,7 +107,7 @@ def make_room(
     return count, n_bytes, max(0, int(excess - n_bytes))
 
 
-def _sizes(database: Database) -> dict[Place, float]:
+def _sizes(database: Database) -> dict[Origin, float]:
     """Return the bytes of unlabelled images by sender and line; a sender with many lines counts as one line."""
     row = ImageRow
     total = func.sum(row.n_bytes)
@@ -115,14 +115,14 @@ def _sizes(database: Database) -> dict[Place, float]:
     with database.reading() as session:
         rows = list(session.execute(query))
     n_lines = Counter(sender for sender, _, _ in rows)
-    sizes: dict[Place, float] = defaultdict(float)
+    sizes: dict[Origin, float] = defaultdict(float)
     for sender, line, n_bytes in rows:
         kind = ANONYMOUS if network_of(sender) else f"key {sender}"
         sizes[kind, sender, line if n_lines[sender] <= MOST_LINES else None] += int(n_bytes)
     return sizes
 
 
-def _shares(sizes: Mapping[Place, float], excess: float, max_bytes: float) -> dict[Place, float]:
+def _shares(sizes: Mapping[Origin, float], excess: float, max_bytes: float) -> dict[Origin, float]:
     """Return how many bytes of whom go."""
     anonymous = {path: size for path, size in sizes.items() if path[0] == ANONYMOUS}
     first = min(excess, max(0, sum(anonymous.values()) - ANONYMOUS_SHARE * max_bytes))
@@ -132,13 +132,13 @@ def _shares(sizes: Mapping[Place, float], excess: float, max_bytes: float) -> di
     return {path: total for path in sizes if (total := gone.get(path, 0) + then.get(path, 0)) > 0}
 
 
-def _levelled(sizes: Mapping[Place, float], excess: float, depth: int = 0) -> dict[Place, float]:
+def _levelled(sizes: Mapping[Origin, float], excess: float, depth: int = 0) -> dict[Origin, float]:
     """Return the bytes to delete per path, if the largest are lowered to a common level at each step."""
     if excess <= 0 or not sizes:
         return {}
     if depth == len(next(iter(sizes))):
         return dict.fromkeys(sizes, excess)
-    parts: dict[str | None, dict[Place, float]] = defaultdict(dict)
+    parts: dict[str | None, dict[Origin, float]] = defaultdict(dict)
     for path, size in sizes.items():
         parts[path[depth]][path] = size
     level = _level([sum(part.values()) for part in parts.values()], excess)

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from defect_detection.evaluation.claims import PartScores
-from defect_detection.evaluation.gate import Decision
+from defect_detection.evaluation.gate import GateDecision
 from defect_detection.evaluation.metrics import Bin, Metrics, checked, reliability
 from defect_detection.evaluation.operating_point import Costs, OperatingPoint, ReviewBand
 from defect_detection.evaluation.parts import numbered
@@ -93,7 +93,7 @@ class Report(Frozen):
     worst_overkills: tuple[Mistake, ...]
     caught_elsewhere: tuple[Mistake, ...]
     champion: Champion | None
-    decision: Decision | None
+    decision: GateDecision | None
     facts: tuple[Fact, ...]
     notes: tuple[str, ...]
 
@@ -104,7 +104,7 @@ class Report(Frozen):
         return tuple(dict.fromkeys([m.path for m in mistakes] + [t.hardest for t in self.defect_types]))
 
 
-class Evidence(NamedTuple):
+class EvidenceAndMasks(NamedTuple):
     """Where the model saw defects, and where they are.
 
     maps: float array of shape (n_images, h, w), higher = more defective.
@@ -132,13 +132,13 @@ def build_report(
     *,
     defect_types: Sequence[str] | None = None,
     parts: Sequence[str] | None = None,
-    evidence: Evidence | None = None,
+    evidence: EvidenceAndMasks | None = None,
     operating_point: OperatingPoint | None = None,
     review_band: ReviewBand | None = None,
     defect_rate: float = 0.01,
     costs: Costs | None = None,
     champion: Champion | None = None,
-    decision: Decision | None = None,
+    decision: GateDecision | None = None,
     facts: Sequence[tuple[str, str]] = (),
     notes: Sequence[str] = (),
     worst: int = 6,
@@ -241,7 +241,7 @@ def _missed_parts(
 
 
 def _pixels(
-    evidence: Evidence | None, labels: np.ndarray, parts: Sequence[str], confidence: float
+    evidence: EvidenceAndMasks | None, labels: np.ndarray, parts: Sequence[str], confidence: float
 ) -> Estimate | None:
     if evidence is None:
         return None
@@ -258,7 +258,7 @@ class _Localised(NamedTuple):
 
 
 def _localised(
-    evidence: Evidence | None,
+    evidence: EvidenceAndMasks | None,
     called: np.ndarray,
     types: Sequence[str],
     parts: Sequence[str],

@@ -28,7 +28,7 @@ from defect_detection.tracking.runs import ExperimentRecorder
 from defect_detection.use_cases.audit import audit_splits
 from defect_detection.use_cases.candidates import Candidate
 from defect_detection.use_cases.entries import figures_of
-from defect_detection.use_cases.evaluate import Evaluated, evaluate
+from defect_detection.use_cases.evaluate import Evaluation, evaluate
 from defect_detection.use_cases.judge import called, pairs_of, policy_of
 from defect_detection.use_cases.knowledge import after_training, suited
 from defect_detection.use_cases.manifest import listed
@@ -211,7 +211,7 @@ def compare_on_validation(
 
 
 def _conclude(
-    evaluated: Evaluated, start: Start, candidate: ModelRef, registry: Registry, say: Say
+    evaluated: Evaluation, start: Start, candidate: ModelRef, registry: Registry, say: Say
 ) -> Retrained:
     decided = evaluated.decision
     for figures in _figures(evaluated):
@@ -231,7 +231,7 @@ def _conclude(
     return Retrained(decided.outcome, decided.reasons, start.reference, candidate, promoted, evaluated.files)
 
 
-def _figures(evaluated: Evaluated) -> list[str]:
+def _figures(evaluated: Evaluation) -> list[str]:
     """Return the figures of the new model, and of the one in production, on the same test images."""
     report = evaluated.report
     told = [f"The new model: {figures_of(report.metrics)} images"]

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Champion:
+class LoadedChampion:
     """A promoted model, ready to inspect."""
 
     reference: ModelRef
@@ -49,7 +49,7 @@ class Served:
     def __init__(self, find: FindChampion, load: LoadChampion, without: str, refresh_s: float) -> None:
         self._find, self._load = find, load
         self._without, self._refresh_s = without, refresh_s
-        self._champion: Champion | None = None
+        self._champion: LoadedChampion | None = None
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self._asked_once = threading.Event()
@@ -73,7 +73,7 @@ class Served:
             config.serving.refresh_s,
         )
 
-    def current(self) -> Champion:
+    def current(self) -> LoadedChampion:
         """Return the model to inspect with. One that is just being loaded for the first time is waited for.
 
         Raises:
@@ -87,7 +87,7 @@ class Served:
         return champion
 
     @property
-    def loaded(self) -> Champion | None:
+    def loaded(self) -> LoadedChampion | None:
         """The model that is served now, without waiting."""
         return self._champion
 
@@ -142,7 +142,7 @@ class Served:
             self._report(self._without)
             return
         if champion is None or _identity(champion.reference) != _identity(found):
-            self._champion = Champion(found, self._load(found))
+            self._champion = LoadedChampion(found, self._load(found))
             self.swaps += champion is not None
             log.info("serving %s%s", found, f" instead of {champion.reference}" if champion else "")
             self.on_load()

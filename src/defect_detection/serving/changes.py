@@ -26,7 +26,7 @@ class RefusedError(DefectDetectionError):
     """The change can't be made as production is now; it is what it was."""
 
 
-class Changes:
+class ProductionChanges:
     """Runs ``defect promote`` and ``defect rollback`` for callers of the API."""
 
     def __init__(self, config: Config, timeout_s: float = TIMEOUT_S) -> None:

@@ -71,7 +71,7 @@ def secure(response: Response) -> Response:
     return response
 
 
-class Turns:
+class DecodingTurns:
     """Lets plain images be decoded while all of them together have at most so many pixels. The others have a way of their own.
 
     Args:

@@ -8,7 +8,7 @@ from defect_detection.config import Config
 from defect_detection.errors import DefectDetectionError
 from defect_detection.files.trail import leave
 from defect_detection.records.database import Database
-from defect_detection.serving.champion import Champion, Served
+from defect_detection.serving.champion import LoadedChampion, Served
 from defect_detection.tracking.lease import who
 from defect_detection.use_cases.monitoring import LineState, PlaceState, last_look, look_at_line
 
@@ -23,7 +23,7 @@ class LineWatch:
     def __init__(self, config: Config, database: Database, served: Served) -> None:
         self._config, self._database, self._served = config, database, served
         self._lock = threading.Lock()
-        self._key: tuple[Champion, datetime] | None = None
+        self._key: tuple[LoadedChampion, datetime] | None = None
         self._state: LineState | None = None
         self._problem = ""
         self._stopping = threading.Event()

@@ -25,8 +25,8 @@ from defect_detection.data.images import Pages
 from defect_detection.inference.inspect import Inspection, OnTile
 from defect_detection.model.type_rule import types_json
 from defect_detection.records.inspections import Inspected
-from defect_detection.serving.champion import Champion, Served
-from defect_detection.serving.limits import Turns
+from defect_detection.serving.champion import LoadedChampion, Served
+from defect_detection.serving.limits import DecodingTurns
 from defect_detection.serving.prometheus import RequestMetrics
 from defect_detection.serving.recording import Recorder
 from defect_detection.serving.uploads import check_image
@@ -46,7 +46,7 @@ class Predicting:
     served: Served
     recorder: Recorder
     metrics: RequestMetrics
-    turns: Turns
+    turns: DecodingTurns
     pool: ThreadPoolExecutor
     limits: Limits
     pages: Pages
@@ -58,7 +58,7 @@ class Predicting:
         pool = ThreadPoolExecutor(
             config.inference.threads or os.cpu_count() or 1, thread_name_prefix="images"
         )
-        turns = Turns(max(1, config.serving.threads - 2))
+        turns = DecodingTurns(max(1, config.serving.threads - 2))
         limits = Limits.of(config.data), config.data.pages, config.serving.max_images
         return cls(served, recorder, metrics, turns, pool, *limits)
 
@@ -80,7 +80,7 @@ class Predicting:
 
         return replace(self.limits, allowance=Allowance(n_bytes, self.limits, check))
 
-    def inspect(self, champion: Champion, image: bytes | np.ndarray, limits: Limits) -> Inspection:
+    def inspect(self, champion: LoadedChampion, image: bytes | np.ndarray, limits: Limits) -> Inspection:
         """Inspect an image when it is its turn. It is neither counted nor recorded.
 
         Raises:
@@ -125,7 +125,7 @@ class Predicting:
     def keep(
         self,
         inspection: Inspection,
-        champion: Champion,
+        champion: LoadedChampion,
         content: bytes,
         context: Mapping[str, str],
         name: str = "",
@@ -153,7 +153,7 @@ class Predicting:
         self.count(inspection, champion)
         return recorded.id
 
-    def count(self, inspection: Inspection, champion: Champion) -> None:
+    def count(self, inspection: Inspection, champion: LoadedChampion) -> None:
         """Count an inspection that is not recorded."""
         self.metrics.inspected(inspection, champion.reference.version, self.product)
 

@@ -4,7 +4,7 @@ import threading
 import time
 
 from defect_detection.errors import DefectDetectionError, NoModelError
-from defect_detection.serving.champion import Champion
+from defect_detection.serving.champion import LoadedChampion
 from defect_detection.serving.products import Products, Project
 from defect_detection.serving.recording import Recorder
 
@@ -25,7 +25,7 @@ class Readiness:
         """Be ready no longer: the server is being stopped."""
         self.is_stopping = True
 
-    def check(self, project: Project | None = None) -> tuple[Champion, str | None]:
+    def check(self, project: Project | None = None) -> tuple[LoadedChampion, str | None]:
         """Return the model that is served, and why it isn't the one that is promoted, if so.
 
         Args:
@@ -46,7 +46,7 @@ class Readiness:
                 raise self._error
         return champion, project.served.problem
 
-    def _ready(self, project: Project | None) -> tuple[Project, Champion]:
+    def _ready(self, project: Project | None) -> tuple[Project, LoadedChampion]:
         wanted = project or self._products.default
         try:
             return wanted, wanted.served.current()

@@ -11,7 +11,7 @@ from defect_detection.records.record_store import Records
 from defect_detection.records.upkeep import Upkeep
 from defect_detection.serving.access import Access
 from defect_detection.serving.champion import FindChampion, LoadChampion, Served
-from defect_detection.serving.changes import Changes
+from defect_detection.serving.changes import ProductionChanges
 from defect_detection.serving.job_process import Retraining
 from defect_detection.serving.line_watch import LineWatch
 from defect_detection.serving.products import Products
@@ -40,7 +40,7 @@ class Services:
     readiness: Readiness
     retraining: Retraining
     worker: Worker
-    changes: Changes
+    changes: ProductionChanges
     streams: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(MAX_STREAMS))
 
     @classmethod
@@ -68,7 +68,7 @@ class Services:
             readiness=Readiness(products, recorder),
             retraining=retraining,
             worker=Worker(config, records, retraining),
-            changes=Changes(config),
+            changes=ProductionChanges(config),
         )
 
     @property

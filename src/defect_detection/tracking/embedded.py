@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Move:
+class Relocation:
     """The former folders and the present folder of the store.
 
     Attributes:
@@ -188,7 +188,7 @@ def forget_tags(database: Path, prefix: str) -> None:
         connection.execute("DELETE FROM experiment_tags WHERE substr(key, 1, ?) = ?", (len(prefix), prefix))
 
 
-def _rewrite(connection: sqlite3.Connection, move: Move) -> int:
+def _rewrite(connection: sqlite3.Connection, move: Relocation) -> int:
     """Return how many experiments, runs and models got another path."""
     connection.create_function("located", 1, move.located)
     connection.create_function("relocated", 1, move.relocated)
@@ -207,7 +207,7 @@ def _rewrite(connection: sqlite3.Connection, move: Move) -> int:
     return changed
 
 
-def _move(connection: sqlite3.Connection, folder: Path) -> Move | None:
+def _move(connection: sqlite3.Connection, folder: Path) -> Relocation | None:
     """Return where the store has come from, or None when it is where it was."""
     end = f"/{ARTIFACTS}"
     recorded = {
@@ -217,7 +217,7 @@ def _move(connection: sqlite3.Connection, folder: Path) -> Move | None:
     }
     folders = {text.removesuffix(end) for text in recorded if text.endswith(end)}
     old = [one for one in folders - {_folder_text(folder)} if not _is_same(_path(one), folder)]
-    return Move(sorted(old), folder) if old else None
+    return Relocation(sorted(old), folder) if old else None
 
 
 def _is_same(old: Path, folder: Path) -> bool:

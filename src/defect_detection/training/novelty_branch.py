@@ -81,7 +81,7 @@ def _far_apart(x: np.ndarray) -> list[int]:
 
 
 @dataclass(frozen=True)
-class Places:
+class PlaceSums:
     """Sums over the OK cells at each place and its eight neighbours, by fold: count, cells, products of cells."""
 
     counts: dict[int, np.ndarray]
@@ -90,7 +90,7 @@ class Places:
     fits: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
     @classmethod
-    def add_up(cls, of: Cells, known: np.ndarray, fold: np.ndarray) -> "Places":
+    def add_up(cls, of: Cells, known: np.ndarray, fold: np.ndarray) -> "PlaceSums":
         cells, n_places = of.rows, int(np.prod(of.rows.shape[:-1]))
         k = min(COMPONENTS, cells.shape[-1], max(int((_PLACE_VALUES / n_places) ** 0.5), 1))
         made = cls({}, {}, {})
@@ -195,7 +195,7 @@ class Usual:
 
     standardise: Standardise
     bank: CellBank
-    places: Places
+    places: PlaceSums
     pooled: UsualPooled
 
     def logarithms(self, cells: np.ndarray, pooled: np.ndarray, number: int) -> np.ndarray:
@@ -245,7 +245,7 @@ def learn_usual(
     return Usual(
         standardise,
         CellBank.choose(cells.rows, known, fold, seed),
-        Places.add_up(cells, known, fold),
+        PlaceSums.add_up(cells, known, fold),
         UsualPooled.take(pooled, standardise, known, fold),
     )
 

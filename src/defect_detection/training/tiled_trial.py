@@ -24,7 +24,7 @@ from defect_detection.training.judges import Judges
 from defect_detection.training.one_class import HALF, Drawn
 from defect_detection.training.threshold import novelty_limit, odd_ok
 from defect_detection.training.tiled_types import types_of_images
-from defect_detection.training.tiles import Candidates, choose_tiles, image_of, key_of, tile_splits
+from defect_detection.training.tiles import CandidateTiles, choose_tiles, image_of, key_of, tile_splits
 
 if TYPE_CHECKING:
     from defect_detection.training.trial import Trial
@@ -47,7 +47,9 @@ def run_tiled(
     config: Config,
     follow: Follow,
     base: Trunk | None,
-    chosen: Callable[[Callable[[], tuple[list[Candidates], RowStore]]], tuple[list[Candidates], RowStore]],
+    chosen: Callable[
+        [Callable[[], tuple[list[CandidateTiles], RowStore]]], tuple[list[CandidateTiles], RowStore]
+    ],
     run_trial: Callable[..., "Trial"],
     measure: Callable[..., "Trial"],
 ) -> "Trial":
@@ -83,7 +85,7 @@ def run_tiled(
 def _most_defective(
     inner: "Trial",
     samples: Sequence[Sample],
-    candidates: Sequence[Candidates],
+    candidates: Sequence[CandidateTiles],
     store: RowStore,
     is_open: Sequence[bool],
 ) -> list[tuple[int, ...]]:

@@ -35,7 +35,7 @@ _MARKED = 0.25  # share of the largest marked area in a tile from which another 
 
 
 @dataclass(frozen=True)
-class Candidates:
+class CandidateTiles:
     """Tiles of an image that may teach, the most suspicious first. marked: a mask says that these show the defect."""
 
     numbers: tuple[int, ...]
@@ -69,7 +69,7 @@ def image_of(tile: Sample) -> str:
 
 def choose_tiles(
     trunk: Trunk, splits: Splits, config: Config, follow: Follow
-) -> tuple[list[Candidates], RowStore]:
+) -> tuple[list[CandidateTiles], RowStore]:
     """Return the candidates of each of ``splits.samples``, and the store of their pixels."""
     model, framing = build_features(trunk), splits.framing
     store = RowStore(
@@ -87,7 +87,7 @@ def choose_tiles(
     return found, store
 
 
-def _of_image(sample: Sample, choosing: Choosing) -> Candidates:
+def _of_image(sample: Sample, choosing: Choosing) -> CandidateTiles:
     data, framing = choosing.config.data, choosing.splits.framing
     with opened_large(
         sample.path, framing, Limits.of(data), pages=data.pages, bit_depth=data.bit_depth
@@ -113,7 +113,7 @@ def _of_image(sample: Sample, choosing: Choosing) -> Candidates:
     if tiles:
         keys = [key_of(sample, tile.number) for tile in tiles]
         choosing.store.append(keys, np.stack([tile.pixels for tile in tiles]))
-    return Candidates(tuple(kept), marks is not None)
+    return CandidateTiles(tuple(kept), marks is not None)
 
 
 def _features(large: Large, choosing: Choosing) -> tuple[list[int], np.ndarray]:
@@ -162,7 +162,7 @@ def _marks(sample: Sample, large: Large, choosing: Choosing) -> np.ndarray | Non
 
 
 def tile_splits(
-    splits: Splits, candidates: Sequence[Candidates], store: RowStore, taken: Sequence[Sequence[int]]
+    splits: Splits, candidates: Sequence[CandidateTiles], store: RowStore, taken: Sequence[Sequence[int]]
 ) -> Splits:
     """Return splits whose samples are tiles: parts, splits and folds are those of their images.
 

@@ -141,7 +141,7 @@ def fit_types(
     kept, fold = np.isin(some, folds.kept), folds.fold[some]
     if not (fold >= 0).any():
         return None
-    own = [_Part(one, some) for one in variants]
+    own = [_SomeRows(one, some) for one in variants]
     with threadpool_limits(1, "blas"):
         standardise, centre, rotation, rows = on_axes(own, np.flatnonzero(kept), _MOST_COMPONENTS)
         held = {c: _held_out(rows, has, fold, c) for c in REGULARIZATIONS}
@@ -159,7 +159,7 @@ def fit_types(
 
 
 @dataclass(frozen=True)
-class _Part:
+class _SomeRows:
     """Some rows of features, in an order of their own."""
 
     rows: Indexed

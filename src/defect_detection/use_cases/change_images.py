@@ -14,7 +14,7 @@ from defect_detection.data.class_names import (
     suggests_ok,
     why_no_type,
 )
-from defect_detection.data.image_folders import Place, folders_of
+from defect_detection.data.image_folders import ImagePlace, folders_of
 from defect_detection.data.whole_changes import alone
 from defect_detection.errors import BusyError, DataError
 from defect_detection.files.trail import read_trail
@@ -28,7 +28,7 @@ from defect_detection.use_cases.product_images import (
     image_at,
 )
 
-IN_USE: tuple[Place, ...] = ("unlabelled", "train", "test", "challenge")
+IN_USE: tuple[ImagePlace, ...] = ("unlabelled", "train", "test", "challenge")
 MOST_PART_CHARACTERS = 200
 Seen = Sequence[tuple[str, str]]
 """Files with the tag that the caller saw of each."""
@@ -60,7 +60,7 @@ def label_images(
             raise DataError(
                 f"{one.file}: is a known defect, so it cannot be OK: remove it from the known defects first"
             )
-        place: Place = "train" if one.place == "unlabelled" else one.place
+        place: ImagePlace = "train" if one.place == "unlabelled" else one.place
         return replace(one, place=place, label=label, types=types or _unnamed(label))
 
     return _change(images, seen, wanted, "image labelled", by)
@@ -72,7 +72,7 @@ def set_part(images: ProductImages, seen: Seen, part: str, by: str) -> ChangedIm
     return _change(images, seen, lambda one: replace(one, part=part), "image given a part", by)
 
 
-def move_images(images: ProductImages, seen: Seen, to: Place | None, by: str) -> ChangedImages:
+def move_images(images: ProductImages, seen: Seen, to: ImagePlace | None, by: str) -> ChangedImages:
     """Move images to the bin, to the known defects, back from there (train), or back from the bin (None). Raises as `label_images`."""
     what = {"bin": "image removed", "challenge": "image made a known defect", None: "image restored"}
 
@@ -157,10 +157,10 @@ def _unnamed(label: Label) -> tuple[str, ...]:
     return (UNNAMED_TYPE,) if label == "defective" else ()
 
 
-def _before(one: ProductImage, config: Config) -> Place:
+def _before(one: ProductImage, config: Config) -> ImagePlace:
     """Return where an image in the bin was."""
     first = (config.root / one.file).relative_to(folders_of(config)["bin"]).parts[0]
-    place: Place = next((place for place in IN_USE if place == first), "unlabelled")
+    place: ImagePlace = next((place for place in IN_USE if place == first), "unlabelled")
     if one.label is None:
         return "unlabelled"
     return place

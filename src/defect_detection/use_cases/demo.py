@@ -13,7 +13,7 @@ from defect_detection.evaluation.gate import Outcome
 from defect_detection.files.unfinished import write_text
 from defect_detection.processes.watch import Watch, unwatched
 from defect_detection.synthetic.sample_data import write_sample_data
-from defect_detection.use_cases.evaluate import Evaluated, evaluate
+from defect_detection.use_cases.evaluate import Evaluation, evaluate
 from defect_detection.use_cases.inspection import inspect_images
 from defect_detection.use_cases.project import shipped
 from defect_detection.use_cases.train import Trained, train
@@ -38,7 +38,7 @@ class Demo:
     """The result of the demo: the training, the decision, and the number of test images by verdict."""
 
     trained: Trained
-    evaluated: Evaluated
+    evaluated: Evaluation
     model: str
     verdicts: Mapping[str, int]
     seconds: float

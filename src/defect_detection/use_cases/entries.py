@@ -1,7 +1,7 @@
 """Write the content of a ledger entry: the decision, its figures and its report."""
 
 from defect_detection.config import Config
-from defect_detection.evaluation.gate import Decision, Outcome
+from defect_detection.evaluation.gate import GateDecision, Outcome
 from defect_detection.evaluation.metrics import Metrics
 from defect_detection.files.unfinished import working_folder
 from defect_detection.model.bundle import identity
@@ -14,7 +14,7 @@ from defect_detection.use_cases.scoring import Scored
 from defect_detection.use_cases.turn import Turn, number_of
 
 
-def plan_of(candidate: Scored, decision: Decision, turn: Turn, after: ModelRef | None) -> Plan:
+def plan_of(candidate: Scored, decision: GateDecision, turn: Turn, after: ModelRef | None) -> Plan:
     return Plan(
         number=turn.number,
         kind=DecisionKind.EVALUATION,
@@ -65,7 +65,7 @@ def log_evidence(
     prepared: PreparedReport,
     candidate: Scored,
     champion: Scored | None,
-    decision: Decision,
+    decision: GateDecision,
     config: Config,
 ) -> None:
     """Log the subject of the decision and its evidence: the figures and the report."""

@@ -11,7 +11,7 @@ from defect_detection.config import Config
 from defect_detection.data.samples import Sample
 from defect_detection.data.split import load_test
 from defect_detection.errors import BusyError, NoModelError
-from defect_detection.evaluation.gate import Decision, Improvement, Outcome
+from defect_detection.evaluation.gate import GateDecision, Improvement, Outcome
 from defect_detection.model.bundle import identity, read_card, seen_in_training
 from defect_detection.model.card import Card
 from defect_detection.processes.watch import Watch, unwatched
@@ -35,14 +35,14 @@ from defect_detection.use_cases.turn import PRODUCTION_ALIAS, number_of
 
 
 @dataclass(frozen=True)
-class Evaluated:
+class Evaluation:
     """What evaluation came to. `registered` is None when a model that did not pass wasn't to be registered.
 
     repeated: the number of the ledger's entry where the same was decided before; the ledger got no second one.
     """
 
     report: Report
-    decision: Decision
+    decision: GateDecision
     registered: ModelRef | None
     files: dict[str, Path]
     champion: ModelRef | None
@@ -56,7 +56,7 @@ def evaluate(
     register: Literal["always", "promoted"] = "always",
     improvement: Improvement = Improvement(),  # noqa: B008  frozen
     waits: bool = False,
-) -> Evaluated:
+) -> Evaluation:
     """Evaluate what ``best_model_info`` names, and keep the registry right.
 
     The candidate and the champion are both scored now, on the same test images, each at its own threshold. The candidate becomes
@@ -90,7 +90,7 @@ def _evaluate(
     register: Literal["always", "promoted"],
     improvement: Improvement,
     waits: bool,
-) -> Evaluated:
+) -> Evaluation:
     registry = Registry(config.tracking_uri)
     source = _trained(config, registry)
     framing = read_card(registry.bundle_of(source, config.cache_dir)).frame
@@ -135,7 +135,7 @@ def _evaluate(
         registered = record(
             prepared, candidate, champion, decision, registry, config, register, judging.earlier
         )
-    return Evaluated(
+    return Evaluation(
         prepared.report,
         decision,
         registered,
@@ -176,14 +176,14 @@ class _Judging:
         self.production = registry.version_of(config.mlflow.production_model_name, PRODUCTION_ALIAS)
         self.earlier = self._find_earlier()
 
-    def decide(self) -> tuple[Scored | None, Decision, LedgerEntry | None]:
+    def decide(self) -> tuple[Scored | None, GateDecision, LedgerEntry | None]:
         """Return the champion, the decision, and the entry of the ledger that decided the same, if there is one."""
         champion, decision = self._judged(self.earlier)
         if self.earlier is None or decision.outcome == self.earlier.outcome:
             return champion, decision, self.earlier
         return *self._judged(None), None  # decided with other settings, or it was not carried out
 
-    def _judged(self, earlier: LedgerEntry | None) -> tuple[Scored | None, Decision]:
+    def _judged(self, earlier: LedgerEntry | None) -> tuple[Scored | None, GateDecision]:
         candidate, samples, config = self._candidate, self._samples, self._config
         reference = self._champion(earlier)
         champion = score(reference, self._registry, samples, config) if reference else None

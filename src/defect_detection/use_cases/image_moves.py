@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from defect_detection.data.class_names import comparable
-from defect_detection.data.image_folders import Place, folders_of
+from defect_detection.data.image_folders import ImagePlace, folders_of
 from defect_detection.data.index_edit import Cells, Indexes, with_part
 from defect_detection.data.whole_changes import Change, carry_out
 from defect_detection.errors import DataError
@@ -50,7 +50,7 @@ class Moves:
         self, pairs: Sequence[tuple[ProductImage, ProductImage]], paths: Sequence[Path]
     ) -> dict[Path, str]:
         """Return what ``data.group_pattern`` finds in the new paths of images that keep their part."""
-        of_place: dict[Place, list[Path]] = {}
+        of_place: dict[ImagePlace, list[Path]] = {}
         for (one, wanted), new in zip(pairs, paths, strict=True):
             if wanted.part and wanted.part == one.part:
                 of_place.setdefault(wanted.place, []).append(new)

@@ -8,7 +8,7 @@ from defect_detection.config import Config
 from defect_detection.data.parts import parts_of
 from defect_detection.data.samples import DEFECTIVE, Sample, labels_of
 from defect_detection.evaluation import guards
-from defect_detection.evaluation.gate import Check, Decision, GatePolicy, Improvement, decide
+from defect_detection.evaluation.gate import Check, GateDecision, GatePolicy, Improvement, decide
 from defect_detection.evaluation.paired import Pairs, fewest_parts
 from defect_detection.use_cases.checks import check_challenge, check_servable
 from defect_detection.use_cases.scoring import Scored, truth_of
@@ -22,7 +22,7 @@ def judge(
     improvement: Improvement,
     parity_flips: int = 0,
     earlier_decisions: int = 0,
-) -> Decision:
+) -> GateDecision:
     """Decide about a candidate that was scored on test images, as the champion was."""
     policy = policy_of(config, improvement)
     return decide(

@@ -13,7 +13,13 @@ from typing import Literal
 
 from defect_detection.config import Config
 from defect_detection.data.classes import DEFECTIVE, Classes
-from defect_detection.data.image_folders import FOLDER, Place, folders_of, why_not_shown, why_unchangeable
+from defect_detection.data.image_folders import (
+    FOLDER,
+    ImagePlace,
+    folders_of,
+    why_not_shown,
+    why_unchangeable,
+)
 from defect_detection.data.index import read_index
 from defect_detection.data.index_edit import KeptIndexes
 from defect_detection.data.index_file import NAME as INDEX_NAME
@@ -38,7 +44,7 @@ class ProductImage:
     """
 
     file: str
-    place: Place
+    place: ImagePlace
     label: Label | None
     types: tuple[str, ...]
     part: str
@@ -89,7 +95,7 @@ class ListedImages:
         tags = "".join(sorted(image.tag for image in self.images.values()))
         return hashlib.sha256(tags.encode()).hexdigest()[:16]
 
-    def at(self, *places: Place) -> Iterator[ProductImage]:
+    def at(self, *places: ImagePlace) -> Iterator[ProductImage]:
         return (image for image in self.images.values() if image.place in places)
 
 
@@ -238,7 +244,7 @@ def _folders_below(folder: Path) -> Iterator[Path]:
     return (Path(path) for path, _, _ in os.walk(folder))
 
 
-def _labelled(config: Config, place: Place, folder: Path) -> Iterator[ProductImage]:
+def _labelled(config: Config, place: ImagePlace, folder: Path) -> Iterator[ProductImage]:
     data = config.data
     scanned = scan_folder(folder, data.ok_classes, None, data.defect_classes, content_hash=lambda _path: "")
     parts = parts_of_paths(config, [sample.path for sample in scanned.samples], folder)
@@ -252,7 +258,7 @@ def _labelled(config: Config, place: Place, folder: Path) -> Iterator[ProductIma
                 yield image_at(config.root, item.path, place, None, (), "")
 
 
-def _others(config: Config, place: Place, folder: Path) -> Iterator[ProductImage]:
+def _others(config: Config, place: ImagePlace, folder: Path) -> Iterator[ProductImage]:
     images = walk(folder).images
     index = read_index(folder, Classes.of(config.data.ok_classes, config.data.defect_classes), images)
     for path, by_pattern in zip(images, parts_of_paths(config, images, folder), strict=True):
@@ -267,7 +273,7 @@ def _others(config: Config, place: Place, folder: Path) -> Iterator[ProductImage
             yield image_at(config.root, path, place, label, types, part)
 
 
-def _said(config: Config, place: Place, names: Sequence[str]) -> tuple[Label | None, tuple[str, ...]]:
+def _said(config: Config, place: ImagePlace, names: Sequence[str]) -> tuple[Label | None, tuple[str, ...]]:
     """Return label and types that the folders of an image say: ``train/scratch`` in the bin, ``scratch`` in challenge."""
     if place == "challenge":
         return "defective", tuple(names[:1])
@@ -277,7 +283,7 @@ def _said(config: Config, place: Place, names: Sequence[str]) -> tuple[Label | N
     return None, ()
 
 
-def _plain(config: Config, place: Place, folder: Path) -> Iterator[ProductImage]:
+def _plain(config: Config, place: ImagePlace, folder: Path) -> Iterator[ProductImage]:
     for path in walk(folder).images:
         with suppress(OSError):
             yield image_at(config.root, path, place, None, (), "")
@@ -296,7 +302,7 @@ def parts_of_paths(config: Config, paths: Sequence[Path], folder: Path) -> list[
 
 
 def image_at(
-    root: Path, path: Path, place: Place, label: Label | None, types: tuple[str, ...], part: str
+    root: Path, path: Path, place: ImagePlace, label: Label | None, types: tuple[str, ...], part: str
 ) -> ProductImage:
     status = path.stat()
     file = from_root(path, root).as_posix()

@@ -9,7 +9,7 @@ from typing import Literal
 
 from defect_detection.config import Config
 from defect_detection.errors import DefectDetectionError, StaleDecisionError, WithdrawnError
-from defect_detection.evaluation.gate import Decision, Outcome
+from defect_detection.evaluation.gate import GateDecision, Outcome
 from defect_detection.report.report import Report
 from defect_detection.tracking.ledger import withdrawn
 from defect_detection.tracking.ledger_entry import LedgerEntry
@@ -32,7 +32,7 @@ def record(
     prepared: PreparedReport,
     candidate: Scored,
     champion: Scored | None,
-    decision: Decision,
+    decision: GateDecision,
     registry: Registry,
     config: Config,
     register: Literal["always", "promoted"],
@@ -78,7 +78,7 @@ def _followed(
     prepared: PreparedReport,
     candidate: Scored,
     champion: Scored | None,
-    decision: Decision,
+    decision: GateDecision,
     turn: Turn,
     config: Config,
     register: Literal["always", "promoted"],
@@ -107,7 +107,7 @@ def _followed(
 
 
 def _refusal(
-    candidate: Scored, champion: Scored | None, turn: Turn, config: Config, decision: Decision
+    candidate: Scored, champion: Scored | None, turn: Turn, config: Config, decision: GateDecision
 ) -> DefectDetectionError | None:
     """Return why the gate's decision to promote cannot be carried out, or None."""
     if decision.outcome is not Outcome.PROMOTE:
@@ -125,7 +125,7 @@ def _refusal(
 
 
 def _register(
-    candidate: Scored, report: Report, decision: Decision, registry: Registry, config: Config
+    candidate: Scored, report: Report, decision: GateDecision, registry: Registry, config: Config
 ) -> ModelRef:
     names = {"production": config.mlflow.production_model_name, "testing": config.mlflow.testing_model_name}
     metrics = candidate.metrics

@@ -16,7 +16,7 @@ from defect_detection.data.masks import find_mask, read_mask
 from defect_detection.data.parts import join, parts_of
 from defect_detection.data.samples import Sample, labels_of
 from defect_detection.errors import ImageError
-from defect_detection.evaluation.gate import Decision
+from defect_detection.evaluation.gate import GateDecision
 from defect_detection.evaluation.operating_point import Costs
 from defect_detection.evaluation.rates import Estimate, Rate
 from defect_detection.files.unfinished import working_folder, write_text
@@ -24,7 +24,7 @@ from defect_detection.model.card import Card
 from defect_detection.model.type_rule import UNKNOWN
 from defect_detection.report.charts import EvidencePicture
 from defect_detection.report.page import GALLERIES, write_report
-from defect_detection.report.report import Champion, Evidence, ModelInfo, Report, build_report
+from defect_detection.report.report import Champion, EvidenceAndMasks, ModelInfo, Report, build_report
 from defect_detection.report.type_answers import TypeAnswers, type_answers
 from defect_detection.report.unseen import DrawnDefects, unseen
 from defect_detection.text import from_root, markdown, printable
@@ -52,7 +52,7 @@ class PreparedReport:
     pictures: dict[str, EvidencePicture]
     manifest: Manifest | None = None
 
-    def decided(self, decision: Decision) -> "PreparedReport":
+    def decided(self, decision: GateDecision) -> "PreparedReport":
         """Write the report again with another decision, after the first could not be carried out."""
         report = self.report.model_copy(update={"decision": decision})
         folder = self.files["json"].parent
@@ -81,7 +81,7 @@ class PreparedReport:
 def make_report(
     candidate: Scored,
     champion: Scored | None,
-    decision: Decision,
+    decision: GateDecision,
     samples: Sequence[Sample],
     config: Config,
     *,
@@ -109,7 +109,7 @@ def make_report(
         labels_of(samples),
         defect_types=[sample.defect_type for sample in samples],
         parts=_shown_parts(samples, config),
-        evidence=Evidence(candidate.evidence, masks, card.frame.seen),
+        evidence=EvidenceAndMasks(candidate.evidence, masks, card.frame.seen),
         operating_point=card.operating_point,
         review_band=card.review,
         defect_rate=config.evaluation.defect_rate,

@@ -14,7 +14,7 @@ from defect_detection.files.trail import FILE
 from defect_detection.records.jobs import create_job
 from defect_detection.records.keys import create_key
 from defect_detection.serving.app import create_app
-from defect_detection.serving.changes import Changes
+from defect_detection.serving.changes import ProductionChanges
 from defect_detection.serving.local_key import make_local_key, read_local_key
 from defect_detection.serving.services import services_of
 from defect_detection.tracking.ledger import Ledger
@@ -158,7 +158,7 @@ def test_without_a_store_the_history_is_empty(project, monkeypatch):
 
 
 def test_a_change_ends_in_time_and_two_at_once_are_refused(project, monkeypatch):
-    changes = Changes(project.config(), timeout_s=0.05)
+    changes = ProductionChanges(project.config(), timeout_s=0.05)
     with pytest.raises(Exception, match=r"took longer than 0\.05 s and was stopped"):
         changes.run(["version"], "this machine")
     with (

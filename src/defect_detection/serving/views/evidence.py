@@ -11,7 +11,7 @@ from werkzeug.exceptions import NotFound, UnprocessableEntity
 from defect_detection.data.decoders import MOST_PAGES
 from defect_detection.errors import ImageError
 from defect_detection.inference.inspect import Inspection
-from defect_detection.inference.overlay import MOST_PREVIEW, Preview, preview_png
+from defect_detection.inference.overlay import MOST_PREVIEW, PreviewPng, preview_png
 from defect_detection.serving.of_product import predicting_for, project_of
 from defect_detection.serving.predicting import Predicting
 from defect_detection.serving.problems import described
@@ -111,7 +111,7 @@ def preview(path: InspectionPath, query: PreviewQuery) -> Response:
     return Response(png, content_type="image/png", headers={"Image-Size": f"{width} {height}"})
 
 
-def _preview(predicting: Predicting, content: bytes, number: int) -> Preview:
+def _preview(predicting: Predicting, content: bytes, number: int) -> PreviewPng:
     champion = predicting.served.loaded
     bit_depth = champion.inspector.card.bit_depth if champion else None
     limits, pages = predicting.limits_for(len(content)), predicting.pages

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
 from defect_detection.data.bounds import Limits
-from defect_detection.data.image_folders import MOST_NAME_CHARACTERS, PLACES, Place
+from defect_detection.data.image_folders import MOST_NAME_CHARACTERS, PLACES, ImagePlace
 from defect_detection.serving.answer import as_json
 from defect_detection.serving.callers import caller
 from defect_detection.serving.of_product import project
@@ -45,7 +45,7 @@ class SeenImage(BaseModel, extra="forbid"):
 class ImageShown(SeenImage, extra="ignore"):
     """An image of a product."""
 
-    place: Place
+    place: ImagePlace
     label: Literal["ok", "defective"] | None = Field(description="null: it has none yet")
     types: list[str] = Field(description="types of its defects")
     part: str = Field(description="images of one part stay in one split; empty: it is a part of its own")
@@ -261,7 +261,7 @@ def part(body: PartBody) -> Response:
     responses={200: ChangedShown, **FAILURES},
 )
 def move(body: MoveBody) -> Response:
-    to: Place | None = None if body.to == "back" else body.to
+    to: ImagePlace | None = None if body.to == "back" else body.to
     return changed(move_images(project().images, _seen(body), to, caller().name))
 
 

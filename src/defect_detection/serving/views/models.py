@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from defect_detection.serving.addresses import absolute
 from defect_detection.serving.answer import as_json
-from defect_detection.serving.champion import Champion
+from defect_detection.serving.champion import LoadedChampion
 from defect_detection.serving.of_product import project
 from defect_detection.serving.problems import described, for_caller
 from defect_detection.tracking.lease import PROMOTIONS
@@ -117,7 +117,7 @@ def models() -> Response:
     return as_json(answer)
 
 
-def _deciding(champion: Champion) -> Deciding:
+def _deciding(champion: LoadedChampion) -> Deciding:
     reference, card = champion.reference, champion.inspector.card
     return Deciding(
         name=reference.name,

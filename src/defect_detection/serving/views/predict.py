@@ -19,7 +19,7 @@ from defect_detection.inference.inspect import Inspection
 from defect_detection.inference.overlay import overlay_png
 from defect_detection.model.type_rule import types_json
 from defect_detection.serving.callers import sender, shows
-from defect_detection.serving.champion import Champion
+from defect_detection.serving.champion import LoadedChampion
 from defect_detection.serving.of_product import project_of_form
 from defect_detection.serving.predicting import Predicting
 from defect_detection.serving.problems import described, problem_of, problem_of_values
@@ -51,7 +51,7 @@ class _Seen:
     id: str
     name: str
     inspection: Inspection
-    champion: Champion
+    champion: LoadedChampion
     overlay: bytes | None
 
 
@@ -121,7 +121,11 @@ def _context(asked: PredictQuery) -> dict[str, str]:
 
 
 def _looker(
-    predicting: Predicting, champion: Champion, limits: Limits, context: dict[str, str], with_overlay: bool
+    predicting: Predicting,
+    champion: LoadedChampion,
+    limits: Limits,
+    context: dict[str, str],
+    with_overlay: bool,
 ) -> Callable[[str, bytes], _Seen]:
     def look(name: str, content: bytes) -> _Seen:
         inspection = predicting.inspect(champion, content, limits)
@@ -133,7 +137,7 @@ def _looker(
 
 
 def _overlay(
-    predicting: Predicting, champion: Champion, content: bytes, inspection: Inspection, limits: Limits
+    predicting: Predicting, champion: LoadedChampion, content: bytes, inspection: Inspection, limits: Limits
 ) -> bytes:
     """Decode once more, in full: only who asks for a picture pays for it."""
     bit_depth, pages = champion.inspector.card.bit_depth, predicting.pages

@@ -22,7 +22,7 @@ from defect_detection.errors import DefectDetectionError
 from defect_detection.inference.inspect import Inspection
 from defect_detection.serving.answer import as_json
 from defect_detection.serving.callers import sender
-from defect_detection.serving.champion import Champion
+from defect_detection.serving.champion import LoadedChampion
 from defect_detection.serving.of_product import allowed, project_of
 from defect_detection.serving.predicting import Predicting
 from defect_detection.serving.problems import described, for_caller, problem
@@ -200,7 +200,7 @@ def version_infer(path: ModelVersionPath) -> Response:
     return _infer(_asked_for(path.name, path.version))
 
 
-def _asked_for(name: str, version: str | None = None) -> Champion:
+def _asked_for(name: str, version: str | None = None) -> LoadedChampion:
     champion = _project_of(name).served.current()
     served = champion.reference
     if name != served.name or version not in (None, str(served.version)):
@@ -223,7 +223,7 @@ def _project_of(name: str) -> Project:
     return products.default
 
 
-def _metadata(champion: Champion) -> Response:
+def _metadata(champion: LoadedChampion) -> Response:
     height, width = champion.inspector.card.frame.size
     return as_json(
         ModelMetadata(
@@ -245,7 +245,7 @@ def _metadata(champion: Champion) -> Response:
     )
 
 
-def _infer(champion: Champion) -> Response:
+def _infer(champion: LoadedChampion) -> Response:
     predicting = _project_of(champion.reference.name).predicting
     asked, images = read_images(request, champion.inspector.card.frame.size, predicting.max_images)
     inspections = _inspect_several(predicting, champion, images)
@@ -259,7 +259,7 @@ def _infer(champion: Champion) -> Response:
 
 
 def _inspect_several(
-    predicting: Predicting, champion: Champion, images: Sequence[bytes] | Sequence[np.ndarray]
+    predicting: Predicting, champion: LoadedChampion, images: Sequence[bytes] | Sequence[np.ndarray]
 ) -> list[Inspection]:
     """Inspect images at the same time, count and record what was sent encoded, and return their inspections in order.
 
