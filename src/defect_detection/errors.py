@@ -17,7 +17,7 @@ DefectDetectionError
 │   └── UnknownRecordError  it holds no such inspection, key or job
 ├── ClusterError      a Ray cluster can't be reached, or a part of it can't do the work
 ├── BackupError       a backup can't be made or restored
-└── BusyError         the same work is already running
+└── BusyError         the same work is already running or queued
     └── StaleDecisionError  another promotion came first
 
 What the system refuses and nobody caught (an OSError) is explained by `explain`, at the edge of the command line.
@@ -166,13 +166,13 @@ class BackupError(DefectDetectionError):
 
 
 class BusyError(DefectDetectionError):
-    """The same work is already running."""
+    """The same work is already running or queued."""
 
     @classmethod
-    def of(cls, work: str, place: object = "") -> "BusyError":
-        """Return the error for work in a place, or in the whole plant."""
+    def of(cls, work: str, place: object = "", state: str = "running") -> "BusyError":
+        """Return the error for work in a place, or in the whole plant; state: running or queued."""
         return cls(
-            f"{place}{': ' if place else ''}{work} is already running; wait until it ends, then try again"
+            f"{place}{': ' if place else ''}{work} is already {state}; wait until it ends, then try again"
         )
 
 

@@ -569,7 +569,7 @@ def test_the_table_of_jobs_is_the_queue_on_both_databases(database):
 def test_the_product_that_waited_longest_is_retrained_next(database):
     first = create_job(database, "anna", "bolt")
     second = create_job(database, "anna", "nut")
-    with pytest.raises(BusyError, match=f"already queued: follow it at /jobs/{first.id}"):
+    with pytest.raises(BusyError, match=rf"\(/jobs/{first.id}\) is already queued; wait"):
         create_job(database, "ben", "bolt")
     assert claim_job(database) == first.id
     third = create_job(database, "anna", "bolt")

@@ -26,16 +26,11 @@ from defect_detection.model.bundle import CARD_FILE, OPENVINO_FILE, read_card, v
 from defect_detection.model.card import Card, ScoreIs
 from defect_detection.model.parity import FormParity, allowed_difference, golden_parity
 from defect_detection.model.type_rule import NamedType, types_json
+from defect_detection.processes.watch import Follow, unwatched
 from defect_detection.text import printable
 
-OnTile = Callable[[str, int, int], None]
-"""Is told, of an image that is judged in tiles, what it is called, how many tiles are done, and how many there are."""
-
 MOST_DECODING = 16  # threads; each may hold one image at its full size
-
-
-def _no_matter(image: str, done: int, total: int) -> None:
-    """Follow no tiles."""
+_UNWATCHED: Follow = partial(unwatched, "tiles")
 
 
 @dataclass(frozen=True)
@@ -187,7 +182,7 @@ class Inspector:
         *,
         limits: Limits = DEFAULT_LIMITS,
         pages: Pages = "refuse",
-        on_tile: OnTile = _no_matter,
+        on_tile: Follow = _UNWATCHED,
     ) -> Generator[Inspection, None, None]:
         """Yield one inspection per image, in order; an image that can't be read gets its error.
 
@@ -198,7 +193,7 @@ class Inspector:
             images: paths, encoded bytes, or uint8 arrays of shape (height, width, 3), RGB, as `card.frame` fits them.
             limits: a larger image is refused before it is decoded, and one that takes too long is not decoded to its end.
             pages: what to do with a file of several pages. With "all" each page is judged, and the highest score decides.
-            on_tile: follows the tiles of a large image.
+            on_tile: follows the tiles of a large image; the phase is the name of the image.
         """
         if self.card.tile_rule:
             yield from (self._tiled(one, i, limits, pages, on_tile) for i, one in enumerate(images))
@@ -221,7 +216,7 @@ class Inspector:
         *,
         limits: Limits = DEFAULT_LIMITS,
         pages: Pages = "refuse",
-        on_tile: OnTile = _no_matter,
+        on_tile: Follow = _UNWATCHED,
     ) -> Inspection:
         """Inspect one image in the thread that calls; many threads may at the same time.
 
@@ -240,7 +235,7 @@ class Inspector:
         for alone in (True, False):
             self._runtime.one(np.zeros((*self.card.frame.size, 3), np.uint8), alone=alone)
 
-    def _tiled(self, image: Source, number: int, limits: Limits, pages: Pages, on_tile: OnTile) -> Inspection:
+    def _tiled(self, image: Source, number: int, limits: Limits, pages: Pages, on_tile: Follow) -> Inspection:
         """Inspect a large image tile by tile."""
         started, card, path = time.perf_counter(), self.card, label_of(image, number)
 

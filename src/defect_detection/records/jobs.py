@@ -97,7 +97,7 @@ def create_job(
         if runs_here and (running := _of_state(session, "running")):
             raise BusyError.of(f"a retraining (/jobs/{running})")
         if waiting := _of_state(session, "queued", None if runs_here else product):
-            raise BusyError(f"a retraining is already queued: follow it at /jobs/{waiting}, or cancel it")
+            raise BusyError.of(f"a retraining (/jobs/{waiting})", state="queued")
         last_label = session.scalar(select(func.max(FeedbackRow.id))) or 0
         facts = {"state": "queued", "by": by, "created_at": datetime.now(UTC), "last_label": last_label}
         facts |= {"product": product, "promotes": how.promotes, "start_from": how.start_from}

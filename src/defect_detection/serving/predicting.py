@@ -22,8 +22,9 @@ from defect_detection.config.products import DEFAULT
 from defect_detection.data.bounded import look_at
 from defect_detection.data.bounds import Allowance, Limits
 from defect_detection.data.images import Pages
-from defect_detection.inference.inspect import Inspection, OnTile
+from defect_detection.inference.inspect import Inspection
 from defect_detection.model.type_rule import types_json
+from defect_detection.processes.watch import Follow
 from defect_detection.records.inspections import Inspected
 from defect_detection.serving.champion import LoadedChampion, Served
 from defect_detection.serving.limits import DecodingTurns
@@ -158,11 +159,11 @@ class Predicting:
         self.metrics.inspected(inspection, champion.reference.version, self.product)
 
 
-def _on_tile(limits: Limits) -> OnTile:
+def _on_tile(limits: Limits) -> Follow:
     """Return a function that stops the tiles of a large image when its sender has gone, and logs them now and then."""
     logged = time.monotonic()
 
-    def follow(_image: str, done: int, total: int) -> None:
+    def follow(phase: str, done: int, total: int, metrics: Mapping[str, float] | None = None) -> None:
         nonlocal logged
         if limits.allowance:
             limits.allowance.check()

@@ -67,19 +67,19 @@ def inspect_images(
     limits = Limits.of(config.data) if config else DEFAULT_LIMITS
     pages: Pages = config.data.pages if config else "refuse"
 
-    def on_tile(image: str, number: int, total: int) -> None:
+    def on_tile(phase: str, done: int, total: int, metrics: Mapping[str, float] | None = None) -> None:
         if total > 1:
-            done.watch("tiles", printable(image), number, total)
+            inspecting.watch("tiles", printable(phase), done, total)
 
     inspections = inspector.inspect(found.images, limits=limits, pages=pages, on_tile=on_tile)
-    done = Inspecting(inspector, found, iter(inspections), (note,) if note else ())
+    inspecting = Inspecting(inspector, found, iter(inspections), (note,) if note else ())
     if output:
         open_overlay_folder(output, found.images)
         names = {path: output / name for path, name in overlay_names(found).items()}
         how: dict[str, Any] = {"bit_depth": inspector.card.bit_depth, "limits": limits, "pages": pages}
         how |= {"shown": inspector.card.frame} if show_region else {}
-        done.inspections = _with_overlays(inspections, names, how, done.failed)
-    return done
+        inspecting.inspections = _with_overlays(inspections, names, how, inspecting.failed)
+    return inspecting
 
 
 def _refuse_skipped(found: Walked) -> None:
