@@ -76,8 +76,8 @@ def test_too_few_defectives_give_the_strictest_threshold_and_say_how_many_are_ne
     assert (claim.met, claim.needed, point.escape.count) == (False, 299, 0)
     assert claim.bound == pytest.approx(escape_limit(0, 40))
     assert claim.text == (
-        "NOT shown: escape rate of at most 1 % at 95 % confidence. Of 40 defective images on validation none passed, which only "
-        "shows at most 7.2 %; about 299 with no escape would show it"
+        "NOT shown: escape rate of at most 1 % at 95 % confidence. Of 40 defective images on validation, none passed, which "
+        "shows only at most 7.2 %; the claim needs about 299 defective images with no escape"
     )
     assert "too few" in point.reason
     assert scores[scores < 0.3].max() < point.threshold <= 0.3  # as high as it can be with no escape
@@ -144,7 +144,7 @@ def test_images_of_one_part_count_once_because_they_fail_together():
     scores, labels = draw(np.random.default_rng(0))
     (claim,) = choose_threshold(scores, labels, "max_escape_rate", max_escape_rate=0.05, parts=parts).claims
     assert (claim.total, claim.unit) == (100, "part")
-    assert "Of 100 defective parts on validation " in claim.text
+    assert "Of 100 defective parts on validation, " in claim.text
 
 
 def test_a_part_escapes_when_one_of_its_defective_images_does():

@@ -53,7 +53,7 @@ def test_too_few_images_leave_no_error_outside_and_say_so():
     few = np.r_[0:30, 600:630]
     band = bound_review_band(SCORES[few], LABELS[few], 0.5, LIMITS)
     assert [(one.met, one.count, one.needed) for one in band.claims] == [(False, 0, 149), (False, 0, 99)]
-    assert "Of 30 OK images on validation none were rejected" in band.claims[1].text
+    assert "Of 30 OK images on validation, none were rejected" in band.claims[1].text
     assert not (SCORES[few][LABELS[few] == 1] < band.low).any()
     assert not (SCORES[few][LABELS[few] == 0] >= band.high).any()
 

@@ -86,7 +86,7 @@ def test_what_another_server_has_overwritten_is_not_taken_for_the_image(records)
             "s3://missing/x",
             "AWS_REGION",
             "us-east-1",
-            "NoSuchBucket.*Make the bucket, or correct records.images",
+            "NoSuchBucket.*Create the bucket, or correct records.images",
         ),
         (
             "s3://tests/x",

@@ -212,7 +212,7 @@ def test_page_is_well_formed_and_fetches_nothing(written):
         "expected calibration error (ECE)",
         "crack 9/12 (75.0 %) 42.8 to 94.5 % 3/12 (25.0 %) 5.5 to 57.2 %",
         "Not measured: dent. A type needs at least 10 parts in the training images",
-        "Caught 90 of 120 drawn defects (75.0 %, interval 66.3 to 82.5 %). Before drawing, 2 of the 30 OK images",
+        "Caught 90 of 120 drawn defects (75.0 %, interval 66.3 to 82.5 %). Without the drawn defects, 2 of the 30 OK images",
         "scratch 30/60 (50.0 %)",
         "Pixel AUROC of the evidence map: 0.9",
     ],

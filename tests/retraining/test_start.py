@@ -50,7 +50,7 @@ def test_the_size_of_the_base_model_wins_over_the_configuration(in_production):
         assert start_of(in_production, lines=lines).config.data.image_size == 64
     finally:
         path.write_text(settings)
-    assert "Image size: 64 px, the base model's, instead of 96 px" in [line.text for line in lines]
+    assert "Image size: 64 px as in the base model, instead of 96 px" in [line.text for line in lines]
 
 
 def test_the_bit_depth_of_the_base_model_is_kept(in_production):
@@ -62,7 +62,7 @@ def test_the_bit_depth_of_the_base_model_is_kept(in_production):
         assert start_of(in_production, lines=lines).config.data.bit_depth is None
     finally:
         path.write_text(settings)
-    assert "Bit depth: null, the base model's, instead of 12" in [line.text for line in lines]
+    assert "Bit depth: null as in the base model, instead of 12" in [line.text for line in lines]
 
 
 def test_the_first_base_model_that_exists_is_taken(in_production):

@@ -91,7 +91,9 @@ def test_parts_that_changed_are_reviewed_from_the_most_novel_on(drifting, app):
 
 def test_a_usual_line_is_said_and_reviewed_as_usual(drifting, app):
     page = drifting("/page/monitor", {}, {}, {})
-    expect(page.locator("#line .notice.good")).to_have_text("The line is what the model learned.")
+    expect(page.locator("#line .notice.good")).to_have_text(
+        "The line has not drifted from the training images."
+    )
     add(app, window(1000, {}, hours_ago=0))
     page.get_by_role("link", name="Review").click()
     expect(page.locator("#nothing")).to_be_visible()  # no image is stored

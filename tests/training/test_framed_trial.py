@@ -90,5 +90,5 @@ def test_the_card_of_a_model_that_sees_all_has_no_framing(trained_once):
     card = json.loads((trained_once.config().bundle_dir / CARD_FILE).read_text())
     assert card["framing"] is None
     assert card["image_size"] == SIDE
-    with pytest.raises(ValidationError, match="tile_rule: expected one exactly where framing has tiles"):
+    with pytest.raises(ValidationError, match="tile_rule: expected if framing has tiles, and only then"):
         Card.model_validate(card | {"tile_rule": {"slope": 1.0, "bias": 0.0}})

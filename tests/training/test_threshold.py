@@ -44,7 +44,7 @@ def test_a_claim_counts_the_parts_that_the_samples_name(project):
     settings = project("evaluation.operating_point.max_escape_rate=0.05").evaluation
     (claim,) = decide(SCORES, samples(parts=100), settings, "these images")[0].claims
     assert (claim.total, claim.unit) == (100, "part")
-    assert "Of 100 defective parts on these images " in claim.text
+    assert "Of 100 defective parts on these images, " in claim.text
 
 
 @pytest.mark.parametrize("parts", ["", "part {}"])
@@ -56,7 +56,7 @@ def test_copies_of_one_image_show_nothing_however_many_and_however_named(project
     point, _ = decide(scores, [*ok, *copies], settings)
     (claim,) = point.claims
     assert (claim.met, claim.total, claim.unit) == (False, 1, "part")
-    assert "Of 1 defective parts on validation none passed, which only shows at most 95.0 %" in claim.text
+    assert "Of 1 defective parts on validation, none passed, which shows only at most 95.0 %" in claim.text
     assert point.escape.high == pytest.approx(0.975)
 
 

@@ -170,7 +170,7 @@ def test_a_retraining_from_a_model_of_tiles_sees_tiles_too(tiled, tmp_path):
     ):
         start("data.tiles.overlap=32")
     begun = start()
-    assert "Tiles: {size: 32, overlap: 0, scale: 1.0}, the base model's, instead of null" in [
+    assert "Tiles: {size: 32, overlap: 0, scale: 1.0} as in the base model, instead of null" in [
         line.text for line in lines
     ]
     assert not any(line.text.startswith("Image size") for line in lines)

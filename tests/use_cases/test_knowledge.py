@@ -34,15 +34,15 @@ def state(trained_once):
 
 def test_with_a_few_defects_it_names_both_weights_and_the_number_that_would_end_it(state):
     assert state(12, share=novelty_share(0.9, 0.9, 12)) == (
-        "State: 12 defective images: novelty counts 45%, the classifier 55% "
-        "(with about 190 defective parts instead of 12 the classifier decides alone)"
+        "State: 12 defective images: novelty has a weight of 45 %, the classifier of 55 % "
+        "(with about 190 defective parts instead of 12, the classifier decides alone)"
     )
-    assert "instead of 4 the" in state(12, share=0.8, parts=4), "images of one part are one"
+    assert "instead of 4, the" in state(12, share=0.8, parts=4), "images of one part are one"
 
 
 def test_with_many_the_classifier_decides_and_with_none_novelty(state):
     assert state(90).startswith("State: 90 defective images: the classifier decides; novelty marks")
-    assert state(1, 1.0, "one_class").endswith("(from 2 defective parts on a classifier decides too)")
+    assert state(1, 1.0, "one_class").endswith("(from 2 defective parts on, a classifier decides too)")
     assert state(5, 1.0, "one_class").endswith("(training.mode: one_class)")
 
 

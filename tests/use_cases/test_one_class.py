@@ -46,7 +46,7 @@ def _start(root):
 def test_training_says_which_state_it_is_in_and_what_would_change_it(started):
     _, trained, _, said = started
     state = next(line for line in said if line.startswith("State"))
-    assert state.startswith("State: 0 defective images: novelty alone decides, learned from OK images")
+    assert state.startswith("State: 0 defective images: novelty, learned from OK images, decides alone")
     assert "from 2 defective parts on" in state
     assert trained.metric == "AUROC of drawn defects"
     assert {"drawn", "drawn_caught", "drawn_auroc", "overkill_rate"} <= trained.validation[
@@ -134,7 +134,7 @@ def test_defective_parts_among_the_ok_ones_are_named_and_hide_no_others(tmp_path
     inspector = Inspector.load(config.bundle_dir)
     point = inspector.card.operating_point
     assert (point.overkill.count, point.overkill.total) == (2, 40), "they count as OK in the figures"
-    assert "2 of the OK images may be defective and did not count" in point.reason
+    assert "it ignores 2 OK images that are far more novel than the others" in point.reason
     parts = [np.asarray(draw_part(rng, defective).convert("RGB")) for defective in [True] * 5 + [False] * 5]
     assert [one.verdict for one in inspector.inspect(parts)] == ["defective"] * 5 + ["ok"] * 5
 

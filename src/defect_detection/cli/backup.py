@@ -27,11 +27,13 @@ def backup(
     )
     if made.without_image:
         typer.echo(
-            f"{len(made.without_image)} images are not in it: they were deleted while the copy was made, or gone or damaged "
+            f"{len(made.without_image)} images are missing in the copy: they were deleted meanwhile, or were missing or damaged "
             f"before. Their inspections are there. The first: {made.without_image[0]}"
         )
     for key, value in made.moved.items():
-        typer.echo(f"{key} is {value} in the settings of the copy: the project has it in a folder elsewhere")
+        typer.echo(
+            f"{key} is {value} in the settings of the copy, because the folder of the project lies elsewhere"
+        )
     typer.echo(_NOT_COPIED)
 
 
@@ -52,4 +54,4 @@ def restore(
 
     folder = folder.absolute()  # now: the current folder is replaced
     typer.echo(f"Restored {run(backup, folder)} files, compared by SHA-256, into {printable(folder)}")
-    typer.echo(f"{_NOT_COPIED}. The next: cd {printable(folder)} && defect serve")
+    typer.echo(f"{_NOT_COPIED}. Next: cd {printable(folder)} && defect serve")

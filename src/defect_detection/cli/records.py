@@ -162,15 +162,13 @@ def copy(
         copied = copy_records(records.database, target, records.images, watch)
     for table, count in copied.rows.items():
         typer.echo(f"{table:<12} {count:>9}")
-    typer.echo(f"Copied to {target}: every row is equal by count and SHA-256")
+    typer.echo(f"Copied to {target}: all rows match, by count and SHA-256")
     if copied.images_missing:
         typer.echo(
-            f"{len(copied.images_missing)} images are gone or damaged, as before the copy. The first: {copied.images_missing[0]}"
+            f"{len(copied.images_missing)} images were already missing or damaged before the copy, such as {copied.images_missing[0]}"
         )
     else:
-        typer.echo(
-            f"All {copied.rows['images']} images are there and equal by SHA-256; they stay where they are"
-        )
+        typer.echo(f"All {copied.rows['images']} images match their SHA-256; they stay where they are")
     typer.echo(
         "To use it: set DATABASE_URL to this address, in the environment or in .env, and start the servers"
     )

@@ -47,9 +47,9 @@ class OperatingPointConfig(Section):
     threshold: OptionalShare = setting(None, "the decision threshold itself.")
     max_overkill_rate: InsideUnit = setting(
         0.01,
-        "highest overkill rate: rejected OK / all OK parts. It sets the threshold of a model that learns from OK images alone, "
-        "and bounds the balanced threshold while there are few defective images. It also decides whether the first model is "
-        "promoted if no test image is defective.",
+        "highest overkill rate: rejected OK / all OK parts. It sets the threshold of a model that learns from OK images alone. "
+        "With few defective images, the balanced threshold is at most that threshold. If no test image is defective, the limit "
+        "also decides whether the first model is promoted.",
     )
 
     @property

@@ -125,7 +125,7 @@ def check_space(space: dict[str, Any], model: type[BaseModel], fixed: set[str]) 
         if name not in model.model_fields or name in fixed:
             known = [field for field in model.model_fields if field not in fixed]
             close = difflib.get_close_matches(name, known, n=1)
-            hint = f", did you mean '{close[0]}'?" if close else f"; there are {', '.join(known)}"
+            hint = f", did you mean '{close[0]}'?" if close else f"; expected one of: {', '.join(known)}"
             hint = f"; {removed[name]}" if name in (removed := getattr(model, "removed", {})) else hint
             raise ValueError(f"hyperparameters, {name} is none{hint}")
         for value in values if isinstance(values, list) else values.values():

@@ -208,8 +208,8 @@ class ServingConfig(Section):
         Expected("null or at least 16 characters, here or in DEFECT_API_KEY"),
     ] = setting(
         None,
-        "key that callers must send to change anything or to read records. Better set DEFECT_API_KEY in the environment or "
-        "in .env, which takes precedence. `defect keys create` creates further keys with a name and a role.",
+        "key that callers must send to change anything or to read records. Preferably set DEFECT_API_KEY in the environment or "
+        "in .env; it takes precedence. `defect keys create` creates further keys with a name and a role.",
     )
     rate_limit: OptionalPositive = setting(
         100, "requests per second from one other machine, with bursts of twice as many; null: no limit."
@@ -217,7 +217,7 @@ class ServingConfig(Section):
     retrain_timeout_s: Positive = setting(7200, "seconds after which a retraining is stopped.", advanced=True)
     refresh_s: Positive = setting(
         10,
-        "seconds within which a server should serve a newly promoted model. It looks for one ten times in this period.",
+        "seconds within which a server should serve a newly promoted model. It checks for one ten times per period.",
         advanced=True,
     )
     drain_s: Positive = setting(
@@ -261,8 +261,8 @@ class RecordsConfig(Section):
     keep_gb: OptionalPositive = setting(
         50,
         "size limit of the images in gigabytes; null: no limit. Old images are deleted as new ones arrive; their records "
-        "stay. Images of callers without a key are deleted first, then those of the largest sender and line; doubtful "
-        "verdicts last.",
+        "stay. Images of callers without a key are deleted first, then those of the largest sender and line. Images "
+        "with a doubtful verdict are deleted last.",
     )
     anonymous_gb_per_h: OptionalPositive = setting(
         10,

@@ -70,7 +70,7 @@ def table(cache_dir: Path, max_gb: float | None) -> list[str]:
     limit = "none" if max_gb is None else f"{max_gb:g} GB"
     return [
         *lines,
-        f"Limit of {' and '.join(LIMITED)} (cache_max_gb): {limit}, they take {in_words(limited)}",
+        f"Limit of {' and '.join(LIMITED)} (cache_max_gb): {limit}; in use: {in_words(limited)}",
     ]
 
 

@@ -53,15 +53,15 @@ class RateClaim(Frozen):
         goal = f"{self.kind} rate of at most {100 * self.limit:g} % at {100 * self.confidence:g} % confidence"
         bound = f"at most {percent(self.bound)} %"
         if self.met:
-            return f"Shown: {goal}. {self._found}, which leaves {bound}"
+            return f"Shown: {goal}. {self._found}, which shows {bound}"
         if self.bound <= self.limit:
             return f"NOT shown: {goal}. {self._found}, but the model was trained on these images"
-        return f"NOT shown: {goal}. {self._found}, which only shows {bound}; {self._remedy}"
+        return f"NOT shown: {goal}. {self._found}, which shows only {bound}; {self._remedy}"
 
     @property
     def _found(self) -> str:
         wrong = {"escape": "passed", "overkill": "were rejected"}[self.kind]
-        return f"Of {self.total} {self._label} {self.unit}s on {self.split} {self.count or 'none'} {wrong}"
+        return f"Of {self.total} {self._label} {self.unit}s on {self.split}, {self.count or 'none'} {wrong}"
 
     @property
     def _remedy(self) -> str:
@@ -69,9 +69,9 @@ class RateClaim(Frozen):
             return "no number of images can show a rate of 0: set a limit above 0"
         without = {"escape": "no escape", "overkill": "none rejected"}[self.kind]
         return (
-            f"with {without}, they would show it"
+            f"the claim needs {without} among them"
             if self.needed <= self.total
-            else f"about {self.needed} with {without} would show it"
+            else f"the claim needs about {self.needed} {self._label} {self.unit}s with {without}"
         )
 
     @property

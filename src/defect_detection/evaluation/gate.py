@@ -13,7 +13,7 @@ __all__ = ["Check", "GateDecision", "GatePolicy", "Improvement", "Outcome", "Rul
 
 REFUSED = "carried out"  # name of the rule that holds when the gate itself said PROMOTE
 _MORE_TO_TELL = (
-    "add test images of what the new model has learned: the present ones do not tell the two models apart"
+    "add test images of what the new model has learned: the present ones do not distinguish the two models"
 )
 _SOME_DEFECTIVE = "add defective parts to the test images"
 _ROUNDING = 1e-9  # .95 - .90 is a little more than .05

@@ -36,9 +36,7 @@ def _add_to_test(parts: int | None) -> str:
 
 def _from_none(policy: GatePolicy, noun: str) -> str:
     needed = fewest_parts(policy.margin, policy.level)
-    return (
-        f"about {needed or 'too many'} defective test {noun} with the same verdicts of both models would tell"
-    )
+    return f"about {needed or 'too many'} defective test {noun} with the same verdicts of both models would be enough"
 
 
 def _what_would(found: PairedDifferences, policy: GatePolicy, noun: str) -> str:

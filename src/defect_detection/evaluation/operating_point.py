@@ -18,7 +18,7 @@ _REASONS = {
     "max_escape_rate": "least overkill for which the escape rate is shown to be within its limit",
     "fixed": "fixed by the settings",
 }
-_ABOVE_ALL = "above all OK images, by what a tail of scores of so few images leaves unsure"
+_ABOVE_ALL = "above all OK images, with a margin because there are too few of them to show the limit"
 _TAIL = 0.5  # standard deviations of the logits in which the tail of the OK images falls by e; a normal one falls faster
 _UNSURE = 8.0  # images: of so many, the standard deviation itself counts twice, since it is a guess
 _NORMAL_QUARTILES = 1.349  # standard deviations between the quartiles of a normal distribution
@@ -134,9 +134,13 @@ def choose_threshold(
         usual = counted if odd is None else PartScores.of("overkill", scores, labels, parts, ~odd)
         chosen = _above_ok(usual.scores, limit, confidence)
         claims = (counted.claim(chosen, limit, confidence, split),)
-        reason = "the lowest with overkill shown to be within its limit" if claims[0].met else _ABOVE_ALL
+        reason = (
+            "lowest threshold for which overkill is shown to be within its limit"
+            if claims[0].met
+            else _ABOVE_ALL
+        )
         if odd is not None and odd.any():
-            reason += f"; {odd.sum()} of the OK images may be defective and did not count: far more novel than the others"
+            reason += f"; it ignores {odd.sum()} OK images that are far more novel than the others and may be defective"
     elif rule == "costs":
         chosen, reason = _cheapest(scores, labels, costs, defect_rate)
     else:

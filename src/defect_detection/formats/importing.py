@@ -133,7 +133,7 @@ def _notes(ready: Sequence[_Classified]) -> list[str]:
         )
     if validation:
         notes.append(
-            f"{validation} images for validation are in {TRAIN}: training draws its own validation images"
+            f"{validation} images for validation are in {TRAIN}: training chooses its own validation images"
         )
     without = sum(bool(one.types) and not one.areas for one in ready)
     if without:

@@ -147,7 +147,7 @@ class Card(BaseModel):
         if not all(16 <= side <= 4096 for side in self.frame.size):
             raise ValueError(f"image_size: expected 16 to 4096 px a side, received {self.image_size}")
         if (self.frame.tiles is None) != (self.tile_rule is None):
-            raise ValueError("tile_rule: expected one exactly where framing has tiles")
+            raise ValueError("tile_rule: expected if framing has tiles, and only then")
         if self.frame.image_size != self.image_size:
             raise ValueError(f"framing.size: expected {self.image_size}, received {self.frame.size}")
         return self

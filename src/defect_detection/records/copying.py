@@ -12,7 +12,7 @@ from defect_detection.records.jobs import end_job
 from defect_detection.records.room import BATCH
 from defect_detection.records.tables import ImageRow, JobRow
 
-_CUT_OFF = "the backup was made while it ran; in the original it may have gone on"
+_CUT_OFF = "the backup was made while this job ran; in the original project, the job may have continued"
 
 
 @contextmanager

@@ -21,10 +21,10 @@ AT_ONCE = 16  # uploads
 _LIMITS: Any = {"connect_timeout": "3s", "timeout": "12s", "allow_http": True}  # of one request
 _NO_CREDENTIALS = "169.254.169.254"  # where a machine of AWS has them: asked last
 _CURES = {  # what helps, by what is in the text of an error
-    "NoSuchBucket": "Make the bucket, or correct records.images",
+    "NoSuchBucket": "Create the bucket, or correct records.images",
     "403 ": "Allow the key in AWS_ACCESS_KEY_ID to list, read, write and delete there, or set another key with its secret",
     "401 ": "Correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (environment or .env)",
-    "": "Look whether the storage runs and whether AWS_ENDPOINT_URL (environment or .env) is its address",
+    "": "Check that the storage is running and that AWS_ENDPOINT_URL (environment or .env) is its address",
 }
 
 

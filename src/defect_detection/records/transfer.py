@@ -131,7 +131,7 @@ def _copy_table(session: Session, target: Database, table: type[BaseTable], on_p
                 write(into, table, [dict(row._mapping) for row in rows])
         except (DataError, IntegrityError, UnicodeError) as error:
             raise RecordsError(
-                f"{target}: {table.__tablename__}: does not take a row that {session.get_bind().dialect.name} has: "
+                f"{target}: {table.__tablename__}: cannot store a row that {session.get_bind().dialect.name} has: "
                 f"{str(error).splitlines()[0][:200]}. Correct or delete that row, and copy again."
             ) from error
         total = total.with_rows(rows)

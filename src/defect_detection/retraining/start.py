@@ -99,7 +99,7 @@ def _from_base(
     text = f"Start: {reference} ({name_and_alias}), {card.trunk} at {card.image_size} px, trained on {trained_on}"
     say(Message(text, "data"))
     for words, its, ours in _differences(card, config):
-        say(Message(f"{words}: {its}, the base model's, instead of {ours}", "data"))
+        say(Message(f"{words}: {its} as in the base model, instead of {ours}", "data"))
     source = "re_train.yaml" if given else "the base model"
     say(Message(f"Hyperparameter sets of {source}: {', '.join(one.name for one in sets)}", "data"))
     data = config.data.model_copy(update={"image_size": card.image_size, "bit_depth": card.bit_depth})

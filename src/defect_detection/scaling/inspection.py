@@ -175,7 +175,7 @@ def _inspect(found: Found, done: set[str], job: BatchJob, cluster: Cluster, foll
             counts.update(counted)
             follow(_rate(counts.total(), time.perf_counter() - started), counts.total(), total)
     except ray.exceptions.RayError as error:
-        raise failure_of(error, "Whole shards keep their rows: run the command again") from error
+        raise failure_of(error, "Complete shards are kept: run the command again") from error
     seconds = time.perf_counter() - started
     return BatchInspected(counts, len(found) - total, seconds, str(cluster), job.output, tuple(found.said))
 
@@ -249,7 +249,7 @@ class ShardInspector:
         except OSError as error:  # such as a full disk
             if (said := explain(error)) is None:
                 raise
-            return Counter(), f"{said}. Whole shards keep their rows: run the command again"
+            return Counter(), f"{said}. Complete shards are kept: run the command again"
 
     def _inspect(self, shard: Shard) -> Counter[str]:
         reasons: dict[int, str] = {}

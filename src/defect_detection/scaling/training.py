@@ -34,7 +34,7 @@ Result = TypeVar("Result")
 
 _LEAST, _MOST = 16, 4096  # images of a shard
 _TRIES = 3  # of a task whose process or node died
-_KEPT = "Images, features and sets that are done are kept: run the command again"
+_KEPT = "Finished images, features and sets are kept: run the command again"
 _ASK_S = 0.2  # between two looks at a trial
 
 

@@ -155,8 +155,8 @@ class _DriftCollector(Collector):
         self._watches = watches
 
     def collect(self) -> Iterable[Metric]:
-        alarm = "1: the line is no longer what the model learned; camera: lens or light, parts: the parts"
-        distance = "Share of parts by which the newest window differs from training, beyond what is tolerated"
+        alarm = "1: the line has drifted from the training images; cause camera: lens or light, cause parts: the parts"
+        distance = "Share of parts by which the newest window differs from training, above the tolerance"
         alarms = Metric("defect_drift_alarm", alarm, "gauge")
         windows = Metric("defect_drift_windows", "Windows in a row that differ", "gauge")
         distances = Metric("defect_drift_distance", distance, "gauge")

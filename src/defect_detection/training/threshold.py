@@ -21,7 +21,9 @@ from defect_detection.evaluation.operating_point import (
 from defect_detection.evaluation.parts import numbered
 from defect_detection.evaluation.review_band import ReviewLimits, bound_review_band, review_edges
 
-_AS_OK_IMAGES = "where OK images alone put it: the few defective ones say little of the least visible defects"
+_AS_OK_IMAGES = (
+    "threshold of the OK images alone, because a few defective images do not show the least visible defects"
+)
 
 
 def decide(

@@ -25,14 +25,14 @@ def state_in_words(card: Card, splits: Splits) -> str:
         why = (
             "training.mode: one_class"
             if n_parts >= ENOUGH_DEFECTIVE
-            else f"from {ENOUGH_DEFECTIVE} defective parts on a classifier decides too"
+            else f"from {ENOUGH_DEFECTIVE} defective parts on, a classifier decides too"
         )
-        return f"{state}novelty alone decides, learned from OK images ({why})"
+        return f"{state}novelty, learned from OK images, decides alone ({why})"
     if not share:
-        return f"{state}the classifier decides; novelty marks what is unlike anything seen in training"
+        return f"{state}the classifier decides; novelty marks images unlike all training images"
     return (
-        f"{state}novelty counts {share:.0%}, the classifier {1 - share:.0%} "
-        f"(with about {parts_without_novelty(share, n_parts)} defective parts instead of {n_parts} the classifier decides alone)"
+        f"{state}novelty has a weight of {100 * share:.0f} %, the classifier of {100 - 100 * share:.0f} % "
+        f"(with about {parts_without_novelty(share, n_parts)} defective parts instead of {n_parts}, the classifier decides alone)"
     )
 
 
@@ -46,9 +46,8 @@ def after_training(best: Candidate, splits: Splits) -> list[str]:
         odd = int(odd_ok(logit(scores), known).sum()) if known else 0
         if odd:
             lines.append(
-                f"! {counted(odd, 'OK image')} may show a defect: far more novel than the others. The threshold does not count such "
-                "images. Look at the list of `defect data check`, move defective ones to the folder of their defect type, and train "
-                "again"
+                f"! {counted(odd, 'OK image')} may show a defect: far more novel than the others. The threshold ignores such images. "
+                "`defect data check` lists them: move defective ones to the folder of their defect type, and train again"
             )
     return lines
 
@@ -86,6 +85,6 @@ def suited(sets: Sequence[HyperparameterSet], splits: Splits, say: Say) -> list[
         )
     if left_out := [one.name for one in sets if one not in chosen]:
         say(
-            f"Sets left out, since from OK images alone they come to the same or train a trunk: {', '.join(left_out)}"
+            f"Sets left out, because with OK images alone they equal another set or train a trunk: {', '.join(left_out)}"
         )
     return chosen

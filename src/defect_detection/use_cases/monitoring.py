@@ -234,25 +234,27 @@ def _state(
 def _message(state: State, figures: Sequence[ComparedFigure], model: ModelRef, persistence: int) -> str:
     if state == "no baseline":
         return (
-            f"{model} brings no baseline to compare the line with: an earlier version of the program trained it, or too few "
-            "OK parts. Train and promote a model to compare the line."
+            f"{model} has no baseline for a comparison: an earlier version of the program trained it, or there were too few OK "
+            "parts. To monitor the line, train and promote a model."
         )
     if state == "too few":
-        return "Too few inspections of this model to tell whether the line is what the model learned."
+        return (
+            "Too few inspections of this model to tell whether the line has drifted from the training images."
+        )
     if state == "usual":
-        return "The line is what the model learned."
+        return "The line has not drifted from the training images."
     camera_first = sorted(figures, key=lambda one: one.cause)
     moved = ", ".join(
         in_words(one) for one in camera_first if (one.alarm if state == "alarm" else one.in_a_row)
     )
     if state == "differs":
-        return f"The last inspections differ from the training images: {moved}. {persistence} windows in a row are an alarm."
+        return f"The last inspections differ from the training images: {moved}. An alarm needs {persistence} windows in a row."
     if cause_of(figures) == "camera":
         return (
             f"Clean the lens and check the light: {moved}. If lens and light are in order, the parts have changed: label images "
             "in Review."
         )
-    return f"The parts have changed: {moved}. The figures of the camera did not move. Label the most novel images in Review."
+    return f"The parts have changed: {moved}. The figures of the camera did not change. Label the most novel images in Review."
 
 
 def in_words(one: ComparedFigure) -> str:

@@ -75,7 +75,7 @@ def test_one_odd_window_is_said_and_is_no_alarm(line):
     client = line({}, {}, {"brightness": -60})
     said = client.get("/monitoring").json
     assert (said["state"], said["cause"]) == ("differs", None)
-    assert said["message"].endswith("3 windows in a row are an alarm.")
+    assert said["message"].endswith("An alarm needs 3 windows in a row.")
     assert client.get("/health/ready").json["drift"] is None
 
 
@@ -86,7 +86,7 @@ def test_an_alarm_ends_with_the_first_usual_window_and_that_is_logged(line, capl
     add(app, window(1000, {}, hours_ago=1.5))
     monkeypatch.setattr(services_of(app).line_watch, "_key", None)  # as if an hour had passed
     assert client.get("/monitoring").json["state"] == "usual"
-    assert "the alarm ended: The line is what the model learned." in caplog.text
+    assert "the alarm ended: The line has not drifted from the training images." in caplog.text
 
 
 def test_few_inspections_say_nothing_and_how_many_are_needed(line):
@@ -97,7 +97,7 @@ def test_few_inspections_say_nothing_and_how_many_are_needed(line):
 def test_a_model_without_a_baseline_says_what_to_do(line):
     said = line({}, baseline=False).get("/monitoring").json
     assert (said["state"], said["level"]) == ("no baseline", None)
-    assert "Train and promote a model to compare the line." in said["message"]
+    assert "To monitor the line, train and promote a model." in said["message"]
 
 
 def test_an_inspection_keeps_its_novelty_and_the_figures_of_the_camera(line):

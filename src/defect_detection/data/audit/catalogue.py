@@ -102,7 +102,7 @@ _ALL = (
         "OK images unlike the others",
         "In cross-validation, their anomaly score is far above that of the other OK images. They may show a defect. Such "
         "images do not raise the threshold (at most a tenth of the OK images).",
-        "Look at each image, the first ones first. If it shows a defect, move it into a folder of that defect.",
+        "Look at each image, in this order. If it shows a defect, move it into a folder of that defect.",
     ),
     FindingKind(
         "shortcut_days",
@@ -145,7 +145,7 @@ _ALL = (
         "copies",
         Severity.NOTE,
         "Copies of the same image",
-        "Each copy counts once more in training and in the figures.",
+        "Each copy counts again in training and in the figures.",
         "Keep one of each.",
     ),
     FindingKind(

@@ -34,7 +34,7 @@ class Ready(BaseModel):
     version: int = Field(description="the version that is served", examples=[3])
     problem: str | None = Field(description="why the promoted version is not served; absent if it is")
     drift: str | None = Field(
-        description="the alarm that the line is no longer what the model learned, of any product if none is named; null: none"
+        description="the alarm that the line has drifted, of any product if none is named; null: no alarm"
     )
 
 

@@ -38,7 +38,7 @@ class SeenImage(BaseModel, extra="forbid"):
 
     file: File
     tag: Tagged = Field(
-        description="as GET /data/images gave it: another tag means that the image was changed"
+        description="the tag from GET /data/images. If the tag differs now, the image was changed"
     )
 
 
@@ -46,11 +46,11 @@ class ImageShown(SeenImage, extra="ignore"):
     """An image of a product."""
 
     place: ImagePlace
-    label: Literal["ok", "defective"] | None = Field(description="null: it has none yet")
+    label: Literal["ok", "defective"] | None = Field(description="null: not labelled yet")
     types: list[str] = Field(description="types of its defects")
-    part: str = Field(description="images of one part stay in one split; empty: it is a part of its own")
+    part: str = Field(description="images of one part stay in one split; empty: the image is a separate part")
     bytes: int
-    day: str = Field(description="on which its file was written, as the file says")
+    day: str = Field(description="day of the file date")
 
     @classmethod
     def of(cls, one: ProductImage) -> "ImageShown":
@@ -72,25 +72,27 @@ class PlaceShown(BaseModel):
     images: int
     ok: int
     defective: int
-    parts: int = Field(description="an image without a part is one of its own")
-    types: dict[str, int] = Field(description="images of each type of defect")
+    parts: int = Field(description="number of parts; an image without a part counts as one")
+    types: dict[str, int] = Field(description="number of images of each defect type")
 
 
 class DataShown(BaseModel):
     """How many images a product has."""
 
     product: str
-    state: str = Field(description="another one means that some image has changed")
+    state: str = Field(description="changes if any image changes")
     unlabelled: PlaceShown
     train: PlaceShown
     test: PlaceShown
     challenge: PlaceShown
     bin: PlaceShown
     frozen: bool = Field(
-        description="whether there is a test split, which is never changed but by new images of its parts"
+        description="whether the test split is chosen. It then changes only if new images of its parts are added"
     )
-    unchangeable: str | None = Field(description="why these images cannot be changed here; null: they can")
-    problems: list[str] = Field(description="why some images are not shown, or without a label")
+    unchangeable: str | None = Field(
+        description="why these images cannot be changed here; null: they can be changed"
+    )
+    problems: list[str] = Field(description="why some images are not shown, or have no label")
 
 
 class ImagesShown(BaseModel):
@@ -102,7 +104,7 @@ class ImagesShown(BaseModel):
 
 class AddQuery(Query):
     name: Annotated[str, Field(max_length=1000)] = Field(
-        "", description="of the file, with its folders if it has some"
+        "", description="file name, with its folders if there are any"
     )
     modified: float | None = Field(
         None,
@@ -116,7 +118,7 @@ class AddedShown(BaseModel):
     """What became of an image."""
 
     state: Literal["added", "there"] = Field(
-        description="there: the same content is there already, as this image"
+        description="there: an image with the same content exists already; it is this one"
     )
     image: ImageShown
 
@@ -133,7 +135,9 @@ class LabelBody(SeenImages):
 
 
 class PartBody(SeenImages):
-    part: Words = Field(description="images of one part stay in one split; empty: each is a part of its own")
+    part: Words = Field(
+        description="images of one part stay in one split; empty: each image is a separate part"
+    )
 
 
 class MoveBody(SeenImages):

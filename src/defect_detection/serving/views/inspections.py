@@ -53,7 +53,7 @@ class InspectionsFilter(Query):
     order: Literal["newest", "uncertain", "novel"] = Field(
         "newest",
         description="uncertain: images unlike the training images first, then scores closest to their threshold. novel: highest "
-        "novelty first, without inspections whose novelty is unknown; it compares within one model version only",
+        "novelty first, without inspections whose novelty is unknown; set model_version too, because versions cannot be compared",
     )
 
     def wanted(self) -> Filter:

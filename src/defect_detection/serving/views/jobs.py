@@ -94,13 +94,15 @@ class JobShown(BaseModel):
     cancel_requested: bool = Field(description="whether it was cancelled; its processes may still be ending")
     exit_code: int | None
     outcome: str | None = Field(
-        description="promote, passed, hold or insufficient evidence, where it succeeded"
+        description="promote, passed, hold or insufficient evidence, if the job succeeded"
     )
     reason: str | None = Field(description="why it failed or was cancelled")
     product: str
     promotes: bool = Field(description="false: a model that passes the gate waits until a person promotes it")
-    images: int | None = Field(description="that it read; null: unknown")
-    start_from: StartFrom | None = Field(description="where it starts; null: where re_train.yaml says")
+    images: int | None = Field(description="number of images that it read; null: unknown")
+    start_from: StartFrom | None = Field(
+        description="where the retraining starts; null: as re_train.yaml says"
+    )
     log: str = Field(description="address of its log, as server-sent events")
 
     @classmethod

@@ -75,7 +75,7 @@ class Version(Tested):
     created: datetime
     aliases: list[str] = Field(examples=[["prod"]])
     tags: dict[str, str] = Field(
-        description="evidence_remark: present if the evidence lies elsewhere than on the defects",
+        description="evidence_remark: present if the evidence does not lie on the defects",
         examples=[{"test_accuracy": "0.9930"}],
     )
     metrics: dict[str, float] = Field(description="of the training run", examples=[{"val_auroc": 0.998}])

@@ -28,7 +28,7 @@ class SpreadShown(BaseModel):
 class DifferenceShown(BaseModel):
     """The two-sample test of the newest window."""
 
-    distance: float = Field(description="share of the parts by which it differs, beyond what is tolerated")
+    distance: float = Field(description="share of the parts by which it differs, above the tolerance")
     p: float = Field(description="p-value of the Kolmogorov-Smirnov test")
     sign: Literal[-1, 1] = Field(description="1: higher than usual, -1: lower")
 
@@ -82,17 +82,17 @@ class LineShown(BaseModel):
     station: str = Field(description="empty: all stations")
     state: State = Field(description="differs: some windows differ, but not enough in a row for an alarm")
     cause: Literal["camera", "parts"] | None = Field(
-        description="of an alarm. camera: clean the lens, check the light; parts: the parts have changed"
+        description="cause of an alarm. camera: clean the lens and check the light; parts: the parts have changed"
     )
-    message: str = Field(description="in words, with what to do")
+    message: str = Field(description="the state in words, and what to do")
     compared_at: datetime
     next_at: datetime
-    inspections: int = Field(description="inspections that are compared, or wait for a window to be full")
+    inspections: int = Field(description="inspections that are compared, or wait until a window is full")
     needed: int = Field(description="inspections that an alarm needs")
-    level: float | None = Field(description="level of each test; null without a baseline")
+    level: float | None = Field(description="significance level of each test; null without a baseline")
     windows: list[WindowShown] = Field(description="newest first")
     figures: list[FigureShown]
-    moved_most: list[MovedShown] = Field(description="images of the newest window that moved most")
+    moved_most: list[MovedShown] = Field(description="images of the newest window that differ most")
     asks_for_labels: bool = Field(description="whether Review shows the most novel images first")
 
     places: list[ComparedShown] = Field(
@@ -102,7 +102,7 @@ class LineShown(BaseModel):
 
 @monitoring_api.get(
     "/monitoring",
-    summary="Compare the line with what the model learned",
+    summary="Compare the line with the training images of the model",
     description="Compared at the full hour (monitoring.every_h). `defect monitor --json` prints the same record.",
     tags=[INSPECTIONS],
     responses={200: LineShown, **{status: described(status) for status in (401, 403, 503)}},

@@ -44,9 +44,9 @@ register_failures(more_of_images_api)
 
 class PartsQuery(Query):
     pattern: Annotated[Words, WithJsonSchema(PATTERN)] = Field(
-        description="of file names: {part} stands for the part, * for anything, such as {part}_*.png"
+        description="pattern of the file names: {part} stands for the part, * for any text, such as {part}_*.png"
     )
-    only_without: bool = Field(True, description="images that have a part keep it")
+    only_without: bool = Field(True, description="true: images that have a part keep it")
 
 
 class ExampleShown(BaseModel):
@@ -57,7 +57,7 @@ class ExampleShown(BaseModel):
 class PartsShown(BaseModel):
     """What a pattern finds."""
 
-    state: str = Field(description="send it with POST /data/parts")
+    state: str = Field(description="state of the images; send it with POST /data/parts")
     matched: int = Field(description="images whose name matches")
     parts: int
     examples: list[ExampleShown]
@@ -66,14 +66,16 @@ class PartsShown(BaseModel):
 
 
 class PartsBody(PartsQuery, extra="forbid"):
-    only_without: bool = Field(True, strict=True, description="images that have a part keep it")
+    only_without: bool = Field(True, strict=True, description="true: images that have a part keep it")
     state: str = Field(
-        pattern=STATE, description="of the preview: another one means that images have changed"
+        pattern=STATE, description="state from the preview. If it differs now, images have changed"
     )
 
 
 class StateBody(BaseModel, extra="forbid"):
-    state: str = Field(pattern=STATE, description="of GET /data: another one means that images have changed")
+    state: str = Field(
+        pattern=STATE, description="state from GET /data. If it differs now, images have changed"
+    )
 
 
 class EmptiedShown(BaseModel):
@@ -89,8 +91,8 @@ class ArchiveBody(BaseModel, extra="forbid"):
 
 
 class ArchiveShown(BaseModel):
-    id: str = Field(description="the same for the same file, so that it can be gone on with")
-    received: int = Field(description="bytes that are there: the next piece begins here")
+    id: str = Field(description="the same id for the same file, so an interrupted upload can continue")
+    received: int = Field(description="number of stored bytes; the next piece begins here")
 
 
 class ArchivePath(BaseModel):
@@ -106,7 +108,9 @@ class ReceivedShown(BaseModel):
 
 
 class UnpackBody(BaseModel, extra="forbid"):
-    start: Annotated[int, Field(ge=0, le=10**6), NUMBER] = Field(0, description="`next` of the answer before")
+    start: Annotated[int, Field(ge=0, le=10**6), NUMBER] = Field(
+        0, description="`next` of the previous response"
+    )
 
 
 class SkippedShown(BaseModel):
@@ -118,10 +122,12 @@ class UnpackedShown(BaseModel):
     """What became of some files of a zip."""
 
     total: int = Field(description="files in the zip")
-    next: int | None = Field(description="send it as start; null: all were looked at, and the zip is deleted")
+    next: int | None = Field(
+        description="send it as start of the next request; null: all files are done, and the zip is deleted"
+    )
     added: int
-    there: int = Field(description="the same content was there already")
-    left_out: int = Field(description="notes, tables, and files of systems")
+    there: int = Field(description="images that were already stored")
+    left_out: int = Field(description="notes, tables and system files")
     skipped: list[SkippedShown]
 
 
@@ -134,7 +140,7 @@ class FindingShown(BaseModel):
 
 class FindingsShown(BaseModel):
     created: str | None = Field(
-        description="when the data were audited last: each training does; null: not yet"
+        description="time of the latest audit (each training runs one); null: none yet"
     )
     findings: list[FindingShown]
 

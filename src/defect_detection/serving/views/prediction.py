@@ -109,7 +109,7 @@ class Prediction(BaseModel):
     )
     novelty: float | None = Field(
         default=None,
-        description="how unlike the OK training images it is, in their standard deviations; null: this model cannot tell",
+        description="difference from the OK training images, in standard deviations; null: this model measures no novelty",
         examples=[0.4],
     )
     model: ServedModel | None = None

@@ -41,7 +41,7 @@ class ProductShown(BaseModel):
 
 
 class ProductsShown(BaseModel):
-    products: list[ProductShown] = Field(description="the default product first, archived ones last")
+    products: list[ProductShown] = Field(description="the default product first, archived products last")
 
 
 ProductName = Annotated[str, Matching(f"^{NAME_PATTERN}$", NAME_IN_WORDS)]
@@ -63,7 +63,7 @@ class CreatedProduct(BaseModel):
 
 @products_api.get(
     "/products",
-    summary="List the products with their state, reject rate and what waits for review",
+    summary="List the products with state, reject rate and the number of inspections that wait for review",
     tags=[MODELS],
     responses={200: ProductsShown, **{status: described(status) for status in (401, 403, 503)}},
 )

@@ -111,7 +111,7 @@ class InspectionShown(BaseModel):
         description="how the image differs from the training images, so it is never ok; null if it does not differ"
     )
     novelty: float | None = Field(
-        description="how unlike the OK training images it is, in their standard deviations; null if unknown"
+        description="how much the image differs from the OK training images, in standard deviations; null if unknown"
     )
     brightness: float | None = Field(description="mean gray level; null if recorded by an earlier version")
     contrast: float | None = Field(description="standard deviation of the gray levels")

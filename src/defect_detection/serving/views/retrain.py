@@ -32,7 +32,7 @@ class RetrainQuery(Query):
     start_from: StartFrom | None = Field(
         None,
         description="registry: continue from a registered model; scratch: train as the first training does, with "
-        "the settings of config.yaml and the sets of re_train.yaml, if it names some; null: what re_train.yaml says",
+        "the settings of config.yaml and the sets of re_train.yaml, if there are any; null: as re_train.yaml says",
     )
 
     @property

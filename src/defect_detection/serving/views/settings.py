@@ -33,14 +33,16 @@ class KeyChange(BaseModel, extra="forbid"):
     """A key with a new value. An empty text is null, where the key takes null."""
 
     key: str = Field(max_length=200, examples=["training.epochs"])
-    before: Entered = Field(description="the value in the form, which names conflicts", examples=["14"])
+    before: Entered = Field(
+        description="the value that the form showed, to detect conflicts", examples=["14"]
+    )
     after: Entered = Field(examples=["20"])
 
 
 class SettingsChange(BaseModel, extra="forbid"):
     """What is to change in the file that the form was made from."""
 
-    digest: str = Field(max_length=64, description="of the file, from GET /settings")
+    digest: str = Field(max_length=64, description="digest of the file, from GET /settings")
     changes: list[KeyChange] = Field(min_length=1, max_length=MOST_CHANGES)
 
 
@@ -48,10 +50,10 @@ class SettingsShown(BaseModel):
     """The settings of a product."""
 
     product: str
-    digest: str = Field(description="SHA-256 of the file; a change sends it")
+    digest: str = Field(description="SHA-256 of the file; send it with a change")
     changed: list[str] = Field(description="the keys that this request changed")
     sections: list[Part] = Field(
-        description="in the order of config.yaml; secrets and what other products share are left out"
+        description="in the order of config.yaml, without secrets and without the sections that all products share"
     )
 
 

@@ -19,7 +19,7 @@ register_failures(split_of_product_api)
 
 
 class ProposalQuery(Query):
-    share: float = Field(0.2, ge=0.05, le=0.5, description="of the images that go to the test split")
+    share: float = Field(0.2, ge=0.05, le=0.5, description="share of the images for the test split")
 
 
 class ShareShown(BaseModel):
@@ -29,19 +29,21 @@ class ShareShown(BaseModel):
 
 
 class ProposalShown(BaseModel):
-    """A test split that is proposed: whole parts, with equal shares of each type and day."""
+    """A proposed test split: whole parts, with equal shares of each type and day."""
 
-    state: str = Field(description="send it with the choice: another one means that images have changed")
-    images: int = Field(description="that go to the test split")
+    state: str = Field(
+        description="state of the images; send it with the choice. If it differs then, images have changed"
+    )
+    images: int = Field(description="images for the test split")
     parts: int
     kinds: list[ShareShown]
     days: list[ShareShown]
-    without_part: int = Field(description="images that have no part: each counts as a part of its own")
+    without_part: int = Field(description="images without a part; each counts as a separate part")
 
 
 class ChoiceBody(BaseModel, extra="forbid"):
-    share: Annotated[float, Field(ge=0.05, le=0.5), NUMBER] = Field(0.2, description="as it was proposed")
-    state: str = Field(pattern="^[0-9a-f]{16}$", description="of the proposal")
+    share: Annotated[float, Field(ge=0.05, le=0.5), NUMBER] = Field(0.2, description="share of the proposal")
+    state: str = Field(pattern="^[0-9a-f]{16}$", description="state of the proposal")
 
 
 @split_of_product_api.get(

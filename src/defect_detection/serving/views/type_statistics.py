@@ -23,12 +23,12 @@ class TypeCount(BaseModel):
 
     type: str = Field(examples=["scratch"])
     count: int
-    share: float = Field(description="of all inspections with a type")
-    cumulative: float = Field(description="share of this type and all that are more frequent")
+    share: float = Field(description="share of all inspections with a type")
+    cumulative: float = Field(description="share of this type and all more frequent types")
 
 
 class TypesOfLine(BaseModel):
-    line: str = Field(description="empty: sent without a line")
+    line: str = Field(description="empty: inspections without a line")
     counts: dict[str, int] = Field(examples=[{"scratch": 12, "dent": 3}])
 
 
@@ -40,9 +40,9 @@ class TypesOfPeriod(BaseModel):
 class TypesShown(BaseModel):
     since: datetime
     until: datetime
-    typed: int = Field(description="inspections that are not ok and whose model names types")
+    typed: int = Field(description="inspections that are not ok, by a model that names types")
     types: list[TypeCount] = Field(description="the most frequent first")
-    lines: list[TypesOfLine] = Field(description="the line with the most first")
+    lines: list[TypesOfLine] = Field(description="the line with the most inspections first")
     periods: list[TypesOfPeriod]
 
 
