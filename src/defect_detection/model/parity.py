@@ -1,4 +1,11 @@
-"""Compare another form of a model with the trained one on the golden images, and define the allowed differences."""
+"""Compare another form of a model with the trained one on the golden images, and define the allowed differences.
+
+Two rules judge the result. `FormParity.allowed` is for a form that is new: it is saved, exported or evaluated, or runs in another
+precision. Verdicts must be equal and scores close, since a wrong conversion may show in the scores alone.
+`FormParity.same_verdicts` is for a registered model: it is promoted, served or checked by ``defect selfcheck``. It passed the first
+rule when it was saved. Another processor or runtime rounds differently, and refusing a model stops the line, so only verdicts count.
+The guard ``servable`` judges whole inspections (`use_cases.checks`), whose verdicts must be equal too.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -41,10 +48,19 @@ class FormParity:
     types: float = 0.0
 
     @property
+    def same_verdicts(self) -> bool:
+        """Check that no verdict differs."""
+        return not self.flips
+
+    @property
+    def flips_in_words(self) -> str:
+        return f"{self.flips} of {self.images} golden images get a different verdict than at training"
+
+    @property
     def allowed(self) -> bool:
         """Check that no verdict differs, no score by more than its precision allows, and no probability of a type by twice that."""
         most = MOST_DIFFERENCE[self.precision]
-        return not self.flips and self.difference <= most and self.types <= 2 * most  # NaN isn't
+        return self.same_verdicts and self.difference <= most and self.types <= 2 * most  # NaN isn't
 
     def __str__(self) -> str:
         types = f", probabilities of types by up to {self.types:.2g}" if self.types else ""
@@ -82,17 +98,27 @@ def golden_parity(bundle: Path, score: Scorer, form: str, precision: str = "f32"
     card = read_card(bundle)
     verify(bundle, card, (GOLDEN_FILE,))
     images, expected = read_golden(bundle)
-    stored = card.golden_verdicts
-    if stored and len(stored) != len(images):
-        raise BundleError(
-            f"{bundle / CARD_FILE}: golden_verdicts: expected {len(images)}, one for each golden image, received {len(stored)}; "
-            "copy the whole folder again, or train again"
-        )
+    verdicts = golden_verdicts(bundle, card, expected)
     found, types = score(images), read_golden_types(bundle)
-    parity = compare(card, expected, found["score"], form, precision, stored)
+    parity = compare(card, expected, found["score"], form, precision, verdicts)
     if types is None or "types" not in found:
         return parity
     return replace(parity, types=float(np.abs(types - found["types"]).max()))
+
+
+def golden_verdicts(bundle: Path, card: Card, scores: np.ndarray) -> Sequence[str]:
+    """Return the verdicts that a form must give to the golden images: those on the card, else those of the Keras scores (n_images,).
+
+    Raises:
+        BundleError: the card has verdicts, but not one for each image.
+    """
+    stored = card.golden_verdicts
+    if stored and len(stored) != len(scores):
+        raise BundleError(
+            f"{bundle / CARD_FILE}: golden_verdicts: expected {len(scores)}, one for each golden image, received {len(stored)}; "
+            "copy the whole folder again, or train again"
+        )
+    return stored or card.verdicts(scores)
 
 
 def allowed_difference(precision: str) -> str:

@@ -180,10 +180,9 @@ def load_champion(reference: ModelRef, config: Config) -> Inspector:
         )
     inspector.prepare(lean=config.product != DEFAULT)  # a server may have many products
     found = inspector.parity(folder, settings.precision)
-    if found.flips:
+    if not found.same_verdicts:
         raise BundleError(
-            f"{reference}: not served, {found.flips} of {found.images} golden images get a different verdict here than at "
-            "training; check inference.precision, or train and promote again"
+            f"{reference}: not served, {found.flips_in_words}; check inference.precision, or train and promote again"
         )
     return inspector
 

@@ -23,6 +23,7 @@ from defect_detection.files.unfinished import working_folder
 from defect_detection.inference.inspect import Inspection, Inspector
 from defect_detection.model.bundle import read_card, read_golden, seen_in_training
 from defect_detection.model.card import Card
+from defect_detection.model.parity import golden_verdicts
 from defect_detection.processes.messages import READ_BY_A_PROGRAM, error_of
 from defect_detection.processes.python_path import python_path
 from defect_detection.text import from_root, printable
@@ -78,14 +79,17 @@ _TIMEOUT_S = 120.0  # a start takes a second, on a busy machine several
 
 
 def check_servable(bundle: Path) -> Check:
-    """Inspect the golden images with the bundle in a separate process, and compare the verdicts with those of Keras."""
+    """Inspect the golden images with the bundle in a separate process, and compare the verdicts with those of Keras.
+
+    These are verdicts of inspections: an OK one becomes review if the image is unlike the training images.
+    """
     images, scores = read_golden(bundle)
     card = read_card(bundle)
     try:
         answers = _answers(bundle, images, card.framing is not None)
     except (OSError, subprocess.SubprocessError, ValueError, KeyError) as error:
         return Check(name="servable", passed=False, text=f"It cannot be served: {_reason(error)}")
-    verdicts = card.golden_verdicts or card.verdicts(scores)
+    verdicts = golden_verdicts(bundle, card, scores)
     if card.tile_rule:  # each golden image is one tile
         verdicts = card.verdicts(card.tile_rule.scores(scores))
 

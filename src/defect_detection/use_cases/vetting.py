@@ -69,5 +69,5 @@ def check(bundle: Path, config: Config) -> None:
     verify(bundle, read_card(bundle))
     inspector = Inspector.load(bundle, threads=config.inference.threads)
     found = inspector.parity(bundle)
-    if found.flips:
-        raise BundleError(f"{bundle}: {found.flips} golden images get a different verdict than at training")
+    if not found.same_verdicts:
+        raise BundleError(f"{bundle}: {found.flips_in_words}")
