@@ -20,7 +20,7 @@ DefectDetectionError
 └── BusyError         the same work is already running or queued
     └── StaleDecisionError  another promotion came first
 
-What the system refuses and nobody caught (an OSError) is explained by `explain`, at the edge of the command line.
+The command line explains an uncaught OSError with `explain`.
 """
 
 import errno
@@ -74,12 +74,12 @@ def explain_sqlite(said: str) -> str:
 
 
 def without_room(error: Exception) -> bool:
-    """Say whether an error, or one that was put into words, is that the disk or the user's part of it is full."""
+    """Check whether an error, or its text, means that the disk or the user's quota is full."""
     return any(os.strerror(code) in str(error) for code in (errno.ENOSPC, errno.EDQUOT))
 
 
 def explain(error: OSError) -> str | None:
-    """Say what the system refused, on which file, and what helps. None where no user could mend it."""
+    """Return what the system refused, for which file, and the remedy; None if no user can correct it."""
     if error.errno is None and error.args and isinstance(error.args[0], list):  # shutil.Error: one row a file
         source, _, reason = error.args[0][0]
         return f"{source}: cannot be copied ({reason})"

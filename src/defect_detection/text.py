@@ -51,12 +51,12 @@ def printable_lines(text: object) -> str:
 
 
 def plain(text: str) -> str:
-    """Return a text as one line without control characters and outer blanks; what stands between stays apart."""
+    """Return a text as one line without control characters and outer blanks; the words between them stay separate."""
     return " ".join(_CONTROL.sub(" ", text).split()) if _CONTROL.search(text) else text.strip()
 
 
 def has_control(text: str) -> bool:
-    """Say whether a text holds what no line of text does: control characters, line breaks."""
+    """Check whether a text contains control characters or line breaks."""
     return _CONTROL.search(text) is not None
 
 

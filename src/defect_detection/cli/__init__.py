@@ -50,8 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        The exit code: 0; of the gate also 1 and 2 (see `errors`); 3 for an error that the user can mend, such as a wrong
-        command line or a full disk; 70 for a mistake of this program; 130 for Ctrl-C; 141 when the reader of the output left.
+        The exit code: 0; of the gate also 1 and 2 (see `errors`); 3 for an error that the user can correct, such as a wrong command
+        line or a full disk; 70 for a bug in this program; 130 for Ctrl-C; 141 if the output pipe was closed.
     """
     os.environ.setdefault(
         "TF_CPP_MIN_LOG_LEVEL", "3"

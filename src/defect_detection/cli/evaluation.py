@@ -65,7 +65,7 @@ def _next(evaluated: "Evaluation", settings: "Config") -> str:
 
 
 def _other_limit(evaluated: "Evaluation", settings: "Config") -> str:
-    """Return which limit lets this model pass; "" if it is within the limit, and something else holds it."""
+    """Return the limit to change so that this model passes; "" if another check holds it."""
     if evaluated.decision.register_as == "production":
         return ""
     if evaluated.report.metrics.escape.total:

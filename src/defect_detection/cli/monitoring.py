@@ -1,4 +1,4 @@
-"""The command that compares the line with what the model learned."""
+"""The command that compares the line with the training images of the model."""
 
 import json
 import sys

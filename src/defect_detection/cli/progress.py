@@ -31,9 +31,9 @@ def bars() -> Iterator[Watch]:
 
 @contextmanager
 def _ctrl_c() -> Iterator[Callable[[], None]]:
-    """Give a function that raises KeyboardInterrupt once Ctrl-C was pressed, since a library may have dropped the first.
+    """Provide a function that raises KeyboardInterrupt again after Ctrl-C, because a library may have dropped the first one.
 
-    Keras drops every exception while it reads a loss. A training of an hour would then go on.
+    Keras drops every exception while it reads a loss. The training would then continue.
     """
     asked = False
 

@@ -71,7 +71,7 @@ def train(
 
 
 def in_words(figures: Mapping[str, float]) -> str:
-    """Return what is known of a set: without defective images neither AUROC nor escapes are."""
+    """Return the known figures of a set: without defective images, AUROC and escapes are unknown."""
     parts = [f"AUROC {figures['auroc']:.3f}"] if "auroc" in figures else []
     parts.append(f"accuracy {figures['accuracy']:.3f}")
     parts.append(f"escapes {figures['escape_rate']:.1%}" if "escape_rate" in figures else "escapes unknown")

@@ -1,6 +1,6 @@
 """Print verdicts as a table, or as one JSON object per line.
 
-What only some calls need is imported where it is needed: the first verdict of a model folder comes in well under a second.
+Modules that only some calls need are imported late, so the first verdict of a model folder takes well under a second.
 """
 
 import json
@@ -41,7 +41,7 @@ def show_verdicts(inspecting: Inspecting, json_lines: bool, output: Path | None)
 
 @dataclass
 class _VerdictCounts:
-    """How many images got which verdict, or were unreadable; and how many were unlike the training images."""
+    """The number of images by verdict (or unreadable), and the number unlike the training images."""
 
     verdicts: Counter[str] = field(default_factory=Counter)
     unlike: int = 0
@@ -54,7 +54,7 @@ class _VerdictCounts:
             yield inspection
 
     def doubt(self) -> list[str]:
-        """Return a line if all images are unlike the training images, and enough that the parts are hardly the cause."""
+        """Return a warning if all images, and enough of them, are unlike the training images: the camera is then the likely cause."""
         read = self.verdicts.total() - self.verdicts["unreadable"]
         if read < LEAST_TO_DOUBT or self.unlike < read:
             return []

@@ -10,7 +10,7 @@ def setting(default: Any, says: str = "", *, advanced: bool = False) -> Any:
     """Return the value type of a key of a section.
 
     Args:
-        default: its value when the file leaves it out; ``...``: it must be there.
+        default: the value if the file does not have the key; ``...``: the key is required.
         says: the help text for config.yaml and the reference. The kind describes the allowed values.
         advanced: it stands under the heading "Advanced": hardly anybody changes it.
     """

@@ -137,11 +137,11 @@ class Config(Section):
 
     @property
     def option(self) -> str:
-        """What a command line needs behind a verb to be about this product; nothing for the default one."""
+        """The option that a command needs for this product; empty for the default product."""
         return "" if self._product == DEFAULT else f" --product {self._product}"
 
     def named(self, name: str) -> str:
-        """Return the name that something of this product has in a store that all products share."""
+        """Return the name of an object of this product in a store that all products share."""
         return name if self._product == DEFAULT else f"{name}.{self._product}"
 
     @property

@@ -23,7 +23,7 @@ _READ = ("data.train_dir", "data.test_dir", "data.challenge_dir", "data.ignore_m
 
 
 def reaches_others(key: str) -> bool:
-    """Say whether a setting may reach what other products have: a shared section, a registry name, or a path."""
+    """Check whether a setting can affect other products: a shared section, a registry name, or a path."""
     return key.partition(".")[0] in (*SHARED, "mlflow") or key in (*_WRITTEN, *_READ, "inference_model_name")
 
 
@@ -86,7 +86,7 @@ def product_of(file: Path) -> tuple[Path, str] | None:
 
 
 def require_plant(config: Any) -> None:
-    """Refuse the settings of a single product for what is about the whole plant.
+    """Refuse the settings of a single product for a command that applies to the whole plant.
 
     Raises:
         ConfigError: names the settings of the plant.
@@ -98,7 +98,7 @@ def require_plant(config: Any) -> None:
 
 
 def refuse_shared(document: dict[str, Any], source: str, plant: Path) -> None:
-    """Refuse sections of a product that the plant has for all.
+    """Refuse sections in the settings of a product that only the plant may set.
 
     Raises:
         ConfigError: names the first.
@@ -110,7 +110,7 @@ def refuse_shared(document: dict[str, Any], source: str, plant: Path) -> None:
 
 
 def refuse_paths_outside(document: dict[str, Any], config: Any, source: str) -> None:
-    """Refuse what a product would write outside its folder, and relative paths that lead out of it.
+    """Refuse settings that make a product write outside its folder, and relative paths that lead out of it.
 
     Raises:
         ConfigError: names the key.

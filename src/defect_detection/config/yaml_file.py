@@ -25,7 +25,7 @@ def read_document(path: Path) -> dict[str, Any]:
     """Return the mapping that a YAML file holds; an empty file is an empty mapping.
 
     Raises:
-        ConfigError: no such file, not YAML, not a mapping, or a key that is there twice.
+        ConfigError: no such file, not YAML, not a mapping, or a duplicate key.
     """
     try:
         content = regular(path).read_bytes()
@@ -71,7 +71,7 @@ def _measure(node: yaml.Node, known: dict[int, int]) -> int:
     """Return the number of values of a node after expanding its aliases, without expanding them.
 
     Raises:
-        ConstructorError: more than anybody means, or without end.
+        ConstructorError: too many values, or an alias inside itself.
     """
     if id(node) in known:
         return known[id(node)]
@@ -86,7 +86,7 @@ def _measure(node: yaml.Node, known: dict[int, int]) -> int:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Refuse a key that is there twice, where YAML loaders silently keep the last, one that is no name, and zero bytes."""
+    """Refuse duplicate keys (YAML loaders silently keep the last one), keys that are not names, and zero bytes."""
 
     def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
         if isinstance(node, yaml.ScalarNode) and "\0" in node.value:

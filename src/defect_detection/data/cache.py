@@ -7,8 +7,8 @@ a writer that is killed leaves at most a tail that nobody reads, and the next wr
 `missing` compares the checksums. A row that is not what was written counts as missing, and is written again behind
 the others: of two lines of a key, the last one counts. A line without a checksum, of an earlier version, is no key.
 
-Who works with a store holds a mark beside it, a file that is locked: the lock ends with its process, however that
-ends. A store with such a mark is never removed (`cache_folder`).
+Each process that uses a store holds a mark beside it, which is a locked file. The lock ends with the process. A store with such a mark
+is never removed (`cache_folder`).
 """
 
 import logging

@@ -15,7 +15,7 @@ _SUFFIX = ".train"
 
 @contextmanager
 def in_training(root: Path) -> Iterator[None]:
-    """Mark the product in a folder as one that is trained. A killed process holds its mark no longer, nor a machine without power.
+    """Mark the product in a folder as being trained. The mark ends with the process, also after a kill or a power failure.
 
     Args:
         root: the folder of the product. Where it cannot be written, nobody moves images.
@@ -41,12 +41,12 @@ def _marked(root: Path) -> Iterator[None]:
 
 
 def is_in_training(root: Path) -> bool:
-    """Say whether a training of the product in a folder is running. The caller holds `alone`."""
+    """Check whether a training of the product in a folder is running. The caller holds `alone`."""
     return any(map(_is_held, (root / FOLDER).glob(f".unfinished-*{_SUFFIX}")))
 
 
 def _is_held(mark: Path) -> bool:
-    """Say whether a process holds a mark. One that nobody holds is removed."""
+    """Check whether a process holds a mark, and remove a mark that no process holds."""
     try:
         with _lock(mark):
             mark.unlink(missing_ok=True)

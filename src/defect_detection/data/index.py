@@ -3,7 +3,7 @@
 Columns: ``file`` (relative to the folder of the index), and any of ``label``, ``defect_type``, ``group`` and ``mask``. An empty
 cell leaves the matter to the folders. A label is 0 (OK) or 1, or the name of an OK class or of a class folder. Images that are
 not listed are labelled by their folder. An image with several types of defects has them in one cell, separated by ``;``, or in one
-row each. What the index says is understood or refused: a row that names no image is an error.
+row each. Unclear content is refused: a row that names no image is an error.
 """
 
 import os

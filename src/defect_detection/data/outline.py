@@ -1,7 +1,7 @@
 """Read the structure of an image file before decoding: its size, and whether it is cheap to decode ("plain").
 
 A file is plain where nothing in it costs more than its pixels: few parts to read one after the other, one picture, one pass over
-it, nothing that unpacks into more than the picture. Whatever is not known to be plain is not, and decoded within limits.
+it, nothing that unpacks into more than the picture. Every other file is decoded within limits.
 """
 
 import struct

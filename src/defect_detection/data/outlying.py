@@ -1,4 +1,4 @@
-"""Tell values that lie far from the others. A few wrong ones hardly move the yardstick: medians."""
+"""Find outliers with medians, which a few wrong values hardly change."""
 
 import numpy as np
 

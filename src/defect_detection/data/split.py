@@ -39,7 +39,7 @@ Say = Callable[[str], None]
 
 
 def silent(_line: str) -> None:
-    """Tell nobody."""
+    """Ignore the text."""
 
 
 Prepare = Callable[[Sequence[Sample], Framing, Config], None]

@@ -1,7 +1,7 @@
 """Find images in folders, with the same rules for training, test, inspection, known defects and the audit.
 
-Every file below a folder comes to one of three: an image, something that is skipped with a reason (a person has to do something
-about it), or something that is left out and counted (it belongs there, and is no image).
+Each file below a folder is one of three things: an image; a skipped file with the reason, about which a person should do something; or
+a file that belongs there and is only counted.
 """
 
 import glob

@@ -1,8 +1,8 @@
 """Move images and replace index files together: all of a change is done, or nothing.
 
 New texts are written first, as ``.NAME.next`` beside the files that they replace. Then a journal in the product's folder lists all
-renames, and then they are done. Last, the lines of the change are in the audit trail. A journal that a killed process left is finished
-by who comes next, with its lines; a full disk fails before it.
+renames, and then they are done. Last, the lines of the change are in the audit trail. The next process completes the journal of a
+killed process, with its lines. A full disk fails before the journal.
 """
 
 import errno
@@ -48,7 +48,7 @@ class Change:
 
 @contextmanager
 def alone(root: Path) -> Iterator[None]:
-    """Let nobody else change the images of a product, and finish what a killed process began.
+    """Lock the images of a product against other changes, and finish the change of a killed process.
 
     Raises:
         BusyError: another process holds the lock for long.
@@ -73,15 +73,15 @@ def finish_changes(root: Path) -> None:
 
 
 def is_under_way(root: Path) -> bool:
-    """Say whether a change has begun, which who comes next will finish."""
+    """Check for an unfinished change, which the next process completes."""
     return (root / FOLDER / JOURNAL).is_file()
 
 
 def carry_out(root: Path, change: Change) -> None:
-    """Do all of a change. The caller holds `alone`, and has chosen names that are free.
+    """Carry out a change completely. The caller holds `alone`, and has chosen names that are free.
 
     Raises:
-        OSError: nothing was done, or (after a fault of the disk) the rest is done by who comes next.
+        OSError: nothing was done, or (after a fault of the disk) the next process completes the change.
     """
     folder = root / FOLDER
     _require_changeable(change)
@@ -100,7 +100,7 @@ def carry_out(root: Path, change: Change) -> None:
 
 
 def _require_changeable(change: Change) -> None:
-    """Raise before anything is done, if a folder is closed to this user: nobody could go on with images before that."""
+    """Raise before any change if this user cannot write a folder: an unfinished change would block all later ones."""
     paths = [*chain(*change.moves), *change.removed]
     for folder in {path.parent for path in paths}:
         if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):

@@ -1,7 +1,7 @@
 """Check whether a split shows that an error rate is within its limit, and how many images would show it.
 
-The threshold that a claim is about is chosen on the very images that the claim is checked on. That is sound only because
-of how it is chosen. An error rate is monotone in the threshold, so the thresholds can be tested one after the other, from the
+A claim is checked on the same images that the threshold was chosen on. This is valid only because of how the threshold is chosen. An
+error rate is monotone in the threshold, so the thresholds can be tested one after the other, from the
 strictest on, each at the full level, up to the first that fails: fixed-sequence testing (Angelopoulos et al., "Learn then
 Test", 2021; Bates et al., "Distribution-free, risk-controlling prediction sets", Journal of the ACM 68, 2021). With the exact
 binomial test this is the order statistic of Wilks ("Determination of sample sizes for setting tolerance limits", Annals of

@@ -1,4 +1,4 @@
-"""Compare recent inspections with the held-out OK images of training: is the line still what the model learned?
+"""Detect drift: compare recent inspections with the held-out OK images of training.
 
 Figures of a window of inspections against the model's baseline, each by a two-sample Kolmogorov-Smirnov test. Images of one batch
 are alike, so one window says little: several in a row must differ in the same direction (docs/decisions/0037-drift.md).
@@ -58,7 +58,7 @@ def _evenly(values: np.ndarray, count: int) -> tuple[float, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """What 5 %, half and 95 % of the images do not exceed."""
+    """The 5th, 50th and 95th percentile of the images."""
 
     low: float
     middle: float

@@ -115,7 +115,7 @@ def decide(
 def compare(
     candidate: Metrics, champion: Metrics | None, policy: GatePolicy, pairs: Pairs | None = None
 ) -> list[Rule]:
-    """Ask what needs both models: is the candidate better, and do the guards of `policy` let it pass?
+    """Compare both models: is the candidate better, and does it pass the guards of `policy`?
 
     Raises:
         ValueError: as :func:`decide`.
@@ -241,7 +241,7 @@ def _rule(check: Check) -> Rule:
 def _remarks(
     candidate: Metrics, champion: Metrics | None, policy: GatePolicy, pairs: Pairs | None
 ) -> list[str]:
-    """Return what a reader should know although no rule asks for it."""
+    """Return remarks for the reader that do not affect the decision."""
     remarks = []
     if champion and pairs and "gain" not in policy.guards:
         remarks.append(guards.in_words(pairs))

@@ -122,7 +122,7 @@ def worse(pairs: Pairs, policy: GatePolicy) -> Rule:
 
 
 def in_words(pairs: Pairs) -> str:
-    """Return how often only one of the two is right, with the chance of it."""
+    """Return how often only one of the two models is right, and the p-value."""
     found = pairs.mistakes
     chance = chance_of_worse(PairedDifferences(found.better, found.worse, found.total))
     right = f"Right on {found.better} {pairs.noun} where the champion is wrong"

@@ -10,7 +10,7 @@ def novelty_share(novelty_auroc: float, classifier_auroc: float, n_parts: int) -
     """Return the weight of novelty against the classifier's, from 0 to 1: PRIOR_PARTS / (PRIOR_PARTS + parts · ratio).
 
     The ratio compares the errors, 1 - AUROC: a classifier that errs half as often as novelty needs half as many defective parts.
-    Few parts say little of an error, so both get 1 / (parts + 2) more.
+    With few parts an error is uncertain, so 1 / (parts + 2) is added to both.
 
     Args:
         novelty_auroc, classifier_auroc: on held-out images. n_parts: number of defective parts.

@@ -27,10 +27,10 @@ _STRICTEST = "no defective image of this split passes; there are too few images 
 
 
 class OperatingPoint(Frozen):
-    """A threshold, the rule behind it, and its two error rates on the split that it was chosen on.
+    """A threshold, its rule, and its two error rates on the split that it was chosen on.
 
-    escape, overkill: None for models of the earliest versions, and where there was no such image. reason: what speaks for this
-    threshold. claims: what was asked of it (of a review band too, on a model's card), and whether the split shows it.
+    escape, overkill: None for models of the earliest versions, and where there was no such image. reason: why this threshold was
+    chosen. claims: the required limits (on a card, also those of the review band), and whether the split shows them.
     """
 
     threshold: float

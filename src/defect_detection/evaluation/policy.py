@@ -17,12 +17,12 @@ class Outcome(StrEnum):
 
     @property
     def exit_code(self) -> int:
-        """Return that of a command: 0 only where production has changed."""
+        """Return the exit code of a command: 0 only if production has changed."""
         return {Outcome.PROMOTE: 0, Outcome.INSUFFICIENT: 2}.get(self, 1)
 
     @classmethod
     def of(cls, outcomes: "Sequence[Outcome]") -> "Outcome":
-        """Return what several rules come to: one HOLD holds, then one INSUFFICIENT is not enough."""
+        """Combine the outcomes of several rules: HOLD if any holds, else INSUFFICIENT if any lacks evidence."""
         return next((one for one in (cls.HOLD, cls.INSUFFICIENT) if one in outcomes), cls.PROMOTE)
 
 
@@ -37,10 +37,10 @@ class GatePolicy(Frozen):
     """What a candidate must show.
 
     accuracy_threshold: least accuracy for production, in [0, 1].
-    max_overkill_rate: what overkill must not surely be above where no test image is defective, in (0, 1).
-    guards: names of what is asked on top of threshold and improvement; `GUARDS`, and "gain" (that the higher accuracy isn't chance).
-    margin: how much higher the candidate's escape rate must surely not be, in (0, 1).
-    level: the chance, in (0, 1), with which a candidate that is worse by `margin` may be promoted all the same.
+    max_overkill_rate: limit of overkill if no test image is defective, in (0, 1).
+    guards: names of the further checks: `GUARDS`, and "gain" (the higher accuracy is significant).
+    margin: increase of the escape rate that must be ruled out, in (0, 1).
+    level: highest probability of promoting a candidate that is worse by `margin`, in (0, 1).
     """
 
     accuracy_threshold: float = 0.0

@@ -1,4 +1,4 @@
-"""What a model made of a defect type that it was trained without: the escape rate on a type that nobody has seen."""
+"""Estimate the escape rate of an unseen defect type: score its images with a model that was fitted without the type."""
 
 from collections.abc import Sequence
 

@@ -9,7 +9,7 @@ _FOR_OWNER_AND_GROUP = 0o770  # less the umask
 
 
 def regular(path: Path) -> Path:
-    """Return the path of a file that ends: a pipe, a socket or a device is refused without being opened.
+    """Return the path of a regular file; refuse a pipe, a socket or a device without opening it.
 
     Raises:
         OSError: it is none, or there is nothing.

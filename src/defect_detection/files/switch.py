@@ -39,7 +39,7 @@ def finish(folder: Path, file: Path) -> None:
 
 
 def alone(folder: Path) -> AbstractContextManager[object]:
-    """Let nobody replace the folder meanwhile."""
+    """Lock the folder against replacement."""
     from filelock import FileLock  # not at every start of a command
 
     return FileLock(folder.parent / LOCK_NAME, timeout=_WAIT_S)

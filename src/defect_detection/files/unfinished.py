@@ -50,7 +50,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def _lacks_room(error: OSError, partial: Path) -> bool:
-    """Check for an error that a disk is full which names no file, as a write does, or one that is under way, as a copy does."""
+    """Check for a full-disk error that names no file (from a write) or only an unfinished one (from a copy)."""
     named = error.filename2 or error.filename
     is_hidden = named is None or Path(os.fsdecode(named)).is_relative_to(partial)
     return error.errno in _NO_ROOM and is_hidden
@@ -65,7 +65,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def is_free(folder: Path) -> bool:
-    """Say whether replacing a folder loses nothing: empty folders, as `defect init` makes them, and lock files are nothing."""
+    """Check whether a folder can be replaced without loss: it holds only empty folders (from `defect init`) and lock files."""
     return not folder.exists() or (folder.is_dir() and all(map(_is_nothing, folder.rglob("*"))))
 
 
@@ -97,7 +97,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def working_folder(within: Path | None = None) -> Iterator[Path]:
-    """Give an empty folder for this process alone, below the temporary one where no other is named. It is gone after the block."""
+    """Provide an empty private folder, by default below the temporary folder. It is removed after the block."""
     parent = within or Path(tempfile.gettempdir())
     remove_leftovers([parent])
     folder = unfinished(parent)

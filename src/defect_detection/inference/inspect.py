@@ -230,7 +230,7 @@ class Inspector:
         return self._inspection(decoded, answered)
 
     def prepare(self, *, lean: bool = False) -> None:
-        """Do now what the first images would wait for, and run each form of the model once. lean: see `Runtime.prepare`."""
+        """Warm up: run each form of the model once, so the first images do not wait. lean: see `Runtime.prepare`."""
         self._runtime.prepare(lean=lean)
         for alone in (True, False):
             self._runtime.one(np.zeros((*self.card.frame.size, 3), np.uint8), alone=alone)
@@ -267,7 +267,7 @@ class Inspector:
         )
 
     def _inspection(self, image: Decoded, answered: Sequence[Outputs]) -> Inspection:
-        """Return what the page with the highest score says."""
+        """Return the result of the page with the highest score."""
         path, threshold = image.label, self.card.threshold
         if not answered:
             return Inspection(path, None, None, threshold, self.name, image.took_ms, error=image.error)

@@ -21,7 +21,7 @@ from defect_detection.processes.watch import OnProgress
 
 @dataclass(frozen=True)
 class JudgedTiles:
-    """What the tiles of an image come to: score, evidence (h, w), its extent, and the highest novelty of a tile.
+    """The combined result of the tiles of an image: score, evidence (h, w), its extent, and the highest novelty of a tile.
 
     types: probability of each type, if the image is defective; None without any. type_novelty: of the tile that has them.
     unlike: how the image is unlike the training images. camera: figures of the image.

@@ -188,7 +188,7 @@ class Card(BaseModel):
         return self.reference.reason(look, size) if self.reference else None
 
     def unseen(self, novelty: float | None, score: float) -> str | None:
-        """Say that an image which would be OK is unlike all training images to the model itself; None otherwise.
+        """Return why the model finds an OK image unlike all training images; None otherwise.
 
         A defect is novel too, so a novelty above the limit tells nothing about an image that is defective by its score.
         """

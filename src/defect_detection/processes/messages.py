@@ -78,7 +78,7 @@ def write(message: Message) -> None:
 
 
 def keep_silent(_message: Message) -> None:
-    """Tell nobody."""
+    """Ignore the message."""
 
 
 def read(line: str) -> Message:

@@ -34,4 +34,4 @@ class Follow(Protocol):
 def unwatched(
     task: str, phase: str, done: int, total: int, metrics: Mapping[str, float] | None = None
 ) -> None:
-    """Watch nothing."""
+    """Ignore the progress."""

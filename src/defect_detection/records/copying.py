@@ -1,4 +1,4 @@
-"""Make a copy of the database of inspections fit to be used alone, and say which images belong to it."""
+"""Make a copied database of inspections usable on its own, and list the images that belong to it."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

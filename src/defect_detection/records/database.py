@@ -110,7 +110,7 @@ class Database:
 
     @contextmanager
     def images_lock(self) -> Iterator[None]:
-        """Hold what one at a time of all processes that share the database and a bucket of images holds.
+        """Hold the lock of all processes that share this database and a bucket of images.
 
         Raises:
             RecordsError: another one keeps it, or the database can't be reached.
@@ -252,7 +252,7 @@ def unindexed(column: Any) -> Any:
 
 
 def alone_with_jobs(session: Session) -> None:
-    """Begin a transaction that starts a job: of all such, one at a time goes on, so that two never start at once."""
+    """Begin a transaction that starts a job. Only one such transaction runs at a time, so two jobs never start together."""
     _alone(session, _JOBS_LOCK)
 
 

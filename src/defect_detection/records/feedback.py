@@ -67,7 +67,7 @@ def add_feedback(
 
 
 def said_about(session: Session, which: ColumnElement[bool]) -> dict[tuple[str, str], list[Said]]:
-    """Return all that was said about images, by product and sha256, the latest first.
+    """Return all labels of images, by product and sha256, the latest first.
 
     Args:
         which: of the rows of feedback.

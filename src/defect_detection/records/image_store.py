@@ -50,7 +50,7 @@ class ImageFolder:
         return str(self.folder)
 
     def check(self) -> None:
-        """Do nothing: the next image tells."""
+        """Do nothing: the next image shows whether the folder can be used."""
 
     @property
     def lock(self) -> FileLock:

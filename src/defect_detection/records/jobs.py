@@ -30,7 +30,7 @@ LOOK_COUNTS_S = 5.0  # of the time between two looks at the heartbeats, at most
 
 @dataclass(frozen=True, slots=True)
 class HowToRetrain:
-    """What whoever asks for a retraining may choose.
+    """The choices in a request for a retraining.
 
     promotes: a model that passes is promoted at once; otherwise it waits until a person promotes it. start_from: registry or scratch
     (`RetrainConfig`); None: what the product's re_train.yaml says.
@@ -159,7 +159,7 @@ def count_jobs(database: Database) -> dict[State, int]:
 
 
 def has_waiting(database: Database) -> bool:
-    """Say whether a job waits."""
+    """Check whether a job is queued."""
     with database.reading() as session:
         return _of_state(session, "queued") is not None
 
@@ -189,14 +189,14 @@ def _own(row: JobRow) -> None:
 
 
 def beat(database: Database, job_id: str) -> None:
-    """Say that the process that runs a job lives."""
+    """Record a heartbeat of a running job."""
     _change(
         database, (JobRow.id == job_id) & (JobRow.state == "running"), {"heartbeat": JobRow.heartbeat + 1}
     )
 
 
 def put_back(database: Database, job_id: str) -> None:
-    """Let a job wait that was claimed but can't start yet."""
+    """Queue a claimed job again, because it cannot start yet."""
     values = {"state": "queued", "started_at": None}
     _change(database, (JobRow.id == job_id) & (JobRow.state == "running"), values)
 
@@ -210,7 +210,7 @@ def end_job(
     reason: str | None = None,
     images: int | None = None,
 ) -> None:
-    """Say how a job ended. One that has ended already stays as it is."""
+    """Record the result of a job. A job that has already ended does not change."""
     values: dict[str, Any] = {"state": state, "exit_code": exit_code, "outcome": outcome, "reason": reason}
     values["images"] = images
     values["ended_at"] = datetime.now(UTC)
@@ -218,7 +218,7 @@ def end_job(
 
 
 def request_cancel(database: Database, job_id: str, by: str) -> Job:
-    """Cancel a job: at once while it waits; else whoever runs it ends it. One that has ended stays as it is.
+    """Cancel a job: immediately if it is queued; otherwise its process ends it. A job that has ended does not change.
 
     Raises:
         UnknownRecordError: there is none of that id.
@@ -276,7 +276,7 @@ def fail_orphans(database: Database, leases: Leases | None = None) -> list[str]:
 
 
 def _end_rest_of(job_id: str) -> str:
-    """End what is left of a job, and say what was."""
+    """End the remaining processes of a job, and describe what was found."""
     found, left = end_processes_of(job_id)
     if left:
         ids = ", ".join(map(str, left))

@@ -1,7 +1,7 @@
 """Keep the images within their size limit: delete fairly between senders and lines, while images arrive and when pruning.
 
-What feedback labels stays. Callers without a key lose theirs first, all but a small share of the room. Then whoever takes most
-room loses most: among callers, and among the lines of one. Of one line the oldest images go, those of doubtful verdicts last.
+What feedback labels stays. Callers without a key lose theirs first, all but a small share of the room. Then the largest senders lose
+the most, and within a sender the largest lines. Within a line, the oldest images are deleted first, those with doubtful verdicts last.
 """
 
 import logging

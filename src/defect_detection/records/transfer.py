@@ -1,6 +1,6 @@
 """Copy all that is recorded from one database to another: from SQLite to PostgreSQL, or back.
 
-Batches are committed one by one, and a row that is there stays, so a copy that was ended goes on where it was. In the end both
+Batches are committed one by one, and existing rows stay, so an interrupted copy can continue. In the end both
 databases are read in full: each table has the same number of rows and the same sum of their SHA-256, in whatever order they come.
 """
 

@@ -44,7 +44,7 @@ class Upkeep:
         self._thread.start()
 
     def stop(self, timeout_s: float = 5.0) -> None:
-        """End after the batch that is being removed; the rest goes another time."""
+        """Stop after the current batch; the next pruning deletes the rest."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(timeout_s)

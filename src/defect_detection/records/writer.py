@@ -1,7 +1,7 @@
 """Record inspections in the background: a bounded queue and one writer thread.
 
-Recording never slows or fails a prediction. While the database is lost, inspections wait in memory as long as there is
-room; what finds none is counted, logged and shown. Callers without a key have a quota, and half of the queue, for their images.
+Recording never slows or fails a prediction. While the database is unreachable, inspections wait in memory. When the queue is full,
+they are dropped, counted and logged. Callers without a key have a quota, and half of the queue, for their images.
 """
 
 import atexit

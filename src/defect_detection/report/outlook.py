@@ -117,7 +117,7 @@ def evidence_text(escape: Rate, noun: str = "image") -> str:
 
 
 def times(rate: Rate, parts: float) -> Estimate:
-    """Return what a rate comes to among so many parts."""
+    """Return the expected number of parts for a rate."""
     return Estimate(
         value=rate.value * parts, low=rate.low * parts, high=rate.high * parts, confidence=rate.confidence
     )

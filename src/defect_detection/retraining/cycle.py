@@ -42,7 +42,7 @@ LOCK_NAME = ".retrain.lock"  # in the folder of the plant; the HTTP API looks at
 
 @dataclass(frozen=True)
 class Retrained:
-    """What a retraining came to.
+    """The result of a retraining.
 
     base: what it started from; None from scratch. candidate: the version that was kept, or None when it was worse
     on validation; promoted: the version that is in production now, or None where none was promoted. files: of the test report.
@@ -160,7 +160,7 @@ def _train(start: Start, splits: Splits, folder: Path, watch: Watch, say: Say) -
 
 
 def _say_judges(data: Mapping[str, str | int], start: Start, say: Say) -> None:
-    """Say which images did not judge, or judged too well, because the base model's trunk has learned them."""
+    """Report images that validation leaves out, or that make it too good, because the base model's trunk has learned them."""
     if left_out := data.get("validation_left_out"):
         text = f"Validation: without {left_out} images that the trunk of {start.reference} was trained on"
         say(Message(text, "validation"))

@@ -56,7 +56,7 @@ class BatchJob:
 
 @dataclass(frozen=True)
 class BatchInspected:
-    """What an inspection came to. counts: images by verdict, or "unreadable"; earlier: images that had their row already.
+    """The result of an inspection. counts: images by verdict, or "unreadable"; earlier: images that had their row already.
 
     said: what of the sources is not inspected, and why, in lines.
     """
@@ -130,7 +130,7 @@ def _job(folder: Path, name: str | None, config: "Config", verdicts: Verdicts, c
 
 
 def _require_direct(address: str | None) -> None:
-    """Refuse Ray's client server: what an inspection needs was not tried over it."""
+    """Refuse Ray's client server, because inspection was not tested with it."""
     if (address or "").startswith("ray://") or (
         address == "auto" and storage.is_url(os.environ.get("RAY_ADDRESS", ""))
     ):
@@ -147,7 +147,7 @@ def _shared_paths(found: Found, verdicts: Verdicts) -> list[str]:
 
 @contextmanager
 def _alone(address: str) -> Iterator[None]:
-    """Keep others from writing to the same folder; of a URL nobody can tell."""
+    """Lock the output folder against other inspections; a URL cannot be locked."""
     if storage.is_url(address):
         yield
         return
@@ -186,7 +186,7 @@ def _rate(images: int, seconds: float) -> str:
 
 
 def _answers(shards: Sequence[Shard], job: BatchJob, cluster: Cluster) -> Iterator[Answer]:
-    """Yield what came of each shard. A shard whose process or node died is inspected anew, by one that is there or starts."""
+    """Yield the result of each shard. A shard whose process or node died is inspected anew, by one that is there or starts."""
     import ray
 
     start, left = ray.remote(num_cpus=job.cpus)(ShardInspector).remote, deque(shards)
@@ -213,7 +213,7 @@ def _give_next(inspecting: Any, left: deque[Shard], under_way: dict[Any, tuple[A
 
 
 def _answer_of(ready: Any, died: Counter[str], shard: Shard) -> Answer | None:
-    """Return what came of a shard; None if its process or node died, which may happen `_TRIES` times."""
+    """Return the result of a shard; None if its process or node died, which may happen `_TRIES` times."""
     import ray
 
     try:

@@ -1,7 +1,7 @@
 """Train on a cluster: images and features as tasks over shards, hyperparameter sets and trials as tasks with declared resources.
 
-Everything that is computed goes where it would go without a cluster, to the cache, which all nodes share. So a training that
-was interrupted, or lost a node, finds it there; and what comes out is what one process would have made.
+Everything that is computed goes where it would go without a cluster, to the cache, which all nodes share. So a training that was
+interrupted, or that lost a node, continues from the cache. The result is that of a single process.
 """
 
 import threading

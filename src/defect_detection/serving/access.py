@@ -100,7 +100,7 @@ class Access:
         return Caller(address_of(request, self._proxies), None)
 
     def describe(self) -> str:
-        """Say in one sentence what coming from this machine allows."""
+        """Return in one sentence what local callers may do."""
         try:
             is_closed = self._key is not None or self._has_keys.now("")
         except RecordsError as error:
@@ -187,10 +187,10 @@ class _Remembered(Generic[T]):
         self._asking = threading.Lock()
 
     def now(self, what: str) -> T:
-        """Ask. While the database is lost, what it said last counts.
+        """Ask the database. While it is unreachable, its last answer counts.
 
         Raises:
-            RecordsError: it never said anything.
+            RecordsError: there is no earlier answer.
         """
         if len(self._asked_at) >= MOST_REMEMBERED:
             self._said, self._asked_at = {}, {}
@@ -205,9 +205,8 @@ class _Remembered(Generic[T]):
         return said
 
     def recent(self, what: str, otherwise: T) -> T:
-        """Return what was said in the last seconds, `otherwise` if nothing was.
-
-        One thread at a time asks anew. The others wait for it only where nothing was asked before.
+        """Return the answer of the last seconds, or `otherwise`. Only one thread at a time asks again. The others wait for it only if
+        there is no earlier answer.
         """
         if self._is_recent(what) or not self._asking.acquire(blocking=what not in self._asked_at):
             return self._said.get(what, otherwise)

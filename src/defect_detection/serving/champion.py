@@ -103,12 +103,12 @@ class Served:
         self._wake.set()
 
     def release(self) -> None:
-        """Watch no longer, without waiting for the thread. Requests that wait for the model still get it."""
+        """Stop watching, without waiting for the thread. Requests that wait for the model still get it."""
         self._stopping.set()
         self._wake.set()
 
     def stop(self) -> None:
-        """Watch no longer; what is loaded stays."""
+        """Stop watching; the loaded model stays."""
         self.release()
         if self._thread is not None:
             self._thread.join()
@@ -121,7 +121,7 @@ class Served:
             self._wake.clear()
 
     def _refresh(self) -> bool:
-        """Look, and load what is new. False: it did not go well."""
+        """Check, and load a new version. False: this failed."""
         try:
             self._follow(self._find())
         except ConfigError as error:  # the product is no more, or archived

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class RefusedError(DefectDetectionError):
-    """The change can't be made as production is now; it is what it was."""
+    """The change is refused in the present state; production is unchanged."""
 
 
 class ProductionChanges:
@@ -43,7 +43,7 @@ class ProductionChanges:
 
         Raises:
             BusyError: another caller's change is being made.
-            RefusedError: its reason not to do it.
+            RefusedError: the reason why the command refused.
             TrackingError: it took too long, or failed for a reason that its log tells.
         """
         if not self._one_at_a_time.acquire(blocking=False):

@@ -155,7 +155,7 @@ class Retraining:
             return self._run_script(output, output, job_id, why_end, place or self._default)
 
     def is_running(self) -> bool:
-        """Say whether one runs, started here or by another process."""
+        """Check whether one runs, started here or by another process."""
         if self._one_at_a_time.locked():
             return True
         try:

@@ -72,7 +72,7 @@ def secure(response: Response) -> Response:
 
 
 class DecodingTurns:
-    """Lets plain images be decoded while all of them together have at most so many pixels. The others have a way of their own.
+    """Limits the pixels of all plain images that are decoded at the same time. Slow images have a separate limit.
 
     Args:
         waiting: simultaneous requests with slow images, running or waiting; so the

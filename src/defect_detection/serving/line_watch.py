@@ -1,4 +1,4 @@
-"""Compare the line with the model in production every hour, and tell who does not look at the page when it drifts."""
+"""Compare the line with the model in production every hour, and report drift in the log, the trail and the metrics."""
 
 import logging
 import threading
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class LineWatch:
-    """Compares once an hour, whoever asks. It reads inspections only; it never starts a retraining."""
+    """Compares once an hour, however often it is asked. It only reads inspections and never starts a retraining."""
 
     def __init__(self, config: Config, database: Database, served: Served) -> None:
         self._config, self._database, self._served = config, database, served

@@ -19,7 +19,7 @@ _SHOWN = {"serving", "records", "jobs"}
 
 
 def register_trail(app: Flask, services: Services) -> None:
-    """Have requests noted once they are answered."""
+    """Record requests in the trail after their response."""
     refusals, root = services.refusals, services.config.root
 
     def note(response: Response) -> Response:

@@ -26,17 +26,17 @@ class RetrainingOutcome:
 
     @property
     def reason(self) -> str | None:
-        """Why it was decided so: the reasons of the last comparison that the script made, else what it told of the decision."""
+        """The reasons of the decision: of the last comparison of the script, else the text of its decision."""
         given = [message for message in self.said if message.reason]
         given = [message for message in given if not message.outcome] or given
         return "; ".join(str(one.reason) for one in given if one.step == given[-1].step) or None
 
     @property
     def images(self) -> int | None:
-        """Return how many images it read; None where it did not tell."""
+        """Return how many images it read; None if unknown."""
         return next((message.images for message in reversed(self.said) if message.images), None)
 
     @property
     def model(self) -> str | None:
-        """Which registered version came out of it; None when nothing was kept."""
+        """The registered version; None if no model was kept."""
         return next((message.model for message in reversed(self.said) if message.model), None)

@@ -53,7 +53,7 @@ class Project:
     images: ProductImages
 
     def release(self) -> None:
-        """Let the product go: requests that have begun still finish with it."""
+        """Release the product; requests that have begun still finish with it."""
         self.served.release()
         self.line_watch.stop(0)
 
@@ -94,7 +94,7 @@ class Products:
         return archived_names(self._plant.root)
 
     def has_records(self, name: str) -> bool:
-        """Say whether there is a product of that name, in use or archived."""
+        """Check whether there is a product with this name, in use or archived."""
         if name == DEFAULT:
             return True
         try:
@@ -175,7 +175,7 @@ class Products:
             served.look_now()
 
     def stop(self) -> None:
-        """Watch no longer; what is loaded stays."""
+        """Stop watching; the loaded models stay."""
         for project in self._projects():
             project.served.stop()
 
@@ -208,7 +208,7 @@ class Products:
         return Project(name, config, served, predicting, watch, ProductImages(config))
 
     def _make_room(self) -> None:
-        """Let models go that were not used for longest. That of the default product counts, and stays."""
+        """Unload the least recently used models. The model of the default product counts, but stays."""
         most = max(1, self._plant.serving.max_models - (self.default.served.loaded is not None))
         with self._lock:
             loaded = [name for name, (_, project) in self._used.items() if project.served.loaded]

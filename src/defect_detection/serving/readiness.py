@@ -22,7 +22,7 @@ class Readiness:
         self.is_stopping = False
 
     def stop(self) -> None:
-        """Be ready no longer: the server is being stopped."""
+        """Report from now on that the server is stopping."""
         self.is_stopping = True
 
     def check(self, project: Project | None = None) -> tuple[LoadedChampion, str | None]:

@@ -78,7 +78,7 @@ class Services:
 
     @property
     def line_watch(self) -> LineWatch:
-        """What compares the line of the default product with its model."""
+        """The comparison of the line of the default product with its model."""
         return self.products.default.line_watch
 
 

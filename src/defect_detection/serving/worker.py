@@ -157,7 +157,7 @@ class Worker:
         return claim_job(self._database)
 
     def _clean_up(self) -> None:
-        """Fail the jobs of the dead. Looked for each time: a worker may die beside a server that lives on."""
+        """Mark jobs of dead processes as failed. This is checked each time, because a worker may die while the server lives."""
         for job_id in fail_orphans(self._database, self._leases):
             log.warning("job %s has failed: the process that ran it died", job_id)
 

@@ -43,7 +43,7 @@ class Ticket:
     taken_from: tuple[str, ...] = ()
 
     def check(self) -> None:
-        """Make sure that the lease is still held, before what only its holder may do.
+        """Check that the lease is still held, before a step that only its holder may do.
 
         Raises:
             BusyError: it was held for too long, or another process has taken it over.
@@ -125,7 +125,7 @@ def _busy(store: Store, ahead: dict[str, str]) -> BusyError:
 
 
 def _ahead(ticket: Ticket) -> tuple[str, dict[str, str]] | None:
-    """Return the ticket whose turn comes before, or may come before since it is still choosing; those of the dead are removed."""
+    """Return the ticket that comes first, or may come first because it is still choosing; remove tickets of dead processes."""
     for token, other in _tickets(ticket.store).items():
         if token == ticket.token:
             continue

@@ -117,7 +117,7 @@ def ways_back(entries: tuple[LedgerEntry, ...], current: int) -> list[int]:
 
 
 def previous(entries: tuple[LedgerEntry, ...], current: int) -> int | None:
-    """Return the version that a rollback from `current` goes back to, or None when the ledger knows of none."""
+    """Return the version that a rollback from `current` returns to; None if the ledger has none."""
     return next(iter(ways_back(entries, current)), None)
 
 

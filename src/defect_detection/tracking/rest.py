@@ -99,7 +99,7 @@ def _credentials(user: str | None, password: str | None) -> dict[str, str]:
 
 
 def _says_there_is_none(status: int, body: bytes) -> bool:
-    """Tell MLflow's word that a model or alias doesn't exist from an address where no MLflow is."""
+    """Distinguish MLflow's answer that a model or alias does not exist from an address without MLflow."""
     try:
         answer = json.loads(body)
         code, message = answer.get("error_code"), str(answer.get("message"))

@@ -21,9 +21,8 @@ def calibrate(
 ) -> Calibration:
     """Weigh the branches and fit slope and offset of a sigmoid.
 
-    Each branch is divided by its spread first. Their weights start equal, and only evidence pulls them apart: on few
-    validation parts both count nearly the same, on many the better one counts more. The images of a part count once:
-    they agree for reasons of their own.
+    Each branch is divided by its spread first. A prior keeps their weights equal: with few validation parts both count nearly the
+    same, with many parts the better one counts more. The images of a part count once, because they are correlated.
 
     Args:
         pooled, local: logits of the validation images, float arrays of shape (n_images,), or None for a branch that isn't there.

@@ -1,4 +1,4 @@
-"""Draw defects on images of OK parts: a yardstick where no defective image is there. Drawn ones are never counted as real."""
+"""Draw defects on images of OK parts, as a measure if there are no defective images. They never count as real defects."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ def with_drawn_defect(
 ) -> np.ndarray:
     """Return the image with one defect of a random kind, uint8 (height, width, 3), RGB.
 
-    A kind that does not show on this surface gives way to another one. Defects are drawn in a square somewhere in the image.
+    If a kind is not visible on this surface, another kind is drawn. Defects are drawn in a square somewhere in the image.
 
     Args:
         seen: bool (height, width), where a defect counts; None: everywhere.

@@ -20,7 +20,7 @@ def recorder(phase: str, epochs: int, follow: Follow, history: dict[str, list[fl
 
 
 def tell_early_end(phase: str, epochs: int, follow: Follow, history: Mapping[str, list[float]]) -> None:
-    """Say that a phase which stopped early is done."""
+    """Report a phase that stopped early as finished."""
     done = max(map(len, history.values()))
     if done < epochs:
         follow(phase, done, done)

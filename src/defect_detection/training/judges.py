@@ -15,9 +15,7 @@ ENOUGH = 2  # images of each label: a few unseen images give a rough estimate, m
 
 @dataclass(frozen=True)
 class Judges:
-    """The folds of a trial, and what is to be said of them.
-
-    left_out: validation images that judge nothing, since the trunk has learned them.
+    """The folds of a trial, with remarks. left_out: validation images that are not used, because the trunk has learned them.
     learned: too few others were left, so images that the trunk has learned judge all the same, and judge too well.
     """
 

@@ -51,7 +51,7 @@ class Drawn:
 def fit_one_class(
     trunk: Trunk, splits: Splits, folds: Folds, config: Config, follow: Follow
 ) -> tuple[Head, np.ndarray, Drawn]:
-    """Learn what is usual, weigh its distances, and set the score to 0.5 where OK images hardly get.
+    """Fit the distances to OK images, weigh them, and set the score to 0.5 far above the average OK image.
 
     Copies of an image teach once, however many there are.
 
@@ -82,7 +82,7 @@ def fit_one_class(
 
 
 def _require_different(splits: Splits) -> None:
-    """Refuse files that differ but show the same: nothing could be learned of how OK parts vary."""
+    """Refuse files that differ but show the same image: they do not show how OK parts vary."""
     ok = [sample.sha256 for sample in splits.samples if sample.label == OK]
     first = splits.pixels.rows(ok[:1])
     if all((splits.pixels.rows([key]) == first).all() for key in ok[1:]):

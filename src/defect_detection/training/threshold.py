@@ -137,7 +137,7 @@ def _limits(settings: EvaluationConfig) -> ReviewLimits | None:
 def _meeting_both(
     scores: np.ndarray, labels: np.ndarray, limits: ReviewLimits | None, parts: Sequence[str]
 ) -> tuple[float, float]:
-    """Return between which thresholds nobody needs to be asked; all of them when there are no such."""
+    """Return the range of thresholds that need no review band; all thresholds if there are none."""
     if limits is None:
         return 0.0, 1.0
     low, high = review_edges(scores, labels, limits, parts)

@@ -1,4 +1,4 @@
-"""Choose the tiles that teach: of OK images suspicious and ordinary ones, of defective images those that show the defect.
+"""Choose the tiles for training: suspicious and ordinary tiles of OK images, and the tiles of defective images that show the defect.
 
 All tiles of an image get the features of the frozen trunk once. A tile is suspicious when its strongest features lie far from those of
 the other tiles of its image. Few tiles of each image are kept, so that memory and cache have a bound, however large images are.

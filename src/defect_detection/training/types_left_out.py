@@ -39,7 +39,7 @@ _EPOCHS = 10  # of the local branch, at most
 
 @dataclass(frozen=True)
 class Fitted:
-    """What the fits with all types came to.
+    """The result of the fits with all types.
 
     pooled, cells: features of all images; of the cells, what gives them. logits: by branch, held out, (n_images,).
     novelty: the branch. logarithms: of its distances, held out, (n_images, 3). ok: indices of the OK images that it was fitted on.

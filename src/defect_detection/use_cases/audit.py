@@ -28,7 +28,7 @@ _TASK = "checking data"
 
 @dataclass(frozen=True)
 class Audited:
-    """What an audit came to. files: ``html`` and ``json``. has_scores: labels were compared with a model's scores.
+    """The result of an audit. files: ``html`` and ``json``. has_scores: labels were compared with a model's scores.
 
     said: the classes of the folders and the unused files, one line each.
     """
@@ -40,7 +40,7 @@ class Audited:
 
     @property
     def warnings(self) -> list[str]:
-        """What may make figures wrong, a line each."""
+        """The findings that may make figures wrong, one line each."""
         found = [one for one in self.findings if one.severity in (Severity.ALLOWED, Severity.WARNING)]
         return [f"! {one.kind.title}: {one.summary}" for one in found]
 
@@ -70,7 +70,7 @@ def _number_of(word: str, count: int) -> str:
 
 
 def audit(config: Config, watch: Watch = unwatched) -> Audited:
-    """Look at both folders and at the feedback, whatever is wrong with them.
+    """Audit both folders and the feedback, whatever is wrong with them.
 
     Raises:
         DataError: a folder is missing, or lacks a label.
@@ -91,7 +91,7 @@ def audit(config: Config, watch: Watch = unwatched) -> Audited:
 
 
 def audit_splits(splits: Splits, config: Config, watch: Watch = unwatched) -> Audited:
-    """Look at what training is about to learn from; it is decoded already."""
+    """Audit the images that training is about to use; they are already decoded."""
     return _audit(splits.samples, splits.test, splits.skipped, splits.pixels, config, watch, splits.said)
 
 

@@ -65,7 +65,7 @@ class Backup:
 
 
 def back_up(config: Config, folder: Path) -> Backup:
-    """Copy the project into a folder that is new or empty. The copy is there whole, or not at all.
+    """Copy the project into a folder that is new or empty. The copy appears only when it is complete.
 
     Raises:
         BackupError: the folder holds something, the project isn't an embedded one, or there is no room.
@@ -95,7 +95,7 @@ def back_up(config: Config, folder: Path) -> Backup:
 
 
 def refuse_content(folder: Path) -> None:
-    """Refuse a folder in which something lies already, and one that no rename can replace."""
+    """Refuse a folder that is not empty, and one that no rename can replace."""
     if not folder.exists():
         return
     if not folder.is_dir():
@@ -144,7 +144,7 @@ def _refuse_within(config: Config, folder: Path) -> None:
 
 
 def _place(config: Config, key: str) -> str:
-    """Return where the copy has what a setting names: as in the project, where it lies in there."""
+    """Return the place in the copy for a path in a setting: the same place if the path lies inside the project."""
     path: Path = attrgetter(key)(config)
     inside = path.is_relative_to(config.root) and path != config.root
     return path.relative_to(config.root).as_posix() if inside else _INSIDE[key]
@@ -207,7 +207,7 @@ def _of_products(root: Path) -> Iterator[tuple[str, Path]]:
 
 
 def require_room(folder: Path, sources: Iterable[Path]) -> None:
-    """Refuse to begin where the disk of a folder has no room for the files.
+    """Refuse to begin if the disk has no room for the files.
 
     Raises:
         BackupError: it has not.

@@ -138,7 +138,7 @@ def _change(
 
 
 def _passed(turn: Turn, chosen: ModelRef) -> str:
-    """Return what the ledger says about the gate that passed a version.
+    """Return a remark with the ledger entry in which the gate passed a version.
 
     Raises:
         NotPassedError: it did not. StaleDecisionError: it compared with another version than the one in production now.
@@ -181,7 +181,7 @@ def _previous(config: Config, turn: Turn) -> int:
 
 
 def _others(registry: Registry, current: ModelRef) -> str:
-    """Name the versions that there are beside the present one."""
+    """Name the other versions, for the message."""
     listed = versions_of(registry.tracking_uri, current.name)
     numbers = [str(one.reference.version) for one in listed if one.reference.version != current.version]
     return f" (there are {', '.join(numbers)})" if numbers else ""
@@ -189,7 +189,7 @@ def _others(registry: Registry, current: ModelRef) -> str:
 
 @contextmanager
 def _telling_the_next(turn: Turn, chosen: ModelRef) -> Iterator[None]:
-    """Name the next way back where a version can't be served."""
+    """Name the next earlier version if a version cannot be served."""
     try:
         yield
     except (BundleError, TrackingError) as error:

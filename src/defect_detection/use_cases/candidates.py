@@ -30,7 +30,7 @@ class Candidate:
 
     @property
     def value(self) -> float:
-        """What it is chosen by: validation AUROC; without defective images, how well drawn defects are told from OK images."""
+        """The metric of the choice: validation AUROC; without defective images, the AUROC of drawn defects against OK images."""
         return self.card.validation[self.metric.removeprefix("val_")]
 
     @property
@@ -59,7 +59,7 @@ class Candidate:
 
 
 def best_of(candidates: Sequence[Candidate], samples: Mapping[str, Sample]) -> Candidate:
-    """Return the first candidate that the highest doesn't lead by more than chance explains (docs/decisions/0012).
+    """Return the first candidate whose AUROC is not significantly below the highest (docs/decisions/0012).
 
     Args:
         candidates: at least one, in the order of the configuration.

@@ -93,7 +93,7 @@ def move_images(images: ProductImages, seen: Seen, to: ImagePlace | None, by: st
 
 
 def empty_bin(images: ProductImages, state: str, by: str) -> int:
-    """Delete what is in the bin, for good. Return how many images that were.
+    """Delete the images in the bin permanently, and return their number.
 
     Args:
         state: of all images, as the caller saw them.
@@ -228,7 +228,7 @@ def _as_seen(images: ProductImages, listed: ListedImages, file: str, tag: str) -
 
 
 def _who_changed(images: ProductImages, file: str, found: ProductImage | None) -> str:
-    """Say who changed an image last, and when. found: as it is now."""
+    """Describe who changed an image last, and when. found: as it is now."""
     last = None
     for line in read_trail(images.config.plant):
         if line.get("product") == images.config.product and (
@@ -245,7 +245,7 @@ def _who_changed(images: ProductImages, file: str, found: ProductImage | None) -
 
 @contextmanager
 def changing(images: ProductImages) -> Iterator[ListedImages]:
-    """Let nobody else change the images of a product, and give the list of them.
+    """Lock the images of a product against other changes, and provide their list.
 
     Raises:
         DataError: the page must not change these folders, or what they hold is not clear.

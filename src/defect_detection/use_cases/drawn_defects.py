@@ -53,7 +53,7 @@ def _one_of_each_part(samples: Sequence[Sample], part: np.ndarray) -> np.ndarray
 def _drawn(
     candidate: Scored, samples: Sequence[Sample], bases: np.ndarray, config: Config
 ) -> tuple[np.ndarray, list[str], np.ndarray]:
-    """Return the images with a defect each, its kind, and the index of the image below it. A kind that does not show is left out."""
+    """Return images with one drawn defect each, its kind, and the original image's index. A kind that does not show is left out."""
     card, rng = candidate.inspector.card, np.random.default_rng(config.seed)
     store = readable([samples[i] for i in bases], card, config)
     below = store.rows([samples[i].sha256 for i in bases])

@@ -41,10 +41,10 @@ class Engine(Protocol):
 
 
 class Here:
-    """One process, one thing after another."""
+    """The engine of a single process, which works one step at a time."""
 
     def decode(self, samples: Sequence[Sample], framing: Framing, config: Config) -> None:
-        """Leave it to whoever reads the images."""
+        """Do nothing: the images are decoded when they are read."""
 
     def room(self, splits: Splits, config: Config) -> AbstractContextManager[Path]:
         return working_folder()

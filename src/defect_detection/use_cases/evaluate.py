@@ -36,7 +36,7 @@ from defect_detection.use_cases.turn import PRODUCTION_ALIAS, number_of
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What evaluation came to. `registered` is None when a model that did not pass wasn't to be registered.
+    """The result of an evaluation. `registered` is None when a model that did not pass wasn't to be registered.
 
     repeated: the number of the ledger's entry where the same was decided before; the ledger got no second one.
     """
@@ -57,7 +57,7 @@ def evaluate(
     improvement: Improvement = Improvement(),  # noqa: B008  frozen
     waits: bool = False,
 ) -> Evaluation:
-    """Evaluate what ``best_model_info`` names, and keep the registry right.
+    """Evaluate the model that ``best_model_info`` names, register it, and promote it if it passes the gate.
 
     The candidate and the champion are both scored now, on the same test images, each at its own threshold. The candidate becomes
     a version of ``mlflow.production_model_name`` when its accuracy reaches ``evaluation_threshold``, else of

@@ -53,7 +53,7 @@ class Loss:
 
 @dataclass(frozen=True)
 class ExportedModel:
-    """What came out. parity: on the golden images. loss: of an 8-bit form."""
+    """The result of an export. parity: on the golden images. loss: of an 8-bit form."""
 
     parity: FormParity
     loss: Loss | None = None
@@ -62,7 +62,7 @@ class ExportedModel:
 def export(form: str, bundle: Path, output: Path, config: Config, *, int8: bool = False) -> ExportedModel:
     """Write the folder `output` with the model in another format, its card, ``inspector.json``, and a list of its files.
 
-    An earlier export is replaced; a folder with anything that no export wrote is not.
+    An earlier export is replaced. A folder with any other content is refused.
 
     Args:
         form: `onnx` (model.onnx), `litert` (model.tflite), or `openvino` (model.xml, model.bin).

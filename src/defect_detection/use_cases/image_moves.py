@@ -1,4 +1,4 @@
-"""Work out where images go, and what their rows in ``index.csv`` say then, and have `whole_changes` do it."""
+"""Plan the moves of images and the changes of their rows in ``index.csv``; `whole_changes` carries them out."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -81,7 +81,7 @@ class Moves:
         self._indexes.keep()
 
     def free(self, path: Path) -> Path:
-        """Return a path that nothing has, and none of these moves gives: with a number behind its name, if need be."""
+        """Return a free path that no other move uses; if needed, with a number behind the name."""
         found, number = path, 1
         while found in self._taken or found.exists():
             number += 1
@@ -140,7 +140,7 @@ class Moves:
         )
 
     def _with_mask(self, cells: Cells, one: ProductImage, wanted: ProductImage) -> Cells:
-        """Have the mask of an image go to the folder of the split where the image goes."""
+        """Move the mask of an image to the folder of the image's new split."""
         mask = Path(cells["mask"])
         base = self._folders[one.place]
         if not cells["mask"] or one.place == wanted.place or not mask.is_relative_to(base):

@@ -1,6 +1,6 @@
 """Inspect images with the model in production or a model folder, and write overlays.
 
-What only some calls need is imported where it is needed: the first verdict of a model folder comes in well under a second.
+Modules that only some calls need are imported late, so the first verdict of a model folder takes well under a second.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

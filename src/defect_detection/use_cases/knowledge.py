@@ -37,7 +37,7 @@ def state_in_words(card: Card, splits: Splits) -> str:
 
 
 def after_training(best: Candidate, splits: Splits) -> list[str]:
-    """Return what a person should know of a new model, in lines: its state of knowledge, and what may be wrong with it."""
+    """Return lines about a new model: its state of knowledge, and warnings."""
     lines = [state_in_words(best.card, splits)]
     if best.card.kind == "one_class" and best.card.operating_point.rule != "fixed":
         lines += _few_drawn_caught(best.card.validation)
@@ -65,7 +65,7 @@ def _few_drawn_caught(figures: Mapping[str, float]) -> list[str]:
 def suited(sets: Sequence[HyperparameterSet], splits: Splits, say: Say) -> list[HyperparameterSet]:
     """Return the sets that the images can teach, and name those that are left out.
 
-    From OK images alone the sets of one trunk come to the same, and no trunk is trained.
+    With OK images alone, all sets of one trunk give the same model, and no trunk is trained.
 
     Raises:
         ConfigError: no set is left.

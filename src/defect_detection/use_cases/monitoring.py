@@ -1,4 +1,4 @@
-"""Say whether the line still is what the model in production learned."""
+"""Compare the line with the training images of the model in production."""
 
 import time
 from collections.abc import Sequence
@@ -86,7 +86,7 @@ class LineState:
 
     @property
     def asks_for_labels(self) -> bool:
-        """Whether labels of the most novel images would help: where the camera moved, they would teach a dirty lens."""
+        """Whether labels of the most novel images would help. After a camera change, they would teach the model a dirty lens."""
         return self.shown.cause == "parts" and any(one.name == "novelty" for one in self.shown.figures)
 
     def to_json(self) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def find(
     """Return everything that was found, the worst first.
 
     Args:
-        allow_leakage: leakage, which blocks training, is let through, and still reported; allow_shortcuts: so are shortcuts.
+        allow_leakage, allow_shortcuts: these findings are reported, but do not block training.
         refuse_unreadable: files that are left out block training.
         learns_labels: False: training learns from OK images alone, so shortcuts are notes.
     """
@@ -71,7 +71,7 @@ def _as_note(found: Finding) -> Finding:
 
 
 def _label_suspects(material: Material) -> Iterator[Finding]:
-    """Suspect an image when the other label is likely, and as likely as for those that have that label."""
+    """Suspect an image if the other label is likely, and at least as likely as for the images with that label."""
     scored = [sample for sample in material.train if sample.sha256 in material.scores]
     labels = labels_of(scored)
     scores = np.array([material.scores[sample.sha256] for sample in scored])

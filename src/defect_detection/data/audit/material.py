@@ -34,9 +34,9 @@ class Finding:
 class Material:
     """The input of the audit. `measured` has a row for each of `samples`, see `MEASURED`.
 
-    scores: P(defective) by the ``sha256`` of images that the fit which gave it didn't learn from; or their anomaly scores.
+    scores: held-out P(defective), or held-out anomaly scores, by the ``sha256`` of the image.
     masks: images that look like masks of others.
-    bit_depth: `data.bit_depth`. shortcuts: what beside the picture tells the label of the training images.
+    bit_depth: `data.bit_depth`. shortcuts: file properties that predict the label of the training images.
     folder: for temporary files; None: all is in memory.
     """
 

@@ -1,8 +1,8 @@
 """Find near duplicates among images of similar parts.
 
-Three questions, each for what the one before let through. Are the perceptual hashes close? Does the grain agree: fine structure
-after what all images share is taken away? And is this pair more alike than either is to the rest? The figures were chosen on
-real data: docs/decisions/0008-near-duplicates.md.
+Three checks, each only for the pairs that passed the one before: close perceptual hashes; similar grain, which is the fine structure
+without what all images share; a pair that is more similar than both images are to others. The figures were chosen on real data:
+docs/decisions/0008-near-duplicates.md.
 """
 
 from collections.abc import Iterator

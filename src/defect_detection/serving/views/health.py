@@ -1,4 +1,4 @@
-"""``/health/live``, ``/health/ready`` and ``/metrics``: how the server is, for programs that watch it."""
+"""``/health/live``, ``/health/ready`` and ``/metrics``: the state of the server, for monitoring programs."""
 
 from http import HTTPStatus
 from typing import Literal
@@ -21,7 +21,7 @@ health_api = APIBlueprint("api", __name__)
 
 
 class Live(BaseModel):
-    """The process answers."""
+    """The process responds."""
 
     status: Literal["live"] = "live"
 

@@ -115,7 +115,7 @@ class AddQuery(Query):
 
 
 class AddedShown(BaseModel):
-    """What became of an image."""
+    """The result for one image."""
 
     state: Literal["added", "there"] = Field(
         description="there: an image with the same content exists already; it is this one"

@@ -1,4 +1,4 @@
-"""``GET /monitoring``: whether the line still is what the model learned."""
+"""``GET /monitoring``: whether the line has drifted from the training images."""
 
 from datetime import datetime
 from typing import Literal
@@ -71,9 +71,8 @@ class ComparedShown(BaseModel):
 
 
 class LineShown(BaseModel):
-    """Whether the line still is what the model learned, as of the last full hour.
-
-    What is told beside `places` is about all of the product; during an alarm of a station alone, about that station.
+    """Whether the line has drifted, as of the last full hour. The values beside `places` are those of the whole product; during an
+    alarm of a single station, those of that station.
     """
 
     model: str

@@ -119,7 +119,7 @@ class SkippedShown(BaseModel):
 
 
 class UnpackedShown(BaseModel):
-    """What became of some files of a zip."""
+    """The result for some files of a zip."""
 
     total: int = Field(description="files in the zip")
     next: int | None = Field(

@@ -60,7 +60,7 @@ class ReportPath(BaseModel):
 
 
 class Promotion(BaseModel, extra="forbid"):
-    """Why a version is to decide from now on."""
+    """The reason for promoting a version."""
 
     reason: Reason = Field(
         description="reason, recorded in the ledger", examples=["Version 4 rejects reflections"]
@@ -81,7 +81,7 @@ class Promotion(BaseModel, extra="forbid"):
 
 
 class Rollback(BaseModel, extra="forbid"):
-    """Where to go back to; without `to`, to what was there before."""
+    """The version to return to; without `to`, the previous version."""
 
     to: int | None = Field(None, ge=1, le=2**31 - 1, strict=True, examples=[3])
     reason: Reason | None = Field(None, description="reason, recorded in the ledger")

@@ -1,4 +1,4 @@
-"""``POST /retrain``: retrain while the caller waits, or as a job that waits for nobody."""
+"""``POST /retrain``: retrain while the caller waits, or as a job in the background."""
 
 from http import HTTPStatus
 from typing import Any, Literal

@@ -40,7 +40,7 @@ class KeyChange(BaseModel, extra="forbid"):
 
 
 class SettingsChange(BaseModel, extra="forbid"):
-    """What is to change in the file that the form was made from."""
+    """The changes to the file that the form was made from."""
 
     digest: str = Field(max_length=64, description="digest of the file, from GET /settings")
     changes: list[KeyChange] = Field(min_length=1, max_length=MOST_CHANGES)
@@ -104,7 +104,7 @@ def change(body: SettingsChange) -> Response:
 
 
 def _refuse_others(keys: Sequence[str]) -> None:
-    """Refuse what may reach other products, if the caller's key is bound to some.
+    """Refuse settings that can affect other products, if the caller's key is restricted to products.
 
     Raises:
         Forbidden: names the setting.

@@ -29,7 +29,7 @@ statistics_api = APIBlueprint("statistics", __name__)
 
 
 class StatisticsQuery(Query):
-    """Which time, and in how many equal periods: see `rounded`."""
+    """The time range, and the number of equal periods: see `rounded`."""
 
     since: Moment | None = Field(
         None, description="start, ISO 8601, by default UTC; default: a day before `until`"
