@@ -6,7 +6,7 @@ DefectDetectionError
 │   ├── ImageError    one file can't be read as an image
 │   ├── LeakageError  the same part lies in train and in test
 │   └── ShortcutError  something beside the picture tells the label
-├── DivergedError     a hyperparameter set's training gives no numbers; the other sets go on
+├── DivergedError     a hyperparameter set's training gives no numbers; the other sets continue
 ├── WithdrawnError    the model was rolled back from: a person decides whether it returns
 ├── NotPassedError    the gate did not pass the model
 ├── BundleError       a model folder is incomplete, damaged or of another version
@@ -122,7 +122,7 @@ class ShortcutError(DataError):
 
 
 class DivergedError(DefectDetectionError):
-    """The training of a hyperparameter set gives no numbers; the other sets go on."""
+    """The training of a hyperparameter set gives no numbers; the other sets continue."""
 
 
 class WithdrawnError(DefectDetectionError):

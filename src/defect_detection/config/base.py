@@ -12,7 +12,7 @@ def setting(default: Any, says: str = "", *, advanced: bool = False) -> Any:
     Args:
         default: the value if the file does not have the key; ``...``: the key is required.
         says: the help text for config.yaml and the reference. The kind describes the allowed values.
-        advanced: it stands under the heading "Advanced": hardly anybody changes it.
+        advanced: it stands under the heading "Advanced", because few users change it.
     """
     return Field(default=default, description=says, json_schema_extra={"advanced": advanced})
 

@@ -27,7 +27,7 @@ class Allowance:
     Args:
         n_bytes: of the request or the file.
         limits: larger images than usual may take more.
-        check: is called now and then while something is decoded; raises when nobody wants the result any more.
+        check: is called now and then during decoding; it raises if the result is no longer wanted.
     """
 
     def __init__(self, n_bytes: int, limits: "Limits", check: Callable[[], None] = lambda: None) -> None:

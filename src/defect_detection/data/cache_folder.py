@@ -98,7 +98,7 @@ def bound(cache_dir: Path, max_gb: float | None) -> int:
 
 
 def clear(cache_dir: Path, kinds: Sequence[str] = LIMITED) -> tuple[int, list[Path]]:
-    """Remove all entries of the kinds that nobody has open.
+    """Remove all entries of the kinds that are not in use.
 
     Returns:
         bytes that were freed, and what is in use and stayed.

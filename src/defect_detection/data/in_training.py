@@ -1,4 +1,4 @@
-"""Mark a product whose images a training is reading, whoever started it: a command, the server or Python."""
+"""Mark a product whose images a training is reading, started by a command, the server or Python."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -18,10 +18,10 @@ def in_training(root: Path) -> Iterator[None]:
     """Mark the product in a folder as being trained. The mark ends with the process, also after a kill or a power failure.
 
     Args:
-        root: the folder of the product. Where it cannot be written, nobody moves images.
+        root: the folder of the product. If it cannot be written, no image can be moved either.
 
     Raises:
-        BusyError: somebody changes these images for long. DataError: a change of them cannot be finished.
+        BusyError: another process keeps changing these images. DataError: a change of them cannot be finished.
     """
     with ExitStack() as held:
         with suppress(OSError), alone(root):  # so that no split is chosen meanwhile

@@ -32,10 +32,9 @@ _DAY = re.compile(r"(?<!\d)(20\d\d)[-_.]?(0[1-9]|1[0-2])[-_.]?(0[1-9]|[12]\d|3[0
 
 @dataclass(frozen=True)
 class Shortcut:
-    """A property that tells the label.
-
-    accuracy: balanced accuracy of guessing each part's label from the other parts with its value. p: corrected.
-    counts: by value, how many parts are OK and how many are defective, the most frequent first.
+    """A property that predicts the label. accuracy: balanced accuracy of guessing each part's label from the other parts with its
+    value. p: corrected.
+        counts: by value, how many parts are OK and how many are defective, the most frequent first.
     """
 
     name: str
@@ -53,7 +52,7 @@ class Shortcut:
 
 
 def find_shortcuts(samples: Sequence[Sample], cache_dir: Path) -> list[Shortcut]:
-    """Return the properties of the files that tell the label, the surest first.
+    """Return the file properties that predict the label, the most certain first.
 
     Args:
         samples: what training learns from.
@@ -70,7 +69,7 @@ def find_shortcuts(samples: Sequence[Sample], cache_dir: Path) -> list[Shortcut]
 
 
 def check_shortcuts(found: Sequence[Shortcut]) -> None:
-    """Refuse data where a property that the picture carries tells the label.
+    """Refuse data if a property that can be visible in the picture predicts the label.
 
     Raises:
         ShortcutError: names each property with its counts.

@@ -115,7 +115,7 @@ class PartScores:
     def edge(self, scores: np.ndarray, limit: float, confidence: float) -> float:
         """Return the loosest threshold at which the limit is shown; where none shows it, the loosest without an error.
 
-        Loosest is the highest for escapes, the lowest for overkill. All `scores` of the split tell where its plateau ends.
+        Loosest is the highest for escapes, the lowest for overkill. The end of its plateau depends on all `scores` of the split.
         """
         allowed = allowed_errors(limit, len(self.scores), confidence) or 0
         cuts, ranked = cuts_of(scores), np.sort(self.scores)

@@ -120,10 +120,10 @@ def chance_of_worse(found: PairedDifferences) -> float:
 
 @lru_cache(maxsize=100_000)
 def chance_beyond(found: PairedDifferences, margin: float) -> float:
-    """Return how likely a result this good is when the candidate's error rate is higher by `margin` or more.
+    """Return the p-value: the probability of a result this good if the candidate's error rate is higher by `margin` or more.
 
-    An exact unconditional p-value for paired proportions. Results are ordered by Tango's score statistic; the share of
-    parts that differ, which nobody asks about, takes the least favourable value in its own confidence interval. Given
+    An exact unconditional p-value for paired proportions. Results are ordered by Tango's score statistic; the share of parts that
+    differ (the nuisance parameter) takes the least favourable value in its own confidence interval. Given
     that share and the number of parts that differ, the statistic rises with `worse`, so no larger difference than
     `margin` is less favourable, and the level holds at every sample size.
 

@@ -190,7 +190,7 @@ class Card(BaseModel):
     def unseen(self, novelty: float | None, score: float) -> str | None:
         """Return why the model finds an OK image unlike all training images; None otherwise.
 
-        A defect is novel too, so a novelty above the limit tells nothing about an image that is defective by its score.
+        A defect is novel too, so a high novelty says nothing about an image that is defective by its score.
         """
         if novelty is None or self.novelty_limit is None or novelty <= self.novelty_limit:
             return None

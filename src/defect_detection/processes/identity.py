@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def place() -> str:
-    """Return what tells this machine, and this container on it, from others: only within it process ids tell processes apart."""
+    """Return an identifier of this machine and container, within which process ids are unique."""
     try:
         machine = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{machine} {Path('/proc/self/ns/pid').readlink()}"
@@ -19,7 +19,8 @@ def place() -> str:
 
 
 def started_at(pid: int) -> str | None:
-    """Return what tells a process from others that had or will have its id; None when there is no such process.
+    """Return an identifier that distinguishes a process from earlier and later ones with the same id; None if there is no such
+    process.
 
     On Linux, its start in clock ticks since the machine's own, and that start; elsewhere "", so that only the id counts.
     """
@@ -45,12 +46,12 @@ def _exists(pid: int) -> bool:
 
 
 def owner() -> dict[str, str]:
-    """Return what `is_dead` later tells by whether this process still works on something."""
+    """Return an identifier of this process, with which `is_dead` later checks whether it still runs."""
     return {"place": place(), "process": str(os.getpid()), "started": started_at(os.getpid()) or ""}
 
 
 def is_dead(owned_by: Mapping[str, str]) -> bool:
-    """Say whether a process of this machine has ended; of another machine's, nobody here can say.
+    """Check whether a process of this machine has ended; False for another machine, where this is unknown.
 
     Args:
         owned_by: an `owner`. Where it lacks its start, the id alone counts.
@@ -81,7 +82,7 @@ def _name_of_owner(pid: int) -> str:
 
 
 def has_ended(name: str) -> bool | None:
-    """Say of a `name_of_owner` whether its process has ended; None where nobody here can say."""
+    """Check whether the process of a `name_of_owner` has ended; None if this is unknown here."""
     machine, pid, started = name.split("-")
     if machine != _short(place()):
         return None

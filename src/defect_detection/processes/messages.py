@@ -1,7 +1,7 @@
-"""What one process tells another: a JSON object a line, which also holds the text that a person reads.
+"""Messages between processes: one JSON object per line, which also holds the text for a person.
 
-`written` gives the object where `READ_BY_A_PROGRAM` is in the environment, and the text everywhere else. A reader takes any other
-line, such as what a library wrote, for a text.
+`written` gives the object where `READ_BY_A_PROGRAM` is in the environment, and the text everywhere else. Any other line, such as the
+output of a library, is read as plain text.
 """
 
 import json

@@ -12,7 +12,7 @@ OnProgress = Callable[[int, int], None]
 
 
 class Watch(Protocol):
-    """Is called as work goes on.
+    """Is called as work progresses.
 
     task: the current work ("training frozen_compact"); phase: its part; done and total: the progress, in images, epochs or
     steps; metrics: the latest figures, if there are any.
@@ -24,7 +24,7 @@ class Watch(Protocol):
 
 
 class Follow(Protocol):
-    """Is called as one task goes on."""
+    """Is called as one task progresses."""
 
     def __call__(
         self, phase: str, done: int, total: int, metrics: Mapping[str, float] | None = None

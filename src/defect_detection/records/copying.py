@@ -40,7 +40,7 @@ def forget_images(database: Database, contents: Sequence[str]) -> None:
 
 
 def end_running_jobs(database: Database) -> None:
-    """Fail the jobs that ran when the copy was made: nobody runs them here, and their processes belong to the original."""
+    """Mark the jobs that ran during the copy as failed, because their processes belong to the original."""
     with database.reading() as session:
         running = list(session.scalars(select(JobRow.id).where(JobRow.state == "running")))
     for job_id in running:

@@ -260,7 +260,7 @@ class Leases:
 def fail_orphans(database: Database, leases: Leases | None = None) -> list[str]:
     """Mark jobs as failed whose server or worker died, end what is left of them here, and return their ids.
 
-    An owner in this very place (machine, and container if there is one) is looked for by its process id, which tells at once. Any
+    An owner on this machine (and in this container) is checked by its process id, which needs no waiting. Any
     other owner is dead when its heartbeat stands still.
 
     Args:

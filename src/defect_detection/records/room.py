@@ -123,7 +123,7 @@ def _sizes(database: Database) -> dict[Origin, float]:
 
 
 def _shares(sizes: Mapping[Origin, float], excess: float, max_bytes: float) -> dict[Origin, float]:
-    """Return how many bytes of whom go."""
+    """Return how many bytes to delete for each sender and line."""
     anonymous = {path: size for path, size in sizes.items() if path[0] == ANONYMOUS}
     first = min(excess, max(0, sum(anonymous.values()) - ANONYMOUS_SHARE * max_bytes))
     gone = _levelled(anonymous, first)

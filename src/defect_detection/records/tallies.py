@@ -224,7 +224,7 @@ def count_all(session: Session) -> int:
 
 
 def count_again(database: Database) -> int:
-    """Make all sums anew from the inspections, a day in each transaction, and return how many days there are.
+    """Recompute all sums from the inspections, one day per transaction, and return the number of days.
 
     Raises:
         RecordsError: the database can't be written.
@@ -240,7 +240,7 @@ def count_again(database: Database) -> int:
 
 
 def count_next_day(session: Session, since: datetime) -> datetime | None:
-    """Make the sums of the first day with inspections anew, and remove those of the days before it down to `since`.
+    """Recompute the sums of the first day with inspections, and remove those of the days before it down to `since`.
 
     Returns:
         when that day ends; None: nothing was inspected after `since`, and no sums are left there.

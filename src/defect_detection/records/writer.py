@@ -119,7 +119,7 @@ class RecordWriter:
         """Return when the database answers and the last inspection could be written.
 
         Raises:
-            RecordsError: they can't be recorded; predictions go on.
+            RecordsError: they can't be recorded; predictions continue.
         """
         if (error := self.state().error) is not None:
             raise RecordsError(f"inspections cannot be recorded: {error}")
@@ -204,7 +204,7 @@ class RecordWriter:
             return 0
 
     def _write_together(self, batch: list[Waiting]) -> int:
-        """Write images first, then all rows in one transaction: a row never tells of an image that isn't there."""
+        """Write images first, then all rows in one transaction: no row refers to a missing image."""
         new_bytes = 0
         try:
             with self._images.lock:

@@ -1,4 +1,4 @@
-"""Measure how well an evidence map tells defective pixels from all others: pixel AUROC."""
+"""Measure how well an evidence map separates defective pixels from all others: pixel AUROC."""
 
 from collections.abc import Mapping
 

@@ -234,7 +234,8 @@ def _types_to_leave_out(samples: Sequence[Sample]) -> tuple[str, ...]:
 def _state(ok: int, defective: int, mode: Mode, card: Card | None) -> State:
     """Return the state of a model of so many parts.
 
-    How long novelty counts depends on how well both tell defects: the newest model says so. Before it, both count as equally good.
+    How long novelty counts depends on the AUROC of novelty and classifier in the newest model. Before the first model, both count as
+    equally good.
     """
     if ok < LEAST_OK:
         return "too few OK parts"

@@ -175,9 +175,9 @@ def _say_judges(data: Mapping[str, str | int], start: Start, say: Say) -> None:
 def compare_on_validation(
     candidate: Candidate, splits: Splits, registry: Registry, config: Config
 ) -> tuple[bool, tuple[str, ...]]:
-    """Say whether to go on to the test, and why: only a candidate that is significantly worse than the champion is held.
+    """Decide whether the candidate goes on to the test: only one that is significantly worse than the champion is held.
 
-    Images that either of the two was trained on count for neither.
+    Images that one of the two was trained on are not compared.
     """
     champion = registry.version_of(config.mlflow.production_model_name, PRODUCTION_ALIAS)
     if champion is None:

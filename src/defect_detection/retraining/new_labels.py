@@ -16,7 +16,7 @@ from defect_detection.use_cases.turn import PRODUCTION_ALIAS
 
 
 def too_few_labels(settings: RetrainConfig, config: Config, registry: Registry, say: Say) -> str | None:
-    """Export feedback to ``data.feedback_dir``, and return why there isn't enough to retrain; None: go on.
+    """Export feedback to ``data.feedback_dir``, and return why there are not enough labels to retrain; None: there are enough.
 
     Raises:
         ConfigError: ``min_new_labels`` is set, and ``data.feedback_dir`` isn't.

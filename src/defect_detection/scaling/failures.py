@@ -12,7 +12,7 @@ _FULL = (
 
 
 def failure_of(error: Any, kept: str) -> Any:
-    """Return what to raise instead of an error of Ray: what was raised on the node, if a user can mend it.
+    """Return the error to raise instead of an error of Ray: the one from the node, if a user can correct it.
 
     Args:
         kept: what was not lost, and what to do next.

@@ -186,7 +186,7 @@ def _rate(images: int, seconds: float) -> str:
 
 
 def _answers(shards: Sequence[Shard], job: BatchJob, cluster: Cluster) -> Iterator[Answer]:
-    """Yield the result of each shard. A shard whose process or node died is inspected anew, by one that is there or starts."""
+    """Yield the result of each shard. A shard whose process or node died is inspected again by another process."""
     import ray
 
     start, left = ray.remote(num_cpus=job.cpus)(ShardInspector).remote, deque(shards)
@@ -241,7 +241,7 @@ class ShardInspector:
             )
 
     def inspect(self, shard: Shard) -> Answer:
-        """Inspect one shard, and write its file. What a user can mend comes back as text."""
+        """Inspect one shard, and write its file. An error that a user can correct is returned as text."""
         try:
             return self._inspect(shard), ""
         except DefectDetectionError as error:

@@ -1,4 +1,4 @@
-"""What trials on a cluster leave in the cache: finished sets and branches, for a training that goes on after an interruption."""
+"""Keep finished sets and branches of trials on a cluster in the cache, for a training that continues after an interruption."""
 
 import hashlib
 import json

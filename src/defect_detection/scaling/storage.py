@@ -134,5 +134,5 @@ def _told(address: str) -> Iterator[None]:
         raise DataError(
             f"{printable(address)}: the storage cannot be used ({printable(str(error).splitlines()[0])}). Check the address, the "
             "credentials in the environment of every node (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL), and that "
-            "they may list and read, and write the output. Then run the command again: it goes on where it stopped"
+            "they may list and read, and write the output. Then run the command again: it continues where it stopped"
         ) from error

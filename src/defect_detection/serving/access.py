@@ -36,10 +36,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sent a request.
+    """The sender of a request.
 
-    name: of a key, `THIS_MACHINE`, or the address of who sends no key; no key is named like an address.
-    role: None for who sends no key. products: that the key is bound to; none: it is good for all.
+    name: of a key, `THIS_MACHINE`, or the address of a caller without a key; no key is named like an address.
+    role: None without a key. products: that the key is bound to; none: it is good for all.
     """
 
     name: str

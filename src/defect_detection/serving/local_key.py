@@ -1,6 +1,6 @@
 """The local key: a file that only the owner of the server can read, and page links signed with it.
 
-Whoever can read the file may do everything, from this machine only: the command line and scripts send it as a header, and
+A user who can read the file may do everything, from this machine only: the command line and scripts send it as a header, and
 ``defect page`` makes a link with it that opens the page once. The key itself is in no link, no log and no browser.
 """
 

@@ -61,8 +61,8 @@ def lease(tracking_uri: str, wait_s: float = WAIT_S, *, take_over: bool = False)
     """Hold the lease during the block.
 
     Args:
-        wait_s: how long to wait for who holds it.
-        take_over: take it from who still holds it after `wait_s`: that process finds out before it moves anything.
+        wait_s: how long to wait for the holder.
+        take_over: take it over from the holder after `wait_s`; that process notices this before it moves anything.
 
     Raises:
         BusyError: another process still holds it after `wait_s`; the text says who.

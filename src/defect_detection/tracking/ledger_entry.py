@@ -1,4 +1,4 @@
-"""An entry of the ledger, and how its MLflow run tells it: by tags that begin with `PREFIX`."""
+"""An entry of the ledger, and its form in an MLflow run: tags that begin with `PREFIX`."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress

@@ -253,7 +253,7 @@ def learn_usual(
 def novelty_of(
     usual: Usual, cells: Cells, ok: np.ndarray, defective: np.ndarray, evidence: float = 1.0
 ) -> Novelty:
-    """Return the branch, with the distances weighed by how well they tell defects from OK images.
+    """Return the branch, with the distances weighed by how well they separate defects from OK images.
 
     Args:
         ok, defective: logarithms of distances of held-out images, (n, 3); the defects may be drawn ones.

@@ -158,7 +158,7 @@ def _trained(config: Config, registry: Registry) -> ModelRef:
 
 
 class _Judging:
-    """Decides about a candidate; where the same was decided before, against the same champion and as worn as the test images were."""
+    """Decides about a candidate; an earlier decision is repeated with its champion and its count of test-set reuse."""
 
     def __init__(
         self,

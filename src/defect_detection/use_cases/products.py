@@ -54,7 +54,7 @@ def list_products(plant: Config) -> list[Product]:
 
 
 def settings_of_product(plant: Config, name: str) -> Config:
-    """Return the settings of a product, for who has those of the plant.
+    """Return the settings of a product, from those of the plant.
 
     Raises:
         ConfigError: there is no such product, or its settings are wrong.

@@ -90,7 +90,7 @@ def make_report(
     drawn: DrawnDefects | None = None,
     manifest: Manifest | None = None,
 ) -> PreparedReport:
-    """Draw the report on the test split. It is published by whoever carries out the decision.
+    """Draw the report on the test split. The code that carries out the decision publishes it.
 
     Args:
         candidate, champion: scored on `samples`.

@@ -1,6 +1,6 @@
 """Search for better hyperparameters of one set with Optuna. Each trial is a short MLflow run below one parent run.
 
-What has been tried is kept in ``search.db`` beside the settings, so a search that was stopped or killed goes on where it was.
+What has been tried is kept in ``search.db`` beside the settings, so a stopped or killed search continues.
 """
 
 import hashlib

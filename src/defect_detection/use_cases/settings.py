@@ -99,7 +99,7 @@ def _tell(config: Config, by: str, what: str, outcomes: Mapping[str, str]) -> No
 
 @contextmanager
 def _alone(file: Path) -> Iterator[None]:
-    """Let nobody else change the file in the block."""
+    """Lock the file against other changes during the block."""
     try:
         with FileLock(file.with_name(_LOCK), timeout=_WAIT_S):
             yield

@@ -27,7 +27,7 @@ retrain_api = APIBlueprint("retrain", __name__)
 class RetrainQuery(Query):
     promote: bool = Field(
         True,
-        description="true: a model that passes the gate is promoted at once; false: it waits until a person promotes it",
+        description="true: a model that passes the gate is promoted immediately; false: it waits until a person promotes it",
     )
     start_from: StartFrom | None = Field(
         None,
