@@ -40,13 +40,13 @@ class Truth:
 WORSE = (
     Truth("escapes 0 → 5 %, overkill 20 → 5 %", (0.0, 0.05), (0.2, 0.05)),
     Truth("escapes 5 → 10 %, overkill 20 → 5 %", (0.05, 0.1), (0.2, 0.05)),
-    Truth("the same, models unlike (together 0)", (0.05, 0.1), (0.2, 0.05), 0.0),
+    Truth("the same, scores of the two models uncorrelated", (0.05, 0.1), (0.2, 0.05), 0.0),
     Truth("escapes 20 → 25 %, overkill 40 → 10 %", (0.2, 0.25), (0.4, 0.1)),
     Truth("escapes 5 → 15 %, overkill 20 → 5 %", (0.05, 0.15), (0.2, 0.05)),
     Truth("worse in all: escapes 5 → 10 %, overkill 5 → 10 %", (0.05, 0.1), (0.05, 0.1)),
 )
 OTHERS = (
-    Truth("no better, no worse: escapes 5 %, overkill 10 %", (0.05, 0.05), (0.1, 0.1)),
+    Truth("equal: escapes 5 %, overkill 10 %", (0.05, 0.05), (0.1, 0.1)),
     Truth("fewer false rejects: escapes 5 %, overkill 10 → 5 %", (0.05, 0.05), (0.1, 0.05)),
     Truth("better in all: escapes 5 → 2 %, overkill 10 → 5 %", (0.05, 0.02), (0.1, 0.05)),
     Truth("far better: escapes 20 → 5 %, overkill 20 → 5 %", (0.2, 0.05), (0.2, 0.05)),

@@ -47,7 +47,7 @@ class Scenario:
 SCENARIOS = (
     Scenario("better from week to week", (0.10, 0.15), (0.10, 0.15), (0.03, 0.05)),
     Scenario("far better at once", (0.15, 0.15), (0.05, 0.05), (0.05, 0.05)),
-    Scenario("no better, no worse", (0.05, 0.10), (0.05, 0.10), (0.05, 0.10)),
+    Scenario("equal", (0.05, 0.10), (0.05, 0.10), (0.05, 0.10)),
     Scenario("worse in all", (0.05, 0.10), (0.10, 0.15), (0.10, 0.15)),
     Scenario("more escapes, fewer false rejects", (0.05, 0.15), (0.12, 0.05), (0.12, 0.05)),
 )

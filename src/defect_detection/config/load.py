@@ -68,7 +68,7 @@ class Config(Section):
     report_dir: FilePath = setting(Path("reports"), "evaluation reports (HTML, JSON, figures).")
     evaluation_threshold: Share = setting(
         0.80,
-        "accuracy on the test images. A model that reaches it is registered as mlflow.production_model_name, otherwise as "
+        "required accuracy on the test images. A model that reaches it is registered as mlflow.production_model_name, otherwise as "
         "mlflow.testing_model_name.",
     )
     inference_model_name: Text = setting("Production_Reg", "registered model used by inference.")

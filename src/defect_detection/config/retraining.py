@@ -36,8 +36,8 @@ class RetrainConfig(Section):
         Expected("null or a list of at least one set"),
     ] = setting(
         None,
-        "hyperparameter sets to train, the most trusted first, with the keys that config.yaml explains. null: with registry the set "
-        "of the base model, with scratch those of config.yaml.",
+        "hyperparameter sets to train, in order of preference, with the keys that config.yaml explains. null: with registry, the "
+        "set of the base model; with scratch, those of config.yaml.",
     )
     metric: Annotated[
         Literal["accuracy", "balanced_accuracy", "auroc"], Expected("accuracy, balanced_accuracy or auroc")

@@ -92,8 +92,8 @@ class DataConfig(Section):
     )
     region: Region = setting(
         None,
-        "[left, top, width, height] of the part of the upright image that counts, in pixels or in fractions of 1; null: the whole "
-        "image. The model does not see pixels outside the region. See docs/regions.md.",
+        "[left, top, width, height] of the region that the model sees of the upright image, in pixels or in fractions of 1; null: "
+        "the whole image. The model does not see pixels outside the region. See docs/regions.md.",
         advanced=True,
     )
     ignore_mask: OptionalFilePath = setting(
