@@ -194,7 +194,7 @@ def test_the_command_shows_and_clears(cache, capsys):
     rows = {line.split()[0]: line.split()[1:4] for line in shown.splitlines()[1:]}
     assert rows["activations"] == ["2", "3.0", "MB"]
     assert rows["total"] == ["4", "3.5", "MB"]
-    assert "(cache_max_gb): 7 GB, they take 3.5 MB" in shown
+    assert "(cache_max_gb): 7 GB; in use: 3.5 MB" in shown
     assert main(["cache", "clear", "pixels", "--config", str(config)]) == 0
     assert sizes(cache) == {"pixels": 0, "activations": 2, "models": 1}
     assert main(["cache", "clear", "--config", str(config)]) == 0

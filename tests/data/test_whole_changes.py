@@ -107,7 +107,7 @@ from defect_detection.files import trail
 from defect_detection.files.trail import read_trail
 from defect_detection.files.unfinished import write_text
 
-Path.replace, Path.unlink, trail._File.emit = (counted(one) for one in (Path.replace, Path.unlink, trail._File.emit))
+Path.replace, Path.unlink, trail._TrailFile.emit = (counted(one) for one in (Path.replace, Path.unlink, trail._TrailFile.emit))
 data = root / "products/bolt/data"
 lines = [{"when": "2026", "on": name, "what": "image labelled"} for name in ("a", "b")]
 moves = [(data / "unlabelled" / name, data / "train/ok" / name) for name in ("a", "b")]

@@ -100,7 +100,7 @@ def test_what_another_server_has_overwritten_is_not_taken_for_the_image(records)
             "nobody",
             "InvalidAccessKeyId.*Allow the key in AWS_ACCESS_KEY_ID",
         ),
-        ("s3://tests/x", "AWS_ENDPOINT_URL", f"http://user:{SECRET}@127.0.0.1:1", "whether AWS_ENDPOINT_URL"),
+        ("s3://tests/x", "AWS_ENDPOINT_URL", f"http://user:{SECRET}@127.0.0.1:1", "that AWS_ENDPOINT_URL"),
     ],
 )
 def test_what_cannot_be_used_says_so_and_keeps_the_inspections(
