@@ -1,6 +1,5 @@
 """Fixtures for all tests: an environment of their own, and small data sets on disk."""
 
-import gc
 import os
 import pickle
 import shutil
@@ -10,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import garbage  # before those that hold much
 import numpy as np
 import pytest
 from browser import browser, open_page, windows  # noqa: F401  fixtures
@@ -46,8 +46,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Keep what all the libraries hold out of the looks for garbage, which would take a third of a second each."""
-    gc.freeze()
+    garbage.collect_seldom()
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@ import gc
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -29,12 +28,10 @@ def fill(folder: Path, n_rows: int, last_used: float, side: int = ROW_BYTES) -> 
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _only_new_objects() -> Iterator[None]:
-    """Have each look for garbage here leave out what was there before: with TensorFlow loaded that takes a second."""
+def _only_new_objects() -> None:
+    """Have each look for garbage from here on leave out what was there before: with TensorFlow loaded that takes a second."""
     gc.collect()
     gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture
