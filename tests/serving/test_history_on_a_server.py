@@ -84,7 +84,7 @@ def test_two_promotions_on_a_server_are_shown_and_the_second_is_rolled_back(app,
     assert aliases == {2: [], 1: ["prod"]}
 
     monkeypatch.setattr(ledger_listing, "_PAGE", 2)
-    assert tuple(one.entry for one in list_entries(uri)) == Ledger(uri).entries()
+    assert tuple(one.entry for one in list_entries(uri)) == Ledger(uri).entries_by_mlflow()
 
 
 def test_a_server_that_does_not_answer_is_a_problem_that_names_it(project, monkeypatch):

@@ -92,6 +92,8 @@ def test_without_the_experiment_of_the_ledger_a_version_can_be_named(plant):
     config = config_of(plant)
     experiment = plant.client.get_experiment_by_name(PROMOTIONS).experiment_id
     plant.client.delete_experiment(experiment)
+    with pytest.raises(TrackingError, match="'promotions' was deleted"):
+        list_entries(plant.uri)
     with pytest.raises(NoModelError, match=r"'promotions' was deleted.*--to VERSION` \(there are 2, 1\)"):
         rollback(config)
     assert served(plant) == 3
@@ -122,7 +124,7 @@ def test_an_entry_that_cannot_be_read_is_left_out_with_a_note(plant, damage):
     config = config_of(plant)
     (note,) = [one for one in history(config).notes if "cannot be read" in one]
     assert newest.run_id in note
-    assert tuple(one.entry for one in list_entries(plant.uri)) == Ledger(plant.uri).entries()
+    assert tuple(one.entry for one in list_entries(plant.uri)) == Ledger(plant.uri).entries_by_mlflow()
     moved = rollback(config)
     assert (moved.after.version, served(plant), moved.notes) == (2, 2, (note,))
     assert history(config).entries[0].after == 2

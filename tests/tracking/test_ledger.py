@@ -196,7 +196,8 @@ def test_entries_come_newest_first_and_all_of_them(ledger, monkeypatch):
     for number in (1, 2, 10, 3, 4):
         with ledger.entry(replace(PLAN, number=number)):
             pass
-    assert [entry.number for entry in ledger.entries()] == [10, 4, 3, 2, 1]
+    assert [entry.number for entry in ledger.entries_by_mlflow()] == [10, 4, 3, 2, 1]
+    assert ledger.entries() == ledger.entries_by_mlflow()
 
 
 def test_a_ledger_that_has_no_store_yet_is_empty_and_makes_none(tmp_path):

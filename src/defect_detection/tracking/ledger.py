@@ -6,9 +6,10 @@ upwards under the lease, and never edited after they were closed.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
+from defect_detection.errors import TrackingError
 from defect_detection.model.seal import CURE
 from defect_detection.text import markdown
 from defect_detection.tracking.lease import PROMOTIONS
@@ -22,8 +23,9 @@ from defect_detection.tracking.ledger_entry import (
     is_entry,
     tags_of,
 )
+from defect_detection.tracking.ledger_listing import list_entries
 from defect_detection.tracking.runs import ExperimentRecorder, TrialRecord
-from defect_detection.tracking.store import connect, reporting, sqlite_file
+from defect_detection.tracking.store import connect, reporting
 
 _PAGE = 500
 
@@ -61,10 +63,13 @@ class Ledger:
             client.set_terminated(entry.run_id, "FINISHED" if state is State.DONE else "KILLED")
 
     def entries(self) -> tuple[LedgerEntry, ...]:
-        """Return all entries, newest first."""
-        database = sqlite_file(self.tracking_uri)
-        if database and not database.exists():
-            return ()
+        """Return all entries, newest first. They are read without mlflow where that is possible."""
+        with suppress(TrackingError):
+            return tuple(one.entry for one in list_entries(self.tracking_uri, self._experiment))
+        return self.entries_by_mlflow()  # which tries again, and reports the error in detail
+
+    def entries_by_mlflow(self) -> tuple[LedgerEntry, ...]:
+        """Return the same as `entries`, of any store that MLflow can use; it creates one that does not exist."""
         store = connect(self.tracking_uri, self._experiment)
         found: list[Any] = []
         token = None

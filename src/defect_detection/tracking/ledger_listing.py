@@ -1,4 +1,4 @@
-"""Read the ledger without importing mlflow, to keep the server small."""
+"""Read the ledger without importing mlflow, which takes seconds and much memory."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,11 +15,13 @@ from defect_detection.tracking.store import sqlite_file
 
 REPORT = "report/report.html"  # among the artifacts of an entry's run
 _PAGE = 500
+_ACTIVE = "active"
 
 _RUNS = (
     "FROM runs JOIN experiments USING (experiment_id) WHERE workspace = 'default' AND experiments.name = ? "
     "AND runs.lifecycle_stage = 'active'"
 )
+_STAGE = "SELECT lifecycle_stage FROM experiments WHERE workspace = 'default' AND name = ?"
 _OF_RUNS = f"WHERE run_uuid IN (SELECT run_uuid {_RUNS})"
 _TAGS = f"SELECT run_uuid, key, value FROM tags {_OF_RUNS}"  # noqa: S608  our own constants
 _TRAINED = f"SELECT run_uuid, value FROM params {_OF_RUNS} AND key = 'candidate_run_id'"  # noqa: S608
@@ -38,7 +40,7 @@ def list_entries(tracking_uri: str, experiment: str = PROMOTIONS) -> list[Listed
     """Return all entries of a ledger, newest first.
 
     Raises:
-        TrackingError: the store can't be read, or isn't one of MLflow 3.
+        TrackingError: the store can't be read, or isn't one of MLflow 3, or the experiment has been deleted.
     """
     database = sqlite_file(tracking_uri)
     if database and not database.exists():
@@ -69,6 +71,8 @@ def report_of(tracking_uri: str, run_id: str, experiment: str = PROMOTIONS) -> P
 
 def _in_file(database: Path, experiment: str) -> Iterator[ListedEntry]:
     with opened(database) as connection:
+        stage = connection.execute(_STAGE, (experiment,)).fetchone()
+        _require_active(experiment, stage[0] if stage else _ACTIVE)
         runs = connection.execute(
             f"SELECT run_uuid, start_time, located(artifact_uri) {_RUNS}", (experiment,)
         ).fetchall()
@@ -83,6 +87,11 @@ def _in_file(database: Path, experiment: str) -> Iterator[ListedEntry]:
             yield ListedEntry(entry, trained.get(run_id, ""), _report_in(artifacts) is not None)
 
 
+def _require_active(experiment: str, stage: str) -> None:
+    if stage != _ACTIVE:
+        raise LookupError(f"the experiment '{experiment}' was deleted")
+
+
 def _report_in(artifact_uri: str) -> Path | None:
     parts = urlsplit(artifact_uri)
     file = Path(unquote(parts.path)) / REPORT
@@ -93,6 +102,7 @@ def _on_server(tracking_uri: str, experiment: str) -> Iterator[ListedEntry]:
     found = ask(tracking_uri, "experiments/get-by-name", experiment_name=experiment)
     if found is None:
         return
+    _require_active(experiment, found["experiment"]["lifecycle_stage"])
     asked: dict[str, Any] = {
         "experiment_ids": [found["experiment"]["experiment_id"]],
         "max_results": _PAGE,
