@@ -11,6 +11,7 @@ import base64
 import json
 import platform
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
@@ -90,7 +91,8 @@ def _upload(store: Store, bundle: Path, model: Any) -> None:
 
 
 def _write_description(folder: Path, bundle: Path, model: Any) -> None:
-    _write_source(folder / _CODE)
+    (folder / _CODE).parent.mkdir()
+    (folder / _CODE).write_bytes(_own_code())
     requirements = [f"{package}=={version(package)}" for package in REQUIRED_PACKAGES]
     (folder / "requirements.txt").write_text("\n".join(requirements) + "\n", encoding="utf-8")
     environment = {"python": platform.python_version(), "dependencies": ["-r requirements.txt"]}
@@ -98,14 +100,16 @@ def _write_description(folder: Path, bundle: Path, model: Any) -> None:
     _description(bundle, model, _write_example(folder, read_card(bundle).frame)).save(str(folder / "MLmodel"))
 
 
-def _write_source(path: Path) -> None:
-    """Write this package's modules as one file, except those that inference never imports: MLflow uploads each file by itself."""
-    path.parent.mkdir()
-    with ZipFile(path, "w", ZIP_DEFLATED, strict_timestamps=False) as packed:
-        for file in sorted(_PACKAGE.rglob("*.py")):
-            name = file.relative_to(_PACKAGE)
+@cache
+def _own_code() -> bytes:
+    """Pack this package's modules into one file, except those that inference never imports: MLflow uploads each file by itself."""
+    packed = BytesIO()
+    with ZipFile(packed, "w", ZIP_DEFLATED, strict_timestamps=False) as file:
+        for module in sorted(_PACKAGE.rglob("*.py")):
+            name = module.relative_to(_PACKAGE)
             if name.parts[0] not in _ABOVE:
-                packed.write(file, _PACKAGE.name / name)
+                file.write(module, _PACKAGE.name / name)
+    return packed.getvalue()
 
 
 def _description(bundle: Path, model: Any, example: Mapping[str, str]) -> Any:
