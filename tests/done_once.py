@@ -50,6 +50,7 @@ _SAVED: dict[object, bytes] = {}  # by the form of the figure and of the file
 _COMPILED: dict[object, Any] = {}  # by the files of the model and the options
 _READ, _COMPILE = Runtime.__init__, Runtime._compile
 _TRUNKS, _BUILD = trial.Fits(), trial.trunk_of
+_TRUNKS.large = ()  # keep them all: they are small here
 _newest_tables = cache(db_utils._get_latest_schema_revision)
 
 

@@ -3,6 +3,7 @@
 All processes of a test run share one server. A test whose subject is the start itself starts Python instead.
 """
 
+import json
 import os
 import pickle
 import signal
@@ -21,6 +22,14 @@ from waiting import LIMIT_S, wait_until
 
 CALL = "import base64, pickle, sys; sys.path[:] = {path}; call, given = pickle.loads(base64.b64decode({call})); sys.exit(call(*given))"
 STAND_IN = "#!{python} -SE\nimport sys\nsys.path.insert(0, {tests})\nfrom fork_server import stand_in\nstand_in(*{arguments})\n"
+# Of a user's other projects: the server imports Keras with them, see tests/model/test_backend.py.
+SETTINGS_OF_OTHERS = {
+    "image_data_format": "channels_first",
+    "floatx": "float16",
+    "backend": "torch",
+    "epsilon": 0.5,
+}
+VARIABLES_OF_OTHERS = {"TF_USE_LEGACY_KERAS": "1", "KERAS_MAX_EPOCHS": "1"}
 STANDING_IN = {"python": (), "defect": ("-m", "defect_detection.cli")}  # with their first arguments
 
 
@@ -53,6 +62,7 @@ class _Server:
 
     def __init__(self, folder: Path) -> None:
         self.address, self.python = str(folder / "forks"), folder / "python"
+        self.log, self._keras_home = folder / "forks.log", folder / "keras-of-others"
         self._held: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -68,11 +78,16 @@ class _Server:
         for left in (self.address, f"{self.address}.new"):
             Path(left).unlink(missing_ok=True)
         self._write_stand_ins()
-        self._process = subprocess.Popen(
-            [sys.executable, fork_server.__file__, self.address],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-        )
+        self._keras_home.mkdir(exist_ok=True)
+        (self._keras_home / "keras.json").write_text(json.dumps(SETTINGS_OF_OTHERS))
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, fork_server.__file__, self.address],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                env=os.environ | VARIABLES_OF_OTHERS | {"KERAS_HOME": str(self._keras_home)},
+            )
         wait_until(lambda: Path(self.address).exists() or self._process.poll() is not None)
         return fork_server.hold(self.address)
 
@@ -119,6 +134,11 @@ def python() -> str:
     The program `defect` beside it stands in for the command.
     """
     return str(_started().python)
+
+
+def said_while_importing() -> str:
+    """Return what the server, and so its libraries, wrote to standard error before any child."""
+    return _started().log.read_text()
 
 
 def _started() -> _Server:

@@ -5,10 +5,13 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import narrowed
 import pytest
-from other_user import bound_by_permissions
+from forked import fork
+from plant import Plant
 
 from defect_detection.cli import main
 
@@ -56,35 +59,44 @@ def test_an_output_that_cannot_be_made_is_named(trained_once, capfd):
     assert "/dev/null/out" in said and os.strerror(errno.ENOTDIR) in said
 
 
-def test_a_project_that_may_only_be_read_inspects_with_a_cache_elsewhere(promoted, tmp_path_factory):
-    plant = promoted
-    cache = tmp_path_factory.mktemp("elsewhere")
-    subprocess.run(["chmod", "-R", "a-w", str(plant.root)], check=True)
-    inspect = ["inspect", "data/test/ok", "--set"]
-    refused, done = (run_bound(plant.root, [*inspect, f"cache_dir={one}"]) for one in ("none", cache))
-    subprocess.run(["chmod", "-R", "u+w", str(plant.root)], check=True)
-    assert refused.returncode == 3 and "permission" in refused.stderr
-    assert done.returncode == 0, done.stderr
-    assert "Production_Reg v1" in done.stdout
+@pytest.fixture
+def read_only(promoted: Plant) -> Iterator[Plant]:
+    """A project with a model in production whose files and folders may only be read."""
+    subprocess.run(["chmod", "-R", "a-w", str(promoted.root)], check=True)
+    yield promoted
+    subprocess.run(["chmod", "-R", "u+w", str(promoted.root)], check=True)
 
 
-def run_bound(root: Path, verb: list[str]) -> subprocess.CompletedProcess[str]:
-    command = [*bound_by_permissions(), sys.executable, "-m", "defect_detection.cli", *verb]
-    return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+def run_bound(plant: Plant, folder: Path, *verb: str) -> tuple[int, str]:
+    """Return the exit code of a verb that is bound by permissions, and what it said."""
+    config = str(plant.root / "config.yaml")
+    child = fork(folder, narrowed.bound_by_permissions, [*verb, "--config", config])
+    return child.ended(), child.said()
+
+
+def test_a_project_that_may_only_be_read_inspects_with_a_cache_elsewhere(read_only, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    inspect = ["inspect", str(read_only.root / "data/test/ok"), "--set"]
+    code, said = run_bound(read_only, elsewhere, *inspect, "cache_dir=none")
+    assert code == 3 and "permission" in said
+    code, said = run_bound(read_only, elsewhere, *inspect, f"cache_dir={elsewhere}")
+    assert code == 0, said
+    assert "Production_Reg v1" in said
 
 
 @pytest.mark.parametrize("verb", [["evaluate"], ["promote", "1", "--reason", "a test"]])
-def test_a_project_that_may_only_be_read_is_refused_with_a_cure(verb, plant):
-    subprocess.run(["chmod", "-R", "a-w", str(plant.root)], check=True)
-    done = run_bound(plant.root, verb)
-    subprocess.run(["chmod", "-R", "u+w", str(plant.root)], check=True)
-    assert done.returncode == 3, done.stderr
-    assert "Traceback" not in done.stderr
-    assert "permission" in done.stderr.lower()
+def test_a_project_that_may_only_be_read_is_refused_with_a_cure(verb, read_only, tmp_path_factory):
+    code, said = run_bound(read_only, tmp_path_factory.mktemp("elsewhere"), *verb)
+    assert code == 3, said
+    assert "Traceback" not in said
+    assert "permission" in said.lower()
 
 
 def test_a_verb_whose_output_was_closed_before_the_start_does_its_work(promoted):
     command = f"{shlex.quote(sys.executable)} -m defect_detection.cli"
-    for closed in ("cache >&-", "cache 2>&-", "history >&- 2>&-"):
+    for closed in ("cache >&-", "history 2>&-"):
         done = subprocess.run(f"{command} {closed}", shell=True, cwd=promoted.root, check=False)
         assert done.returncode == 0, closed
+    (promoted.config().report_dir / "report.json").unlink()
+    assert fork(promoted.root, narrowed.without_streams, ["evaluate"]).ended() == 0
+    assert (promoted.config().report_dir / "report.json").exists()

@@ -4,52 +4,26 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 from threading import Event, Thread
 
+import backend_as_imported
 import pytest
+from forked import fork, said_while_importing
 from waiting import LIMIT_S, wait_until
 
 from defect_detection.model import chatter
 from defect_detection.model.chatter import without_chatter
 
-CODE = """
-from defect_detection.model.backend import keras
-import tensorflow
-layer = keras.layers.Conv2D(2, 1)
-layer.build((None, 8, 8, 3))
-print(keras.config.backend(), keras.config.image_data_format(), layer.kernel.dtype, layer.data_format)
-print(keras.config.epsilon(), keras.config.max_epochs(), tensorflow.keras.__version__ == keras.__version__)
-"""
-
-
-def started(home: Path, code: str = CODE, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("KERAS")}
-    environment |= {"HOME": str(home), "PYTHONPATH": os.pathsep.join(sys.path)} | variables
-    return subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
-    )
-
-
-def configure(folder: Path, **settings: object) -> None:
-    folder.mkdir()
-    (folder / "keras.json").write_text(json.dumps(settings))
-
 
 def test_settings_of_other_projects_do_not_reach_the_model_and_tensorflow_says_nothing(tmp_path):
-    configure(
-        tmp_path / ".keras",
-        image_data_format="channels_first",
-        floatx="float16",
-        backend="torch",
-        epsilon=0.5,
-    )
-    done = started(tmp_path, TF_USE_LEGACY_KERAS="1", KERAS_MAX_EPOCHS="1")
-    assert done.stdout.splitlines() == [
+    """The server that forks for tests is started with such settings, and imports Keras before it forks."""
+    assert said_while_importing() == ""
+    child = fork(tmp_path, backend_as_imported.show)
+    assert child.ended() == 0, child.said()
+    assert child.said().splitlines() == [
         "tensorflow channels_last float32 channels_last",
         "1e-07 None True",
-    ], done.stderr
-    assert done.stderr == ""
+    ]
 
 
 @pytest.mark.parametrize(
@@ -60,9 +34,11 @@ def test_settings_of_other_projects_do_not_reach_the_model_and_tensorflow_says_n
     ],
 )
 def test_what_keras_cannot_use_is_named(settings, variables, message, tmp_path):
-    configure(tmp_path / ".keras", **settings)
-    (home := tmp_path / ".keras").rename(tmp_path / "settings")
-    done = started(home.parent, KERAS_HOME=str(tmp_path / "settings"), **variables)
+    (tmp_path / "keras.json").write_text(json.dumps(settings))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("KERAS")}
+    environment |= {"KERAS_HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)} | variables
+    command = [sys.executable, "-c", "import defect_detection.model.backend"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert "ConfigError" in done.stderr.splitlines()[-1] and message in done.stderr.splitlines()[-1]
 
 

@@ -15,7 +15,6 @@ from defect_detection.errors import BusyError
 from defect_detection.evaluation.gate import Outcome
 from defect_detection.model.bundle import read_card
 from defect_detection.processes.messages import keep_silent
-from defect_detection.processes.watch import unwatched
 from defect_detection.records.database import Database
 from defect_detection.retraining import cycle
 from defect_detection.retraining.advice import Advice, advise
@@ -179,11 +178,15 @@ def test_each_fine_tuned_set_starts_from_the_base_model_itself(promoted, monkeyp
     config, file = promoted.config(), promoted.root / "re_train.yaml"
     file.write_text(json.dumps({"hyperparameter_sets": sets}))
     start = find_start(load_retrain_config(file), config, promoted.registry, (), keep_silent)
-    cycle._train(start, load_splits(config), tmp_path / "bundles", unwatched, keep_silent)
+
+    def stop(task: str, phase: str, *_: object) -> None:
+        if (task, phase) == ("training b", "fine-tuning"):
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):  # the second set has begun; nothing more is looked at
+        cycle._train(start, load_splits(config), tmp_path / "bundles", stop, keep_silent)
     base = read_card(promoted.registry.bundle_of(promoted.in_production(), config.cache_dir))
     assert tuning.started_from == [base.trunk_fingerprint] * 2
-    first, second = runs_of_retrainings(promoted)
-    assert first.data.metrics["val_log_loss"] == pytest.approx(second.data.metrics["val_log_loss"], rel=1e-4)
 
 
 def test_what_the_champion_was_trained_on_counts_for_neither(plant):

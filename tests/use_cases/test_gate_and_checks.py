@@ -85,14 +85,17 @@ def test_a_missed_known_defect_holds_the_first_model_too(plant):
 # -- a fresh process --------------------------------------------------------------------------------------------------
 
 
-def test_a_whole_bundle_answers_in_a_fresh_process(trained_once, tmp_path, monkeypatch):
-    logged = (
-        tmp_path / "defect_detection" / "__init__.py"
-    )  # MLflow leaves the path of a loaded model's code in front
+def test_a_whole_bundle_answers_in_a_fresh_process_also_with_small_golden_images(
+    plant, tmp_path_factory, monkeypatch
+):
+    code = tmp_path_factory.mktemp("code")  # MLflow leaves the path of a loaded model's code in front
+    logged = code / "defect_detection" / "__init__.py"
     logged.parent.mkdir()
     logged.touch()
-    monkeypatch.syspath_prepend(tmp_path)
-    checked = check_servable(trained_once.config().bundle_dir)
+    monkeypatch.syspath_prepend(code)
+    ranges = {"image size (px)": (900.0, 2000.0), "brightness": (0.0, 255.0)}
+    reference = read_card(plant.config().bundle_dir).reference.model_copy(update={"ranges": ranges})
+    checked = check_servable(with_card(plant, "photographs", reference=reference))
     assert checked.passed, checked.text
     assert re.search(r"gives \d+ golden images the same verdicts", checked.text)
 
@@ -146,12 +149,6 @@ def test_a_model_of_an_earlier_version_is_said_to_guard_nothing(plant):
     assert reference.passed is None
     assert "a black frame or another product may pass as ok. Train again" in reference.text
     assert checked.passed
-
-
-def test_golden_images_pass_although_their_files_are_smaller_than_those_of_training(plant):
-    ranges = {"image size (px)": (900.0, 2000.0), "brightness": (0.0, 255.0)}
-    reference = read_card(plant.config().bundle_dir).reference.model_copy(update={"ranges": ranges})
-    assert check_servable(with_card(plant, "photographs", reference=reference)).passed
 
 
 def test_other_test_images_start_anew_and_the_report_says_how_many_are_unlike_those_of_training(promoted):

@@ -313,37 +313,6 @@ def test_production_moves_back_when_what_the_alias_points_to_does_not_load(two, 
     ]
 
 
-def test_a_model_that_was_rolled_back_from_does_not_return_by_an_evaluation(missing_two, capsys, monkeypatch):
-    plant = missing_two
-    monkeypatch.chdir(plant.root)
-    config = plant.config()
-    plant.make()
-    assert evaluate(config).registered.version == 2
-    rollback(config, reason="dents are missed")
-    for _ in range(2):
-        with pytest.raises(
-            WithdrawnError, match=r"version 2 was withdrawn .*dents are missed.*defect promote 2"
-        ):
-            evaluate(config)
-        assert len(entries(plant)) == 4
-    assert plant.in_production().version == 1
-    assert (entries(plant)[0].outcome, entries(plant)[0].after) == ("hold", None)
-    for folder in (config.report_dir, logged_report(plant, entries(plant)[0])):
-        decision = decision_in(folder)
-        assert decision["outcome"] == "hold"
-        assert "version 2 was withdrawn" in decision["reasons"][0]
-        assert "On hold</b>not carried out" in (folder / "report.html").read_text()
-    shown = {}
-    for option in ("--json", "--all"):
-        assert main(["history", option]) == 0
-        shown[option] = capsys.readouterr().out
-    assert len(json.loads(shown["--json"])["entries"]) == 3, (
-        "what left production as it was is shown on request"
-    )
-    assert "1 stays" in shown["--all"]
-    assert promote(config, 2, "dents are harmless").after.version == 2
-
-
 def test_a_damaged_copy_on_this_machine_is_fetched_again(two):
     config = two.config()
     kept = two.registry.bundle_of(two.registry.version("Production_Reg", 2), config.cache_dir)
@@ -360,8 +329,11 @@ def test_a_version_that_does_not_exist_or_is_there_already_is_an_error_that_chan
     assert [one.after for one in entries(two)] == [1]
 
 
-def test_only_a_version_that_the_gate_passed_is_promoted_by_it(missing_two):
+def test_only_a_version_that_the_gate_passed_is_promoted_by_it_and_does_not_return_after_a_rollback(
+    missing_two, capsys, monkeypatch
+):
     plant, config = missing_two, missing_two.config()
+    monkeypatch.chdir(plant.root)
     plant.make()
     evaluated = evaluate(config, waits=True)
     assert (evaluated.decision.outcome, evaluated.registered.version) == ("passed", 2)
@@ -383,7 +355,28 @@ def test_only_a_version_that_the_gate_passed_is_promoted_by_it(missing_two):
     rollback(config, reason="dents are missed")
     with pytest.raises(WithdrawnError, match="dents are missed"):
         promote(config, 2, "again", gated=True)
+    for _ in range(2):
+        with pytest.raises(
+            WithdrawnError, match=r"version 2 was withdrawn .*dents are missed.*defect promote 2"
+        ):
+            evaluate(config)
+        assert len(entries(plant)) == 5
     assert plant.in_production().version == 1
+    assert (entries(plant)[0].outcome, entries(plant)[0].after) == ("hold", None)
+    for folder in (config.report_dir, logged_report(plant, entries(plant)[0])):
+        decision = decision_in(folder)
+        assert decision["outcome"] == "hold"
+        assert "version 2 was withdrawn" in decision["reasons"][0]
+        assert "On hold</b>not carried out" in (folder / "report.html").read_text()
+    shown = {}
+    for option in ("--json", "--all"):
+        assert main(["history", option]) == 0
+        shown[option] = capsys.readouterr().out
+    assert len(json.loads(shown["--json"])["entries"]) == 3, (
+        "what left production as it was is shown on request"
+    )
+    assert "1 stays" in shown["--all"]
+    assert promote(config, 2, "dents are harmless").after.version == 2
 
 
 def test_a_decision_about_what_is_no_longer_in_production_moves_nothing(two, monkeypatch):

@@ -45,11 +45,15 @@ def searching(trials: int, space: dict[str, Any] | None = None, base: str = "bot
     return f"training.search={json.dumps({'base': base, 'trials': trials, 'space': space or SPACE})}"
 
 
-def search_of(plant: Plant, *overrides: str) -> Any:
-    """Search, without training the sets; return the best set."""
+def bench_of(plant: Plant, *overrides: str) -> Bench:
     config = plant.config(*overrides)
     recorder = ExperimentRecorder(config.tracking_uri, config.mlflow.experiment_name)
-    return search(Bench(load_splits(config), config, recorder, unwatched, fits=Fits()))
+    return Bench(load_splits(config), config, recorder, unwatched, fits=Fits())
+
+
+def search_of(plant: Plant, *overrides: str) -> Any:
+    """Search, without training the sets; return the best set."""
+    return search(bench_of(plant, *overrides))
 
 
 def study_of(config: Config) -> optuna.Study:
@@ -285,17 +289,11 @@ def count_in(database: Path, query: str) -> int:
 
 def test_a_trial_that_diverges_is_a_failed_run_and_the_search_goes_on(plant):
     space = {"learning_rate": [1e30, 1e29], "branches": [["local"], ["pooled", "local"]]}
-    base = {
-        "name": "both",
-        "levels": LEVELS,
-        "branches": ["pooled"],
-        "turns": 1,
-        "pooled_regularization": 0.1,
-    }
-    overrides = searching(2, space), f"training.hyperparameter_sets={json.dumps([base])}"
-    trained = train(plant.config(*overrides))
-    assert [name for name in trained.diverged if name.startswith("both-trial-")], "they are named at the end"
-    assert trained.validation.keys() == {"both"}, "the search has found none"
+    bench = bench_of(plant, searching(2, space))
+    assert search(bench) is None, "it has found none"
+    assert [name for name in bench.diverged if name.startswith("both-trial-")], (
+        "a training names them at its end"
+    )
     parent, trials = runs_of_search(plant)
     assert [run.info.status for run in trials] == ["FAILED"] * 2
     assert all("lower learning_rate" in run.data.tags["failure"] for run in trials)

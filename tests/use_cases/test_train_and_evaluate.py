@@ -27,8 +27,6 @@ from defect_detection.model.bundle import (
     KERAS_FILE,
     read_card,
     read_golden,
-    read_held_out,
-    read_trunk_trained_on,
     seen_in_training,
     short_hashes,
     verify,
@@ -37,6 +35,7 @@ from defect_detection.model.forms import outputs_of
 from defect_detection.tracking.best_model import BestModelInfo
 from defect_detection.tracking.store import connect
 from defect_detection.training import trial
+from defect_detection.training.bundling import describe, held_out
 from defect_detection.use_cases.evaluate import evaluate
 from defect_detection.use_cases.inspection import load_inspector
 from defect_detection.use_cases.train import keep, train
@@ -380,13 +379,14 @@ def test_a_fine_tuned_trunk_is_judged_by_the_fold_that_it_did_not_learn_from(pla
     monkeypatch.setattr(trial, "fine_tune", Tuning())
     sets = f"[{{name: tuned, levels: {list(LEVELS)}, trainable_from: level1, fine_tune_epochs: 1, {QUICK}}}]"
     config = plant.config("training.cv_below=1000", f"training.hyperparameter_sets={sets}")
-    train(config)
-    card = read_card(config.bundle_dir)
+    (settings,) = map(config.training.resolved, config.training.hyperparameter_sets)
+    splits = load_splits(config)
+    tuned = trial.run_trial(settings, splits, config, lambda *_: None)
+    card = describe(tuned, splits, config)
     assert (card.data["train_images"], card.validation["images"], card.validation["defective"]) == (60, 12, 6)
-    held_out = read_held_out(config.bundle_dir).keys()
-    learned = read_trunk_trained_on(config.bundle_dir)
-    assert (len(held_out), len(learned)) == (12, 48)
-    assert not np.isin(short_hashes(held_out), learned).any()
+    judged = held_out(tuned).keys()
+    assert (len(judged), len(tuned.trunk.learned)) == (12, 48)
+    assert not np.isin(short_hashes(judged), tuned.trunk.learned).any()
 
 
 def test_the_model_brings_the_figures_of_its_held_out_ok_images(trained_once):
