@@ -141,6 +141,11 @@ def said_while_importing() -> str:
     return _started().log.read_text()
 
 
+def forks() -> str:
+    """Return the address of the server, for a `fork_server.Program` in another process."""
+    return _started().address
+
+
 def _started() -> _Server:
     (server,) = _of_this_run
     server.start()

@@ -15,10 +15,14 @@ START_WORKER = Path(__file__).with_name("start_worker.py")
 
 @dataclass
 class Nodes:
-    """A Ray cluster that commands can connect to, and whose nodes can be killed."""
+    """A Ray cluster that commands can connect to, and whose nodes can be killed.
+
+    workers: a file for each process of its nodes, with the process id of its raylet.
+    """
 
     process: subprocess.Popen[str]
     address: str
+    workers: Path
 
     def ask(self, command: str) -> None:
         self.process.stdin.write(f"{command}\n")
@@ -27,10 +31,12 @@ class Nodes:
 
     def kill_relay(self) -> None:
         """Kill the process that passes on what trials tell."""
+        raylet_of = {int(file.name): int(file.read_text()) for file in self.workers.iterdir()}
+        running = (one for one in psutil.process_iter() if one.pid in raylet_of)
+        (relay,) = (one for one in running if one.cmdline()[:1] == ["ray::Relay"])
         below = psutil.Process(self.process.pid).children(recursive=True)
-        (relay,) = (one for one in below if one.cmdline()[:1] == ["ray::Relay"])
-        nodes = (one for one in below if one.name() == "raylet")
-        assert relay.parent() == min(nodes, key=lambda one: one.create_time()), "not beside the command"
+        first = min((one for one in below if one.name() == "raylet"), key=lambda one: one.create_time())
+        assert raylet_of[relay.pid] == first.pid, "not beside the command"
         relay.kill()
 
     def start(self, root: Path, *arguments: str) -> subprocess.Popen[str]:

@@ -5,6 +5,7 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from step_by_step import step_by_step
 
 from defect_detection.model.named_weights import COMPACT, LITE0
 from defect_detection.model.trunks import COMPACT_LEVELS, build_trunk
@@ -42,7 +43,7 @@ def test_a_teacher_makes_another_state_to_go_on_with():
 
 @needs_package
 def test_a_distillation_has_fresh_scenes_in_each_epoch_and_learns(tmp_path):
-    recipe = replace(DISTILLED, size_px=32, crop_px=32, steps=4, steps_per_epoch=2, scenes_per_step=8)
+    recipe = replace(DISTILLED, size_px=32, crop_px=32, steps=2, steps_per_epoch=1, scenes_per_step=8)
     drawn: list[int] = []
 
     def draw(epoch: int) -> Bank:
@@ -51,7 +52,8 @@ def test_a_distillation_has_fresh_scenes_in_each_epoch_and_learns(tmp_path):
         return Bank(images, np.zeros((16, 4, 4), np.uint16), np.zeros(16, np.int16))
 
     weights = tmp_path / "weights.npz"
-    figures = pretrain(draw(0), recipe, tmp_path / "state", weights, lambda done, total: None, draw)
+    with step_by_step():
+        figures = pretrain(draw(0), recipe, tmp_path / "state", weights, lambda done, total: None, draw)
     assert drawn == [0, 1]
     assert figures.keys() == {"loss", *(f"{name}_loss" for name in LESSONS)}
     assert figures["loss"] < 5, "where it begins"

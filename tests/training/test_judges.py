@@ -106,9 +106,9 @@ def test_what_a_trunk_has_learned_survives_several_retrainings(plant, tmp_path, 
     monkeypatch.setattr(trials, "fine_tune", Tuning())
     config = plant.config("training.cv_below=1000")
     splits = load_splits(config)
-    quick = {"turns": 1, "pooled_regularization": 0.1}
+    quick = {"turns": 1, "pooled_regularization": 0.1, "levels": ("stem_relu",)}
     base = config.training.resolved(config.training.hyperparameter_sets[1]).model_copy(update=quick)
-    tuned = base.model_copy(update={"trainable_from": "level1", "fine_tune_epochs": 1})
+    tuned = base.model_copy(update={"trainable_from": "stem_conv", "fine_tune_epochs": 1})
     trunk, known, folder = None, np.empty(0, np.uint64), tmp_path / "bundle"
     for generation, settings in enumerate((tuned, base, tuned)):
         trial = run_trial(settings, splits, config, lambda *_: None, trunk)

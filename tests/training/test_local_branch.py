@@ -56,39 +56,26 @@ def test_labels_by_chance_are_learned_by_heart_but_not_out_of_fold():
     assert roc_auc_score(labels, held_out) == pytest.approx(0.5, abs=0.2)
 
 
-def test_without_refit_the_kept_fit_is_the_one_that_held_validation_out():
-    values, fold = maps(0), np.where(np.arange(60) < 40, -1, 0)
-    local, held_out, _ = fitted(values, Folds(fold, refit=False))
+def test_without_refit_the_kept_fit_held_validation_out_and_the_same_seed_gives_the_same_scores():
+    values, folds = maps(0), Folds(np.where(np.arange(60) < 40, -1, 0), refit=False)
+    changes = {"learning_rate": 0.1, "dropout": 0.3, "patience": 1}
+    (local, held_out, epochs), (_, again, _) = (fitted(values, folds, **changes) for _ in range(2))
+    assert len(epochs) < SETTINGS.epochs, "the last epoch is not the best"
     assert np.isnan(held_out[:40]).all()
     np.testing.assert_allclose(held_out[40:], local_logit(local, values)[40:], atol=0.05)  # half precision
+    np.testing.assert_array_equal(held_out, again)
 
 
-def test_the_epoch_with_the_least_held_out_loss_is_kept():
+def test_training_stops_after_so_many_epochs_without_a_lower_loss_and_keeps_the_best():
     """At this rate the training soon learns by heart; what is returned is its best moment, not its end."""
     values = maps(0)
     values[:, ..., :2] *= 0.45  # hard to see
     folds = Folds(np.arange(60) // 2 % 3, refit=True)
-    _, held_out, epochs = fitted(values, folds, learning_rate=0.03, hidden_units=64)
-    losses = [epoch["val_loss"] for epoch in epochs]
-    kept = np.mean(np.logaddexp(0, held_out) - LABELS * held_out)
-    assert min(losses) < losses[-1]
-    assert kept == pytest.approx(min(losses), abs=1e-4)
-
-
-def test_training_stops_after_so_many_epochs_without_a_lower_loss_and_keeps_the_best():
-    values = maps(0)
-    values[:, ..., :2] *= 0.45
-    folds = Folds(np.arange(60) // 2 % 3, refit=True)
     _, held_out, epochs = fitted(values, folds, learning_rate=0.03, hidden_units=64, patience=3)
     losses = [epoch["val_loss"] for epoch in epochs]
     assert len(losses) == np.argmin(losses) + 1 + 3 < SETTINGS.epochs
+    assert min(losses) < losses[-1]
     assert np.mean(np.logaddexp(0, held_out) - LABELS * held_out) == pytest.approx(min(losses), abs=1e-4)
-
-
-def test_the_same_seed_gives_the_same_scores():
-    folds = Folds(np.arange(60) % 3, refit=True)
-    first, second = (fitted(maps(0), folds, epochs=1, dropout=0.3)[1] for _ in range(2))
-    np.testing.assert_array_equal(first, second)
 
 
 def test_in_every_fit_both_labels_count_the_same_and_held_out_images_nothing():

@@ -73,8 +73,9 @@ def test_a_set_that_tunes_its_trunk_leaves_the_shared_one_as_it_is(plant, monkey
     monkeypatch.setattr(trial, "fine_tune", Tuning())
     config, fits = plant.config(), Fits()
     base = config.training.resolved(config.training.hyperparameter_sets[0])
-    frozen = base.model_copy(update={"branches": ("pooled",)})
-    tuned = frozen.model_copy(update={"trainable_from": "level1", "fine_tune_epochs": 1})
+    quick = {"branches": ("pooled",), "levels": ("stem_relu",), "turns": 1, "pooled_regularization": 0.1}
+    frozen = base.model_copy(update=quick)
+    tuned = frozen.model_copy(update={"trainable_from": "stem_conv", "fine_tune_epochs": 1})
     shared, own = (
         trial.run_trial(one, load_splits(config), config, lambda *_: None, fits=fits).trunk
         for one in (frozen, tuned)
