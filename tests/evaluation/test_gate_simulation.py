@@ -24,9 +24,9 @@ def simulation():
 
 @pytest.mark.parametrize(("n", "which"), [(59, 0), (111, 2)])
 def test_truly_worse_models_are_promoted_no_more_often_than_the_level(simulation, n, which):
-    """By chance the rate of 200 drawn test sets would be above the limit once in 10,000 times."""
-    limit = binom.ppf(0.9999, 200, simulation.POLICY.level) / 200
-    found, basic = simulation.rates(simulation.WORSE[which], n, repetitions=200)
+    """By chance the rate of 100 drawn test sets would be above the limit once in 10,000 times."""
+    limit = binom.ppf(0.9999, 100, simulation.POLICY.level) / 100
+    found, basic = simulation.rates(simulation.WORSE[which], n, repetitions=100)
     assert found[Outcome.PROMOTE] <= limit
     assert basic > 0.8  # the guard alone stands in the way
 

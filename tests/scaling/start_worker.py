@@ -19,7 +19,7 @@ os.environ.update(json.loads(known.serialized_runtime_env_context).get("env_vars
 if find_spec("defect_detection").origin != os.environ["PACKAGE"]:
     os.execv(sys.executable, [sys.executable, *others])
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from fork_server import Program
+from fork_server import Program  # noqa: E402
 
 program = Program(os.environ["FORKS"], others, str(Path.cwd()), dict(os.environ), [0, 1, 2])
 Path(os.environ["WORKERS"], str(program.pid)).write_text(str(os.getppid()))  # its node, whose child it is not

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from defect_detection.synthetic import shapes
+from defect_detection.synthetic import bank, shapes
 from defect_detection.synthetic.bank import CELL_PX, cell_targets, make_bank
 from defect_detection.synthetic.defects import DEFECT_NAMES, DEFECTS, OUTLINE
 from defect_detection.synthetic.fields import noise, spectral, streaks
@@ -114,26 +114,27 @@ def test_cell_targets_have_a_channel_per_type_and_one_for_any():
     ]
 
 
-def test_a_bank_is_continued_where_it_was_left(tmp_path: Path):
+def test_a_bank_is_continued_where_it_was_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(bank, "_PER_CHUNK", 8)  # the workers are forked
     size = 5 * CELL_PX
     steps: list[tuple[int, int]] = []
 
-    def bank(n_images: int):
+    def drawn(n_images: int):
         steps.clear()
         return make_bank(tmp_path, n_images, size, seed=7, on_progress=lambda *step: steps.append(step))
 
     (tmp_path / f"{size}px-seed7-00000.99.partial").write_bytes(b"left by a killed worker")
-    first = bank(5)
+    first = drawn(5)
     assert first.images.shape == (5, size, size, 3) and first.cells.shape == (5, 5, 5)
     assert len(steps) == 1
     written = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npz")}
 
-    again = bank(5)
+    again = drawn(5)
     assert steps == []
     np.testing.assert_array_equal(again.images, first.images)
 
-    longer = bank(513)
+    longer = drawn(9)
     assert len(steps) == 1 and steps[0][0] == steps[0][1]
     np.testing.assert_array_equal(longer.images[:5], first.images)
     assert all(path.stat().st_mtime_ns == at for path, at in written.items())
-    assert len(longer.backgrounds) == 513
+    assert len(longer.backgrounds) == 9

@@ -65,7 +65,9 @@ def test_a_trunk_trained_from_random_weights_learns_from_the_pixels(pixels, tmp_
     assert epochs[-1]["val_auroc"] > 0.9
     assert made.weights == "fine-tuned random"
     assert made.fingerprint != trunk.fingerprint
-    assert not np.array_equal(made.model.get_layer("stem_conv").kernel, kernel), "not only the head has learned"
+    assert not np.array_equal(made.model.get_layer("stem_conv").kernel, kernel), (
+        "not only the head has learned"
+    )
     assert not (tmp_path / "cache").exists(), "nothing is frozen, so nothing is cached"
 
 
