@@ -131,6 +131,8 @@ def _hash(path: Path) -> str:
 
 
 def _compile(runtime: Runtime, hint: str, **more: object) -> Any:
+    if not hasattr(runtime, "_content"):  # it was read before the test, for all tests of the process
+        return _COMPILE(runtime, hint, **more)
     key = runtime._content, hint, *runtime._options.items(), *more.items()  # type: ignore[attr-defined]
     if key not in _COMPILED:
         _COMPILED[key] = _COMPILE(runtime, hint, **more)

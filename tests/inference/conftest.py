@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from done_once import compiled_once  # noqa: F401  fixture
 from plant import SIDE, Plant
 
 from defect_detection.data.images import read_image
