@@ -1,6 +1,6 @@
-"""Look for garbage seldom in tests: looking took a tenth of their processor time, since TensorFlow and MLflow hold so much.
+"""Collect garbage seldom in tests: it took a tenth of their processor time, since TensorFlow and MLflow hold so many objects.
 
-Import this module before those that hold much, as no look is taken until `collect_seldom`.
+Import this module before those that hold many: nothing is collected until `collect_seldom`.
 """
 
 import gc
@@ -9,8 +9,7 @@ gc.disable()
 
 
 def collect_seldom() -> None:
-    """Leave all that the libraries hold out of the looks, and look for old garbage ten times less often than Python does."""
+    """Leave all that the libraries hold out of garbage collection, and collect less often than Python does, old objects above all."""
     gc.freeze()
-    young, middle, old = gc.get_threshold()
-    gc.set_threshold(young, middle, 10 * old)
+    gc.set_threshold(3000, 10, 300)
     gc.enable()
