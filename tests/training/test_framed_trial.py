@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from done_once import built_once, compiled_once  # noqa: F401  fixtures
 from PIL import Image
-from plant import SIDE
+from plant import SIDE, Plant
 from pydantic import ValidationError
 
 from defect_detection.cli import main
@@ -33,12 +33,19 @@ def other_where_unseen(path, output):
     return output
 
 
-@pytest.mark.parametrize("mode", ["supervised", "one_class"])
-def test_what_a_model_does_not_see_changes_nothing(plant, tmp_path, mode, capsys):
+@pytest.fixture(scope="module")
+def masked(trained_once, tmp_path_factory) -> Plant:
+    """The plant with a mask. Both models take the features of the frozen trunk from its cache."""
+    plant = trained_once.copy(tmp_path_factory.mktemp("masked"))
     mask = np.full((SIDE, SIDE), 255, np.uint8)
     mask[HIDDEN] = 0
-    Image.fromarray(mask).save(tmp_path / "mask.png")
-    config = plant.config(
+    Image.fromarray(mask).save(plant.root / "mask.png")
+    return plant
+
+
+@pytest.mark.parametrize("mode", ["supervised", "one_class"])
+def test_what_a_model_does_not_see_changes_nothing(masked, tmp_path, mode, capsys):
+    config = masked.config(
         f"data.region={list(REGION)}",
         "data.ignore_mask=mask.png",
         "data.resize=keep_aspect",

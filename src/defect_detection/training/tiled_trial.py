@@ -1,6 +1,5 @@
 """Train a model on tiles, and judge whole images by it: thresholds, rates and claims are those of images."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from defect_detection.data.split import Splits
 from defect_detection.evaluation.logits import logit
 from defect_detection.model.card import TileRule
 from defect_detection.model.graph import build_inspector
-from defect_detection.model.trunks import Trunk, build_trunk
+from defect_detection.model.trunks import Trunk
 from defect_detection.processes.watch import Follow
 from defect_detection.training.calibration import platt
 from defect_detection.training.folds import Folds
@@ -46,12 +45,13 @@ def run_tiled(
     splits: Splits,
     config: Config,
     follow: Follow,
-    base: Trunk | None,
+    trunk: Trunk,
     chosen: Callable[
         [Callable[[], tuple[list[CandidateTiles], RowStore]]], tuple[list[CandidateTiles], RowStore]
     ],
     run_trial: Callable[..., "Trial"],
     measure: Callable[..., "Trial"],
+    started: float,
 ) -> "Trial":
     """Train one hyperparameter set on tiles.
 
@@ -62,10 +62,6 @@ def run_tiled(
         chosen: returns the candidates of an earlier set with the same trunk, or calls what it is given.
         run_trial, measure: of `training.trial`, which imports this module.
     """
-    started = time.perf_counter()
-    trunk = base or build_trunk(
-        settings.trunk, settings.weights, splits.framing.size, settings.levels, config.seed
-    )
     candidates, store = chosen(lambda: choose_tiles(trunk, splits, config, follow))
     is_open = [
         sample.label == DEFECTIVE and not one.marked and len(one.numbers) > 1

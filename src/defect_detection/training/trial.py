@@ -122,16 +122,15 @@ def run_trial(
         fits: of earlier trials on the same splits; those of this one are added.
         leave_out: also fit without each defect type: see `leave_types_out`.
     """
+    started = time.perf_counter()
     fits = Fits() if fits is None else fits
+    trunk = base or trunk_of(settings, splits.framing.size, config.seed, fits)
     if splits.framing.tiles:
         key = ("tiles", settings.trunk, settings.weights, settings.levels)
         once = partial(fits.once, key)
-        return run_tiled(settings, splits, config, follow, base, once, run_trial, _measure)
-    started = time.perf_counter()
+        return run_tiled(settings, splits, config, follow, trunk, once, run_trial, _measure, started)
     history: dict[str, list[float]] = {}
-    size = splits.framing.size
-    tuned = bool(settings.trainable_from) or (base or settings).weights is None
-    trunk = base or trunk_of(settings, size, config.seed, fits)
+    tuned = bool(settings.trainable_from) or trunk.weights is None
     judges = choose_judges(
         Folds(splits.fold, splits.is_cross_validated),
         splits.samples,
