@@ -1,7 +1,7 @@
 """Fixtures for all tests: an environment of their own, and small data sets on disk."""
 
+import json
 import os
-import pickle
 import shutil
 import signal
 import sqlite3
@@ -153,12 +153,16 @@ def _document_made_once() -> Iterator[None]:
         key = repr((about, checks, schemas, [(path, id(item)) for path, item in app.paths.items()]))
         if key not in made:
             generate(app)
-            made[key] = pickle.dumps(app.spec_json), list(app.paths.values())  # which keeps the ids of these
-        app.spec_json = pickle.loads(made[key][0])  # a copy, at a sixth of the time of deepcopy
+            kept = list(app.paths.values())  # which keeps the ids of these
+            made[key] = app.spec_json, json.dumps(app.spec_json), kept
+        app.spec_json = made[key][0]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(OpenAPI, "generate_spec_json", remembered)
         yield
+    assert all(json.dumps(document) == text for document, text, _ in made.values()), (
+        "an application has changed the document that all share"
+    )
 
 
 @pytest.fixture(autouse=True, scope="session")
