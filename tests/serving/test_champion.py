@@ -37,8 +37,19 @@ class Plant:
         self.uri = f"sqlite:///{root}/mlflow.db"
         root.mkdir(parents=True, exist_ok=True)
         shutil.copy(_empty_store(), root / "mlflow.db")
+        self._open()
+
+    def _open(self) -> None:
         self.registry = Registry(self.uri)
         self.client = connect(self.uri).client
+
+    def copy(self, root: Path) -> "Plant":
+        """Copy the folder. The store of the copy corrects its own paths."""
+        plant = object.__new__(Plant)
+        plant.root, plant.uri = root, f"sqlite:///{root}/mlflow.db"
+        shutil.copytree(self.root, root, dirs_exist_ok=True)
+        plant._open()
+        return plant
 
     def version(self, name: str = NAME, **how) -> int:
         """Register a tiny bundle, as `write_tiny_bundle` makes it, and return its version."""

@@ -1,7 +1,6 @@
 """A rollback works without disk space, lease, readable ledger or MLflow experiment."""
 
 import os
-import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -18,7 +17,6 @@ from defect_detection.serving.services import services_of
 from defect_detection.tracking.lease import PROMOTIONS, lease
 from defect_detection.tracking.ledger import Ledger, withdrawn
 from defect_detection.tracking.ledger_listing import list_entries
-from defect_detection.tracking.store import connect
 from defect_detection.use_cases.by_hand import promote, rollback
 from defect_detection.use_cases.history import history
 
@@ -38,12 +36,7 @@ def made(tmp_path_factory) -> Plant:
 @pytest.fixture
 def plant(made, tmp_path) -> Plant:
     """A copy of it, as it was."""
-    plant = object.__new__(Plant)
-    vars(plant).update(vars(made), root=shutil.copytree(made.root, tmp_path / "plant"))
-    plant.uri = f"sqlite:///{plant.root}/mlflow.db"
-    plant.registry = type(made.registry)(plant.uri)
-    plant.client = connect(plant.uri).client
-    return plant
+    return made.copy(tmp_path / "plant")
 
 
 def config_of(plant: Plant) -> Config:

@@ -13,6 +13,7 @@ from test_champion import Plant
 from tiny import BRIGHT, DARK, SIDE, encoded
 from waiting import wait_until
 
+from defect_detection.config import load_config
 from defect_detection.records.keys import create_key
 from defect_detection.serving.app import create_app
 from defect_detection.serving.services import services_of
@@ -24,16 +25,23 @@ GRAY = np.full((SIDE, SIDE, 3), 128, np.uint8)  # score 0.5
 REMOTE = {"REMOTE_ADDR": "192.0.2.7"}
 
 
-@pytest.fixture
-def plant(project) -> Plant:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Plant:
     """The default product calls GRAY ok, bolt calls it defective; nut has no model."""
-    plant = Plant(project.root)
+    plant = Plant(tmp_path_factory.mktemp("plant") / "store")
+    (plant.root / "config.yaml").write_text("training: {hyperparameter_sets: [{name: only}]}\n")
     plant.promote(plant.version(threshold=0.75))
     plant.client.create_registered_model("Production_Reg.bolt")
     plant.promote(plant.version("Production_Reg.bolt", threshold=0.25), "Production_Reg.bolt")
     for name in ("bolt", "nut"):
-        create_product(project.config(), name)
+        create_product(load_config(plant.root / "config.yaml"), name)
     return plant
+
+
+@pytest.fixture
+def plant(made, project) -> Plant:
+    """A copy of it, as it was."""
+    return made.copy(project.root)
 
 
 @pytest.fixture
