@@ -1,5 +1,6 @@
 """Fixtures for all tests: an environment of their own, and small data sets on disk."""
 
+import gc
 import json
 import os
 import shutil
@@ -171,6 +172,13 @@ def _few_drawn_defects() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(drawn_defects, "_OF_EACH", 1)
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _look_at_the_end() -> Iterator[None]:
+    """Find what was left open within the last test: what is found later fails no run of several processes."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture
