@@ -42,8 +42,8 @@ def test_good_parts_alone_support_overkill_and_twenty_labels_bring_a_classifier(
     assert "The state changes from good parts only to few defects" in found.changes[0]
 
 
-def test_many_defects_let_the_classifier_decide(first_day):
-    draw_parts(first_day / "data/train", 0, 400, seed=3)
+def test_many_defects_let_the_classifier_decide(first_day, write_images):
+    write_images(first_day / "data/train/hole", 400)
     assert advised(first_day).now.state == "many defects"
 
 

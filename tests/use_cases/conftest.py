@@ -129,7 +129,7 @@ def _evaluate_masked(plant: Plant) -> Evaluation:
         marked = (np.asarray(Image.open(image)) < DARK) & (place > 0)
         Image.fromarray(marked.astype(np.uint8) * 255).save(folder / f"{image.stem}_mask.png")
     pooled = "branches: [pooled], turns: 1, pooled_regularization: 0.1"
-    one_set = f"[{{name: pooled, levels: {list(TWO_STAGES)}, {pooled}}}]"
+    one_set = f"[{{name: pooled, levels: [level2], {pooled}}}]"
     changes = {"data.image_size": 2 * SIDE, "evaluation.defect_rate": 0.02}
     changes["training.hyperparameter_sets"] = one_set
     config = plant.config(*(f"{key}={value}" for key, value in changes.items()))
