@@ -24,7 +24,7 @@ from defect_detection.tracking.lease import PROMOTIONS, _tickets
 from defect_detection.tracking.ledger_entry import LedgerEntry
 from defect_detection.tracking.reading import ModelRef
 from defect_detection.tracking.store import connect
-from defect_detection.tracking.wear import count_decisions
+from defect_detection.tracking.test_set_reuse import count_decisions
 from defect_detection.use_cases import by_hand, promotion
 from defect_detection.use_cases.by_hand import promote, rollback
 from defect_detection.use_cases.evaluate import evaluate

@@ -249,7 +249,7 @@ class JobLogRow(BaseTable):
     content: Mapped[bytes] = mapped_column(LargeBinary)
 
 
-class UpkeepRow(BaseTable):
+class MaintenanceRow(BaseTable):
     """Regular work that one of the servers does for all, and when one last began to do it."""
 
     __tablename__ = "upkeep"

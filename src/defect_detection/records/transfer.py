@@ -27,13 +27,13 @@ from defect_detection.records.tables import (
     JobLogRow,
     JobRow,
     KeyRow,
+    MaintenanceRow,
     TallyRow,
-    UpkeepRow,
 )
 
 BATCH = 1_000  # rows in one transaction
 _NEVER_CHANGED: tuple[type[BaseTable], ...] = (InspectionRow, FeedbackRow)  # feedback names inspections
-_CHANGED: tuple[type[BaseTable], ...] = (ImageRow, TallyRow, KeyRow, JobRow, JobLogRow, UpkeepRow)
+_CHANGED: tuple[type[BaseTable], ...] = (ImageRow, TallyRow, KeyRow, JobRow, JobLogRow, MaintenanceRow)
 _WITH_DATA: tuple[type[BaseTable], ...] = (
     InspectionRow,
     FeedbackRow,

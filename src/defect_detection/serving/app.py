@@ -82,7 +82,7 @@ def create_app(
     parts.metrics.follow(
         "defect_pruning_held_back",
         "1: the last pruning kept inspections beyond the retention limit",
-        lambda: float(bool(parts.upkeep.held_back)),
+        lambda: float(bool(parts.maintenance.held_back)),
     )
     _register_checks(app, parts)
     _register_views(app, config)
@@ -198,12 +198,12 @@ def run(app: OpenAPI, config: Config) -> None:
     parts.products.start()
     _announce(config, parts.access)
     parts.worker.start(takes_jobs=config.jobs.run_in_server)
-    parts.upkeep.start()
+    parts.maintenance.start()
     server.run()
     parts.records.recorder.flush(FLUSH_S)
     ending.join()
     parts.refusals.close()
-    parts.upkeep.stop()
+    parts.maintenance.stop()
     parts.products.stop_watching()
     parts.records.close()
 

@@ -7,8 +7,8 @@ from flask import Flask, current_app
 
 from defect_detection.config import Config
 from defect_detection.files.trail import Refusals
+from defect_detection.records.maintenance import Maintenance
 from defect_detection.records.record_store import Records
-from defect_detection.records.upkeep import Upkeep
 from defect_detection.serving.access import Access
 from defect_detection.serving.champion import FindChampion, LoadChampion, Served
 from defect_detection.serving.changes import ProductionChanges
@@ -31,7 +31,7 @@ class Services:
 
     config: Config
     records: Records
-    upkeep: Upkeep
+    maintenance: Maintenance
     access: Access
     reads: Reads
     refusals: Refusals
@@ -59,7 +59,7 @@ class Services:
         return cls(
             config=config,
             records=records,
-            upkeep=Upkeep(config, records),
+            maintenance=Maintenance(config, records),
             access=Access(config, records.database),
             reads=Reads(config.serving.threads),
             refusals=Refusals(config.root),

@@ -22,7 +22,7 @@ from defect_detection.tracking.ledger import Ledger, decisions_before, repeated
 from defect_detection.tracking.ledger_entry import LedgerEntry
 from defect_detection.tracking.reading import ModelRef
 from defect_detection.tracking.registry import Registry
-from defect_detection.tracking.wear import count_decisions, in_words
+from defect_detection.tracking.test_set_reuse import count_decisions, in_words
 from defect_detection.use_cases.checks import leakage_notes, unlike_facts
 from defect_detection.use_cases.drawn_defects import try_drawn_defects
 from defect_detection.use_cases.judge import judge, small_test_note

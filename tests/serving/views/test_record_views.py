@@ -330,9 +330,9 @@ SERVE = """
 import sys
 from pathlib import Path
 from defect_detection.config import load_config
-from defect_detection.records import upkeep
+from defect_detection.records import maintenance
 from defect_detection.serving.app import serve
-upkeep.FIRST_S = 0.0
+maintenance.FIRST_S = 0.0
 serve(load_config(Path("config.yaml"), ["serving.host=127.0.0.1", f"serving.port={sys.argv[1]}", "records.keep_days=1"]))
 """
 

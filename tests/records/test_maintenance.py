@@ -12,13 +12,13 @@ from recorded import START, image_of
 from waiting import LIMIT_S
 
 from defect_detection.config import Config
-from defect_detection.records import upkeep
+from defect_detection.records import maintenance
 from defect_detection.records.database import Database
 from defect_detection.records.feedback import add_feedback
 from defect_detection.records.image_store import ImageFolder
+from defect_detection.records.maintenance import PRUNING, Maintenance, take_on
 from defect_detection.records.paging import Filter, find_page
 from defect_detection.records.record_store import Records
-from defect_detection.records.upkeep import PRUNING, Upkeep, take_on
 
 DAY = timedelta(days=1)
 
@@ -35,18 +35,18 @@ def numbers(records: Records) -> list[int]:
 @pytest.fixture
 def config(project, monkeypatch) -> Config:
     """Settings under which all that `write` records is too old, with a server that prunes at once."""
-    monkeypatch.setattr(upkeep, "FIRST_S", 0.0)
-    monkeypatch.setattr(upkeep, "RETRY_S", 0.05)
+    monkeypatch.setattr(maintenance, "FIRST_S", 0.0)
+    monkeypatch.setattr(maintenance, "RETRY_S", 0.05)
     return project("records.keep_days=1")
 
 
 @pytest.fixture
-def start(config) -> Iterator[Callable[[Records], Upkeep]]:
-    """A function that starts a server's upkeep, and returns it."""
-    started: list[Upkeep] = []
+def start(config) -> Iterator[Callable[[Records], Maintenance]]:
+    """A function that starts a server's maintenance, and returns it."""
+    started: list[Maintenance] = []
 
-    def start(records: Records) -> Upkeep:
-        started.append(Upkeep(config, records))
+    def start(records: Records) -> Maintenance:
+        started.append(Maintenance(config, records))
         started[-1].start()
         return started[-1]
 
@@ -82,12 +82,12 @@ class Log(logging.Handler):
 @pytest.fixture
 def log() -> Iterator[Log]:
     handler = Log()
-    upkeep.log.addHandler(handler)
-    level = upkeep.log.level
-    upkeep.log.setLevel(logging.INFO)
+    maintenance.log.addHandler(handler)
+    level = maintenance.log.level
+    maintenance.log.setLevel(logging.INFO)
     yield handler
-    upkeep.log.setLevel(level)
-    upkeep.log.removeHandler(handler)
+    maintenance.log.setLevel(level)
+    maintenance.log.removeHandler(handler)
 
 
 def test_a_server_prunes_by_itself_and_says_what_it_removed(records, write, start, log):
@@ -105,7 +105,7 @@ def test_a_server_prunes_by_itself_and_says_what_it_removed(records, write, star
 def test_what_must_be_kept_but_takes_too_much_room_is_said(records, write, project, config, log):
     write(1, image_of(1, 10_000))
     add_feedback(records.database, f"{1:08}", "ok", "anna")
-    own = Upkeep(project("records.keep_gb=0.000001"), records)
+    own = Maintenance(project("records.keep_gb=0.000001"), records)
     own.start()
     assert "more than records.keep_gb" in log.wait_for(1, "Images take")
     own.stop()
@@ -121,7 +121,7 @@ def looks(monkeypatch) -> "queue.SimpleQueue[float]":
         looks.put(due_in_s)
         return due_in_s
 
-    monkeypatch.setattr(upkeep, "take_on", noted)
+    monkeypatch.setattr(maintenance, "take_on", noted)
     return looks
 
 
@@ -190,7 +190,7 @@ def test_a_bug_ends_neither_the_thread_nor_the_server(records, write, start, mon
         raise KeyError("a bug")
 
     failed = threading.Event()
-    monkeypatch.setattr(upkeep, "prune_records", fail)
+    monkeypatch.setattr(maintenance, "prune_records", fail)
     one = start(records)
     for _ in range(2):
         assert failed.wait(LIMIT_S)
@@ -201,13 +201,13 @@ def test_a_bug_ends_neither_the_thread_nor_the_server(records, write, start, mon
 def test_stopping_ends_a_pruning_between_two_batches(records, write, start, log, monkeypatch):
     monkeypatch.setattr("defect_detection.records.retention.BATCH", 1)
     resting = threading.Event()
-    rest = Upkeep._rest
+    rest = Maintenance._rest
 
-    def slow(self: Upkeep, worked_s: float) -> None:
+    def slow(self: Maintenance, worked_s: float) -> None:
         resting.set()
         rest(self, 3600)
 
-    monkeypatch.setattr(Upkeep, "_rest", slow)
+    monkeypatch.setattr(Maintenance, "_rest", slow)
     for number in range(3):
         write(number, at=AGED)
     one = start(records)
@@ -226,6 +226,6 @@ def test_a_pruning_that_a_clock_ahead_began_does_not_keep_others_from_pruning(re
 
 def test_what_is_held_back_is_said_and_shown(records, write, start, log):
     write(1)  # long ago, and nothing since
-    upkeep = start(records)
+    running = start(records)
     assert "the clock was set forward" in log.wait_for(1, "Nothing is deleted by age")
-    assert (numbers(records), upkeep.held_back != "") == ([1], True)
+    assert (numbers(records), running.held_back != "") == ([1], True)

@@ -12,7 +12,7 @@ from defect_detection.records.clock import SKEW
 from defect_detection.records.database import Database, insert_missing
 from defect_detection.records.record_store import Records
 from defect_detection.records.retention import prune_records
-from defect_detection.records.tables import UpkeepRow
+from defect_detection.records.tables import MaintenanceRow
 
 PRUNING = "pruning"
 FIRST_S = 300.0  # after the start: a server that just came up has other things to do
@@ -24,7 +24,7 @@ _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 log = logging.getLogger(__name__)
 
 
-class Upkeep:
+class Maintenance:
     """Prunes every `records.prune_every_h` hours between `start` and `stop`.
 
     A lower priority for its thread would be worse than the pauses: it would wait while it holds Python's lock,
@@ -40,7 +40,7 @@ class Upkeep:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="maintenance", daemon=True)
         self._thread.start()
 
     def stop(self, timeout_s: float = 5.0) -> None:
@@ -98,7 +98,7 @@ def take_on(database: Database, work: str, every: timedelta, now: datetime | Non
         RecordsError: the database can't be written.
     """
     now = now or datetime.now(UTC)
-    row = UpkeepRow
+    row = MaintenanceRow
     of_future = update(row).where(row.work == work, row.begun_at > now + SKEW).values(begun_at=now)
     due = update(row).where(row.work == work, row.begun_at <= now - every).values(begun_at=now)
     with database.writing() as session:
