@@ -150,6 +150,11 @@ def test_differences_are_counted_by_verdict_and_by_score(both_branches):
     assert str(found) == "ONNX f32: 1 of 3 verdicts differ from Keras, scores by up to 0.03"
 
 
+def test_a_score_that_is_not_a_number_has_no_verdict(both_branches):
+    card = with_threshold(read_card(both_branches), 0.5)
+    assert not compare(card, np.array([0.1, 0.2]), np.array([0.1, np.nan]), "ONNX").same_verdicts
+
+
 @pytest.mark.parametrize(
     ("flips", "difference", "precision", "allowed"),
     [

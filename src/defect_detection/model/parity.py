@@ -36,8 +36,8 @@ MOST_DIFFERENCE = {"f32": 1e-3, "bf16": 0.05, "int8": 0.15}  # between two score
 class FormParity:
     """A form of a model, such as OpenVINO's, beside the scores that Keras gave to the same images.
 
-    flips: images whose verdict differs. difference: the largest between two scores. types: the largest between two probabilities of a
-    type; 0 of a model that names none.
+    flips: images whose verdict differs, or whose score is not a number. difference: the largest between two scores. types: the largest
+    between two probabilities of a type; 0 of a model that names none.
     """
 
     form: str
@@ -83,9 +83,8 @@ def compare(
     Args:
         verdicts: those expected; of the expected scores when not given.
     """
-    flips = sum(
-        a != b for a, b in zip(card.verdicts(scores), verdicts or card.verdicts(expected), strict=True)
-    )
+    pairs = zip(card.verdicts(scores), verdicts or card.verdicts(expected), np.isfinite(scores), strict=True)
+    flips = sum(not is_number or found != wanted for found, wanted, is_number in pairs)
     return FormParity(form, len(scores), flips, float(np.abs(expected - scores).max()), precision)
 
 
