@@ -125,13 +125,15 @@ def serve(address: str) -> dict[str, Any]:
             connection.close()
         if listener in ready:
             connection, _ = listener.accept()
-            length, streams, _, _ = socket.recv_fds(connection, _LENGTH, 3)
-            asked = json.loads(_received(connection, int.from_bytes(length, "big")))
-            if not asked:
+            asked, streams = _question(connection)
+            if asked is None:
+                connection.close()
+            elif not asked:
                 running[connection], had_one = 0, True
             elif pid := os.fork():
                 running[connection] = pid
-                connection.sendall(pid.to_bytes(_LENGTH, "big"))
+                with suppress(OSError):  # whoever asked was killed meanwhile: the next look ends the program
+                    connection.sendall(pid.to_bytes(_LENGTH, "big"))
                 for stream in streams:
                     os.close(stream)
             else:
@@ -142,6 +144,19 @@ def serve(address: str) -> dict[str, Any]:
                 return dict(asked)
     Path(address).unlink()
     os._exit(0)
+
+
+def _question(connection: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
+    """Return what is asked, and the streams of the program; None: whoever connected was killed before it had asked."""
+    streams: list[int] = []
+    try:
+        length, streams, _, _ = socket.recv_fds(connection, _LENGTH, 3)
+        if length:
+            return json.loads(_received(connection, int.from_bytes(length, "big"))), streams
+    except (EOFError, ConnectionError):
+        for stream in streams:
+            os.close(stream)
+    return None, []
 
 
 def hold(address: str) -> socket.socket:
