@@ -98,14 +98,14 @@ def serve(address: str) -> dict[str, Any]:
     os.environ["MLFLOW_LOGGING_LEVEL"] = (
         "CRITICAL"  # as a store sets it, which MLflow reads when it is imported
     )
-    gc.disable()  # while so much is imported, a look for garbage finds none
+    gc.disable()  # the imports make no garbage
     for name in PRELOADED:
         importlib.import_module(name)
     importlib.import_module("defect_detection.model.openvino").load_openvino()
     figures = importlib.import_module("defect_detection.report.figures")
     figures.DPI, figures.LAYOUT = 20, None  # type: ignore[attr-defined]  # as `drawn_once`: drawing is half of an evaluation
     importlib.import_module("defect_detection.use_cases.drawn_defects")._OF_EACH = 1  # type: ignore[attr-defined]
-    gc.freeze()  # a look would copy all that the libraries hold
+    gc.freeze()  # garbage collection would copy all that the libraries hold
     gc.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal, which is for the tests
     signal.signal(signal.SIGCHLD, lambda *_: None)

@@ -3,13 +3,13 @@
 import socket
 
 import pytest
-from forked import _started, fork
+from forked import fork, forks
 
 
 @pytest.mark.parametrize("begun", [b"", (16).to_bytes(8, "big") + b"{"], ids=["nothing", "half a question"])
 def test_the_server_outlives_a_program_that_is_killed_before_it_has_asked(tmp_path, begun):
     with socket.socket(socket.AF_UNIX) as killed, (tmp_path / "its output").open("w") as stream:
-        killed.connect(_started().address)
+        killed.connect(forks())
         if begun:
             socket.send_fds(killed, [begun], [stream.fileno()] * 3)
     child = fork(tmp_path, print, "here")

@@ -71,7 +71,7 @@ def _as_note(found: Finding) -> Finding:
 
 
 def _label_suspects(material: Material) -> Iterator[Finding]:
-    """Suspect an image if the other label is likely, and at least as likely as for the images with that label."""
+    """Suspect an image whose other label is likely. It must be at least as likely as for the images that have that label."""
     scored = [sample for sample in material.train if sample.sha256 in material.scores]
     labels = labels_of(scored)
     scores = np.array([material.scores[sample.sha256] for sample in scored])
@@ -91,7 +91,7 @@ def _label_suspects(material: Material) -> Iterator[Finding]:
 
 
 def _unlike_the_others(material: Material) -> Iterator[Finding]:
-    """List OK images far above the usual anomaly score, the highest first. An anomaly score contradicts no label."""
+    """List OK images far above the usual anomaly score, highest first. An anomaly score contradicts no label."""
     ok = [sample for sample in material.train if sample.label == OK]
     scored = [sample for sample in ok if material.are_anomaly_scores and sample.sha256 in material.scores]
     scores = np.array([material.scores[sample.sha256] for sample in scored])
